@@ -1,0 +1,1 @@
+"""Nine Ways in the browser: pages (what is seen) over runs (what makes, streams and keeps the pictures)."""
