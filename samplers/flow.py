@@ -1,0 +1,107 @@
+"""Flows: samplers and methods are generators.
+
+A flow yields two messages and nothing else: a list of `Ask` ("I want the denoised estimate of these", answered with
+the list of the estimates) and a `Step` ("here is my state", answered with the x to go on with).
+
+    denoiser   x0 = yield from D(x, sigma, cond)                       a method may wrap it: D -> D
+    sampler    x  = yield from sampler(D, x, sigmas, cond, noise)      or this: sampler -> sampler
+
+Coordinates are VE everywhere: x = x0 + sigma * eps. No `with` block may span a yield: it would leak into the flows of
+other people, which run in between. The driver alone decides about gradients (`Ask.tape`).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplers.driver import Driver, drive, run
+from samplers.messages import Ask, Cond, Denoiser, Done, Event, Failed, Flow, Sampler, Step
+from samplers.noise import Noise
+
+__all__ = [
+    "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Failed", "Flow", "Noise", "Sampler", "Step",
+    "ask", "climbing", "drive", "on_step", "run", "together",
+]  # fmt: skip
+
+
+def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None, tape: object | None = None) -> Flow:
+    """The innermost denoiser: x (B, ...) at level sigma, a float or (B,) -> its denoised estimate (B, ...).
+
+    Raises ValueError where a tensor of cond has another number of rows than x.
+    """
+    for name, value in cond.items():
+        if isinstance(value, Tensor) and len(value) != len(x):
+            raise ValueError(f"cond[{name!r}] has {len(value)} rows and x has {len(x)}: give one row for every picture")
+    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))  # (B,)
+    (x0,) = yield [Ask(x, sigma, cond, edit, tape)]
+    return x0
+
+
+def together(*flows: Flow) -> Flow:
+    """Denoiser flows in lockstep, what they ask merged into one list -> the list of their results."""
+    results: list[Any] = [None] * len(flows)
+    waiting: dict[int, list[Ask]] = {}
+
+    def advance(i: int, reply: list[Tensor] | None) -> None:
+        try:
+            message = flows[i].send(reply)
+        except StopIteration as end:
+            results[i] = end.value
+            return
+        if isinstance(message, Step):
+            raise TypeError("a flow inside together() took a Step: only denoisers go together, drive() runs samplers")
+        waiting[i] = message
+
+    try:
+        for i in range(len(flows)):
+            advance(i, None)
+        while waiting:
+            asked = dict(waiting)
+            waiting.clear()
+            answers = iter((yield [one for asks in asked.values() for one in asks]))
+            for i, asks in asked.items():
+                advance(i, list(islice(answers, len(asks))))
+        return results
+    finally:
+        for flow in flows:
+            flow.close()
+
+
+def on_step(flow: Flow, fix: Callable[[Step], Tensor]) -> Flow:
+    """The same flow, with the x of every Step replaced by fix(step)."""
+    reply = None
+    try:
+        while True:
+            try:
+                message = flow.send(reply)
+            except StopIteration as end:
+                return end.value
+            if isinstance(message, Step):
+                message = replace(message, x=fix(message))
+            reply = yield message
+    finally:
+        flow.close()
+
+
+def climbing(sampler: Sampler) -> Sampler:
+    """The same sampler for schedules that may also go up.
+
+    Every descent is a fresh call of the sampler, so multistep history starts anew. To climb from level a to level b
+    is to add noise of variance b^2 - a^2: the marginal of level b exactly.
+    """
+
+    def climbed(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        rise = noise.child("climbing")
+        tops = [i for i in range(1, len(sigmas)) if sigmas[i] > sigmas[i - 1]]
+        for start, end in zip([0, *tops], [*tops, len(sigmas)]):
+            if start:
+                x = x + math.sqrt(sigmas[start] ** 2 - sigmas[start - 1] ** 2) * rise(x)
+            x = yield from sampler(D, x, sigmas[start:end], cond, noise)
+        return x
+
+    return climbed

@@ -1,0 +1,51 @@
+"""Random numbers that belong to a picture: one generator a row, on the CPU.
+
+So a picture depends on its seed and on nothing else: not on its batch, its device, its dtype or its company.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Noise:
+    """Standard normal numbers, row i from a stream of its own that starts at seeds[i].
+
+    The numbers are drawn in float32 on the CPU whatever is asked for. A first draw of shape (C, h, w) equals
+    `torch.randn(1, C, h, w, generator=torch.Generator().manual_seed(seed))`, the habit of most image tools.
+    """
+
+    def __init__(self, seeds: Sequence[int]):
+        self.seeds = tuple(int(seed) for seed in seeds)
+        self._streams = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __repr__(self) -> str:
+        return f"Noise({list(self.seeds)})"
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """(B, ...) standard normal of like's shape, dtype and device. Raises ValueError unless B = len(self)."""
+        if len(like) != len(self):
+            raise ValueError(f"noise of {len(self)} seeds was asked for {len(like)} rows: give one seed for every row")
+        rows = [torch.randn(like.shape[1:], generator=stream) for stream in self._streams]
+        return torch.stack(rows).to(like)
+
+    def child(self, name: str) -> "Noise":
+        """An independent stream, the same for the same seeds and name, however much was drawn here before."""
+        return Noise([_hash(f"{seed}/{name}") for seed in self.seeds])
+
+    def rows(self, index: slice | Iterable[int]) -> "Noise":
+        """The streams of some rows: shared, so a draw here also moves them on there."""
+        chosen = range(len(self))[index] if isinstance(index, slice) else [int(i) for i in index]
+        part = Noise([])
+        part.seeds = tuple(self.seeds[i] for i in chosen)
+        part._streams = [self._streams[i] for i in chosen]
+        return part
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")  # 48 bits: JSON carries it exactly

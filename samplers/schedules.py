@@ -1,0 +1,128 @@
+"""Noise levels of a run: `steps + 1` floats that go down to exactly 0.0.
+
+`native` picks from the levels that a network was trained at, the others are curves between its ends. All are VE
+levels sigma; a VP network's are sqrt((1 - alpha_bar) / alpha_bar), a flow network's t / (1 - t).
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+INFINITE = 1e6  # stands for an infinite start (flow t = 1, zero terminal SNR): finite, so that float32 carries it
+
+
+def native(steps: int, sigmas_train: Tensor, spacing: str = "trailing", offset: int = 1) -> list[float]:
+    """Levels that the network was trained at (Lin et al. 2023, arXiv 2305.08891, Table 2).
+
+    sigmas_train: (T,) ascending. spacing: "trailing" starts at the last level, whatever the number of steps;
+    "leading" is SD1.5's own (offset levels up from the first; 1 as its `steps_offset`); "linspace" is even between
+    first and last, interpolated. Raises ValueError for another spacing, and where steps is not in 1..T.
+    """
+    levels = sigmas_train.double().cpu().numpy()
+    T = len(levels)
+    if not 1 <= steps <= T:
+        raise ValueError(f"{steps} steps: give 1 to {T}, as many as the network has training levels")
+    if spacing == "trailing":
+        t = np.round(T - np.arange(steps) * (T / steps)) - 1
+    elif spacing == "leading":
+        stride = T // steps
+        t = np.arange(steps)[::-1] * stride + min(offset, T - 1 - stride * (steps - 1))
+    elif spacing == "linspace":
+        t = np.linspace(T - 1, 0, steps)
+    else:
+        raise ValueError(f"spacing {spacing!r}: give trailing, leading or linspace")
+    return [*np.interp(t, np.arange(T), levels).tolist(), 0.0]
+
+
+def karras(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
+    """Even in sigma^(1/rho) (Karras et al. 2022, arXiv 2206.00364, Eq. 5)."""
+    return _between(steps, sigma_min, sigma_max, lambda s: s ** (1 / rho), lambda u: u**rho)
+
+
+def exponential(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
+    """Even in log sigma: a constant ratio from level to level."""
+    return _between(steps, sigma_min, sigma_max, np.log, np.exp)
+
+
+uniform_logsnr = exponential  # log SNR = -2 log sigma, so "uniform in log SNR" (DPM-Solver) is the same schedule
+
+
+def kl_optimal(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
+    """Even in arctan sigma (Sabour et al. 2024, "Align Your Steps", arXiv 2404.14507, Theorem 3.1)."""
+    return _between(steps, sigma_min, sigma_max, np.arctan, np.tan)
+
+
+def _between(
+    steps: int, sigma_min: float, sigma_max: float, there: Callable[[Any], Any], back: Callable[[Any], Any]
+) -> list[float]:
+    if steps < 1:
+        raise ValueError(f"{steps} steps: give 1 or more")
+    if not 0 < sigma_min < sigma_max < float("inf"):
+        raise ValueError(
+            f"sigma from {sigma_min} to {sigma_max}: give 0 < sigma_min < sigma_max, both finite ({INFINITE:g} stands "
+            "for infinity)"
+        )
+    levels = back(np.linspace(there(sigma_max), there(sigma_min), steps))  # (steps,)
+    levels[0] = sigma_max  # exactly, not up to a rounding
+    return [*levels.tolist(), 0.0]
+
+
+def level(sigmas: Sequence[float], progress: float) -> float:
+    """The sigma at a progress of 0..1 through a falling schedule: sigmas[i] at i / steps, linear in between."""
+    steps = len(sigmas) - 1
+    place = round(min(max(progress, 0.0), 1.0) * steps, 9)  # 0.3 of 20 steps is step 6 and not 6.000000000000001
+    return float(np.interp(place, np.arange(steps + 1), sigmas))
+
+
+def progress(sigmas: Sequence[float], sigma: float) -> float:
+    """How far through a falling schedule a level is, 0..1: the inverse of `level`, 0 above its start."""
+    steps = len(sigmas) - 1
+    falling = [-s for s in sigmas]
+    i = bisect_left(falling, -sigma)  # the first level not above sigma
+    if i == 0 or i > steps:
+        return 0.0 if i == 0 else 1.0
+    return (i - (sigma - sigmas[i]) / (sigmas[i - 1] - sigmas[i])) / steps
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule as the page offers it. Call it with the number of steps and a network's training levels."""
+
+    key: str
+    label: str  # the word that users of other tools know
+    function: Callable[..., list[float]]  # (steps, sigma_min, sigma_max)
+
+    def __call__(self, steps: int, sigmas_train: Tensor, **knobs: Any) -> list[float]:
+        """steps, (T,) ascending training levels -> steps + 1 falling levels, the last 0.0."""
+        return self.function(steps, float(sigmas_train[0]), float(sigmas_train[-1]), **knobs)
+
+    @property
+    def summary(self) -> str:
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Native(Schedule):
+    """A schedule that needs all training levels and not only their ends."""
+
+    spacing: str = "trailing"
+
+    def __call__(self, steps: int, sigmas_train: Tensor, **knobs: Any) -> list[float]:
+        return native(steps, sigmas_train, **{"spacing": self.spacing, **knobs})
+
+
+SCHEDULES: dict[str, Schedule] = {
+    schedule.key: schedule
+    for schedule in (
+        Native("native", "Automatic", native),
+        Schedule("karras", "Karras", karras),
+        Schedule("exponential", "Exponential", exponential),
+        Schedule("kl_optimal", "KL Optimal", kl_optimal),
+        Native("linspace", "Uniform", native, spacing="linspace"),
+        Native("leading", "DDIM", native, spacing="leading"),
+    )
+}
