@@ -1,0 +1,98 @@
+"""Renders of a split on disk, as plain arrays that training reads through memory maps.
+
+    python -m training.data --split train --scenes 24000
+
+writes `training/runs/data/<split>/{rgb,instances}.npy`: pictures (N, 128, 128, 3) uint8 and instance maps (N, 32, 32)
+int8 (number of the solid, -1 ground, -2 sky). Scene n is `world.scene.draw(split, n)`; nothing else is stored.
+Interrupted, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from world.render import render
+from world.scene import SPLITS, draw
+
+ROOT = Path(__file__).parent / "runs" / "data"
+SIZE, MAP, CHUNK = 128, 32, 64
+
+
+def folder(split: str) -> Path:
+    return ROOT / split
+
+
+def pictures(split: str) -> np.ndarray:
+    """(N, 128, 128, 3) uint8, as far as rendered. Raises FileNotFoundError with the command to run."""
+    return _open(split, "rgb")
+
+
+def instances(split: str) -> np.ndarray:
+    """(N, 32, 32) int8."""
+    return _open(split, "instances")
+
+
+def _open(split: str, name: str) -> np.ndarray:
+    path = folder(split) / f"{name}.npy"
+    if not path.exists():
+        raise FileNotFoundError(f"No renders of {split!r} yet: run `python -m training.data --split {split}` first.")
+    done = int((folder(split) / "done").read_text())
+    return np.load(path, mmap_mode="r")[:done]
+
+
+def _chunk(split: str, start: int, stop: int) -> tuple[int, np.ndarray, np.ndarray]:
+    torch.set_num_threads(1)
+    out = render([draw(split, n) for n in range(start, stop)], SIZE)
+    rgb = (out.rgb * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    step = SIZE // MAP
+    return start, rgb, out.instances[:, step // 2 :: step, step // 2 :: step].to(torch.int8).numpy()
+
+
+def prepare(split: str, scenes: int, workers: int) -> None:
+    """Render scenes 0, ..., scenes - 1 that are not there yet."""
+    here = folder(split)
+    here.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "rgb": ((scenes, SIZE, SIZE, 3), np.uint8),
+        "instances": ((scenes, MAP, MAP), np.int8),
+    }
+    done = int((here / "done").read_text()) if (here / "done").exists() else 0
+    maps = {}
+    for name, (shape, dtype) in arrays.items():
+        path = here / f"{name}.npy"
+        old = np.load(path, mmap_mode="r") if path.exists() else None
+        if old is None or len(old) < scenes:
+            new = np.lib.format.open_memmap(path.with_suffix(".new.npy"), "w+", dtype, shape)
+            if old is not None:
+                new[:done] = old[:done]
+            new.flush()
+            path.with_suffix(".new.npy").replace(path)
+        maps[name] = np.load(path, mmap_mode="r+")
+    starts = range(done, scenes, CHUNK)
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_chunk, split, s, min(s + CHUNK, scenes)) for s in starts]
+        for job in jobs:
+            start, rgb, ids = job.result()
+            maps["rgb"][start : start + len(rgb)] = rgb
+            maps["instances"][start : start + len(ids)] = ids
+            (here / "done").write_text(str(start + len(rgb)))
+            print(f"\r{split}: {start + len(rgb)} of {scenes} scenes", end="", flush=True)
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.data", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--split", choices=SPLITS, default="train")
+    parser.add_argument("--scenes", type=int, default=24000)
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    prepare(given.split, given.scenes, given.workers)
+
+
+if __name__ == "__main__":
+    main()
