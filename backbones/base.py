@@ -1,0 +1,54 @@
+"""What a backbone is: a checkpoint, seen from VE coordinates."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from samplers.messages import Ask
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Turns asks into denoised estimates, prompts into conditions, pictures into latents and back.
+
+    Its parameters are frozen, and it leaves nothing behind between two asks. Latents are of unit scale, as its VAE
+    gives them; x = x0 + sigma * eps, whatever coordinates the network was trained in.
+
+    A backbone may also have `offers: frozenset[str]`, what methods can ask of it beyond this: see
+    `conditioning.registry.NEEDS`.
+    """
+
+    id: str  # folder, Hub id, or a name that `backbones.load` knows
+    revision: str  # hash of the weights
+    sigmas: Tensor  # (T,) the levels it was trained at, ascending; its ends are sigma_min and sigma_max
+    default_size: int  # pixels
+    size_multiple: int  # pixels
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
+        ...
+
+    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """B texts -> {"text": (B, L, D), ...}: the cond of B rows."""
+        ...
+
+    def denoise(self, ask: Ask) -> Tensor:
+        """The x0 of every row, of the shape of ask.x, in float32. It has gradients only if ask.tape is not None."""
+        ...
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w)."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) -> pictures (B, 3, H, W) in [0, 1]."""
+        ...
+
+    def preview(self, x0: Tensor) -> Tensor:
+        """The cheap decode, for looking on: (B, C, h, w) -> (B, 3, any height, any width) in [0, 1]."""
+        ...
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a prompt that it never learned; [] where there is no such notion."""
+        ...
