@@ -4,6 +4,7 @@
 levels sigma; a VP network's are sqrt((1 - alpha_bar) / alpha_bar), a flow network's t / (1 - t).
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,18 +75,32 @@ def _between(
 def level(sigmas: Sequence[float], progress: float) -> float:
     """The sigma at a progress of 0..1 through a falling schedule: sigmas[i] at i / steps, linear in between."""
     steps = len(sigmas) - 1
-    place = round(min(max(progress, 0.0), 1.0) * steps, 9)  # 0.3 of 20 steps is step 6 and not 6.000000000000001
+    place = round(min(max(progress, 0.0), 1.0) * steps, 9)  # 0.3 of 20 steps is step 6, not 6.000000000000001
     return float(np.interp(place, np.arange(steps + 1), sigmas))
 
 
-def progress(sigmas: Sequence[float], sigma: float) -> float:
+def progress(sigmas: Sequence[float], sigma: float | Tensor) -> float:
     """How far through a falling schedule a level is, 0..1: the inverse of `level`, 0 above its start."""
-    steps = len(sigmas) - 1
-    falling = [-s for s in sigmas]
-    i = bisect_left(falling, -sigma)  # the first level not above sigma
+    steps, sigma = len(sigmas) - 1, highest(sigma)
+    i = bisect_left(sigmas, -sigma, key=lambda s: -s)  # the first level that is not above sigma
     if i == 0 or i > steps:
         return 0.0 if i == 0 else 1.0
     return (i - (sigma - sigmas[i]) / (sigmas[i - 1] - sigmas[i])) / steps
+
+
+def interval(sigmas: Sequence[float], start: float, end: float) -> tuple[float, float]:
+    """(low, high) such that low < sigma <= high holds from the part `start` of the steps up to the part `end`.
+
+    Open where the part is 0 or 1, so that the whole run needs no schedule. Raises ValueError where it is missing.
+    """
+    if not sigmas and (start > 0 or end < 1):
+        raise ValueError(f"a start of {start} and an end of {end} are parts of a schedule: give its sigmas")
+    return (level(sigmas, end) if end < 1 else -math.inf), (level(sigmas, start) if start > 0 else math.inf)
+
+
+def highest(sigma: float | Tensor) -> float:
+    """A level as a number: the highest of (B,) levels."""
+    return float(sigma.max()) if isinstance(sigma, Tensor) else float(sigma)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""What a method may be given besides its knobs. Annotate a parameter with one of these and the page shows its field."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samplers.messages import Cond
+
+
+@dataclass(frozen=True)
+class Input:
+    kind: str  # which field the page shows
+    arrives: str  # what the method receives
+
+
+@dataclass(frozen=True)
+class Box:
+    """Edges as fractions 0..1 of the picture, and what should be in it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place as fractions 0..1 of the picture, and where it should move."""
+
+    x: float
+    y: float
+    to_x: float | None = None
+    to_y: float | None = None
+
+
+Image = Annotated[Tensor, Input("image", "a picture as latents (B, C, h, w); backbone.decode gives its pixels")]
+Mask = Annotated[Tensor, Input("mask", "(B, 1, h, w) bool in latents, True where it was painted")]
+Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
+Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
+Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
+References = Annotated[Sequence[Tensor], Input("references", "pictures as latents, each (B, C, h, w)")]
+Operator = Annotated[Any, Input("operator", "a degradation from conditioning/operators")]
+
+
+def arrive(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, int, int]) -> Any:
+    """What a person gave, as the method receives it.
+
+    kind: of the Input. rows: B. latent: (C, h, w). Pictures are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
+    counts as painted in a latent where any of its pixels is above 0.5; prompts are str. The rest passes unchanged.
+    """
+    if kind == "image":
+        return backbone.encode_image(value).expand(rows, *latent)
+    if kind == "references":
+        return [backbone.encode_image(one).expand(rows, *latent) for one in value]
+    if kind == "mask":
+        painted = F.adaptive_max_pool2d(torch.as_tensor(value).float(), latent[1:]) > 0.5
+        return painted.expand(rows, 1, *latent[1:])
+    if kind == "prompt":
+        return {k: v.expand(rows, *v.shape[1:]) for k, v in backbone.encode_prompt([value]).items()}
+    return value

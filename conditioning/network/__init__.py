@@ -1,0 +1,1 @@
+"""Conditions that act on the network itself, at three stages of its life."""

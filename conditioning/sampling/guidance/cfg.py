@@ -1,0 +1,57 @@
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from conditioning.registry import Knob, Prompt, method
+from samplers.flow import Cond, Denoiser, Flow, together
+from samplers.schedules import highest, interval
+
+
+@method(task="text-to-image", paper="2207.12598", rows=2, within=-1)
+def cfg(
+    D: Denoiser,
+    null: Prompt,
+    scale: Annotated[float, Knob(0, 30, neutral=1, curve=True, help="1 is the prompt alone")] = 7.5,
+    rescale: Annotated[float, Knob(0, 1, help="Takes over-exposure back")] = 0.0,
+    start: Annotated[float, Knob(0, 1, help="Guided from this part of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, help="Guided up to this part of the steps")] = 1.0,
+    sigmas: Sequence[float] = (),
+) -> Denoiser:
+    """Classifier-free guidance.
+
+    Goes from the estimate for the negative prompt through the one for the prompt, and beyond (Ho & Salimans 2022,
+    Eq. 6). Both are rows of one network call; where the scale is 1, or the level is outside of the guidance interval
+    (Kynkäänniemi et al. 2024, arXiv 2404.07724), the pass for the negative prompt is not made.
+
+        x0 = u + scale (c - u)
+
+    null: cond of the negative prompt, of as many rows as the cond of the run.
+    sigmas: the schedule of the run, of which `start` and `end` are parts 0..1; not needed for 0 and 1.
+
+    The rescaling (Lin et al. 2023, arXiv 2305.08891, Section 3.4) gives each picture's guided output the standard
+    deviation of the conditional one back, by the part `rescale`. It is done on v, the output of the paper's network,
+    which is x / (1 + sigma^2) - x0 up to a factor: unlike eps it tells something at every level, an infinite one too.
+    diffusers' `guidance_rescale` does the same for a network that predicts v, and works on eps for one of eps.
+    """
+    low, high = interval(sigmas, start, end)
+
+    def guided(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+        if scale == 1 or not low < highest(sigma) <= high:
+            return (yield from D(x, sigma, cond, **kw))
+        c, u = yield from together(D(x, sigma, cond, **kw), D(x, sigma, null, **kw))  # (B, C, H, W) each
+        x0 = u + scale * (c - u)
+        return x0 if rescale == 0 else rescaled(x0, c, x, sigma, rescale)
+
+    return guided
+
+
+def rescaled(x0: Tensor, c: Tensor, x: Tensor, sigma: float | Tensor, phi: float) -> Tensor:
+    """Lin et al. 2023, Section 3.4, on v: the guided x0 with the deviation of c by the part phi. All (B, C, H, W)."""
+    still = x / (1 + torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1) ** 2)  # where v = 0
+
+    def std(v: Tensor) -> Tensor:
+        return v.flatten(1).std(1).view(-1, 1, 1, 1)
+
+    return still + (phi * std(c - still) / std(x0 - still) + 1 - phi) * (x0 - still)
