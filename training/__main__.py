@@ -1,0 +1,78 @@
+"""python -m training NETWORK: train one network of Still Life, or go on with it.
+
+    python -m training autoencoder --pictures 80000 --minutes 12
+    python -m training autoencoder-decoder --pictures 200000      the decoder alone, after the encoder is settled
+    python -m training denoiser-64 --pictures 600000              text encoder and UNet at 64 x 64
+    python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
+    python -m training judge --pictures 300000
+
+Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands that
+made the shipped weights, and what they cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from training.loop import Plan, Spec, train
+
+
+def _autoencoder() -> Spec:
+    from training.autoencoder import Autoencoder
+
+    return Autoencoder()
+
+
+def _decoder() -> Spec:
+    from training.autoencoder import Autoencoder
+
+    return Autoencoder(decoder_only=True)
+
+
+def _denoiser(size: int) -> Callable[[], Spec]:
+    def build() -> Spec:
+        from training.denoiser import Denoiser
+
+        return Denoiser(size)
+
+    return build
+
+
+def _judge() -> Spec:
+    from training.judge import Judge
+
+    return Judge()
+
+
+NETWORKS: dict[str, Callable[[], Spec]] = {
+    "autoencoder": _autoencoder,
+    "autoencoder-decoder": _decoder,
+    "denoiser-64": _denoiser(64),
+    "denoiser-128": _denoiser(128),
+    "judge": _judge,
+}
+
+
+def main() -> None:
+    doc = __doc__ or ""
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("--pictures", type=int, required=True, help="how many to see in all, over all pieces")
+    parser.add_argument("--minutes", type=float, default=9.5, help="length of this piece")
+    parser.add_argument("--decay", type=float, default=0.25, help="last fraction over which the learning rate falls")
+    parser.add_argument("--check-every", type=float, default=5.0, help="minutes between held-out figures")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    plan = Plan(given.pictures, given.minutes, decay=given.decay, check_every=given.check_every)
+    train(NETWORKS[given.network](), plan)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,353 @@
+"""Text encoder and UNet of Still Life, trained together on the autoencoder's latents.
+
+v-prediction on a variance-preserving schedule (linear betas 1e-4 to 0.02: practically zero signal at the end). Noise levels
+are drawn where scenes take shape, ln sigma ~ N(0.1, 1.2), every eighth uniformly over the schedule. Three teachers help
+the small network to bind words to things, all known exactly from the renderer and all dropped afterwards:
+
+* reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size and material;
+* looking: the cross-attention from a solid's words must lie inside its mask (the lower the noise, the more it counts);
+* seeing: the decoder's features must tell what stands at each cell.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from training import data
+from training.autoencoder import build as build_autoencoder
+from training.loop import RUNS, averaged_network, best_device, grid
+from training.text import LENGTH, build_tokenizer, words
+from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
+
+WIDTH = 192  # of the text
+CLASSES = (len(SHAPES), len(COLOURS), len(SIZES), len(MATERIALS))
+PLACES = (len(GROUNDS), len(SKIES), 4)
+STEPS = 1000
+EXAMPLES = (
+    "a large red sphere to the left of a small blue cube on grass at sunset",
+    "a large metal yellow torus on snow by day",
+    "a small green cone in front of a large purple cylinder on tiles on an overcast day",
+    "a big white ball and a little red pyramid on wood at night",
+    "a small cyan cube behind a large orange sphere on sand at sunset",
+    "a red cube, a green sphere and a blue cone on grass on a sunny day",
+    "a large matte blue pyramid to the right of a large metal red cylinder on tiles by day",
+    "a small yellow ball, a small purple ring, a small red cube and a small blue cone on sand by day",
+)
+
+
+def build_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128, 192),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=8,  # diffusers' name for the number of heads
+        norm_num_groups=16,
+    )
+
+
+def build_text_encoder() -> CLIPTextModel:
+    tokenizer = build_tokenizer()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+class Looking:
+    """Attention processor of training: plain attention that keeps the probabilities of cross-attention."""
+
+    def __init__(self, kept: list[Tensor]):
+        self.kept = kept
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        b = hidden_states.shape[0]
+        q, k, v = (
+            layer(x).view(b, -1, attn.heads, layer.out_features // attn.heads).transpose(1, 2)
+            for layer, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
+        )
+        if encoder_hidden_states is None:
+            out = F.scaled_dot_product_attention(q, k, v)
+        else:
+            weights = (q @ k.transpose(-1, -2) * attn.scale).float().softmax(-1)  # (B, heads, cells, tokens)
+            self.kept.append(weights.mean(1))
+            out = weights.to(v.dtype) @ v
+        return attn.to_out[0](out.transpose(1, 2).reshape(b, -1, q.shape[1] * q.shape[-1]))
+
+
+class Network(nn.Module):
+    """What is trained: text encoder and UNet, and the two heads of the teachers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = build_text_encoder()
+        self.unet = build_unet()
+        self.reads = nn.Linear(WIDTH, sum(CLASSES))
+        self.reads_place = nn.Linear(WIDTH, sum(PLACES))
+        self.sees = nn.Conv2d(128, 2 + sum(CLASSES), 1)
+
+
+def alphas() -> Tensor:
+    """Cumulative signal level of the schedule, (1000,) float64."""
+    return torch.cumprod(1 - torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64), 0)
+
+
+class Denoiser:
+    rows, rate = 64, 6e-4
+
+    def __init__(self, size: int):
+        """size: pixels a side, 64 or 128."""
+        self.size, self.name = size, f"denoiser-{size}"
+        torch.manual_seed(0)
+        self.network: nn.Module = Network()
+        if size == 128:
+            self.rows, self.rate = 32, 3e-4
+            first = RUNS / "denoiser-64" / "last.pt"
+            if first.exists():
+                self.network.load_state_dict(torch.load(first, map_location="cpu", weights_only=True)["averaged"])
+        self.autoencoder = build_autoencoder().eval().requires_grad_(False)
+        settled = "autoencoder-decoder" if (RUNS / "autoencoder-decoder" / "last.pt").exists() else "autoencoder"
+        self.autoencoder.load_state_dict(averaged_network_of(settled))
+        self.latents = latents(self.autoencoder, "train", size)
+        self.masks = torch.from_numpy(np.array(data.instances("train")[: len(self.latents)]))
+        self.words = words("train", len(self.latents))
+        self.held_out = latents(self.autoencoder, "validation", size)[:512]
+        self.held_out_words = words("validation", len(self.held_out))
+        self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
+        self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
+        self.kept: list[Tensor] = []
+        self.seen: list[Tensor] = []
+
+    # ------------------------------------------------------------------------------------------------ batches
+
+    def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
+        n, w = len(self.latents), self.words
+        scene = np.sort(rng.choice(n, self.rows, replace=False))
+        k = rng.integers(0, w.tokens.shape[1], self.rows)
+        drop = torch.from_numpy(rng.random(self.rows) < 0.1)
+        tokens = torch.from_numpy(w.tokens[scene, k].astype(np.int64))
+        noise = torch.from_numpy(rng.standard_normal((self.rows, *self.latents.shape[1:]), dtype=np.float32))
+        given = {
+            "z": self.latents[torch.from_numpy(scene)].float(),
+            "noise": noise,
+            "t": self._times(rng),
+            "tokens": torch.where(drop[:, None], self.empty, tokens),
+            "owners": torch.from_numpy(np.where(drop[:, None], -1, w.owners[scene, k]).astype(np.int64)),
+            "nouns": torch.from_numpy(w.nouns[scene, k].astype(np.int64)),
+            "attributes": torch.from_numpy(w.attributes[scene].astype(np.int64)),
+            "place": torch.from_numpy(w.place[scene].astype(np.int64)),
+            "mask": self.masks[torch.from_numpy(scene)].long(),
+            "told": ~drop,
+        }
+        return {name: value.to(device, non_blocking=True) for name, value in given.items()}
+
+    def _times(self, rng: np.random.Generator) -> Tensor:
+        """Continuous times in [0, 999], interpolated in ln sigma; stratified, which lowers the variance for free."""
+        u = torch.from_numpy((np.arange(self.rows) + rng.random(self.rows)) / self.rows).float()
+        wanted = torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.2 + 0.1
+        table = self.sigmas.log()
+        above = torch.searchsorted(table, wanted).clamp(1, STEPS - 1)
+        low, high = table[above - 1], table[above]
+        t = (above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)).float()
+        t[::8] = torch.from_numpy(rng.random(len(t[::8])).astype(np.float32)) * (STEPS - 1)
+        return t[torch.from_numpy(rng.permutation(self.rows))]
+
+    def _sigma(self, t: Tensor) -> Tensor:
+        table = self.sigmas.log().to(t.device)
+        low = t.floor().long().clamp(max=STEPS - 2)
+        return torch.lerp(table[low], table[low + 1], t - low).exp()
+
+    # ------------------------------------------------------------------------------------------------ losses
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+        self._listen(network)
+        self.kept.clear()
+        self.seen.clear()
+        text = network.text(batch["tokens"]).last_hidden_state
+        sigma = self._sigma(batch["t"])
+        squared, v = self._error(network.unet, batch, text, sigma)
+        clear = batch["told"] / (1 + (sigma / 2) ** 2)  # how much of the scene can be seen through the noise
+        read = self._reading(network, text, batch)
+        look = self._looking(batch, clear)
+        see = self._seeing(network, batch, 1 / (1 + (sigma / 2) ** 2))
+        helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
+        total = squared + helpers * (0.05 * read + 0.1 * look + 0.05 * see)
+        return total, {"v": squared.detach(), "read": read.detach(), "look": look.detach(), "see": see.detach()}
+
+    def _listen(self, network: nn.Module) -> None:
+        if getattr(network.unet, "_listened", False):
+            return
+        network.unet.set_attn_processor(Looking(self.kept))
+        network.unet.up_blocks[1].attentions[-1].register_forward_hook(
+            lambda module, args, out: self.seen.append(out[0] if isinstance(out, tuple) else out.sample)
+        )
+        network.unet._listened = True
+
+    def _error(self, unet: nn.Module, batch: dict[str, Tensor], text: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        s = sigma[:, None, None, None]
+        scale = (1 + s * s).rsqrt()
+        x = scale * (batch["z"] + s * batch["noise"])
+        v = scale * (batch["noise"] - s * batch["z"])
+        out = unet(x.contiguous(memory_format=torch.channels_last), batch["t"], text).sample.float()
+        return (out - v).square().mean(), out
+
+    def _reading(self, network: nn.Module, text: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        nouns = batch["nouns"]  # (B, 4)
+        at = text.gather(1, nouns[..., None].expand(-1, -1, text.shape[-1]))
+        real = (nouns > 0) & batch["told"][:, None]
+        target = torch.where(real[..., None], batch["attributes"], -1)
+        losses = [
+            F.cross_entropy(scores.flatten(0, 1).float(), target[..., a].flatten(), ignore_index=-1)
+            for a, scores in enumerate(network.reads(at).split(CLASSES, -1))
+        ]
+        place = torch.where(batch["told"][:, None], batch["place"], -1)
+        losses += [
+            F.cross_entropy(scores.float(), place[:, a], ignore_index=-1)
+            for a, scores in enumerate(network.reads_place(text[:, -1]).split(PLACES, -1))
+        ]
+        return torch.stack(losses).nan_to_num().sum()
+
+    def _looking(self, batch: dict[str, Tensor], clear: Tensor) -> Tensor:
+        owners, total = batch["owners"], 0.0
+        solids = torch.arange(4, device=owners.device)
+        words_of = (owners[:, None] == solids[:, None]).float()  # (B, 4, tokens)
+        inside = (batch["mask"][:, None] == solids[:, None, None]).float()  # (B, 4, 32, 32)
+        used = 0
+        for weights in self.kept:  # (B, cells, tokens)
+            side = math.isqrt(weights.shape[1])
+            if side < 8:
+                continue
+            mask = F.adaptive_avg_pool2d(inside, side).flatten(2)
+            maps = torch.einsum("bct,bst->bsc", weights, words_of)
+            share = (maps * mask).sum(-1) / maps.sum(-1).clamp(min=1e-6)
+            real = (words_of.sum(-1) > 0) & (mask.sum(-1) > 0)
+            total = total + ((1 - share) ** 2 * real * clear[:, None]).sum() / real.sum().clamp(min=1)
+            used += 1
+        return total / max(used, 1)
+
+    def _seeing(self, network: nn.Module, batch: dict[str, Tensor], clear: Tensor) -> Tensor:
+        scores = network.sees(self.seen[-1]).float()
+        side = scores.shape[-1]
+        step = batch["mask"].shape[-1] // side
+        mask = batch["mask"][:, step // 2 :: step, step // 2 :: step]  # (B, side, side)
+        solid = mask >= 0
+        rows = torch.arange(len(mask), device=mask.device)[:, None, None]
+        attributes = batch["attributes"][rows, mask.clamp(min=0)]  # (B, side, side, 4)
+        kind = torch.where(solid, attributes[..., 0] + 2, torch.where(mask == -1, 1, 0))
+        parts = scores.split((2 + CLASSES[0], *CLASSES[1:]), 1)
+        loss = F.cross_entropy(parts[0], kind, reduction="none").mean((1, 2))
+        share = solid.float().sum((1, 2)).clamp(min=1)
+        for a in (1, 2, 3):
+            target = torch.where(solid, attributes[..., a], -1)
+            loss = loss + F.cross_entropy(parts[a], target, ignore_index=-1, reduction="none").sum((1, 2)) / share
+        return (loss * clear).mean()
+
+    # ------------------------------------------------------------------------------------------------ checks
+
+    @torch.no_grad()
+    def check(self, network: nn.Module) -> dict[str, float]:
+        """Held-out v error at six noise levels, with the true caption and with another scene's."""
+        device = next(network.parameters()).device
+        n, figures = 192, {}
+        generator = torch.Generator().manual_seed(1)
+        z = self.held_out[:n].float().to(device)
+        noise = torch.randn(z.shape, generator=generator).to(device)
+        tokens = torch.from_numpy(self.held_out_words.tokens[:n, 0].astype(np.int64)).to(device)
+        total, swapped = 0.0, 0.0
+        levels = (0.2, 0.6, 1.2, 2.5, 6.0, 20.0)
+        with torch.autocast(device.type, torch.bfloat16):
+            text = network.text(tokens).last_hidden_state
+            for sigma in levels:
+                t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
+                batch = {"z": z, "noise": noise, "t": t}
+                error = self._error(network.unet, batch, text, self._sigma(t))[0].item()
+                total += error / len(levels)
+                if sigma in (1.2, 6.0):
+                    swapped += self._error(network.unet, batch, text.roll(1, 0), self._sigma(t))[0].item() - error
+                    figures[f"held_{sigma}"] = error
+        return {"held_out": total, "caption_gain": swapped / 2, **figures}
+
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> Image.Image:
+        return grid(sample(network, self.autoencoder, list(EXAMPLES) * 2, self.size, self.sigmas), scale=256 // self.size)
+
+
+@torch.no_grad()
+def sample(
+    network: nn.Module,
+    autoencoder: nn.Module,
+    captions: list[str],
+    size: int,
+    sigmas: Tensor,
+    steps: int = 20,
+    scale: float = 4.0,
+    seed: int = 0,
+) -> Tensor:
+    """Euler steps with guidance, for the grids of training only: (B, 3, size, size) in [0, 1]."""
+    device = next(network.parameters()).device
+    ids = build_tokenizer()([*captions, ""], padding="max_length", return_tensors="pt")["input_ids"].to(device)
+    b = len(captions)
+    times = torch.linspace(STEPS - 1, 0, steps + 1)[:-1].round().long()
+    levels = torch.cat([sigmas[times], torch.zeros(1)]).to(device)
+    x = torch.randn(b, 4, size // 4, size // 4, generator=torch.Generator().manual_seed(seed)).to(device) * levels[0]
+    with torch.autocast(device.type, torch.bfloat16):
+        text = network.text(ids).last_hidden_state
+        text = torch.cat([text[:b], text[b:].expand(b, -1, -1)])
+        for i, t in enumerate(times.tolist()):
+            s = levels[i]
+            given = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            v = network.unet(given, torch.full((2 * b,), float(t), device=device), text).sample.float()
+            c, u = v.chunk(2)
+            v = u + scale * (c - u)
+            x0 = (x / (1 + s * s).sqrt() - s * v) / (1 + s * s).sqrt()
+            x = x0 + levels[i + 1] / s * (x - x0)
+        return (autoencoder.to(device).decoder(x).float() / 2 + 0.5).clamp(0, 1)
+
+
+def averaged_network_of(name: str) -> dict[str, Tensor]:
+    return averaged_network(type("Named", (), {"name": name})())
+
+
+@torch.no_grad()
+def latents(autoencoder: nn.Module, split: str, size: int) -> Tensor:
+    """Latents of a split's pictures at `size` pixels, (N, 4, size / 4, size / 4) float16, made once."""
+    pixels = data.pictures(split)
+    path = data.folder(split) / f"latents_{size}_{len(pixels)}.npy"
+    if path.exists():
+        return torch.from_numpy(np.load(path))
+    device, made = best_device(), []
+    encode = partial(autoencoder.to(device).encoder)
+    for start in range(0, len(pixels), 128):
+        x = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).to(device).permute(0, 3, 1, 2).float() / 255
+        if size != data.SIZE:
+            x = F.avg_pool2d(x, data.SIZE // size)
+        with torch.autocast(device.type, torch.bfloat16):
+            made.append(encode(x.contiguous(memory_format=torch.channels_last) * 2 - 1).half().cpu())
+        print(f"\rlatents of {split} at {size}: {start + len(x)} of {len(pixels)}", end="", flush=True)
+    print()
+    out = torch.cat(made)
+    np.save(path, out.numpy())
+    return out

@@ -1,0 +1,227 @@
+"""The one training loop. A network brings a `Spec`; the loop brings steps, averaging, checkpoints, curves and pictures.
+
+Everything of a run stands in `training/runs/<name>/`: `last.pt` (weights, averaged weights, optimiser, counters), written
+by temp-and-rename every two minutes, `curve.json`, `curve.png`, and a grid of pictures at every check. Killed at any
+moment, the same command goes on from there. The learning rate rises over `warmup` pictures, stays, and falls to zero over
+the last `decay` fraction of the pictures planned: so a run may be prolonged by asking for more.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+RUNS = Path(__file__).parent / "runs"
+
+
+class Spec(Protocol):
+    """What the loop needs to know of a network.
+
+    `batch(rng, device)` draws one training batch; `loss(network, batch, progress)` returns the loss to descend and
+    figures to show, progress in [0, 1] over the whole run; `check(network)` returns held-out figures, `pictures(network)`
+    a grid to look at.
+    """
+
+    name: str
+    rows: int  # pictures a batch
+    rate: float  # learning rate
+    network: nn.Module
+
+    def batch(self, rng: np.random.Generator, device: torch.device) -> Any: ...
+    def loss(self, network: nn.Module, batch: Any, progress: float) -> tuple[Tensor, dict[str, float]]: ...
+    def check(self, network: nn.Module) -> dict[str, float]: ...
+    def pictures(self, network: nn.Module) -> Image.Image: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long: `pictures` in all, `minutes` in this piece; and how: the numbers the loop leaves to the caller."""
+
+    pictures: int
+    minutes: float = 9.5
+    warmup: int = 8_000
+    decay: float = 0.25
+    average: int = 60_000  # pictures over which the averaged weights forget (at most a tenth of what was seen)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    check_every: float = 5.0  # minutes
+    seed: int = 0
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def rate_at(plan: Plan, seen: int) -> float:
+    """The learning rate as a fraction of the full one, after `seen` pictures."""
+    left = (plan.pictures - seen) / (plan.decay * plan.pictures)
+    return max(0.0, min(1.0, (seen + 1) / plan.warmup, left))
+
+
+def _folded(network: nn.Module, averaged: dict[str, Tensor], seen: int, rows: int, plan: Plan) -> None:
+    window = min(plan.average, max(seen / 10, rows))
+    keep = math.exp(-rows / window)
+    with torch.no_grad():
+        state = network.state_dict()
+        floats = [k for k, v in state.items() if v.is_floating_point()]
+        torch._foreach_lerp_([averaged[k] for k in floats], [state[k] for k in floats], 1 - keep)
+
+
+def averaged_network(spec: Spec) -> dict[str, Tensor]:
+    """The averaged weights of the last checkpoint of a run. Raises FileNotFoundError if there is none."""
+    path = RUNS / spec.name / "last.pt"
+    if not path.exists():
+        raise FileNotFoundError(f"No checkpoint at {path}: train {spec.name!r} first (`python -m training {spec.name}`).")
+    return torch.load(path, map_location="cpu", weights_only=True)["averaged"]
+
+
+class _Swapped:
+    """The network with the averaged weights, for checks and pictures."""
+
+    def __init__(self, network: nn.Module, averaged: dict[str, Tensor]):
+        self.network, self.averaged = network, averaged
+
+    def __enter__(self) -> nn.Module:
+        self.own = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.averaged)
+        return self.network.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.network.load_state_dict(self.own)
+        self.network.train()
+
+
+def train(spec: Spec, plan: Plan) -> None:
+    """Train until the plan's pictures are seen or its minutes are over."""
+    here = RUNS / spec.name
+    here.mkdir(parents=True, exist_ok=True)
+    device = best_device()
+    network = spec.network.to(device).train()
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    optimiser = torch.optim.AdamW(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=spec.rate,
+        betas=(0.9, 0.99),
+        weight_decay=plan.weight_decay,
+    )
+    seen, spent, curve = 0, 0.0, []
+    averaged = {k: v.clone() for k, v in network.state_dict().items()}
+    if (here / "last.pt").exists():
+        saved = torch.load(here / "last.pt", map_location=device, weights_only=True)
+        network.load_state_dict(saved["network"])
+        averaged = saved["averaged"]
+        if saved["optimiser"] is not None:
+            optimiser.load_state_dict(saved["optimiser"])
+        seen, spent = saved["seen"], saved["spent"]
+        curve = json.loads((here / "curve.json").read_text())
+
+    def save() -> None:
+        kept = {
+            "network": network.state_dict(),
+            "averaged": averaged,
+            "optimiser": optimiser.state_dict(),
+            "seen": seen,
+            "spent": spent,
+        }
+        torch.save(kept, here / "last.new")
+        os.replace(here / "last.new", here / "last.pt")
+        (here / "curve.json").write_text(json.dumps(curve))
+
+    def check() -> None:
+        with _Swapped(network, averaged) as best:
+            figures = spec.check(best)
+            spec.pictures(best).save(here / f"pictures_{seen:08d}.png")
+        point = {"seen": seen, "minutes": spent / 60, **{k: round(v, 5) for k, v in {**means, **figures}.items()}}
+        curve.append(point)
+        print("\n" + "  ".join(f"{k} {v:.4g}" for k, v in point.items()), flush=True)
+        save()
+        draw_curve(curve, here / "curve.png")
+
+    rng = np.random.default_rng([plan.seed, seen])
+    torch.manual_seed(plan.seed + seen)
+    means: dict[str, float] = {}
+    begun = saved_at = checked_at = time.perf_counter()
+    before, began_with = spent, seen
+    while seen < plan.pictures and time.perf_counter() - begun < plan.minutes * 60:
+        fraction = rate_at(plan, seen)
+        for group in optimiser.param_groups:
+            group["lr"] = spec.rate * fraction
+        batch = spec.batch(rng, device)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss, figures = spec.loss(network, batch, seen / plan.pictures)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"{spec.name}: the loss is {loss.item()} after {seen} pictures; last checkpoint kept.")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
+        optimiser.step()
+        seen += spec.rows
+        _folded(network, averaged, seen, spec.rows, plan)
+        for key, value in {"loss": loss.detach(), **figures}.items():
+            means[key] = means.get(key, float(value)) * 0.98 + 0.02 * float(value)
+        now = time.perf_counter()
+        spent = before + now - begun
+        if seen // spec.rows % 10 == 0:
+            speed = (seen - began_with) / (now - begun)
+            text = "  ".join(f"{k} {v:.4f}" for k, v in means.items())
+            print(f"\r{spec.name} {seen}/{plan.pictures}  {speed:.0f}/s  {text}  ", end="", flush=True)
+        if now - checked_at > plan.check_every * 60:
+            check()
+            checked_at = saved_at = time.perf_counter()
+        elif now - saved_at > 120:
+            save()
+            saved_at = now
+    check()
+
+
+def draw_curve(curve: list[dict[str, float]], path: Path) -> None:
+    """The figures of a run over the pictures seen, one small plot each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [k for k in curve[-1] if k not in ("seen", "minutes")]
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 2.2 * rows), squeeze=False, layout="constrained")
+    for axis, name in zip(axes.flat, names, strict=False):
+        points = [(p["seen"] / 1000, p[name]) for p in curve if name in p]
+        axis.plot(*zip(*points, strict=True), color="#3b6ea8", lw=1.4)
+        axis.set_title(f"{name}  {points[-1][1]:.4g}", fontsize=9, loc="left")
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
+    for axis in list(axes.flat)[len(names) :]:
+        axis.set_visible(False)
+    figure.supxlabel("thousand pictures seen", fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def grid(pictures: Tensor, columns: int = 8, scale: int = 1) -> Image.Image:
+    """(B, 3, H, W) in [0, 1] as one picture."""
+    pixels = (pictures.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    rows = [np.concatenate(list(pixels[i : i + columns]), 1) for i in range(0, len(pixels) - columns + 1, columns)]
+    image = Image.fromarray(np.concatenate(rows))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
+
+
+def minibatches(count: int, rows: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Endless shuffled passes over 0, ..., count - 1, `rows` at a time."""
+    while True:
+        order = rng.permutation(count)
+        for start in range(0, count - rows + 1, rows):
+            yield np.sort(order[start : start + rows])

@@ -1,0 +1,126 @@
+"""Tokenizer and captions as arrays.
+
+The tokenizer is CLIP's kind (byte-level BPE with end-of-word marks) over this world's captions: every word of the
+vocabulary is one token, every other word is spelt in bytes, nothing is unknown.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import CLIPTokenizer
+
+from training import data
+from world.captions import VOCABULARY, Caption, describe
+from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES, draw
+
+LENGTH = 56
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def _byte_symbols() -> list[str]:
+    """The 256 printable stand-ins of GPT-2's byte-level alphabet."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    return sorted(ByteLevel.alphabet())
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """Merges that spell each vocabulary word from its letters, left to right, so that it ends as one token."""
+    symbols = _byte_symbols()
+    vocabulary = {s: i for i, s in enumerate(symbols + [s + "</w>" for s in symbols])}
+    merges: list[tuple[str, str]] = []
+    for word in sorted(w for w in VOCABULARY if len(w) > 1):
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        while len(pieces) > 1:
+            # Join from the end: such pieces occur in this word's ending only, so words do not break each other.
+            pair = (pieces[-2], pieces[-1])
+            if pair not in merges:
+                merges.append(pair)
+                vocabulary.setdefault("".join(pair), len(vocabulary))
+            pieces[-2:] = ["".join(pair)]
+    for special in (START, END):
+        vocabulary[special] = len(vocabulary)
+    return CLIPTokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        unk_token=END,
+        bos_token=START,
+        eos_token=END,
+        pad_token=END,
+        model_max_length=LENGTH,
+    )
+
+
+@dataclass(frozen=True)
+class Words:
+    """Captions of a split as arrays: N scenes, K captions each.
+
+    tokens (N, K, LENGTH) int16; owners (N, K, LENGTH) int8: the solid a token describes, -1 none; nouns (N, K, 4) int8:
+    where the shape word of each solid stands, 0 where there is no such solid; attributes (N, 4, 4) int8: shape, colour,
+    size, material of each solid, -1 where there is none; place (N, 3) int8: ground, sky, number of solids - 1.
+    """
+
+    tokens: np.ndarray
+    owners: np.ndarray
+    nouns: np.ndarray
+    attributes: np.ndarray
+    place: np.ndarray
+
+
+def _rows(split: str, start: int, stop: int, per_scene: int) -> tuple[np.ndarray, ...]:
+    tokenizer = build_tokenizer()
+    ids = {word: tokenizer(word)["input_ids"][1:-1] for word in VOCABULARY}
+    first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
+    n = stop - start
+    tokens = np.full((n, per_scene, LENGTH), last, np.int16)
+    owners = np.full((n, per_scene, LENGTH), -1, np.int8)
+    nouns = np.zeros((n, per_scene, 4), np.int8)
+    attributes = np.full((n, 4, 4), -1, np.int8)
+    place = np.zeros((n, 3), np.int8)
+    colours, sizes = list(COLOURS), list(SIZES)
+    for row in range(n):
+        scene = draw(split, start + row)
+        place[row] = GROUNDS.index(scene.ground), SKIES.index(scene.sky), len(scene.solids) - 1
+        for i, s in enumerate(scene.solids):
+            attributes[row, i] = (
+                SHAPES.index(s.shape),
+                colours.index(s.colour),
+                sizes.index(s.size),
+                MATERIALS.index(s.material),
+            )
+        for k in range(per_scene):
+            caption: Caption = describe(scene, np.random.default_rng([start + row, k]))
+            at = 1
+            tokens[row, k, 0] = first
+            for word, owner in zip(caption.words, caption.owners, strict=True):
+                for token in ids[word]:
+                    tokens[row, k, at] = token
+                    owners[row, k, at] = -1 if owner is None else owner
+                    at += 1
+                if owner is not None and nouns[row, k, owner] == 0 and _is_noun(word):
+                    nouns[row, k, owner] = at - 1
+    return tokens, owners, nouns, attributes, place
+
+
+def _is_noun(word: str) -> bool:
+    from world.captions import SHAPE_WORDS
+
+    return any(word in words for words in SHAPE_WORDS.values())
+
+
+def words(split: str, scenes: int, per_scene: int = 6, workers: int = 2) -> Words:
+    """The captions of scenes 0, ..., scenes - 1, made once and kept beside the renders."""
+    path: Path = data.folder(split) / f"words_{scenes}_{per_scene}.npz"
+    if not path.exists():
+        edges = list(range(0, scenes, 500)) + [scenes]
+        with ProcessPoolExecutor(workers) as pool:
+            jobs = [pool.submit(_rows, split, a, b, per_scene) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+            parts = [job.result() for job in jobs]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(Words.__annotations__)})
+    loaded = np.load(path)
+    return Words(**{name: loaded[name] for name in Words.__annotations__})
