@@ -1,0 +1,23 @@
+"""Nine Ways in the browser: `python app.py`, then http://127.0.0.1:7860
+
+Settings come through the environment: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where it listens), NINE_WAYS_OUTPUT
+(where pictures are kept), NINE_WAYS_BACKBONE (which network paints), NINE_WAYS_HISTORY=private (a visit sees only its
+own pictures; so on Spaces).
+"""
+
+import os
+import sys
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+if os.environ.get("SPACES_ZERO_GPU") == "true":
+    import spaces  # noqa: F401  # before torch, as ZeroGPU wants it
+
+from app.pages import build, serve_options
+from app.pages.studio import Studio
+
+studio = Studio()
+demo = build(studio)
+
+if __name__ == "__main__":
+    studio.start()
+    demo.launch(inbrowser="--open" in sys.argv[1:], **serve_options(studio))

@@ -1,0 +1,169 @@
+"""The tab "History": every kept picture, found by words, with its settings and the way back to Create."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.pages import stage
+from app.pages.create import Create
+from app.pages.studio import Studio, private
+
+PAGE = 24
+SCRIPT = """
+element.addEventListener('click', (event) => {
+  const card = event.target.closest('[data-id]');
+  if (!card) return;
+  element.querySelectorAll('[aria-current]').forEach((other) => other.removeAttribute('aria-current'));
+  card.setAttribute('aria-current', 'true');
+  trigger('open', { id: card.dataset.id });
+});
+"""
+
+
+class Pictures:
+    """The tab's components. On a public Space it shows what the visitor made, and nobody else's."""
+
+    def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, tab: gr.Tab):
+        self.studio = studio
+        with gr.Column(elem_id="history"):
+            with gr.Column(elem_id="history-list"):
+                self.words = gr.Textbox(
+                    label="Search", placeholder="Words of the prompt, a sampler, a seed", elem_id="search", lines=1,
+                    max_lines=1,
+                )  # fmt: skip
+                self.grid = gr.HTML("", elem_id="history-grid", js_on_load=SCRIPT, apply_default_css=False)
+                with gr.Row(elem_id="pager"):
+                    self.newer = gr.Button("Newer", size="sm", elem_id="newer", interactive=False)
+                    self.older = gr.Button("Older", size="sm", elem_id="older", interactive=False)
+                    self.where = gr.HTML("", elem_id="where", apply_default_css=False)
+            with gr.Column(elem_id="history-detail"):
+                self.detail = gr.HTML("", elem_id="detail", js_on_load=stage.ACTS, apply_default_css=False)
+        self.offset = gr.State(0)
+
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        listed = [self.grid, self.where, self.newer, self.older, self.offset]
+        first = [self.words, create.visit]
+        tab.select(self.first, first, listed, **light)
+        self.words.change(self.first, first, listed, trigger_mode="always_last", **light)
+        self.newer.click(self.back, [*first, self.offset], listed, **light)
+        self.older.click(self.on, [*first, self.offset], listed, **light)
+        self.grid.open(self.open, create.visit, self.detail, **light)
+        self.detail.remove(self.remove, [*first, self.offset], [*listed, self.detail], **light)
+        self.detail.use(self.use(create), create.visit, [*create.outputs, tabs], **light)
+
+    # what there is ------------------------------------------------------------------------------------------------
+
+    def _own(self, visit: list[stage.Shown]) -> list[Any]:
+        return [entry for entry in (self.studio.entry(shown.id) for shown in visit if shown.id) if entry is not None]
+
+    def _find(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[list[Any], int]:
+        if private():
+            wanted = words.lower().split()
+            found = [e for e in self._own(visit) if all(w in str(stage.settings(e.recipe)).lower() for w in wanted)]
+            return found[offset : offset + PAGE], len(found)
+        return self.studio.history.search(words, limit=PAGE, offset=offset), self.studio.history.count(words)
+
+    def _entry(self, wanted: Any, visit: list[stage.Shown]) -> Any:
+        wanted = str(wanted or "")
+        if private() and wanted not in {shown.id for shown in visit}:
+            return None
+        return self.studio.entry(wanted)
+
+    # what is shown ------------------------------------------------------------------------------------------------
+
+    def page(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
+        """The cards from `offset` on, where we are, and whether there is more on either side."""
+        entries, total = self._find(words, visit, max(0, offset))
+        if not entries and offset > 0:
+            return self.page(words, visit, max(0, min(offset - PAGE, (total - 1) // PAGE * PAGE)))
+        cards = "".join(self._card(entry) for entry in entries)
+        note = f'<p class="nw-note nw-warn">{escape(self.studio.history.note)}</p>' if self.studio.history.note else ""
+        if not total:
+            text = (
+                f"No picture has “{escape(words)}” in its settings. Search for fewer or shorter words."
+                if words.strip()
+                else "No pictures yet. What you paint in Create is kept here, with everything that made it."
+            )
+            cards, where = f'<p class="nw-note">{text}</p>', ""
+        else:
+            cards = f'<div class="nw-grid">{cards}</div>'
+            where = f"{offset + 1} to {offset + len(entries)} of {total:,}"
+        return (
+            note + cards,
+            f'<p class="nw-status" aria-live="polite"><span class="nw-mono">{where}</span></p>',
+            gr.Button(interactive=offset > 0, visible=total > PAGE),
+            gr.Button(interactive=offset + PAGE < total, visible=total > PAGE),
+            offset,
+        )
+
+    def _card(self, entry: Any) -> str:
+        prompt = entry.recipe.prompt or "no prompt"
+        source = escape(self.studio.address(entry.id))
+        return (
+            f'<button type="button" class="nw-card" data-id="{escape(str(entry.id))}">'
+            f'<img src="{source}" loading="lazy" alt="">'
+            f"<span>{escape(prompt)}</span><time>{_when(entry.made)}</time></button>"
+        )
+
+    def first(self, words: str, visit: list[stage.Shown]) -> tuple[Any, ...]:
+        return self.page(words, visit, 0)
+
+    def back(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
+        return self.page(words, visit, max(0, offset - PAGE))
+
+    def on(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
+        return self.page(words, visit, offset + PAGE)
+
+    def open(self, visit: list[stage.Shown], data: gr.EventData) -> str:
+        """One picture with its settings."""
+        entry = self._entry((data._data or {}).get("id"), visit)
+        if entry is None:
+            return _sorry("This picture is gone. Search again to see what is there.")
+        try:
+            with entry.picture() as picture:
+                text = str(picture.info.get("parameters", ""))
+        except OSError as error:
+            return _sorry(f"The file could not be read: {error}")
+        shown = stage.Shown(
+            str(entry.id), self.studio.address(entry.id), entry.recipe, text, entry.seconds,
+            rows={"Made": _when(entry.made)},
+        )  # fmt: skip
+        return stage.made(shown, removable=True)
+
+    def remove(self, words: str, visit: list[stage.Shown], offset: int, data: gr.EventData) -> tuple[Any, ...]:
+        """Delete the picture and its file."""
+        entry = self._entry((data._data or {}).get("id"), visit)
+        if entry is not None:
+            self.studio.history.delete(entry.id)
+        return *self.page(words, visit, offset), ""
+
+    def use(self, create: Create) -> Any:
+        """A handler: the settings of the picture into the controls, and over to Create."""
+
+        def to_controls(visit: list[stage.Shown], data: gr.EventData) -> list[Any]:
+            entry = self._entry((data._data or {}).get("id"), visit)
+            if entry is None:
+                return [*create.keep("This picture is gone from the history."), gr.skip()]
+            words = f"The settings of seed {entry.recipe.seed} are in the controls."
+            return [*create.fill(entry.recipe, words), gr.Tabs(selected="create")]
+
+        return to_controls
+
+
+def _sorry(words: str) -> str:
+    return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
+
+
+def _when(made: Any) -> str:
+    """A time in the words of the machine's clock."""
+    moment = made if isinstance(made, datetime) else datetime.fromtimestamp(float(made)).astimezone()
+    return moment.astimezone().strftime("%-d %b %Y, %H:%M")
+
+
+def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Pictures:
+    """Build the tab inside the page that is being built."""
+    return Pictures(studio, create, tabs, own)

@@ -1,0 +1,247 @@
+"""What is shown of pictures, as HTML: the stage (empty, forming, made, in trouble), the strip of pictures, the stack.
+
+Every word from outside is escaped here. Buttons carry `data-act`; the page's components listen to those.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from app.runs.recipe import SAMPLERS, SCHEDULES, Recipe
+from app.theme import glyph
+
+#: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
+ACTS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-act]');
+  if (!button) return;
+  const names = { use: 'use', example: 'example', open: 'open', remove: 'remove' };
+  if (names[button.dataset.act]) trigger(names[button.dataset.act], { ...button.dataset });
+});
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A made picture as the page shows it."""
+
+    id: str
+    source: str  # an address on this server, or a data URI where the history could not keep the file
+    recipe: Recipe
+    parameters: str
+    seconds: float | None = None
+    note: str = ""
+    rows: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def file_name(self) -> str:
+        return f"nine-ways-{self.recipe.seed}.png"
+
+
+def settings(recipe: Recipe) -> dict[str, str]:
+    """A recipe in the words of the page."""
+    rows = {
+        "Prompt": recipe.prompt or "none",
+        "Negative prompt": recipe.negative,
+        "Sampling method": SAMPLERS.get(recipe.sampler, recipe.sampler),
+        "Schedule type": SCHEDULES.get(recipe.schedule, recipe.schedule),
+        "Sampling steps": str(recipe.steps),
+        "CFG Scale": f"{recipe.cfg_scale:g}",
+        "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
+        "Guidance": f"{recipe.cfg_start:g} to {recipe.cfg_end:g} of the steps"
+        if (recipe.cfg_start, recipe.cfg_end) != (0, 1)
+        else "",
+        "Seed": str(recipe.seed),
+        "Size": f"{recipe.width} × {recipe.height} pixels",
+        "Model": f"{recipe.backbone} {recipe.revision[:12]}".strip(),
+        "Methods": " + ".join(use.name for use in recipe.methods),
+    }
+    return {name: value for name, value in rows.items() if value}
+
+
+def duration(seconds: float) -> str:
+    """0.84 -> '0.8 s', 72 -> '1 min 12 s'"""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def data_uri(pixels: Any, kind: str = "JPEG") -> str:
+    """uint8 (H, W, 3) or a PIL picture -> data:image/...;base64,..."""
+    from PIL import Image
+
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    if kind == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        chunk = PngInfo()
+        chunk.add_text("parameters", str(picture.info.get("parameters", "")))
+        picture.save(buffer, "PNG", pnginfo=chunk)
+    else:
+        picture.save(buffer, kind, quality=88)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _mono(value: Any) -> str:
+    return f'<span class="nw-mono">{escape(str(value))}</span>'
+
+
+# the stage --------------------------------------------------------------------------------------------------------
+
+
+def _stage(state: str, inside: str, label: str = "Picture") -> str:
+    return f'<section class="nw-stage" data-state="{state}" aria-label="{label}">{inside}</section>'
+
+
+def _mat(inside: str, size: tuple[int, int] = (1, 1)) -> str:
+    return f'<div class="nw-mat" style="--w:{size[0]};--h:{size[1]}">{inside}</div>'
+
+
+def _under(status: str, acts: str = "", live: str = "polite") -> str:
+    acts = f'<div class="nw-acts">{acts}</div>' if acts else ""
+    return f'<div class="nw-under"><p class="nw-status" aria-live="{live}">{status}</p>{acts}</div>'
+
+
+def _sheet(previews: Sequence[str], word: str) -> str:
+    columns = math.ceil(math.sqrt(max(len(previews), 1)))
+    cells = "".join(
+        f'<img alt="Picture {i + 1}, {word}" src="{source}">' if source else "<span></span>"
+        for i, source in enumerate(previews)
+    )
+    return f'<div class="nw-sheet" style="--columns:{columns}">{cells}</div>'
+
+
+def empty(examples: Sequence[str]) -> str:
+    """Nothing yet: what to do, and examples that paint with one click."""
+    rows = "".join(
+        f'<li><button type="button" class="nw-example" data-act="example" data-text="{escape(text)}">{escape(text)}'
+        "</button></li>"
+        for text in examples
+    )
+    words = "<h2>Write what you want to see</h2><p>Or start from one of these. A click paints it.</p>"
+    return _stage("empty", _mat(f'<div class="nw-empty">{words}<ul>{rows}</ul></div>'))
+
+
+def waiting(words: str, size: tuple[int, int]) -> str:
+    """Before the first step: queued, or the network still loads."""
+    bar = '<div class="nw-bar" data-open role="progressbar" aria-label="Progress"><span></span></div>'
+    return _stage("running", _mat(bar, size) + _under(escape(words)))
+
+
+def forming(previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int]) -> str:
+    """A run under way: the pictures as the network sees them now, the bar, step k of n and the time left."""
+    bar = (
+        f'<div class="nw-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="{steps}" '
+        f'aria-valuenow="{step}"><span style="width:{100 * step / max(steps, 1):.1f}%"></span></div>'
+    )
+    words = f"Step {_mono(step)} of {_mono(steps)}"
+    if left is not None:
+        words += f" · {_mono(duration(left))} left"
+    return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _under(words, live="off"))
+
+
+def made(shown: Shown, removable: bool = False) -> str:
+    """A finished picture with what one can do with it."""
+    recipe, source, name = shown.recipe, escape(shown.source), escape(shown.id)
+    alt = escape(recipe.prompt or "A picture without a prompt")
+    image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
+    button = '<button type="button" class="nw-picture" aria-pressed="false" title="True pixels and back">'
+    picture = f"{button}{image}</button>"
+    words = f"Seed {_mono(recipe.seed)} · {_mono(f'{recipe.width} × {recipe.height}')} pixels"
+    if shown.seconds is not None:
+        words += f" · {_mono(duration(shown.seconds))}"
+    if shown.note:
+        words += f" · {escape(shown.note)}"
+    acts = (
+        f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download png</a>'
+        f'<button type="button" class="nw-act" data-act="use" data-id="{name}">Send to the controls</button>'
+    )
+    if removable:
+        acts += f'<button type="button" class="nw-act" data-act="remove" data-id="{name}">Delete</button>'
+    known = settings(recipe) | dict(shown.rows)
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in known.items())
+    details = (
+        f'<details class="nw-settings"><summary>Settings of this picture</summary><dl>{rows}</dl>'
+        f"<pre>{escape(shown.parameters)}</pre>"
+        '<button type="button" class="nw-act" data-copy>Copy as text</button></details>'
+    )
+    return _stage("done", _mat(picture, (recipe.width, recipe.height)) + _under(words, acts) + details)
+
+
+def stopped(words: str, size: tuple[int, int], last: Sequence[str] = ()) -> str:
+    """A cancelled run: what had formed stays in view."""
+    return _stage("stopped", _mat(_sheet(last, "unfinished"), size) + _under(escape(words)))
+
+
+def trouble(reason: str, size: tuple[int, int]) -> str:
+    """A run that failed: what happened and what to do."""
+    words = f'<p class="nw-trouble" role="alert"><b>No picture this time</b>{escape(reason)}</p>'
+    return _stage("failed", _mat(words, size) + _under(""))
+
+
+# the strip --------------------------------------------------------------------------------------------------------
+
+
+def film(pictures: Sequence[Shown], stage: str, selected: int = 0) -> str:
+    """The pictures of this visit; the page's own script shows the chosen one on the stage called `stage`."""
+    if len(pictures) < 2:
+        return ""
+
+    def thumb(i: int, shown: Shown) -> str:
+        data = escape(json.dumps({"html": made(shown)}))
+        chosen = i == selected
+        return (
+            f'<button type="button" class="nw-thumb" role="option" aria-selected="{str(chosen).lower()}" '
+            f'tabindex="{0 if chosen else -1}" data-picture="{data}">'
+            f'<img alt="Seed {shown.recipe.seed}: {escape(shown.recipe.prompt)}" src="{escape(shown.source)}"></button>'
+        )
+
+    thumbs = "".join(thumb(i, shown) for i, shown in enumerate(pictures))
+    label = "Pictures of this visit; arrow keys walk through them"
+    return (
+        f'<div class="nw-film" role="listbox" aria-orientation="horizontal" aria-label="{label}" '
+        f'data-stage="{stage}">{thumbs}</div>'
+    )
+
+
+# the stack --------------------------------------------------------------------------------------------------------
+
+
+def stack(name: str, recipe: Recipe, text: str) -> str:
+    """The stack in the order in which it acts: network, guidance, solver; its formula in mono below."""
+    scale = recipe.cfg_scale
+    whole = (recipe.cfg_start, recipe.cfg_end) == (0, 1)
+    when = "" if whole else f", {recipe.cfg_start:g} to {recipe.cfg_end:g}"
+    solver = f"{SCHEDULES.get(recipe.schedule, recipe.schedule)}, {recipe.steps} steps"
+    chips = [
+        _chip("training", name, "prompt"),
+        _chip("guidance", "CFG", "off" if scale == 1 else f"{scale:g}{when}", off=scale == 1),
+        _chip("", SAMPLERS.get(recipe.sampler, recipe.sampler), solver),
+    ]
+    return (
+        f'<ul class="nw-stack" aria-label="The stack of methods, in the order in which they act">{"".join(chips)}</ul>'
+        f'<p class="nw-formula nw-mono">{escape(text)}</p>'
+    )
+
+
+def _chip(family: str, name: str, knob: str, off: bool = False) -> str:
+    mark = glyph(family) if family else ""
+    return (
+        f'<li class="nw-chip"{" data-off" if off else ""}>{mark}<span>{escape(name)}</span>'
+        f'<span class="nw-mono">{escape(knob)}</span></li>'
+    )
+
+
+def formula(recipe: Recipe) -> str:
+    """The stack as text, in the notation of `conditioning.compose`."""
+    inner = "ask" if recipe.cfg_scale == 1 else "cfg(ask)"
+    return f"{recipe.sampler} over {inner}"

@@ -1,0 +1,187 @@
+"""One place for how Nine Ways looks: tokens, family hues and glyphs, the Gradio theme, the style of plots.
+
+Light and dark come from the same table. Everything that draws (page, plots, documents) takes its colours here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradio.themes import Base
+
+ASSETS = Path(__file__).parent / "assets"
+
+#: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
+TOKENS: dict[str, tuple[str, str]] = {
+    "paper": ("#fafaf8", "#151619"),  # the page
+    "surface": ("#ffffff", "#1d1f23"),  # fields, menus
+    "mat": ("#efefeb", "#0e0f11"),  # behind pictures
+    "line": ("#deded8", "#30333a"),  # a hairline between things
+    "edge": ("#878880", "#6f747d"),  # the edge of something one can use
+    "ink": ("#1b1c1e", "#ecedef"),  # text
+    "quiet": ("#595b60", "#a7abb3"),  # text that can wait
+    "accent": ("#1f55c6", "#8fb2ff"),  # the action of the moment
+    "accent-strong": ("#17429c", "#b1c9ff"),
+    "on-accent": ("#ffffff", "#0d1730"),
+    "focus": ("#1f55c6", "#8fb2ff"),
+    "warn": ("#7a5100", "#e9b95c"),
+    "error": ("#ab231b", "#ff9f95"),
+}
+
+SIZES = {"small": "13px", "text": "15px", "head": "20px"}  # three, and no more
+SANS, MONO = "IBM Plex Sans", "IBM Plex Mono"  # both come with Gradio: nothing is fetched
+WEIGHTS = (400, 700)  # Gradio's files of the weights between hold a few letters only
+
+
+@dataclass(frozen=True)
+class Family:
+    """One of the nine ways: the same hue and glyph wherever it appears."""
+
+    key: str
+    name: str
+    glyph: str  # as text: plots, documents, plain terminals
+    path: str  # as a 16 x 16 SVG path: the page
+    hue: tuple[str, str]  # light, dark: 3:1 on paper, told apart under colour blindness
+    stage: str
+
+
+_STAR = "M8 1.6l1.9 4.1 4.5.5-3.3 3 .9 4.4L8 11.4l-4 2.2.9-4.4-3.3-3 4.5-.5z"
+_WAVE = "M1 10c1.6-6.5 4.6-6.5 7-2.4 2 3.4 3.6 3.2 5-1.6l2 .5c-2 6.8-5.6 7-8.6 2.2C4.7 5.9 3.8 6.2 3 10.5z"
+_TARGET = "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zm0 2a4 4 0 1 1 0 8 4 4 0 0 1 0-8zm0 2a2 2 0 1 0 0 4 2 2 0 0 0 0-4z"
+_HALF = "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zm0 1.6a4.4 4.4 0 0 1 0 8.8z"
+_BOOK = "M3 3h10v10H3zM8.8 4.5v7h2.7v-7z"
+
+#: In the survey's order: three stages of the network, six mechanisms of the sampling process.
+FAMILIES: dict[str, Family] = {
+    f.key: f
+    for f in (
+        Family("training", "Training", "■", "M3 3h10v10H3z", ("#4b3fa8", "#a9a0f5"), "network"),
+        Family("repurposing", "Re-purposing", "◧", _BOOK, ("#0f7f96", "#7fd0e6"), "network"),
+        Family("specialization", "Specialization", "★", _STAR, ("#1a6b3c", "#74c893"), "network"),
+        Family("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", ("#74741a", "#c9c765"), "sampling"),
+        Family("attention", "Attention", "◉", _TARGET, ("#9a5b0e", "#edc06f"), "sampling"),
+        Family("blending", "Blending", "◑", _HALF, ("#bf4459", "#f29aa8"), "sampling"),
+        Family("revision", "Revising the process", "∿", _WAVE, ("#86265f", "#e78fc3"), "sampling"),
+        Family("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", ("#94389a", "#d7a0dd"), "sampling"),
+        Family("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", ("#6b5d52", "#c2b3a5"), "sampling"),
+    )
+}
+
+
+def glyph(family: str, size: int = 12) -> str:
+    """The family's glyph as inline SVG, in the family's hue; decoration only, a word stands beside it."""
+    return (
+        f'<svg class="nw-glyph" style="color:var(--nw-{family})" width="{size}" height="{size}" viewBox="0 0 16 16" '
+        f'aria-hidden="true"><path fill="currentColor" fill-rule="evenodd" d="{FAMILIES[family].path}"/></svg>'
+    )
+
+
+def variables(dark: bool = False) -> dict[str, str]:
+    """Every token as a CSS variable."""
+    colours = {name: pair[dark] for name, pair in TOKENS.items()} | {k: f.hue[dark] for k, f in FAMILIES.items()}
+    return {f"--nw-{name}": colour for name, colour in colours.items()}
+
+
+def css() -> str:
+    """The style sheet of the page: the tokens of both modes, then `assets/page.css`."""
+
+    def block(selector: str, values: dict[str, str]) -> str:
+        return selector + " {" + " ".join(f"{k}: {v};" for k, v in values.items()) + "}\n"
+
+    sizes = {f"--nw-{name}-size": size for name, size in SIZES.items()}
+    fonts = {"--nw-sans": f"'{SANS}', system-ui, sans-serif", "--nw-mono": f"'{MONO}', ui-monospace, monospace"}
+    return (
+        block(":root", variables() | sizes | fonts)
+        + block(".dark", variables(dark=True))
+        + (ASSETS / "page.css").read_text(encoding="utf-8")
+    )
+
+
+def head() -> str:
+    """What goes into the page's <head>: our keys and pictures, inline."""
+    return f"<script>\n{(ASSETS / 'page.js').read_text(encoding='utf-8')}\n</script>"
+
+
+def theme() -> Base:
+    """Gradio's own theme, set from the tokens."""
+    import gradio as gr
+
+    small, text, large = SIZES.values()
+    base = gr.themes.Base(
+        text_size=gr.themes.Size(xxs=small, xs=small, sm=small, md=text, lg=text, xl=large, xxl=large),
+        radius_size=gr.themes.Size(xxs="2px", xs="3px", sm="4px", md="4px", lg="6px", xl="6px", xxl="6px"),
+        font=[gr.themes.LocalFont(SANS, weights=WEIGHTS), "system-ui", "sans-serif"],
+        font_mono=[gr.themes.LocalFont(MONO, weights=WEIGHTS), "ui-monospace", "monospace"],
+    )
+    colours = {
+        "body_background_fill": "paper", "body_text_color": "ink", "body_text_color_subdued": "quiet",
+        "background_fill_primary": "surface", "background_fill_secondary": "paper",
+        "border_color_primary": "line", "border_color_accent": "accent", "border_color_accent_subdued": "edge",
+        "color_accent_soft": "mat", "link_text_color": "accent", "link_text_color_hover": "accent-strong",
+        "link_text_color_visited": "accent", "link_text_color_active": "accent-strong", "code_background_fill": "mat",
+        "block_background_fill": "paper", "block_border_color": "line", "block_info_text_color": "quiet",
+        "block_label_background_fill": "paper", "block_label_text_color": "quiet", "block_label_border_color": "line",
+        "block_title_text_color": "quiet", "block_title_background_fill": "paper", "panel_background_fill": "paper",
+        "panel_border_color": "line", "accordion_text_color": "ink", "table_text_color": "ink",
+        "table_border_color": "line", "table_even_background_fill": "surface", "table_odd_background_fill": "surface",
+        "table_row_focus": "mat",
+        "input_background_fill": "surface", "input_background_fill_focus": "surface",
+        "input_background_fill_hover": "surface", "input_border_color": "edge", "input_border_color_focus": "focus",
+        "input_border_color_hover": "ink", "input_placeholder_color": "quiet",
+        "slider_color": "ink", "loader_color": "accent", "stat_background_fill": "mat",
+        "checkbox_background_color": "surface", "checkbox_background_color_selected": "ink",
+        "checkbox_border_color": "edge", "checkbox_border_color_selected": "ink",
+        "checkbox_label_background_fill": "paper", "checkbox_label_background_fill_hover": "mat",
+        "checkbox_label_background_fill_selected": "mat", "checkbox_label_text_color": "ink",
+        "error_background_fill": "surface", "error_border_color": "error", "error_text_color": "error",
+        "error_icon_color": "error",
+        "button_primary_background_fill": "accent", "button_primary_background_fill_hover": "accent-strong",
+        "button_primary_border_color": "accent", "button_primary_border_color_hover": "accent-strong",
+        "button_primary_text_color": "on-accent", "button_primary_text_color_hover": "on-accent",
+        "button_secondary_background_fill": "surface", "button_secondary_background_fill_hover": "mat",
+        "button_secondary_border_color": "edge", "button_secondary_border_color_hover": "ink",
+        "button_secondary_text_color": "ink", "button_secondary_text_color_hover": "ink",
+        "button_cancel_background_fill": "surface", "button_cancel_background_fill_hover": "mat",
+        "button_cancel_border_color": "edge", "button_cancel_border_color_hover": "ink",
+        "button_cancel_text_color": "ink", "button_cancel_text_color_hover": "ink",
+    }  # fmt: skip
+    both = {k: TOKENS[t][0] for k, t in colours.items()} | {f"{k}_dark": TOKENS[t][1] for k, t in colours.items()}
+    plain = dict.fromkeys(
+        ("block_shadow", "block_label_shadow", "input_shadow", "input_shadow_focus", "shadow_drop", "shadow_drop_lg",
+         "button_primary_shadow", "button_primary_shadow_hover", "button_primary_shadow_active",
+         "button_secondary_shadow", "button_secondary_shadow_hover", "button_secondary_shadow_active",
+         "checkbox_label_shadow", "checkbox_shadow"), "none",
+    )  # fmt: skip
+    shape = {
+        "block_border_width": "0px", "block_label_border_width": "0px", "block_title_border_width": "0px",
+        "block_padding": "0px", "block_title_padding": "0px", "block_radius": "0px", "panel_border_width": "0px",
+        "layout_gap": "16px", "form_gap_width": "0px", "input_border_width": "1px", "input_padding": "8px 10px",
+        "input_radius": "4px", "button_border_width": "1px", "block_title_text_weight": "400",
+        "block_title_text_size": small, "block_label_text_size": small, "block_info_text_size": small,
+        "input_text_size": text, "body_text_size": text, "prose_text_size": text, "section_header_text_size": text,
+        "button_large_text_size": text, "button_medium_text_size": text, "button_small_text_size": small,
+        "button_large_text_weight": "400", "button_medium_text_weight": "400", "button_small_text_weight": "400",
+        "button_large_padding": "10px 16px", "button_medium_padding": "8px 12px", "button_small_padding": "6px 10px",
+    }  # fmt: skip
+    return base.set(**both, **plain, **shape)
+
+
+def plot_style(dark: bool = False) -> dict[str, Any]:
+    """matplotlib's rcParams for every plot: `with plt.rc_context(plot_style()): ...`"""
+    token = {name: pair[dark] for name, pair in TOKENS.items()}
+    return {
+        "font.family": ["IBM Plex Sans", "DejaVu Sans"], "font.size": 10, "svg.fonttype": "none",
+        "figure.facecolor": token["paper"], "axes.facecolor": token["paper"], "savefig.facecolor": token["paper"],
+        "text.color": token["ink"], "axes.labelcolor": token["quiet"], "axes.edgecolor": token["line"],
+        "xtick.color": token["quiet"], "ytick.color": token["quiet"], "axes.spines.top": False,
+        "axes.spines.right": False, "axes.grid": True, "grid.color": token["line"], "grid.linewidth": 0.6,
+        "axes.titlelocation": "left", "axes.titlesize": 10, "lines.linewidth": 1.6, "legend.frameon": False,
+    }  # fmt: skip
+
+
+def family_hues(dark: bool = False) -> list[str]:
+    """The nine hues in the families' order, for `axes.prop_cycle` and the like."""
+    return [f.hue[dark] for f in FAMILIES.values()]
