@@ -1,14 +1,14 @@
-'''Runs: from a recipe to pictures, with events on the way and a history behind.
+"""Runs: from a recipe to pictures, with events on the way and a history behind.
 
-Nothing imported here (or from recipe, parameters, events, history, pictures) imports torch; only `app.runs.engine` does.
-A page is served before torch is there: import the engine inside a function or a thread.
+Nothing here but `app.runs.engine` and `app.runs.plan` imports torch. A page is served before torch is there: import the
+engine inside a function or a thread.
 
     from app.runs import Recipe, RecipeError, Queued, Progress, Made, Finished, Failed, Cancelled
     from app.runs.engine import Engine, Busy                          # imports torch
 
     engine  = Engine("still-life")                                    # loads and warms up in its own thread
     history = History()                                               # folder from NINE_WAYS_OUTPUT, default ./outputs
-    recipe  = Recipe.make(prompt="a red sphere", seed=random_seed())  # RecipeError: .problems = [Problem(field, message)]
+    recipe  = Recipe.make(prompt="a red sphere", seed=random_seed())  # RecipeError: .problems, one per field
     run     = engine.submit(recipe)                                   # Busy when the queue is full (message in words)
     for event in run:                                                 # closing this loop's generator cancels the run
         match event:
@@ -23,26 +23,52 @@ A page is served before torch is there: import the engine inside a function or a
 Finished, Failed or Cancelled is always the last event. Pictures are PIL images, RGB, with `info["parameters"]` set, so
 Gradio's Image and Gallery (format="png") write the recipe into the file by themselves.
 
-recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler, schedule, steps, cfg_scale, cfg_rescale,
-                   cfg_start, cfg_end, seed, count, methods, versions), frozen, JSON round trip
-            Recipe.make(**fields) -> Recipe                           raises RecipeError (problems in words, per field)
+recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler, schedule, steps, cfg_scale,
+                   cfg_rescale, cfg_start, cfg_end, seed, count, methods, versions), frozen, JSON round trip
+            Recipe.make(**fields) -> Recipe                           RecipeError.problems: [Problem(field, message)]
             recipe.one(i) -> Recipe                                   the recipe of picture i alone: seed + i, count 1
             recipe.to_json() / Recipe.from_json(text)
             LIMITS[field] -> Limit(low, high, step, label)            for sliders; SAMPLERS, SCHEDULES: {id: label}
             random_seed() -> int;  Here(...), here(engine) -> Here;  differences(recipe, here) -> list[str]
 parameters  write(recipe) -> str                                      A1111's text, exact JSON in the last line
-            read(text) -> Reading(recipe | None, exact, unknown)      ours or foreign; never raises
+            read(text) -> Reading(recipe | None, exact, notes)        ours or foreign; never raises; notes in words
 events      Queued(position), Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
-            a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field), Cancelled(),
-            Finished(pictures, recipes, seconds, calls, rows, stack)
+            a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
+            Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
 engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=None, max_waiting=64, company=None)
-            .submit(recipe, inputs={sha256: image}) -> Run;  .check(recipe) -> list[Problem];  .close();  .wait(seconds) -> bool
-            .backbone (None while loading), .status (words), .note (words about the last restart, or None)
-            Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels), .result() -> Finished
+            .submit(recipe, inputs={sha256: image}) -> Run;  .check(recipe) -> list[Problem];  .close()
+            .wait(seconds) -> bool (loaded?);  .backbone (None while loading), .name, .spent
+            .status (words), .note (words about the last restart, or None)
+            Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels),
+                 .result() -> Finished (RunError in words)
 history     History(folder=None): .add(picture, recipe, seconds=None) -> Entry; .search(words="", limit=24, offset=0)
             -> list[Entry]; .count(words) -> int; .get(id); .delete(id); .note (words, e.g. after a repair, or None)
             .keep_input(picture) -> sha256; .input(sha256) -> picture | None
             Entry(id, path, recipe, made, seconds): .picture() opens the file
 pictures    open_upload(source) -> Upload(picture, parameters, notes) raises PictureError (in words)
             content_hash(picture) -> sha256 of size and pixels
-'''
+"""
+
+from app.runs.events import Cancelled, Event, Failed, Finished, Made, Progress, Queued
+from app.runs.history import Entry, History, HistoryError
+from app.runs.parameters import Reading, read, write
+from app.runs.pictures import PictureError, Upload, content_hash, open_upload
+from app.runs.recipe import (
+    LIMITS,
+    SAMPLERS,
+    SCHEDULES,
+    Here,
+    Problem,
+    Recipe,
+    RecipeError,
+    Use,
+    differences,
+    here,
+    random_seed,
+)
+
+__all__ = [
+    "LIMITS", "SAMPLERS", "SCHEDULES", "Cancelled", "Entry", "Event", "Failed", "Finished", "Here", "History",
+    "HistoryError", "Made", "PictureError", "Problem", "Progress", "Queued", "Reading", "Recipe", "RecipeError",
+    "Upload", "Use", "content_hash", "differences", "here", "open_upload", "random_seed", "read", "write",
+]  # fmt: skip

@@ -1,0 +1,191 @@
+"""The `parameters` text of a picture, as AUTOMATIC1111 and its readers know it, with the exact recipe at its end.
+
+    a red sphere
+    Negative prompt: blurry
+    Steps: 20, Sampler: Euler, Schedule type: Karras, CFG scale: 4, Seed: 7, Size: 128x128, Model: still-life, ...,
+    Version: Nine Ways 0.1.0, Nine Ways: "{...the recipe as JSON, quoted...}"      (one line)
+
+Reading never executes, never raises, and says what it did not understand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from app import __version__
+from app.runs.recipe import SAMPLERS, SCHEDULES, Recipe, RecipeError
+
+LONGEST = 200_000  # characters; a longer text is not read
+_NEGATIVE = "Negative prompt:"
+_PAIR = re.compile(r'\s*+(\w[\w \-/]{0,60}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
+
+_SAMPLER_NAMES = {label.lower(): name for name, label in SAMPLERS.items()} | {name: name for name in SAMPLERS} | {
+    "ddim": "euler", "ddpm": "ancestral", "dpm++ 2m": "dpmpp_2m", "k_euler": "euler", "k_euler_a": "ancestral",
+    "k_heun": "heun", "euler ancestral": "ancestral",
+}  # fmt: skip
+_SCHEDULE_NAMES = {label.lower(): name for name, label in SCHEDULES.items()} | {name: name for name in SCHEDULES} | {
+    "normal": "linspace", "sgm uniform": "native", "simple": "native", "polyexponential": "exponential",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text gave: the recipe (None where nothing was understood), whether it is exactly ours, notes in words."""
+
+    recipe: Recipe | None
+    exact: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def write(recipe: Recipe) -> str:
+    """The text for a picture's `parameters`; `read(write(recipe)).recipe == recipe`."""
+    rows: dict[str, Any] = {
+        "Steps": recipe.steps,
+        "Sampler": SAMPLERS[recipe.sampler],
+        "Schedule type": SCHEDULES[recipe.schedule],
+        "CFG scale": f"{recipe.cfg_scale:g}",
+        "Seed": recipe.seed,
+        "Size": f"{recipe.width}x{recipe.height}",
+        "Model hash": recipe.revision[:10],
+        "Model": recipe.backbone,
+        "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
+        "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
+        "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
+        "Batch size": recipe.count if recipe.count > 1 else "",
+        "Methods": " + ".join(use.name for use in recipe.methods),
+        "Version": f"Nine Ways {recipe.versions.get('nine-ways', __version__)}",
+        "Nine Ways": recipe.to_json(),
+    }
+    lines = [recipe.prompt] + ([f"{_NEGATIVE} {recipe.negative}"] if recipe.negative else [])
+    return "\n".join([*lines, ", ".join(f"{key}: {_quoted(str(v))}" for key, v in rows.items() if v != "")])
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[,:"\n\r]', value) else value
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        try:
+            return str(json.loads(value))
+        except (ValueError, RecursionError):
+            return value
+    return value.strip()
+
+
+def read(text: object) -> Reading:
+    """The recipe in a `parameters` text: exactly where it is ours, as well as possible where it is foreign."""
+    if not isinstance(text, str) or not text.strip():
+        return Reading(None, notes=("The picture carries no settings.",))
+    if len(text) > LONGEST:
+        return Reading(None, notes=(f"The settings are {len(text):,} characters long; at most {LONGEST:,} are read.",))
+    lines = text.strip().replace("\r\n", "\n").split("\n")
+    pairs = {key.strip(): _unquoted(value) for key, value in _PAIR.findall(lines[-1])}
+    if "Nine Ways" in pairs:
+        reading = read_json(pairs["Nine Ways"])
+        if reading.recipe is not None:
+            return reading
+        notes = reading.notes
+    else:
+        notes = ()
+    if len(pairs) < 3:  # A1111's own rule: then the last line is a line of the prompt
+        pairs = {}
+    foreign = _foreign(lines[:-1] if pairs else lines, pairs)
+    return Reading(foreign.recipe, False, notes + foreign.notes)
+
+
+def read_json(text: str) -> Reading:
+    """The recipe in our JSON, also of another version of it: what holds, and notes on the rest. Never raises."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
+    if not isinstance(fields, dict):
+        return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
+    newer = [name for name in fields if name not in Recipe.model_fields]
+    recipe, notes = _best({k: v for k, v in fields.items() if k not in newer})
+    if newer:
+        notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(_short, newer))}.")
+    return Reading(recipe, not notes, tuple(notes))
+
+
+def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
+    if not pairs and lines[0].lstrip().startswith(("{", "[", "<")):
+        return Reading(None, notes=("The settings have a form that is not read here (a workflow or markup).",))
+    start = next((i for i, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
+    fields: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
+    negative = "\n".join(lines[start:])[len(_NEGATIVE) :].strip()
+    if negative:
+        fields["negative"] = negative
+    notes: list[str] = [] if pairs else ["Only a prompt was found."]
+    rest = dict(pairs)
+    rest.pop("Nine Ways", None)
+
+    for key, name in (
+        ("Steps", "steps"), ("CFG scale", "cfg_scale"), ("Seed", "seed"), ("CFG rescale", "cfg_rescale"),
+        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"),
+    ):  # fmt: skip
+        if key in rest:
+            fields[name] = rest.pop(key)
+    if size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", rest.get("Size", "")):
+        fields["width"], fields["height"] = size.groups()
+        rest.pop("Size")
+    if "Sampler" in rest:
+        notes += _sampler(rest.pop("Sampler"), fields)
+    if "Schedule type" in rest:
+        given = rest.pop("Schedule type")
+        known = _SCHEDULE_NAMES.get(given.lower())
+        if known:
+            fields["schedule"] = known
+        else:
+            notes.append(f"Schedule type {_short(given)} is not here; {SCHEDULES['native']} is taken.")
+    model = rest.pop("Model", "")
+    model_hash = rest.pop("Model hash", "")
+    if model == "still-life":
+        fields["backbone"] = model
+    elif model or model_hash:
+        notes.append(f"Made with the model {_short(model or model_hash)}; here the chosen model takes the settings.")
+    rest.pop("Version", None)
+    if re.search(r"\([^()]*:\s*[\d.]+\)|<\w+:[^<>]*>", fields["prompt"] + fields.get("negative", "")):
+        notes.append("Weights such as (word:1.2) and <lora:...> in the prompt have no meaning here.")
+    recipe, problems = _best(fields)
+    if rest:
+        more = " ..." if len(rest) > 12 else ""
+        notes.append(f"Not understood: {', '.join(_short(key) for key in list(rest)[:12])}{more}.")
+    return Reading(recipe, False, tuple(notes + problems))
+
+
+def _sampler(given: str, fields: dict[str, Any]) -> list[str]:
+    words = given.lower().strip()
+    for suffix in (" karras", " exponential"):  # how A1111 named schedules before version 1.9
+        if words.endswith(suffix):
+            words = words.removesuffix(suffix)
+            fields["schedule"] = suffix.strip()
+    if words in _SAMPLER_NAMES:
+        fields["sampler"] = _SAMPLER_NAMES[words]
+        return []
+    return [f"Sampling method {_short(given)} is not here; {SAMPLERS['euler']} is taken."]
+
+
+def _best(fields: dict[str, Any]) -> tuple[Recipe, list[str]]:
+    """The recipe with every field that holds, and in words those that do not."""
+    notes: list[str] = []
+    while True:
+        try:
+            return Recipe.make(**fields), notes
+        except RecipeError as error:
+            known = len(fields)
+            for problem in error.problems:
+                notes.append(f"{problem.message} The default is taken.")
+                fields = {k: v for k, v in fields.items() if k != problem.field}
+                if problem.field == "cfg_start":
+                    fields.pop("cfg_end", None)
+            if len(fields) == known:
+                fields = {}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,160 @@
+"""Pictures from outside and onto the disk: opened with suspicion, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 50_000_000
+_USER_COMMENT = 0x9286  # where JPEG and WebP writers keep A1111's text
+_EXIF = 0x8769
+
+
+class PictureError(ValueError):
+    """A file that cannot be taken as a picture, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """A picture from outside: RGB, upright, 8 bits; the settings text it carried, if any; what was done to it."""
+
+    picture: Image.Image
+    parameters: str | None
+    notes: tuple[str, ...] = ()
+
+
+def open_upload(source: str | Path | bytes | IO[bytes] | Image.Image) -> Upload:
+    """Opens a file, bytes, or a picture somebody else opened. Raises PictureError.
+
+    The size is judged from the header, before a single pixel is unpacked.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is stricter
+            picture = source if isinstance(source, Image.Image) else Image.open(_stream(source), formats=FORMATS)
+            _check_size(*picture.size)
+            return _upload(picture)
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError(f"This file is no picture of a kind that is read here. Give {', '.join(FORMATS)}.") from None
+    except Image.DecompressionBombError:
+        raise PictureError(_too_large("more than 170 million")) from None
+    except MemoryError:
+        raise PictureError("The memory does not suffice to open this picture. Make it smaller first.") from None
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, TypeError, KeyError) as error:
+        # what Pillow raises for files that begin well and go wrong later
+        raise PictureError(f"The picture is damaged or cut off ({error}). Save or upload it once more.") from None
+
+
+def _stream(source: str | Path | bytes | IO[bytes]) -> IO[bytes]:
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if not path.is_file():
+            raise PictureError("The file is not there any more. Upload it once more.")
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_BYTES else b""
+    else:
+        data = source if isinstance(source, bytes) else source.read(MAX_BYTES + 1)
+        size = len(data)
+    if size > MAX_BYTES:
+        raise PictureError(f"The file has more than {MAX_BYTES >> 20} MB. Give a smaller one.")
+    if not size:
+        raise PictureError("The file is empty. Upload it once more.")
+    return io.BytesIO(data)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureError(_too_large(f"{width} x {height} = {width * height / 1e6:.0f} million"))
+    if min(width, height) < 1:
+        raise PictureError(f"The picture is {width} x {height} pixels: there is nothing in it.")
+
+
+def _too_large(pixels: str) -> str:
+    return f"The picture has {pixels} pixels; at most {MAX_PIXELS // 10**6} million are opened. Make it smaller first."
+
+
+def _upload(picture: Image.Image) -> Upload:
+    notes = []
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        picture.seek(0)
+        notes.append(f"The picture has {frames} frames: the first is taken.")
+    picture.load()
+    parameters = _parameters(picture)
+    upright = ImageOps.exif_transpose(picture)
+    if upright.size != picture.size:
+        notes.append("The picture was turned upright, as its camera notes say.")
+    if upright.mode.startswith(("I", "F")):
+        upright = _eight_bits(upright)
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        if np.asarray(rgba.getchannel("A")).min() < 255:
+            notes.append("Transparent parts were laid on white.")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    flat = upright.convert("RGB")
+    flat.info.clear()
+    return Upload(flat, parameters, tuple(notes))
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """16 and 32 bits a pixel, and floats: 16-bit pictures by their range, the others by their own extremes."""
+    values = np.nan_to_num(np.asarray(picture, np.float64))
+    low, high = (0.0, 65535.0) if picture.mode.startswith("I;16") else (min(values.min(), 0.0), max(values.max(), 1.0))
+    return Image.fromarray(((values - low) / (high - low) * 255).round().astype(np.uint8))
+
+
+def _parameters(picture: Image.Image) -> str | None:
+    text: Any = picture.info.get("parameters")
+    if text is None:
+        with contextlib.suppress(Exception):  # camera notes are written by everything on earth
+            raw = picture.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
+            if isinstance(raw, bytes) and raw.startswith(b"UNICODE\0"):
+                little = raw[9:10] == b"\0"  # the first letter is almost always ASCII
+                text = raw[8:].decode("utf-16-le" if little else "utf-16-be", "replace")
+            elif isinstance(raw, bytes):
+                text = raw.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
+            else:
+                text = raw
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def content_hash(picture: Image.Image) -> str:
+    """sha256 of size and RGB values: the same for the same picture in another file."""
+    rgb = picture.convert("RGB")
+    return hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
+
+
+def save_png(picture: Image.Image, path: Path, parameters: str | None = None) -> None:
+    """Writes the whole file under another name, then renames it: at no moment is there half a picture at `path`.
+
+    Raises OSError (ENOSPC where the disk is full), and leaves nothing behind then.
+    """
+    text = PngImagePlugin.PngInfo()
+    if parameters:
+        text.add_text("parameters", parameters)
+    part = path.with_name(f".part-{secrets.token_hex(8)}.png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "xb") as file:
+            picture.save(file, "PNG", pnginfo=text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,175 @@
+"""From a recipe to the flow that makes one picture of it, on a given backbone."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app.runs.recipe import Problem, Recipe, RecipeError, Use
+from backbones.base import Backbone
+from conditioning.compose import compose, refusals
+from conditioning.inputs import arrive
+from conditioning.registry import METHODS, find
+from samplers import SAMPLERS, SCHEDULES
+from samplers.flow import Flow, Noise
+
+Inputs = Mapping[str, Any]  # sha256 -> picture
+
+
+@dataclass
+class Plan:
+    """A flow that makes one picture: its last x is the latent. `tally` counts what it asks the network."""
+
+    flow: Flow
+    stack: str
+    tally: Tally
+
+
+@dataclass
+class Tally:
+    calls: int = 0
+    rows: int = 0
+
+
+class Encoder:
+    """Prompts to conditions of one row, each text encoded once and kept while it is among the last `size`.
+
+    Every text is encoded alone, so that its numbers do not depend on what stands beside it.
+    """
+
+    def __init__(self, backbone: Backbone, size: int = 64):
+        self.backbone, self.size = backbone, size
+        self._kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> dict[str, Tensor]:
+        with self._lock:
+            if text in self._kept:
+                self._kept.move_to_end(text)
+                return self._kept[text]
+            with torch.no_grad():
+                cond = self.backbone.encode_prompt([text])
+            self._kept[text] = cond
+            while len(self._kept) > self.size:
+                self._kept.popitem(last=False)
+            return cond
+
+
+def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
+    """What this backbone cannot do of the recipe, in words; `name` is what the backbone is called here."""
+    found = []
+    if recipe.backbone != name:
+        found.append(Problem("backbone", f"Model: {recipe.backbone!r} does not run here. Choose {name!r}."))
+    for field, label in (("width", "Width"), ("height", "Height")):
+        given, multiple = getattr(recipe, field), backbone.size_multiple
+        if given % multiple:
+            below, above = given // multiple * multiple, (given // multiple + 1) * multiple
+            nearest = f"{below} or {above}" if below else f"{above}"
+            found.append(Problem(field, f"{label}: {given} is no multiple of {multiple} pixels. Give {nearest}."))
+    levels = len(backbone.sigmas)
+    if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
+        message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
+        found.append(Problem("steps", message))
+    unknown = [use.name for use in recipe.methods if use.name not in METHODS]
+    if unknown:
+        found.append(Problem("methods", f"There is no method {', '.join(unknown)} here: take it out of the stack."))
+    else:
+        found += [Problem("methods", reason) for reason in refusals([(u.name, {}) for u in recipe.methods], backbone)]
+    return found
+
+
+def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) -> Plan:
+    """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be."""
+    sigmas = SCHEDULES[recipe.schedule](recipe.steps, backbone.sigmas)
+    cond = encode(recipe.prompt)
+    shape = backbone.latent_shape(recipe.width, recipe.height)
+    try:
+        stack: list[tuple[str, Mapping[str, Any]]] = [_used(use, backbone, shape, inputs) for use in recipe.methods]
+        shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone}
+        if recipe.cfg_scale != 1:
+            names = ("scale", "rescale", "start", "end")
+            stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
+            shared["null"] = encode(recipe.negative)
+        D, sampler, text = compose(stack, SAMPLERS[recipe.sampler], **shared)
+    except (ValueError, TypeError) as error:
+        raise RecipeError([Problem("methods", f"The stack of methods cannot run: {error}.")]) from error
+    device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
+    noise = Noise([recipe.seed])
+    x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
+    tally = Tally()
+    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally)
+
+
+def _used(use: Use, backbone: Backbone, shape: tuple[int, int, int], inputs: Inputs) -> tuple[str, Mapping[str, Any]]:
+    """A method with its knobs, and its inputs as it receives them. A prompt is given by its text, pictures by hash."""
+    values: dict[str, Any] = dict(use.knobs)
+    for name, given in use.inputs.items():
+        declared = find(use.name).inputs.get(name)
+        kind = declared.kind if declared is not None else "picture"
+        value: Any = given
+        if kind != "prompt":
+            if given not in inputs:
+                raise ValueError(f"the {name} of {use.name} is not here: give the picture again")
+            value = _tensor(inputs[given], "L" if kind == "mask" else "RGB")
+        values[name] = arrive(kind, [value] if kind == "references" else value, backbone, 1, shape)
+    return use.name, values
+
+
+def _tensor(picture: Image.Image, mode: str) -> Tensor:
+    """(1, 3 or 1, H, W) in [0, 1]."""
+    array = np.asarray(picture.convert(mode), np.float32) / 255
+    return torch.from_numpy(array.reshape(picture.height, picture.width, -1)).permute(2, 0, 1)[None]
+
+
+def _counted(flow: Flow, tally: Tally) -> Flow:
+    """The same flow; `tally` counts the lists of asks that it yields (a network call each) and their rows."""
+    reply = None
+    try:
+        while True:
+            try:
+                message = flow.send(reply)
+            except StopIteration as end:
+                return end.value
+            if isinstance(message, list):
+                tally.calls += 1
+                tally.rows += sum(len(one.x) for one in message)
+            reply = yield message
+    finally:
+        flow.close()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this error says that memory ran out, on whatever device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        phrase in words for phrase in ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
+    )
+
+
+def in_words(error: BaseException, recipe: Recipe, step: int) -> tuple[str, str | None]:
+    """What went wrong, for a person, and the field to blame where one is. `step` steps were done before."""
+    if isinstance(error, RecipeError):
+        return str(error), error.problems[0].field
+    if out_of_memory(error):
+        size = f"{recipe.width} x {recipe.height} pixels"
+        return (
+            f"The memory does not suffice for {size}, even with one row a network call. Choose a smaller size.",
+            "width",
+        )
+    if isinstance(error, FloatingPointError):
+        advice = f" Try a lower CFG Scale than {recipe.cfg_scale:g}." if recipe.cfg_scale > 7 else ""
+        field = "cfg_scale" if advice else None
+        return f"Stopped at step {step + 1} of {recipe.steps}: {error}.{advice} Other runs go on.", field
+    kind = type(error).__name__
+    return f"Stopped at step {step + 1} of {recipe.steps}: {error or kind} ({kind}). Other runs go on.", None

@@ -1,0 +1,252 @@
+"""A recipe: everything that decides a picture, checked in plain words, the same after a round trip through JSON."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from app import __version__
+
+SAMPLERS = {"euler": "Euler", "heun": "Heun", "dpmpp_2m": "DPM++ 2M", "ancestral": "Euler a"}
+SCHEDULES = {
+    "native": "Automatic",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "kl_optimal": "KL Optimal",
+    "linspace": "Uniform",
+    "leading": "DDIM",
+}
+LIBRARIES = ("torch", "diffusers", "transformers")
+SEEDS = 2**32
+
+
+class Limit(NamedTuple):
+    """What a number may be: from `low` to `high`, both allowed, moved in `step`s by a slider; `unit` for the page."""
+
+    low: float
+    high: float
+    step: float
+    label: str
+    unit: str = ""
+
+
+LIMITS = {
+    "width": Limit(16, 2048, 8, "Width", "pixels"),
+    "height": Limit(16, 2048, 8, "Height", "pixels"),
+    "steps": Limit(1, 150, 1, "Sampling steps"),
+    "cfg_scale": Limit(0, 30, 0.5, "CFG Scale"),
+    "cfg_rescale": Limit(0, 1, 0.05, "CFG rescale"),
+    "cfg_start": Limit(0, 1, 0.05, "Guidance start", "of the steps"),
+    "cfg_end": Limit(0, 1, 0.05, "Guidance end", "of the steps"),
+    "seed": Limit(0, SEEDS - 1, 1, "Seed"),
+    "count": Limit(1, 64, 1, "Batch count"),
+}
+LONGEST_TEXT = 10_000
+
+
+class Problem(NamedTuple):
+    """One thing wrong with one field, in words a person can act on."""
+
+    field: str
+    message: str
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be. `problems` holds one entry per field."""
+
+    def __init__(self, problems: Collection[Problem]):
+        self.problems = list(problems)
+        super().__init__(" ".join(p.message for p in self.problems))
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("recipe", "{message}", {"message": message})
+
+
+def _number(name: str, whole: bool) -> BeforeValidator:
+    low, high, _, label, unit = LIMITS[name]
+    span = f"from {low:g} to {high if whole else format(high, 'g')}" + (f" {unit}" if unit else "")
+
+    def check(value: Any) -> float | int:
+        kind = "a whole number" if whole else "a number"
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise _wrong(f"{label}: {_shown(value)} is not a number. Give {kind} {span}.") from None
+        if isinstance(value, bool) or not math.isfinite(number) or (whole and number != int(number)):
+            raise _wrong(f"{label}: {_shown(value)} is not {kind}. Give {kind} {span}.")
+        if not low <= number <= high:
+            raise _wrong(f"{label}: {_shown(value)} is out of range. Give {kind} {span}.")
+        return int(number) if whole else number
+
+    return BeforeValidator(check)
+
+
+def _text(label: str) -> BeforeValidator:
+    def check(value: Any) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise _wrong(f"{label}: {_shown(value)} is not text. Write words.")
+        if len(value) > LONGEST_TEXT:
+            raise _wrong(f"{label}: {len(value):,} characters are too many. At most {LONGEST_TEXT:,} are read.")
+        return value.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored in a file
+
+    return BeforeValidator(check)
+
+
+def _choice(label: str, allowed: Mapping[str, str]) -> BeforeValidator:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise _wrong(f"{label}: {_shown(value)} is unknown. Choose one of: {', '.join(allowed)}.")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Use(BaseModel):
+    """One method of the stack: its name in the registry, its knobs, its inputs (name -> sha256 of the picture)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    name: str
+    knobs: dict[str, bool | int | float | str] = {}
+    inputs: dict[str, str] = {}
+
+
+class Recipe(BaseModel):
+    """Everything that decides `count` pictures; picture i is drawn with seed + i (modulo 2^32).
+
+    `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
+    unconditional pass is made. `revision` and `versions` are empty until a machine has made the picture.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: Annotated[str, _text("Prompt")] = ""
+    negative: Annotated[str, _text("Negative prompt")] = ""
+    backbone: Annotated[str, _text("Model")] = "still-life"
+    revision: Annotated[str, _text("Revision")] = ""
+    width: Annotated[int, _number("width", True)] = 128
+    height: Annotated[int, _number("height", True)] = 128
+    sampler: Annotated[str, _choice("Sampling method", SAMPLERS)] = "euler"
+    schedule: Annotated[str, _choice("Schedule type", SCHEDULES)] = "native"
+    steps: Annotated[int, _number("steps", True)] = 20
+    cfg_scale: Annotated[float, _number("cfg_scale", False)] = 4.0
+    cfg_rescale: Annotated[float, _number("cfg_rescale", False)] = 0.0
+    cfg_start: Annotated[float, _number("cfg_start", False)] = 0.0
+    cfg_end: Annotated[float, _number("cfg_end", False)] = 1.0
+    seed: Annotated[int, _number("seed", True)] = 0
+    count: Annotated[int, _number("count", True)] = 1
+    methods: tuple[Use, ...] = ()
+    versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _interval(self) -> Recipe:
+        if self.cfg_start > self.cfg_end:
+            raise _wrong(
+                f"Guidance start: {self.cfg_start:g} lies after the guidance end {self.cfg_end:g}. "
+                "Give a start that is not larger than the end."
+            )
+        return self
+
+    @classmethod
+    def make(cls, **fields: Any) -> Recipe:
+        """The recipe of these fields. Raises RecipeError with one Problem per wrong field."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise RecipeError([_problem(e) for e in error.errors(include_url=False)]) from None
+
+    def but(self, **fields: Any) -> Recipe:
+        """This recipe with other values for some fields, checked again."""
+        return type(self).make(**{**self.model_dump(), **fields})
+
+    def one(self, index: int) -> Recipe:
+        """The recipe of picture `index` alone."""
+        return self.model_copy(update={"seed": (self.seed + index) % SEEDS, "count": 1})
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Back from `to_json`. Raises RecipeError, also for text that is no JSON."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise RecipeError([_problem(e) for e in error.errors(include_url=False)]) from None
+
+
+def _problem(error: Any) -> Problem:
+    where = str(error["loc"][0]) if error["loc"] else "cfg_start" if "Guidance start" in error["msg"] else "recipe"
+    if error["type"] == "recipe":
+        return Problem(where, error["msg"])
+    if error["type"] == "extra_forbidden":
+        return Problem(where, f"{where}: there is no such field. There are: {', '.join(Recipe.model_fields)}.")
+    return Problem(where, f"{'.'.join(map(str, error['loc'])) or 'Recipe'}: {error['msg']}.")
+
+
+def random_seed() -> int:
+    """A seed nobody chose, 0 to 2^32 - 1."""
+    return secrets.randbelow(SEEDS)
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """This program's version and those of the libraries that compute the picture, read without importing them."""
+    found = {"nine-ways": __version__}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Here:
+    """What this machine can do: backbones (id -> revision), methods, versions (with "device": "cpu", "cuda", ...)."""
+
+    backbones: Mapping[str, str] = field(default_factory=dict)
+    methods: Collection[str] = ()
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+
+def here(engine: Any = None) -> Here:
+    """The present machine, as far as it is known; with an engine that has loaded, its backbone and device too."""
+    return engine.here() if engine is not None else Here()
+
+
+def differences(recipe: Recipe, here: Here) -> list[str]:
+    """What differs between the machine that made `recipe` and this one, in words; [] where nothing is known to."""
+    words = []
+    if here.backbones:
+        present = here.backbones.get(recipe.backbone)
+        if present is None:
+            words.append(f"Model {recipe.backbone} is not here. There is: {', '.join(here.backbones)}.")
+        elif recipe.revision and present and recipe.revision != present:
+            words.append(
+                f"Model {recipe.backbone} has other weights here ({present[:12]}) than when the picture was made "
+                f"({recipe.revision[:12]}): expect another picture."
+            )
+    missing = [use.name for use in recipe.methods if use.name not in here.methods]
+    if missing:
+        words.append(f"Unknown methods are left out: {', '.join(missing)}.")
+    for name, version in recipe.versions.items():
+        now = here.versions.get(name)
+        if now is not None and now != version:
+            words.append(f"Made with {name} {version}; here it is {now}: the picture may differ in small details.")
+    return words

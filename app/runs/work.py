@@ -1,0 +1,299 @@
+"""The work of the engine's thread: pictures of many runs under way on one backbone. Single-threaded by design.
+
+A picture is the unit of work: a run of four pictures is four flows. Where `company` is on, all flows share a driver and
+so their network calls; where it is off, every picture has a driver of its own and they are gone round, one call each: a
+picture's numbers are then the same to the last bit, alone or in company, since its network calls are the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app.runs import parameters
+from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Progress
+from app.runs.plan import Encoder, Plan, in_words, out_of_memory, plan, problems
+from app.runs.recipe import Recipe, RecipeError, versions
+from backbones.base import Backbone
+from samplers import messages
+from samplers.driver import Driver
+from samplers.messages import Ask, Step
+
+log = logging.getLogger(__name__)
+PREVIEW_SHARE = 0.03  # of the network's time may go into previews ...
+PREVIEW_EVERY = 0.1  # ... or one round of them in this many seconds, whichever allows more
+
+
+@dataclass
+class Spent:
+    """Seconds of the engine's thread by what it did, and its network calls and rows, since the model was warm."""
+
+    network: float = 0.0
+    preview: float = 0.0
+    decode: float = 0.0
+    calls: int = 0
+    rows: int = 0
+
+
+@dataclass(eq=False)
+class Job:
+    """A run as the engine sees it. Below the line only the engine's thread touches it."""
+
+    recipe: Recipe
+    inputs: Mapping[str, Any]
+    box: Box = field(default_factory=Box)
+    cancelled: bool = False
+    # ----
+    position: int = 0  # in the queue, as told
+    since: float = field(default_factory=time.perf_counter)  # when it was submitted, or a picture of it taken up
+    todo: list[int] = field(default_factory=list)
+    under_way: list[Picture] = field(default_factory=list)
+    pictures: dict[int, Image.Image] = field(default_factory=dict)
+    previews: list[Array | None] = field(default_factory=list)
+    stack: str = ""
+    calls: int = 0  # of finished pictures
+    rows: int = 0
+    started: float = 0.0
+    last_step: float = 0.0
+    pace: float | None = None  # seconds a step, smoothed
+
+    def __post_init__(self) -> None:
+        self.todo = list(range(self.recipe.count))
+        self.previews = [None] * self.recipe.count
+
+    def progress(self, sigma: float) -> Progress:
+        per_picture = self.recipe.steps
+        step = len(self.pictures) * per_picture + sum(min(p.steps, per_picture) for p in self.under_way)
+        steps = self.recipe.count * per_picture
+        left = (steps - step) * self.pace if self.pace is not None else None
+        calls = self.calls + sum(p.plan.tally.calls for p in self.under_way)
+        return Progress(step, steps, sigma, tuple(self.previews), left, calls, len(self.pictures))
+
+
+@dataclass(eq=False)
+class Picture:
+    """One picture under way: its place in the run, its flow, the driver that runs it."""
+
+    job: Job
+    index: int
+    plan: Plan
+    driver: Driver
+    steps: int = 0
+    seen: Step | None = None  # the newest step, until it is told
+
+
+class Work:
+    """Runs under way on a loaded backbone. `name` is what the backbone is called in recipes."""
+
+    def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
+        self.backbone, self.name, self.max_rows = backbone, name, max_rows
+        self.encode = Encoder(backbone)
+        cond = self.encode("")
+        self.device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
+        self.company = self.device.type != "cpu" if company is None else company
+        self.max_under_way = max_under_way or (max(1, max_rows // 2) if self.company else 8)
+        self.active: list[Job] = []
+        self.spent = Spent()
+        self._drivers: list[Driver] = []
+        self._last_preview = 0.0
+
+    def warm_up(self) -> None:
+        """One step, decoded, so that the first run does not pay for it. Raises what the network raises."""
+        size = self.backbone.default_size
+        driver = Driver(self._answer, self.max_rows)
+        recipe = Recipe(backbone=self.name, width=size, height=size, steps=1)
+        driver.add(0, plan(recipe, self.backbone, self.encode, {}).flow)
+        while len(driver):
+            for _, event in driver.round():
+                if isinstance(event, messages.Failed):
+                    raise event.error
+                if isinstance(event, messages.Done):
+                    self._decoded(event.result)
+                    self._looks(event.result)
+        self.spent = Spent()
+
+    # ---- taking up and ending --------------------------------------------------------------------------------------
+
+    def open(self) -> Job | None:
+        """The run under way whose next picture should be taken up, if any: the one that had its turn longest ago."""
+        most = self.max_under_way if self.company else 1
+        jobs = [job for job in self.active if job.todo and len(job.under_way) < most]
+        return min(jobs, key=lambda job: job.since, default=None)
+
+    @property
+    def full(self) -> bool:
+        return sum(len(job.under_way) for job in self.active) >= self.max_under_way
+
+    def take_up(self, job: Job) -> None:
+        """Starts the next picture of a run. A run that cannot be fails here."""
+        if job not in self.active:
+            self.active.append(job)
+            job.started = job.last_step = time.perf_counter()
+        job.since = time.perf_counter()
+        try:
+            if wrong := problems(job.recipe, self.backbone, self.name):
+                raise RecipeError(wrong)
+            index = job.todo.pop(0)
+            made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs)
+            if not (self.company and self._drivers):
+                self._drivers.append(Driver(self._answer, self.max_rows))
+            picture = Picture(job, index, made, self._drivers[-1])
+            picture.driver.add(picture, made.flow)
+            job.under_way.append(picture)
+            job.stack = made.stack
+        except Exception as error:
+            self._fail(job, error, 0)
+
+    def end(self, job: Job, event: Event) -> None:
+        """Closes and forgets all of a run, then says so."""
+        for picture in job.under_way:
+            try:
+                picture.driver.cancel(picture)
+            except Exception:
+                log.exception("a flow raised while it was closed")
+        if job in self.active:
+            self.active.remove(job)
+        job.todo, job.under_way, job.pictures, job.previews, job.inputs = [], [], {}, [], {}
+        self._drop_idle_drivers()
+        job.box.put(event)
+
+    def sweep(self) -> None:
+        """Ends the runs that were cancelled."""
+        for job in [job for job in self.active if job.cancelled]:
+            self.end(job, Cancelled())
+
+    def _fail(self, job: Job, error: BaseException, step: int) -> None:
+        log.log(logging.INFO if isinstance(error, RecipeError) else logging.ERROR, "a run failed", exc_info=error)
+        self.end(job, Failed(*in_words(error, job.recipe, step)))
+
+    def _drop_idle_drivers(self) -> None:
+        self._drivers[:] = [driver for driver in self._drivers if len(driver)]
+
+    # ---- network calls and what comes of them ----------------------------------------------------------------------
+
+    def round(self) -> None:
+        """One network call for every driver (and group of alike asks in it), and what follows from the answers."""
+        for driver in list(self._drivers):
+            self.sweep()
+            driver.max_rows = self.max_rows
+            done: list[tuple[Picture, Tensor]] = []
+            for key, event in driver.round():
+                picture: Any = key
+                if picture.job.box.end is not None:
+                    continue
+                if isinstance(event, Step):
+                    picture.seen, picture.steps = event, picture.steps + 1
+                elif isinstance(event, messages.Failed):
+                    self._fail(picture.job, event.error, picture.steps)
+                else:
+                    done.append((picture, event.result))
+            self._tell([p for job in self.active for p in job.under_way if p.seen is not None], {p for p, _ in done})
+            for picture, x in done:
+                if picture.job.box.end is None and not picture.job.cancelled:
+                    self._finish(picture, x)
+
+    def _answer(self, ask: Ask) -> Tensor:
+        start = time.perf_counter()
+        try:
+            return self._fitting(ask)
+        finally:
+            self.spent.network += time.perf_counter() - start
+            self.spent.calls += 1
+            self.spent.rows += len(ask.x)
+
+    def _fitting(self, ask: Ask) -> Tensor:
+        """The backbone's answer; where the memory does not suffice, in two halves, and so from then on."""
+        rows = len(ask.x)
+        try:
+            return self.backbone.denoise(ask)
+        except Exception as error:
+            if not out_of_memory(error) or rows == 1 or ask.tape is not None or ask.edit is not None:
+                raise
+        half = (rows + 1) // 2  # out here the failed call's tensors are gone
+        self.max_rows = min(self.max_rows, half)
+        log.warning("out of memory with %d rows: calls have at most %d from now on", rows, self.max_rows)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return torch.cat([self._fitting(_rows(ask, slice(0, half))), self._fitting(_rows(ask, slice(half, rows)))])
+
+    def _tell(self, pictures: list[Picture], done: set[Picture]) -> None:
+        """Progress to the runs of these pictures, with a look at them where somebody waits for one and it is cheap."""
+        now = time.perf_counter()
+        steps = {picture: picture.seen for picture in pictures if picture.seen is not None}
+        wanted = [p for p in steps if p not in done and p.job.box.hungry and not p.job.cancelled]
+        first = any(p.job.previews[p.index] is None for p in wanted)
+        cheap = self.spent.preview < PREVIEW_SHARE * self.spent.network or now - self._last_preview > PREVIEW_EVERY
+        if wanted and (first or cheap):
+            for shape in dict.fromkeys(steps[p].x0.shape for p in wanted):
+                alike = [p for p in wanted if steps[p].x0.shape == shape]
+                for picture, look in zip(alike, self._looks(torch.cat([steps[p].x0 for p in alike]))):
+                    picture.job.previews[picture.index] = look
+            self._last_preview = time.perf_counter()
+            self.spent.preview += self._last_preview - now
+        for job in dict.fromkeys(p.job for p in steps):
+            fresh = [p for p in steps if p.job is job]
+            pace = (now - job.last_step) / len(fresh)
+            job.pace = pace if job.pace is None else 0.7 * job.pace + 0.3 * pace
+            job.last_step = now
+            job.box.put(job.progress(steps[fresh[0]].sigma))
+        for picture in pictures:
+            picture.seen = None
+
+    def _finish(self, picture: Picture, x: Tensor) -> None:
+        job = picture.job
+        try:
+            (pixels,) = self._decoded(x)
+        except Exception as error:
+            self._fail(job, error, picture.steps)
+            return
+        recipe = self._recipe(job, picture.index)
+        made = Image.fromarray(pixels)
+        made.info["parameters"] = parameters.write(recipe)
+        job.previews[picture.index], job.pictures[picture.index] = pixels, made
+        job.under_way.remove(picture)
+        job.calls, job.rows = job.calls + picture.plan.tally.calls, job.rows + picture.plan.tally.rows
+        self._drop_idle_drivers()
+        job.box.put(Made(picture.index, made, recipe))
+        if len(job.pictures) == job.recipe.count:
+            pictures = tuple(job.pictures[i] for i in range(job.recipe.count))
+            recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
+            seconds = time.perf_counter() - job.started
+            self.end(job, Finished(pictures, recipes, seconds, job.calls, job.rows, job.stack))
+
+    def _recipe(self, job: Job, index: int) -> Recipe:
+        """The recipe of one picture, with what made it."""
+        made_with = {**versions(), "device": self.device.type}
+        return job.recipe.one(index).model_copy(update={"revision": self.backbone.revision, "versions": made_with})
+
+    def _decoded(self, latents: Tensor) -> list[Array]:
+        start = time.perf_counter()
+        with torch.no_grad():
+            pixels = self.backbone.decode(latents)
+        if not pixels.isfinite().all():
+            raise FloatingPointError("the decoder answered with NaN or infinity")
+        arrays = _bytes(pixels)
+        self.spent.decode += time.perf_counter() - start
+        return arrays
+
+    def _looks(self, x0: Tensor) -> list[Array]:
+        with torch.no_grad():
+            return _bytes(self.backbone.preview(x0))
+
+
+def _bytes(pixels: Tensor) -> list[Array]:
+    """(B, 3, H, W) in [0, 1] -> B arrays (H, W, 3), uint8."""
+    rounded = (pixels.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    return list(np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy()))
+
+
+def _rows(ask: Ask, part: slice) -> Ask:
+    cond = {key: value[part] if isinstance(value, Tensor) else value for key, value in ask.cond.items()}
+    return replace(ask, x=ask.x[part], sigma=ask.sigma[part], cond=cond)
