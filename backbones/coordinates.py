@@ -1,0 +1,82 @@
+"""Between VE coordinates (x = x0 + sigma * eps) and the coordinates a network was trained in.
+
+| trained as | sees | sigma of its level | it predicts F, and the estimate is |
+| --- | --- | --- | --- |
+| VP, epsilon | x / sqrt(1 + sigma^2) | sqrt((1 - abar) / abar) | x0 = x - sigma F |
+| VP, v_prediction | the same | the same | x0 = x / (1 + sigma^2) - sigma / sqrt(1 + sigma^2) F |
+| VP, sample | the same | the same | x0 = F |
+| flow_prediction | x / (1 + sigma) | t / (1 - t) | x0 = (x - sigma F) / (1 + sigma) |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplers.schedules import INFINITE
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Of one network: `sigmas` (T,) float32 ascending, level i belongs to timestep i; prediction: of PREDICTIONS."""
+
+    sigmas: Tensor
+    prediction: str
+    span: int = 1000  # timesteps of a flow network run from 0 to this
+
+    def enter(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, H, W) at level sigma (B,), VE -> what the network sees: its x, and its timesteps (B,) float32."""
+        s = sigma.reshape(-1, 1, 1, 1)
+        if self.prediction == "flow_prediction":
+            return x / (1 + s), (self.span * sigma / (1 + sigma)).float()
+        return x / (1 + s * s).sqrt(), self.timestep(sigma)
+
+    def leave(self, x: Tensor, sigma: Tensor, out: Tensor) -> Tensor:
+        """x (B, C, H, W) at level sigma (B,), VE, and the network's prediction out -> the estimate of x0."""
+        s = sigma.reshape(-1, 1, 1, 1)
+        if self.prediction == "epsilon":
+            return x - s * out
+        if self.prediction == "v_prediction":
+            return x / (1 + s * s) - s / (1 + s * s).sqrt() * out
+        if self.prediction == "flow_prediction":
+            return x / (1 + s) - s / (1 + s) * out
+        return out
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Levels (B,) -> timesteps (B,) float32, linear in log sigma between training levels, ends beyond them."""
+        table = self.sigmas.to(sigma.device).double().log()  # (T,)
+        level = sigma.double().log().clamp(table[0], table[-1])  # (B,)
+        low = (torch.searchsorted(table, level, right=True) - 1).clamp(0, len(table) - 2)  # (B,)
+        part = (level - table[low]) / (table[low + 1] - table[low])
+        return (low + part).float()
+
+
+def coordinates(scheduler_class: str, config: Mapping[str, Any]) -> Coordinates:
+    """Of a network that comes with a scheduler of this class and config, whichever of diffusers' it is.
+
+    Raises ValueError where the network predicts something else (an EDM-preconditioned one, say).
+    """
+    from diffusers.schedulers import DDPMScheduler
+
+    flow = scheduler_class.startswith("FlowMatch") or bool(config.get("use_flow_sigmas"))
+    prediction = "flow_prediction" if flow else config.get("prediction_type", "epsilon")
+    if prediction not in PREDICTIONS or scheduler_class.startswith("EDM"):
+        raise ValueError(f"{scheduler_class} with prediction {prediction!r}: the network has to predict "
+                         f"one of {', '.join(PREDICTIONS)}")  # fmt: skip
+    T = int(config.get("num_train_timesteps", 1000))
+    if prediction == "flow_prediction":
+        shift = float(config.get("shift") or config.get("flow_shift") or 1.0)
+        t = torch.arange(1, T + 1, dtype=torch.float64) / T
+        t = shift * t / (1 + (shift - 1) * t)  # (T,) ends at exactly 1
+        sigmas = t / (1 - t)
+    else:
+        own = {key: value for key, value in config.items() if not key.startswith("_")}
+        abar = DDPMScheduler.from_config(own).alphas_cumprod.double()  # (T,)
+        sigmas = ((1 - abar) / abar).sqrt()
+        if prediction == "epsilon":
+            sigmas = sigmas[sigmas.isfinite()]  # at infinite sigma, eps says nothing about x0
+    return Coordinates(sigmas.clamp(max=INFINITE).float(), prediction, T)

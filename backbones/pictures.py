@@ -1,0 +1,108 @@
+"""Between pictures and latents: an autoencoder of diffusers behind three functions.
+
+Rows go through one by one: a picture does not depend on its company, and memory stays that of one picture.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Decode = Callable[[Tensor], Tensor]
+
+
+class Pictures:
+    """AutoencoderKL or AutoencoderTiny, with latents scaled to unit size as its config says.
+
+    vae: on its device, in its dtype. decoder: takes the place of vae.decode for latents without gradients, if given:
+    raw latents (1, C, h, w) -> (1, 3, H, W) in [-1, 1].
+    """
+
+    def __init__(self, vae: Any, decoder: Decode | None = None):
+        config = vae.config
+        self.vae, self.decoder = vae, decoder
+        self.channels = int(config.latent_channels)
+        self.factor = 2 ** (len(config.block_out_channels) - 1)  # pixels to a latent
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        per_channel = mean is not None and std is not None
+        scale = float(config.get("scaling_factor") or 1.0)
+        shift = float(config.get("shift_factor") or 0.0)
+        self.shift = torch.tensor(mean if per_channel else [shift] * self.channels).reshape(1, -1, 1, 1)
+        self.scale = scale / torch.tensor(std if per_channel else [1.0] * self.channels).reshape(1, -1, 1, 1)
+        self._projection: Tensor | None = None
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, C, h, w) float32, the mode where the autoencoder gives a distribution.
+
+        Gradients run through it where pixels has them. Raises ValueError for other shapes.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % self.factor or pixels.shape[3] % self.factor:
+            raise ValueError(f"pictures are (B, 3, H, W), H and W multiples of {self.factor}: got {_shape(pixels)}")
+        rows = []
+        for row in (pixels.to(self.vae.device, self.vae.dtype) * 2 - 1).split(1):
+            out = self.vae.encode(row)
+            rows.append((out.latents if hasattr(out, "latents") else out.latent_dist.mode()).float())
+        latents = torch.cat(rows)
+        return (latents - self.shift.to(latents)) * self.scale.to(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1]; gradients run through it where latents has them."""
+        if latents.ndim != 4 or latents.shape[1] != self.channels:
+            raise ValueError(f"latents are (B, {self.channels}, h, w): got {_shape(latents)}")
+        latents = latents.to(self.vae.device, torch.float32)
+        raw = latents / self.scale.to(latents) + self.shift.to(latents)
+        rows = []
+        for row in raw.split(1):
+            if self.decoder is not None and not (row.requires_grad and torch.is_grad_enabled()):
+                rows.append(self.decoder(row))
+            else:
+                rows.append(self.vae.decode(row.to(self.vae.dtype), return_dict=False)[0].float())
+        return (torch.cat(rows) / 2 + 0.5).clamp(0, 1)
+
+    def preview(self, x0: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, H, W) in [0, 1] by one small convolution: soft, and hundreds of times cheaper."""
+        if self._projection is None:
+            self._projection = self.fit()
+        with torch.no_grad():
+            blocks = _patches(x0.float()) @ self._projection.to(x0.device)  # (B, h * w, 3 f^2)
+            size = (x0.shape[-2] * self.factor, x0.shape[-1] * self.factor)
+            rgb = F.fold(blocks.transpose(1, 2), size, self.factor, stride=self.factor)
+            return rgb.clamp(0, 1)
+
+    def fit(self, pictures: int = 6, size: int = 32) -> Tensor:
+        """The preview's weights (9 C + 1, 3 f^2): a latent and its eight neighbours -> its pixels, by least squares.
+
+        Fitted on pictures of discs thrown over each other in random colours, of size x size latents each.
+        """
+        with torch.no_grad():
+            pixels = discs(pictures, size * self.factor)
+            latents = self.encode(pixels).cpu()
+            ins = _patches(latents).flatten(0, 1).double()  # (N, 9 C + 1)
+            outs = F.unfold(pixels, self.factor, stride=self.factor).transpose(1, 2).flatten(0, 1).double()
+            ridge = torch.eye(ins.shape[1], dtype=torch.float64) * 1e-3 * len(ins)
+            return torch.linalg.solve(ins.T @ ins + ridge, ins.T @ outs).float()
+
+
+def discs(n: int, size: int, seed: int = 0) -> Tensor:
+    """n pictures (n, 3, size, size) in [0, 1] of discs in random colours and sizes over each other."""
+    draw = torch.Generator().manual_seed(seed)
+    pictures = torch.rand(n, 3, 1, 1, generator=draw).expand(n, 3, size, size).clone()
+    y, x = torch.meshgrid(torch.arange(size) / size, torch.arange(size) / size, indexing="ij")
+    for picture in pictures:
+        for _ in range(40):
+            cx, cy, r, *colour = torch.rand(6, generator=draw).tolist()
+            shade = 0.85 + 0.15 * x  # not flat
+            picture.copy_(torch.where((x - cx) ** 2 + (y - cy) ** 2 < (0.02 + 0.3 * r**3) ** 2,
+                                      torch.tensor(colour).reshape(3, 1, 1) * shade, picture))  # fmt: skip
+    return pictures
+
+
+def _patches(latents: Tensor) -> Tensor:  # (B, C, h, w) -> (B, h * w, 9 C + 1), the last a one
+    around = F.unfold(F.pad(latents, (1, 1, 1, 1), mode="replicate"), 3).transpose(1, 2)
+    return torch.cat([around, torch.ones_like(around[..., :1])], -1)
+
+
+def _shape(x: Tensor) -> str:
+    return str(tuple(x.shape))

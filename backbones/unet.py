@@ -1,0 +1,190 @@
+"""Backbones of diffusers' UNet family: SD1.x, SD2, SDXL and Still Life, whatever they predict."""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones import checkpoint
+from backbones.attention import editing
+from backbones.checkpoint import CheckpointError
+from backbones.coordinates import coordinates
+from backbones.engines import SMALL, DecoderGraph, OpenVINOEngine, Plan, TorchEngine, choose, plan
+from backbones.pictures import Pictures
+from samplers.messages import Ask
+
+FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+READS = {"text", "pooled", "time_ids", "weights"}  # keys of cond; "weights" is kept for later
+LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words
+REMEMBERED = 512  # prompts whose encoding is kept
+
+
+class UNetBackbone:
+    """A checkpoint of the UNet family as a `backbones.base.Backbone`; not for several threads at once.
+
+    `cond` has "text" (B, L, D), and for the SDXL kind "pooled" (B, P) and, if one wants others than those of the whole
+    picture, "time_ids" (B, 6): original height and width, top and left of the crop, target height and width.
+    """
+
+    def __init__(self, pipe: Any, plan: Plan, id: str, revision: str):
+        """pipe: a StableDiffusionPipeline or StableDiffusionXLPipeline, in the plan's dtype, frozen, in eval mode.
+
+        Raises CheckpointError where the UNet wants more than latents and text.
+        """
+        self.id, self.revision, self.device = id, revision, plan.device
+        self.pipe = pipe.to(plan.device)
+        self.unet, config = pipe.unet, pipe.unet.config
+        self.xl = config.addition_embed_type == "text_time"
+        if pipe.vae.dtype != torch.float32 and pipe.vae.config.get("force_upcast", True):
+            pipe.vae.to(torch.float32)
+        channels = int(pipe.vae.config.latent_channels)
+        plain = config.class_embed_type is None and config.addition_embed_type in (None, "text_time")
+        if (config.in_channels, config.out_channels) != (channels, channels) or not plain:
+            raise CheckpointError(
+                f"{id}: its UNet takes {config.in_channels} channels, gives {config.out_channels} and wants "
+                f"{config.addition_embed_type or config.class_embed_type or 'nothing'} beside the text; what fits "
+                f"takes and gives the {channels} channels of the latents, and wants text and at most SDXL's text_time"
+            )
+        try:
+            self.coordinates = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
+        except ValueError as error:
+            raise CheckpointError(f"{id}: {error}") from error
+        self.sigmas = self.coordinates.sigmas  # (T,) ascending
+        self.engine = choose(self.unet, plan, revision)  # of plain asks
+        self.torch = self.engine if isinstance(self.engine, TorchEngine) else TorchEngine(self.unet, plan.rows)
+        self.pictures = Pictures(pipe.vae)
+        if isinstance(self.engine, OpenVINOEngine):
+            self.pictures.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, self.engine.precision).run
+        size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
+        self.default_size = size * self.pictures.factor
+        self.size_multiple = self.pictures.factor * 2 ** (len(config.block_out_channels) - 1)
+        self._texts: dict[str, dict[str, Tensor]] = {}
+
+    @classmethod
+    def load(cls, id: str, name: str | None = None) -> "UNetBackbone":
+        """From a folder or a Hub id, with the device and engine of `backbones.engines.plan`; name: in place of the id.
+
+        A small network is warm when this returns. Raises CheckpointError, an OSError, with what is wrong in words.
+        """
+        folder = checkpoint.locate(id, FITS)
+        settings = plan(_parameters(folder))
+        pipe = checkpoint.open_pipeline(folder, settings.dtype)
+        self = cls(pipe, settings, name or id, checkpoint.revision(folder))
+        if _parameters(folder) <= SMALL:
+            self.warm_up()
+        return self
+
+    def warm_up(self) -> None:
+        """Compiles and allocates what the first picture of the default size needs: one call of each part."""
+        x = torch.zeros(1, *self.latent_shape(self.default_size, self.default_size))
+        x0 = self.denoise(Ask(x, torch.ones(1), self.encode_prompt([""])))
+        self.decode(x0)
+        self.preview(x0)
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
+        if width <= 0 or height <= 0 or width % self.size_multiple or height % self.size_multiple:
+            raise ValueError(f"{width} x {height} pixels: width and height are multiples of {self.size_multiple} "
+                             f"with {self.id}")  # fmt: skip
+        return self.pictures.channels, height // self.pictures.factor, width // self.pictures.factor
+
+    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """B texts -> {"text": (B, L, D)} and for the SDXL kind "pooled" (B, P); by the pipeline's own code.
+
+        Each text is encoded on its own, once. "" is all zeros where the checkpoint says so (SDXL's empty prompt).
+        """
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError("encode_prompt takes a list of at least one text")
+        rows = []
+        for text in texts:
+            if text not in self._texts:
+                if len(self._texts) >= REMEMBERED:
+                    self._texts.pop(next(iter(self._texts)))
+                self._texts[text] = self._encode(text)
+            rows.append(self._texts[text])
+        return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+    @torch.no_grad()
+    def _encode(self, text: str) -> dict[str, Tensor]:
+        out = self.pipe.encode_prompt(text, device=self.device, num_images_per_prompt=1,
+                                      do_classifier_free_guidance=False)  # fmt: skip
+        cond = {"text": out[0].float()}
+        if self.xl:
+            cond["pooled"] = out[2].float()
+        if not text and self.xl and self.pipe.config.force_zeros_for_empty_prompt:
+            cond = {key: torch.zeros_like(value) for key, value in cond.items()}
+        return cond
+
+    def denoise(self, ask: Ask) -> Tensor:
+        """The x0 of every row (B, C, H, W) float32. It has gradients only if ask.tape is not None.
+
+        An edit is in the network for this call only. Raises ValueError for a cond that this network does not read or
+        that lacks what it wants.
+        """
+        x, sigma = ask.x.to(self.device, torch.float32), ask.sigma.to(self.device, torch.float32)
+        text, added = self._inputs(ask)
+        with torch.set_grad_enabled(ask.tape is not None):
+            seen, t = self.coordinates.enter(x, sigma)
+            if ask.edit is not None:
+                with editing(self.unet, ask.edit, (x.shape[-2], x.shape[-1])):
+                    out = self.torch(seen, t, text, added, rows=0)
+            elif ask.tape is not None:
+                out = self.torch(seen, t, text, added)
+            else:
+                out = self.engine(seen, t, text, added)
+            return self.coordinates.leave(x, sigma, out)
+
+    def _inputs(self, ask: Ask) -> tuple[Tensor, dict[str, Tensor]]:
+        cond = ask.cond
+        unread = set(cond) - READS if self.xl else set(cond) - READS | set(cond) & {"pooled", "time_ids"}
+        wanted = {"text", "pooled"} if self.xl else {"text"}
+        if unread or wanted - set(cond):
+            raise ValueError(f"{self.id} reads {', '.join(sorted(wanted))} of cond, and got "
+                             f"{', '.join(sorted(cond)) or 'nothing'}")  # fmt: skip
+        text = cond["text"].to(self.device)
+        if text.shape[-1] != self.unet.config.cross_attention_dim:
+            raise ValueError(f"the text has {text.shape[-1]} features and {self.id} wants "
+                             f"{self.unet.config.cross_attention_dim}: encode it with this backbone")  # fmt: skip
+        if not self.xl:
+            return text, {}
+        ids = cond.get("time_ids")
+        if ids is None:
+            h, w = (n * self.pictures.factor for n in ask.x.shape[-2:])
+            ids = torch.tensor([[h, w, 0, 0, h, w]], dtype=torch.float32).expand(len(ask.x), 6)
+        return text, {"text_embeds": cond["pooled"].to(self.device), "time_ids": ids.to(self.device)}
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) of unit scale."""
+        return self.pictures.encode(pixels)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) -> pictures (B, 3, H, W) in [0, 1]; gradients run through it."""
+        return self.pictures.decode(latents)
+
+    def preview(self, x0: Tensor) -> Tensor:
+        """The cheap decode: (B, C, h, w) -> (B, 3, H, W) in [0, 1]."""
+        return self.pictures.preview(x0)
+
+    @cached_property
+    def _words(self) -> set[str] | None:
+        vocabulary = self.pipe.tokenizer.get_vocab()
+        if len(vocabulary) >= LEARNED_ALL:
+            return None
+        return {token.removesuffix("</w>") for token in vocabulary if token.endswith("</w>")}
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of the text, in order and once each, that are no whole token of a small vocabulary; [] for a large."""
+        if self._words is None:
+            return []
+        words = dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower()))
+        return [word for word in words if word not in self._words]
+
+
+def _parameters(folder: Path) -> int:
+    """Of the UNet in a checkpoint folder, from the size of its files: float32 ones count exactly, halves half."""
+    files = (folder / "unet").glob("*.safetensors")
+    return sum(file.stat().st_size for file in files if ".fp16." not in file.name) // 4
