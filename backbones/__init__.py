@@ -18,4 +18,4 @@ def load(id: str) -> Backbone:
         return pictures()
     from backbones.unet import UNetBackbone  # diffusers is slow to import
 
-    return UNetBackbone.load(str(STILL_LIFE) if id == "still-life" else id)
+    return UNetBackbone.load(str(STILL_LIFE), "still-life") if id == "still-life" else UNetBackbone.load(id)

@@ -198,4 +198,4 @@ def pictures(size: int = 8) -> Mixture:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+", text.lower())
+    return re.findall(r"\w+", text.lower())

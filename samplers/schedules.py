@@ -91,8 +91,11 @@ def progress(sigmas: Sequence[float], sigma: float | Tensor) -> float:
 def interval(sigmas: Sequence[float], start: float, end: float) -> tuple[float, float]:
     """(low, high) such that low < sigma <= high holds from the part `start` of the steps up to the part `end`.
 
-    Open where the part is 0 or 1, so that the whole run needs no schedule. Raises ValueError where it is missing.
+    Open where the part is 0 or 1, so that the whole run needs no schedule. Raises ValueError where one is needed and
+    missing, and for parts that are not in 0..1.
     """
+    if not (0 <= start <= 1 and 0 <= end <= 1):
+        raise ValueError(f"start {start} and end {end}: give parts of the steps, from 0 to 1")
     if not sigmas and (start > 0 or end < 1):
         raise ValueError(f"a start of {start} and an end of {end} are parts of a schedule: give its sigmas")
     return (level(sigmas, end) if end < 1 else -math.inf), (level(sigmas, start) if start > 0 else math.inf)

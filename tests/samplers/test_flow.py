@@ -1,0 +1,154 @@
+import pytest
+import torch
+
+from samplers import SAMPLERS
+from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, run, together
+from tests.oracle import flow, mixture, start
+
+oracle = mixture()
+x = start([1, 2], 3.0)
+
+
+def half(one: Ask):
+    return one.x / 2
+
+
+def test_ask_is_one_ask_with_a_sigma_for_every_row():
+    (one,) = next(ask(x, 3.0, {"text": torch.zeros(2, 1, 3)}))
+    assert one.sigma.tolist() == [3.0, 3.0] and one.sigma.dtype == x.dtype
+    assert one.x is x and one.edit is None and one.tape is None
+
+
+def test_ask_refuses_a_condition_of_other_rows():
+    with pytest.raises(ValueError, match=r"cond\['text'\] has 1 rows and x has 2"):
+        next(ask(x, 3.0, {"text": torch.zeros(1, 1, 3)}))
+
+
+def test_together_makes_one_list_of_asks_and_gives_each_flow_its_own():
+    def twice(x):
+        first = yield from ask(x, 1.0, {})
+        return (yield from ask(first, 0.5, {}))
+
+    both = together(twice(x), ask(2 * x, 1.0, {}))
+    asks = next(both)
+    assert len(asks) == 2
+    asks = both.send([half(one) for one in asks])
+    assert len(asks) == 1  # the second has its answer already
+    with pytest.raises(StopIteration) as end:
+        both.send([half(one) for one in asks])
+    assert torch.equal(end.value.value[0], x / 4) and torch.equal(end.value.value[1], x)
+
+
+def test_together_nests():
+    def all_four():
+        return (yield from together(*(together(ask(i * x, 1.0, {}), ask(-i * x, 1.0, {})) for i in (1, 2))))
+
+    asks = next(f := all_four())
+    assert len(asks) == 4
+    with pytest.raises(StopIteration) as end:
+        f.send([half(one) for one in asks])
+    assert torch.equal(end.value.value[1][1], -x)
+
+
+def test_together_of_nothing_and_of_what_asks_nothing():
+    def silent():
+        return 7
+        yield
+
+    assert run(together(), half) == []
+    assert run(together(silent()), half) == [7]
+
+
+def test_together_refuses_samplers():
+    def stepping():
+        yield Step(x, x, 0.0)
+
+    with pytest.raises(TypeError, match=r"a flow inside together\(\) took a Step"):
+        next(together(stepping()))
+
+
+def test_together_closes_all_its_flows_when_closed_and_when_one_raises():
+    closed = []
+
+    def noting(name):
+        try:
+            yield from ask(x, 1.0, {})
+            raise RuntimeError("mine")
+        finally:
+            closed.append(name)
+
+    f = together(noting("a"), noting("b"))
+    next(f)
+    f.close()
+    assert closed == ["a", "b"]
+    closed.clear()
+    with pytest.raises(RuntimeError, match="mine"):
+        run(together(noting("a"), noting("b")), half)
+    assert closed == ["a", "b"]
+
+
+def test_on_step_changes_what_is_reported_and_what_goes_on():
+    sampled = on_step(flow(SAMPLERS["euler"], [1]), lambda step: step.x + 1)
+    plain = flow(SAMPLERS["euler"], [1])
+    a, b = sampled.send([oracle.denoise(next(sampled)[0])]), plain.send([oracle.denoise(next(plain)[0])])
+    assert torch.equal(a.x, b.x + 1) and torch.equal(a.x0, b.x0) and a.sigma == b.sigma
+    assert torch.equal(sampled.send(a.x)[0].x, a.x)
+
+
+def test_on_step_that_changes_nothing_is_bit_identical():
+    plain = run(flow(SAMPLERS["heun"], [1, 2]), oracle.denoise)
+    assert torch.equal(plain, run(on_step(flow(SAMPLERS["heun"], [1, 2]), lambda step: step.x), oracle.denoise))
+
+
+def test_on_step_closes_its_flow_when_closed_and_when_the_fix_raises():
+    closed = []
+
+    def stepping():
+        try:
+            while True:
+                yield Step(x, x, 1.0)
+        finally:
+            closed.append(True)
+
+    f = on_step(stepping(), lambda step: step.x)
+    next(f)
+    f.close()
+    with pytest.raises(ZeroDivisionError):
+        run(on_step(stepping(), lambda step: 1 / 0), half)
+    assert closed == [True, True]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_climbing_a_falling_schedule_is_the_sampler_itself(name):
+    plain, climbed = (run(flow(s, [1, 2]), oracle.denoise) for s in (SAMPLERS[name], climbing(SAMPLERS[name])))
+    assert torch.equal(plain, climbed)
+
+
+def test_climbing_calls_the_sampler_afresh_for_every_descent():
+    descents = []
+
+    def noting(D, x, sigmas, cond, noise):
+        descents.append(list(sigmas))
+        return x
+        yield
+
+    run(climbing(noting)(ask, x, [5.0, 2.0, 4.0, 1.0, 3.0, 6.0, 0.0], {}, Noise([1, 2])), half)
+    assert descents == [[5.0, 2.0], [4.0, 1.0], [3.0], [6.0, 0.0]]
+
+
+def test_climbing_adds_the_noise_between_the_levels():
+    def still(D, x, sigmas, cond, noise):
+        return x
+        yield
+
+    seeds = list(range(4000))
+    out = run(climbing(still)(ask, torch.zeros(4000, 1, 2, 2), [3.0, 5.0], {}, Noise(seeds)), half)
+    assert abs(float(out.std()) - 4.0) < 0.1 and abs(float(out.mean())) < 0.1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_climbing_from_zero_works(name):
+    """Up from 0 and down again, as Restart and RePaint do; history kept by hand fails here."""
+    sigmas = [5.0, 1.0, 0.0, 2.0, 0.5, 0.0]
+    out = run(climbing(SAMPLERS[name])(ask, start([1], 5.0), sigmas, {}, Noise([1])), oracle.denoise)
+    assert out.isfinite().all()
