@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from backbones.unet import UNetBackbone
+from tests.backbones import tiny
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """kind -> the folder of a tiny checkpoint; made once, not to be changed."""
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tiny.save(tmp_path_factory.mktemp(kind), kind, "tiny" if kind == "flow" else "kl")
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_unet(checkpoints):
+    """kind -> its backbone, in torch on the CPU."""
+    made: dict[str, UNetBackbone] = {}
+
+    def backbone(kind: str) -> UNetBackbone:
+        if kind not in made:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("NINE_WAYS_ENGINE", "torch")
+                patch.setenv("NINE_WAYS_DEVICE", "cpu")
+                made[kind] = UNetBackbone.load(str(checkpoints(kind)))
+        return made[kind]
+
+    return backbone
