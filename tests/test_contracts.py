@@ -1,0 +1,293 @@
+"""What holds for every sampler and every method, whoever writes the next one (docs/design.md, sections 1 and 9).
+
+All on the oracle, in float64 where bits are compared. A method that the oracle cannot run (it needs attention layers,
+or a trained adapter) is left to the tests of its own folder.
+"""
+
+import ast
+import zlib
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import backbones
+import conditioning  # noqa: F401  fills the registry
+from conditioning.compose import compose, refusals
+from conditioning.inputs import Box, Point
+from conditioning.registry import METHODS, Knob
+from samplers import SAMPLERS
+from samplers.flow import Done, Driver, Failed, Flow, Noise, Step, drive, on_step, run
+from samplers.schedules import native
+from tests.oracle import finish
+
+ROOT = Path(__file__).parents[1]
+ORACLE = backbones.load("exact")
+SHAPE = ORACLE.latent_shape(64, 64)
+STEPS = 4
+SIGMAS = native(STEPS, ORACLE.sigmas)
+PROMPTS = ("red disc", "blue", "green square", "square")
+
+Run = tuple[str, tuple[str, ...]]  # a sampler and the methods over it
+
+
+def flow(name: Run, seeds: list[int], changes: dict[str, dict[str, Any]] | None = None, close: Any = None) -> Flow:
+    """A run of 4 steps, one picture for every seed, everything about a picture a function of its seed."""
+    sampler_name, methods = name
+    prompts = [PROMPTS[seed % len(PROMPTS)] for seed in seeds]
+    stack = [(m, {**inputs(m, seeds), **(changes or {}).get(m, {})}) for m in methods]
+    D, sampler, _ = compose(
+        stack,
+        SAMPLERS[sampler_name],
+        sigmas=SIGMAS,
+        null=ORACLE.encode_prompt([""] * len(seeds)),
+        backbone=ORACLE,
+    )
+    noise = Noise(seeds)
+    x = SIGMAS[0] * noise.child("start")(torch.empty(len(seeds), *SHAPE, dtype=torch.float64))
+    return sampler(D, x, SIGMAS, ORACLE.encode_prompt(prompts), noise)
+
+
+def inputs(method: str, seeds: list[int]) -> dict[str, Any]:
+    """Something for every input that a method cannot do without."""
+    one = METHODS[method]
+    return {
+        name: example(kind.kind, f"{method}.{name}", seeds)
+        for name, kind in one.inputs.items()
+        if name not in one.optional and name != "null"
+    }
+
+
+def example(kind: str, name: str, seeds: list[int]) -> Any:
+    if kind in ("image", "references"):
+        picture = ORACLE.samples(8, seed=zlib.crc32(name.encode()))[[seed % 8 for seed in seeds]]
+        return picture if kind == "image" else [picture]
+    if kind == "mask":
+        return torch.arange(SHAPE[2]).lt(SHAPE[2] // 2).expand(len(seeds), 1, *SHAPE[1:])
+    if kind == "prompt":
+        return ORACLE.encode_prompt(["green"] * len(seeds))
+    if kind == "boxes":
+        return [Box(0.0, 0.0, 0.5, 1.0, "red")]
+    if kind == "points":
+        return [Point(0.3, 0.3, 0.6, 0.6)]
+    pytest.skip(f"no example of {kind} yet")
+
+
+RUNNABLE = [m for m in METHODS if not refusals([(m, {})], ORACLE) and METHODS[m].kind != "backbone"]
+RUNS: list[Run] = [(name, ()) for name in SAMPLERS] + [
+    (name, (m,)) for m in RUNNABLE for name in SAMPLERS if name not in METHODS[m].clashes
+]
+runs = pytest.mark.parametrize("name", RUNS, ids=lambda name: "+".join([name[0], *name[1]]))
+
+
+# ---- every run -----------------------------------------------------------------------------------------------
+
+
+@runs
+def test_it_runs_and_stays_finite(name):
+    got = run(flow(name, [1, 2]), ORACLE.denoise)
+    assert got.shape == (2, *SHAPE) and got.isfinite().all()
+
+
+@runs
+def test_steps_say_where_they_are(name):
+    """The last step is the result and lies at sigma 0; x and x0 have the shape of the pictures all along."""
+    events = [event for _, event in drive([flow(name, [1, 2])], ORACLE.denoise)]
+    *steps, done = events
+    assert isinstance(done, Done) and steps and all(isinstance(step, Step) for step in steps)
+    assert steps[-1].sigma == 0.0 and torch.equal(steps[-1].x, done.result)
+    assert all(step.x.shape == step.x0.shape == (2, *SHAPE) and step.x0.isfinite().all() for step in steps)
+
+
+@runs
+def test_it_obeys_the_replies_to_its_steps(name):
+    """Whatever state a step is answered with, the run goes on from it, and the last answer is the result."""
+    answered = []
+
+    def elsewhere(step):
+        answered.append(torch.full_like(step.x, 100.0 + len(answered)))
+        return answered[-1]
+
+    asked = []
+
+    def noting(one):
+        asked.append(one.x)
+        return ORACLE.denoise(one)
+
+    assert torch.equal(run(on_step(flow(name, [1]), elsewhere), noting), answered[-1])
+    for state in answered[:-1]:
+        assert any((x - state).abs().max() < 50 for x in asked), "an answer to a step was dropped"
+
+
+@runs
+def test_alone_is_as_in_company(name):
+    """Equal bits, in one driver with other runs as by itself."""
+    driver = Driver(ORACLE.denoise)
+    driver.add("mine", flow(name, [1, 2]))
+    driver.add("euler", flow(("euler", ()), [5, 6, 7]))
+    driver.add("same", flow(name, [3]))
+    driver.round()
+    driver.add("late", flow(name, [1, 2]))
+    ends = finish(driver)
+    assert torch.equal(ends["mine"], run(flow(name, [1, 2]), ORACLE.denoise))
+    assert torch.equal(ends["mine"], ends["late"])
+
+
+@runs
+def test_a_picture_depends_on_its_seed_and_not_on_its_batch(name):
+    batch = run(flow(name, [1, 2, 3]), ORACLE.denoise)
+    for i, seed in enumerate([1, 2, 3]):
+        assert torch.equal(batch[i : i + 1], run(flow(name, [seed]), ORACLE.denoise))
+    assert not torch.equal(batch[0], batch[1])
+
+
+@runs
+def test_the_second_run_is_the_first(name):
+    first, _, second = (run(flow(other, [1, 2]), ORACLE.denoise) for other in (name, ("heun", ()), name))
+    assert torch.equal(first, second)
+
+
+@runs
+def test_small_calls_make_the_same_picture(name):
+    assert torch.equal(*(run(flow(name, [1, 2, 3]), ORACLE.denoise, max_rows=rows) for rows in (64, 1)))
+
+
+@runs
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_cancelling_at_step_k_closes_everything(name, k):
+    closed = []
+
+    def noting():
+        try:
+            yield from flow(name, [1])
+        finally:
+            closed.append(True)
+
+    driver, steps = Driver(ORACLE.denoise), 0
+    driver.add(0, noting())
+    while steps < k:
+        steps += sum(isinstance(event, Step) for _, event in driver.round())
+    calls = driver.calls
+    driver.cancel(0)
+    assert closed == [True] and not len(driver)
+    assert driver.round() == [] and driver.calls == calls
+
+
+@runs
+def test_a_failing_neighbour_changes_nothing(name):
+    def failing():
+        yield from flow(name, [9])
+        raise RuntimeError("mine")
+
+    ends = [e for _, e in drive([flow(name, [1]), failing()], ORACLE.denoise) if isinstance(e, (Done, Failed))]
+    good = next(e for e in ends if isinstance(e, Done))
+    assert len(ends) == 2 and torch.equal(good.result, run(flow(name, [1]), ORACLE.denoise))
+
+
+@runs
+def test_it_leaves_no_gradients_behind(name):
+    assert not run(flow(name, [1]), ORACLE.denoise).requires_grad and torch.is_grad_enabled()
+
+
+# ---- every method --------------------------------------------------------------------------------------------
+
+NEUTRAL = [
+    (m, knob) for m in RUNNABLE for knob, k in METHODS[m].knobs.items() if isinstance(k, Knob) and k.neutral is not None
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("method, knob", NEUTRAL)
+def test_a_neutral_knob_is_as_without_the_method(method, knob, sampler):
+    if sampler in METHODS[method].clashes:
+        pytest.skip("they clash")
+    neutral = METHODS[method].knobs[knob].neutral
+    with_it = run(flow((sampler, (method,)), [1, 2], {method: {knob: neutral}}), ORACLE.denoise)
+    assert torch.equal(with_it, run(flow((sampler, ()), [1, 2]), ORACLE.denoise))
+
+
+@pytest.mark.parametrize("method", RUNNABLE)
+def test_a_method_does_something(method):
+    with_it = run(flow(("euler", (method,)), [1, 2]), ORACLE.denoise)
+    assert not torch.equal(with_it, run(flow(("euler", ()), [1, 2]), ORACLE.denoise))
+
+
+@pytest.mark.parametrize("method", [m for m in RUNNABLE if METHODS[m].calls is not None])
+def test_a_method_costs_what_it_says(method):
+    driver = Driver(ORACLE.denoise)
+    driver.add(0, flow(("euler", (method,)), [1, 2]))
+    finish(driver)
+    one = METHODS[method]
+    assert driver.calls == STEPS * one.calls
+    assert one.rows is None or driver.rows == 2 * STEPS * one.rows
+
+
+@pytest.mark.parametrize("pair", combinations(RUNNABLE, 2), ids="+".join)
+def test_every_pair_that_does_not_clash_composes_and_runs(pair):
+    if any(a in METHODS[b].clashes for a in pair for b in pair):
+        pytest.skip("they clash")
+    assert run(flow(("euler", pair), [1]), ORACLE.denoise).isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_says_what_a_page_needs(method):
+    one = METHODS[method]
+    assert one.title and one.summary and one.equation and one.task
+    number = one.paper.split(".")
+    assert len(number) == 2 and all(part.isdigit() for part in number), "paper is an arXiv number"
+    for name, knob in one.knobs.items():
+        knob.check(name, knob.default)
+
+
+# ---- every file ----------------------------------------------------------------------------------------------
+
+FILES = sorted([*ROOT.glob("samplers/**/*.py"), *ROOT.glob("conditioning/**/*.py")])
+
+
+def yields(node: ast.AST) -> bool:
+    """Whether a yield of this very function is in it: one of a function inside does not count."""
+    if isinstance(node, (ast.Yield, ast.YieldFrom)):
+        return True
+    inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return any(yields(child) for child in ast.iter_child_nodes(node) if not isinstance(child, inner))
+
+
+def withs_across_a_yield(source: str) -> list[int]:
+    return [n.lineno for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.With, ast.AsyncWith)) and yields(n)]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_with_block_spans_a_yield(file):
+    """It would leak into the flows of other people, which run in between."""
+    assert withs_across_a_yield(file.read_text()) == []
+
+
+def test_the_check_for_with_blocks_sees_them():
+    assert withs_across_a_yield("def f():\n  with a:\n    if b:\n      x = yield from c") == [2]
+    assert withs_across_a_yield("def f():\n  with a:\n    def g():\n      yield 1\n  yield 2") == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_file_switches_gradients_by_itself(file):
+    """Only the driver does, and only for the time of a network call."""
+    names = {n.attr for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Attribute)}
+    allowed = {"set_grad_enabled"} if file.name == "driver.py" else set()
+    assert not names & {"no_grad", "inference_mode", "autocast", "set_grad_enabled"} - allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_arrows_point_downwards(file):
+    tree = ast.parse(file.read_text())
+    imported = {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    imported |= {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    above = {"app", "world", "backbones", "training", "bench", "tests"}
+    if "samplers" in file.relative_to(ROOT).parts[:1]:
+        above.add("conditioning")
+    assert not imported & above
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_stay_short(file):
+    assert len(file.read_text().splitlines()) <= 400
