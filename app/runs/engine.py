@@ -198,7 +198,7 @@ class Engine:
         if self._work is not None and self._work.active:
             for job in list(self._work.active):
                 self._work.end(job, failed)
-        else:
+        elif threading.current_thread() is self._thread:
             self._refuse_waiting(failed)  # lest it falls over the same one for ever
 
     def _serve(self) -> None:

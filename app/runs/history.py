@@ -32,6 +32,7 @@ ENVIRONMENT = "NINE_WAYS_OUTPUT"
 _STAMP = "%Y%m%d-%H%M%S-%f"
 _STALE = 3600.0  # seconds after which a half-written file belongs to nobody
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}  # the connection is as good as before
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS pictures(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -170,7 +171,8 @@ class History:
                     with db:
                         return work(db)
                 except (sqlite3.Error, OSError) as error:
-                    self.close()
+                    if isinstance(error, OSError) or _code(error) not in _PASSING:
+                        self.close()
                     if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED and attempt == 1:
                         self._move_aside(error)
                         continue
@@ -190,8 +192,13 @@ class History:
                 error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise error
             db.executescript(_SCHEMA)
-            with db:
-                self._align(db)
+            try:
+                with db:
+                    self._align(db)
+            except sqlite3.Error as error:
+                if _code(error) not in _PASSING:
+                    raise
+                log.warning("some pictures are not listed yet: %s", error)  # what is listed can still be read
         except BaseException:
             db.close()
             raise

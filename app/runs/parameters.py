@@ -107,6 +107,8 @@ def read_json(text: str) -> Reading:
         return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
     newer = [name for name in fields if name not in Recipe.model_fields]
     recipe, notes = _best({k: v for k, v in fields.items() if k not in newer})
+    if missing := [name for name in Recipe.model_fields if name not in fields]:
+        notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
     if newer:
         notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(_short, newer))}.")
     return Reading(recipe, not notes, tuple(notes))

@@ -1,0 +1,109 @@
+"""Settings from other people's pictures: understood as well as possible, and never trusted."""
+
+import random
+import time
+
+import pytest
+
+from app.runs.parameters import read, write
+from app.runs.recipe import Recipe
+
+A1111 = """masterpiece, a (cat:1.2) on grass
+by a window <lora:cats:0.8>
+Negative prompt: blurry,
+low quality
+Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 965400086, Size: 512x768, \
+Model hash: 45dee52b, Model: v1-5, Lora hashes: "cats: 0a1b", ENSD: 31337, Version: v1.10.1"""
+
+
+def test_a1111() -> None:
+    reading = read(A1111)
+    assert reading.recipe is not None and not reading.exact
+    assert reading.recipe == Recipe.make(
+        prompt="masterpiece, a (cat:1.2) on grass\nby a window <lora:cats:0.8>",
+        negative="blurry,\nlow quality",
+        steps=28,
+        sampler="dpmpp_2m",
+        schedule="karras",
+        cfg_scale=6.5,
+        seed=965400086,
+        width=512,
+        height=768,
+    )
+    said = " ".join(reading.notes)
+    assert "v1-5" in said and "Lora hashes, ENSD" in said and "(word:1.2)" in said
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
+        ("Euler a", ("ancestral", "native")),
+        ("DDIM", ("euler", "native")),
+        ("Heun", ("heun", "native")),
+        ("UniPC", ("euler", "native")),
+    ],
+)
+def test_names_of_samplers(sampler: str, expected: tuple[str, str]) -> None:
+    reading = read(f"x\nSteps: 20, Sampler: {sampler}, CFG scale: 7, Seed: 1")
+    assert reading.recipe is not None
+    assert (reading.recipe.sampler, reading.recipe.schedule) == expected
+    assert ("UniPC" in " ".join(reading.notes)) == (sampler == "UniPC")
+
+
+def test_what_is_out_of_range_is_left_out_and_said() -> None:
+    reading = read("x\nSteps: 900, Sampler: Euler, CFG scale: a lot, Seed: -1, Size: 9x9")
+    assert reading.recipe == Recipe.make(prompt="x")
+    assert len(reading.notes) == 5
+
+
+def test_a_text_without_settings_is_a_prompt() -> None:
+    reading = read("just a cat: on a mat")
+    assert reading.recipe == Recipe.make(prompt="just a cat: on a mat") and reading.notes
+
+
+def test_recipes_of_another_version() -> None:
+    text = write(Recipe.make(prompt="p", steps=7))
+    newer = text.replace('{\\"prompt\\"', '{\\"moon\\": 3, \\"prompt\\"')
+    assert newer != text
+    reading = read(newer)
+    assert reading.recipe == Recipe.make(prompt="p", steps=7) and not reading.exact
+    assert "moon" in reading.notes[0]
+    older = read(text.replace('\\"steps\\":7', '\\"steps\\":700'))
+    assert older.recipe == Recipe.make(prompt="p") and "700" in older.notes[0]
+
+
+def test_a_damaged_recipe_falls_back_to_the_readable_text() -> None:
+    text = write(Recipe.make(prompt="p", steps=7))
+    reading = read(text[:-20])
+    assert reading.recipe is not None and reading.recipe.steps == 7 and not reading.exact
+
+
+HOSTILE = [
+    None, 3, b"bytes", "", " \n ", "{}", '{"3": {"class_type": "KSampler"}}', "<svg onload=alert(1)>", "Steps: " * 9999,
+    "a:" * 90_000, "a " * 90_000, '"' * 100_000, 'a:"' * 60_000, "(" * 100_000, "[" * 100_000, "x" * 300_000,
+    'Steps: 1, a: 2, b: 3, Nine Ways: "' + "[" * 90_000 + '"', 'Nine Ways: "[]"', 'Nine Ways: "null"', "Nine Ways: {}",
+    'Nine Ways: "{\\"versions\\": 3, \\"methods\\": {\\"a\\": 1}, \\"__class__\\": 1}"', "\ud800 Steps: 1",
+    "Steps: 1e999, Seed: 0x10, CFG scale: inf, Size: 99999999x1", "Negative prompt:",
+    "Negative prompt:\nSteps: 20, a: b, c: d",
+    "__import__('os').system('false')\nSteps: 20, Sampler: eval, Seed: 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_nothing_makes_it_raise_or_hang(text: object) -> None:
+    began = time.perf_counter()
+    reading = read(text)
+    assert time.perf_counter() - began < 1
+    assert reading.recipe is None or reading.recipe == Recipe.from_json(reading.recipe.to_json())
+    assert not reading.exact
+
+
+def test_random_damage() -> None:
+    rng, text = random.Random(0), write(Recipe.make(prompt="a red sphere", negative="blur", count=3))
+    for _ in range(500):
+        broken = list(text)
+        for _ in range(rng.randint(1, 6)):
+            at = rng.randrange(len(broken))
+            broken[at : at + rng.randint(0, 9)] = rng.choices('",:{}\\\n 0a☃', k=rng.randint(0, 4))
+        read("".join(broken))
