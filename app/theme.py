@@ -101,8 +101,12 @@ def css() -> str:
 
 
 def head() -> str:
-    """What goes into the page's <head>: our keys and pictures, inline."""
-    return f"<script>\n{(ASSETS / 'page.js').read_text(encoding='utf-8')}\n</script>"
+    """What goes into the page's <head>: style and keys, inline.
+
+    Not `launch(css=...)`: Gradio rewrites that sheet in the browser and loses rules it does not know (@container).
+    """
+    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    return f"<style>\n{css()}\n</style>\n<script>\n{script}\n</script>"
 
 
 def theme() -> Base:

@@ -54,6 +54,38 @@
     const word = b.textContent; b.textContent = "Copied"; setTimeout(() => { b.textContent = word; }, 1200);
   };
 
+  // trouble at the field
+  const forget = (input) => {
+    input.removeAttribute("aria-invalid"); input.removeAttribute("aria-describedby");
+    input.closest(".block")?.querySelector(":scope > .nw-problem")?.remove();
+  };
+  const problems = (found) => {
+    document.querySelectorAll("[aria-invalid=true]").forEach(forget);
+    document.querySelectorAll(".nw-problem").forEach((p) => p.remove());
+    let first = null;
+    for (const [name, words] of Object.entries(found)) {
+      const field = document.getElementById(name);
+      const input = field && $("textarea, input[type=number], input", field);
+      if (!input) continue;
+      const p = document.createElement("p");
+      Object.assign(p, { className: "nw-problem", id: `${name}-problem`, textContent: words });
+      p.setAttribute("role", "alert");
+      field.append(p);
+      input.setAttribute("aria-invalid", "true");
+      input.setAttribute("aria-describedby", p.id);
+      first ??= input;
+    }
+    first?.focus();
+  };
+  document.addEventListener("input", (event) => { if (event.target.ariaInvalid === "true") forget(event.target); }, true);
+  window.nineWays = {
+    problems(found) {
+      const advanced = $("#advanced > button");
+      const hidden = Object.keys(found).some((name) => !document.getElementById(name));
+      if (hidden && advanced) { advanced.click(); setTimeout(() => problems(found), 120); } else problems(found);
+    },
+  };
+
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);
     let hit;

@@ -61,7 +61,6 @@ def serve_options(studio: Studio) -> dict[str, Any]:
     """
     return {
         "theme": theme.theme(),
-        "css": theme.css(),
         "head": theme.head(),
         "footer_links": [],
         "share": False,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -35,6 +36,7 @@ FIELDS = (
 )  # fmt: skip
 KEPT = 24  # pictures in the strip of a visit
 DEFAULTS = Recipe()
+PROBLEMS = "watch('value', () => window.nineWays?.problems(JSON.parse(props.value || '{}')));"
 
 
 class Create:
@@ -74,6 +76,7 @@ class Create:
                 stage.empty(EXAMPLES), elem_id="stage", js_on_load=stage.ACTS, apply_default_css=False
             )  # fmt: skip
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
+            self.problems = gr.HTML("{}", elem_id="problems", html_template="", js_on_load=PROBLEMS)
             self.visit = gr.State([])
 
     def _settings(self) -> None:
@@ -129,8 +132,8 @@ class Create:
 
         self.generate.click(
             self.paint, [*self.controls, self.visit],
-            [self.stage, self.film, self.visit, self.generate, self.cancel, self.unknown],
-            validator=self.check, concurrency_limit=None, **quiet,
+            [self.stage, self.film, self.visit, self.generate, self.cancel, self.unknown, self.problems],
+            concurrency_limit=None, **quiet,
         )  # fmt: skip
         self.cancel.click(self.stop, None, None, **light)
         self.surprise.click(surprise, None, self.prompt, **light).then(None, None, None, js=press, **light)
@@ -151,46 +154,50 @@ class Create:
         drawn = seed is None or seed == -1
         return seeded(Recipe.make(backbone=self.studio.id, seed=0 if drawn else seed, **fields), -1 if drawn else seed)
 
-    def check(self, *values: Any) -> list[dict[str, Any]]:
-        """Before the queue: what is wrong with each field, said at the field."""
-        problems: dict[str, str] = {}
+    def check(self, *values: Any) -> tuple[Recipe | None, dict[str, str]]:
+        """The recipe of the controls, or what is wrong, field by field, in words."""
+        recipe, found = None, []
         try:
-            recipe = self.recipe(*values[: len(FIELDS)])
+            recipe = self.recipe(*values)
             engine = self.studio.engine(0)
             found = engine.check(recipe) if engine is not None else []
         except RecipeError as error:
             found = error.problems
+        problems: dict[str, str] = {}
         for problem in found:
             problems.setdefault(problem.field if problem.field in FIELDS else "prompt", problem.message)
-        verdicts = [gr.validate(name not in problems, problems.get(name, "")) for name in FIELDS]
-        return verdicts + [gr.validate(True, "")] * (len(values) - len(FIELDS))
+        return (None if problems else recipe), problems
 
     def paint(self, *values: Any, request: gr.Request = None) -> Iterator[tuple[Any, ...]]:  # type: ignore[assignment]
         """One click on Generate: frames while the run goes on. Closing this generator cancels the run."""
         *fields, visit = values
+        recipe, problems = self.check(*fields)
+        if recipe is None:
+            yield *([gr.skip()] * 6), json.dumps(problems)
+            return
         session = request.session_hash if request is not None else ""
-        size = (DEFAULTS.width, DEFAULTS.height)
-        skip = gr.skip()
+        size = (recipe.width, recipe.height)
 
-        def frame(html: str, film: Any = skip, kept: Any = skip, over: bool = False) -> tuple[Any, ...]:
-            if not over:
-                return html, film, kept, skip, skip, skip
-            return html, film, kept, gr.Button(interactive=True), gr.Button(interactive=False), skip
+        def frame(html: str) -> tuple[Any, ...]:
+            return html, *([gr.skip()] * 6)
 
         def begin(html: str) -> tuple[Any, ...]:
             off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-            return html, skip, skip, off, on, self.unknown_note(fields[0])
+            return html, gr.skip(), gr.skip(), off, on, self.unknown_note(fields[0]), "{}"
+
+        def end(html: str, fresh: Sequence[stage.Shown] = (), selected: int = -1, found: str = "{}") -> tuple[Any, ...]:
+            kept = [*fresh, *visit][:KEPT]
+            on, off = gr.Button(interactive=True), gr.Button(interactive=False)
+            return html, stage.film(kept, "stage", selected), kept, on, off, gr.skip(), found
 
         run: Any = None
         try:
-            recipe = self.recipe(*fields)
-            size = (recipe.width, recipe.height)
             yield begin(stage.waiting("Starting", size))
             for words in waiting(self.studio):
                 yield frame(stage.waiting(f"{self.studio.name}: {words}", size))
             engine = self.studio.engine(0)
             if engine is None:
-                yield frame(stage.trouble(self.studio.trouble or "The model is not there.", size), over=True)
+                yield end(stage.trouble(self.studio.trouble or "The model is not there.", size))
                 return
             run = engine.submit(recipe)
             self.studio.live[session] = run
@@ -212,17 +219,15 @@ class Create:
                         fresh.append(self._keep(picture, one))
                     case Finished(seconds=seconds):
                         fresh = [replace(shown, seconds=seconds) for shown in fresh]
-                        kept = [*fresh, *visit][:KEPT]
-                        yield frame(stage.made(kept[0]), stage.film(kept, "stage"), kept, over=True)
-                    case Failed(reason=reason):
-                        kept = [*fresh, *visit][:KEPT]
-                        yield frame(stage.trouble(reason, size), stage.film(kept, "stage"), kept, over=True)
+                        yield end(stage.made(fresh[0]), fresh, 0)
+                    case Failed(reason=reason, field=field):
+                        found = json.dumps({field: reason}) if field in FIELDS else "{}"
+                        yield end(stage.trouble(reason, size), fresh, found=found)
                     case Cancelled():
-                        kept = [*fresh, *visit][:KEPT]
                         words = f"Cancelled at step {progress[0]} of {progress[1]}"
-                        yield frame(stage.stopped(words, size, last), stage.film(kept, "stage", -1), kept, over=True)
+                        yield end(stage.stopped(words, size, last), fresh)
         except Exception as error:
-            yield frame(stage.trouble(_plain(error), size), over=True)
+            yield end(stage.trouble(_plain(error), size))
         finally:
             if run is not None:
                 run.cancel()

@@ -11,6 +11,7 @@ import gradio as gr
 from app.pages import stage
 from app.pages.create import Create
 from app.pages.studio import Studio, private
+from app.runs import HistoryError
 
 PAGE = 24
 SCRIPT = """
@@ -32,7 +33,7 @@ class Pictures:
         with gr.Column(elem_id="history"):
             with gr.Column(elem_id="history-list"):
                 self.words = gr.Textbox(
-                    label="Search", placeholder="Words of the prompt, a sampler, a seed", elem_id="search", lines=1,
+                    label="Search", placeholder="Words of the prompt", elem_id="search", lines=1,
                     max_lines=1,
                 )  # fmt: skip
                 self.grid = gr.HTML("", elem_id="history-grid", js_on_load=SCRIPT, apply_default_css=False)
@@ -63,7 +64,7 @@ class Pictures:
     def _find(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[list[Any], int]:
         if private():
             wanted = words.lower().split()
-            found = [e for e in self._own(visit) if all(w in str(stage.settings(e.recipe)).lower() for w in wanted)]
+            found = [entry for entry in self._own(visit) if all(word in entry.recipe.prompt.lower() for word in wanted)]
             return found[offset : offset + PAGE], len(found)
         return self.studio.history.search(words, limit=PAGE, offset=offset), self.studio.history.count(words)
 
@@ -77,14 +78,17 @@ class Pictures:
 
     def page(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
         """The cards from `offset` on, where we are, and whether there is more on either side."""
-        entries, total = self._find(words, visit, max(0, offset))
+        try:
+            entries, total = self._find(words, visit, max(0, offset))
+        except HistoryError as error:
+            return _sorry(str(error)), "", gr.skip(), gr.skip(), 0
         if not entries and offset > 0:
             return self.page(words, visit, max(0, min(offset - PAGE, (total - 1) // PAGE * PAGE)))
         cards = "".join(self._card(entry) for entry in entries)
         note = f'<p class="nw-note nw-warn">{escape(self.studio.history.note)}</p>' if self.studio.history.note else ""
         if not total:
             text = (
-                f"No picture has “{escape(words)}” in its settings. Search for fewer or shorter words."
+                f"No picture has “{escape(words)}” in its prompt. Search for fewer words, or parts of words."
                 if words.strip()
                 else "No pictures yet. What you paint in Create is kept here, with everything that made it."
             )
@@ -126,8 +130,8 @@ class Pictures:
         try:
             with entry.picture() as picture:
                 text = str(picture.info.get("parameters", ""))
-        except OSError as error:
-            return _sorry(f"The file could not be read: {error}")
+        except HistoryError as error:
+            return _sorry(str(error))
         shown = stage.Shown(
             str(entry.id), self.studio.address(entry.id), entry.recipe, text, entry.seconds,
             rows={"Made": _when(entry.made)},
@@ -138,7 +142,10 @@ class Pictures:
         """Delete the picture and its file."""
         entry = self._entry((data._data or {}).get("id"), visit)
         if entry is not None:
-            self.studio.history.delete(entry.id)
+            try:
+                self.studio.history.delete(entry.id)
+            except HistoryError as error:
+                return *self.page(words, visit, offset), _sorry(str(error))
         return *self.page(words, visit, offset), ""
 
     def use(self, create: Create) -> Any:

@@ -106,9 +106,9 @@ def _mat(inside: str, size: tuple[int, int] = (1, 1)) -> str:
     return f'<div class="nw-mat" style="--w:{size[0]};--h:{size[1]}">{inside}</div>'
 
 
-def _under(status: str, acts: str = "", live: str = "polite") -> str:
-    acts = f'<div class="nw-acts">{acts}</div>' if acts else ""
-    return f'<div class="nw-under"><p class="nw-status" aria-live="{live}">{status}</p>{acts}</div>'
+def _label(status: str, more: str = "", live: str = "polite") -> str:
+    """The label beside the picture, as on a museum's wall."""
+    return f'<div class="nw-label"><p class="nw-status" aria-live="{live}">{status}</p>{more}</div>'
 
 
 def _sheet(previews: Sequence[str], word: str) -> str:
@@ -134,7 +134,7 @@ def empty(examples: Sequence[str]) -> str:
 def waiting(words: str, size: tuple[int, int]) -> str:
     """Before the first step: queued, or the network still loads."""
     bar = '<div class="nw-bar" data-open role="progressbar" aria-label="Progress"><span></span></div>'
-    return _stage("running", _mat(bar, size) + _under(escape(words)))
+    return _stage("running", _mat(bar, size) + _label(escape(words)))
 
 
 def forming(previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int]) -> str:
@@ -143,10 +143,10 @@ def forming(previews: Sequence[str], step: int, steps: int, left: float | None, 
         f'<div class="nw-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="{steps}" '
         f'aria-valuenow="{step}"><span style="width:{100 * step / max(steps, 1):.1f}%"></span></div>'
     )
-    words = f"Step {_mono(step)} of {_mono(steps)}"
+    words = f"<span>Step {_mono(step)} of {_mono(steps)}</span>"
     if left is not None:
-        words += f" · {_mono(duration(left))} left"
-    return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _under(words, live="off"))
+        words += f"<span>{_mono(duration(left))} left</span>"
+    return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _label(words, live="off"))
 
 
 def made(shown: Shown, removable: bool = False) -> str:
@@ -156,11 +156,12 @@ def made(shown: Shown, removable: bool = False) -> str:
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
     button = '<button type="button" class="nw-picture" aria-pressed="false" title="True pixels and back">'
     picture = f"{button}{image}</button>"
-    words = f"Seed {_mono(recipe.seed)} · {_mono(f'{recipe.width} × {recipe.height}')} pixels"
+    facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width} × {recipe.height}')} pixels"]
     if shown.seconds is not None:
-        words += f" · {_mono(duration(shown.seconds))}"
-    if shown.note:
-        words += f" · {escape(shown.note)}"
+        facts.append(f"{_mono(duration(shown.seconds))} for the run")
+    facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
+    words = "".join(f"<span>{fact}</span>" for fact in facts)
+    title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""
     acts = (
         f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download png</a>'
         f'<button type="button" class="nw-act" data-act="use" data-id="{name}">Send to the controls</button>'
@@ -174,18 +175,20 @@ def made(shown: Shown, removable: bool = False) -> str:
         f"<pre>{escape(shown.parameters)}</pre>"
         '<button type="button" class="nw-act" data-copy>Copy as text</button></details>'
     )
-    return _stage("done", _mat(picture, (recipe.width, recipe.height)) + _under(words, acts) + details)
+    label = f'<div class="nw-label">{title}<p class="nw-status" aria-live="polite">{words}</p>'
+    label += f'<div class="nw-acts">{acts}</div>{details}</div>'
+    return _stage("done", _mat(picture, (recipe.width, recipe.height)) + label)
 
 
 def stopped(words: str, size: tuple[int, int], last: Sequence[str] = ()) -> str:
     """A cancelled run: what had formed stays in view."""
-    return _stage("stopped", _mat(_sheet(last, "unfinished"), size) + _under(escape(words)))
+    return _stage("stopped", _mat(_sheet(last, "unfinished"), size) + _label(escape(words)))
 
 
 def trouble(reason: str, size: tuple[int, int]) -> str:
     """A run that failed: what happened and what to do."""
     words = f'<p class="nw-trouble" role="alert"><b>No picture this time</b>{escape(reason)}</p>'
-    return _stage("failed", _mat(words, size) + _under(""))
+    return _stage("failed", _mat(words, size) + _label(""))
 
 
 # the strip --------------------------------------------------------------------------------------------------------

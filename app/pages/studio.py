@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.runs import History
+from app.runs import History, HistoryError
 from app.runs.recipe import Recipe, random_seed
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class Studio:
             return []
         from difflib import get_close_matches
 
-        known = vocabulary()
         words = list(dict.fromkeys(backbone.unknown_words(text)))
+        known = vocabulary() if words and self.id == "still-life" else []
         return [(word, next(iter(get_close_matches(word.lower(), known, 1, 0.7)), "")) for word in words]
 
     # pictures -----------------------------------------------------------------------------------------------------
@@ -128,8 +128,8 @@ class Studio:
     def entry(self, entry_id: Any) -> Any:
         """The entry of this id as it comes from a page, or None."""
         try:
-            return self.history.get(entry_id)
-        except (KeyError, ValueError, LookupError):
+            return self.history.get(int(entry_id))
+        except (TypeError, ValueError, OverflowError, HistoryError):
             return None
 
 
