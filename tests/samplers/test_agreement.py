@@ -43,6 +43,7 @@ def theirs(scheduler, sigmas, vp: bool, **extra) -> list[torch.Tensor]:
     x = sigmas[0] * Noise([SEED]).child("start")(torch.empty(SHAPE))
     scale = [(1 + s**2) ** -0.5 if vp else 1.0 for s in sigmas]
     x, states = x * scale[0], []
+    scheduler.is_scale_input_called = True  # the oracle wants x as it is
     for i, t in enumerate(scheduler.timesteps):
         s = sigmas[i]
         eps = (x / scale[i] - oracle.D(x / scale[i], s)) / s

@@ -152,3 +152,17 @@ def test_climbing_from_zero_works(name):
     sigmas = [5.0, 1.0, 0.0, 2.0, 0.5, 0.0]
     out = run(climbing(SAMPLERS[name])(ask, start([1], 5.0), sigmas, {}, Noise([1])), oracle.denoise)
     assert out.isfinite().all()
+
+
+def test_climbing_draws_from_a_stream_of_its_own():
+    """So that the numbers of the sampler are the same with and without a climb."""
+    drawn = []
+
+    def drawing(D, x, sigmas, cond, noise):
+        drawn.append(noise(x))
+        return x
+        yield
+
+    run(climbing(drawing)(ask, x, [5.0, 2.0, 4.0, 0.0], {}, Noise([1, 2])), half)
+    plain = Noise([1, 2])
+    assert all(torch.equal(got, plain(x)) for got in drawn) and len(drawn) == 2
