@@ -35,7 +35,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What runs a network: the device, the engine of plain asks, torch's dtype, and rows to a torch call (0: any)."""
+    """What runs a network: the device, the engine of plain asks, torch's dtype, and rows to a torch call (0: all)."""
 
     device: torch.device
     engine: str  # of ENGINES
@@ -95,7 +95,7 @@ class TorchEngine:
 
     def __call__(self, x: Tensor, t: Tensor, text: Tensor, added: Mapping[str, Tensor], rows: int | None = None
                  ) -> Tensor:  # fmt: skip
-        """rows: in place of the engine's own. An ask with an edit has to go through in one piece: rows=0."""
+        """rows: in place of the engine's own. An edit may couple rows: its ask goes through in one piece, rows=0."""
         rows = self.rows if rows is None else rows
         n = len(x)
         if not rows or n == rows:

@@ -71,7 +71,7 @@ class Pictures:
             rgb = F.fold(blocks.transpose(1, 2), size, self.factor, stride=self.factor)
             return rgb.clamp(0, 1)
 
-    def fit(self, pictures: int = 6, size: int = 32) -> Tensor:
+    def fit(self, pictures: int = 6, size: int = 16) -> Tensor:
         """The preview's weights (9 C + 1, 3 f^2): a latent and its eight neighbours -> its pixels, by least squares.
 
         Fitted on pictures of discs thrown over each other in random colours, of size x size latents each.

@@ -133,7 +133,7 @@ class UNetBackbone:
                 with editing(self.unet, ask.edit, (x.shape[-2], x.shape[-1])):
                     out = self.torch(seen, t, text, added, rows=0)
             elif ask.tape is not None:
-                out = self.torch(seen, t, text, added)
+                out = self.torch(seen, t, text, added, rows=min(self.torch.rows, 1))
             else:
                 out = self.engine(seen, t, text, added)
             return self.coordinates.leave(x, sigma, out)
