@@ -1,6 +1,7 @@
 """The driver: runs many flows at once and answers what they ask, one network call for each group of alike asks."""
 
 import math
+import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -78,6 +79,7 @@ class Driver:
         except StopIteration as end:
             self._end(key, Done(end.value), events)
         except Exception as error:
+            traceback.clear_frames(error.__traceback__)
             self._end(key, Failed(error), events)
 
     def _end(self, key: Hashable, event: Done | Failed, events: list[tuple[Hashable, Event]]) -> None:
@@ -105,14 +107,16 @@ class Driver:
         try:
             x0 = self._call(_merged([one for _, _, one in group]))  # (rows of all, C, H, W)
         except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the activations: out of memory would stay so
+            x0 = None
             if len(keys) == 1:
                 answers[group[0][0]] = error
-            else:
-                for key in keys:
-                    self._settle([entry for entry in group if entry[0] == key], answers)
+        if x0 is None:
+            for key in keys if len(keys) > 1 else ():
+                self._settle([entry for entry in group if entry[0] == key], answers)
             return
         sizes = [len(one.x) for _, _, one in group]
-        finite = x0.detach().flatten(1).sum(1).isfinite().cpu()  # NaN and infinity survive a sum
+        finite = x0.detach().float().flatten(1).sum(1).isfinite().cpu()  # NaN and infinity survive a sum
         for (key, i, one), rows, good in zip(group, x0.split(sizes), finite.split(sizes)):
             if not good.all():
                 answers[key] = _not_finite(one, good)

@@ -16,7 +16,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from samplers.driver import Driver, drive, run
@@ -37,7 +36,8 @@ def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None
     for name, value in cond.items():
         if isinstance(value, Tensor) and len(value) != len(x):
             raise ValueError(f"cond[{name!r}] has {len(value)} rows and x has {len(x)}: give one row for every picture")
-    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))  # (B,)
+    B = len(x)
+    sigma = sigma.to(x).expand(B) if isinstance(sigma, Tensor) else x.new_full((B,), sigma)  # no wait for the device
     (x0,) = yield [Ask(x, sigma, cond, edit, tape)]
     return x0
 

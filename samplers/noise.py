@@ -38,8 +38,10 @@ class Noise:
         """An independent stream, the same for the same seeds and name, however much was drawn here before."""
         return Noise([_hash(f"{seed}/{name}") for seed in self.seeds])
 
-    def rows(self, index: slice | Iterable[int]) -> "Noise":
-        """The streams of some rows: shared, so a draw here also moves them on there."""
+    def rows(self, index: slice | Iterable[int] | Tensor) -> "Noise":
+        """The streams of some rows, by slice, indices or a bool mask: shared, a draw here moves them on there too."""
+        if isinstance(index, Tensor) and index.dtype == torch.bool:
+            index = index.nonzero().flatten()
         chosen = range(len(self))[index] if isinstance(index, slice) else [int(i) for i in index]
         part = Noise([])
         part.seeds = tuple(self.seeds[i] for i in chosen)

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 
@@ -227,6 +229,24 @@ def test_what_does_not_fit_together_may_fit_alone():
     for i in range(3):
         driver.add(i, asking(an_ask()))
     assert all(isinstance(end, list) for end in finish(driver).values())
+
+
+def test_a_call_that_failed_holds_no_memory():
+    """Neither while its runs are tried one by one, nor in the error that is reported."""
+    held = []
+
+    def large(one):
+        activations = torch.zeros(10)
+        assert all(earlier() is None for earlier in held)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("out of memory")
+
+    driver = Driver(large)
+    driver.add(0, asking(an_ask()))
+    driver.add(1, asking(an_ask()))
+    ends = finish(driver)
+    assert [str(end) for end in ends.values()] == ["out of memory"] * 2 and len(held) == 3
+    assert held[-1]() is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -38,7 +38,7 @@ def test_order_of_convergence(name, order, spacing):
 @pytest.mark.parametrize("top", [80.0, INFINITE])
 def test_samples_have_the_moments_of_the_data(name, steps, top):
     """In float32, from 80 and from infinity."""
-    n = 2000
+    n = 1200
     sigmas = karras(steps, 0.01, 80.0)
     if top == INFINITE:
         sigmas = [INFINITE, *sigmas]
@@ -48,19 +48,19 @@ def test_samples_have_the_moments_of_the_data(name, steps, top):
     mean, covariance = oracle.moments()
     error = covariance.diagonal().sqrt() / n**0.5
     assert ((got.mean(0) - mean) / error).abs().max() < 4
-    assert (got.T.cov() - covariance).norm() / covariance.norm() < 0.08
+    assert (got.T.cov() - covariance).norm() / covariance.norm() < 0.1
 
 
 def test_a_climb_keeps_the_moments():
     """Down to 0.5, up to 4, down again: stochastic, and still the data."""
-    n = 2000
+    n = 1200
     sigmas = [s for s in karras(40, 0.01, 80.0) if s > 0.5] + karras(40, 0.01, 4.0)
     x = start(list(range(n)), sigmas[0], dtype=torch.float32)
     flow = climbing(SAMPLERS["dpmpp_2m"])(ask, x, sigmas, {}, Noise(range(n)))
     got = run(flow, oracle.denoise, max_rows=n).double().flatten(1)
     mean, covariance = oracle.moments()
     assert ((got.mean(0) - mean) / covariance.diagonal().sqrt() * n**0.5).abs().max() < 4
-    assert (got.T.cov() - covariance).norm() / covariance.norm() < 0.08
+    assert (got.T.cov() - covariance).norm() / covariance.norm() < 0.1
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -35,6 +35,7 @@ def test_children_are_streams_of_their_own():
 
 def test_rows_share_their_streams():
     noise, again = Noise([1, 2, 3]), Noise([1, 2, 3])
+    assert noise.rows(torch.tensor([True, False, True])).seeds == (1, 3)
     part = noise.rows([2, 0])
     assert len(part) == 2 and part.seeds == (3, 1)
     again(like)

@@ -23,7 +23,8 @@ def cfg(
 
     Goes from the estimate for the negative prompt through the one for the prompt, and beyond (Ho & Salimans 2022,
     Eq. 6). Both are rows of one network call; where the scale is 1, or the level is outside of the guidance interval
-    (Kynkäänniemi et al. 2024, arXiv 2404.07724), the pass for the negative prompt is not made.
+    (Kynkäänniemi et al. 2024, arXiv 2404.07724), the pass for the negative prompt is not made. Each ask goes by its own
+    level, the second one of a Heun step by the next.
 
         x0 = u + scale (c - u)
 
