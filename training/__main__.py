@@ -6,8 +6,8 @@
     python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
     python -m training judge --pictures 300000
 
-Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands that
-made the shipped weights, and what they cost.
+Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
+that made the shipped weights, and what they cost.
 """
 
 from __future__ import annotations

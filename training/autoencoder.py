@@ -1,12 +1,14 @@
 """The autoencoder: 4x, four latent channels of unit scale, crisp edges.
 
-AutoencoderTiny (the shape of TAESD) trained from scratch on crops of the renders: absolute error, error of the picture's
-gradients at three scales (edges), a little noise on the latents (a smooth latent space without a KL term), and a pull of
-each latent channel towards mean 0 and deviation 1. In a second piece the encoder stands still and only the decoder learns
-on, so networks trained on the latents keep their meaning.
+AutoencoderTiny (the shape of TAESD) trained from scratch on crops of the renders: absolute error, error of the
+picture's gradients at three scales (edges), a little noise on the latents (a smooth latent space without a KL
+term), and a pull of each latent channel towards mean 0 and deviation 1. In a second piece the encoder stands still
+and only the decoder learns on, so networks trained on the latents keep their meaning.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,9 +17,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from training import data
-from training.loop import grid
+from training.loop import RUNS, averaged_network, grid
 
 CROP = 64
+SHIPPED = Path(__file__).parent.parent / "backbones" / "still_life"
 
 
 def build() -> AutoencoderTiny:
@@ -32,12 +35,27 @@ def build() -> AutoencoderTiny:
     )
 
 
+def settled_autoencoder() -> AutoencoderTiny:
+    """The autoencoder that the denoisers are trained on: of the last run here, or else the one that is shipped.
+
+    Raises FileNotFoundError where there is neither."""
+    for name in ("autoencoder-decoder", "autoencoder"):
+        if (RUNS / name / "last.pt").exists():
+            network = build()
+            network.load_state_dict(averaged_network(name))
+            return network
+    if (SHIPPED / "vae").exists():
+        return AutoencoderTiny.from_pretrained(SHIPPED / "vae", torch_dtype=torch.float32)
+    raise FileNotFoundError("No autoencoder yet: run `python -m training autoencoder --pictures 80000` first.")
+
+
 class Autoencoder:
-    name, rows, rate = "autoencoder", 32, 2e-3
+    rows, rate = 32, 2e-3
 
     def __init__(self, decoder_only: bool = False):
         torch.manual_seed(0)
-        self.network: nn.Module = build()
+        self.name = "autoencoder-decoder" if decoder_only else "autoencoder"
+        self.network: nn.Module = settled_autoencoder() if decoder_only else build()
         self.decoder_only = decoder_only
         self.pictures_on_disk = data.pictures("train")
         self.held_out = _tensor(data.pictures("validation")[:64])

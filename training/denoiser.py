@@ -1,8 +1,9 @@
 """Text encoder and UNet of Still Life, trained together on the autoencoder's latents.
 
-v-prediction on a variance-preserving schedule (linear betas 1e-4 to 0.02: practically zero signal at the end). Noise levels
-are drawn where scenes take shape, ln sigma ~ N(0.1, 1.2), every eighth uniformly over the schedule. Three teachers help
-the small network to bind words to things, all known exactly from the renderer and all dropped afterwards:
+v-prediction on a variance-preserving schedule (linear betas 1e-4 to 0.02: practically zero signal at the end).
+Noise levels are drawn where scenes take shape, ln sigma ~ N(0.1, 1.2), every eighth uniformly over the schedule.
+Three teachers help the small network to bind words to things, all known exactly from the renderer and all dropped
+afterwards:
 
 * reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size and material;
 * looking: the cross-attention from a solid's words must lie inside its mask (the lower the noise, the more it counts);
@@ -12,6 +13,7 @@ the small network to bind words to things, all known exactly from the renderer a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -23,7 +25,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from training import data
-from training.autoencoder import build as build_autoencoder
+from training.autoencoder import SHIPPED, settled_autoencoder
 from training.loop import RUNS, averaged_network, best_device, grid
 from training.text import LENGTH, build_tokenizer, words
 from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
@@ -123,14 +125,16 @@ class Denoiser:
         self.size, self.name = size, f"denoiser-{size}"
         torch.manual_seed(0)
         self.network: nn.Module = Network()
+        if best_device().type == "cuda":
+            self.rows, self.rate = 512, 1e-3
         if size == 128:
-            self.rows, self.rate = 32, 3e-4
-            first = RUNS / "denoiser-64" / "last.pt"
-            if first.exists():
-                self.network.load_state_dict(torch.load(first, map_location="cpu", weights_only=True)["averaged"])
-        self.autoencoder = build_autoencoder().eval().requires_grad_(False)
-        settled = "autoencoder-decoder" if (RUNS / "autoencoder-decoder" / "last.pt").exists() else "autoencoder"
-        self.autoencoder.load_state_dict(averaged_network_of(settled))
+            self.rows, self.rate = self.rows // 2, self.rate / 2
+            if (RUNS / "denoiser-64" / "last.pt").exists():
+                self.network.load_state_dict(averaged_network("denoiser-64"))
+            elif (SHIPPED / "unet").exists():  # a later session goes on from what the repository ships
+                self.network.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32)
+                self.network.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
+        self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
         self.latents = latents(self.autoencoder, "train", size)
         self.masks = torch.from_numpy(np.array(data.instances("train")[: len(self.latents)]))
         self.words = words("train", len(self.latents))
@@ -138,42 +142,61 @@ class Denoiser:
         self.held_out_words = words("validation", len(self.held_out))
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
         self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
+        self.table: dict[str, Tensor] | None = None
         self.kept: list[Tensor] = []
         self.seen: list[Tensor] = []
 
     # ------------------------------------------------------------------------------------------------ batches
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
-        n, w = len(self.latents), self.words
-        scene = np.sort(rng.choice(n, self.rows, replace=False))
-        k = rng.integers(0, w.tokens.shape[1], self.rows)
-        drop = torch.from_numpy(rng.random(self.rows) < 0.1)
-        tokens = torch.from_numpy(w.tokens[scene, k].astype(np.int64))
-        noise = torch.from_numpy(rng.standard_normal((self.rows, *self.latents.shape[1:]), dtype=np.float32))
-        given = {
-            "z": self.latents[torch.from_numpy(scene)].float(),
-            "noise": noise,
-            "t": self._times(rng),
-            "tokens": torch.where(drop[:, None], self.empty, tokens),
-            "owners": torch.from_numpy(np.where(drop[:, None], -1, w.owners[scene, k]).astype(np.int64)),
-            "nouns": torch.from_numpy(w.nouns[scene, k].astype(np.int64)),
-            "attributes": torch.from_numpy(w.attributes[scene].astype(np.int64)),
-            "place": torch.from_numpy(w.place[scene].astype(np.int64)),
-            "mask": self.masks[torch.from_numpy(scene)].long(),
+        """Rows of the training set, drawn, looked up and noised on the device."""
+        table = self._on(device)
+        draws = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+        uniform = partial(torch.rand, self.rows, device=device, generator=draws)
+        scene = torch.randint(len(table["z"]), (self.rows,), device=device, generator=draws)
+        k = (uniform() * table["tokens"].shape[1]).long()
+        drop = uniform() < 0.1
+        z = table["z"][scene].float()
+        return {
+            "z": z,
+            "noise": torch.randn(z.shape, device=device, generator=draws),
+            "t": self._times(uniform),
+            "tokens": torch.where(drop[:, None], table["empty"], table["tokens"][scene, k].long()),
+            "owners": torch.where(drop[:, None], -1, table["owners"][scene, k].long()),
+            "nouns": table["nouns"][scene, k].long(),
+            "attributes": table["attributes"][scene].long(),
+            "place": table["place"][scene].long(),
+            "mask": table["mask"][scene].long(),
             "told": ~drop,
         }
-        return {name: value.to(device, non_blocking=True) for name, value in given.items()}
 
-    def _times(self, rng: np.random.Generator) -> Tensor:
+    def _on(self, device: torch.device) -> dict[str, Tensor]:
+        """The whole training set on the device, moved there once."""
+        if self.table is None:
+            w = self.words
+            arrays = {
+                "tokens": w.tokens,
+                "owners": w.owners,
+                "nouns": w.nouns,
+                "attributes": w.attributes,
+                "place": w.place,
+            }
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            tensors |= {"z": self.latents, "mask": self.masks, "empty": self.empty}
+            self.table = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return self.table
+
+    def _times(self, uniform: Callable[[], Tensor]) -> Tensor:
         """Continuous times in [0, 999], interpolated in ln sigma; stratified, which lowers the variance for free."""
-        u = torch.from_numpy((np.arange(self.rows) + rng.random(self.rows)) / self.rows).float()
+        jitter = uniform()
+        u = (torch.arange(self.rows, device=jitter.device) + jitter) / self.rows
         wanted = torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.2 + 0.1
-        table = self.sigmas.log()
-        above = torch.searchsorted(table, wanted).clamp(1, STEPS - 1)
-        low, high = table[above - 1], table[above]
-        t = (above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)).float()
-        t[::8] = torch.from_numpy(rng.random(len(t[::8])).astype(np.float32)) * (STEPS - 1)
-        return t[torch.from_numpy(rng.permutation(self.rows))]
+        levels = self.sigmas.log().to(u.device)
+        above = torch.searchsorted(levels, wanted).clamp(1, STEPS - 1)
+        low, high = levels[above - 1], levels[above]
+        t = above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
+        t[::8] = uniform()[::8] * (STEPS - 1)
+        return t[uniform().argsort()]
 
     def _sigma(self, t: Tensor) -> Tensor:
         table = self.sigmas.log().to(t.device)
@@ -188,7 +211,7 @@ class Denoiser:
         self.seen.clear()
         text = network.text(batch["tokens"]).last_hidden_state
         sigma = self._sigma(batch["t"])
-        squared, v = self._error(network.unet, batch, text, sigma)
+        squared = self._error(network.unet, batch, text, sigma)
         clear = batch["told"] / (1 + (sigma / 2) ** 2)  # how much of the scene can be seen through the noise
         read = self._reading(network, text, batch)
         look = self._looking(batch, clear)
@@ -206,13 +229,13 @@ class Denoiser:
         )
         network.unet._listened = True
 
-    def _error(self, unet: nn.Module, batch: dict[str, Tensor], text: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def _error(self, unet: nn.Module, batch: dict[str, Tensor], text: Tensor, sigma: Tensor) -> Tensor:
         s = sigma[:, None, None, None]
         scale = (1 + s * s).rsqrt()
         x = scale * (batch["z"] + s * batch["noise"])
         v = scale * (batch["noise"] - s * batch["z"])
         out = unet(x.contiguous(memory_format=torch.channels_last), batch["t"], text).sample.float()
-        return (out - v).square().mean(), out
+        return (out - v).square().mean()
 
     def _reading(self, network: nn.Module, text: Tensor, batch: dict[str, Tensor]) -> Tensor:
         nouns = batch["nouns"]  # (B, 4)
@@ -271,7 +294,7 @@ class Denoiser:
     def check(self, network: nn.Module) -> dict[str, float]:
         """Held-out v error at six noise levels, with the true caption and with another scene's."""
         device = next(network.parameters()).device
-        n, figures = 192, {}
+        n, figures = 64, {}
         generator = torch.Generator().manual_seed(1)
         z = self.held_out[:n].float().to(device)
         noise = torch.randn(z.shape, generator=generator).to(device)
@@ -283,16 +306,18 @@ class Denoiser:
             for sigma in levels:
                 t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
                 batch = {"z": z, "noise": noise, "t": t}
-                error = self._error(network.unet, batch, text, self._sigma(t))[0].item()
+                error = self._error(network.unet, batch, text, self._sigma(t)).item()
                 total += error / len(levels)
                 if sigma in (1.2, 6.0):
-                    swapped += self._error(network.unet, batch, text.roll(1, 0), self._sigma(t))[0].item() - error
+                    swapped += self._error(network.unet, batch, text.roll(1, 0), self._sigma(t)).item() - error
                     figures[f"held_{sigma}"] = error
         return {"held_out": total, "caption_gain": swapped / 2, **figures}
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> Image.Image:
-        return grid(sample(network, self.autoencoder, list(EXAMPLES) * 2, self.size, self.sigmas), scale=256 // self.size)
+        return grid(
+            sample(network, self.autoencoder, list(EXAMPLES) * 2, self.size, self.sigmas), scale=256 // self.size
+        )
 
 
 @torch.no_grad()
@@ -327,10 +352,6 @@ def sample(
         return (autoencoder.to(device).decoder(x).float() / 2 + 0.5).clamp(0, 1)
 
 
-def averaged_network_of(name: str) -> dict[str, Tensor]:
-    return averaged_network(type("Named", (), {"name": name})())
-
-
 @torch.no_grad()
 def latents(autoencoder: nn.Module, split: str, size: int) -> Tensor:
     """Latents of a split's pictures at `size` pixels, (N, 4, size / 4, size / 4) float16, made once."""
@@ -341,7 +362,10 @@ def latents(autoencoder: nn.Module, split: str, size: int) -> Tensor:
     device, made = best_device(), []
     encode = partial(autoencoder.to(device).encoder)
     for start in range(0, len(pixels), 128):
-        x = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).to(device).permute(0, 3, 1, 2).float() / 255
+        x = (
+            torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).to(device).permute(0, 3, 1, 2).float()
+            / 255
+        )
         if size != data.SIZE:
             x = F.avg_pool2d(x, data.SIZE // size)
         with torch.autocast(device.type, torch.bfloat16):

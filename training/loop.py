@@ -1,9 +1,10 @@
 """The one training loop. A network brings a `Spec`; the loop brings steps, averaging, checkpoints, curves and pictures.
 
-Everything of a run stands in `training/runs/<name>/`: `last.pt` (weights, averaged weights, optimiser, counters), written
-by temp-and-rename every two minutes, `curve.json`, `curve.png`, and a grid of pictures at every check. Killed at any
-moment, the same command goes on from there. The learning rate rises over `warmup` pictures, stays, and falls to zero over
-the last `decay` fraction of the pictures planned: so a run may be prolonged by asking for more.
+Everything of a run stands in `training/runs/<name>/`: `last.pt` (weights, averaged weights, optimiser, counters),
+written by temp-and-rename every two minutes, `curve.json`, `curve.png`, and a grid of pictures at every check.
+Killed at any moment, the same command goes on from there. The learning rate rises over `warmup` pictures, stays,
+and falls to zero over the last `decay` fraction of the pictures planned: so a run may be prolonged by asking for
+more.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Spec(Protocol):
     """What the loop needs to know of a network.
 
     `batch(rng, device)` draws one training batch; `loss(network, batch, progress)` returns the loss to descend and
-    figures to show, progress in [0, 1] over the whole run; `check(network)` returns held-out figures, `pictures(network)`
-    a grid to look at.
+    figures to show, progress in [0, 1] over the whole run; `check(network)` returns held-out figures,
+    `pictures(network)` a grid to look at.
     """
 
     name: str
@@ -78,11 +79,11 @@ def _folded(network: nn.Module, averaged: dict[str, Tensor], seen: int, rows: in
         torch._foreach_lerp_([averaged[k] for k in floats], [state[k] for k in floats], 1 - keep)
 
 
-def averaged_network(spec: Spec) -> dict[str, Tensor]:
+def averaged_network(name: str) -> dict[str, Tensor]:
     """The averaged weights of the last checkpoint of a run. Raises FileNotFoundError if there is none."""
-    path = RUNS / spec.name / "last.pt"
+    path = RUNS / name / "last.pt"
     if not path.exists():
-        raise FileNotFoundError(f"No checkpoint at {path}: train {spec.name!r} first (`python -m training {spec.name}`).")
+        raise FileNotFoundError(f"No checkpoint at {path}: train {name!r} first (`python -m training {name}`).")
     return torch.load(path, map_location="cpu", weights_only=True)["averaged"]
 
 
@@ -163,7 +164,9 @@ def train(spec: Spec, plan: Plan) -> None:
         with torch.autocast(device.type, torch.bfloat16):
             loss, figures = spec.loss(network, batch, seen / plan.pictures)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"{spec.name}: the loss is {loss.item()} after {seen} pictures; last checkpoint kept.")
+            raise FloatingPointError(
+                f"{spec.name}: the loss is {loss.item()} after {seen} pictures; last checkpoint kept."
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), plan.clip)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -116,9 +117,9 @@ def words(split: str, scenes: int, per_scene: int = 6, workers: int = 2) -> Word
     """The captions of scenes 0, ..., scenes - 1, made once and kept beside the renders."""
     path: Path = data.folder(split) / f"words_{scenes}_{per_scene}.npz"
     if not path.exists():
-        edges = list(range(0, scenes, 500)) + [scenes]
+        edges = [*range(0, scenes, 500), scenes]
         with ProcessPoolExecutor(workers) as pool:
-            jobs = [pool.submit(_rows, split, a, b, per_scene) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+            jobs = [pool.submit(_rows, split, a, b, per_scene) for a, b in pairwise(edges) if a < b]
             parts = [job.result() for job in jobs]
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **{n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(Words.__annotations__)})

@@ -1,7 +1,7 @@
 """Captions in plain English, all true of their scene, and a parser from a caption to what it claims.
 
-    describe(scene, rng).text   "a large red ball to the left of a small metal cube on grass at sunset"
-    parse(text)                 Claims(solids=(...), relations=((0, "left", 1),), ground="grass", sky="sunset")
+describe(scene, rng).text   "a large red ball to the left of a small metal cube on grass at sunset"
+parse(text)                 Claims(solids=(...), relations=((0, "left", 1),), ground="grass", sky="sunset")
 """
 
 from __future__ import annotations
@@ -84,12 +84,19 @@ def relations(scene: Scene, i: int, j: int) -> tuple[str, ...]:
     a, b = scene.solids[i], scene.solids[j]
     (ua, _, da), (ub, _, db) = scene.place(i), scene.place(j)
     gap = math.hypot(a.x - b.x, a.y - b.y) - a.radius - b.radius
-    true = {"left": ua < ub - 0.25, "right": ua > ub + 0.25, "front": da < db - 0.7, "behind": da > db + 0.7, "next": gap < 0.6}
+    true = {
+        "left": ua < ub - 0.25,
+        "right": ua > ub + 0.25,
+        "front": da < db - 0.7,
+        "behind": da > db + 0.7,
+        "next": gap < 0.6,
+    }
     return tuple(name for name, holds in true.items() if holds)
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> Caption:
-    """A random true caption: names every solid, sometimes its size and material, some relations, the ground and the sky."""
+    """A random true caption: names every solid, sometimes its size and material, some relations, the ground and the
+    sky."""
     order = [int(i) for i in rng.permutation(len(scene.solids))]
     pieces: list[tuple[str, int | None]] = []  # (words, owner)
     say_size, say_material = rng.random() < 0.7, rng.random() < 0.45
@@ -126,8 +133,9 @@ def describe(scene: Scene, rng: np.random.Generator) -> Caption:
 def _relation(scene: Scene, order: list[int], k: int, rng: np.random.Generator) -> tuple[str | None, int | None]:
     """A true relation to say with the k-th solid, and the earlier solid it is to.
 
-    For k = 1 it is said of the first solid ("A behind B"), later of the solid itself ("..., and C behind the red cube"),
-    if the earlier one can be told by its colour and shape."""
+    For k = 1 it is said of the first solid ("A behind B"), later of the solid itself ("..., and C behind the red
+    cube") if the earlier one can be told by its colour and shape.
+    """
     if k == 0:
         return None, None
     if k == 1:
@@ -167,8 +175,23 @@ def _lookup(*tables: dict[str, tuple[str, ...]]) -> dict[str, str]:
 _SHAPE = _lookup(SHAPE_WORDS) | {"donut": "torus", "box": "cube"}
 _SIZE, _COLOUR, _MATERIAL = _lookup(SIZE_WORDS), _lookup(COLOUR_WORDS), _lookup(MATERIAL_WORDS)
 _RELATION = sorted(((tuple(p.split()), n) for n, ps in RELATION_WORDS.items() for p in ps), key=lambda x: -len(x[0]))
-_GROUND = {"grass": "grass", "sand": "sand", "snow": "snow", "tiles": "tiles", "tiled": "tiles", "wood": "wood", "wooden": "wood"}
-_SKY = {"overcast": "overcast", "sunset": "sunset", "evening": "sunset", "night": "night", "sunny": "day", "daylight": "day"}
+_GROUND = {
+    "grass": "grass",
+    "sand": "sand",
+    "snow": "snow",
+    "tiles": "tiles",
+    "tiled": "tiles",
+    "wood": "wood",
+    "wooden": "wood",
+}
+_SKY = {
+    "overcast": "overcast",
+    "sunset": "sunset",
+    "evening": "sunset",
+    "night": "night",
+    "sunny": "day",
+    "daylight": "day",
+}
 VOCABULARY = frozenset(
     word
     for table in (SHAPE_WORDS, SIZE_WORDS, MATERIAL_WORDS, COLOUR_WORDS, GROUND_WORDS, SKY_WORDS, RELATION_WORDS)
@@ -179,7 +202,8 @@ VOCABULARY = frozenset(
 
 
 def parse(text: str) -> Claims:
-    """What a caption claims. Words it does not know are passed over; "the red cube" points back to a red cube if there is one."""
+    """What a caption claims. Words it does not know are passed over; "the red cube" points back to a red cube if
+    there is one."""
     words = re.findall(r"[a-z]+|,", text.lower())
     solids: list[Claim] = []
     said: list[tuple[int, str, int]] = []

@@ -44,7 +44,14 @@ FOOTPRINT = {"sphere": 1.0, "cube": 1.13, "cylinder": 0.7, "cone": 0.85, "torus"
 Vector = tuple[float, float, float]
 
 HELD_OUT = frozenset(  # colour-shape pairs that no training or validation scene shows
-    {("purple", "cube"), ("cyan", "sphere"), ("orange", "cone"), ("green", "torus"), ("white", "cylinder"), ("yellow", "pyramid")}
+    {
+        ("purple", "cube"),
+        ("cyan", "sphere"),
+        ("orange", "cone"),
+        ("green", "torus"),
+        ("white", "cylinder"),
+        ("yellow", "pyramid"),
+    }
 )
 
 
@@ -140,7 +147,8 @@ class Scene:
 
 
 def outline(scene: Scene, index: int) -> tuple[float, float, float, float, float]:
-    """(u, v, width, height, depth): centre and half extents of the ellipse that a solid roughly fills in the picture."""
+    """(u, v, width, height, depth): centre and half extents of the ellipse that a solid roughly fills in the
+    picture."""
     solid = scene.solids[index]
     u, v, depth = scene.place(index)
     zoom = 1 / (math.tan(scene.camera.fov / 2) * depth)

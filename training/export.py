@@ -1,0 +1,62 @@
+"""python -m training.export: put the trained networks together as a Stable Diffusion folder, `backbones/still_life/`.
+
+Averaged weights in half precision, in shards below 9 MB, readable by `diffusers.DiffusionPipeline.from_pretrained`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+from training.autoencoder import SHIPPED, settled_autoencoder
+from training.denoiser import STEPS, Network
+from training.loop import averaged_network
+from training.text import build_tokenizer
+
+
+def export(folder: Path, denoiser: str) -> None:
+    """Write the pipeline; `denoiser` names the training run whose averaged weights are shipped."""
+    network = Network()
+    network.load_state_dict(averaged_network(denoiser))
+    autoencoder = settled_autoencoder()
+    scheduler = DDIMScheduler(
+        num_train_timesteps=STEPS,
+        beta_start=1e-4,
+        beta_end=0.02,
+        beta_schedule="linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=network.text,
+        tokenizer=build_tokenizer(),
+        unet=network.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for old in folder.rglob("*.safetensors*"):
+        old.unlink()
+    pipeline.to(dtype=torch.float16).save_pretrained(folder, max_shard_size="9MB", safe_serialization=True)
+    sizes = [p.stat().st_size for p in folder.rglob("*.safetensors")]
+    print(f"{folder}: {len(sizes)} weight files, {sum(sizes) / 1e6:.1f} MB, the largest {max(sizes) / 1e6:.1f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("--denoiser", default="denoiser-128", help="training run of the text encoder and UNet")
+    parser.add_argument("--to", type=Path, default=SHIPPED)
+    given = parser.parse_args()
+    export(given.to, given.denoiser)
+
+
+if __name__ == "__main__":
+    main()
