@@ -1,9 +1,10 @@
 """The autoencoder: 4x, four latent channels of unit scale, crisp edges.
 
 AutoencoderTiny (the shape of TAESD) trained from scratch on crops of the renders: absolute error, error of the
-picture's gradients at three scales (edges), a little noise on the latents (a smooth latent space without a KL
-term), and a pull of each latent channel towards mean 0 and deviation 1. In a second piece the encoder stands still
-and only the decoder learns on, so networks trained on the latents keep their meaning.
+colour (else two hues of one brightness share a code for long), error of the picture's gradients at three scales
+(edges), a little noise on the latents (a smooth latent space without a KL term), and a pull of each latent channel
+towards mean 0 and deviation 1. In a second piece the encoder stands still and only the decoder learns on, so networks
+trained on the latents keep their meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from training import data
-from training.loop import RUNS, averaged_network, grid
+from training.loop import RUNS, averaged_network, best_device, grid
 
 CROP = 64
 SHIPPED = Path(__file__).parent.parent / "backbones" / "still_life"
@@ -54,6 +55,8 @@ class Autoencoder:
 
     def __init__(self, decoder_only: bool = False):
         torch.manual_seed(0)
+        if best_device().type == "cuda":
+            self.rows = 256
         self.name = "autoencoder-decoder" if decoder_only else "autoencoder"
         self.network: nn.Module = settled_autoencoder() if decoder_only else build()
         self.decoder_only = decoder_only
@@ -81,7 +84,10 @@ class Autoencoder:
         error = (y - x).abs().mean()
         edges = sum(_gradient_error(_down(y, s), _down(x, s)) for s in (1, 2, 4))
         unit = z.mean((0, 2, 3)).square().mean() + (z.var((0, 2, 3)) - 1).square().mean()
-        return error + 0.5 * edges + 0.02 * unit, {"mse_db": -10 * np.log10((y - x).square().mean().item() / 4)}
+        colour = (_chroma(_down(y, 4)) - _chroma(_down(x, 4))).abs().mean()
+        decibels = -10 * torch.log10((y - x).square().mean() / 4)
+        total = error + 3 * colour + 0.3 * edges + 0.02 * unit
+        return total, {"colour": colour.detach(), "mse_db": decibels.detach()}
 
     def check(self, network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
@@ -106,6 +112,12 @@ def _tensor(pixels: np.ndarray) -> Tensor:
 
 def _down(x: Tensor, scale: int) -> Tensor:
     return x if scale == 1 else nn.functional.avg_pool2d(x, scale)
+
+
+def _chroma(x: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 2, H, W): red against green, blue against both. What absolute error alone learns last."""
+    r, g, b = x.unbind(1)
+    return torch.stack([r - g, b - (r + g) / 2], 1)
 
 
 def _gradient_error(y: Tensor, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ Interrupted, it goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from world.render import render
-from world.scene import SPLITS, draw
+from world.scene import SPLITS, Scene, draw
 
 ROOT = Path(__file__).parent / "runs" / "data"
 SIZE, MAP, CHUNK = 128, 32, 64
@@ -45,12 +46,20 @@ def _open(split: str, name: str) -> np.ndarray:
     return np.load(path)[:done]  # in memory: reading at random from a disk is what would set the pace
 
 
-def _chunk(split: str, start: int, stop: int) -> tuple[int, np.ndarray, np.ndarray]:
-    torch.set_num_threads(1)
-    out = render([draw(split, n) for n in range(start, stop)], SIZE)
-    rgb = (out.rgb * 255).round().byte().permute(0, 2, 3, 1).numpy()
+def _drawn(split: str, start: int, stop: int) -> list[Scene]:
+    return [draw(split, n) for n in range(start, stop)]
+
+
+def _rendered(scenes: list[Scene], device: str) -> tuple[np.ndarray, np.ndarray]:
+    out = render(scenes, SIZE, device)
+    rgb = (out.rgb * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     step = SIZE // MAP
-    return start, rgb, out.instances[:, step // 2 :: step, step // 2 :: step].to(torch.int8).numpy()
+    return rgb, out.instances[:, step // 2 :: step, step // 2 :: step].to(torch.int8).cpu().numpy()
+
+
+def _chunk(split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    torch.set_num_threads(1)
+    return _rendered(_drawn(split, start, stop), "cpu")
 
 
 def prepare(split: str, scenes: int, workers: int) -> None:
@@ -73,11 +82,14 @@ def prepare(split: str, scenes: int, workers: int) -> None:
             new.flush()
             path.with_suffix(".new.npy").replace(path)
         maps[name] = np.load(path, mmap_mode="r+")
-    starts = range(done, scenes, CHUNK)
-    with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_chunk, split, s, min(s + CHUNK, scenes)) for s in starts]
-        for job in jobs:
-            start, rgb, ids = job.result()
+    on_gpu = torch.cuda.is_available()  # then the processes only draw scenes, and this one renders them there
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        starts = range(done, scenes, CHUNK)
+        work = _drawn if on_gpu else _chunk
+        jobs = [pool.submit(work, split, s, min(s + CHUNK, scenes)) for s in starts]
+        for start, job in zip(starts, jobs, strict=True):
+            rgb, ids = _rendered(job.result(), "cuda") if on_gpu else job.result()
             maps["rgb"][start : start + len(rgb)] = rgb
             maps["instances"][start : start + len(ids)] = ids
             (here / "done").write_text(str(start + len(rgb)))

@@ -51,7 +51,7 @@ class Plan:
 
     pictures: int
     minutes: float = 9.5
-    warmup: int = 8_000
+    warmup: int = 8_000  # pictures over which the learning rate rises
     decay: float = 0.25
     average: int = 60_000  # pictures over which the averaged weights forget (at most a tenth of what was seen)
     weight_decay: float = 0.01
