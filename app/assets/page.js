@@ -17,8 +17,12 @@
   const redress = () => dress(mode() ? mode() === "dark" : system.matches);
   system.addEventListener("change", redress);
   document.documentElement.lang = "en";
-  addEventListener("DOMContentLoaded", redress);
-  addEventListener("load", () => { redress(); setTimeout(redress, 800); });
+  addEventListener("DOMContentLoaded", () => {
+    redress();
+    new MutationObserver(() => {  // Gradio sets its own idea of the mode when it has mounted
+      if (mode() && document.body.classList.contains("dark") !== (mode() === "dark")) redress();
+    }).observe(document.body, { attributeFilter: ["class"] });
+  });
 
   // the picture: another one from the strip; true pixels and back
   const show = (thumb, focus = true) => {
@@ -81,10 +85,15 @@
   window.nineWays = {
     problems(found) {
       const advanced = $("#advanced > button");
-      const hidden = Object.keys(found).some((name) => !document.getElementById(name));
+      const hidden = Object.keys(found).some((name) => !shown(document.getElementById(name)));
       if (hidden && advanced) { advanced.click(); setTimeout(() => problems(found), 120); } else problems(found);
     },
   };
+
+  const drawers = () => document.querySelectorAll("button.label-wrap").forEach((b) => {
+    b.setAttribute("aria-expanded", String(shown(b.parentElement.querySelector(":scope > [data-testid=accordion-content]"))));
+  });
+  addEventListener("load", () => setTimeout(drawers, 500));
 
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);
@@ -92,6 +101,7 @@
     if ((hit = on(".nw-thumb"))) show(hit);
     else if ((hit = on("button.nw-picture"))) truePixels(hit);
     else if ((hit = on("[data-copy]"))) copy($(`pre`, hit.closest("details"))?.textContent ?? "", hit);
+    else if ((hit = on("button.label-wrap"))) setTimeout(() => drawers(), 0);
     else if (on("#nw-keys-open")) $("#nw-keys")?.showModal();
     else if (on("#nw-keys-close") || event.target.id === "nw-keys") $("#nw-keys")?.close();
     else if (on("#nw-mode")) {

@@ -132,7 +132,7 @@ class Create:
 
         self.generate.click(
             self.paint, [*self.controls, self.visit],
-            [self.stage, self.film, self.visit, self.generate, self.cancel, self.unknown, self.problems],
+            [self.stage, self.film, self.visit, self.generate, self.cancel, self.surprise, self.unknown, self.problems],
             concurrency_limit=None, **quiet,
         )  # fmt: skip
         self.cancel.click(self.stop, None, None, **light)
@@ -173,22 +173,22 @@ class Create:
         *fields, visit = values
         recipe, problems = self.check(*fields)
         if recipe is None:
-            yield *([gr.skip()] * 6), json.dumps(problems)
+            yield *([gr.skip()] * 7), json.dumps(problems)
             return
         session = request.session_hash if request is not None else ""
         size = (recipe.width, recipe.height)
 
         def frame(html: str) -> tuple[Any, ...]:
-            return html, *([gr.skip()] * 6)
+            return html, *([gr.skip()] * 7)
 
         def begin(html: str) -> tuple[Any, ...]:
             off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-            return html, gr.skip(), gr.skip(), off, on, self.unknown_note(fields[0]), "{}"
+            return html, gr.skip(), gr.skip(), off, on, off, self.unknown_note(fields[0]), "{}"
 
         def end(html: str, fresh: Sequence[stage.Shown] = (), selected: int = -1, found: str = "{}") -> tuple[Any, ...]:
             kept = [*fresh, *visit][:KEPT]
             on, off = gr.Button(interactive=True), gr.Button(interactive=False)
-            return html, stage.film(kept, "stage", selected), kept, on, off, gr.skip(), found
+            return html, stage.film(kept, "stage", selected), kept, on, off, on, gr.skip(), found
 
         run: Any = None
         try:

@@ -21,6 +21,7 @@ element.addEventListener('click', (event) => {
   element.querySelectorAll('[aria-current]').forEach((other) => other.removeAttribute('aria-current'));
   card.setAttribute('aria-current', 'true');
   trigger('open', { id: card.dataset.id });
+  if (innerWidth <= 860) document.querySelector('#history').scrollIntoView({ behavior: 'smooth' });
 });
 """
 

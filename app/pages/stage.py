@@ -113,11 +113,12 @@ def _label(status: str, more: str = "", live: str = "polite") -> str:
 
 def _sheet(previews: Sequence[str], word: str) -> str:
     columns = math.ceil(math.sqrt(max(len(previews), 1)))
+    rows = math.ceil(max(len(previews), 1) / columns)
     cells = "".join(
         f'<img alt="Picture {i + 1}, {word}" src="{source}">' if source else "<span></span>"
         for i, source in enumerate(previews)
     )
-    return f'<div class="nw-sheet" style="--columns:{columns}">{cells}</div>'
+    return f'<div class="nw-sheet" style="--columns:{columns};--rows:{rows}">{cells}</div>'
 
 
 def empty(examples: Sequence[str]) -> str:
@@ -156,7 +157,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
     button = '<button type="button" class="nw-picture" aria-pressed="false" title="True pixels and back">'
     picture = f"{button}{image}</button>"
-    facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width} × {recipe.height}')} pixels"]
+    facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     if shown.seconds is not None:
         facts.append(f"{_mono(duration(shown.seconds))} for the run")
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []

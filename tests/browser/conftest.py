@@ -1,0 +1,179 @@
+"""The app as its users start it, in a process of its own, and chromium to look at it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+RUN = 60_000  # ms for a run, on a busy machine
+PATIENCE = 90  # seconds for the app to serve and the network to load, on a busy machine
+
+
+def pytest_collection_modifyitems(items):
+    here = [item for item in items if Path(item.fspath).parent == Path(__file__).parent]
+    for item in here:
+        item.add_marker(pytest.mark.browser)
+        if CHROMIUM is None and os.environ.get("CI") != "true":
+            item.add_marker(pytest.mark.skip(reason="no chromium here: apt-get install chromium"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    if CHROMIUM is None:
+        pytest.fail("no chromium here, and CI needs it: apt-get install chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": flags}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class App:
+    """`python app.py` on a free port with an output folder of its own."""
+
+    def __init__(self, folder):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log = Path(folder) / "app.log"
+        env = {
+            **os.environ,
+            "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_TEMP_DIR": str(Path(folder) / "gradio"),
+            "HF_HUB_OFFLINE": "1",
+            "NINE_WAYS_OUTPUT": str(Path(folder) / "outputs"),
+        }
+        env.setdefault("NINE_WAYS_BACKBONE", backbone())
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
+        self.begun = time.monotonic()
+
+    def wait(self):
+        """Until the page is served."""
+        while time.monotonic() - self.begun < PATIENCE:
+            if self.process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(f"{self.url}/config", timeout=2)
+                return self
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"the app did not serve:\n{self.log.read_text()}")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def backbone():
+    """Still Life where its weights are, else the oracle."""
+    return "still-life" if (ROOT / "backbones" / "still_life" / "model_index.json").exists() else "exact"
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory):
+    running = App(tmp_path_factory.mktemp("app"))
+    try:
+        yield running.wait()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def base_url(app):
+    return app.url
+
+
+@pytest.fixture
+def requests(page):
+    """Every address that the page asked for."""
+    seen = []
+    page.on("request", lambda request: seen.append(request.url))
+    return seen
+
+
+class Visitor:
+    """Someone at the page: what they do and see, in words."""
+
+    def __init__(self, page, url):
+        self.page = page
+        page.goto(url)
+        self.prompt.wait_for()
+        page.locator(".nw-model[data-state=ready]").wait_for(timeout=PATIENCE * 1000)
+
+    @property
+    def prompt(self):
+        return self.page.get_by_label("Prompt", exact=True)
+
+    @property
+    def label(self):
+        """What stands beside the picture."""
+        return self.page.locator("#stage .nw-status")
+
+    def button(self, name):
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def drawer(self, name):
+        """Open or close what lies under this heading."""
+        self.page.locator("button.label-wrap", has_text=name).click()
+
+    def number(self, name):
+        return self.page.locator(f"#{name} input[type=number]").first
+
+    def put(self, name, value):
+        self.number(name).fill(str(value))
+        self.number(name).press("Tab")
+
+    def paint(self, prompt="a red sphere", **numbers):
+        """Settings in, then Ctrl+Enter."""
+        for name, value in numbers.items():
+            self.put(name, value)
+        self.prompt.fill(prompt)
+        self.prompt.press("Control+Enter")
+
+    def paint_long(self):
+        """A run that lasts, seen to be under way."""
+        self.paint(steps=150, count=64)
+        self.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=RUN)
+
+    def sees(self, state):
+        """The stage in this state: done, stopped, failed, running."""
+        found = self.page.locator(f"#stage .nw-stage[data-state={state}]")
+        found.wait_for(timeout=RUN)
+        return found
+
+    def download(self):
+        with self.page.expect_download() as got:
+            self.page.locator("#stage").get_by_role("link", name="Download png").click()
+        return got.value
+
+    def away(self):
+        """Focus on nothing."""
+        self.page.evaluate("document.activeElement?.blur()")
+
+
+@pytest.fixture
+def me(page, base_url, requests):
+    return Visitor(page, base_url)
+
+
+@pytest.fixture
+def visitor():
+    """Visitor(page, url), for tests with a browser context of their own."""
+    return Visitor

@@ -1,0 +1,243 @@
+"""The Create tab as a person uses it."""
+
+import re
+import time
+from io import BytesIO
+from urllib.parse import urlparse
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+
+def test_type_and_watch_the_picture_form(me):
+    me.page.evaluate(
+        """() => {
+            window.seen = { pictures: new Set(), words: new Set() };
+            new MutationObserver(() => {
+                for (const image of document.querySelectorAll('#stage .nw-sheet img')) seen.pictures.add(image.src);
+                seen.words.add(document.querySelector('#stage .nw-status')?.textContent);
+            }).observe(document.querySelector('#stage'), { subtree: true, childList: true, attributes: true });
+        }"""
+    )
+    me.paint(steps=150, count=2)
+    me.sees("done")
+    pictures, words = me.page.evaluate("[seen.pictures.size, [...seen.words].filter(Boolean)]")
+    assert pictures > 2, "the picture should form in view"
+    assert any(re.search(r"Step \d+ of \d+", text) for text in words), words
+    assert any(re.search(r"\d s left", text) for text in words), words
+
+
+def test_a_picture_comes_with_its_settings_and_a_png_that_keeps_them(me):
+    me.paint("a blue cube on grass", seed=1234, steps=4)
+    done = me.sees("done")
+    assert "1234" in done.locator(".nw-status").inner_text()
+    done.get_by_text("Settings of this picture").click()
+    assert "a blue cube on grass" in done.locator("dl").inner_text()
+    got = me.download()
+    assert got.suggested_filename == "nine-ways-1234.png"
+    with Image.open(got.path()) as picture:
+        assert picture.format == "PNG" and "a blue cube on grass" in picture.info["parameters"]
+
+
+def test_cancel_stops_within_a_step_and_the_next_run_works(me):
+    me.paint_long()
+    began = time.monotonic()
+    me.page.get_by_role("button", name="Cancel").click()
+    assert "Cancelled at step" in me.sees("stopped").locator(".nw-status").inner_text()
+    assert time.monotonic() - began < 5
+    me.paint(steps=3, count=1)
+    me.sees("done")
+
+
+def test_escape_cancels_and_question_mark_lists_the_keys(me):
+    me.paint_long()
+    me.page.keyboard.press("Escape")
+    me.sees("stopped")
+    me.away()
+    me.page.keyboard.press("?")
+    dialog = me.page.get_by_role("dialog", name="Keys")
+    dialog.wait_for()
+    assert "Generate" in dialog.inner_text()
+    me.page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+
+def test_question_mark_in_the_prompt_is_a_character(me):
+    prompt = me.prompt
+    prompt.press_sequentially("why?")
+    assert prompt.input_value() == "why?" and not me.page.get_by_role("dialog", name="Keys").is_visible()
+
+
+def test_a_downloaded_picture_restores_its_settings(me, tmp_path):
+    me.paint("a green cone on sand", seed=77, steps=5, cfg_scale=3)
+    me.sees("done")
+    file = tmp_path / "mine.png"
+    me.download().save_as(file)
+    me.paint("something else", seed=5, steps=3, cfg_scale=1)
+    expect(me.label).to_contain_text(re.compile(r"Seed 5\b"), timeout=60_000)
+
+    me.page.locator("#restore-row input[type=file]").set_input_files(file)
+    note = me.page.locator("#restored .nw-note")
+    note.wait_for()
+    assert "mine.png" in note.inner_text() and "Nothing differs" in note.inner_text()
+    assert me.prompt.input_value() == "a green cone on sand"
+    assert [me.number(name).input_value() for name in ("seed", "steps", "cfg_scale")] == ["77", "5", "3"]
+
+
+def test_a_picture_dropped_on_the_page_restores_too(me, tmp_path):
+    me.paint("a yellow torus", seed=78, steps=3)
+    me.sees("done")
+    data = list(me.download().path().read_bytes())
+    me.prompt.fill("other")
+    me.page.evaluate(
+        """(bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.png', { type: 'image/png' }));
+            for (const type of ['dragenter', 'dragover', 'drop'])
+                document.querySelector('#stage').dispatchEvent(
+                    new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        data,
+    )
+    me.page.locator("#restored .nw-note", has_text="dropped.png").wait_for()
+    assert me.prompt.input_value() == "a yellow torus"
+
+
+@pytest.mark.parametrize("content", [b"no picture at all", None], ids=["text", "plain png"])
+def test_a_file_without_settings_is_refused_in_words(me, tmp_path, content):
+    file = tmp_path / "foreign.png"
+    if content is None:
+        buffer = BytesIO()
+        Image.new("RGB", (8, 8)).save(buffer, "PNG")
+        content = buffer.getvalue()
+    file.write_bytes(content)
+    me.prompt.fill("still here")
+    me.page.locator("#restore-row input[type=file]").set_input_files(file)
+    me.page.locator("#restored .nw-error", has_text="foreign.png").wait_for()
+    assert me.prompt.input_value() == "still here"
+    assert "Traceback" not in me.page.inner_text("body")
+
+
+def test_settings_go_back_to_the_controls_and_the_seed_is_reused(me):
+    me.paint("a red cylinder", seed=4321, steps=3)
+    me.sees("done")
+    me.page.get_by_role("button", name="Set seed to -1").click()
+    me.page.wait_for_function("document.querySelector('#seed input').value === '-1'")
+    me.page.get_by_role("button", name="Reuse seed from last generation").click()
+    me.page.wait_for_function("document.querySelector('#seed input').value === '4321'")
+    me.prompt.fill("changed")
+    me.page.get_by_role("button", name="Send to the controls").click()
+    me.page.locator("#restored .nw-note").wait_for()
+    assert me.prompt.input_value() == "a red cylinder"
+
+
+def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(me):
+    me.paint("a red zebra", steps=3)
+    note = me.page.locator("#unknown")
+    expect(note).to_contain_text("zebra")
+    me.sees("done")
+    me.prompt.fill("red")
+    expect(note).not_to_contain_text("zebra")
+
+
+def test_trouble_is_said_at_the_field(me):
+    me.paint(steps=3, width=130)
+    expect(me.page.locator("#width .nw-problem")).to_contain_text("130")
+    expect(me.number("width")).to_have_attribute("aria-invalid", "true")
+    expect(me.number("width")).to_be_focused()
+    assert not me.page.locator("#stage [data-state=running]").count()
+    me.paint(steps=3, width=128)
+    me.sees("done")
+    assert not me.page.locator(".nw-problem").count()
+
+
+def test_trouble_in_a_closed_drawer_opens_it(me):
+    me.drawer("Advanced")
+    me.put("cfg_start", 0.8)
+    me.put("cfg_end", 0.2)
+    me.drawer("Advanced")
+    me.paint(steps=3)
+    expect(me.page.locator("#cfg_start .nw-problem")).to_be_visible()
+
+
+def test_arrows_walk_the_pictures_and_a_click_shows_true_pixels(me):
+    me.paint(steps=3, count=3, seed=100)
+    me.sees("done")
+    me.away()
+    expect(me.label).to_contain_text("Seed 100")
+    me.page.keyboard.press("ArrowRight")
+    expect(me.label).to_contain_text("Seed 101")
+    me.page.keyboard.press("ArrowRight")
+    me.page.keyboard.press("ArrowLeft")
+    expect(me.label).to_contain_text("Seed 101")
+    picture = me.page.locator("#stage .nw-picture")
+    large = picture.locator("img").bounding_box()["width"]
+    picture.click()
+    width = me.page.evaluate("document.querySelector('#stage .nw-picture img').naturalWidth")
+    assert picture.get_attribute("aria-pressed") == "true"
+    assert picture.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
+
+
+def test_first_visit_a_picture_is_one_click_away(me):
+    me.put("steps", 3)
+    me.page.locator("#stage .nw-example").first.click()
+    me.sees("done")
+    assert me.prompt.input_value()
+
+
+def test_surprise_writes_a_caption_and_paints_it(me):
+    me.put("steps", 3)
+    me.page.get_by_role("button", name="Surprise me").click()
+    me.sees("done")
+    assert len(me.prompt.input_value()) > 10
+
+
+def test_the_stack_follows_the_controls(me):
+    formula = me.page.locator("#stack .nw-formula")
+    assert "cfg(ask)" in formula.inner_text()
+    me.put("cfg_scale", 1)
+    me.page.locator("#stack .nw-formula", has_text=re.compile(r"over ask")).wait_for()
+    me.page.get_by_label("Sampling method").click()
+    me.page.get_by_role("option", name="Heun").click()
+    me.page.locator("#stack .nw-formula", has_text="heun").wait_for()
+
+
+def test_nothing_leaves_the_machine(me, requests):
+    me.paint(steps=3)
+    me.sees("done")
+    me.page.get_by_role("tab", name="History").click()
+    me.page.locator(".nw-card").first.wait_for()
+    addresses = map(urlparse, requests)
+    foreign = [a for a in addresses if a.scheme not in ("data", "blob") and a.hostname != "127.0.0.1"]
+    assert not foreign
+
+
+def test_keyboard_alone_reaches_and_shows_the_focus(me):
+    me.prompt.focus()
+    names = []
+    for _ in range(40):
+        me.page.keyboard.press("Tab")
+        names.append(
+            me.page.evaluate(
+                """() => {
+                    const e = document.activeElement;
+                    if (e === document.body) return null;
+                    const style = (x) => getComputedStyle(x);
+                    const seen = style(e).outlineStyle !== 'none' && style(e).outlineWidth !== '0px'
+                        || style(e).boxShadow !== 'none' || style(e.closest('.wrap') ?? e).boxShadow !== 'none';
+                    const label = e.getAttribute('aria-label') || e.textContent.trim();
+                    return [label || e.closest('label')?.textContent.trim() || '', seen];
+                }"""
+            )
+        )
+        if names[-1] is None:
+            break
+    names = [name for name in names if name]
+    text = " | ".join(name for name, _ in names)
+    for wanted in (
+        "Negative prompt", "Generate", "Surprise me", "Sampling method", "Sampling steps", "Seed", "Advanced",
+        "Restore settings", "large red sphere",
+    ):  # fmt: skip
+        assert wanted in text, f"{wanted} is not reached by Tab: {text}"
+    assert all(seen for _, seen in names), f"focus is not visible on {[n for n, seen in names if not seen]}"

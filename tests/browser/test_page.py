@@ -1,0 +1,174 @@
+"""The page as a whole: widths, light and dark, names of things, several visitors, History."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+WIDTHS = {"phone": (390, 844), "small phone": (320, 640), "tablet": (820, 1180), "desk": (1280, 800)}
+
+
+def sideways(page):
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("size", WIDTHS.values(), ids=WIDTHS)
+def test_no_sideways_scroll(me, size):
+    me.page.set_viewport_size({"width": size[0], "height": size[1]})
+    assert sideways(me.page) <= 0
+    me.paint("a red sphere " + "and another one " * 12, steps=3, count=12)
+    me.sees("done")
+    me.page.get_by_text("Settings of this picture").click()
+    assert sideways(me.page) <= 0
+    me.page.get_by_role("tab", name="History").click()
+    me.page.locator(".nw-card").first.click()
+    me.page.locator("#detail .nw-picture").wait_for()
+    assert sideways(me.page) <= 0
+
+
+def test_on_a_phone_the_result_is_right_below_generate(me):
+    me.page.set_viewport_size({"width": 390, "height": 844})
+    me.paint(steps=3)
+    me.sees("done")
+    top = {name: me.page.locator(f"#{name}").bounding_box()["y"] for name in ("generate", "stage", "settings")}
+    assert top["generate"] < top["stage"] < top["settings"]
+    assert me.page.locator("#stage .nw-mat").bounding_box()["width"] > 340
+
+
+def test_on_a_desk_inputs_are_narrow_and_the_picture_large(me):
+    me.page.set_viewport_size({"width": 1280, "height": 800})
+    me.paint(steps=3)
+    me.sees("done")
+    left, right = (me.page.locator(name).bounding_box() for name in ("#compose", "#stage .nw-mat"))
+    assert left["width"] <= 420 < right["width"] and left["x"] + left["width"] < right["x"]
+    assert right["y"] + right["height"] <= 800, "the whole picture is in view without scrolling"
+
+
+def _contrast(page, selector):
+    """WCAG contrast of an element's text with what lies behind it."""
+    return page.evaluate(
+        """(selector) => {
+            const numbers = (c) => c.match(/[\\d.]+/g).map(Number);
+            const light = (c) => numbers(c).slice(0, 3).map((v) => v / 255)
+                .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+                .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+            const e = document.querySelector(selector);
+            let b = e;
+            while (b && (numbers(getComputedStyle(b).backgroundColor)[3] ?? 1) === 0) b = b.parentElement;
+            const [x, y] = [light(getComputedStyle(e).color), light(getComputedStyle(b).backgroundColor)];
+            return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
+        }""",
+        selector,
+    )
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_light_and_dark_follow_the_system_and_can_be_read(page, base_url, visitor, mode):
+    page.emulate_media(color_scheme=mode)
+    me = visitor(page, base_url)
+    me.paint("zzz", steps=3)
+    me.sees("done")
+    assert page.evaluate("document.body.classList.contains('dark')") == (mode == "dark")
+    for selector in (
+        "h1", ".nw-model", "#generate", "#surprise", "#prompt textarea", "#steps span", "#unknown p", ".nw-formula",
+        ".nw-chip span", ".nw-status", ".nw-act", "summary", "#nw-tabs button[aria-selected=false]", "#restore",
+    ):  # fmt: skip
+        assert _contrast(page, selector) >= 4.5, f"{selector} in {mode}"
+
+
+def test_the_mode_can_be_chosen_and_is_kept(me):
+    dark = "document.body.classList.contains('dark')"
+    before = me.page.evaluate(dark)
+    me.page.locator("#nw-mode").click()
+    assert me.page.evaluate(dark) != before
+    me.page.reload()
+    me.prompt.wait_for()
+    me.page.wait_for_function(f"{dark} === {str(not before).lower()}")
+
+
+def test_every_control_has_a_name_and_every_picture_words(me):
+    me.drawer("Advanced")
+    me.paint("a red sphere", steps=3, count=2)
+    me.sees("done")
+    nameless = me.page.evaluate(
+        """() => [...document.querySelectorAll('button, input, textarea, a, [role=combobox]')]
+            .filter((e) => e.offsetParent && !e.getAttribute('aria-label') && !e.textContent.trim()
+                && !e.labels?.length && !e.querySelector('img[alt]:not([alt=""])'))
+            .map((e) => e.outerHTML.slice(0, 160))"""
+    )
+    assert not nameless
+    assert not me.page.evaluate("[...document.images].filter((i) => !i.hasAttribute('alt')).map((i) => i.outerHTML)")
+    doubles = me.page.evaluate(
+        """() => { const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
+            return ids.filter((id, i) => id && ids.indexOf(id) !== i); }"""
+    )
+    assert not doubles
+
+
+def test_two_visitors_at_once_get_their_own_pictures(browser, base_url, visitor):
+    contexts = [browser.new_context(), browser.new_context()]
+    try:
+        both = [visitor(context.new_page(), base_url) for context in contexts]
+        for me, seed in zip(both, (11, 22), strict=True):
+            me.paint("a red sphere", seed=seed, steps=40, count=2)
+        for me, seed in zip(both, (11, 22), strict=True):
+            me.sees("done")
+            expect(me.label).to_contain_text(f"Seed {seed}")
+            assert me.page.locator(".nw-thumb").count() == 2
+    finally:
+        for context in contexts:
+            context.close()
+
+
+def test_words_from_outside_stay_words(me):
+    me.paint("<img src=x onerror=window.broken=1> <b>bold</b>", steps=3)
+    me.sees("done")
+    expect(me.page.locator("#stage .nw-title")).to_have_text("<img src=x onerror=window.broken=1> <b>bold</b>")
+    me.page.get_by_role("tab", name="History").click()
+    me.page.locator(".nw-card").first.click()
+    me.page.locator("#detail .nw-picture").wait_for()
+    assert me.page.evaluate("window.broken") is None
+
+
+def test_history_finds_shows_sends_back_and_deletes(me):
+    me.paint("a violet octopus", steps=3, seed=909)
+    me.sees("done")
+    me.prompt.fill("another thing")
+    me.page.get_by_role("tab", name="History").click()
+    me.page.get_by_label("Search").fill("octopus vio")
+    expect(me.page.locator(".nw-card")).to_have_count(1)
+    me.page.locator(".nw-card").click()
+    detail = me.page.locator("#detail")
+    expect(detail.locator(".nw-status")).to_contain_text("Seed 909")
+    detail.get_by_role("button", name="Send to the controls").click()
+    expect(me.prompt).to_be_visible()
+    expect(me.prompt).to_have_value("a violet octopus")
+    expect(me.number("seed")).to_have_value("909")
+
+    me.page.get_by_role("tab", name="History").click()
+    me.page.locator(".nw-card").first.click()
+    detail.get_by_role("button", name="Delete").click()
+    expect(me.page.locator("#history-grid")).to_contain_text(re.compile("No picture has"))
+
+
+def test_history_turns_pages(me):
+    me.paint("page turner", steps=1, count=30)
+    me.sees("done")
+    me.page.get_by_role("tab", name="History").click()
+    me.page.get_by_label("Search").fill("page turner")
+    where = me.page.locator("#where")
+    expect(where).to_contain_text("1 to 24 of 30")
+    me.button("Older").click()
+    expect(where).to_contain_text("25 to 30 of 30")
+    expect(me.button("Older")).to_be_disabled()
+    me.button("Newer").click()
+    expect(where).to_contain_text("1 to 24 of 30")
+
+
+def test_pictures_cannot_be_had_by_guessing(me, base_url):
+    me.paint(steps=3)
+    me.sees("done")
+    source = me.page.locator("#stage .nw-picture img").get_attribute("src")
+    assert me.page.request.get(f"{base_url}/{source}").ok
+    assert me.page.request.get(f"{base_url}/" + re.sub(r"/[0-9a-f]{24}", "/" + "0" * 24, source)).status == 404
+    assert me.page.request.get(f"{base_url}/gradio_api/file=requirements.txt").status in (403, 404)
