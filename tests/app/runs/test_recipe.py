@@ -129,13 +129,9 @@ def test_the_version_is_that_of_the_project() -> None:
 
 
 def test_differences_are_told_in_words() -> None:
-    made = Recipe.make(
-        backbone="still-life",
-        revision="aaaa",
-        versions={"torch": "2.8", "device": "cuda"},
-        methods=[{"name": "repaint"}],
-    )
-    same = Here({"still-life": "aaaa"}, ["repaint"], {"torch": "2.8", "device": "cuda"})
+    there = {"torch": "2.8", "device": "cuda"}
+    made = Recipe.make(backbone="still-life", revision="aaaa", versions=there, methods=[{"name": "repaint"}])
+    same = Here({"still-life": "aaaa"}, ["repaint"], there)
     assert differences(made, same) == []
     other = differences(made, Here({"still-life": "bbbb"}, [], {"torch": "2.9", "device": "cpu"}))
     assert [

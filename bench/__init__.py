@@ -1,0 +1,1 @@
+"""Benches: `python -m bench.speed`, `bench.fidelity`, ...; each takes --quick and --json FILE."""
