@@ -118,7 +118,7 @@ def alphas() -> Tensor:
 
 
 class Denoiser:
-    rows, rate = 64, 6e-4
+    rows, rate = 32, 5e-4
 
     def __init__(self, size: int):
         """size: pixels a side, 64 or 128."""
@@ -128,7 +128,7 @@ class Denoiser:
         if best_device().type == "cuda":
             self.rows, self.rate = 512, 1e-3
         if size == 128:
-            self.rows, self.rate = self.rows // 2, self.rate / 2
+            self.rows, self.rate = self.rows // 2, 0.6 * self.rate
             if (RUNS / "denoiser-64" / "last.pt").exists():
                 self.network.load_state_dict(averaged_network("denoiser-64"))
             elif (SHIPPED / "unet").exists():  # a later session goes on from what the repository ships
