@@ -112,6 +112,17 @@ class Network(nn.Module):
         self.sees = nn.Conv2d(128, 2 + sum(CLASSES), 1)
 
 
+def started() -> Network:
+    """The network a run begins with: the last run at 64 pixels, else what the repository ships, else fresh."""
+    network = Network()
+    if (RUNS / "denoiser-64" / "last.pt").exists():
+        network.load_state_dict(averaged_network("denoiser-64"))
+    elif (SHIPPED / "unet").exists():
+        network.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32)
+        network.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
+    return network
+
+
 def alphas() -> Tensor:
     """Cumulative signal level of the schedule, (1000,) float64."""
     return torch.cumprod(1 - torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64), 0)
@@ -124,16 +135,11 @@ class Denoiser:
         """size: pixels a side, 64 or 128."""
         self.size, self.name = size, f"denoiser-{size}"
         torch.manual_seed(0)
-        self.network: nn.Module = Network()
+        self.network: nn.Module = started()
         if best_device().type == "cuda":
             self.rows, self.rate = 512, 1e-3
         if size == 128:
             self.rows, self.rate = self.rows // 2, 0.6 * self.rate
-            if (RUNS / "denoiser-64" / "last.pt").exists():
-                self.network.load_state_dict(averaged_network("denoiser-64"))
-            elif (SHIPPED / "unet").exists():  # a later session goes on from what the repository ships
-                self.network.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32)
-                self.network.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
         self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
         self.latents = latents(self.autoencoder, "train", size)
         self.masks = torch.from_numpy(np.array(data.instances("train")[: len(self.latents)]))
