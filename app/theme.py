@@ -58,15 +58,15 @@ _BOOK = "M3 3h10v10H3zM8.8 4.5v7h2.7v-7z"
 FAMILIES: dict[str, Family] = {
     f.key: f
     for f in (
-        Family("training", "Training", "■", "M3 3h10v10H3z", ("#4b3fa8", "#a9a0f5"), "network"),
-        Family("repurposing", "Re-purposing", "◧", _BOOK, ("#0f7f96", "#7fd0e6"), "network"),
-        Family("specialization", "Specialization", "★", _STAR, ("#1a6b3c", "#74c893"), "network"),
-        Family("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", ("#74741a", "#c9c765"), "sampling"),
-        Family("attention", "Attention", "◉", _TARGET, ("#9a5b0e", "#edc06f"), "sampling"),
-        Family("blending", "Blending", "◑", _HALF, ("#bf4459", "#f29aa8"), "sampling"),
-        Family("revision", "Revising the process", "∿", _WAVE, ("#86265f", "#e78fc3"), "sampling"),
-        Family("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", ("#94389a", "#d7a0dd"), "sampling"),
-        Family("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", ("#6b5d52", "#c2b3a5"), "sampling"),
+        Family("training", "Training", "■", "M3 3h10v10H3z", ("#3a3fa0", "#9b93f5"), "network"),
+        Family("repurposing", "Re-purposing", "◧", _BOOK, ("#3f9397", "#5fe3ea"), "network"),
+        Family("specialization", "Specialization", "★", _STAR, ("#286b0c", "#6bc586"), "network"),
+        Family("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", ("#848b00", "#878e00"), "sampling"),
+        Family("attention", "Attention", "◉", _TARGET, ("#6d2c00", "#e0a034"), "sampling"),
+        Family("blending", "Blending", "◑", _HALF, ("#be6a6a", "#cb5e6f"), "sampling"),
+        Family("revision", "Revising the process", "∿", _WAVE, ("#742469", "#f09ad2"), "sampling"),
+        Family("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", ("#8b5cb4", "#9566cf"), "sampling"),
+        Family("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", ("#6c615c", "#ecd3b8"), "sampling"),
     )
 }
 

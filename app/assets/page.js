@@ -93,7 +93,11 @@
   const drawers = () => document.querySelectorAll("button.label-wrap").forEach((b) => {
     b.setAttribute("aria-expanded", String(shown(b.parentElement.querySelector(":scope > [data-testid=accordion-content]"))));
   });
-  addEventListener("load", () => setTimeout(drawers, 500));
+  addEventListener("load", () => setTimeout(() => {
+    drawers();
+    const nobody = !document.activeElement || document.activeElement === document.body;
+    if (nobody && matchMedia("(pointer: fine)").matches) $("#prompt textarea")?.focus({ preventScroll: true });
+  }, 500));
 
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);

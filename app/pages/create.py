@@ -57,7 +57,7 @@ class Create:
     def _compose(self) -> None:
         with gr.Column(elem_id="compose"):
             self.prompt = gr.Textbox(
-                label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0], autofocus=True,
+                label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
             )  # fmt: skip
             self.unknown = gr.HTML(elem_id="unknown")
             self.negative = gr.Textbox(

@@ -146,7 +146,7 @@ def forming(previews: Sequence[str], step: int, steps: int, left: float | None, 
     )
     words = f"<span>Step {_mono(step)} of {_mono(steps)}</span>"
     if left is not None:
-        words += f"<span>{_mono(duration(left))} left</span>"
+        words += f" <span>{_mono(duration(left))} left</span>"
     return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _label(words, live="off"))
 
 
@@ -161,7 +161,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     if shown.seconds is not None:
         facts.append(f"{_mono(duration(shown.seconds))} for the run")
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
-    words = "".join(f"<span>{fact}</span>" for fact in facts)
+    words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""
     acts = (
         f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download png</a>'

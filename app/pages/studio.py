@@ -146,7 +146,7 @@ def vocabulary() -> list[str]:
 EXAMPLES = (
     "a large red sphere to the left of a small blue cube on grass at sunset",
     "a shiny yellow torus in front of a green cylinder on snow",
-    "two cones on sand under an overcast sky",
+    "a big blue cone behind a little white cube on sand under an overcast sky",
     "a small purple pyramid on wood at night",
 )
 
@@ -156,13 +156,9 @@ def surprise() -> str:
     import random
 
     try:
-        import numpy as np
+        from world import captions
 
-        from world.captions import caption
-        from world.scene import draw
-
-        n = random.randrange(1_000_000)
-        return caption(draw("validation", n), np.random.default_rng(n))
+        return captions.surprise(random.randrange(1_000_000))
     except ImportError:
         return random.choice(EXAMPLES)
 

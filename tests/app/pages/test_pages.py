@@ -1,0 +1,298 @@
+"""The page without a browser: what it shows, what it refuses, and that it starts without torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from app.pages import create, stage
+from app.pages.studio import Studio, vocabulary
+from app.runs import History, Problem, Recipe
+from app.runs.events import Cancelled, Failed, Finished, Made, Progress, Queued
+
+ROOT = Path(__file__).parents[3]
+NASTY = '<script>alert(1)</script> "\' & onerror='
+
+
+def test_the_page_is_made_without_torch():
+    code = (
+        "import sys, app.pages as p; from app.pages.studio import Studio; "
+        "p.build(Studio('exact')); sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+
+
+@pytest.fixture
+def studio(tmp_path):
+    return Studio("exact", History(tmp_path))
+
+
+class Engine:
+    """Plays a list of events."""
+
+    backbone = SimpleNamespace(unknown_words=lambda text: [w for w in text.split() if w == "zebra"], default_size=64)
+    status = "ready"
+
+    def __init__(self, *events, problems=()):
+        self.events, self.problems, self.cancelled = events, list(problems), 0
+
+    def check(self, recipe):
+        return self.problems
+
+    def here(self):
+        from app.runs import Here
+
+        return Here({"exact": "abc"})
+
+    def submit(self, recipe):
+        self.recipe = recipe
+        return self
+
+    def cancel(self):
+        self.cancelled += 1
+
+    def __iter__(self):
+        yield from self.events
+
+
+@pytest.fixture
+def tab(studio):
+    import gradio as gr
+
+    with gr.Blocks():
+        made = create.tab(studio)
+
+    def plays(*events, **kw):
+        studio._engine = Engine(*events, **kw)
+        studio._there.set()
+        studio._thread = None
+        return studio._engine
+
+    made.plays = plays
+    return made
+
+
+def values(**change):
+    usual = {name: getattr(create.DEFAULTS, name) for name in create.FIELDS} | {"seed": -1}
+    return [*(usual | change).values(), []]
+
+
+def picture(recipe=None):
+    from app.runs import write
+
+    made = Image.new("RGB", (16, 16), "red")
+    made.info["parameters"] = write(recipe or Recipe())
+    return made
+
+
+def test_a_run_from_queue_to_picture(tab):
+    recipe = Recipe.make(prompt="a red sphere", seed=5)
+    look = create_look()
+    engine = tab.plays(
+        Queued(2),
+        Progress(1, 20, 3.0, (None,), None, 1),
+        Progress(2, 20, 2.0, (look,), 0.9, 2),
+        Made(0, picture(recipe), recipe),
+        Finished((picture(recipe),), (recipe,), 1.2, 20, 40),
+    )
+    frames = list(tab.paint(*values(prompt="a red sphere", seed=5)))
+    assert "Starting" in frames[0][0] and frames[0][-1] == "{}"
+    assert "2 before this" in frames[1][0]
+    assert "Step" in frames[2][0] and "data:image/jpeg" not in frames[2][0]
+    assert "data:image/jpeg" in frames[3][0] and "0.9 s" in frames[3][0]
+    last = frames[-1]
+    assert 'data-state="done"' in last[0] and "pictures/1/" in last[0]
+    assert last[2][0].recipe.seed == 5 and engine.recipe.seed == 5
+    assert tab.studio.history.count("") == 1
+
+
+def create_look():
+    import numpy as np
+
+    return np.zeros((8, 8, 3), "uint8")
+
+
+def test_minus_one_draws_a_seed_of_its_own(tab):
+    engine = tab.plays(Cancelled())
+    list(tab.paint(*values()))
+    first = engine.recipe.seed
+    list(tab.paint(*values()))
+    assert 0 <= first < 2**32 and engine.recipe.seed != first
+
+
+def test_closing_the_page_cancels_the_run(tab):
+    engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
+    frames = tab.paint(*values())
+    next(frames), next(frames)
+    frames.close()
+    assert engine.cancelled and not tab.studio.live
+
+
+@pytest.mark.parametrize("end, word", [(Cancelled(), "Cancelled"), (Failed("The network gave NaN."), "NaN")])
+def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
+    tab.plays(end)
+    last = list(tab.paint(*values()))[-1]
+    assert word in last[0] and last[3].interactive and not last[4].interactive and last[5].interactive
+
+
+def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
+    engine = tab.plays()
+    engine.submit = lambda recipe: 1 / 0
+    last = list(tab.paint(*values()))[-1]
+    assert "ZeroDivisionError" in last[0] and "Traceback" not in last[0] and last[3].interactive
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
+    from app.runs import HistoryError
+
+    def full(*a, **k):
+        raise HistoryError("The disk is full.")
+
+    monkeypatch.setattr(tab.studio.history, "add", full)
+    recipe = Recipe.make(seed=5)
+    tab.plays(Made(0, picture(recipe), recipe), Finished((picture(recipe),), (recipe,), 1.0, 1, 1))
+    html = list(tab.paint(*values()))[-1][0]
+    assert "data:image/png" in html and "The disk is full." in html
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [({"width": 5}, "width"), ({"steps": 151}, "steps"), ({"cfg_start": 0.9, "cfg_end": 0.1}, "cfg_start")],
+)
+def test_trouble_names_its_field_and_starts_nothing(tab, change, field):
+    engine = tab.plays()
+    frames = list(tab.paint(*values(**change)))
+    assert len(frames) == 1 and field in json.loads(frames[0][-1]) and not hasattr(engine, "recipe")
+
+
+def test_what_the_engine_refuses_is_said_too(tab):
+    tab.plays(problems=[Problem("height", "Height: 130 is no multiple of 8 pixels.")])
+    assert "130" in json.loads(next(tab.paint(*values()))[-1])["height"]
+
+
+def test_a_model_that_cannot_be_loaded_is_said(tab):
+    tab.plays()
+    tab.studio._engine, tab.studio.trouble = None, "The model could not be loaded: no file."
+    assert "no file" in list(tab.paint(*values()))[-1][0]
+
+
+def test_unknown_words_are_named(tab):
+    tab.plays()
+    note = tab.unknown_note("a zebra")
+    assert "zebra" in note and tab.unknown_note("a sphere") == ""
+
+
+# what comes back ----------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_restores_and_the_upload_is_forgotten(tab, tmp_path):
+    tab.plays()
+    recipe = Recipe.make(prompt="a cube", seed=9, steps=7, backbone="exact", revision="another")
+    file = tmp_path / "mine.png"
+    from PIL.PngImagePlugin import PngInfo
+
+    chunk = PngInfo()
+    chunk.add_text("parameters", picture(recipe).info["parameters"])
+    picture().save(file, pnginfo=chunk)
+    *controls, note = tab.restore_from(str(file))
+    assert dict(zip(create.FIELDS, controls, strict=True))["steps"] == 7
+    assert "mine.png" in note and "other weights" in note and not file.exists()
+
+
+def test_a_file_that_is_no_picture_is_said_at_the_field(tab, tmp_path):
+    file = tmp_path / "a.png"
+    file.write_bytes(b"nothing")
+    assert "nw-error" in tab.restore_from(str(file))[-1] and not file.exists()
+
+
+# what is shown ------------------------------------------------------------------------------------------------------
+
+
+def test_words_from_outside_are_escaped_everywhere():
+    recipe = Recipe.make(prompt=NASTY, negative=NASTY)
+    shown = stage.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY})
+    pages = [
+        stage.made(shown, removable=True), stage.film([shown, shown], "stage"), stage.empty([NASTY]),
+        stage.trouble(NASTY, (1, 1)), stage.waiting(NASTY, (1, 1)), stage.stopped(NASTY, (1, 1)),
+        stage.stack(NASTY, recipe, NASTY),
+    ]  # fmt: skip
+    for html in pages:
+        assert "<script" not in html and '" onerror=' not in html
+
+
+def test_durations_in_words():
+    assert [stage.duration(s) for s in (0.84, 12.3, 59.4, 72)] == ["0.8 s", "12 s", "59 s", "1 min 12 s"]
+
+
+def test_the_formula_is_that_of_compose():
+    compose = pytest.importorskip("conditioning.compose").compose
+    from samplers import SAMPLERS
+
+    for sampler, solver in SAMPLERS.items():
+        recipe = Recipe.make(sampler=sampler)
+        text = compose([("cfg", {"scale": 4.0})], solver.function, null={}, sigmas=[1.0, 0.0])[2]
+        assert stage.formula(recipe) == text
+        assert stage.formula(recipe.but(cfg_scale=1)) == compose([], solver.function)[2]
+
+
+def test_png_data_keeps_the_settings():
+    import base64
+    import io
+
+    data = stage.data_uri(picture(Recipe.make(prompt="a cone")), "PNG").split(",")[1]
+    assert "a cone" in Image.open(io.BytesIO(base64.b64decode(data))).info["parameters"]
+
+
+# who may see what -----------------------------------------------------------------------------------------------------
+
+
+def test_addresses_are_signed(studio):
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    entry = studio.history.add(picture(), Recipe())
+    client = TestClient(Starlette(routes=studio.routes()))
+    good = studio.address(entry.id)
+    assert client.get(f"/{good}").headers["content-type"] == "image/png"
+    assert client.get(f"/pictures/{entry.id}/{'0' * 24}.png").status_code == 404
+    other = Studio("exact", studio.history)
+    assert client.get(f"/{other.address(entry.id)}").status_code == 404
+    studio.history.delete(entry.id)
+    assert client.get(f"/{good}").status_code == 404
+    for odd in ("x", "-1", "9" * 400, "../1"):
+        assert studio.entry(odd) is None
+
+
+def test_on_a_space_everyone_sees_their_own(studio, monkeypatch):
+    import gradio as gr
+
+    from app.pages import history
+
+    mine, theirs = (studio.history.add(picture(), Recipe.make(prompt=p)) for p in ("mine", "theirs"))
+    with gr.Blocks():
+        made = create.tab(studio)
+        with gr.Tabs() as tabs, gr.Tab("History") as own:
+            kept = history.tab(studio, made, tabs, own)
+    visit = [stage.Shown(str(mine.id), "", mine.recipe, "")]
+    asks = SimpleNamespace(_data={"id": str(theirs.id)})
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
+    assert "theirs" in kept.page("", visit, 0)[0] and "theirs" in kept.open(visit, asks)
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    cards = kept.page("", visit, 0)[0]
+    assert "mine" in cards and "theirs" not in cards and "gone" in kept.open(visit, asks)
+    kept.remove("", visit, 0, asks)
+    assert studio.history.get(theirs.id) is not None
+
+
+def test_examples_and_surprises_are_words_of_the_world():
+    from app.pages.studio import EXAMPLES, surprise
+    from world.captions import unknown_words
+
+    for text in (*EXAMPLES, surprise()):
+        assert not unknown_words(text), text
+    assert "sphere" in vocabulary()
