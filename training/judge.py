@@ -24,8 +24,8 @@ MOST = 4  # solids of a scene
 
 @dataclass(frozen=True)
 class Truth:
-    """attributes (N, 4, 4): shape, colour, size, material of each solid, -1 where there is none; centres (N, 4, 3): u, v,
-    distance in metres; place (N, 2): ground, sky."""
+    """attributes (N, 4, 4): shape, colour, size, material of each solid, -1 where there is none; centres (N, 4, 3): u,
+    v, distance in metres; place (N, 2): ground, sky."""
 
     attributes: Tensor
     centres: Tensor
@@ -52,19 +52,18 @@ def truth(split: str, count: int) -> Truth:
 def targets(instances: Tensor, attributes: Tensor, centres: Tensor) -> dict[str, Tensor]:
     """What the maps should say: instances (B, 32, 32), attributes (B, 4, 4), centres (B, 4, 3) ->
 
-    heat (B, 32, 32) in [0, 1], 1 at centres; owner (B, 32, 32): the solid that a cell tells of; weight (B, 32, 32), the weights of
-    one solid sum to 1; attributes (B, 4, 32, 32); box (B, 4, 32, 32): cells from here to the left, upper, right, lower side;
-    way (B, 2, 32, 32): cells from here to the centre; distance (B, 1, 32, 32).
+    heat (B, 32, 32) in [0, 1], 1 at centres; owner (B, 32, 32): the solid that a cell tells of; weight (B, 32, 32), the
+    weights of one solid sum to 1; attributes (B, 4, 32, 32); box (B, 4, 32, 32): cells from here to the left, upper,
+    right, lower side; way (B, 2, 32, 32): cells from here to the centre; distance (B, 1, 32, 32).
     """
     b, device = len(instances), instances.device
     at = torch.arange(CELLS, device=device) + 0.5
     x = (centres[..., 0] + 1) / 2 * CELLS  # (B, 4)
     y = (1 - centres[..., 1]) / 2 * CELLS
     real = attributes[..., 0] >= 0
-    dx, dy = x[..., None] - at, y[..., None] - at  # (B, 4, 32)
     column, row = x.floor() + 0.5, y.floor() + 0.5  # of the cell that holds the centre
     gx, gy = at - column[..., None], at - row[..., None]
-    bell = torch.exp(-(gx[:, :, None, :] ** 2 + gy[..., None] ** 2) / (2 * 0.8**2)) * real[..., None, None]  # (B, 4, 32, 32)
+    bell = torch.exp(-(gx[:, :, None, :] ** 2 + gy[..., None] ** 2) / (2 * 0.8**2)) * real[..., None, None]
     heat, nearest = bell.max(1)
     around = heat > 0.15  # the centre and its eight neighbours
     mine = instances[:, None] == torch.arange(MOST, device=device)[:, None, None]  # (B, 4, 32, 32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,7 +169,7 @@ def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def _lookup(*tables: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def _lookup(*tables: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {word: name for table in tables for name, words in table.items() for word in words}
 
 

@@ -1,131 +1,183 @@
 """The six solids as ray intersections, in their own coordinates: centred, upright, of size one.
 
-Each function takes the rays' origins and directions, (P, 3) each, and returns `(t, normal)`: the distance to the first
-hit in units of the direction's length, (P,), infinity where the ray misses, and the outward normal there, (P, 3).
+Vectors are (3, K), their components in rows. A solid has two functions: `hit(o, d)`, of K rays from o along unit
+directions d (a common one of either may be (3, 1)), gives the distance to the first hit, (K,), infinity where the ray
+misses; `normal(p)` gives the outward unit normals at points p of the surface, (3, K).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 INF = math.inf
-Hit = tuple[Tensor, Tensor]
 
 
-def sphere(o: Tensor, d: Tensor) -> Hit:
-    a, b, c = (d * d).sum(-1), (o * d).sum(-1), (o * o).sum(-1) - 1
-    root = b * b - a * c
-    t = (-b - root.clamp(min=0).sqrt()) / a
-    t = torch.where((root > 0) & (t > 0), t, INF)
-    return t, o + _finite(t) * d
+class Shape(NamedTuple):
+    hit: Callable[[Tensor, Tensor], Tensor]
+    normal: Callable[[Tensor], Tensor]
 
 
-def _planes(o: Tensor, d: Tensor, normals: Tensor, offsets: Tensor) -> Hit:
-    """A convex body: the points p with normals @ p <= offsets."""
-    speed = d @ normals.T  # (P, K)
-    t = (offsets - o @ normals.T) / torch.where(speed.abs() < 1e-9, 1e-9, speed)
-    enter, face = torch.where(speed < 0, t, -INF).max(-1)
-    leave = torch.where(speed > 0, t, INF).amin(-1)
-    t = torch.where((enter < leave) & (enter > 0), enter, INF)
-    return t, normals[face]
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """(3, K), (3, K) -> (K,); either may be (3, 1)."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def cube(o: Tensor, d: Tensor) -> Hit:
-    eye = torch.eye(3, device=o.device)
-    return _planes(o, d, torch.cat([eye, -eye]), torch.full((6,), 0.8, device=o.device))
+def unit(v: Tensor) -> Tensor:
+    return v * dot(v, v).clamp(min=1e-24).rsqrt()
 
 
-def pyramid(o: Tensor, d: Tensor) -> Hit:
-    h = 0.85  # half height and half side of the base
-    slope = 1 / math.sqrt(5)  # the faces rise 2 for 1 inwards
-    sides = [[2 * slope, 0, slope], [-2 * slope, 0, slope], [0, 2 * slope, slope], [0, -2 * slope, slope]]
-    normals = torch.tensor([*sides, [0, 0, -1]], device=o.device)
-    return _planes(o, d, normals, torch.tensor([h * slope] * 4 + [h], device=o.device))
+def _ahead(t: Tensor, good: Tensor) -> Tensor:
+    """t where the hit is good and before us, else infinity."""
+    return torch.where(good & (t > 0), t, INF)
 
 
-def cylinder(o: Tensor, d: Tensor, radius: float = 0.7, half: float = 0.9) -> Hit:
-    a = (d[:, :2] ** 2).sum(-1).clamp(min=1e-9)
-    b = (o[:, :2] * d[:, :2]).sum(-1)
-    root = b * b - a * ((o[:, :2] ** 2).sum(-1) - radius**2)
-    t_side = (-b - root.clamp(min=0).sqrt()) / a
-    z = o[:, 2] + t_side * d[:, 2]
-    t_side = torch.where((root > 0) & (z.abs() <= half) & (t_side > 0), t_side, INF)
-    dz = torch.where(d[:, 2].abs() < 1e-9, 1e-9, d[:, 2])
-    cap = -torch.sign(dz) * half  # the cap that faces the ray
-    t_cap = (cap - o[:, 2]) / dz
-    at = o[:, :2] + t_cap[:, None] * d[:, :2]
-    t_cap = torch.where(((at**2).sum(-1) <= radius**2) & (t_cap > 0), t_cap, INF)
-    t = torch.minimum(t_side, t_cap)
-    p = o + _finite(t) * d
-    side = torch.cat([p[:, :2] / radius, torch.zeros_like(p[:, 2:])], -1)
-    return t, torch.where((t_side < t_cap)[:, None], side, _up(torch.sign(cap)))
+def _off_zero(v: Tensor) -> Tensor:
+    """v as a divisor."""
+    return torch.where(v.abs() < 1e-9, 1e-9, v)
 
 
-def cone(o: Tensor, d: Tensor, radius: float = 0.85, half: float = 0.95) -> Hit:
+def _sphere(o: Tensor, d: Tensor) -> Tensor:
+    b = dot(o, d)
+    root = b * b - (dot(o, o) - 1)
+    return _ahead(-b - root.clamp(min=0).sqrt(), root > 0)
+
+
+# ------------------------------------------------------------------------------------------------ cube, pyramid
+
+
+@lru_cache
+def _faces(name: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """normals (F, 3) and offsets (F, 1) of a convex body: the points p with normals @ p <= offsets."""
+    if name == "cube":
+        return torch.cat([torch.eye(3), -torch.eye(3)]).to(device), torch.full((6, 1), 0.8, device=device)
+    h, s = 0.85, 1 / math.sqrt(5)  # half height and half side of the base; the faces rise 2 for 1 inwards
+    normals = [[2 * s, 0, s], [-2 * s, 0, s], [0, 2 * s, s], [0, -2 * s, s], [0, 0, -1]]
+    return torch.tensor(normals, device=device), torch.tensor([[h * s]] * 4 + [[h]], device=device)
+
+
+def _convex(name: str) -> Shape:
+    def hit(o: Tensor, d: Tensor) -> Tensor:
+        normals, offsets = _faces(name, d.device)
+        speed = normals @ d  # (F, K)
+        t = (offsets - normals @ o) / _off_zero(speed)
+        enter = torch.where(speed < 0, t, -INF).amax(0)
+        leave = torch.where(speed > 0, t, INF).amin(0)
+        return _ahead(enter, enter < leave)
+
+    def normal(p: Tensor) -> Tensor:
+        normals, offsets = _faces(name, p.device)
+        return normals.T[:, (normals @ p - offsets).argmax(0)]
+
+    return Shape(hit, normal)
+
+
+# ------------------------------------------------------------------------------------------------ cylinder, cone
+
+CYLINDER = (0.7, 0.9)  # radius, half height
+CONE = (0.85, 0.95)  # radius of the base, half height
+
+
+def _cylinder(o: Tensor, d: Tensor) -> Tensor:
+    radius, half = CYLINDER
+    (x, y, z), (dx, dy, dz) = o, d
+    a = (dx * dx + dy * dy).clamp(min=1e-9)
+    b = x * dx + y * dy
+    root = b * b - a * (x * x + y * y - radius**2)
+    side = (-b - root.clamp(min=0).sqrt()) / a
+    side = _ahead(side, (root > 0) & ((z + side * dz).abs() <= half))
+    dz = _off_zero(dz)
+    cap = (-torch.sign(dz) * half - z) / dz  # the cap that faces the ray
+    return torch.minimum(side, _disc(o, d, cap, radius))
+
+
+def _disc(o: Tensor, d: Tensor, t: Tensor, radius: float) -> Tensor:
+    """t where the ray is then within the radius of the axis, else infinity."""
+    return _ahead(t, (o[0] + t * d[0]).square() + (o[1] + t * d[1]).square() <= radius**2)
+
+
+def _cylinder_normal(p: Tensor) -> Tensor:
+    radius, half = CYLINDER
+    x, y, z = p
+    cap = z.abs() - half > (x * x + y * y).sqrt() - radius
+    side, lid = (~cap).float() / radius, cap.float()
+    return torch.stack([x * side, y * side, torch.sign(z) * lid])
+
+
+def _cone(o: Tensor, d: Tensor) -> Tensor:
+    radius, half = CONE
     k = (radius / (2 * half)) ** 2
-    w, dz = half - o[:, 2], d[:, 2]  # height below the apex
-    a = (d[:, :2] ** 2).sum(-1) - k * dz * dz
-    b = (o[:, :2] * d[:, :2]).sum(-1) + k * w * dz
-    c = (o[:, :2] ** 2).sum(-1) - k * w * w
-    root = (b * b - a * c).clamp(min=0).sqrt()
-    a = torch.where(a.abs() < 1e-9, 1e-9, a)
-    t_side = torch.full_like(w, INF)
-    for t in ((-b - root) / a, (-b + root) / a):
-        z = o[:, 2] + t * dz
-        good = (b * b - a * c > 0) & (t > 0) & (z.abs() <= half)
-        t_side = torch.minimum(t_side, torch.where(good, t, INF))
-    t_base = (-half - o[:, 2]) / torch.where(dz.abs() < 1e-9, 1e-9, dz)
-    at = o[:, :2] + t_base[:, None] * d[:, :2]
-    t_base = torch.where(((at**2).sum(-1) <= radius**2) & (t_base > 0) & (dz > 0), t_base, INF)
-    t = torch.minimum(t_side, t_base)
-    p = o + _finite(t) * d
-    side = torch.nn.functional.normalize(torch.cat([p[:, :2], k * (half - p[:, 2:])], -1), dim=-1)
-    return t, torch.where((t_side < t_base)[:, None], side, _up(-torch.ones_like(t)))
+    (x, y, z), (dx, dy, dz) = o, d
+    w = half - z  # height below the apex
+    a = dx * dx + dy * dy - k * dz * dz
+    b = x * dx + y * dy + k * w * dz
+    c = x * x + y * y - k * w * w
+    square = b * b - a * c
+    root, a = square.clamp(min=0).sqrt(), _off_zero(a)
+    t = _disc(o, d, torch.where(dz > 0, (-half - z) / _off_zero(dz), INF), radius)  # the base, from below
+    for side in ((-b - root) / a, (-b + root) / a):
+        t = torch.minimum(t, _ahead(side, (square > 0) & ((z + side * dz).abs() <= half)))
+    return t
 
 
-def torus(o: Tensor, d: Tensor, major: float = 0.72, minor: float = 0.33) -> Hit:
-    """Sphere tracing of the exact distance between the planes of its slab, to 1e-4."""
-    dz = torch.where(d[:, 2].abs() < 1e-9, 1e-9, d[:, 2])
-    first, last = (-minor - o[:, 2]) / dz, (minor - o[:, 2]) / dz
-    b, c = (o * d).sum(-1), (o * o).sum(-1) - (major + minor) ** 2
-    root = (b * b - c).clamp(min=0).sqrt()  # d has unit length
+def _cone_normal(p: Tensor) -> Tensor:
+    radius, half = CONE
+    k = (radius / (2 * half)) ** 2
+    x, y, z = p
+    base = z + half < 1e-4
+    side = unit(torch.stack([x, y, k * (half - z)]))
+    return torch.where(base, torch.tensor([[0.0], [0.0], [-1.0]], device=p.device), side)
+
+
+# ------------------------------------------------------------------------------------------------ torus
+
+TORUS = (0.72, 0.33)  # radius of the ring's core, radius of the ring
+
+
+def _torus(o: Tensor, d: Tensor) -> Tensor:
+    """Sphere tracing of the exact distance, between the planes of the ring's slab and inside its bounding sphere."""
+    major, minor = TORUS
+    dz = _off_zero(d[2])
+    first, last = (-minor - o[2]) / dz, (minor - o[2]) / dz
+    b, c = dot(o, d), dot(o, o) - (major + minor) ** 2
+    square = b * b - c
+    root = square.clamp(min=0).sqrt()
     start = torch.maximum(torch.minimum(first, last), -b - root).clamp(min=0)
     stop = torch.minimum(torch.maximum(first, last), -b + root) + 1e-3
-    t = start.clone()
-
-    def distance(p: Tensor) -> Tensor:
-        ring = p[:, :2].norm(dim=-1) - major
-        return torch.hypot(ring, p[:, 2]) - minor
-
-    gap = t
-    for _ in range(28):
-        gap = distance(o + t[:, None] * d)
-        t = t + gap
-    t = torch.where((gap < 2e-3) & (t < stop) & (b * b > c), t, INF)
-    p = o + _finite(t) * d
-    ring = p[:, :2].norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    core = torch.cat([p[:, :2] / ring * major, torch.zeros_like(p[:, 2:])], -1)
-    return t, torch.nn.functional.normalize(p - core, dim=-1)
-
-
-def _finite(t: Tensor) -> Tensor:
-    return torch.where(t.isinf(), 0.0, t)[:, None]
+    found = torch.full_like(b, INF)
+    rows = ((start < stop) & (square > 0)).nonzero()[:, 0]
+    t, stop = start[rows], stop[rows]
+    o, d = (v.index_select(1, rows) for v in torch.broadcast_tensors(o, d))
+    for _ in range(4):
+        gap = t
+        for _ in range(7):
+            x, y, z = o + t * d
+            ring = (x * x + y * y).sqrt() - major
+            gap = (ring * ring + z * z).sqrt() - minor
+            t = t + gap
+        found[rows] = _ahead(t, (gap < 2e-3) & (t < stop))
+        going = ((gap.abs() > 1e-6) & (t < stop)).nonzero()[:, 0]
+        rows, t, stop = rows[going], t[going], stop[going]
+        o, d = o.index_select(1, going), d.index_select(1, going)
+    return found
 
 
-def _up(sign: Tensor) -> Tensor:
-    zero = torch.zeros_like(sign)
-    return torch.stack([zero, zero, sign], -1)
+def _torus_normal(p: Tensor) -> Tensor:
+    x, y, z = p
+    core = TORUS[0] * (x * x + y * y).clamp(min=1e-12).rsqrt()
+    return unit(torch.stack([x - x * core, y - y * core, z]))
 
 
-INTERSECT: dict[str, Callable[[Tensor, Tensor], Hit]] = {
-    "sphere": sphere,
-    "cube": cube,
-    "cylinder": cylinder,
-    "cone": cone,
-    "torus": torus,
-    "pyramid": pyramid,
+SOLIDS: dict[str, Shape] = {
+    "sphere": Shape(_sphere, lambda p: p),
+    "cube": _convex("cube"),
+    "cylinder": Shape(_cylinder, _cylinder_normal),
+    "cone": Shape(_cone, _cone_normal),
+    "torus": Shape(_torus, _torus_normal),
+    "pyramid": _convex("pyramid"),
 }

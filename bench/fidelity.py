@@ -1,0 +1,219 @@
+"""How often a picture of Still Life shows what its caption says.
+
+Captions of test scenes, sampled with 20 steps and guidance, read back by the judge. `chance`: the same pictures judged
+by the captions of others; `ceiling`: the renderer's own pictures of these scenes. What the judge is worth: `python -m
+world.judge`.
+
+    python -m bench.fidelity --captions 300 --json fidelity.json python -m bench.fidelity --keep FOLDER
+    keeps the pictures and their captions python -m bench.fidelity --pictures FOLDER          judges pictures made
+    elsewhere: 0000.png, ... in the order of captions.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from backbones import load
+from backbones.base import Backbone
+from bench.table import Report
+from conditioning.sampling.guidance.cfg import cfg
+from samplers import SAMPLERS, SCHEDULES
+from samplers.flow import Noise, ask, run
+from world.captions import Claims, describe, parse
+from world.judge import Reading, Verdict, check, features, read
+from world.render import render
+from world.scene import HELD_OUT, Scene, draw
+
+STEPS, SCALE, ROWS, SIZE = 20, 4.0, 16, 128
+RENDERS = 600  # of other test scenes, for the kernel distance
+SHIFTS = (1, 7, 31)  # captions of others: the caption so many places further on
+FIGURES = {  # key: label, bar
+    "binding": ("(colour, shape) pairs there, bound right", "at least 90"),
+    "relations": ("relations right, both solids there", "at least 85"),
+    "sizes": ("sizes right", ""),
+    "material": ("materials right", ""),
+    "count": ("as many solids as said", ""),
+    "ground": ("ground right", "at least 97"),
+    "sky": ("sky right", "at least 97"),
+    "exact": ("everything right", ""),
+    "composition": ("pairs never shown in training, bound right", ""),
+    "stand": ("relations right where both solids are there", ""),
+    "swaps": ("captions with colours swapped", ""),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test scene, a true caption of it, what that claims."""
+
+    scene: Scene
+    text: str
+    claims: Claims
+
+
+def cases(count: int, first: int = 0) -> list[Case]:
+    """The captions of test scenes first, ..., first + count - 1: the same on every machine."""
+    made = []
+    for n in range(first, first + count):
+        scene = draw("test", n)
+        text = describe(scene, np.random.default_rng([n, 2])).text
+        made.append(Case(scene, text, parse(text)))
+    return made
+
+
+def sample(backbone: Backbone, texts: Sequence[str], seeds: Sequence[int], given: argparse.Namespace) -> Tensor:
+    """One picture for each text, (B, 3, H, W) in [0, 1], through the project's own sampler, guidance and backbone."""
+    size = backbone.default_size
+    cond = backbone.encode_prompt(texts)
+    device = next(iter(cond.values())).device
+    sigmas = SCHEDULES[given.schedule](given.steps, backbone.sigmas)
+    noise = Noise(seeds)
+    x = noise(torch.empty(len(texts), *backbone.latent_shape(size, size))).to(device) * math.sqrt(1 + sigmas[0] ** 2)
+    D = cfg(ask, backbone.encode_prompt([""] * len(texts)), given.scale)
+    x = run(SAMPLERS[given.sampler](D, x, sigmas, cond, noise), backbone.denoise, max_rows=2 * ROWS)
+    with torch.no_grad():
+        return backbone.decode(x).float().cpu()
+
+
+def rendered(report: Report, told: Sequence[Case]) -> Tensor:
+    """The scenes of the captions, (B, 3, 128, 128), as an 8-bit picture has them."""
+    parts = report.steps(list(batches([case.scene for case in told], 32)), "batches of 32 renders")
+    return torch.cat([(render(part, SIZE).rgb * 255).round() / 255 for part in parts])
+
+
+def scores(verdicts: Sequence[Verdict], claims: Sequence[Claims]) -> dict[str, float]:
+    """Percent of what was claimed that is so, by figure; nan where nothing of a kind was claimed."""
+    told: dict[str, list[bool]] = {key: [] for key in FIGURES}
+    for verdict, said in zip(verdicts, claims, strict=True):
+        told["binding"] += verdict.present
+        told["relations"] += verdict.relations
+        told["sizes"] += [one for one in verdict.sizes if one is not None]
+        told["material"] += [one for one in verdict.materials if one is not None]
+        told["count"].append(verdict.count)
+        told["ground"] += [verdict.ground] if verdict.ground is not None else []
+        told["sky"] += [verdict.sky] if verdict.sky is not None else []
+        told["exact"].append(verdict.exact)
+        told["swaps"].append(verdict.swaps > 0)
+        for solid, there in zip(said.solids, verdict.present, strict=True):
+            if (solid.colour, solid.shape) in HELD_OUT:
+                told["composition"].append(there)
+        for (a, _, b), right in zip(said.relations, verdict.relations, strict=True):
+            if verdict.present[a] and verdict.present[b]:
+                told["stand"].append(right)
+    return {key: 100 * float(np.mean(values)) if values else float("nan") for key, values in told.items()}
+
+
+def judged(readings: Sequence[Reading], claims: Sequence[Claims]) -> tuple[dict[str, float], dict[str, float]]:
+    """The scores of pictures against their captions, and against the captions of others."""
+    own = scores([check(r, c) for r, c in zip(readings, claims, strict=True)], claims)
+    others = []
+    for shift in SHIFTS:
+        shifted = [claims[(i + shift) % len(claims)] for i in range(len(claims))]
+        others.append(scores([check(r, c) for r, c in zip(readings, shifted, strict=True)], shifted))
+    return own, {key: float(np.nanmean([one[key] for one in others])) for key in own}
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """Squared maximum mean discrepancy of two sets of features (N, D), (M, D), unbiased, with the cubic kernel of KID
+    (Binkowski et al. 2018, arXiv 1801.01401): 0 on average for two sets of one kind."""
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
+
+    def within(x: Tensor) -> Tensor:
+        k = kernel(x, x)
+        return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
+
+    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+
+
+def batches(items: Sequence, rows: int) -> Iterator[Sequence]:
+    return (items[i : i + rows] for i in range(0, len(items), rows))
+
+
+def saved(folder: Path, count: int) -> Tensor:
+    """Pictures 0000.png, ... of a folder, (count, 3, 128, 128). Raises FileNotFoundError where one is missing."""
+    made = []
+    for i in range(count):
+        picture = Image.open(folder / f"{i:04d}.png").convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        made.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255)
+    return torch.stack(made)
+
+
+def keep(folder: Path, pictures: Tensor, told: Sequence[Case]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "captions.txt").write_text("".join(case.text + "\n" for case in told))
+    for i, picture in enumerate((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(picture).save(folder / f"{i:04d}.png")
+
+
+def painted(report: Report, told: Sequence[Case]) -> Tensor:
+    """The pictures to judge: those of a folder, the renderer's own, or sampled."""
+    given = report.args
+    if given.pictures:
+        return saved(given.pictures, len(told))
+    if given.backbone == "renderer":
+        return rendered(report, told)
+    backbone, made = load(given.backbone), []
+    numbered = list(enumerate(case.text for case in told))
+    for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} pictures"):
+        made.append(sample(backbone, [text for _, text in part], [given.seed + i for i, _ in part], given))
+    return torch.cat(made)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with Report("bench.fidelity", __doc__, _options, arguments) as report:
+        given = report.args
+        told = cases(24 if report.quick else given.captions)
+        others = cases(120 if report.quick else RENDERS, first=100_000)
+        report.note(
+            f"{given.pictures or given.backbone}: {len(told)} captions, {given.sampler}, {given.schedule}, "
+            f"{given.steps} steps, guidance {given.scale:g}"
+        )
+        pictures = painted(report, told)
+        if given.keep:
+            keep(given.keep, pictures, told)
+        renders = rendered(report, told)
+        claims = [case.claims for case in told]
+        readings = read(pictures)
+        own, chance = judged(readings, claims)
+        ceiling, _ = judged(read(renders), claims)
+        for key, (label, bar) in FIGURES.items():
+            report.figure(key, own[key], label, "%", bar, chance=chance[key], ceiling=ceiling[key])
+        for n in range(1, 5):
+            some = [i for i, c in enumerate(claims) if len(c.solids) == n]
+            if some:
+                part = scores([check(readings[i], claims[i]) for i in some], [claims[i] for i in some])
+                report.figure(f"binding_{n}", part["binding"], f"  {n} solids: bound right", "%", exact=part["exact"])
+        far = features(rendered(report, others))
+        report.figure(
+            "kid",
+            kernel_distance(features(pictures), far),
+            "kernel distance to other renders",
+            floor=kernel_distance(features(renders), far),
+        )
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
+    parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="euler")
+    parser.add_argument("--schedule", choices=SCHEDULES, default="native")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
+    parser.add_argument("--seed", type=int, default=0, help="of the first picture; the next ones count on")
+
+
+if __name__ == "__main__":
+    main()
