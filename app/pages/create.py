@@ -168,14 +168,14 @@ class Create:
             problems.setdefault(problem.field if problem.field in FIELDS else "prompt", problem.message)
         return (None if problems else recipe), problems
 
-    def paint(self, *values: Any, request: gr.Request = None) -> Iterator[tuple[Any, ...]]:  # type: ignore[assignment]
+    def paint(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """One click on Generate: frames while the run goes on. Closing this generator cancels the run."""
         *fields, visit = values
         recipe, problems = self.check(*fields)
         if recipe is None:
             yield *([gr.skip()] * 7), json.dumps(problems)
             return
-        session = request.session_hash if request is not None else ""
+        session = request.session_hash or ""
         size = (recipe.width, recipe.height)
 
         def frame(html: str) -> tuple[Any, ...]:
@@ -203,7 +203,7 @@ class Create:
             self.studio.live[session] = run
             fresh: list[stage.Shown] = []
             last: list[str] = []
-            progress = (0, recipe.steps)
+            step = 0
             for event in run:
                 match event:
                     case Queued(position=position):
@@ -213,8 +213,8 @@ class Create:
                         yield frame(stage.waiting(words, size))
                     case Progress():
                         last = [stage.data_uri(p) if p is not None else "" for p in event.previews]
-                        progress = (event.step, event.steps)
-                        yield frame(stage.forming(last, event.step, event.steps, event.seconds_left, size))
+                        step = int(event.fraction * recipe.steps)  # the engine counts over all pictures
+                        yield frame(stage.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
                     case Made(picture=picture, recipe=one):
                         fresh.append(self._keep(picture, one))
                     case Finished(seconds=seconds):
@@ -224,7 +224,7 @@ class Create:
                         found = json.dumps({field: reason}) if field in FIELDS else "{}"
                         yield end(stage.trouble(reason, size), fresh, found=found)
                     case Cancelled():
-                        words = f"Cancelled at step {progress[0]} of {progress[1]}"
+                        words = f"Cancelled at step {step} of {recipe.steps}"
                         yield end(stage.stopped(words, size, last), fresh)
         except Exception as error:
             yield end(stage.trouble(_plain(error), size))

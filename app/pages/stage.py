@@ -138,13 +138,17 @@ def waiting(words: str, size: tuple[int, int]) -> str:
     return _stage("running", _mat(bar, size) + _label(escape(words)))
 
 
-def forming(previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int]) -> str:
+def forming(
+    previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int], made: int = 0
+) -> str:
     """A run under way: the pictures as the network sees them now, the bar, step k of n and the time left."""
     bar = (
         f'<div class="nw-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="{steps}" '
         f'aria-valuenow="{step}"><span style="width:{100 * step / max(steps, 1):.1f}%"></span></div>'
     )
     words = f"<span>Step {_mono(step)} of {_mono(steps)}</span>"
+    if made:
+        words += f" <span>{_mono(made)} of {_mono(len(previews))} pictures made</span>"
     if left is not None:
         words += f" <span>{_mono(duration(left))} left</span>"
     return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _label(words, live="off"))

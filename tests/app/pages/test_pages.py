@@ -76,6 +76,9 @@ def tab(studio):
     return made
 
 
+VISIT = SimpleNamespace(session_hash="a visit")
+
+
 def values(**change):
     usual = {name: getattr(create.DEFAULTS, name) for name in create.FIELDS} | {"seed": -1}
     return [*(usual | change).values(), []]
@@ -99,7 +102,7 @@ def test_a_run_from_queue_to_picture(tab):
         Made(0, picture(recipe), recipe),
         Finished((picture(recipe),), (recipe,), 1.2, 20, 40),
     )
-    frames = list(tab.paint(*values(prompt="a red sphere", seed=5)))
+    frames = list(tab.paint(VISIT, *values(prompt="a red sphere", seed=5)))
     assert "Starting" in frames[0][0] and frames[0][-1] == "{}"
     assert "2 before this" in frames[1][0]
     assert "Step" in frames[2][0] and "data:image/jpeg" not in frames[2][0]
@@ -118,31 +121,43 @@ def create_look():
 
 def test_minus_one_draws_a_seed_of_its_own(tab):
     engine = tab.plays(Cancelled())
-    list(tab.paint(*values()))
+    list(tab.paint(VISIT, *values()))
     first = engine.recipe.seed
-    list(tab.paint(*values()))
+    list(tab.paint(VISIT, *values()))
     assert 0 <= first < 2**32 and engine.recipe.seed != first
 
 
 def test_closing_the_page_cancels_the_run(tab):
     engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
-    frames = tab.paint(*values())
+    frames = tab.paint(VISIT, *values())
     next(frames), next(frames)
+    assert tab.studio.live == {"a visit": engine}
     frames.close()
     assert engine.cancelled and not tab.studio.live
+
+
+def test_cancel_reaches_the_run_of_its_visit_only(tab):
+    engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
+    frames = tab.paint(VISIT, *values())
+    next(frames), next(frames)
+    tab.stop(SimpleNamespace(session_hash="another"))
+    assert not engine.cancelled
+    tab.stop(VISIT)
+    assert engine.cancelled
+    frames.close()
 
 
 @pytest.mark.parametrize("end, word", [(Cancelled(), "Cancelled"), (Failed("The network gave NaN."), "NaN")])
 def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
     tab.plays(end)
-    last = list(tab.paint(*values()))[-1]
+    last = list(tab.paint(VISIT, *values()))[-1]
     assert word in last[0] and last[3].interactive and not last[4].interactive and last[5].interactive
 
 
 def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
     engine = tab.plays()
     engine.submit = lambda recipe: 1 / 0
-    last = list(tab.paint(*values()))[-1]
+    last = list(tab.paint(VISIT, *values()))[-1]
     assert "ZeroDivisionError" in last[0] and "Traceback" not in last[0] and last[3].interactive
     assert "Traceback" in capsys.readouterr().err
 
@@ -156,7 +171,7 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
     monkeypatch.setattr(tab.studio.history, "add", full)
     recipe = Recipe.make(seed=5)
     tab.plays(Made(0, picture(recipe), recipe), Finished((picture(recipe),), (recipe,), 1.0, 1, 1))
-    html = list(tab.paint(*values()))[-1][0]
+    html = list(tab.paint(VISIT, *values()))[-1][0]
     assert "data:image/png" in html and "The disk is full." in html
 
 
@@ -166,19 +181,19 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
 )
 def test_trouble_names_its_field_and_starts_nothing(tab, change, field):
     engine = tab.plays()
-    frames = list(tab.paint(*values(**change)))
+    frames = list(tab.paint(VISIT, *values(**change)))
     assert len(frames) == 1 and field in json.loads(frames[0][-1]) and not hasattr(engine, "recipe")
 
 
 def test_what_the_engine_refuses_is_said_too(tab):
     tab.plays(problems=[Problem("height", "Height: 130 is no multiple of 8 pixels.")])
-    assert "130" in json.loads(next(tab.paint(*values()))[-1])["height"]
+    assert "130" in json.loads(next(tab.paint(VISIT, *values()))[-1])["height"]
 
 
 def test_a_model_that_cannot_be_loaded_is_said(tab):
     tab.plays()
     tab.studio._engine, tab.studio.trouble = None, "The model could not be loaded: no file."
-    assert "no file" in list(tab.paint(*values()))[-1][0]
+    assert "no file" in list(tab.paint(VISIT, *values()))[-1][0]
 
 
 def test_unknown_words_are_named(tab):
