@@ -161,10 +161,10 @@ class DecoderGraph(Graph):
 
 
 class OpenVINOEngine:
-    """A graph in OpenVINO on the CPU, row by row on as many streams as there are cores (at most 8).
+    """A graph in OpenVINO on the CPU, row by row on two streams that share the cores: one for each half of guidance.
 
-    Every row is a request of its own, so its bits depend on nothing but itself. The converted network is kept on disk
-    (`cache_folder`) under `key`; compiling for a shape takes some tenths of a second, once for each shape.
+    Every row is a request of its own, so its bits depend on nothing but itself and the number of cores. The converted
+    network is kept on disk (`cache_folder`) under `key`; compiling takes some tenths of a second for each new shape.
     OpenVINO's own compile cache is not used: it takes no notice of the precision, and a network compiled in f32 and
     read back in bf16 gave noise (2026.4.1).
     """
@@ -198,12 +198,14 @@ class OpenVINOEngine:
         if shapes not in self._compiled:
             model = self._model.clone()
             model.reshape({i: [1, *shape] for i, shape in enumerate(shapes)})
-            threads = torch.get_num_threads()
+            threads = min(torch.get_num_threads(), 16)
+            streams = min(threads, 2)
+            threads -= threads % streams  # as many to each stream: the sums keep their order
             compiled = self._core.compile_model(model, "CPU", {
                 "INFERENCE_PRECISION_HINT": self.precision, "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": min(threads, 8), "ENABLE_CPU_PINNING": False,
+                "NUM_STREAMS": streams, "ENABLE_CPU_PINNING": False,
             })  # fmt: skip
-            self._compiled[shapes] = self._ov.AsyncInferQueue(compiled, min(threads, 8))
+            self._compiled[shapes] = self._ov.AsyncInferQueue(compiled, streams)
         return self._compiled[shapes]
 
     def _read(self, graph: Graph, key: str) -> Any:

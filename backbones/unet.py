@@ -30,6 +30,8 @@ class UNetBackbone:
     picture, "time_ids" (B, 6): original height and width, top and left of the crop, target height and width.
     """
 
+    offers = frozenset({"gradients", "attention", "unet"})
+
     def __init__(self, pipe: Any, plan: Plan, id: str, revision: str):
         """pipe: a StableDiffusionPipeline or StableDiffusionXLPipeline, in the plan's dtype, frozen, in eval mode.
 

@@ -131,6 +131,7 @@ def measure(name: str, rounds: int, compiled: bool, device: str, say: Callable[[
     for row in rows:
         label = row["engine"]
         row.update({f"ms_{n}": 1e3 * statistics.median(times[label, n]) for n in ROWS})
+        row.update({f"fastest_ms_{n}": 1e3 * min(times[label, n]) for n in ROWS})
         row["ratio"] = statistics.median(a / b for a, b in zip(times[label, 2], times[first, 2]))
         out = calls[label](*inputs(16, device))
         row["error"] = ((out - reference).square().mean() / reference.square().mean()).sqrt().item()
