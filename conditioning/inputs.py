@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from conditioning.operators import Degradation, Measurement
 from samplers.messages import Cond
 
 
@@ -44,14 +45,15 @@ Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
 References = Annotated[Sequence[Tensor], Input("references", "pictures as latents, each (B, C, h, w)")]
-Operator = Annotated[Any, Input("operator", "a degradation from conditioning/operators")]
+Operator = Annotated[Measurement, Input("operator", "a measurement y = A(x) + sigma_y n, from conditioning/operators")]
 
 
 def arrive(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, int, int]) -> Any:
     """What a person gave, as the method receives it.
 
     kind: of the Input. rows: B. latent: (C, h, w). Pictures are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
-    counts as painted in a latent where any of its pixels is above 0.5; prompts are str. The rest passes unchanged.
+    counts as painted in a latent where any of its pixels is above 0.5; prompts are str; an operator is a Degradation,
+    measured in the state's own space where that is pixels. The rest passes unchanged.
     """
     if kind == "image":
         return backbone.encode_image(value).expand(rows, *latent)
@@ -62,4 +64,6 @@ def arrive(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, i
         return painted.expand(rows, 1, *latent[1:])
     if kind == "prompt":
         return {k: v.expand(rows, *v.shape[1:]) for k, v in backbone.encode_prompt([value]).items()}
+    if kind == "operator" and isinstance(value, Degradation):
+        return value.measured(backbone, rows)
     return value
