@@ -19,5 +19,6 @@ studio = Studio()
 demo = build(studio)
 
 if __name__ == "__main__":
-    studio.start()
-    demo.launch(inbrowser="--open" in sys.argv[1:], **serve_options(studio))
+    demo.launch(inbrowser="--open" in sys.argv[1:], prevent_thread_lock=True, **serve_options(studio))
+    studio.start()  # after the page is served: importing torch would hold it up
+    demo.block_thread()

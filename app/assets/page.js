@@ -17,7 +17,10 @@
   const redress = () => dress(mode() ? mode() === "dark" : system.matches);
   system.addEventListener("change", redress);
   document.documentElement.lang = "en";
-  addEventListener("DOMContentLoaded", () => {
+  const ready = (what) => {  // Gradio may put this script in after the page has loaded
+    if (document.readyState === "loading") addEventListener("DOMContentLoaded", what); else what();
+  };
+  ready(() => {
     redress();
     new MutationObserver(() => {  // Gradio sets its own idea of the mode when it has mounted
       if (mode() && document.body.classList.contains("dark") !== (mode() === "dark")) redress();
@@ -93,11 +96,11 @@
   const drawers = () => document.querySelectorAll("button.label-wrap").forEach((b) => {
     b.setAttribute("aria-expanded", String(shown(b.parentElement.querySelector(":scope > [data-testid=accordion-content]"))));
   });
-  addEventListener("load", () => setTimeout(() => {
+  ready(() => setTimeout(() => {
     drawers();
     const nobody = !document.activeElement || document.activeElement === document.body;
     if (nobody && matchMedia("(pointer: fine)").matches) $("#prompt textarea")?.focus({ preventScroll: true });
-  }, 500));
+  }, 1000));
 
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);

@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -95,6 +96,10 @@ def _mono(value: Any) -> str:
     return f'<span class="nw-mono">{escape(str(value))}</span>'
 
 
+def _time(seconds: float) -> str:
+    return re.sub(r"[\d.]+", lambda number: _mono(number[0]), duration(seconds))
+
+
 # the stage --------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +155,7 @@ def forming(
     if made:
         words += f" <span>{_mono(made)} of {_mono(len(previews))} pictures made</span>"
     if left is not None:
-        words += f" <span>{_mono(duration(left))} left</span>"
+        words += f" <span>{_time(left)} left</span>"
     return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _label(words, live="off"))
 
 
@@ -163,7 +168,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     picture = f"{button}{image}</button>"
     facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     if shown.seconds is not None:
-        facts.append(f"{_mono(duration(shown.seconds))} for the run")
+        facts.append(f"{_time(shown.seconds)} for the run")
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""

@@ -1,20 +1,13 @@
 """The app as its users start it, in a process of its own, and chromium to look at it."""
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from app.pages.shots import CHROMIUM, FLAGS, PATIENCE, App
+
 RUN = 60_000  # ms for a run, on a busy machine
-PATIENCE = 90  # seconds for the app to serve and the network to load, on a busy machine
 
 
 def pytest_collection_modifyitems(items):
@@ -29,61 +22,7 @@ def pytest_collection_modifyitems(items):
 def browser_type_launch_args(browser_type_launch_args):
     if CHROMIUM is None:
         pytest.fail("no chromium here, and CI needs it: apt-get install chromium")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
-    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": flags}
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class App:
-    """`python app.py` on a free port with an output folder of its own."""
-
-    def __init__(self, folder):
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.log = Path(folder) / "app.log"
-        env = {
-            **os.environ,
-            "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1],
-            "GRADIO_ANALYTICS_ENABLED": "False",
-            "GRADIO_TEMP_DIR": str(Path(folder) / "gradio"),
-            "HF_HUB_OFFLINE": "1",
-            "NINE_WAYS_OUTPUT": str(Path(folder) / "outputs"),
-        }
-        env.setdefault("NINE_WAYS_BACKBONE", backbone())
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
-            )
-        self.begun = time.monotonic()
-
-    def wait(self):
-        """Until the page is served."""
-        while time.monotonic() - self.begun < PATIENCE:
-            if self.process.poll() is not None:
-                break
-            try:
-                urllib.request.urlopen(f"{self.url}/config", timeout=2)
-                return self
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError(f"the app did not serve:\n{self.log.read_text()}")
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def backbone():
-    """Still Life where its weights are, else the oracle."""
-    return "still-life" if (ROOT / "backbones" / "still_life" / "model_index.json").exists() else "exact"
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": FLAGS}
 
 
 @pytest.fixture(scope="session")

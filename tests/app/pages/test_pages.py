@@ -106,7 +106,7 @@ def test_a_run_from_queue_to_picture(tab):
     assert "Starting" in frames[0][0] and frames[0][-1] == "{}"
     assert "2 before this" in frames[1][0]
     assert "Step" in frames[2][0] and "data:image/jpeg" not in frames[2][0]
-    assert "data:image/jpeg" in frames[3][0] and "0.9 s" in frames[3][0]
+    assert "data:image/jpeg" in frames[3][0] and "0.9</span> s" in frames[3][0]
     last = frames[-1]
     assert 'data-state="done"' in last[0] and "pictures/1/" in last[0]
     assert last[2][0].recipe.seed == 5 and engine.recipe.seed == 5

@@ -1,0 +1,164 @@
+"""Pictures of the page, taken from the running app: `python -m app.pages.shots [folder]` (default docs/images).
+
+Needs requirements-dev.txt and a chromium. The browser tests start the app through here as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
+PATIENCE = 120  # seconds for the app to serve and the network to load, on a busy machine
+PROMPTS = (
+    "a large red sphere to the left of a small blue cube on grass at sunset",
+    "a shiny yellow torus in front of a green cylinder on snow",
+    "a big blue cone behind a little white cube on sand under an overcast sky",
+    "a small purple pyramid on wood at night",
+)
+
+
+def backbone() -> str:
+    """Still Life where its weights are, else the oracle."""
+    return "still-life" if (ROOT / "backbones" / "still_life" / "model_index.json").exists() else "exact"
+
+
+class App:
+    """`python app.py` on a free port, with an output folder of its own."""
+
+    def __init__(self, folder: str | Path):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = Path(folder) / "app.log"
+        env = {
+            **os.environ,
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+            "GRADIO_SERVER_PORT": str(port),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_TEMP_DIR": str(Path(folder) / "gradio"),
+            "HF_HUB_OFFLINE": "1",
+            "NINE_WAYS_OUTPUT": str(Path(folder) / "outputs"),
+        }
+        env.setdefault("NINE_WAYS_BACKBONE", backbone())
+        self.begun = time.monotonic()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def wait(self) -> App:
+        """Until the page is served. Raises RuntimeError with what the app said."""
+        while time.monotonic() - self.begun < PATIENCE and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/config", timeout=2)
+                return self
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"the app did not serve:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def visit(browser: Any, url: str, size: tuple[int, int] = (1280, 800), mode: str = "light", **more: Any) -> Iterator:
+    """The open page with the network loaded."""
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=mode, **more)
+    try:
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_label("Prompt", exact=True).wait_for()
+        page.locator(".nw-model[data-state=ready]").wait_for(timeout=PATIENCE * 1000)
+        yield page
+    finally:
+        context.close()
+
+
+def paint(page: Any, prompt: str, seed: int, count: int = 1, steps: int = 20) -> None:
+    for name, value in (("seed", seed), ("count", count), ("steps", steps)):
+        field = page.locator(f"#{name} input[type=number]").first
+        field.fill(str(value))
+        field.press("Tab")
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_label("Prompt", exact=True).press("Control+Enter")
+
+
+def done(page: Any) -> None:
+    page.locator("#stage [data-state=running]").wait_for(timeout=PATIENCE * 1000)
+    page.locator("#stage [data-state=done]").wait_for(timeout=PATIENCE * 1000)
+    page.evaluate("document.activeElement?.blur()")
+    page.wait_for_function("[...document.images].every((i) => i.complete)")
+    page.wait_for_timeout(300)
+
+
+def take(folder: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        app = App(temporary)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            app.wait()
+
+            def shot(page: Any, name: str) -> None:
+                page.screenshot(path=folder / f"{name}.png")
+                print(folder / f"{name}.png")
+
+            with visit(browser, app.url) as page:
+                page.evaluate("document.activeElement?.blur()")
+                shot(page, "empty")
+                for i, prompt in enumerate(PROMPTS[1:]):
+                    paint(page, prompt, seed=20 + i)
+                    done(page)
+                paint(page, PROMPTS[0], seed=7, count=4)
+                done(page)
+                shot(page, "page")
+                page.get_by_text("Settings of this picture").click()
+                shot(page, "settings")
+                paint(page, "a large red zebra on grass", seed=3)
+                done(page)
+                shot(page, "unknown")
+                paint(page, PROMPTS[0], seed=7, steps=150)
+                page.locator("#stage .nw-sheet img").first.wait_for(timeout=PATIENCE * 1000)
+                shot(page, "forming")
+                page.get_by_role("button", name="Cancel").click()
+                page.get_by_role("tab", name="History").click()
+                page.locator(".nw-card").nth(1).click()
+                page.locator("#detail .nw-picture").wait_for()
+                page.wait_for_timeout(400)
+                shot(page, "history")
+            with visit(browser, app.url, mode="dark") as page:
+                paint(page, PROMPTS[1], seed=20)
+                done(page)
+                shot(page, "dark")
+            with visit(browser, app.url, (390, 844), is_mobile=True, device_scale_factor=2) as page:
+                paint(page, PROMPTS[0], seed=7)
+                done(page)
+                shot(page, "phone")
+        finally:
+            browser.close()
+            app.stop()
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images")
