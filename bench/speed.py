@@ -136,9 +136,8 @@ def diffusers(report: Report, engine: Engine, recipe: Recipe, times: int) -> Non
     from diffusers import DiffusionPipeline
 
     folder = pipe.config._name_or_path
-    pipe = DiffusionPipeline.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, torch_dtype=pipe.unet.dtype
-    ).to(pipe.device)
+    own = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    pipe = own.to(pipe.device, pipe.unet.dtype)
     pipe.set_progress_bar_config(disable=True)
 
     def theirs(seed: int) -> float:

@@ -17,6 +17,7 @@ from app.runs.plan import problems
 from app.runs.recipe import Here, Problem, Recipe, versions
 from app.runs.work import Job, Spent, Work
 from backbones.base import Backbone
+from conditioning.registry import METHODS
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class Engine:
         if self._work is None:
             return Here()
         device = {"device": self._work.device.type}
-        return Here({self.name: self._work.backbone.revision}, (), {**versions(), **device})
+        return Here({self.name: self._work.backbone.revision}, tuple(METHODS), {**versions(), **device})
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until the model is loaded and warm; False where it is not within `seconds`."""

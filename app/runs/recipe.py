@@ -98,7 +98,9 @@ def _text(label: str) -> BeforeValidator:
             raise _wrong(f"{label}: {_shown(value)} is not text. Write words.")
         if len(value) > LONGEST_TEXT:
             raise _wrong(f"{label}: {len(value):,} characters are too many. At most {LONGEST_TEXT:,} are read.")
-        return value.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored in a file
+        return (
+            value.replace("\0", "").encode("utf-8", "replace").decode()
+        )  # neither NUL nor half a letter can be stored
 
     return BeforeValidator(check)
 

@@ -29,7 +29,7 @@ from samplers.messages import Ask, Step
 
 log = logging.getLogger(__name__)
 PREVIEW_SHARE = 0.03  # of the network's time may go into previews ...
-PREVIEW_EVERY = 0.1  # ... or one round of them in this many seconds, whichever allows more
+PREVIEW_EVERY = 1.0  # ... or one round of them in this many seconds, whichever allows more
 
 
 @dataclass
@@ -96,6 +96,9 @@ class Work:
     def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
+        self._all_threads = torch.get_num_threads()
+        self._network_threads = self._all_threads if _in_torch(backbone) else 1
+        torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
         cond = self.encode("")
         self.device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
         self.company = self.device.type != "cpu" if company is None else company
@@ -202,9 +205,11 @@ class Work:
 
     def _answer(self, ask: Ask) -> Tensor:
         start = time.perf_counter()
+        torch.set_num_threads(self._network_threads if ask.tape is None and ask.edit is None else self._all_threads)
         try:
             return self._fitting(ask)
         finally:
+            torch.set_num_threads(1)
             self.spent.network += time.perf_counter() - start
             self.spent.calls += 1
             self.spent.rows += len(ask.x)
@@ -275,8 +280,12 @@ class Work:
 
     def _decoded(self, latents: Tensor) -> list[Array]:
         start = time.perf_counter()
-        with torch.no_grad():
-            pixels = self.backbone.decode(latents)
+        torch.set_num_threads(self._network_threads)
+        try:
+            with torch.no_grad():
+                pixels = self.backbone.decode(latents)
+        finally:
+            torch.set_num_threads(1)
         if not pixels.isfinite().all():
             raise FloatingPointError("the decoder answered with NaN or infinity")
         arrays = _bytes(pixels)
@@ -286,6 +295,13 @@ class Work:
     def _looks(self, x0: Tensor) -> list[Array]:
         with torch.no_grad():
             return _bytes(self.backbone.preview(x0))
+
+
+def _in_torch(backbone: Backbone) -> bool:
+    """Whether torch computes its plain asks on the CPU, and so wants all threads. Other engines have threads of their
+    own, which torch's would keep from working."""
+    name = str(getattr(getattr(backbone, "engine", None), "name", "torch"))
+    return name.startswith("torch") and torch.device(getattr(backbone, "device", "cpu")).type == "cpu"
 
 
 def _bytes(pixels: Tensor) -> list[Array]:

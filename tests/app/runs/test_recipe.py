@@ -54,7 +54,6 @@ def test_every_recipe_survives_json_and_the_text_of_a_png(seed: int) -> None:
 def test_a_recipe_survives_a_png_file(tmp_path: Path) -> None:
     for seed in range(20):
         recipe = drawn(random.Random(seed))
-        recipe = recipe.but(prompt=recipe.prompt.replace("\x00", ""), negative=recipe.negative.replace("\x00", ""))
         save_png(Image.new("RGB", (8, 8)), tmp_path / "one.png", parameters.write(recipe))
         assert parameters.read(open_upload(tmp_path / "one.png").parameters).recipe == recipe
 
