@@ -17,6 +17,7 @@ import backbones
 import conditioning  # noqa: F401  fills the registry
 from conditioning.compose import compose, refusals
 from conditioning.inputs import Box, Point
+from conditioning.operators import BlockAverage, measure
 from conditioning.registry import METHODS, Knob
 from samplers import SAMPLERS
 from samplers.flow import Done, Driver, Failed, Flow, Noise, Step, drive, on_step, run
@@ -72,6 +73,8 @@ def example(kind: str, name: str, seeds: list[int]) -> Any:
         return [Box(0.0, 0.0, 0.5, 1.0, "red")]
     if kind == "points":
         return [Point(0.3, 0.3, 0.6, 0.6)]
+    if kind == "operator":
+        return measure(BlockAverage(SHAPE, 2), example("image", name, seeds))
     pytest.skip(f"no example of {kind} yet")
 
 

@@ -201,7 +201,7 @@ def test_jpeg_twice_is_jpeg_once(shape):
 
 
 def test_jpeg_is_that_of_a_program():
-    """Pillow's, of a smooth picture: subsampling off. It rounds to bytes on the way, which tips a coefficient or two."""
+    """Pillow's, of a smooth picture: subsampling off. Its rounding tips a coefficient or two."""
     v, u = torch.meshgrid(torch.arange(32) / 32, torch.arange(32) / 32, indexing="ij")
     rgb = torch.stack([u, v, 0.5 + 0.3 * torch.sin(6 * (u + v))])
     bytes_ = (rgb * 255).round().byte()

@@ -1,0 +1,52 @@
+from collections.abc import Sequence
+from typing import Annotated
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from conditioning.registry import Image, Knob, method
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
+from samplers.schedules import interval
+
+
+@method(task="reference", paper="2108.02938")
+def ilvr(
+    sampler: Sampler,
+    reference: Image,
+    detail: Annotated[int, Knob(1, 64, help="Cells along the shorter side that are taken from the reference")] = 8,
+    end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.8,
+) -> Sampler:
+    """ILVR.
+
+    After every step the low frequencies of the state become those of the reference, noised to the level, so that the
+    picture agrees with it in layout and colour and is free in the rest (Choi et al. 2021, Algorithm 1).
+
+        x = x + phi(reference + sigma z) - phi(x)
+
+    reference: the picture, latents (B, C, h, w). phi makes small and large again, by the cubic kernel.
+
+    The paper's factor N = 32 at 256 pixels leaves 8 x 8 cells. Its code noises the reference to the level before the
+    step, this to the one after. On a latent network phi acts on latents.
+    """
+
+    def corrected(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        fresh = noise.child("ilvr")
+        low, _ = interval(sigmas, 0.0, end)
+
+        def fix(step: Step) -> Tensor:
+            if step.sigma < low or end == 0:
+                return step.x
+            return step.x + phi(reference.to(step.x) + step.sigma * fresh(step.x) - step.x, detail)
+
+        return (yield from on_step(sampler(D, x, sigmas, cond, noise), fix))
+
+    return corrected
+
+
+def phi(x: Tensor, detail: int) -> Tensor:
+    """The low frequencies of x (B, C, h, w): `detail` cells along the shorter side. Linear."""
+    h, w = x.shape[2:]
+    part = min(1.0, detail / min(h, w))
+    size = (max(1, round(h * part)), max(1, round(w * part)))
+    cells = F.interpolate(x, size=size, mode="bicubic", antialias=True)
+    return F.interpolate(cells, size=(h, w), mode="bicubic", antialias=True)

@@ -1,0 +1,68 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from conditioning.registry import Image, Knob, Mask, method
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
+
+
+@method(task="inpainting", paper="2011.13456", calls=None, rows=None)
+def replacement(
+    sampler: Sampler,
+    known: Image,
+    mask: Mask,
+    corrector: Annotated[int, Knob(0, 10, help="Langevin steps at each level, a network call each")] = 1,
+    snr: Annotated[float, Knob(0.01, 0.5, help="Size of a Langevin step against its noise")] = 0.16,
+) -> Sampler:
+    """Replacement (score-SDE inpainting).
+
+    After every update what was not painted over becomes the known picture, noised to the level; between two levels
+    Langevin steps let the new part settle (Song et al. 2021, Appendix I.2 and Algorithm 4).
+
+        x = m x + (1 - m) (known + sigma z)
+        corrector:  x + e score + sqrt(2 e) z,  e = 2 (snr |z| / |score|)^2
+
+    known: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
+
+    snr is the paper's for CIFAR, 0.075 for larger pictures. Norms are of each picture, where the official code takes
+    the mean of a batch. Of a latent network the known part is what the autoencoder gives back.
+    """
+
+    def replaced(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        fresh, push = noise.child("replacement"), noise.child("replacement/corrector")
+
+        def put(x: Tensor, sigma: float) -> Tensor:
+            return torch.where(mask.to(x.device), x, known.to(x) + sigma * fresh(x))
+
+        flow = sampler(D, put(x, sigmas[0]), sigmas, cond, noise)
+        reply: Any = None
+        try:
+            while True:
+                try:
+                    message = flow.send(reply)
+                except StopIteration as end:
+                    return end.value
+                if isinstance(message, Step):
+                    x, s = put(message.x, message.sigma), message.sigma
+                    for _ in range(corrector if s > 0 else 0):
+                        x0 = yield from D(x, s, cond)
+                        x = put(langevin(x, (x0 - x) / s**2, push(x), snr), s)
+                    message = replace(message, x=x)
+                reply = yield message
+        finally:
+            flow.close()
+
+    return replaced
+
+
+def langevin(x: Tensor, score: Tensor, z: Tensor, snr: float) -> Tensor:
+    """Algorithm 4 of the paper, the step size of each picture by itself. All (B, C, h, w)."""
+
+    def norm(v: Tensor) -> Tensor:
+        return v.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+    e = 2 * (snr * norm(z) / norm(score).clamp(min=1e-12)) ** 2
+    return x + e * score + (2 * e).sqrt() * z

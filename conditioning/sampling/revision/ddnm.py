@@ -1,0 +1,89 @@
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from conditioning.operators import Linear, Measurement, projection, state_is_pixels
+from conditioning.registry import Knob, Operator, method
+from conditioning.sampling.correction.repaint import travelling
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
+
+Update = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]  # x0, eps, z, s_next -> x, corrected x0
+
+
+@method(task="restoration", paper="2212.00490")
+def ddnm(
+    sampler: Sampler,
+    measured: Operator,
+    eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh")] = 0.85,
+    jump: Annotated[int, Knob(1, 100, help="Steps that time travel goes back up")] = 1,
+    times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without travel")] = 1,
+    backbone: Any = None,
+) -> Sampler:
+    """DDNM.
+
+    Of every estimate the part that the measurement sees is replaced by what was measured, and the null space is left to
+    the network (Wang, Yu & Zhang 2023, Algorithm 1; for a noisy measurement DDNM+, Section 3.3). It has its own steps,
+    whatever the sampler is; time travel is RePaint's.
+
+        x0' = x0 - A+ (A x0 - y)
+        x = x0' + s' (eta z + sqrt(1 - eta^2) eps)
+
+    The result then has A x = y, up to rounding, if the measurement has no noise and the state of the network is pixels.
+    On latents x0' is found through the autoencoder, which keeps the measurement only as well as it keeps pictures.
+    JPEG, which is not linear, is projected to the nearest picture that compresses to y.
+
+    With noise sigma_y every singular value s has its own share of correction, lambda, and of noise: lambda = 1 while
+    s' >= sigma_y / s. That needs the singular values and pixels; otherwise one lambda = min(1, s' / sigma_y) holds for
+    all, the paper's simple form. The paper has 100 steps, and travel of 10 steps and 3 passes for hard tasks.
+    """
+    operator, noisy = measured.operator, measured.sigma_y > 0
+    if noisy and isinstance(operator, Linear) and state_is_pixels(backbone):
+        update = spectral(operator, measured, eta)
+    else:
+        update = simple(projection(measured, backbone), measured.sigma_y, eta)
+
+    def null_space(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        fresh = noise.child("ddnm")
+        for s, s_next in pairwise(sigmas):
+            x0 = yield from D(x, s, cond)  # (B, C, H, W)
+            x, x0 = update(x0, (x - x0) / s, fresh(x), s_next)
+            x = yield Step(x, x0, s_next)
+        return x
+
+    return travelling(null_space, jump, times) if times > 1 else null_space
+
+
+def simple(project: Callable[[Tensor], Tensor], sigma_y: float, eta: float) -> Update:
+    """One correction for the whole measurement; without noise it is plain DDNM."""
+
+    def update(x0: Tensor, eps: Tensor, z: Tensor, s_next: float) -> tuple[Tensor, Tensor]:
+        part = 1.0 if s_next >= sigma_y else s_next / sigma_y
+        right = project(x0)
+        x0 = right if part == 1 else x0 + part * (right - x0)
+        left = math.sqrt(max(s_next**2 - (part * sigma_y) ** 2, 0.0))
+        return x0 + left * (eta * z + math.sqrt(1 - eta**2) * eps), x0
+
+    return update
+
+
+def spectral(operator: Linear, measured: Measurement, eta: float) -> Update:
+    """A correction and a noise for every singular value, as in DDNM+."""
+    sigma_y, keep = measured.sigma_y, math.sqrt(1 - eta**2)
+
+    def update(x0: Tensor, eps: Tensor, z: Tensor, s_next: float) -> tuple[Tensor, Tensor]:
+        s, inverse = operator.s.to(x0), operator.inverse.to(x0)  # (1 or B, D)
+        b = sigma_y * inverse  # how uncertain ybar is
+        c, y = operator.Vt(x0), inverse * operator.Ut(measured.y.to(x0))  # (B, D)
+        seen, clear = s > 0, s_next >= b
+        part = torch.where(clear, 1.0, s * s_next * keep / sigma_y)
+        right = torch.where(seen, c + part * (y - c), c)
+        left = torch.where(clear, (s_next**2 - b**2).clamp(min=0).sqrt(), eta * s_next)
+        z, eps = operator.Vt(z), operator.Vt(eps)
+        moved = torch.where(seen, left * z, s_next * (eta * z + keep * eps))
+        return operator.V(right + moved), operator.V(right)
+
+    return update
