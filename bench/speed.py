@@ -25,6 +25,7 @@ import torch
 
 from app.runs import Finished, Progress, Recipe
 from app.runs.engine import Engine
+from app.runs.work import ALL_THREADS
 from bench.table import Report
 from samplers.messages import Ask
 
@@ -40,9 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
         began = time.perf_counter()
         engine = Engine(report.args.backbone)
         while not engine.wait(0.1):
-            if "could not be loaded" in engine.status:
+            if engine.trouble:
                 for key, label in LABELS.items():
-                    report.skip(key, label, engine.status.splitlines()[0])
+                    report.skip(key, label, engine.trouble.splitlines()[0])
                 return
         report.figure("load_s", time.perf_counter() - began, "model loaded and warm", "s")
         assert engine.backbone is not None
@@ -51,8 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
             prompt=PROMPT, backbone=engine.name, width=size, height=size, steps=STEPS, cfg_scale=SCALE, seed=1
         )
         used = getattr(getattr(engine.backbone, "engine", None), "name", type(engine.backbone).__name__)
-        threads = torch.get_num_threads()
-        report.note(f"{engine.name}, {size} x {size} pixels, {STEPS} steps, guidance; {used}; {threads} torch threads")
+        report.note(f"{engine.name}, {size} x {size} pixels, {STEPS} steps, guidance; {used}")
         try:
             alone(report, engine, recipe, times)
             together(report, engine, recipe, 1 if report.quick else 4)
@@ -134,11 +134,16 @@ def diffusers(report: Report, engine: Engine, recipe: Recipe, times: int) -> Non
         report.skip("wall_over_diffusers", label, f"{engine.name} is no checkpoint of diffusers")
         return
     from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     folder = pipe.config._name_or_path
     own = DiffusionPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     pipe = own.to(pipe.device, pipe.unet.dtype)
     pipe.set_progress_bar_config(disable=True)
+
+    torch.set_num_threads(ALL_THREADS)  # of this thread, as a script of theirs would have
 
     def theirs(seed: int) -> float:
         began = time.perf_counter()

@@ -35,10 +35,10 @@ parameters  write(recipe) -> str                                      A1111's te
 events      Queued(position), Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
             Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
-engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=None, max_waiting=64, company=None)
+engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=32, max_waiting=64, company=None)
             .submit(recipe, inputs={sha256: image}) -> Run;  .check(recipe) -> list[Problem];  .close()
             .wait(seconds) -> bool (loaded?);  .backbone (None while loading), .name, .spent
-            .status (words), .note (words about the last restart, or None)
+            .status (words), .trouble (why no model could be loaded, or None), .note (about the last restart, or None)
             Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels),
                  .result() -> Finished (RunError in words)
 history     History(folder=None): .add(picture, recipe, seconds=None) -> Entry; .search(words="", limit=24, offset=0)

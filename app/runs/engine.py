@@ -107,6 +107,7 @@ class Engine:
     ):
         self.name = backbone if isinstance(backbone, str) else ""
         self.status = "Loading the model"  # in words
+        self.trouble: str | None = None  # why there is no model, in words; the next run tries again
         self.note: str | None = None  # about the last restart, in words
         self.max_waiting = max_waiting
         self._given, self._settings = backbone, (max_rows, company, max_under_way)
@@ -236,13 +237,13 @@ class Engine:
             work.warm_up()
         except Exception as error:
             log.exception("the model could not be loaded")
-            self.status = f"The model {self.name} could not be loaded: {error}"
+            self.status = self.trouble = f"The model {self.name} could not be loaded: {error}"
             self._refuse_waiting(Failed(self.status, "backbone"))
             with self._changed:
                 while not (self._closing or self._waiting):
                     self._changed.wait()
             return
-        self._work, self.status = work, "Ready"
+        self._work, self.status, self.trouble = work, "Ready", None
         self._loaded.set()
 
     def _admit(self, work: Work) -> None:

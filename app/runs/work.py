@@ -28,6 +28,7 @@ from samplers.driver import Driver
 from samplers.messages import Ask, Step
 
 log = logging.getLogger(__name__)
+ALL_THREADS = torch.get_num_threads()  # asked before an engine's thread takes one only
 PREVIEW_SHARE = 0.03  # of the network's time may go into previews ...
 PREVIEW_EVERY = 1.0  # ... or one round of them in this many seconds, whichever allows more
 
@@ -96,8 +97,7 @@ class Work:
     def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
-        self._all_threads = torch.get_num_threads()
-        self._network_threads = self._all_threads if _in_torch(backbone) else 1
+        self._network_threads = ALL_THREADS if _in_torch(backbone) else 1
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
         cond = self.encode("")
         self.device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
@@ -205,7 +205,7 @@ class Work:
 
     def _answer(self, ask: Ask) -> Tensor:
         start = time.perf_counter()
-        torch.set_num_threads(self._network_threads if ask.tape is None and ask.edit is None else self._all_threads)
+        torch.set_num_threads(self._network_threads if ask.tape is None and ask.edit is None else ALL_THREADS)
         try:
             return self._fitting(ask)
         finally:

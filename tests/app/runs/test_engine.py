@@ -294,9 +294,10 @@ def test_a_model_that_cannot_be_loaded(engines: Start) -> None:
     engine = engines(load, wait=False)
     failed = list(engine.submit(recipe()))[-1]
     assert isinstance(failed, Failed) and failed.field == "backbone" and "no weights in the folder" in failed.reason
-    assert until(lambda: "could not be loaded" in engine.status) and engine.backbone is None and not engine.wait(0)
+    assert engine.trouble is not None and "no weights" in engine.trouble and "could not be loaded" in engine.status
+    assert engine.backbone is None and not engine.wait(0)
     there.set()
-    assert engine.submit(recipe()).result() and engine.status == "Ready"
+    assert engine.submit(recipe()).result() and (engine.status, engine.trouble) == ("Ready", None)
 
 
 def test_runs_wait_while_the_model_is_loaded(engines: Start) -> None:
