@@ -2,6 +2,9 @@
 
 Centres by the penalty-reduced focal loss of CenterNet (Zhou et al. 2019, eq. 1); attributes by cross-entropy, half of a
 solid's weight around its centre and half over its visible cells; box, way to the centre and distance by absolute error.
+
+    python -m training judge --pictures 170000        train, in pieces
+    python -m training.judge                          ship what was trained last
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training import data
 from training.loop import RUNS, grid
-from world.judge import CELLS, NAMES, NEAREST, Network
+from world.eye import CELLS, NAMES, NEAREST, Network
+from world.judge import WEIGHTS, accuracy, features
 from world.scene import GROUNDS, SKIES, draw
 
 MOST = 4  # solids of a scene
@@ -158,7 +163,7 @@ class Judge:
         for k, name in enumerate(NAMES):
             target = torch.where(batch["weight"] > 0, batch["attributes"][:, k], 0).clamp(min=0)
             parts[name] = (F.cross_entropy(maps[name], target, reduction="none") * batch["weight"]).sum() / solids
-        for name, scale, weight in (("box", 0.1, "boxed"), ("way", 0.2, "weight"), ("distance", 3.0, "weight")):
+        for name, scale, weight in (("box", 0.1, "boxed"), ("way", 0.2, "weight"), ("distance", 5.0, "weight")):
             error = (maps[name] - batch[name]).abs().sum(1) * batch[weight]
             parts[name] = scale * error.sum() / solids
         parts["ground"] = F.cross_entropy(ground, batch["place"][:, 0])
@@ -166,8 +171,6 @@ class Judge:
         return torch.stack(list(parts.values())).sum(), {k: v.detach() for k, v in parts.items()}
 
     def check(self, network: nn.Module) -> dict[str, float]:
-        from world.judge import accuracy
-
         scenes = [draw("validation", n) for n in range(len(self.held_out))]
         figures = accuracy(scenes, _pixels(self.held_out), network)
         return {name: right / of for name, (right, of) in figures.items() if of}
@@ -186,3 +189,23 @@ def _pixels(rgb: np.ndarray) -> Tensor:
 
 def _wide(heat: Tensor) -> Tensor:
     return F.interpolate(heat, scale_factor=4.0).expand(-1, 3, -1, -1)
+
+
+def ship(count: int = 2000) -> None:
+    """Write the averaged weights of the last checkpoint to `world.judge.WEIGHTS`, in half precision, with the mean and
+    the deviation of the features over `count` training renders."""
+    judge = Network().eval()
+    state = torch.load(RUNS / Judge.name / "last.pt", map_location="cpu", weights_only=True)["averaged"]
+    judge.load_state_dict(state)
+    judge.mean.zero_()
+    judge.spread.fill_(1)
+    seen = torch.cat([features(_pixels(data.pictures("train")[i : i + 100]), judge) for i in range(0, count, 100)])
+    state |= {"mean": seen.mean(0), "spread": seen.std(0).clamp(min=1e-3)}
+    kept = {k: w.half().contiguous() for k, w in state.items() if w.is_floating_point()}
+    save_file(kept, WEIGHTS.with_suffix(".new"))
+    WEIGHTS.with_suffix(".new").replace(WEIGHTS)
+    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    ship()

@@ -1,16 +1,14 @@
 """The judge: a small network, trained on renders only, that reads a scene back from its picture.
 
-    reading, = read(pictures)                       Reading(solids=(Seen("cube", "red", ...), ...), ground="grass",
-    sky="day") check(reading, parse("a red cube on grass"))    Verdict(present=(True,), ground=True, exact=True, ...)
-    python -m world.judge                           how often it is right on held-out renders
-
-One fully convolutional network: a heatmap whose peaks are the centres of the solids, and at every cell of a 32 x 32 map
-the attributes of the solid there, its box, the way to its centre, and its distance; from the pooled features ground and
-sky.
+read(pictures)                             [Reading(solids=(Seen("cube", "red", ...), ...), ground="grass",
+sky="day")] check(reading, parse("a red cube"))        Verdict(present=(True,), count=True, ...) python -m
+world.judge --json FILE          how often it is right on held-out renders
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,76 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from world.captions import Claim, Claims, relations
-from world.scene import COLOURS, FOOTPRINT, GROUNDS, HALF_HEIGHT, MATERIALS, SHAPES, SIZES, SKIES, Camera, Scene
+from world.eye import CELLS, NAMES, NEAREST, SIDE, Answer, Network
+from world.render import render
+from world.scene import FOOTPRINT, GROUNDS, HALF_HEIGHT, HELD_OUT, SIZES, SKIES, Camera, Scene, draw
 
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
-SIDE, CELLS = 128, 32  # pixels of the picture, cells of the map
-NAMES = {"shape": SHAPES, "colour": tuple(COLOURS), "size": tuple(SIZES), "material": MATERIALS}
-HEADS = {"heat": 1, **{name: len(values) for name, values in NAMES.items()}, "box": 4, "way": 2, "distance": 1}
-FIGURES = (
-    "count", "found", *NAMES, "centre", "distance", "relations", "ground", "sky", "everything",
-)  # fmt: skip
+FIGURES = ("count", "found", *NAMES, "relations", "ground", "sky", "everything", "centre", "distance", "held_out")
 OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "front"}
-NEAREST = 3.0  # metres: the network tells distances as ln(distance / 3 m)
-
-
-def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True))
-
-
-Answer = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]  # maps, ground, sky, features
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.first, self.second = _conv(width, width), nn.Sequential(*_conv(width, width)[:2])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.second(self.first(x)))
-
-
-class Network(nn.Module):
-    """1.1 million weights, 0.16 G multiplications a picture.
-
-    (B, 3, 128, 128) in [0, 1] -> maps of `HEADS`, each (B, K, 32, 32); ground (B, 5) and sky (B, 4) scores; features
-    (B, 288).
-    """
-
-    where: Tensor
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, widths: tuple[int, int, int] = (48, 96, 192), fused: int = 48):
-        super().__init__()
-        fine, middle, coarse = widths
-        self.fine = nn.Sequential(nn.PixelUnshuffle(4), _conv(48, fine))
-        self.middle = nn.Sequential(_conv(fine + 2, middle, 2), Residual(middle))
-        self.coarse = nn.Sequential(_conv(middle, coarse, 2), Residual(coarse))
-        self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
-        self.fuse = nn.ModuleList([_conv(fused, fused), _conv(fused, fused)])
-        self.heads = nn.Conv2d(fused, sum(HEADS.values()), 1)
-        self.place = nn.Linear(middle + coarse, len(GROUNDS) + len(SKIES))
-        assert self.heads.bias is not None
-        with torch.no_grad():
-            self.heads.bias[0] = -3.0  # few cells are centres
-        at = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
-        where = torch.stack(torch.meshgrid(-at, at, indexing="ij"))  # (2, 32, 32): v, u; a size in metres depends on it
-        self.register_buffer("where", where, persistent=False)
-        self.register_buffer("mean", torch.zeros(middle + coarse))  # of the features over training renders
-        self.register_buffer("spread", torch.ones(middle + coarse))
-
-    def forward(self, x: Tensor) -> Answer:
-        fine = self.fine((x - 0.45) * 4)
-        where = self.where.to(fine.dtype).expand(len(x), -1, -1, -1)
-        middle = self.middle(torch.cat([fine, where], 1))
-        coarse = self.coarse(middle)
-        y = self.fuse[0](torch.relu(self.lateral[1](middle) + F.interpolate(self.lateral[2](coarse), scale_factor=2.0)))
-        y = self.fuse[1](torch.relu(self.lateral[0](fine) + F.interpolate(y, scale_factor=2.0)))
-        maps = dict(zip(HEADS, self.heads(y).float().split(tuple(HEADS.values()), 1), strict=True))
-        pooled = torch.cat([middle.float().mean((2, 3)), coarse.float().mean((2, 3))], 1)
-        ground, sky = self.place(pooled).float().split((len(GROUNDS), len(SKIES)), 1)
-        return maps, ground, sky, (pooled - self.mean) / self.spread
 
 
 @dataclass(frozen=True)
@@ -136,7 +71,8 @@ def network(device: str = "cpu") -> nn.Module:
     if not WEIGHTS.exists():
         raise FileNotFoundError(f"No weights at {WEIGHTS}: train the judge (`python -m training judge`), then ship it.")
     judge: nn.Module = Network()
-    judge.load_state_dict({name: w.float() if w.is_floating_point() else w for name, w in load_file(WEIGHTS).items()})
+    kept = {name: w for name, w in judge.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
+    judge.load_state_dict({name: w.float() for name, w in load_file(WEIGHTS).items()} | kept)
     return judge.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
@@ -160,7 +96,7 @@ def features(pictures: Tensor, judge: nn.Module | None = None) -> Tensor:
     return torch.cat([answer[3] for answer in _answers(pictures, judge)])
 
 
-def read(pictures: Tensor, judge: nn.Module | None = None, threshold: float = 0.35) -> list[Reading]:
+def read(pictures: Tensor, judge: nn.Module | None = None, threshold: float = 0.3) -> list[Reading]:
     """Pictures (B, 3, H, W) in [0, 1], of any size -> what each shows.
 
     Raises ValueError for another shape.
@@ -330,43 +266,100 @@ def check(reading: Reading, claims: Claims) -> Verdict:
 
 
 def accuracy(scenes: Sequence[Scene], pictures: Tensor, judge: nn.Module | None = None) -> dict[str, tuple[int, int]]:
-    """How often the judge is right on pictures of known scenes: (right, of) by attribute.
+    """How often the judge is right on pictures of known scenes: (right, of) by figure.
 
-    A solid that is not found counts as wrong in each of its attributes. centre: within 0.05 of the half picture;
-    distance: within 0.35 m; relations: those true of the scene by the captions' margins hold, and their opposites do
-    not.
+    A solid that is not found is wrong in all its attributes. relations: what captions may say of two solids holds, its
+    opposite does not, and what is 1.2 m apart is not next to each other. everything: count, attributes, ground and sky
+    of a picture. centre: within 0.05 of half the picture. distance: within 0.35 m. held_out: colour and shape of the
+    solids whose pair training never showed.
     """
     right: dict[str, list[bool]] = {name: [] for name in FIGURES}
     for scene, reading in zip(scenes, read(pictures, judge), strict=True):
-        places = [scene.place(i) for i in range(len(scene.solids))]
-        near = sorted(
-            (math.hypot(seen.u - u, seen.v - v), i, k)
-            for i, (u, v, _) in enumerate(places)
-            for k, seen in enumerate(reading.solids)
-        )
-        seen_as: dict[int, Seen] = {}
-        for gap, i, k in near:
-            if gap < 0.15 and i not in seen_as and reading.solids[k] not in seen_as.values():
-                seen_as[i] = reading.solids[k]
-        right["count"].append(len(reading.solids) == len(scene.solids))
-        right["ground"].append(reading.ground == scene.ground)
-        right["sky"].append(reading.sky == scene.sky)
+        seen_as = _identified(scene, reading)
+        whole = [len(reading.solids) == len(scene.solids), reading.ground == scene.ground, reading.sky == scene.sky]
+        for name, is_right in zip(("count", "ground", "sky"), whole, strict=True):
+            right[name].append(is_right)
         for i, solid in enumerate(scene.solids):
-            seen = seen_as.get(i)
-            right["found"].append(seen is not None)
-            for name in NAMES:
-                right[name].append(seen is not None and getattr(seen, name) == getattr(solid, name))
-            u, v, distance = places[i]
-            right["centre"].append(seen is not None and max(abs(seen.u - u), abs(seen.v - v)) < 0.05)
-            right["distance"].append(seen is not None and abs(seen.distance - distance) < 0.35)
-            for j in range(len(scene.solids)):
-                for relation in relations(scene, i, j) if i != j else ():
-                    other = seen_as.get(j)
-                    holds = seen is not None and other is not None and stands(seen, relation, other)
-                    opposite = holds and relation in OPPOSITE and stands(seen, OPPOSITE[relation], other)  # type: ignore[arg-type]
-                    right["relations"].append(holds and not opposite)
-        wrong = [right[name][-len(scene.solids) :] for name in ("found", *NAMES)]
-        right["everything"].append(
-            all(right[name][-1] for name in ("count", "ground", "sky")) and all(all(part) for part in wrong)
-        )
+            seen, (u, v, distance) = seen_as.get(i), scene.place(i)
+            told = {name: seen is not None and getattr(seen, name) == getattr(solid, name) for name in NAMES}
+            told["found"] = seen is not None
+            whole += told.values()
+            told["centre"] = seen is not None and max(abs(seen.u - u), abs(seen.v - v)) < 0.05
+            told["distance"] = seen is not None and abs(seen.distance - distance) < 0.35
+            if (solid.colour, solid.shape) in HELD_OUT:
+                told["held_out"] = told["colour"] and told["shape"]
+            for name, is_right in told.items():
+                right[name].append(is_right)
+        for i, j in ((i, j) for i in range(len(scene.solids)) for j in range(len(scene.solids)) if i != j):
+            a, b = seen_as.get(i), seen_as.get(j)
+            for relation, holds in _truth(scene, i, j).items():
+                right["relations"].append(a is not None and b is not None and stands(a, relation, b) == holds)
+        right["everything"].append(all(whole))
     return {name: (sum(told), len(told)) for name, told in right.items()}
+
+
+def _identified(scene: Scene, reading: Reading) -> dict[int, Seen]:
+    """The seen solid for each true one, by their centres."""
+    places = [scene.place(i) for i in range(len(scene.solids))]
+    near = [
+        (math.hypot(seen.u - u, seen.v - v), i, k)
+        for i, (u, v, _) in enumerate(places)
+        for k, seen in enumerate(reading.solids)
+    ]
+    found: dict[int, int] = {}
+    for gap, i, k in sorted(near):
+        if gap < 0.15 and i not in found and k not in found.values():
+            found[i] = k
+    return {i: reading.solids[k] for i, k in found.items()}
+
+
+def _truth(scene: Scene, i: int, j: int) -> dict[str, bool]:
+    """What is clearly so, or clearly not so, of solid i seen from solid j."""
+    true = relations(scene, i, j)
+    told = dict.fromkeys(true, True) | {OPPOSITE[name]: False for name in true if name in OPPOSITE}
+    a, b = scene.solids[i], scene.solids[j]
+    if math.hypot(a.x - b.x, a.y - b.y) - a.radius - b.radius > 1.2:
+        told["next"] = False
+    return told
+
+
+def _rendered(scenes: Sequence[Scene]) -> Tensor:
+    return torch.cat([render(scenes[i : i + 50], SIDE).rgb for i in range(0, len(scenes), 50)])
+
+
+def _soft(pictures: Tensor) -> Tensor:
+    """The pictures with half of their detail lost and a little noise: about what a small autoencoder does, or worse."""
+    small = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2.0, mode="bilinear")
+    noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+    return (0.5 * pictures + 0.5 * small + 0.015 * noise).clamp(0, 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Validates the judge on renders that training never saw."""
+    parser = argparse.ArgumentParser(prog="python -m world.judge", description=main.__doc__)
+    parser.add_argument("--scenes", type=int, default=1000, help="of each split (default: 1000)")
+    parser.add_argument("--quick", action="store_true", help="200 scenes of each split")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, flat")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # small tensors: more threads only cost
+    count = 200 if given.quick else given.scenes
+    figures: dict[str, tuple[int, int]] = {}
+    for split, prefix in (("validation", ""), ("test", "test_")):
+        scenes = [draw(split, n) for n in range(10_000, 10_000 + count)]
+        pictures = _rendered(scenes)
+        figures |= {prefix + name: told for name, told in accuracy(scenes, pictures).items()}
+        if split == "test":
+            figures |= {f"soft_{name}": told for name, told in accuracy(scenes, _soft(pictures)).items()}
+        print(f"{count} scenes of {split} rendered and read", flush=True)
+    print(f"{'percent right':<16}{'validation':>14}{'test':>14}{'test, softened':>16}{'of':>10}")
+    for name in FIGURES:
+        values = [figures[prefix + name] for prefix in ("", "test_", "soft_")]
+        shown = [f"{100 * right / of:.2f}" if of else "-" for right, of in values]
+        print(f"{name:<16}{shown[0]:>14}{shown[1]:>14}{shown[2]:>16}{values[1][1]:>10}")
+    if given.json:
+        flat = {name: round(100 * right / of, 3) for name, (right, of) in figures.items() if of}
+        given.json.write_text(json.dumps(flat, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

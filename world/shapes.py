@@ -153,7 +153,9 @@ def _torus(o: Tensor, d: Tensor) -> Tensor:
     rows = ((start < stop) & (square > 0)).nonzero()[:, 0]
     t, stop = start[rows], stop[rows]
     o, d = (v.index_select(1, rows) for v in torch.broadcast_tensors(o, d))
-    for _ in range(4):
+    for k in range(12):
+        if not len(rows):
+            break
         gap = t
         for _ in range(7):
             x, y, z = o + t * d
@@ -161,7 +163,9 @@ def _torus(o: Tensor, d: Tensor) -> Tensor:
             gap = (ring * ring + z * z).sqrt() - minor
             t = t + gap
         found[rows] = _ahead(t, (gap < 2e-3) & (t < stop))
-        going = ((gap.abs() > 1e-6) & (t < stop)).nonzero()[:, 0]
+        going = ((gap.abs() > (1e-6 if k < 3 else 2e-3)) & (t < stop)).nonzero()[
+            :, 0
+        ]  # in the end only those in flight
         rows, t, stop = rows[going], t[going], stop[going]
         o, d = o.index_select(1, going), d.index_select(1, going)
     return found

@@ -1,0 +1,77 @@
+"""The judge's network: fully convolutional, one map of 32 x 32 cells for a picture of 128 x 128 pixels.
+
+A heatmap whose peaks are the centres of the solids; at every cell the attributes of the solid there, its box, the way
+to its centre, and its distance; from the pooled features ground and sky.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
+
+SIDE, CELLS = 128, 32  # pixels of the picture, cells of the map
+NAMES = {"shape": SHAPES, "colour": tuple(COLOURS), "size": tuple(SIZES), "material": MATERIALS}
+HEADS = {"heat": 1, **{name: len(values) for name, values in NAMES.items()}, "box": 4, "way": 2, "distance": 1}
+NEAREST = 3.0  # metres: distances are told as ln(distance / 3 m)
+
+
+def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True))
+
+
+Answer = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]  # maps, ground, sky, features
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.first, self.second = _conv(width, width), nn.Sequential(*_conv(width, width)[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(self.first(x)))
+
+
+class Network(nn.Module):
+    """1.1 million weights, 0.16 G multiplications a picture.
+
+    (B, 3, 128, 128) in [0, 1] -> maps of `HEADS`, each (B, K, 32, 32); ground (B, 5) and sky (B, 4) scores; features
+    (B, 288).
+    """
+
+    where: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 96, 192), fused: int = 48):
+        super().__init__()
+        fine, middle, coarse = widths
+        self.fine = nn.Sequential(nn.PixelUnshuffle(4), _conv(48, fine))
+        self.middle = nn.Sequential(_conv(fine + 2, middle, 2), Residual(middle))
+        self.coarse = nn.Sequential(_conv(middle, coarse, 2), Residual(coarse))
+        self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
+        self.fuse = nn.ModuleList([_conv(fused, fused), _conv(fused, fused)])
+        self.heads = nn.Conv2d(fused, sum(HEADS.values()), 1)
+        self.place = nn.Linear(middle + coarse, len(GROUNDS) + len(SKIES))
+        assert self.heads.bias is not None
+        with torch.no_grad():
+            self.heads.bias[0] = -3.0  # few cells are centres
+        at = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
+        where = torch.stack(torch.meshgrid(-at, at, indexing="ij"))  # (2, 32, 32): v, u; a size in metres depends on it
+        self.register_buffer("where", where, persistent=False)
+        self.register_buffer("mean", torch.zeros(middle + coarse))  # of the features over training renders
+        self.register_buffer("spread", torch.ones(middle + coarse))
+
+    def forward(self, x: Tensor) -> Answer:
+        fine = self.fine((x - 0.45) * 4)
+        where = self.where.to(fine.dtype).expand(len(x), -1, -1, -1)
+        middle = self.middle(torch.cat([fine, where], 1))
+        coarse = self.coarse(middle)
+        y = self.fuse[0](torch.relu(self.lateral[1](middle) + F.interpolate(self.lateral[2](coarse), scale_factor=2.0)))
+        y = self.fuse[1](torch.relu(self.lateral[0](fine) + F.interpolate(y, scale_factor=2.0)))
+        maps = dict(zip(HEADS, self.heads(y).float().split(tuple(HEADS.values()), 1), strict=True))
+        pooled = torch.cat([middle.float().mean((2, 3)), coarse.float().mean((2, 3))], 1)
+        ground, sky = self.place(pooled).float().split((len(GROUNDS), len(SKIES)), 1)
+        return maps, ground, sky, (pooled - self.mean) / self.spread
