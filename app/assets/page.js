@@ -102,6 +102,15 @@
     if (nobody && matchMedia("(pointer: fine)").matches) $("#prompt textarea")?.focus({ preventScroll: true });
   }, 1000));
 
+  // deleting asks once more, on the same button
+  document.addEventListener("click", (event) => {
+    const remove = event.target.closest("[data-act=remove]");
+    if (!remove || remove.dataset.sure) return;
+    event.preventDefault(); event.stopPropagation();
+    remove.dataset.sure = "yes"; remove.textContent = "Delete for good?";
+    setTimeout(() => { delete remove.dataset.sure; remove.textContent = "Delete"; }, 4000);
+  }, true);
+
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);
     let hit;

@@ -148,6 +148,8 @@ def test_history_finds_shows_sends_back_and_deletes(me):
     me.page.get_by_role("tab", name="History").click()
     me.page.locator(".nw-card").first.click()
     detail.get_by_role("button", name="Delete").click()
+    expect(me.page.locator(".nw-card")).to_have_count(1)
+    detail.get_by_role("button", name="Delete for good?").click()
     expect(me.page.locator("#history-grid")).to_contain_text(re.compile("No picture has"))
 
 
