@@ -9,7 +9,8 @@ solid's weight around its centre and half over its visible cells; box, way to th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -22,9 +23,11 @@ from training import data
 from training.loop import RUNS, grid
 from world.eye import CELLS, NAMES, NEAREST, Network
 from world.judge import WEIGHTS, accuracy, features
-from world.scene import GROUNDS, SKIES, draw
+from world.render import render
+from world.scene import GROUNDS, HELD_OUT, SKIES, SPLITS, Scene, draw, random_scene, well_placed
 
 MOST = 4  # solids of a scene
+BALANCING = 8000  # scenes with the pairs that the training split lacks
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,55 @@ def truth(split: str, count: int) -> Truth:
     """What scenes 0, ..., count - 1 of a split show; made once and kept."""
     path = RUNS / "judge" / f"truth_{split}_{count}.pt"
     if not path.exists():
-        attributes, centres, place = np.full((count, MOST, 4), -1), np.zeros((count, MOST, 3), np.float32), []
-        for n in range(count):
-            scene = draw(split, n)
-            place.append((GROUNDS.index(scene.ground), SKIES.index(scene.sky)))
-            for i, solid in enumerate(scene.solids):
-                attributes[n, i] = [values.index(getattr(solid, name)) for name, values in NAMES.items()]
-                centres[n, i] = scene.place(i)
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = (torch.from_numpy(attributes), torch.from_numpy(centres), torch.tensor(place))
-        torch.save(tensors, path)
+        told = shown([draw(split, n) for n in range(count)])
+        torch.save((told.attributes, told.centres, told.place), path)
     return Truth(*torch.load(path, weights_only=True))
+
+
+def shown(scenes: Sequence[Scene]) -> Truth:
+    attributes, centres = np.full((len(scenes), MOST, 4), -1), np.zeros((len(scenes), MOST, 3), np.float32)
+    for n, scene in enumerate(scenes):
+        for i, solid in enumerate(scene.solids):
+            attributes[n, i] = [values.index(getattr(solid, name)) for name, values in NAMES.items()]
+            centres[n, i] = scene.place(i)
+    place = torch.tensor([(GROUNDS.index(scene.ground), SKIES.index(scene.sky)) for scene in scenes])
+    return Truth(torch.from_numpy(attributes), torch.from_numpy(centres), place)
+
+
+def balancing(n: int) -> Scene:
+    """Scene n of a set of its own, where every second solid has a colour-shape pair of `HELD_OUT`: what the generator
+    must never see the judge must know as well as the rest, or it would take a purple cube for a blue one."""
+    rng = np.random.default_rng([len(SPLITS), n])
+    pairs = sorted(HELD_OUT)
+    scene = random_scene(rng, int(rng.choice(4, p=(0.2, 0.4, 0.27, 0.13))) + 1)
+    for _ in range(100):
+        drawn = [pairs[rng.integers(len(pairs))] if rng.random() < 0.5 else None for _ in scene.solids]
+        changed = scene
+        for i, pair in enumerate(drawn):
+            if pair is not None:
+                changed = changed.with_solid(i, colour=pair[0], shape=pair[1])
+        if well_placed(changed):
+            return changed
+    return scene
+
+
+def balance(count: int = BALANCING) -> tuple[np.ndarray, np.ndarray, Truth]:
+    """Pictures (N, 128, 128, 3) uint8, instance maps (N, 32, 32) int8 and truth of the balancing scenes; made once and
+    kept."""
+    path = RUNS / "judge" / f"balance_{count}"
+    if not path.with_suffix(".npz").exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rgb, masks = [], []
+        for start in range(0, count, 64):
+            out = render([balancing(n) for n in range(start, min(start + 64, count))], data.SIZE)
+            rgb.append((out.rgb * 255).round().byte().permute(0, 2, 3, 1).numpy())
+            masks.append(out.instances[:, 2::4, 2::4].to(torch.int8).numpy())
+            print(f"\rbalancing scenes: {start} of {count}", end="", flush=True)
+        np.save(path.with_suffix(".npy"), np.concatenate(rgb))
+        np.savez(path.with_suffix(".npz"), masks=np.concatenate(masks))
+    told = shown([balancing(n) for n in range(count)])
+    return np.load(path.with_suffix(".npy"), mmap_mode="r"), np.load(path.with_suffix(".npz"))["masks"], told
 
 
 def targets(instances: Tensor, attributes: Tensor, centres: Tensor) -> dict[str, Tensor]:
@@ -140,14 +181,18 @@ class Judge:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network: nn.Module = Network().to(memory_format=torch.channels_last)
-        self.rgb, self.masks = data.pictures("train"), data.instances("train")
-        self.truth = truth("train", len(self.rgb))
+        rgb = data.pictures("train")
+        own = truth("train", len(rgb))
+        more, masks, told = balance()
+        self.rgb, self.masks = (rgb, more), np.concatenate([data.instances("train"), masks])
+        self.truth = Truth(*(torch.cat([getattr(one, f.name) for one in (own, told)]) for f in fields(Truth)))
         self.held_out = data.pictures("validation")[:400]
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
-        index = np.sort(rng.choice(len(self.rgb), self.rows, replace=False))
-        rows = torch.from_numpy(index)
-        x = torch.from_numpy(self.rgb[index]).to(device).permute(0, 3, 1, 2).float() / 255
+        index = np.sort(rng.choice(len(self.masks), self.rows, replace=False))
+        rows, own = torch.from_numpy(index), len(self.rgb[0])
+        rgb = np.concatenate([self.rgb[0][index[index < own]], self.rgb[1][index[index >= own] - own]])
+        x = torch.from_numpy(rgb).to(device).permute(0, 3, 1, 2).float() / 255
         masks = torch.from_numpy(self.masks[index]).to(device)
         centres = self.truth.centres[rows].to(device)
         if rng.random() < 0.5:  # the world is as likely as its mirror picture

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from world import captions
 from world.captions import MATERIAL_WORDS, RELATION_WORDS, SHAPE_WORDS, SIZE_WORDS, relations
 from world.render import Rendering, render
 from world.scene import COLOURS, GROUNDS, HELD_OUT, MATERIALS, SHAPES, SIZES, SKIES, Scene, Solid, well_placed
@@ -61,6 +62,19 @@ VIEWS = {  # the words, and how far the camera goes along x, away, up (metres)
     "lower down": (0.0, 0.0, -0.8),
     "further away": (0.0, 1.2, 0.3),
 }
+VOCABULARY = captions.VOCABULARY | frozenset(
+    word
+    for texts in (
+        *TEXTS.values(),
+        *((side.at, *side.to) for side in SIDES.values()),
+        *(skies.values() for skies in SKY_TO.values()),
+        VIEWS,
+        ("to the other side",),
+    )
+    for text in texts
+    for word in text.split()
+    if word not in ("{it}", "{to}")
+)
 
 
 @dataclass(frozen=True)

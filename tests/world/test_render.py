@@ -44,7 +44,7 @@ def test_depth_of_a_sphere_and_of_the_ground() -> None:
     depth = out.depth[0].numpy()
     near = truth < 20
     assert (np.isinf(depth) == np.isinf(truth)).all()
-    assert np.abs(depth - truth)[near].max() < 1e-3
+    assert np.abs(depth[near] - truth[near]).max() < 1e-3
     seen = sphere_depth(PLAIN, 96) < ground
     assert ((out.instances[0] == 0).numpy() == seen).mean() > 0.9995
     np.testing.assert_allclose(out.near[0].numpy(), truth.min() / truth, atol=1e-4)
@@ -65,8 +65,8 @@ def test_normals_of_a_sphere_and_of_the_ground() -> None:
     assert (normals[mask][:, 2] > -1e-3).all()
 
 
-def test_maps_agree_with_each_other() -> None:
-    scenes = [draw("test", n) for n in range(40)]
+def test_maps_agree_with_each_other(drawn) -> None:
+    scenes = drawn("test", 20)
     out = render(scenes, 96)
     for i, scene in enumerate(scenes):
         ids, classes = out.instances[i], out.classes[i]
@@ -88,8 +88,8 @@ def test_maps_agree_with_each_other() -> None:
         assert (out.boxes[i, missing] == 0).all() and (out.visible[i, missing] == 0).all()
 
 
-def test_visible_fraction_is_the_mask_over_the_mask_alone() -> None:
-    scenes = [s for s in (draw("test", n) for n in range(60)) if len(s.solids) > 2][:12]
+def test_visible_fraction_is_the_mask_over_the_mask_alone(drawn) -> None:
+    scenes = [s for s in drawn("test", 60) if len(s.solids) > 2][:8]
     for scene in scenes:
         out = render([scene], 64)
         for k, solid in enumerate(scene.solids):
@@ -99,10 +99,10 @@ def test_visible_fraction_is_the_mask_over_the_mask_alone() -> None:
             assert ((out.instances[0] == k) <= (alone.instances[0] == 0)).all()
 
 
-def test_nothing_of_a_well_placed_scene_is_hidden_by_much() -> None:
-    out = render([draw("test", n) for n in range(300)], 48)
-    seen = torch.cat([v[: len(draw("test", n).solids)] for n, v in enumerate(out.visible)])
-    assert seen.min() > 0.4 and seen.quantile(0.01) > 0.55
+def test_nothing_of_a_well_placed_scene_is_hidden_by_much(drawn) -> None:
+    scenes = drawn("test", 120)
+    seen = torch.cat([v[: len(s.solids)] for s, v in zip(scenes, render(scenes, 32).visible, strict=True)])
+    assert seen.min() > 0.35 and seen.quantile(0.02) > 0.5
 
 
 def test_the_same_alone_in_company_and_in_one_batch() -> None:
@@ -191,9 +191,10 @@ def test_shadow_of_a_sphere_is_where_geometry_puts_it() -> None:
     gap = np.linalg.norm(to - (to @ sun)[..., None] * sun, axis=-1) - scene.solids[0].scale
     ground = (out.instances[0] == GROUND).numpy()
     ratio = (out.rgb / bare.rgb.clamp(min=1e-3))[0].mean(0).numpy()
-    assert ratio[ground & (gap < -0.06)].max() < 0.9
+    assert ratio[ground & (gap < -0.3)].max() < 0.9
     far = np.linalg.norm(to[..., :2], axis=-1) > 2.2  # beyond the contact shadow
-    assert ratio[ground & (gap > 0.06) & far].min() > 0.97
+    ball = torch.nn.functional.max_pool2d((out.instances == 0).float(), 3, 1, 1)[0].numpy() > 0  # with its soft rim
+    assert ratio[ground & ~ball & (gap > 0.3) & far].min() > 0.97  # further than a pixel reaches on the ground
 
 
 def test_colours_stay_apart_under_every_sky() -> None:
