@@ -49,7 +49,7 @@ def replacement(
                     x, s = put(message.x, message.sigma), message.sigma
                     for _ in range(corrector if s > 0 else 0):
                         x0 = yield from D(x, s, cond)
-                        x = put(langevin(x, (x0 - x) / s**2, push(x), snr), s)
+                        x = put(langevin(x, (x0 - x) / s**2, push(x), snr, s), s)
                     message = replace(message, x=x)
                 reply = yield message
         finally:
@@ -58,11 +58,14 @@ def replacement(
     return replaced
 
 
-def langevin(x: Tensor, score: Tensor, z: Tensor, snr: float) -> Tensor:
-    """Algorithm 4 of the paper, the step size of each picture by itself. All (B, C, h, w)."""
+def langevin(x: Tensor, score: Tensor, z: Tensor, snr: float, sigma: float) -> Tensor:
+    """Algorithm 4 of the paper, the step size of each picture by itself. All (B, C, h, w).
+
+    |z| / |score| is near sigma for pictures; twice that is the limit, which keeps e below the curvature of any density.
+    """
 
     def norm(v: Tensor) -> Tensor:
         return v.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
-    e = 2 * (snr * norm(z) / norm(score).clamp(min=1e-12)) ** 2
+    e = 2 * (snr * (norm(z) / norm(score).clamp(min=1e-30)).clamp(max=2 * sigma)) ** 2
     return x + e * score + (2 * e).sqrt() * z

@@ -1,0 +1,83 @@
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from conditioning.registry import Box, Boxes, Knob, Prompt, method
+from samplers.flow import Cond, Denoiser, Flow, together
+from samplers.schedules import highest, interval
+
+
+@method(task="layout", paper="2302.08113", rows=None)
+def multidiffusion(
+    D: Denoiser,
+    regions: Boxes,
+    null: Prompt | None = None,
+    bootstrap: Annotated[float, Knob(0, 1, help="Regions see a plain background up to this part of the steps")] = 0.4,
+    sigmas: Sequence[float] = (),
+    backbone: Any = None,
+) -> Denoiser:
+    """MultiDiffusion regions.
+
+    Every region has its own prompt and the rest the prompt of the run: each is denoised as a picture of its own, and of
+    each the region's part is taken (Bar-Tal et al. 2023, Section 4.2).
+
+        x0 = sum_k M_k D(x_k, prompt_k) / sum_k M_k
+
+    regions: boxes with their texts. null: cond of the negative prompt. sigmas: the schedule of the run, of which
+    `bootstrap` is a part. backbone: encodes the texts and the plain background.
+
+    At first a region is denoised before a plain background of some colour, so that its object comes to lie inside:
+    x_k is x inside the region and that background, noised, outside (the paper's bootstrapping, 20 of 50 steps). The
+    colours and the noise are the same for every picture. Inside a region x_k is x, so averaging estimates is averaging
+    states. Under guidance the estimate for the negative prompt is made of the same x_k.
+    """
+    low = interval(sigmas, 0.0, bootstrap)[0] if bootstrap > 0 else math.inf
+    texts: dict[str, Cond] = {}
+
+    def prompted(box: Box, cond: Cond, rows: int) -> Cond:
+        if box.text not in texts:
+            texts[box.text] = backbone.encode_prompt([box.text])
+        own = {key: value.expand(rows, *value.shape[1:]) for key, value in texts[box.text].items()}
+        return {**cond, **own}
+
+    def blended(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+        apart = highest(sigma) > low
+        if not regions or (cond is null and not apart):
+            return (yield from D(x, sigma, cond, **kw))
+        masks = torch.stack([inside(box, x) for box in regions])  # (K, h, w)
+        flows = [D(x, sigma, cond, **kw)]
+        for k, box in enumerate(regions):
+            x_k = torch.where(masks[k] > 0, x, background(k, x, sigma, backbone)) if apart else x
+            flows.append(D(x_k, sigma, cond if cond is null else prompted(box, cond, len(x)), **kw))
+        rest, *own = yield from together(*flows)  # (B, C, h, w) each
+        around = (1 - masks.sum(0)).clamp(min=0)
+        total = around * rest
+        for mask, x0 in zip(masks, own):
+            total = total + mask * x0
+        return total / (around + masks.sum(0))
+
+    return blended
+
+
+def inside(box: Box, x: Tensor) -> Tensor:
+    """(h, w), 1 in the cells that the box touches, and 0."""
+    h, w = x.shape[2:]
+    top, left = min(math.floor(box.top * h + 1e-6), h - 1), min(math.floor(box.left * w + 1e-6), w - 1)
+    mask = x.new_zeros(h, w)
+    mask[
+        top : max(math.ceil(box.bottom * h - 1e-6), top + 1), left : max(math.ceil(box.right * w - 1e-6), left + 1)
+    ] = 1
+    return mask
+
+
+def background(k: int, x: Tensor, sigma: float | Tensor, backbone: Any) -> Tensor:
+    """A plain colour at level sigma, (B, C, h, w): that of region k changes with the level, its noise does not."""
+    size = backbone.default_size
+    stream = torch.Generator().manual_seed(1000 * k + round(10 * highest(sigma)))
+    colour = torch.rand(1, 3, 1, 1, generator=stream).expand(1, 3, size, size)
+    z = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(k))
+    flat = backbone.encode_image(colour).to(x).mean((2, 3), keepdim=True)
+    return (flat + torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1) * z.to(x)).expand_as(x)

@@ -1,0 +1,65 @@
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from conditioning.registry import Knob, method
+from samplers.flow import Cond, Denoiser, Flow, together
+
+
+@method(task="panorama", paper="2302.08113", rows=None, within=-1)
+def panorama(
+    D: Denoiser,
+    window: Annotated[int, Knob(0, 256, help="Side of a window in latents; 0 is the size the network is made for")] = 0,
+    stride: Annotated[int, Knob(1, 256, help="From window to window, in latents")] = 8,
+    backbone: Any = None,
+) -> Denoiser:
+    """MultiDiffusion panorama.
+
+    A picture larger than the network was made for is denoised in overlapping windows of its size, and where they
+    overlap their estimates are averaged (Bar-Tal et al. 2023, Section 4.1).
+
+        x0 = sum_j P_j^T D(P_j x) / sum_j P_j^T 1
+
+    backbone: tells the size of a window where `window` is 0.
+
+    The paper averages the states after a step, which is the same here: what a solver does after the estimate is linear,
+    and noise is drawn for the whole picture. A last window ends at the edge where the stride does not divide the
+    picture. The paper's stride is 8 of a window of 64; a quarter of the window is enough to hide most seams.
+    """
+
+    def spread(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+        h, w = (window, window) if window else backbone.latent_shape(backbone.default_size, backbone.default_size)[1:]
+        down, across = places(x.shape[2], h, stride), places(x.shape[3], w, stride)
+        if len(down) == len(across) == 1:
+            return (yield from D(x, sigma, cond, **kw))
+        parts = [(slice(top, top + h), slice(left, left + w)) for top in down for left in across]
+        seen = yield from together(
+            *(D(x[:, :, rows, columns], sigma, crop(cond, x, rows, columns), **kw) for rows, columns in parts)
+        )
+        total, count = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
+        for x0, (rows, columns) in zip(seen, parts):
+            total[:, :, rows, columns] += x0
+            count[:, :, rows, columns] += 1
+        return total / count
+
+    return spread
+
+
+def places(length: int, window: int, stride: int) -> list[int]:
+    """Where the windows start: every `stride`, and a last one that ends at the edge. [0] where one covers all."""
+    last = length - window
+    return [0] if last <= 0 else [*range(0, last, stride), last]
+
+
+def crop(cond: Cond, x: Tensor, rows: slice, columns: slice) -> Mapping[str, Any]:
+    """The cond of a window: maps (B, C, H, W) are cut as x is, at their own scale, the rest stays."""
+
+    def cut(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.ndim != 4:
+            return value
+        down, across = value.shape[2] // x.shape[2], value.shape[3] // x.shape[3]
+        return value[:, :, rows.start * down : rows.stop * down, columns.start * across : columns.stop * across]
+
+    return {name: cut(value) for name, value in cond.items()}
