@@ -87,11 +87,16 @@ def sample(backbone: Backbone, texts: Sequence[str], seeds: Sequence[int], given
 def rendered(report: Report, told: Sequence[Case]) -> Tensor:
     """The scenes of the captions, (B, 3, 128, 128), as an 8-bit picture has them."""
     parts = report.steps(list(batches([case.scene for case in told], 32)), "batches of 32 renders")
-    return torch.cat([(render(part, SIZE).rgb * 255).round() / 255 for part in parts])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small tensors: more threads only cost
+    try:
+        return torch.cat([(render(part, SIZE).rgb * 255).round() / 255 for part in parts])
+    finally:
+        torch.set_num_threads(threads)
 
 
 def scores(verdicts: Sequence[Verdict], claims: Sequence[Claims]) -> dict[str, float]:
-    """Percent of what was claimed that is so, by figure; nan where nothing of a kind was claimed."""
+    """Percent of what was claimed that is so, by figure; no figure where nothing of a kind was claimed."""
     told: dict[str, list[bool]] = {key: [] for key in FIGURES}
     for verdict, said in zip(verdicts, claims, strict=True):
         told["binding"] += verdict.present
@@ -109,7 +114,7 @@ def scores(verdicts: Sequence[Verdict], claims: Sequence[Claims]) -> dict[str, f
         for (a, _, b), right in zip(said.relations, verdict.relations, strict=True):
             if verdict.present[a] and verdict.present[b]:
                 told["stand"].append(right)
-    return {key: 100 * float(np.mean(values)) if values else float("nan") for key, values in told.items()}
+    return {key: 100 * float(np.mean(values)) for key, values in told.items() if values}
 
 
 def judged(readings: Sequence[Reading], claims: Sequence[Claims]) -> tuple[dict[str, float], dict[str, float]]:
@@ -119,7 +124,8 @@ def judged(readings: Sequence[Reading], claims: Sequence[Claims]) -> tuple[dict[
     for shift in SHIFTS:
         shifted = [claims[(i + shift) % len(claims)] for i in range(len(claims))]
         others.append(scores([check(r, c) for r, c in zip(readings, shifted, strict=True)], shifted))
-    return own, {key: float(np.nanmean([one[key] for one in others])) for key in own}
+    told = {key: [one[key] for one in others if key in one] for key in FIGURES}
+    return own, {key: float(np.mean(values)) for key, values in told.items() if values}
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
@@ -188,12 +194,17 @@ def main(arguments: list[str] | None = None) -> None:
         own, chance = judged(readings, claims)
         ceiling, _ = judged(read(renders), claims)
         for key, (label, bar) in FIGURES.items():
-            report.figure(key, own[key], label, "%", bar, chance=chance[key], ceiling=ceiling[key])
+            if key in own:
+                beside = {name: by[key] for name, by in (("chance", chance), ("ceiling", ceiling)) if key in by}
+                report.figure(key, own[key], label, "%", bar, **beside)
+            else:
+                report.skip(key, label, "nothing to judge it by")
         for n in range(1, 5):
             some = [i for i, c in enumerate(claims) if len(c.solids) == n]
             if some:
                 part = scores([check(readings[i], claims[i]) for i in some], [claims[i] for i in some])
-                report.figure(f"binding_{n}", part["binding"], f"  {n} solids: bound right", "%", exact=part["exact"])
+                label = f"pairs bound right in scenes of {n}"
+                report.figure(f"binding_{n}", part["binding"], label, "%", exact=part["exact"])
         far = features(rendered(report, others))
         report.figure(
             "kid",
