@@ -33,7 +33,7 @@ class Studio:
     def __init__(self, backbone: str | None = None, history: History | None = None):
         self.id = backbone or os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
         self.history = history or History()
-        self.trouble = ""  # why there is no engine, in words
+        self._trouble = ""  # why there is no engine, in words
         self.live: dict[str, Any] = {}  # session -> the run under way
         self._engine: Engine | None = None
         self._there = threading.Event()
@@ -57,7 +57,7 @@ class Studio:
 
             self._engine = Engine(self.id)
         except Exception as error:
-            self.trouble = f"The model {self.name} could not be loaded: {error}"
+            self._trouble = f"The model {self.name} could not be loaded: {error}"
         finally:
             self._there.set()
 
@@ -66,6 +66,11 @@ class Studio:
         self.start()
         self._there.wait(seconds)
         return self._engine
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no network, in words; "" where there is one, or one may still come."""
+        return self._trouble or (self._engine is not None and self._engine.trouble) or ""
 
     @property
     def name(self) -> str:
@@ -78,7 +83,7 @@ class Studio:
 
     def state(self) -> tuple[str, str]:
         """("loading" | "ready" | "failed", words)"""
-        if self.trouble:
+        if self.backbone is None and self.trouble:
             return "failed", self.trouble
         if self.backbone is None:
             status = self._engine.status if self._engine is not None else "loading"

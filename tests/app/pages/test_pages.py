@@ -192,7 +192,7 @@ def test_what_the_engine_refuses_is_said_too(tab):
 
 def test_a_model_that_cannot_be_loaded_is_said(tab):
     tab.plays()
-    tab.studio._engine, tab.studio.trouble = None, "The model could not be loaded: no file."
+    tab.studio._engine, tab.studio._trouble = None, "The model could not be loaded: no file."
     assert "no file" in list(tab.paint(VISIT, *values()))[-1][0]
 
 
@@ -311,3 +311,15 @@ def test_examples_and_surprises_are_words_of_the_world():
     for text in (*EXAMPLES, surprise()):
         assert not unknown_words(text), text
     assert "sphere" in vocabulary()
+
+
+def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "out"))
+    studio = Studio(str(tmp_path / "no-such-folder"))
+    engine = studio.engine(60)
+    assert engine is not None
+    engine.wait(60)
+    kind, words = studio.state()
+    assert kind == "failed"
+    assert "could not be loaded" in words
+    engine.close()
