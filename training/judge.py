@@ -3,7 +3,7 @@
 Centres by the penalty-reduced focal loss of CenterNet (Zhou et al. 2019, eq. 1); attributes by cross-entropy, half of a
 solid's weight around its centre and half over its visible cells; box, way to the centre and distance by absolute error.
 
-    python -m training judge --pictures 170000        train, in pieces
+    python -m training judge --pictures 190000        train, in pieces
     python -m training.judge                          ship what was trained last
 """
 

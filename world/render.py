@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from world.scene import BOUND, COLOURS, GROUNDS, MATERIALS, SHAPES, SKIES, Scene
+from world.scene import BOUND, COLOURS, GROUNDS, MATERIALS, SHAPES, SKIES, Scene, Solid
 from world.shading import Batch, narrow, pick, shade, take
 from world.shapes import SOLIDS, dot, unit
 
@@ -62,6 +62,10 @@ def pack(scenes: Sequence[Scene], device: str | torch.device = "cpu") -> Batch:
         up = elevation[s.sky]
         return [math.cos(up) * math.sin(s.sun), -math.cos(up) * math.cos(s.sun), math.sin(up)]
 
+    def turned(o: Solid | None) -> list[list[float]]:
+        c, s = (math.cos(o.turn), math.sin(o.turn)) if o else (1.0, 0.0)
+        return [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]
+
     return Batch(
         eye=table([s.camera.position for s in scenes]),
         axes=table([s.camera.axes for s in scenes]),
@@ -74,7 +78,7 @@ def pack(scenes: Sequence[Scene], device: str | torch.device = "cpu") -> Batch:
         metal=table(solids(lambda o: float(MATERIALS.index(o.material)), 0.0)),
         centre=table(solids(lambda o: o.centre, (0, 0, 0))).movedim(0, 1).contiguous(),
         scale=table(solids(lambda o: o.scale, 1.0)),
-        turn=table(solids(lambda o: (math.cos(o.turn), math.sin(o.turn)), (1.0, 0.0))).movedim(0, 1).contiguous(),
+        turn=table(solids(turned, turned(None))).movedim(0, 2).contiguous(),
         reach=table(solids(lambda o: (o.scale * BOUND[o.shape]) ** 2, -INF)),
         kinds=[sorted({SHAPES.index(s.solids[i].shape) for s in scenes if i < len(s.solids)}) for i in range(n)],
     )
@@ -83,29 +87,29 @@ def pack(scenes: Sequence[Scene], device: str | torch.device = "cpu") -> Batch:
 def _crossings(batch: Batch, scene: Tensor | None, origin: Tensor, ray: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Solid by solid (number, rays (K,) that may hit it, distances (K,) with inf for a miss); only rays through its
     bounding sphere are tested. origin, ray (3, P) or (3, 1)."""
+    to = pick(batch.centre, scene) - origin[:, None]  # (3, N, P)
+    along = dot(to, ray[:, None])
+    near = (dot(to, to) - along * along < pick(batch.reach, scene)) & (along > 0)  # (N, P)
     for i, kinds in enumerate(batch.kinds):
-        to = pick(batch.centre[:, i], scene) - origin
-        along = dot(to, ray)
-        near = (dot(to, to) - along * along < pick(batch.reach[i], scene)) & (along > 0)
         for kind in kinds:
-            mine = near if scene is None else near & (pick(batch.shape[i], scene) == kind)
+            mine = near[i] if scene is None else near[i] & (pick(batch.shape[i], scene) == kind)
             rows = mine.nonzero()[:, 0]
             if len(rows):
                 inside = narrow(scene, rows)
                 o = _inwards(batch, inside, i, take(origin, rows))
-                d = _turned(take(ray, rows), pick(batch.turn[:, i], inside), -1)
+                d = _turned(pick(batch.turn[:, :, i], inside), take(ray, rows))
                 yield i, rows, SOLIDS[SHAPES[kind]].hit(o, d) * pick(batch.scale[i], inside)
 
 
 def _inwards(batch: Batch, scene: Tensor | None, i: int, p: Tensor) -> Tensor:
     """World points (3, K) in the coordinates of solid i."""
     p = (p - pick(batch.centre[:, i], scene)) / pick(batch.scale[i], scene)
-    return _turned(p, pick(batch.turn[:, i], scene), -1)
+    return _turned(pick(batch.turn[:, :, i], scene), p)
 
 
-def _turned(v: Tensor, turn: Tensor, sense: int) -> Tensor:
-    c, s = turn[0], turn[1] * sense
-    return torch.stack([c * v[0] - s * v[1], s * v[0] + c * v[1], v[2]])
+def _turned(turn: Tensor, v: Tensor) -> Tensor:
+    """Matrices (3, 3, K) or one (3, 3, 1), vectors (3, K) -> (3, K)."""
+    return turn[..., 0] @ v if turn.shape[-1] == 1 else (turn * v).sum(1)
 
 
 def _normals(batch: Batch, scene: Tensor | None, instance: Tensor, point: Tensor) -> Tensor:
@@ -120,7 +124,8 @@ def _normals(batch: Batch, scene: Tensor | None, instance: Tensor, point: Tensor
             if len(rows):
                 inside = narrow(scene, rows)
                 normal = SOLIDS[SHAPES[kind]].normal(_inwards(batch, inside, i, take(point, rows)))
-                normals.index_copy_(1, rows, _turned(normal, pick(batch.turn[:, i], inside), 1))
+                back = pick(batch.turn[:, :, i], inside).transpose(0, 1)
+                normals.index_copy_(1, rows, _turned(back, normal))
     return normals
 
 
@@ -175,10 +180,10 @@ def render(scenes: Sequence[Scene], size: int = 128, device: str | torch.device 
         raise ValueError("render needs at least one scene.")
     if size < 8:
         raise ValueError(f"size {size}: must be at least 8 pixels.")
-    if torch.device(device).type != "cpu" or len(scenes) == 1:
-        return _render(scenes, size, device)
-    # One scene at a time stays in the cache of a core, and needs no gathering of the rays' scenes.
-    parts = [_render([s], size, device) for s in scenes]
+    # On a CPU one scene at a time stays in the cache, and needs no gathering of the rays' scenes.
+    groups = [[s] for s in scenes] if torch.device(device).type == "cpu" else [list(scenes)]
+    with torch.inference_mode():
+        parts = [_render(group, size, device) for group in groups]
     n = max(len(s.solids) for s in scenes)
     for part in parts:
         missing = n - part.visible.shape[1]

@@ -29,7 +29,7 @@ class Batch:
     metal: Tensor  # (N, B) 0 or 1
     centre: Tensor  # (3, N, B)
     scale: Tensor  # (N, B)
-    turn: Tensor  # (2, N, B) cosine and sine
+    turn: Tensor  # (3, 3, N, B) from the world's axes to the solid's
     reach: Tensor  # (N, B) square of the bounding sphere's radius, -inf where there is no solid
     kinds: list[list[int]]  # the shapes that solid n has in any scene
 
@@ -63,6 +63,7 @@ FADE = (10.0, 14.0, 14.0, 9.0, 9.0)  # metres: where the texture has melted into
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _table(values: tuple, device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).movedim(0, -1).contiguous()
 
@@ -130,12 +131,10 @@ def ground_albedo(kind: Tensor, p: Tensor, distance: Tensor) -> Tensor:
 
 def contact(batch: Batch, scene: Tensor | None, p: Tensor) -> Tensor:
     """Fraction of the sky's light that reaches ground points beside the solids, (P,)."""
-    light = torch.ones_like(p[0])
-    for i in range(len(batch.kinds)):
-        x, y, _ = pick(batch.centre[:, i], scene)
-        real, reach = pick((batch.shape[i] >= 0).float(), scene), pick((1.25 * batch.scale[i]) ** 2, scene)
-        light = light * (1 - 0.62 * real * torch.exp(((p[0] - x) ** 2 + (p[1] - y) ** 2) / -reach))
-    return light
+    way = p[:2, None] - pick(batch.centre[:2], scene)  # (2, N, P)
+    reach = pick((1.25 * batch.scale) ** 2, scene)
+    dark = torch.where(pick(batch.shape, scene) >= 0, 0.62, 0.0)
+    return (1 - dark * torch.exp((way * way).sum(0) / -reach)).prod(0)
 
 
 def shade(

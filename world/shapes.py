@@ -25,7 +25,7 @@ class Shape(NamedTuple):
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """(3, K), (3, K) -> (K,); either may be (3, 1)."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return (a * b).sum(0)
 
 
 def unit(v: Tensor) -> Tensor:
@@ -52,6 +52,7 @@ def _sphere(o: Tensor, d: Tensor) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _faces(name: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """normals (F, 3) and offsets (F, 1) of a convex body: the points p with normals @ p <= offsets."""
     if name == "cube":
@@ -151,23 +152,36 @@ def _torus(o: Tensor, d: Tensor) -> Tensor:
     stop = torch.minimum(torch.maximum(first, last), -b + root) + 1e-3
     found = torch.full_like(b, INF)
     rows = ((start < stop) & (square > 0)).nonzero()[:, 0]
-    t, stop = start[rows], stop[rows]
+    start, stop = start[rows], stop[rows]
     o, d = (v.index_select(1, rows) for v in torch.broadcast_tensors(o, d))
-    for k in range(12):
-        if not len(rows):
-            break
+    x, y, z = o + start * d  # from here on, distances count from the start: precise, for all are small
+    t, stop, dz = torch.zeros_like(start), stop - start, d[2]
+    r0, r1, r2 = x * x + y * y, 2 * (x * d[0] + y * d[1]), d[0] * d[0] + d[1] * d[1]
+
+    def gap_at(t: Tensor, z: Tensor, dz: Tensor, r0: Tensor, r1: Tensor, r2: Tensor) -> Tensor:
+        ring = torch.addcmul(r0, t, torch.addcmul(r1, t, r2)).clamp_(min=0).sqrt_().sub_(major)
+        height = torch.addcmul(z, t, dz)
+        return torch.addcmul(height.square_(), ring, ring).sqrt_().sub_(minor)
+
+    line = torch.stack([z, dz, r0, r1, r2])
+    for steps in (5, 5, 6, 6, 6):
         gap = t
-        for _ in range(7):
-            x, y, z = o + t * d
-            ring = (x * x + y * y).sqrt() - major
-            gap = (ring * ring + z * z).sqrt() - minor
+        for _ in range(steps):
+            gap = gap_at(t, *line)
             t = t + gap
-        found[rows] = _ahead(t, (gap < 2e-3) & (t < stop))
-        going = ((gap.abs() > (1e-6 if k < 3 else 2e-3)) & (t < stop)).nonzero()[
-            :, 0
-        ]  # in the end only those in flight
-        rows, t, stop = rows[going], t[going], stop[going]
-        o, d = o.index_select(1, going), d.index_select(1, going)
+        found[rows] = _ahead(t + start, (gap < 2e-3) & (t < stop))
+        going = ((gap > 1e-5) & (t < stop)).nonzero()[:, 0]
+        rows, t, start, stop, gap = rows[going], t[going], start[going], stop[going], gap[going]
+        line = line.index_select(1, going)
+    late = (gap > 2e-3).nonzero()[:, 0]  # few rays, long beside the ring: looked at along all that is left
+    if len(late):
+        t, rows, start, line = t[late], rows[late], start[late], line[:, late, None]
+        along = t[:, None] + (stop[late] - t)[:, None] * torch.linspace(0, 1, 65, device=t.device)  # (K, 65)
+        near = gap_at(along, *line) < 2e-3
+        t = along.gather(1, near.float().argmax(1, keepdim=True))
+        for _ in range(4):
+            t = t + gap_at(t, *line)
+        found[rows] = torch.where(near.any(1), (t[:, 0] + start), INF)
     return found
 
 
