@@ -6,6 +6,7 @@ Averaged weights in half precision, in shards below 9 MB, readable by `diffusers
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -46,6 +47,9 @@ def export(folder: Path, denoiser: str) -> None:
     for old in folder.rglob("*.safetensors*"):
         old.unlink()
     pipeline.to(dtype=torch.float16).save_pretrained(folder, max_shard_size="9MB", safe_serialization=True)
+    # transformers opens weights in the dtype its config names, diffusers in float32: without this they would differ.
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
     sizes = [p.stat().st_size for p in folder.rglob("*.safetensors")]
     print(f"{folder}: {len(sizes)} weight files, {sum(sizes) / 1e6:.1f} MB, the largest {max(sizes) / 1e6:.1f} MB")
 
