@@ -29,12 +29,13 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, ask, run
 from world.captions import Claims, describe, parse
-from world.judge import Reading, Verdict, check, features, read
+from world.judge import Reading, check, features, read
 from world.render import render
 from world.scene import HELD_OUT, Scene, draw
 
 STEPS, SCALE, ROWS, SIZE = 20, 4.0, 16, 128
 RENDERS = 600  # of other test scenes, for the kernel distance
+SURE = 0.9  # the judge must choose one of six shapes: from this certainty on it is a good one
 SHIFTS = (1, 7, 31)  # captions of others: the caption so many places further on
 FIGURES = {  # key: label, bar
     "binding": ("(colour, shape) pairs there, bound right", "at least 90"),
@@ -47,6 +48,7 @@ FIGURES = {  # key: label, bar
     "exact": ("everything right", ""),
     "composition": ("pairs never shown in training, bound right", ""),
     "stand": ("relations right where both solids are there", ""),
+    "sure": ("pairs bound right, shape beyond doubt", ""),
     "swaps": ("captions with colours swapped", ""),
 }
 
@@ -95,11 +97,17 @@ def rendered(report: Report, told: Sequence[Case]) -> Tensor:
         torch.set_num_threads(threads)
 
 
-def scores(verdicts: Sequence[Verdict], claims: Sequence[Claims]) -> dict[str, float]:
+def scores(readings: Sequence[Reading], claims: Sequence[Claims]) -> dict[str, float]:
     """Percent of what was claimed that is so, by figure; no figure where nothing of a kind was claimed."""
     told: dict[str, list[bool]] = {key: [] for key in FIGURES}
-    for verdict, said in zip(verdicts, claims, strict=True):
+    for reading, said in zip(readings, claims, strict=True):
+        verdict = check(reading, said)
         told["binding"] += verdict.present
+        found = [None if k is None else reading.solids[k] for k in verdict.match]
+        told["sure"] += [
+            there and seen is not None and seen.sure["shape"] >= SURE
+            for there, seen in zip(verdict.present, found, strict=True)
+        ]
         told["relations"] += verdict.relations
         told["sizes"] += [one for one in verdict.sizes if one is not None]
         told["material"] += [one for one in verdict.materials if one is not None]
@@ -119,11 +127,11 @@ def scores(verdicts: Sequence[Verdict], claims: Sequence[Claims]) -> dict[str, f
 
 def judged(readings: Sequence[Reading], claims: Sequence[Claims]) -> tuple[dict[str, float], dict[str, float]]:
     """The scores of pictures against their captions, and against the captions of others."""
-    own = scores([check(r, c) for r, c in zip(readings, claims, strict=True)], claims)
+    own = scores(readings, claims)
     others = []
     for shift in SHIFTS:
         shifted = [claims[(i + shift) % len(claims)] for i in range(len(claims))]
-        others.append(scores([check(r, c) for r, c in zip(readings, shifted, strict=True)], shifted))
+        others.append(scores(readings, shifted))
     told = {key: [one[key] for one in others if key in one] for key in FIGURES}
     return own, {key: float(np.mean(values)) for key, values in told.items() if values}
 
@@ -202,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
         for n in range(1, 5):
             some = [i for i, c in enumerate(claims) if len(c.solids) == n]
             if some:
-                part = scores([check(readings[i], claims[i]) for i in some], [claims[i] for i in some])
+                part = scores([readings[i] for i in some], [claims[i] for i in some])
                 label = f"pairs bound right in scenes of {n}"
                 report.figure(f"binding_{n}", part["binding"], label, "%", exact=part["exact"])
         far = features(rendered(report, others))

@@ -61,8 +61,8 @@ class Network(nn.Module):
         at = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
         where = torch.stack(torch.meshgrid(-at, at, indexing="ij"))  # (2, 32, 32): v, u; a size in metres depends on it
         self.register_buffer("where", where, persistent=False)
-        self.register_buffer("mean", torch.zeros(middle + coarse))  # of the features over training renders
-        self.register_buffer("spread", torch.ones(middle + coarse))
+        self.register_buffer("mean", torch.zeros(2 * (fine + middle)))  # of the features over training renders
+        self.register_buffer("spread", torch.ones(2 * (fine + middle)))
 
     def forward(self, x: Tensor) -> Answer:
         fine = self.fine((x - 0.45) * 4)
@@ -74,4 +74,6 @@ class Network(nn.Module):
         maps = dict(zip(HEADS, self.heads(y).float().split(tuple(HEADS.values()), 1), strict=True))
         pooled = torch.cat([middle.float().mean((2, 3)), coarse.float().mean((2, 3))], 1)
         ground, sky = self.place(pooled).float().split((len(GROUNDS), len(SKIES)), 1)
-        return maps, ground, sky, (pooled - self.mean) / self.spread
+        # Of the two finer maps mean and deviation over the picture: these see blur, noise and blobs best.
+        parts = [part(m.float(), (2, 3)) for m in (fine, middle) for part in (torch.mean, torch.std)]
+        return maps, ground, sky, (torch.cat(parts, 1) - self.mean) / self.spread
