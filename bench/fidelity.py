@@ -1,12 +1,12 @@
 """How often a picture of Still Life shows what its caption says.
 
 Captions of test scenes, sampled with 20 steps and guidance, read back by the judge. `chance`: the same pictures judged
-by the captions of others; `ceiling`: the renderer's own pictures of these scenes. What the judge is worth: `python -m
-world.judge`.
+by the captions of others; `ceiling`: the renderer's own pictures of these scenes. `python -m world.judge` says what the
+judge is worth.
 
-    python -m bench.fidelity --captions 300 --json fidelity.json python -m bench.fidelity --keep FOLDER
-    keeps the pictures and their captions python -m bench.fidelity --pictures FOLDER          judges pictures made
-    elsewhere: 0000.png, ... in the order of captions.txt
+    python -m bench.fidelity --captions 300 --json fidelity.json
+    python -m bench.fidelity --keep FOLDER        keeps the pictures and their captions
+    python -m bench.fidelity --pictures FOLDER    judges pictures made elsewhere: 0000.png, ... as in captions.txt
 """
 
 from __future__ import annotations
@@ -163,11 +163,13 @@ def saved(folder: Path, count: int) -> Tensor:
     return torch.stack(made)
 
 
-def keep(folder: Path, pictures: Tensor, told: Sequence[Case]) -> None:
+def keep(folder: Path, pictures: Tensor, texts: Sequence[str], first: int) -> None:
+    """Saves pictures first, first + 1, ... and adds their captions."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "captions.txt").write_text("".join(case.text + "\n" for case in told))
+    with open(folder / "captions.txt", "a" if first else "w", encoding="utf-8") as captions:
+        captions.writelines(text + "\n" for text in texts)
     for i, picture in enumerate((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()):
-        Image.fromarray(picture).save(folder / f"{i:04d}.png")
+        Image.fromarray(picture).save(folder / f"{first + i:04d}.png")
 
 
 def painted(report: Report, told: Sequence[Case]) -> Tensor:
@@ -180,7 +182,10 @@ def painted(report: Report, told: Sequence[Case]) -> Tensor:
     backbone, made = load(given.backbone), []
     numbered = list(enumerate(case.text for case in told))
     for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} pictures"):
-        made.append(sample(backbone, [text for _, text in part], [given.seed + i for i, _ in part], given))
+        texts = [text for _, text in part]
+        made.append(sample(backbone, texts, [given.seed + i for i, _ in part], given))
+        if given.keep:
+            keep(given.keep, made[-1], texts, part[0][0])
     return torch.cat(made)
 
 
@@ -194,8 +199,6 @@ def main(arguments: list[str] | None = None) -> None:
             f"{given.steps} steps, guidance {given.scale:g}"
         )
         pictures = painted(report, told)
-        if given.keep:
-            keep(given.keep, pictures, told)
         renders = rendered(report, told)
         claims = [case.claims for case in told]
         readings = read(pictures)

@@ -1,8 +1,8 @@
 """The judge: a small network, trained on renders only, that reads a scene back from its picture.
 
-read(pictures)                             [Reading(solids=(Seen("cube", "red", ...), ...), ground="grass",
-sky="day")] check(reading, parse("a red cube"))        Verdict(present=(True,), count=True, ...) python -m
-world.judge --json FILE          how often it is right on held-out renders
+read(pictures)                         [Reading(solids=(Seen("cube", "red", ...), ...), ground="grass", ...)]
+check(reading, parse("a red cube"))    Verdict(present=(True,), count=True, ...)
+python -m world.judge --json FILE      how often it is right on held-out renders
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def _answers(pictures: Tensor, judge: nn.Module | None, rows: int = 64) -> Itera
         if x.shape[2:] != (SIDE, SIDE):
             x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
         with torch.no_grad():
-            yield judge(x.contiguous(memory_format=torch.channels_last))
+            answer = judge(x.contiguous(memory_format=torch.channels_last))
+        yield answer
 
 
 def features(pictures: Tensor, judge: nn.Module | None = None) -> Tensor:
