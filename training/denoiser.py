@@ -7,9 +7,10 @@ uniformly over the schedule.
 Three teachers help the small network to bind words to things, all known exactly from the renderer and all dropped
 afterwards:
 
-* reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size and material;
+* reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size and material,
+  and from "left", "behind", ... those of the solid of which it is said: one token then holds what stands where;
 * looking: the cross-attention from a solid's words must lie inside its mask (the lower the noise, the more it counts);
-* seeing: the decoder's features must tell what stands at each cell.
+* seeing: the decoder's features must tell what stands at each cell, from noise in which only the text can tell, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from training import data
 from training.autoencoder import SHIPPED, settled_autoencoder
 from training.loop import RUNS, averaged_network, best_device, grid
-from training.text import LENGTH, build_tokenizer, words
+from training.text import LENGTH, Words, build_tokenizer, words
 from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
 
 WIDTH = 192  # of the text
@@ -79,6 +80,21 @@ def build_text_encoder() -> CLIPTextModel:
             attn_implementation="eager",  # faster backwards on the CPU than the fused kernel
         )
     )
+
+
+def relations_owned(words: Words) -> tuple[np.ndarray, np.ndarray]:
+    """Owners (N, K, LENGTH) in which "left", "behind", ... belong to the solid of which they are said, the one named
+    last; and where these words stand, (N, K, 3) int8, 0 where there are fewer."""
+    tokenizer = build_tokenizer()
+    said = [tokenizer(word)["input_ids"][1] for word in ("left", "right", "front", "behind", "next", "beside")]
+    is_link = np.isin(words.tokens, said)
+    owners, last = words.owners.copy(), np.full(words.owners.shape[:2], -1, np.int8)
+    for i in range(LENGTH):
+        last = np.where(words.owners[..., i] >= 0, words.owners[..., i], last)
+        owners[..., i] = np.where(is_link[..., i], last, owners[..., i])
+    order = np.argsort(~is_link, -1, kind="stable")[..., :3]
+    links = np.where(np.take_along_axis(is_link, order, -1), order, 0).astype(np.int8)
+    return owners, links
 
 
 class Looking:
@@ -146,6 +162,7 @@ class Denoiser:
         self.latents = latents(self.autoencoder, "train", size)
         self.masks = torch.from_numpy(np.array(data.instances("train")[: len(self.latents)]))
         self.words = words("train", len(self.latents))
+        self.owners, self.links = relations_owned(self.words)
         self.held_out = latents(self.autoencoder, "validation", size)[:512]
         self.held_out_words = words("validation", len(self.held_out))
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
@@ -172,6 +189,7 @@ class Denoiser:
             "tokens": torch.where(drop[:, None], table["empty"], table["tokens"][scene, k].long()),
             "owners": torch.where(drop[:, None], -1, table["owners"][scene, k].long()),
             "nouns": table["nouns"][scene, k].long(),
+            "links": table["links"][scene, k].long(),
             "attributes": table["attributes"][scene].long(),
             "place": table["place"][scene].long(),
             "mask": table["mask"][scene].long(),
@@ -184,8 +202,9 @@ class Denoiser:
             w = self.words
             arrays = {
                 "tokens": w.tokens,
-                "owners": w.owners,
+                "owners": self.owners,
                 "nouns": w.nouns,
+                "links": self.links,
                 "attributes": w.attributes,
                 "place": w.place,
             }
@@ -223,7 +242,7 @@ class Denoiser:
         clear = batch["told"] / (1 + (sigma / 2) ** 2)  # how much of the scene can be seen through the noise
         read = self._reading(network, text, batch)
         look = self._looking(batch, clear)
-        see = self._seeing(network, batch, 1 / (1 + (sigma / 2) ** 2))
+        see = self._seeing(network, batch, 1 / (1 + (sigma / 8 * 64 / self.size) ** 2))
         helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
         total = squared + helpers * (0.05 * read + 0.1 * look + 0.05 * see)
         return total, {"v": squared.detach(), "read": read.detach(), "look": look.detach(), "see": see.detach()}
@@ -246,10 +265,12 @@ class Denoiser:
         return (out - v).square().mean()
 
     def _reading(self, network: nn.Module, text: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        nouns = batch["nouns"]  # (B, 4)
-        at = text.gather(1, nouns[..., None].expand(-1, -1, text.shape[-1]))
-        real = (nouns > 0) & batch["told"][:, None]
-        target = torch.where(real[..., None], batch["attributes"], -1)
+        places = torch.cat([batch["nouns"], batch["links"]], 1)  # (B, 4 + 3) of tokens
+        at = text.gather(1, places[..., None].expand(-1, -1, text.shape[-1]))
+        real = (places > 0) & batch["told"][:, None]
+        subject = batch["owners"].gather(1, batch["links"]).clamp(min=0)
+        told = batch["attributes"].gather(1, subject[..., None].expand(-1, -1, 4))
+        target = torch.where(real[..., None], torch.cat([batch["attributes"], told], 1), -1)
         losses = [
             F.cross_entropy(scores.flatten(0, 1).float(), target[..., a].flatten(), ignore_index=-1)
             for a, scores in enumerate(network.reads(at).split(CLASSES, -1))
