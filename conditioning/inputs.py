@@ -42,6 +42,7 @@ class Point:
 Image = Annotated[Tensor, Input("image", "a picture as latents (B, C, h, w); backbone.decode gives its pixels")]
 Mask = Annotated[Tensor, Input("mask", "(B, 1, h, w) bool in latents, True where it was painted")]
 Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
+Words = Annotated[str, Input("words", "words of the prompt, str; a comma between those that stand apart in it")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
 References = Annotated[Sequence[Tensor], Input("references", "pictures as latents, each (B, C, h, w)")]
@@ -52,8 +53,8 @@ def arrive(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, i
     """What a person gave, as the method receives it.
 
     kind: of the Input. rows: B. latent: (C, h, w). Pictures are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
-    counts as painted in a latent where any of its pixels is above 0.5; prompts are str; an operator is a Degradation,
-    measured in the state's own space where that is pixels. The rest passes unchanged.
+    counts as painted in a latent where any of its pixels is above 0.5; prompts and words are str; an operator
+    is a Degradation, measured in the state's own space where that is pixels. The rest passes unchanged.
     """
     if kind == "image":
         return backbone.encode_image(value).expand(rows, *latent)

@@ -18,12 +18,12 @@ from importlib import import_module
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from conditioning.curves import Curve
-from conditioning.inputs import Box, Boxes, Image, Input, Mask, Operator, Point, Points, Prompt, References
+from conditioning.inputs import Box, Boxes, Image, Input, Mask, Operator, Point, Points, Prompt, References, Words
 from samplers import SAMPLERS
 
 __all__ = [
     "FAMILIES", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Image", "Input", "Knob", "Mask", "Method",
-    "Operator", "Point", "Points", "Prompt", "References", "find", "method",
+    "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
 ]  # fmt: skip
 
 KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
