@@ -3,7 +3,7 @@
 An edit is an object with the method `attend`, and may also have `feature`:
 
     attend(site, q, k, v, plain) -> out    in place of plain(q, k, v); q, out (B, heads, N, d), k, v (B, heads, M, d)
-    feature(site, h) -> h                  the output h (B, C, H, W) of a residual block, on its way on
+    feature(site, h) -> h                  what a residual block is about to add to its input, (B, C, H, W)
 
 `plain(q, k, v, bias=None)` is the attention as it would have been (bias: added to the logits, (B, heads, N, M) or
 broadcast to it, or a bool mask); attention maps are `(q @ k.transpose(-1, -2) * site.scale).softmax(-1)`.
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ORDER = {"down": 0, "mid": 1, "up": 2}  # in which the parts run; a module lists its mid block last
 PLAIN = ("AttnProcessor", "AttnProcessor2_0")  # processors that compute what EditedAttention computes
 
 
@@ -28,7 +29,8 @@ class Site:
     name: str  # "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
     kind: str  # "self", "cross" or "feature"
     place: str  # "down", "mid" or "up"
-    index: int  # counts the sites of one kind in network order
+    index: int  # counts the sites of one kind in the order they are run
+    of: int  # how many there are of this kind
     height: int  # of the grid of N = height * width query tokens (or of the feature map); 0 where N is no such grid
     width: int
     scale: float = 1.0  # 1 / sqrt(d)
@@ -37,8 +39,8 @@ class Site:
 class EditedAttention:
     """An attention processor: q, k, v and the output as in diffusers' own, the middle left to the edit."""
 
-    def __init__(self, edit: Any, name: str, index: int, size: tuple[int, int]):
-        self.edit, self.name, self.index, self.size = edit, name, index, size
+    def __init__(self, edit: Any, name: str, index: int, of: int, size: tuple[int, int]):
+        self.edit, self.name, self.index, self.of, self.size = edit, name, index, of, size
 
     def __call__(
         self,
@@ -71,7 +73,8 @@ class EditedAttention:
             q = attn.norm_q(q)
         if attn.norm_k is not None:
             k = attn.norm_k(k)
-        site = Site(self.name, kind, place(self.name), self.index, *grid(self.size, N), scale=q.shape[-1] ** -0.5)
+        where = self.name, kind, place(self.name), self.index, self.of
+        site = Site(*where, *grid(self.size, N), scale=q.shape[-1] ** -0.5)
         out = self.edit.attend(site, q, k, v, plain)
         if out.shape != q.shape[:-1] + v.shape[-1:]:
             raise ValueError(f"the edit's attend gave {tuple(out.shape)} at {self.name}, wanted {tuple(q.shape)}")
@@ -88,9 +91,8 @@ def editing(network: nn.Module, edit: Any, size: tuple[int, int]) -> Iterator[No
     """
     if not callable(getattr(edit, "attend", None)):
         raise TypeError(f"{type(edit).__name__} is no edit: it has no method attend(site, q, k, v, plain)")
-    sites: list[tuple[str, Any]] = [
-        (name, module) for name, module in network.named_modules() if name.endswith((".attn1", ".attn2"))
-    ]
+    named: list[tuple[str, Any]] = sorted(network.named_modules(), key=lambda one: ORDER.get(place(one[0]), 0))
+    sites = [one for one in named if one[0].endswith((".attn1", ".attn2"))]
     for name, module in sites:
         if type(module.processor).__name__ not in PLAIN:
             raise ValueError(f"{name} has {type(module.processor).__name__}: edits fit plain attention only")
@@ -98,12 +100,13 @@ def editing(network: nn.Module, edit: Any, size: tuple[int, int]) -> Iterator[No
     hooks: list[Any] = []
     try:
         for kind in (".attn1", ".attn2"):
-            for i, (name, module) in enumerate(one for one in sites if one[0].endswith(kind)):
-                module.set_processor(EditedAttention(edit, name, i, size))
+            alike = [one for one in sites if one[0].endswith(kind)]
+            for i, (name, module) in enumerate(alike):
+                module.set_processor(EditedAttention(edit, name, i, len(alike), size))
         if hasattr(edit, "feature"):
-            blocks = [(name, m) for name, m in network.named_modules() if type(m).__name__ == "ResnetBlock2D"]
+            blocks = [(name, m) for name, m in named if type(m).__name__ == "ResnetBlock2D"]
             for i, (name, module) in enumerate(blocks):
-                hooks.append(module.register_forward_hook(_feature(edit, name, i)))
+                hooks.append(module.conv2.register_forward_hook(_feature(edit, name, i, len(blocks))))
         yield
     finally:
         for hook in hooks:
@@ -112,9 +115,9 @@ def editing(network: nn.Module, edit: Any, size: tuple[int, int]) -> Iterator[No
             module.set_processor(processor)
 
 
-def _feature(edit: Any, name: str, index: int) -> Any:
+def _feature(edit: Any, name: str, index: int, of: int) -> Any:
     def hook(_module: nn.Module, _inputs: Any, h: Tensor) -> Tensor:
-        return edit.feature(Site(name, "feature", place(name), index, h.shape[-2], h.shape[-1]), h)
+        return edit.feature(Site(name, "feature", place(name), index, of, h.shape[-2], h.shape[-1]), h)
 
     return hook
 

@@ -16,7 +16,8 @@ class Backbone(Protocol):
     gives them; x = x0 + sigma * eps, whatever coordinates the network was trained in.
 
     A backbone may also have `offers: frozenset[str]`, what methods can ask of it beyond this: see
-    `conditioning.registry.NEEDS`.
+    `conditioning.registry.NEEDS`. One that offers "attention" gives "tokens" (B, L) in its conds as well, and has
+    `words(tokens of one row) -> [(word, places of its tokens along L), ...]`.
     """
 
     id: str  # folder, Hub id, or a name that `backbones.load` knows

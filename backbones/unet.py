@@ -18,7 +18,7 @@ from backbones.pictures import Pictures
 from samplers.messages import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-READS = {"text", "pooled", "time_ids", "weights"}  # keys of cond; "weights" is kept for later
+READS = {"text", "tokens", "pooled", "time_ids", "weights"}  # keys of cond; "weights" is kept for later
 LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words
 REMEMBERED = 512  # prompts whose encoding is kept
 
@@ -27,7 +27,8 @@ class UNetBackbone:
     """A checkpoint of the UNet family as a `backbones.base.Backbone`; not for several threads at once.
 
     `cond` has "text" (B, L, D), and for the SDXL kind "pooled" (B, P) and, if one wants others than those of the whole
-    picture, "time_ids" (B, 6): original height and width, top and left of the crop, target height and width.
+    picture, "time_ids" (B, 6): original height and width, top and left of the crop, target height and width. Its
+    "tokens" (B, L) tell methods which words the text is of (see `words`); the network does not need them.
     """
 
     offers = frozenset({"gradients", "attention", "unet"})
@@ -95,7 +96,7 @@ class UNetBackbone:
         return self.pictures.channels, height // self.pictures.factor, width // self.pictures.factor
 
     def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """B texts -> {"text": (B, L, D)} and for the SDXL kind "pooled" (B, P); by the pipeline's own code.
+        """B texts -> {"text": (B, L, D), "tokens": (B, L)} and for the SDXL kind "pooled"; by the pipeline's own code.
 
         Each text is encoded on its own, once. "" is all zeros where the checkpoint says so (SDXL's empty prompt).
         """
@@ -119,7 +120,26 @@ class UNetBackbone:
             cond["pooled"] = out[2].float()
         if not text and self.xl and self.pipe.config.force_zeros_for_empty_prompt:
             cond = {key: torch.zeros_like(value) for key, value in cond.items()}
+        tokenizer = self.pipe.tokenizer
+        cond["tokens"] = tokenizer(self.pipe.maybe_convert_prompt(text, tokenizer), padding="max_length",
+                                   max_length=cond["text"].shape[1], truncation=True,
+                                   return_tensors="pt").input_ids.to(self.device)  # fmt: skip
         return cond
+
+    def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
+        """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""
+        tokenizer = self.pipe.tokenizer
+        words: list[tuple[str, list[int]]] = []
+        inside = False
+        for place, piece in enumerate(tokenizer.convert_ids_to_tokens(tokens.tolist())):
+            if piece in (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token):
+                continue
+            if not inside:
+                words.append(("", []))
+            word, places = words[-1]
+            words[-1] = word + piece.removesuffix("</w>"), [*places, place]
+            inside = not piece.endswith("</w>")
+        return words
 
     def denoise(self, ask: Ask) -> Tensor:
         """The x0 of every row (B, C, H, W) float32. It has gradients only if ask.tape is not None.

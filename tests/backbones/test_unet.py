@@ -172,6 +172,11 @@ def test_prompts(tiny_unet):
     xl = tiny_unet("xl").encode_prompt(["a red cube", ""])
     assert xl["text"].shape[-1] == 80 and xl["pooled"].shape == (2, 48)
     assert not xl["text"][1].any() and not xl["pooled"][1].any() and xl["text"][0].any()
+    assert both["tokens"].shape == both["text"].shape[:2] == xl["tokens"].shape
+    for one in (both, xl):
+        assert b.words(one["tokens"][0]) == [("a", [1]), ("red", [2]), ("cube", [3])] and not b.words(one["tokens"][1])
+    long = b.encode_prompt(["red cones, small"])["tokens"][0]
+    assert b.words(long) == [("red", [1]), ("cones", [2, 3, 4, 5, 6]), (",", [7]), ("small", [8])]
     with pytest.raises(ValueError, match="list of at least one"):
         b.encode_prompt("red")
 
@@ -192,7 +197,7 @@ def test_the_size_is_told_to_the_sdxl_kind(tiny_unet):
 
 
 @pytest.mark.parametrize("change,words", [
-    ({"depth": torch.zeros(1, 1)}, "got depth, text"), ({"text": None}, "got nothing"),
+    ({"depth": torch.zeros(1, 1)}, "got depth, text"), ({"text": None}, "got tokens"),
     ({"text": torch.zeros(1, 16, 7)}, "7 features"), ({"pooled": torch.zeros(1, 48)}, "reads text of cond"),
 ])  # fmt: skip
 def test_a_cond_it_does_not_read(tiny_unet, change, words):

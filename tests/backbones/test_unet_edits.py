@@ -54,8 +54,9 @@ def test_looking_on_changes_no_bit(asked):
     assert {site.kind for site in record.sites} == {"self", "cross"}
     assert {site.place for site in record.sites} == {"down", "mid", "up"}
     assert {(site.height, site.width) for site in record.sites} == {(8, 12)}
-    cross = [site.index for site in record.sites if site.kind == "cross"]
-    assert sorted(cross) == list(range(len(cross)))
+    cross = [site for site in record.sites if site.kind == "cross"]
+    assert [site.index for site in cross] == list(range(len(cross))) == list(range(cross[0].of))
+    assert [site.index for site, _ in record.features] == list(range(len(record.features)))
     for site, one in zip(record.sites, record.maps):
         assert one.shape[0] == 2 and one.shape[-1] == (96 if site.kind == "self" else 16)
         torch.testing.assert_close(one.sum(-1), torch.ones_like(one.sum(-1)))
@@ -78,6 +79,22 @@ def test_a_feature_is_replaced(asked):
             return h * 0 if site.place == "up" else h
 
     assert not torch.allclose(denoise(Zero()), denoise())
+
+
+def test_a_feature_is_what_a_block_adds(asked):
+    b, denoise = asked
+    block = b.unet.mid_block.resnets[0]
+    seen = []
+
+    class Nothing(Record):
+        def feature(self, site, h):
+            return h * 0 if site.name == "mid_block.resnets.0" else h
+
+    handle = block.register_forward_hook(lambda _m, inputs, out: seen.append(torch.equal(inputs[0], out)))
+    denoise(Nothing())
+    denoise()
+    handle.remove()
+    assert seen == [True, False]  # as wide out as in: no shortcut
 
 
 def test_an_edit_that_fails_leaves_nothing(asked):
@@ -122,7 +139,7 @@ def test_a_mask_goes_with_a_bias(tiny_unet):
             seen.append(torch.equal(plain(q, k, v, some), plain(q, k, v, some > -1)))
             return plain(q, k, v, some)
 
-    edited = EditedAttention(Bias(), "mid_block", 0, (4, 4))
+    edited = EditedAttention(Bias(), "mid_block", 0, 1, (4, 4))
     last = torch.tensor([[0.0, 0, 0, 0, -1e4]]).expand(2, 5).unsqueeze(1)
     both = edited(attn, h, encoder_hidden_states=text, attention_mask=last)
     alone = attn.processor(attn, h, encoder_hidden_states=text[:, 1:4])
