@@ -11,6 +11,7 @@ from torch import Tensor
 
 from conditioning.curves import Curve, parse
 from conditioning.registry import METHODS, NEEDS, Choice, Knob, Method, find
+from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Denoiser, Flow, Sampler, ask
 from samplers.schedules import progress
 
@@ -25,6 +26,7 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
     Raises ValueError or TypeError, with the method and what it takes, for an unknown method or knob, a knob out of
     its range, a missing input, a method twice, two that clash, or one that works on the network.
     """
+    shared = {"trajectory": Trajectory(), **shared}  # of this run: see conditioning/sampling/trajectory.py
     uses = [(find(name), values) for name, values in stack]
     _refuse_clashes([one.name for one, _ in uses], _name(sampler))
     D: Denoiser = ask
