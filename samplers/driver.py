@@ -91,7 +91,10 @@ class Driver:
                 event.error.add_note(f"and while closing: {error!r}")
 
     def _answers(self) -> dict[Hashable, list[Tensor] | Exception]:
-        """For every run the answers to its asks, or the error that ends it."""
+        """For every run the answers to its asks, or the error that ends it.
+
+        Calls are made in the order in which a run lists its asks: an edit may use what one before it has recorded.
+        """
         answers: dict[Hashable, Any] = {key: [None] * len(asks) for key, asks in self._asks.items()}
         groups: dict[Hashable, list[Entry]] = {}
         for key, asks in self._asks.items():

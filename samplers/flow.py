@@ -31,11 +31,15 @@ __all__ = [
 def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None, tape: object | None = None) -> Flow:
     """The innermost denoiser: x (B, ...) at level sigma, a float or (B,) -> its denoised estimate (B, ...).
 
+    edit: of the network's attention, or a function cond -> edit: guidance hands what it was given to all that it asks,
+    and only here is it known for which prompt that is.
     Raises ValueError where a tensor of cond has another number of rows than x.
     """
     for name, value in cond.items():
         if isinstance(value, Tensor) and len(value) != len(x):
             raise ValueError(f"cond[{name!r}] has {len(value)} rows and x has {len(x)}: give one row for every picture")
+    if callable(edit):
+        edit = edit(cond)
     B = len(x)
     sigma = sigma.to(x).expand(B) if isinstance(sigma, Tensor) else x.new_full((B,), sigma)  # no wait for the device
     (x0,) = yield [Ask(x, sigma, cond, edit, tape)]

@@ -24,6 +24,13 @@ def test_ask_refuses_a_condition_of_other_rows():
         next(ask(x, 3.0, {"text": torch.zeros(1, 1, 3)}))
 
 
+def test_an_edit_may_depend_on_the_condition():
+    conds = [{"text": torch.zeros(2, 1, 3)}, {"text": torch.ones(2, 1, 3)}]
+    for edit in ("fixed", lambda cond: cond["text"].sum().item()):
+        asks = next(together(*(ask(x, 1.0, cond, edit) for cond in conds)))
+        assert [one.edit for one in asks] == (["fixed", "fixed"] if edit == "fixed" else [0.0, 6.0])
+
+
 def test_together_makes_one_list_of_asks_and_gives_each_flow_its_own():
     def twice(x):
         first = yield from ask(x, 1.0, {})
