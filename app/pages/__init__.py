@@ -25,9 +25,7 @@ KEYS = (
 
 def build(studio: Studio) -> gr.Blocks:
     """The page over a studio. Serve it with `page.launch(**serve_options(studio))`."""
-    with gr.Blocks(
-        title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)
-    ) as page:
+    with gr.Blocks(title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)) as page:
         header = gr.HTML(_header(studio), elem_id="nw-header", apply_default_css=False)
         with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
             with gr.Tab("Create", id="create"):

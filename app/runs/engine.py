@@ -15,7 +15,7 @@ from typing import Any
 from app.runs.events import Cancelled, Ends, Event, Failed, Finished, Queued
 from app.runs.plan import problems
 from app.runs.recipe import Here, Problem, Recipe, versions
-from app.runs.work import Job, Spent, Work
+from app.runs.work import Job, Spent, Watch, Work
 from backbones.base import Backbone
 from conditioning.registry import METHODS
 
@@ -131,9 +131,12 @@ class Engine:
         """What the time went into since the model was warm."""
         return self._work.spent if self._work is not None else Spent()
 
-    def submit(self, recipe: Recipe, inputs: Mapping[str, Any] | None = None) -> Run:
-        """A run of this recipe, waiting or soon under way. `inputs`: sha256 -> picture, for methods. Raises Busy."""
-        job = Job(recipe, dict(inputs or {}))
+    def submit(self, recipe: Recipe, inputs: Mapping[str, Any] | None = None, watch: Watch | None = None) -> Run:
+        """A run of this recipe, waiting or soon under way. `inputs`: sha256 -> picture, for methods. Raises Busy.
+
+        watch: goes along with every picture's flow and may ask the network in between.
+        """
+        job = Job(recipe, dict(inputs or {}), watch)
         with self._changed:
             if self._closing:
                 raise Busy("The engine is closed. Start the app again.")

@@ -182,7 +182,7 @@ def _best(fields: dict[str, Any]) -> tuple[Recipe, list[str]]:
             known = len(fields)
             for problem in error.problems:
                 notes.append(f"{problem.message} The default is taken.")
-                fields = {k: v for k, v in fields.items() if k != problem.field}
+                fields = {k: v for k, v in fields.items() if k != problem.field.partition(".")[0]}
                 if problem.field == "cfg_start":
                     fields.pop("cfg_end", None)
             if len(fields) == known:

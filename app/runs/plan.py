@@ -9,29 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from app.runs.recipe import Problem, Recipe, RecipeError, Use
+from app.runs import methods
+from app.runs.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
-from conditioning.compose import compose, refusals
-from conditioning.inputs import arrive
-from conditioning.registry import METHODS, find
+from conditioning.compose import compose
 from samplers import SAMPLERS, SCHEDULES
-from samplers.flow import Flow, Noise
+from samplers.flow import Cond, Flow, Noise
 
 Inputs = Mapping[str, Any]  # sha256 -> picture
 
 
 @dataclass
 class Plan:
-    """A flow that makes one picture: its last x is the latent. `tally` counts what it asks the network."""
+    """A flow that makes one picture: its last x is the latent. `tally` counts what it asks the network.
+
+    `cond`: of the prompt, one row, as the flow asks with it.
+    """
 
     flow: Flow
     stack: str
     tally: Tally
+    cond: Cond
 
 
 @dataclass
@@ -79,11 +80,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
-    unknown = [use.name for use in recipe.methods if use.name not in METHODS]
-    if unknown:
-        found.append(Problem("methods", f"There is no method {', '.join(unknown)} here: take it out of the stack."))
-    else:
-        found += [Problem("methods", reason) for reason in refusals([(u.name, {}) for u in recipe.methods], backbone)]
+    found += methods.problems(recipe, backbone)
     return found
 
 
@@ -92,42 +89,25 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) ->
     sigmas = SCHEDULES[recipe.schedule](recipe.steps, backbone.sigmas)
     cond = encode(recipe.prompt)
     shape = backbone.latent_shape(recipe.width, recipe.height)
+    null = {**encode(recipe.negative)}  # an object of its own, by which blendings know it, whatever the prompt is
     try:
-        stack: list[tuple[str, Mapping[str, Any]]] = [_used(use, backbone, shape, inputs) for use in recipe.methods]
-        shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone}
+        stack: list[tuple[str, Mapping[str, Any]]] = [
+            methods.used(place, use, recipe, backbone, inputs) for place, use in enumerate(recipe.methods)
+        ]
         if recipe.cfg_scale != 1:
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
-            shared["null"] = encode(recipe.negative)
+        shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
         D, sampler, text = compose(stack, SAMPLERS[recipe.sampler], **shared)
+    except RecipeError:
+        raise
     except (ValueError, TypeError) as error:
         raise RecipeError([Problem("methods", f"The stack of methods cannot run: {error}.")]) from error
     device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
     noise = Noise([recipe.seed])
     x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
-    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally)
-
-
-def _used(use: Use, backbone: Backbone, shape: tuple[int, int, int], inputs: Inputs) -> tuple[str, Mapping[str, Any]]:
-    """A method with its knobs, and its inputs as it receives them. A prompt is given by its text, pictures by hash."""
-    values: dict[str, Any] = dict(use.knobs)
-    for name, given in use.inputs.items():
-        declared = find(use.name).inputs.get(name)
-        kind = declared.kind if declared is not None else "picture"
-        value: Any = given
-        if kind != "prompt":
-            if given not in inputs:
-                raise ValueError(f"the {name} of {use.name} is not here: give the picture again")
-            value = _tensor(inputs[given], "L" if kind == "mask" else "RGB")
-        values[name] = arrive(kind, [value] if kind == "references" else value, backbone, 1, shape)
-    return use.name, values
-
-
-def _tensor(picture: Image.Image, mode: str) -> Tensor:
-    """(1, 3 or 1, H, W) in [0, 1]."""
-    array = np.asarray(picture.convert(mode), np.float32) / 255
-    return torch.from_numpy(array.reshape(picture.height, picture.width, -1)).permute(2, 0, 1)[None]
+    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond)
 
 
 def _counted(flow: Flow, tally: Tally) -> Flow:

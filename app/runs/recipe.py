@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from pydantic_core import PydanticCustomError
 
 from app import __version__
+from app.runs.given import Use
 
 SAMPLERS = {"euler": "Euler", "heun": "Heun", "dpmpp_2m": "DPM++ 2M", "ancestral": "Euler a"}
 SCHEDULES = {
@@ -119,15 +120,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-class Use(BaseModel):
-    """One method of the stack: its name in the registry, its knobs, its inputs (name -> sha256 of the picture)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    name: str
-    knobs: dict[str, bool | int | float | str] = {}
-    inputs: dict[str, str] = {}
-
-
 class Recipe(BaseModel):
     """Everything that decides `count` pictures; picture i is drawn with seed + i (modulo 2^32).
 
@@ -194,11 +186,14 @@ class Recipe(BaseModel):
 
 def _problem(error: Any) -> Problem:
     where = str(error["loc"][0]) if error["loc"] else "cfg_start" if "Guidance start" in error["msg"] else "recipe"
+    if where == "methods":  # methods, 0, inputs, regions, ...: the field of the page
+        where = ".".join(str(part) for part in error["loc"][:4])
     if error["type"] == "recipe":
         return Problem(where, error["msg"])
     if error["type"] == "extra_forbidden":
         return Problem(where, f"{where}: there is no such field. There are: {', '.join(Recipe.model_fields)}.")
-    return Problem(where, f"{'.'.join(map(str, error['loc'])) or 'Recipe'}: {error['msg']}.")
+    what = " ".join(map(str, error["loc"][3 if where.count(".") == 3 else 0 :]))
+    return Problem(where, f"{what or 'Recipe'}: {error['msg']}.")
 
 
 def random_seed() -> int:

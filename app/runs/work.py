@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,12 +25,15 @@ from app.runs.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
 from samplers import messages
 from samplers.driver import Driver
-from samplers.messages import Ask, Step
+from samplers.messages import Ask, Flow, Step
 
 log = logging.getLogger(__name__)
 ALL_THREADS = torch.get_num_threads()  # asked before an engine's thread takes one only
 PREVIEW_SHARE = 0.03  # of the network's time may go into previews ...
 PREVIEW_EVERY = 1.0  # ... or one round of them in this many seconds, whichever allows more
+
+
+Watch = Callable[[Plan, Backbone], Flow]  # the flow of a picture with more asks in between: see `runs.attention`
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Job:
 
     recipe: Recipe
     inputs: Mapping[str, Any]
+    watch: Watch | None = None
     box: Box = field(default_factory=Box)
     cancelled: bool = False
     # ----
@@ -149,7 +153,7 @@ class Work:
             if not (self.company and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
             picture = Picture(job, index, made, self._drivers[-1])
-            picture.driver.add(picture, made.flow)
+            picture.driver.add(picture, job.watch(made, self.backbone) if job.watch is not None else made.flow)
             job.under_way.append(picture)
             job.stack = made.stack
         except Exception as error:
