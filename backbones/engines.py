@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,12 +73,13 @@ def plan(parameters: int) -> Plan:
     return Plan(device, name, dtype, rows=2 if small and device.type == "cpu" else 0, strict=strict)
 
 
-def choose(unet: nn.Module, plan: Plan, key: str) -> Engine:
-    """The engine of plain asks, where `unet` is on the plan's device in its dtype; key: a hash of its weights."""
+def choose(unet: nn.Module, plan: Plan, key: str, graph: Callable[[Any], "Graph"] | None = None) -> Engine:
+    """The engine of plain asks, where `unet` is on the plan's device in its dtype; key: a hash of its weights; graph:
+    what makes a UNet of another kind a graph."""
     if plan.engine.startswith("openvino"):
         precision = "bf16" if plan.engine.endswith("bf16") else "f32"
         try:
-            return OpenVINOEngine(UNetGraph(unet), key, precision)
+            return OpenVINOEngine((graph or UNetGraph)(unet), key, precision)
         except Exception as error:
             if plan.strict:
                 raise
@@ -125,11 +126,14 @@ class Graph(nn.Module):
 
 
 class UNetGraph(Graph):
+    """A UNet, or what stands in for one and names its further inputs in `more`: name -> an example (2, ...)."""
+
     def __init__(self, unet: Any):
         super().__init__()
         self.unet = unet
         self.xl = unet.config.addition_embed_type == "text_time"
-        self.names = ("x", "t", "text", "text_embeds", "time_ids") if self.xl else ("x", "t", "text")
+        self.more: dict[str, Tensor] = getattr(unet, "more", {})
+        self.names = ("x", "t", "text", *(("text_embeds", "time_ids") if self.xl else ()), *self.more)
 
     def forward(self, x: Tensor, t: Tensor, text: Tensor, *added: Tensor) -> Tensor:
         extra = dict(zip(self.names[3:], added)) or None
@@ -143,7 +147,7 @@ class UNetGraph(Graph):
         if self.xl:
             pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
             tensors += [torch.zeros(2, pooled), torch.ones(2, 6)]
-        return tuple(tensors)
+        return (*tensors, *self.more.values())
 
 
 class DecoderGraph(Graph):
@@ -177,7 +181,8 @@ class OpenVINOEngine:
         self._compiled: dict[Any, Any] = {}
 
     def __call__(self, x: Tensor, t: Tensor, text: Tensor, added: Mapping[str, Tensor]) -> Tensor:
-        return self.run(x, t, text, *(added[name] for name in self.names[3:]))
+        given = {"x": x, "t": t, "text": text, **added}
+        return self.run(*(given[name] for name in self.names))
 
     def run(self, *tensors: Tensor) -> Tensor:
         """The graph's inputs, each (B, ...) -> its output (B, ...) float32."""

@@ -1,7 +1,7 @@
 """Backbones of diffusers' UNet family: SD1.x, SD2, SDXL and Still Life, whatever they predict."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones import checkpoint
+from backbones import checkpoint, controlnets
 from backbones.attention import editing
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
-from backbones.engines import SMALL, DecoderGraph, OpenVINOEngine, Plan, TorchEngine, choose, plan
+from backbones.engines import SMALL, DecoderGraph, Engine, OpenVINOEngine, Plan, TorchEngine, choose, plan
 from backbones.pictures import Pictures
 from samplers.messages import Ask
 
@@ -21,6 +21,9 @@ FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 READS = {"text", "tokens", "pooled", "time_ids", "weights"}  # keys of cond; "weights" is kept for later
 LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words
 REMEMBERED = 512  # prompts whose encoding is kept
+
+
+Extension = Callable[[Any, tuple[str, ...]], Any]  # (network, keys of cond) -> the network that reads them as well
 
 
 class UNetBackbone:
@@ -57,8 +60,11 @@ class UNetBackbone:
         except ValueError as error:
             raise CheckpointError(f"{id}: {error}") from error
         self.sigmas = self.coordinates.sigmas  # (T,) ascending
-        self.engine = choose(self.unet, plan, revision)  # of plain asks
-        self.torch = self.engine if isinstance(self.engine, TorchEngine) else TorchEngine(self.unet, plan.rows)
+        self.plan = plan
+        self.engine, self.torch = self._engines_of(self.unet, revision)
+        self.controlnets: dict[str, str] = {}  # condition -> folder or Hub id of what fits
+        self._extensions: dict[str, Extension] = {}  # by the beginning of their keys
+        self._extended: dict[tuple[str, ...], tuple[Engine, TorchEngine]] = {}  # by the keys they read
         self.pictures = Pictures(pipe.vae)
         if isinstance(self.engine, OpenVINOEngine):
             self.pictures.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, self.engine.precision).run
@@ -77,6 +83,9 @@ class UNetBackbone:
         settings = plan(_parameters(folder))
         pipe = checkpoint.open_pipeline(folder, settings.dtype)
         self = cls(pipe, settings, name or id, checkpoint.revision(folder))
+        self.controlnets = controlnets.beside(folder, self.unet.config)
+        if self.controlnets:
+            self.offers |= {"controlnet"}
         if _parameters(folder) <= SMALL:
             self.warm_up()
         return self
@@ -87,6 +96,39 @@ class UNetBackbone:
         x0 = self.denoise(Ask(x, torch.ones(1), self.encode_prompt([""])))
         self.decode(x0)
         self.preview(x0)
+
+    def extend(self, prefix: str, extension: Extension) -> None:
+        """From now on an ask may have keys of cond that begin with `prefix`, (B, ...) each.
+
+        Such an ask is answered by extension(network, its keys) in place of the network. What that returns is called as
+        a UNet is and finds those tensors in `added_cond_kwargs`, which must not reach the UNet; it has the UNet's
+        `config`, the examples that `engines.UNetGraph` wants in `more`, and in `key` a hash of what it adds. Asks
+        without such keys go the same way as before, bit for bit. The same prefix again changes nothing.
+        """
+        self._extensions.setdefault(prefix, extension)
+
+    def controlnet(self, condition: str) -> tuple[Any, str]:
+        """The ControlNet for a condition of `controlnets`, and a hash of it. Raises ValueError where there is none."""
+        if condition not in self.controlnets:
+            raise ValueError(f"{self.id} has no ControlNet for {condition}: it has "
+                             f"{', '.join(self.controlnets) or 'none'}")  # fmt: skip
+        return controlnets.load(self.controlnets[condition], self.unet, self.device, self.plan.dtype)
+
+    def _engines_of(self, network: Any, key: str) -> tuple[Engine, TorchEngine]:
+        engine = choose(network, self.plan, key)
+        return engine, engine if isinstance(engine, TorchEngine) else TorchEngine(network, self.plan.rows)
+
+    def _reading(self, keys: tuple[str, ...]) -> tuple[Engine, TorchEngine]:
+        """The engines of plain asks and of others, of the network that reads these keys beside its own."""
+        if not keys:
+            return self.engine, self.torch
+        if keys not in self._extended:
+            network: Any = self.unet
+            for prefix, extension in self._extensions.items():
+                if mine := tuple(key for key in keys if key.startswith(prefix)):
+                    network = extension(network, mine)
+            self._extended[keys] = self._engines_of(network, f"{self.revision}-{network.key}")
+        return self._extended[keys]
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
@@ -149,19 +191,21 @@ class UNetBackbone:
         """
         x, sigma = ask.x.to(self.device, torch.float32), ask.sigma.to(self.device, torch.float32)
         text, added = self._inputs(ask)
+        engine, in_torch = self._reading(tuple(sorted(key for key in added if key in ask.cond and key not in READS)))
         with torch.set_grad_enabled(ask.tape is not None):
             seen, t = self.coordinates.enter(x, sigma)
             if ask.edit is not None:
                 with editing(self.unet, ask.edit, (x.shape[-2], x.shape[-1])):
-                    out = self.torch(seen, t, text, added, rows=0)
+                    out = in_torch(seen, t, text, added, rows=0)
             elif ask.tape is not None:
-                out = self.torch(seen, t, text, added, rows=min(self.torch.rows, 1))
+                out = in_torch(seen, t, text, added, rows=min(in_torch.rows, 1))
             else:
-                out = self.engine(seen, t, text, added)
+                out = engine(seen, t, text, added)
             return self.coordinates.leave(x, sigma, out)
 
     def _inputs(self, ask: Ask) -> tuple[Tensor, dict[str, Tensor]]:
-        cond = ask.cond
+        more = {key: value.to(self.device) for key, value in ask.cond.items() if key.startswith((*self._extensions,))}
+        cond = {key: value for key, value in ask.cond.items() if key not in more}
         unread = set(cond) - READS if self.xl else set(cond) - READS | set(cond) & {"pooled", "time_ids"}
         wanted = {"text", "pooled"} if self.xl else {"text"}
         if unread or wanted - set(cond):
@@ -172,12 +216,12 @@ class UNetBackbone:
             raise ValueError(f"the text has {text.shape[-1]} features and {self.id} wants "
                              f"{self.unet.config.cross_attention_dim}: encode it with this backbone")  # fmt: skip
         if not self.xl:
-            return text, {}
+            return text, more
         ids = cond.get("time_ids")
         if ids is None:
             h, w = (n * self.pictures.factor for n in ask.x.shape[-2:])
             ids = torch.tensor([[h, w, 0, 0, h, w]], dtype=torch.float32).expand(len(ask.x), 6)
-        return text, {"text_embeds": cond["pooled"].to(self.device), "time_ids": ids.to(self.device)}
+        return text, {"text_embeds": cond["pooled"].to(self.device), "time_ids": ids.to(self.device), **more}
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) of unit scale."""

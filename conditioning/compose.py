@@ -4,7 +4,8 @@ The order is not a matter of taste (see `registry.FAMILIES`): guidance by a grad
 costs one call and one backward a step, inside it two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -23,8 +24,9 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
 
     shared: what methods take by name beyond their own knobs and inputs: `sigmas` (the schedule of the run, which
         curves and intervals need), `null` (the cond of the negative prompt), `backbone`.
+    A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
     Raises ValueError or TypeError, with the method and what it takes, for an unknown method or knob, a knob out of
-    its range, a missing input, a method twice, two that clash, or one that works on the network.
+    its range, a missing input, a method twice, or two that clash.
     """
     shared = {"trajectory": Trajectory(), **shared}  # of this run: see conditioning/sampling/trajectory.py
     uses = [(find(name), values) for name, values in stack]
@@ -33,12 +35,13 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
     D_text, sampler_text = "ask", _name(sampler)
     for one, given in sorted(uses, key=lambda use: (use[0].family.order, use[0].within)):
         values = _values(one, given, shared)
-        if one.kind == "denoiser":
-            D, D_text = _wrapped(one, D, values, shared.get("sigmas")), f"{one.name}({D_text})"
-        elif one.kind == "sampler":
+        if one.kind == "sampler":
             sampler, sampler_text = one.function(sampler, **values), f"{one.name}({sampler_text})"
+        elif one.kind == "backbone" and "backbone" not in shared:
+            raise ValueError(f"{one.name} works on the network: give compose() the backbone of the run")
         else:
-            raise ValueError(f"{one.name} works on the network: apply it to the backbone before the run")
+            make = one.function if one.kind == "denoiser" else partial(_keyed, one.function, shared["backbone"])
+            D, D_text = _wrapped(one, make, D, values, shared.get("sigmas")), f"{one.name}({D_text})"
     return D, sampler, f"{sampler_text} over {D_text}"
 
 
@@ -53,20 +56,38 @@ def refusals(stack: Stack, backbone: Any) -> list[str]:
     ]
 
 
-def _wrapped(one: Method, D: Denoiser, values: dict[str, Any], sigmas: Sequence[float] | None) -> Denoiser:
-    """one(D), made anew for each ask where a knob follows a curve."""
+def _wrapped(
+    one: Method,
+    make: Callable[..., Denoiser],
+    D: Denoiser,
+    values: dict[str, Any],
+    sigmas: Sequence[float] | None,
+) -> Denoiser:
+    """make(D, values), made anew for each ask where a knob follows a curve."""
     curves = {name: value for name, value in values.items() if isinstance(value, Curve)}
     if not curves:
-        return one.function(D, **values)
+        return make(D, **values)
     if sigmas is None:
         raise ValueError(f"{one.name}.{next(iter(curves))} is a curve: give compose() the sigmas of the run")
+    make(D, **values | {name: curve(0.0) for name, curve in curves.items()})  # what it refuses, it refuses now
 
     def curved(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
         at = progress(sigmas, sigma)
         now = {name: curve(at) for name, curve in curves.items()}
-        return one.function(D, **values | now)(x, sigma, cond, **kw)
+        return make(D, **values | now)(x, sigma, cond, **kw)
 
     return curved
+
+
+def _keyed(method: Callable[..., Callable[..., Cond]], backbone: Any, D: Denoiser, **values: Any) -> Denoiser:
+    """D with the further keys of cond that a method of the network has for an ask: method(backbone)(sigma, cond)."""
+    keys = method(backbone, **values)
+
+    def keyed(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+        more = {k: v.expand(len(x), *v.shape[1:]) if isinstance(v, Tensor) else v for k, v in keys(sigma, cond).items()}
+        return (yield from D(x, sigma, {**cond, **more} if more else cond, **kw))
+
+    return keyed
 
 
 def _values(one: Method, given: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Point:
 
 
 Image = Annotated[Tensor, Input("image", "a picture as latents (B, C, h, w); backbone.decode gives its pixels")]
+Map = Annotated[Tensor, Input("map", "a picture or a map of one, (B, 3, H, W) in [0, 1], as large as the result")]
 Mask = Annotated[Tensor, Input("mask", "(B, 1, h, w) bool in latents, True where it was painted")]
 Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
 Words = Annotated[str, Input("words", "words of the prompt, str; a comma between those that stand apart in it")]
@@ -60,6 +61,11 @@ def arrive(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, i
         return backbone.encode_image(value).expand(rows, *latent)
     if kind == "references":
         return [backbone.encode_image(one).expand(rows, *latent) for one in value]
+    if kind == "map":
+        factor = backbone.default_size // backbone.latent_shape(backbone.default_size, backbone.default_size)[1]
+        size = latent[1] * factor, latent[2] * factor
+        shown = F.interpolate(value.float(), size, mode="bilinear", align_corners=False, antialias=True)
+        return shown.clamp(0, 1).expand(rows, 3, *size)
     if kind == "mask":
         painted = F.adaptive_max_pool2d(torch.as_tensor(value).float(), latent[1:]) > 0.5
         return painted.expand(rows, 1, *latent[1:])

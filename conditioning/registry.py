@@ -18,12 +18,12 @@ from importlib import import_module
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from conditioning.curves import Curve
-from conditioning.inputs import Box, Boxes, Image, Input, Mask, Operator, Point, Points, Prompt, References, Words
+from conditioning.inputs import Box, Boxes, Image, Input, Map, Mask, Operator, Point, Points, Prompt, References, Words
 from samplers import SAMPLERS
 
 __all__ = [
-    "FAMILIES", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Image", "Input", "Knob", "Mask", "Method",
-    "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
+    "FAMILIES", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Image", "Input", "Knob", "Map", "Mask",
+    "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
 ]  # fmt: skip
 
 KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
@@ -34,6 +34,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "unet": "a UNet (Still Life, Stable Diffusion 1, 2 and XL)",
     "pixels": "latents that are pixels (no autoencoder in between)",
     "adapter": "an adapter that was trained for it",
+    "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",
 }
 
 

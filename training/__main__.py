@@ -5,6 +5,7 @@
     python -m training denoiser-64 --pictures 600000              text encoder and UNet at 64 x 64
     python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
     python -m training judge --pictures 300000
+    python -m training controlnet-depth --pictures 60000          beside the UNet that is shipped; controlnet-edges
 
 Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
 that made the shipped weights, and what they cost.
@@ -47,12 +48,23 @@ def _judge() -> Spec:
     return Judge()
 
 
+def _controlnet(condition: str) -> Callable[[], Spec]:
+    def build() -> Spec:
+        from training.controlnet import ControlNet
+
+        return ControlNet(condition)
+
+    return build
+
+
 NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
     "autoencoder-decoder": _decoder,
     "denoiser-64": _denoiser(64),
     "denoiser-128": _denoiser(128),
     "judge": _judge,
+    "controlnet-depth": _controlnet("depth"),
+    "controlnet-edges": _controlnet("edges"),
 }
 
 

@@ -1,0 +1,134 @@
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from conditioning.operators.annotators import ANNOTATORS
+from conditioning.registry import Choice, Knob, Map, method
+from samplers.flow import Cond
+from samplers.schedules import highest, interval
+
+PREFIX = "controlnet:"  # of the keys of cond: "controlnet:depth" (B, 3, H, W), "controlnet:depth:weight" (B, 2)
+SHALLOW = 0.1  # of the weight is left for the first residual where one side is to matter more; the last has all of it
+
+
+@method(
+    task="visual-signal-to-image",
+    paper="2302.05543",
+    needs=("controlnet",),
+    clashes={"panorama": "a map belongs to the whole picture, and the windows of a panorama are parts of it"},
+)
+def controlnet(
+    backbone: Any,
+    depth: Map | None = None,
+    edges: Map | None = None,
+    depth_weight: Annotated[float, Knob(0, 2, curve=True, help="How much the depth map counts")] = 1.0,
+    edges_weight: Annotated[float, Knob(0, 2, curve=True, help="How much the edge map counts")] = 1.0,
+    edges_by: Annotated[str, Choice(tuple(ANNOTATORS), help="How edges are found in what is given")] = "as it is",
+    balance: Annotated[str, Choice(("even", "prompt", "map"), help="Which of the two matters more")] = "even",
+    start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, help="Up to this part of the steps")] = 1.0,
+    null: Cond | None = None,
+    sigmas: Sequence[float] = (),
+) -> Callable[[float | Tensor, Cond], Mapping[str, Tensor]]:
+    """ControlNet.
+
+    A map says where things are: a trained copy of the network's encoder reads it together with the noisy picture, and
+    what it finds is added to the skips of the frozen network, through convolutions that were zero when its training
+    began (Zhang et al. 2023, Eq. 3). Depth and edges together are added up, each with its own weight.
+
+        x0 = D(x; h_i + weight Z_i(F_i(x, map)))
+
+    depth: nearness, white is near and black is far. edges: white lines on black, or a picture for an annotator.
+    null: cond of the negative prompt. sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
+
+    balance: with "prompt" and "map" residuals count from a tenth at the picture's own size to all at the coarsest,
+    evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
+    map as well (the "guess mode" of the paper's code and of diffusers: take a scale of 3 to 5).
+    Outside of its steps and at weight 0 an ask goes to the network unchanged. It returns the further keys of an ask.
+    Raises ValueError without a map, and where the backbone has no ControlNet for one.
+    """
+    maps: dict[str, tuple[Tensor, float]] = {}
+    if depth is not None:
+        maps["depth"] = depth, depth_weight
+    if edges is not None:
+        maps["edges"] = ANNOTATORS[edges_by](edges), edges_weight
+    if not maps:
+        raise ValueError("controlnet has no map: give it depth, edges, or both")
+    for name in maps:
+        if name not in backbone.controlnets:
+            raise ValueError(f"{backbone.id} has no ControlNet for {name}: it has {', '.join(backbone.controlnets)}")
+    backbone.extend(PREFIX, partial(Controlled, open_one=backbone.controlnet))
+    low, high = interval(sigmas, start, end)
+    shallow = 1.0 if balance == "even" else SHALLOW
+
+    def keys(sigma: float | Tensor, cond: Cond) -> dict[str, Tensor]:
+        if not low < highest(sigma) <= high:
+            return {}
+        spared = balance == "map" and cond is null  # it still shares the call
+        given = {}
+        for name, (shown, weight) in maps.items():
+            if weight > 0:
+                given[PREFIX + name] = shown
+                given[f"{PREFIX}{name}:weight"] = torch.tensor([[0.0 if spared else weight, shallow]])
+        return given
+
+    return keys
+
+
+class Controlled(nn.Module):
+    """A UNet with ControlNets beside it: called as the UNet is, with the maps and weights among `added_cond_kwargs`.
+
+    keys: of cond, as in PREFIX's comment; a weight is (B, 2): of the coarsest residual, and the part of it that the
+    finest has. open_one: a condition -> (its ControlNetModel, a hash of it).
+    """
+
+    def __init__(self, unet: Any, keys: Sequence[str], open_one: Callable[[str], tuple[Any, str]]):
+        super().__init__()
+        self.unet, self.config = unet, unet.config
+        self.names = [key.removeprefix(PREFIX) for key in keys if not key.endswith(":weight")]
+        opened = [open_one(name) for name in self.names]
+        self.networks = nn.ModuleList(network for network, _ in opened)
+        self.key = "-".join([*([unet.key] if hasattr(unet, "key") else []), *(digest for _, digest in opened)])
+        size = self.config.sample_size if isinstance(self.config.sample_size, int) else self.config.sample_size[0]
+        self.more: dict[str, Tensor] = dict(getattr(unet, "more", {}))
+        for name, network in zip(self.names, self.networks):
+            side = size * _factor(network)
+            self.more |= {PREFIX + name: torch.zeros(2, 3, side, side), f"{PREFIX}{name}:weight": torch.ones(2, 2)}
+
+    def forward(
+        self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: Any = None, return_dict: bool = False
+    ) -> Any:
+        added = dict(added_cond_kwargs or {})
+        maps = [(added.pop(PREFIX + name), added.pop(f"{PREFIX}{name}:weight")) for name in self.names]
+        total: list[Tensor] = []
+        for network, (shown, weight) in zip(self.networks, maps):
+            down, mid = network(x, t, text, _fitted(shown, x, network), added_cond_kwargs=added, return_dict=False)
+            found = _weighed([*down, mid], weight)
+            total = [a + b for a, b in zip(total, found)] if total else found
+        return self.unet(x, t, text, added_cond_kwargs=added or None, down_block_additional_residuals=tuple(total[:-1]),
+                         mid_block_additional_residual=total[-1], return_dict=return_dict)  # fmt: skip
+
+
+def _weighed(residuals: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """From the finest to the coarsest, (B, C, h, w) each, by weight (B, 2), evenly in the logarithm."""
+    last = len(residuals) - 1
+    parts = [weight[:, 0] * weight[:, 1] ** (1 - i / last) for i in range(last + 1)]
+    return [residual * part[:, None, None, None] for residual, part in zip(residuals, parts)]
+
+
+def _fitted(shown: Tensor, x: Tensor, network: Any) -> Tensor:
+    """The map (B, 3, H, W) in the channels that a ControlNet takes. Raises ValueError for a map of another size."""
+    factor = _factor(network)
+    if shown.shape[-2] != x.shape[-2] * factor or shown.shape[-1] != x.shape[-1] * factor:
+        raise ValueError(f"the map has {shown.shape[-1]} x {shown.shape[-2]} pixels, and the picture asked for has "
+                         f"{x.shape[-1] * factor} x {x.shape[-2] * factor}: give a map of that size")  # fmt: skip
+    channels = network.config.conditioning_channels
+    return shown if shown.shape[1] == channels else shown.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+
+
+def _factor(network: Any) -> int:
+    """Pixels of the map to a latent's side."""
+    return int(2 ** (len(network.config.conditioning_embedding_out_channels) - 1))

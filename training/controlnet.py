@@ -1,0 +1,224 @@
+"""ControlNets of Still Life (Zhang et al. 2023): depth and edges, learnt from rendered truth beside the frozen network.
+
+A ControlNet here is a copy of the UNet's encoder without its attention: the text is the decoder's matter, and half the
+size is saved. Half of the captions are empty, so that the map has to carry the meaning; noise levels lie higher than
+the UNet's own, where scenes take shape. Two thirds of a run are at 64 pixels, four times quicker, the rest at 128.
+
+    python -m training controlnet-depth --pictures 60000       train, in pieces; after the UNet has changed, again
+    python -m training.controlnet depth                        ship what was trained last
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextModel
+
+from training.autoencoder import SHIPPED, settled_autoencoder
+from training.denoiser import STEPS, alphas, latents
+from training.loop import averaged_network, best_device, grid
+from training.maps import NAMES, maps
+from training.text import build_tokenizer, words
+
+CONTROLNETS = SHIPPED.with_name(SHIPPED.name + "_controlnets")
+SCENES = 8_000  # of the training split, with their maps
+STEM = (16, 32, 64)  # widths of the map's own layers; one fewer than halvings of its size, as the autoencoder has
+LEVELS = (0.6, 1.2, 2.5, 6.0, 20.0)  # sigmas of the held-out figures
+SMALL_SHARE = 2 / 3  # of the pictures are seen at 64 pixels
+
+
+def build(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet that fits the UNet, with the UNet's weights where it has the same layers, and silent as yet."""
+    network = ControlNetModel(
+        in_channels=unet.config.in_channels,
+        conditioning_channels=1,
+        down_block_types=("DownBlock2D",) * len(unet.config.block_out_channels),
+        mid_block_type="UNetMidBlock2D",
+        block_out_channels=unet.config.block_out_channels,
+        layers_per_block=unet.config.layers_per_block,
+        norm_num_groups=unet.config.norm_num_groups,
+        cross_attention_dim=unet.config.cross_attention_dim,
+        attention_head_dim=unet.config.attention_head_dim,
+        conditioning_embedding_out_channels=STEM,
+    )
+    own, theirs = network.state_dict(), unet.state_dict()
+    network.load_state_dict({name: theirs.get(name, value) for name, value in own.items()})
+    return network
+
+
+class ControlNet:
+    rows, rate = 32, 5e-4
+
+    def __init__(self, condition: str):
+        """condition: "depth" or "edges". Goes on from the ControlNet that is shipped, where there is one."""
+        self.name, self.channel = f"controlnet-{condition}", NAMES.index(condition)
+        torch.manual_seed(0)
+        if best_device().type == "cuda":
+            self.rows, self.rate = 256, 1e-3
+        self.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
+        self.unet.eval().requires_grad_(False)
+        self.unet.set_attn_processor(AttnProcessor())  # quicker backwards on the CPU than the fused kernel
+        self.network: nn.Module = build(self.unet)
+        if (CONTROLNETS / condition).exists():
+            self.network = ControlNetModel.from_pretrained(CONTROLNETS / condition, torch_dtype=torch.float32)
+        self.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32).eval()
+        self.text.requires_grad_(False)
+        self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
+        self.latents = {size: latents(self.autoencoder, "train", size) for size in (64, 128)}
+        self.maps = maps("train", SCENES)
+        self.tokens = words("train", len(self.latents[64])).tokens[:SCENES]
+        self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
+        self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
+        self.progress = 0.0
+
+    # ------------------------------------------------------------------------------------------------ batches
+
+    def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
+        """Latents, noise, times, tokens and maps of some scenes, at 64 pixels or, later in the run, at 128."""
+        size = 64 if self.progress < SMALL_SHARE else 128
+        scene = np.sort(rng.choice(SCENES, self.rows, replace=False))
+        caption = rng.integers(self.tokens.shape[1], size=self.rows)
+        tokens = torch.from_numpy(self.tokens[scene, caption].astype(np.int64))
+        tokens[rng.random(self.rows) < 0.5] = self.empty
+        z = self.latents[size][torch.from_numpy(scene)].float()
+        sigma = self._sigmas(rng, size)
+        return {
+            "z": z.to(device),
+            "noise": torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device),
+            "t": torch.from_numpy(np.interp(np.log(sigma), self.sigmas.log().numpy(), np.arange(STEPS))).to(device),
+            "tokens": tokens.to(device),
+            "map": self._map(self.maps[scene], size).to(device),
+        }
+
+    def _sigmas(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Log-normal, stratified; every eighth uniform over the schedule."""
+        u = (rng.permutation(self.rows) + rng.random(self.rows)) / self.rows
+        normal = torch.special.ndtri(torch.from_numpy(u).clamp(1e-4, 1 - 1e-4)).numpy()
+        sigma = np.exp(normal * 1.2 + 0.8 + math.log(size / 64))
+        sigma[::8] = self.sigmas.numpy()[rng.integers(STEPS, size=len(sigma[::8]))]
+        return sigma.clip(self.sigmas[0], self.sigmas[-1])
+
+    def _map(self, both: np.ndarray, size: int) -> Tensor:
+        """(B, 2, 128, 128) uint8 -> this network's map (B, 1, size, size) in [0, 1]; thin edges stay whole."""
+        one = torch.from_numpy(both[:, self.channel : self.channel + 1].astype(np.float32) / 255)
+        pool = F.max_pool2d if NAMES[self.channel] == "edges" else F.avg_pool2d
+        return pool(one, one.shape[-1] // size)
+
+    # ------------------------------------------------------------------------------------------------ losses
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+        self.progress = progress
+        self._follow(batch["z"].device)
+        with torch.no_grad():
+            text = self.text(batch["tokens"]).last_hidden_state
+        error = self._error(network, batch, text)
+        return error, {"v": error.detach()}
+
+    def _follow(self, device: torch.device) -> None:
+        for part in (self.unet, self.text, self.autoencoder):
+            part.to(device)
+
+    def _error(self, network: nn.Module | None, batch: dict[str, Tensor], text: Tensor) -> Tensor:
+        """Mean squared error of v; of the UNet alone without a network."""
+        t = batch["t"].float()
+        levels = self.sigmas.log().to(t.device)
+        low = t.floor().long().clamp(max=STEPS - 2)
+        s = torch.lerp(levels[low], levels[low + 1], t - low).exp()[:, None, None, None]
+        scale = (1 + s * s).rsqrt()
+        x = (scale * (batch["z"] + s * batch["noise"])).contiguous(memory_format=torch.channels_last)
+        v = scale * (batch["noise"] - s * batch["z"])
+        return (self._v(network, x, t, text, batch["map"]) - v).square().mean()
+
+    def _v(self, network: nn.Module | None, x: Tensor, t: Tensor, text: Tensor, given: Tensor) -> Tensor:
+        if network is None:
+            return self.unet(x, t, text).sample.float()
+        down, mid = network(x, t, text, given, return_dict=False)
+        return self.unet(
+            x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample.float()
+
+    # ------------------------------------------------------------------------------------------------ checks
+
+    @torch.no_grad()
+    def check(self, network: nn.Module) -> dict[str, float]:
+        """Held-out v errors at 64 and at 128 pixels: of the UNet alone, with the true map, with another scene's."""
+        figures: dict[str, float] = {}
+        n, device = 32, next(network.parameters()).device
+        self._follow(device)
+        tokens = words("validation", 2000).tokens[:n, 0].astype(np.int64)
+        with torch.autocast(device.type, torch.bfloat16):
+            text = self.text(torch.from_numpy(tokens).to(device)).last_hidden_state
+            for size in (64, 128):
+                z = latents(self.autoencoder, "validation", size)[:n].float().to(device)
+                noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
+                shown = self._map(maps("validation", n), size).to(device)
+                errors = []
+                for sigma in LEVELS:
+                    t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
+                    batch = {"z": z, "noise": noise, "t": t, "map": shown}
+                    wrong = {**batch, "map": shown.roll(1, 0)}
+                    three = ((None, batch), (network, batch), (network, wrong))
+                    errors.append([self._error(net, given, text).item() for net, given in three])
+                for key, value in zip(("alone", "held", "other"), np.mean(errors, 0), strict=True):
+                    figures[f"{key}_{size}"] = float(value)
+        return figures
+
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> Image.Image:
+        """Rows of eight: maps, what is made from them with the caption, and without; the renders."""
+        n, device = 8, next(network.parameters()).device
+        tokens = torch.from_numpy(words("validation", 2000).tokens[:n, 0].astype(np.int64))
+        shown = self._map(maps("validation", n), 128).to(device)
+        made = [self._sampled(network, shown, tokens), self._sampled(network, shown, self.empty.expand(n, -1))]
+        truth = self._decoded(latents(self.autoencoder, "validation", 128)[:n].float().to(device))
+        return grid(torch.cat([shown.expand(-1, 3, -1, -1), *made, truth]), n)
+
+    def _sampled(self, network: nn.Module, shown: Tensor, tokens: Tensor, steps: int = 16) -> Tensor:
+        device, b = shown.device, len(shown)
+        times = torch.linspace(STEPS - 1, 0, steps + 1)[:-1].round().long()
+        levels = torch.cat([self.sigmas[times], torch.zeros(1)]).to(device)
+        side = shown.shape[-1] // 4
+        x = torch.randn(b, 4, side, side, generator=torch.Generator().manual_seed(0)).to(device) * levels[0]
+        with torch.autocast(device.type, torch.bfloat16):
+            text = self.text(torch.cat([tokens, self.empty.expand(b, -1)]).to(device)).last_hidden_state
+            for i, t in enumerate(times.tolist()):
+                s = levels[i]
+                given = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+                time = torch.full((2 * b,), float(t), device=device)
+                c, u = self._v(network, given, time, text, shown.repeat(2, 1, 1, 1)).chunk(2)
+                x0 = (x / (1 + s * s).sqrt() - s * (u + 3.0 * (c - u))) / (1 + s * s).sqrt()
+                x = x0 + levels[i + 1] / s * (x - x0)
+        return self._decoded(x)
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        return (self.autoencoder.decoder(z).float() / 2 + 0.5).clamp(0, 1)
+
+
+def export(condition: str) -> None:
+    """Write the run's averaged weights beside the backbone, in half precision, as diffusers opens them."""
+    network = build(UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32))
+    network.load_state_dict(averaged_network(f"controlnet-{condition}"))
+    folder = CONTROLNETS / condition
+    for old in folder.glob("*.safetensors*"):
+        old.unlink()
+    network.half().save_pretrained(folder, max_shard_size="9MB")
+    sizes = [file.stat().st_size for file in folder.glob("*.safetensors")]
+    print(f"{folder}: {sum(sizes) / 1e6:.1f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.controlnet", description=__doc__.split("\n\n")[0])
+    parser.add_argument("condition", choices=NAMES)
+    export(parser.parse_args().condition)
+
+
+if __name__ == "__main__":
+    main()
