@@ -7,8 +7,9 @@ uniformly over the schedule.
 Three teachers help the small network to bind words to things, all known exactly from the renderer and all dropped
 afterwards:
 
-* reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size and material,
-  and from "left", "behind", ... those of the solid of which it is said: one token then holds what stands where;
+* reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size, material and
+  place in the picture, and from "left", "behind", ... those of the solid of which it is said: one token then holds
+  what stands where;
 * looking: the cross-attention from a solid's words must lie inside its mask (the lower the noise, the more it counts);
 * seeing: the decoder's features must tell what stands at each cell, from noise in which only the text can tell, too.
 """
@@ -36,6 +37,7 @@ from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
 WIDTH = 192  # of the text
 CLASSES = (len(SHAPES), len(COLOURS), len(SIZES), len(MATERIALS))
 PLACES = (len(GROUNDS), len(SKIES), 4)
+BINS = 8  # of places, across and down the picture
 STEPS = 1000
 EXAMPLES = (
     "a large red sphere to the left of a small blue cube on grass at sunset",
@@ -97,6 +99,22 @@ def relations_owned(words: Words) -> tuple[np.ndarray, np.ndarray]:
     return owners, links
 
 
+def places(masks: np.ndarray) -> np.ndarray:
+    """Where the visible part of each solid is, across and down, (N, 4, 2) int8 in 0, ..., BINS - 1, -1 if nowhere;
+    masks (N, S, S) hold the number of the solid."""
+    side = masks.shape[-1]
+    at = (np.arange(side) + 0.5) / side
+    out = np.full((len(masks), 4, 2), -1, np.int8)
+    for i in range(4):
+        inside = masks == i
+        cells = inside.sum((1, 2))
+        middle = (
+            np.stack([(inside.sum(1) * at).sum(1), (inside.sum(2) * at).sum(1)], -1) / np.maximum(cells, 1)[:, None]
+        )
+        out[:, i] = np.where(cells[:, None] > 0, np.minimum(middle * BINS, BINS - 1), -1)
+    return out
+
+
 class Looking:
     """Attention processor of training: plain attention that keeps the probabilities of cross-attention."""
 
@@ -128,6 +146,7 @@ class Network(nn.Module):
         self.reads = nn.Linear(WIDTH, sum(CLASSES))
         self.reads_place = nn.Linear(WIDTH, sum(PLACES))
         self.sees = nn.Conv2d(128, 2 + sum(CLASSES), 1)
+        self.reads_where = nn.Linear(WIDTH, 2 * BINS)
 
 
 def started() -> Network:
@@ -163,6 +182,7 @@ class Denoiser:
         self.masks = torch.from_numpy(np.array(data.instances("train")[: len(self.latents)]))
         self.words = words("train", len(self.latents))
         self.owners, self.links = relations_owned(self.words)
+        self.where = places(self.masks.numpy())
         self.held_out = latents(self.autoencoder, "validation", size)[:512]
         self.held_out_words = words("validation", len(self.held_out))
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
@@ -191,6 +211,7 @@ class Denoiser:
             "nouns": table["nouns"][scene, k].long(),
             "links": table["links"][scene, k].long(),
             "attributes": table["attributes"][scene].long(),
+            "where": table["where"][scene].long(),
             "place": table["place"][scene].long(),
             "mask": table["mask"][scene].long(),
             "told": ~drop,
@@ -206,6 +227,7 @@ class Denoiser:
                 "nouns": w.nouns,
                 "links": self.links,
                 "attributes": w.attributes,
+                "where": self.where,
                 "place": w.place,
             }
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -239,12 +261,12 @@ class Denoiser:
         text = network.text(batch["tokens"]).last_hidden_state
         sigma = self._sigma(batch["t"])
         squared = self._error(network.unet, batch, text, sigma)
-        clear = batch["told"] / (1 + (sigma / 2) ** 2)  # how much of the scene can be seen through the noise
+        clear = batch["told"] / (1 + (sigma / 6) ** 2)  # the less of the scene can be seen, the less is asked
         read = self._reading(network, text, batch)
         look = self._looking(batch, clear)
-        see = self._seeing(network, batch, 1 / (1 + (sigma / 8 * 64 / self.size) ** 2))
+        see = self._seeing(network, batch, 1 / (1 + (sigma / 16) ** 2))
         helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
-        total = squared + helpers * (0.05 * read + 0.1 * look + 0.05 * see)
+        total = squared + helpers * (0.05 * read + 0.1 * look + 0.1 * see)
         return total, {"v": squared.detach(), "read": read.detach(), "look": look.detach(), "see": see.detach()}
 
     def _listen(self, network: nn.Module) -> None:
@@ -265,15 +287,17 @@ class Denoiser:
         return (out - v).square().mean()
 
     def _reading(self, network: nn.Module, text: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        places = torch.cat([batch["nouns"], batch["links"]], 1)  # (B, 4 + 3) of tokens
-        at = text.gather(1, places[..., None].expand(-1, -1, text.shape[-1]))
-        real = (places > 0) & batch["told"][:, None]
+        tokens = torch.cat([batch["nouns"], batch["links"]], 1)  # (B, 4 + 3)
+        at = text.gather(1, tokens[..., None].expand(-1, -1, text.shape[-1]))
+        real = (tokens > 0) & batch["told"][:, None]
         subject = batch["owners"].gather(1, batch["links"]).clamp(min=0)
-        told = batch["attributes"].gather(1, subject[..., None].expand(-1, -1, 4))
-        target = torch.where(real[..., None], torch.cat([batch["attributes"], told], 1), -1)
+        told = torch.cat([batch["attributes"], batch["where"]], -1)  # (B, 4, 6)
+        told = torch.cat([told, told.gather(1, subject[..., None].expand(-1, -1, 6))], 1)
+        target = torch.where(real[..., None], told, -1)
+        scores = [*network.reads(at).split(CLASSES, -1), *network.reads_where(at).split(BINS, -1)]
         losses = [
-            F.cross_entropy(scores.flatten(0, 1).float(), target[..., a].flatten(), ignore_index=-1)
-            for a, scores in enumerate(network.reads(at).split(CLASSES, -1))
+            F.cross_entropy(one.flatten(0, 1).float(), target[..., a].flatten(), ignore_index=-1)
+            for a, one in enumerate(scores)
         ]
         place = torch.where(batch["told"][:, None], batch["place"], -1)
         losses += [
