@@ -5,10 +5,13 @@ from pathlib import Path
 from backbones.base import Backbone
 
 STILL_LIFE = Path(__file__).parent / "still_life"
+PIXELS = Path(__file__).parent / "still_life_pixels"
+EMBEDDED = {"still-life": STILL_LIFE, "still-life-pixels": PIXELS}
 
 
 def load(id: str) -> Backbone:
-    """The backbone of that name: "still-life" (embedded), "exact" (the oracle), a local folder, or a Hub id.
+    """The backbone of that name: "still-life" and "still-life-pixels" (embedded), "exact" (the oracle), a local folder,
+    or a Hub id.
 
     Raises what the loader raises, an OSError for a folder or Hub id without a model.
     """
@@ -16,6 +19,9 @@ def load(id: str) -> Backbone:
         from backbones.exact import pictures
 
         return pictures()
-    from backbones.unet import UNetBackbone  # diffusers is slow to import
+    from backbones import checkpoint, pixels, unet  # diffusers is slow to import
 
-    return UNetBackbone.load(str(STILL_LIFE), "still-life") if id == "still-life" else UNetBackbone.load(id)
+    path = str(EMBEDDED.get(id, id))
+    folder = checkpoint.locate(path, (*unet.FITS, *pixels.FITS))
+    kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
+    return (pixels.PixelBackbone if kind in pixels.FITS else unet.UNetBackbone).load(str(folder), id)

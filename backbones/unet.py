@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -80,13 +79,13 @@ class UNetBackbone:
         A small network is warm when this returns. Raises CheckpointError, an OSError, with what is wrong in words.
         """
         folder = checkpoint.locate(id, FITS)
-        settings = plan(_parameters(folder))
+        settings = plan(checkpoint.parameters(folder))
         pipe = checkpoint.open_pipeline(folder, settings.dtype)
         self = cls(pipe, settings, name or id, checkpoint.revision(folder))
         self.controlnets = controlnets.beside(folder, self.unet.config)
         if self.controlnets:
             self.offers |= {"controlnet"}
-        if _parameters(folder) <= SMALL:
+        if checkpoint.parameters(folder) <= SMALL:
             self.warm_up()
         return self
 
@@ -248,9 +247,3 @@ class UNetBackbone:
             return []
         words = dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower()))
         return [word for word in words if word not in self._words]
-
-
-def _parameters(folder: Path) -> int:
-    """Of the UNet in a checkpoint folder, from the size of its files: float32 ones count exactly, halves half."""
-    files = (folder / "unet").glob("*.safetensors")
-    return sum(file.stat().st_size for file in files if ".fp16." not in file.name) // 4

@@ -4,7 +4,10 @@
     python -m training autoencoder-decoder --pictures 200000      the decoder alone, after the encoder is settled
     python -m training denoiser-64 --pictures 600000              text encoder and UNet at 64 x 64
     python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
+    python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
     python -m training judge --pictures 300000
+    python -m training reader --pictures 60000                    depth and classes of a picture, to guide by
+    python -m training classifier --pictures 150000               what noisy latents will show, to guide by
     python -m training controlnet-depth --pictures 60000          beside the UNet that is shipped; controlnet-edges
 
 Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
@@ -42,6 +45,12 @@ def _denoiser(size: int) -> Callable[[], Spec]:
     return build
 
 
+def _pixels() -> Spec:
+    from training.pixels import PixelDenoiser
+
+    return PixelDenoiser()
+
+
 def _judge() -> Spec:
     from training.judge import Judge
 
@@ -57,12 +66,27 @@ def _controlnet(condition: str) -> Callable[[], Spec]:
     return build
 
 
+def _reader() -> Spec:
+    from training.reader import ReaderSpec
+
+    return ReaderSpec()
+
+
+def _classifier() -> Spec:
+    from training.classifier import ClassifierSpec
+
+    return ClassifierSpec()
+
+
 NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
     "autoencoder-decoder": _decoder,
     "denoiser-64": _denoiser(64),
     "denoiser-128": _denoiser(128),
+    "denoiser-pixels": _pixels,
     "judge": _judge,
+    "reader": _reader,
+    "classifier": _classifier,
     "controlnet-depth": _controlnet("depth"),
     "controlnet-edges": _controlnet("edges"),
 }

@@ -1,0 +1,148 @@
+"""Networks whose state is the picture: tiny random ones against diffusers' own pipeline, and the embedded one."""
+
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
+
+import backbones
+from backbones.base import Backbone
+from backbones.checkpoint import CheckpointError
+from backbones.pixels import PixelBackbone
+from conditioning.compose import refusals
+from samplers import SAMPLERS
+from samplers.flow import Noise, ask, run
+from samplers.messages import Ask
+from tests.backbones.tiny import ddim
+from world.render import render
+from world.scene import draw
+
+euler = SAMPLERS["euler"]
+
+
+def tiny(folder, patch=1, pipeline=DDIMPipeline, **config):
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16, in_channels=3 * patch**2, out_channels=3 * patch**2, block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1, attention_head_dim=8, norm_num_groups=8, **config,
+    )  # fmt: skip
+    scheduler = ddim(prediction_type="v_prediction", steps_offset=0)
+    pipeline(unet=unet, scheduler=scheduler if pipeline is DDIMPipeline else DDPMScheduler()).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch, tmp_path):
+    monkeypatch.setenv("NINE_WAYS_CACHE", str(tmp_path / "cache"))
+
+
+def asked(b, rows=3, sigma=1.5):
+    x = 2 * torch.randn(
+        rows, *b.latent_shape(b.default_size, b.default_size), generator=torch.Generator().manual_seed(1)
+    )
+    return Ask(x, torch.full((rows,), sigma), b.encode_prompt([""] * rows))
+
+
+def test_agrees_with_diffusers_pipeline(tmp_path):
+    """The same noise through DDIMPipeline: the same picture."""
+    folder = tiny(tmp_path / "one")
+    pipe, b = DDIMPipeline.from_pretrained(folder), backbones.load(folder)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(num_inference_steps=8, output_type="np", generator=torch.Generator().manual_seed(5)).images
+    z = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+    times = pipe.scheduler.timesteps
+    sigmas = [*b.sigmas[times].tolist(), float(b.sigmas[0])]  # this scheduler ends at the first level
+    ours = run(euler(ask, z * (1 + sigmas[0] ** 2) ** 0.5, sigmas, {}, Noise([0])), b.denoise)
+    got = b.decode(ours / (1 + sigmas[-1] ** 2) ** 0.5)
+    torch.testing.assert_close(got, torch.from_numpy(theirs).permute(0, 3, 1, 2), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_is_a_backbone(tmp_path, patch):
+    b = backbones.load(tiny(tmp_path / "one", patch))
+    assert isinstance(b, Backbone) and isinstance(b, PixelBackbone)
+    assert b.default_size == 16 * patch and b.size_multiple == 2 * patch
+    assert b.latent_shape(24, 32) == (3, 32, 24)
+    with pytest.raises(ValueError, match="multiples of"):
+        b.latent_shape(25, 32)
+    assert b.encode_prompt(["a red cube"]) == {} and b.unknown_words("a red red cube") == ["a", "red", "cube"]
+    x0 = b.denoise(asked(b))
+    assert x0.shape == (3, 3, 16 * patch, 16 * patch) and x0.dtype == torch.float32 and not x0.requires_grad
+    wide = Ask(torch.zeros(1, 3, 32, 16), torch.ones(1), {})
+    assert b.denoise(wide).shape == (1, 3, 32, 16)
+    pixels = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(b.decode(b.encode_image(pixels)), pixels)
+
+
+def test_patches_are_a_permutation_of_the_picture(tmp_path):
+    """A network on 2 x 2 blocks is the UNet on the blocks, in the order of pixel_unshuffle."""
+    b = backbones.load(tiny(tmp_path / "one", 2))
+    one = asked(b)
+    seen, t = b.coordinates.enter(one.x, one.sigma)
+    blocks = seen.reshape(3, 3, 16, 2, 16, 2).permute(0, 1, 3, 5, 2, 4).reshape(3, 12, 16, 16)
+    with torch.no_grad():
+        out = b.unet.unet(blocks, t).sample
+    out = out.reshape(3, 3, 2, 2, 16, 16).permute(0, 1, 4, 2, 5, 3).reshape(3, 3, 32, 32)
+    torch.testing.assert_close(b.denoise(one), b.coordinates.leave(one.x, one.sigma, out), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_engines_agree_and_rows_do_not_see_each_other(tmp_path, monkeypatch, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    folder = tiny(tmp_path / "one", 2)
+    monkeypatch.setenv("NINE_WAYS_ENGINE", engine)
+    b = backbones.load(folder)
+    assert b.engine.name.startswith(engine)
+    one = asked(b)
+    whole = b.denoise(one)
+    torch.testing.assert_close(
+        whole, b.denoise(Ask(one.x, one.sigma, {}, tape=object())).detach(), atol=1e-4, rtol=1e-4
+    )
+    for i in range(3):
+        assert torch.equal(whole[i : i + 1], b.denoise(Ask(one.x[i : i + 1], one.sigma[i : i + 1], {})))
+
+
+def test_gradients_run_through_with_a_tape_only(tmp_path):
+    b = backbones.load(tiny(tmp_path / "one"))
+    x = asked(b).x[:1].requires_grad_()
+    assert not b.denoise(Ask(x, torch.ones(1), {})).requires_grad
+    (g,) = torch.autograd.grad(b.denoise(Ask(x, torch.ones(1), {}, tape=object())).square().sum(), x)
+    assert g.abs().sum() > 0
+    assert not any(p.requires_grad for p in b.unet.parameters())
+
+
+def test_a_ddpm_pipeline_opens_and_others_are_refused(tmp_path):
+    b = backbones.load(tiny(tmp_path / "ddpm", pipeline=DDPMPipeline))
+    assert b.coordinates.prediction == "epsilon"
+    with pytest.raises(CheckpointError, match="class"):
+        backbones.load(tiny(tmp_path / "classes", class_embed_type="timestep"))
+
+
+def test_methods_that_need_pixels_fit_and_those_that_need_attention_do_not(tmp_path):
+    b = backbones.load(tiny(tmp_path / "one"))
+    assert refusals([("ddrm", {}), ("snips", {}), ("ddnm", {})], b) == []
+    assert refusals([("ddrm", {})], backbones.load("still-life")) != []
+
+
+# ---- the embedded one ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def life():
+    return backbones.load("still-life-pixels")
+
+
+def test_weights_fit_where_they_must():
+    sizes = [path.stat().st_size for path in backbones.PIXELS.rglob("*.safetensors")]
+    assert len(sizes) == 1 and sizes[0] < 8e6
+
+
+def test_it_denoises_held_out_renders(life):
+    """Far better than no network: by how much at each level, on scenes it has never seen."""
+    assert life.default_size == 64 and life.id == "still-life-pixels"
+    x0 = life.encode_image(render([draw("test", n) for n in range(8)], 64).rgb)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    for sigma, bar in ((0.1, 32.0), (0.4, 26.0), (1.5, 20.0)):
+        error = life.denoise(Ask(x0 + sigma * noise, torch.full((8,), sigma), {})) - x0
+        assert -10 * (error / 2).square().mean().log10() > bar, sigma
