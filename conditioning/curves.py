@@ -2,7 +2,10 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from samplers.schedules import progress
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,8 @@ def parse(text: str) -> float | Curve:
     except ValueError:
         raise ValueError(f'{text!r} is no strength: give a number, or a curve such as "0:1, 0.4:1, 0.6:0"') from None
     return Curve(points)
+
+
+def at(strength: float | Curve, sigmas: Sequence[float], sigma: float) -> float:
+    """A strength at a level of the schedule: for methods around a sampler, whose knob may be a curve."""
+    return strength(progress(sigmas, sigma)) if isinstance(strength, Curve) else strength

@@ -26,7 +26,7 @@ from samplers.noise import Noise
 
 __all__ = [
     "JPEG", "OPERATORS", "Bicubic", "BlockAverage", "CompressedSensing", "Degradation", "GaussianBlur", "Grey",
-    "Inpainting", "Linear", "Measurement", "MotionBlur", "Operator", "Shape", "measure", "projection",
+    "Inpainting", "Linear", "Measurement", "MotionBlur", "Operator", "Shape", "measurable", "measure", "projection",
     "state_is_pixels",
 ]  # fmt: skip
 
@@ -78,6 +78,11 @@ class Degradation:
 def state_is_pixels(backbone: Any) -> bool:
     """Whether the operator acts on the state itself. Without a backbone it does."""
     return backbone is None or "pixels" in getattr(backbone, "offers", ())
+
+
+def measurable(x0: Tensor, backbone: Any = None) -> Tensor:
+    """x0 (B, C, h, w) in the state's space -> the pictures in [-1, 1] that an operator takes; gradients run through."""
+    return x0 if state_is_pixels(backbone) else backbone.decode(x0) * 2 - 1
 
 
 def projection(measured: Measurement, backbone: Any = None) -> Callable[[Tensor], Tensor]:

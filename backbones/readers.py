@@ -1,0 +1,192 @@
+"""Small networks that read a backbone's pictures, for guidance: they lie beside its weights, in folders of their own.
+
+`reader/` reads a clean picture: depth, what stands where, features. `classifier/` reads noisy latents, at any level:
+what the picture will show. Each folder holds `config.json`, with the words that the network knows, and
+`model.safetensors`. A backbone that has one names it in `offers`. Gradients run through both.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.SiLU())
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a picture of H x W pixels shows, as maps of H / 2 x W / 2.
+
+    nearness (B, 1, h, w): 3 metres by the depth, 0 in the sky. classes (B, K, h, w): scores of what stands there.
+    features: of each scale, from fine to coarse, (B, C, h, w) each.
+    """
+
+    nearness: Tensor
+    classes: Tensor
+    features: list[Tensor]
+
+
+class Reader(nn.Module):
+    """Pictures (B, 3, H, W) in [0, 1], H and W multiples of 16 -> Reading. Trained on clean and on soft pictures."""
+
+    def __init__(self, classes: Sequence[str], widths: Sequence[int] = (24, 48, 96, 128), fused: int = 32):
+        super().__init__()
+        self.names = tuple(classes)
+        first, *others = widths
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, first))
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(a + 2 * (i == 0), b, 2), _conv(b, b)) for i, (a, b) in enumerate(zip(widths, others))
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
+        self.fuse = nn.ModuleList(_conv(fused, fused) for _ in others)
+        self.head = nn.Conv2d(fused, 1 + len(self.names), 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Reading:
+        h = self.stem((x - 0.45) * 4)
+        features = [h]
+        for i, down in enumerate(self.down):
+            h = down(torch.cat([h, _where(h)], 1) if i == 0 else h)  # depth depends on the height in the picture
+            features.append(h)
+        y = self.lateral[-1](h)
+        for i in reversed(range(len(self.fuse))):
+            y = F.interpolate(y, scale_factor=2.0, mode="bilinear") + self.lateral[i](features[i])
+            y = self.fuse[i](F.silu(y))
+        nearness, classes = self.head(y).float().split((1, len(self.names)), 1)
+        return Reading(nearness, classes, [f.float() for f in features])
+
+
+def _where(h: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, 2, h, w): v up and u to the right, in [-1, 1]."""
+    at = [(torch.arange(n, device=h.device) + 0.5) / n * 2 - 1 for n in h.shape[2:]]
+    return torch.stack(torch.meshgrid(-at[0], at[1], indexing="ij")).to(h.dtype).expand(len(h), -1, -1, -1)
+
+
+class Residual(nn.Module):
+    """Two convolutions, scaled and shifted by the noise level."""
+
+    def __init__(self, width: int, told: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.GroupNorm(8, width) for _ in range(2))
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
+        self.film = nn.Linear(told, 2 * width)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.film(level)[:, :, None, None].chunk(2, 1)
+        y = self.convs[0](F.silu(self.norms[0](h)))
+        return h + self.convs[1](F.silu(self.norms[1](y) * (1 + scale) + shift))
+
+
+class Classifier(nn.Module):
+    """Noisy latents x (B, 4, h, w), VE coordinates, at levels sigma (B,) -> scores (B, N) of the words, in their order.
+
+    groups: lists of words. Of the first each may hold or not, on its own; of every other exactly one holds.
+    other_words: a word that people use -> the one it is known by.
+    """
+
+    WIDTHS, TOLD = (32, 64, 128), 64
+
+    def __init__(self, groups: Sequence[Sequence[str]], other_words: dict[str, str] | None = None, channels: int = 4):
+        super().__init__()
+        self.groups, self.other_words = [tuple(group) for group in groups], dict(other_words or {})
+        told, widths = self.TOLD, self.WIDTHS
+        self.level = nn.Sequential(nn.Linear(2 * 16, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
+        self.stem = nn.Conv2d(channels + 2, widths[0], 3, 1, 1)
+        self.blocks = nn.ModuleList(Residual(width, told) for width in widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
+        self.up = nn.Conv2d(widths[2], widths[1], 1)
+        self.fuse = Residual(widths[1], told)
+        self.there = nn.Conv2d(widths[1], len(self.groups[0]), 1)  # at every cell
+        self.whole = nn.Linear(widths[2], sum(len(group) for group in self.groups[1:]))
+        assert self.there.bias is not None
+        nn.init.constant_(self.there.bias, -4.0)  # most things are not there
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        s = sigma.reshape(-1, 1, 1, 1)
+        waves = sigma.reshape(-1, 1).clamp(1e-3).log() * 2 ** torch.linspace(-3, 2, 16, device=x.device)  # (B, 16)
+        level = self.level(torch.cat([waves.sin(), waves.cos()], 1).to(x.dtype))
+        h = x / (1 + s * s).sqrt()
+        h = self.stem(torch.cat([h, _where(h)], 1))
+        middle = self.blocks[1](self.down[0](self.blocks[0](h, level)), level)
+        coarse = self.blocks[2](self.down[1](middle), level)
+        cells = self.fuse(middle + F.interpolate(self.up(coarse), size=middle.shape[2:]), level)
+        there = self.there(cells).float().flatten(2)  # (B, N, cells)
+        return torch.cat([there.logsumexp(2), self.whole(coarse.float().mean((2, 3)).to(coarse.dtype)).float()], 1)
+
+    def log_p(self, x: Tensor, sigma: Tensor, words: Sequence[str]) -> Tensor:
+        """log p(words | x) (B,): the sum over words from `parse`."""
+        told, start = [], 0
+        scores = self(x, sigma)
+        for i, group in enumerate(self.groups):
+            part = scores[:, start : start + len(group)]
+            told.append(F.logsigmoid(part) if i == 0 else part.log_softmax(1))
+            start += len(group)
+        known = [word for group in self.groups for word in group]
+        return torch.cat(told, 1)[:, [known.index(word) for word in words]].sum(1)
+
+    def parse(self, text: str) -> list[str]:
+        """What it can say of a text: "a red ball on snow" -> ["red sphere", "snow"].
+
+        Raises ValueError with the words it knows, where there is another or none.
+        """
+        return parse(text, [word for group in self.groups for word in group], self.other_words)
+
+
+SILENT = frozenset("a an and at by in is of on one picture photo sky floor ground there the under with".split())
+
+
+def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[str]:
+    """The known words of a text, in their order, pairs ("red cube") before single ones; see Classifier.parse."""
+    said = [other_words.get(word, word) for word in re.findall(r"[^\W\d_]+", text.lower()) if word not in SILENT]
+    found: list[str] = []
+    while said:
+        pair = " ".join(said[:2])
+        take = 2 if len(said) > 1 and pair in known else 1
+        if " ".join(said[:take]) not in known:
+            single = [word for word in known if " " not in word]
+            raise ValueError(f"the classifier does not know {said[0]!r}: it knows {', '.join(single)}, and pairs such "
+                             f"as {next((word for word in known if ' ' in word), 'none')}")  # fmt: skip
+        found.append(" ".join(said[:take]))
+        said = said[take:]
+    if not found:
+        raise ValueError(f"nothing to ask of the classifier in {text!r}: it knows {', '.join(known)}")
+    return list(dict.fromkeys(found))
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"reader": Reader, "classifier": Classifier}
+
+
+def has(folder: Path, name: str) -> bool:
+    return (folder / name / "model.safetensors").exists()
+
+
+def load(folder: Path, name: str, device: torch.device | str = "cpu") -> Any:
+    """The network `name` of NETWORKS beside a checkpoint, frozen. Raises FileNotFoundError where there is none."""
+    from safetensors.torch import load_file
+
+    network = NETWORKS[name](**json.loads((folder / name / "config.json").read_text()))
+    weights = {key: value.float() for key, value in load_file(folder / name / "model.safetensors").items()}
+    counters = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
+    network.load_state_dict(weights | counters)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def save(folder: Path, name: str, weights: dict[str, Tensor], **config: Any) -> Path:
+    """Writes what `load` reads: the weights in half precision, without counters."""
+    from safetensors.torch import save_file
+
+    here = folder / name
+    here.mkdir(parents=True, exist_ok=True)
+    (here / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    kept = {key: value.half().contiguous() for key, value in weights.items() if value.is_floating_point()}
+    save_file(kept, here / "model.new")
+    (here / "model.new").replace(here / "model.safetensors")
+    return here / "model.safetensors"

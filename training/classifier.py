@@ -1,0 +1,141 @@
+"""The noise-aware classifier's training: what noisy latents will show, at every level.
+
+    python -m training classifier --pictures 150000 --threads 1      train, in pieces
+    python -m training.classifier                                    ship what was trained last
+    python -m training.classifier --check                            validate what is shipped
+
+Each colour, each shape and each pair of both that training scenes show is there or not (cross-entropy of a yes or no);
+ground and sky are one of a few (cross-entropy). Levels are spread evenly in ln sigma, from where everything is seen to
+where only the sky is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones import STILL_LIFE
+from backbones.readers import Classifier, load, save
+from training.autoencoder import settled_autoencoder
+from training.denoiser import latents
+from training.loop import averaged_network, grid
+from training.text import words
+from world.captions import SHAPE_WORDS
+from world.scene import COLOURS, GROUNDS, HELD_OUT, SHAPES, SKIES
+
+PAIRS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in HELD_OUT)
+GROUPS = ((*COLOURS, *SHAPES, *(f"{colour} {shape}" for colour, shape in PAIRS)), GROUNDS, SKIES)
+OTHER_WORDS = {other: name for name, others in SHAPE_WORDS.items() for other in others[1:]} | {
+    "grassy": "grass", "sandy": "sand", "snowy": "snow", "tiled": "tiles", "wooden": "wood",
+    "daylight": "day", "sunny": "day", "evening": "sunset",
+}  # fmt: skip
+LEVELS = (0.02, 60.0)
+SHOWN = (0.1, 1.0, 4.0, 16.0)  # levels of the figures
+
+
+class ClassifierSpec:
+    name, rows, rate = "classifier", 64, 2e-3
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.network: nn.Module = Classifier(GROUPS)
+        autoencoder = settled_autoencoder().eval().requires_grad_(False)
+        self.latents = latents(autoencoder, "train", 128)
+        self.there, self.place = truth("train", len(self.latents))
+        self.held_out = latents(autoencoder, "validation", 128)[:500].float()
+        self.held_out_truth = truth("validation", len(self.held_out))
+
+    def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
+        index = torch.from_numpy(np.sort(rng.choice(len(self.latents), self.rows, replace=False)))
+        low, high = (math.log(level) for level in LEVELS)
+        u = (rng.permutation(self.rows) + rng.random(self.rows)) / self.rows  # stratified
+        sigma = torch.from_numpy(np.exp(low + (high - low) * u)).float().to(device)
+        draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        z = self.latents[index].float()
+        x = z.to(device) + sigma[:, None, None, None] * torch.randn(z.shape, generator=draws).to(device)
+        return {"x": x, "sigma": sigma, "there": self.there[index].to(device), "place": self.place[index].to(device)}
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+        sizes = [len(group) for group in GROUPS]
+        there, ground, sky = network(batch["x"], batch["sigma"]).split(sizes, 1)
+        parts = {
+            "there": F.binary_cross_entropy_with_logits(there, batch["there"]) * 10,
+            "ground": F.cross_entropy(ground, batch["place"][:, 0]),
+            "sky": F.cross_entropy(sky, batch["place"][:, 1]),
+        }
+        return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
+
+    def check(self, network: nn.Module) -> dict[str, float]:
+        return figures(network, self.held_out, *self.held_out_truth)
+
+    def pictures(self, network: nn.Module) -> Image.Image:
+        """Four held-out latents (their first three channels), each at the levels of the figures: what it is given."""
+        z = self.held_out[:4, :3]
+        draws = torch.Generator().manual_seed(0)
+        noisy = [(z + s * torch.randn(z.shape, generator=draws)) / (1 + s * s) ** 0.5 for s in SHOWN]
+        return grid(torch.stack(noisy, 1).flatten(0, 1) / 4 + 0.5, columns=4, scale=3)
+
+
+def truth(split: str, count: int) -> tuple[Tensor, Tensor]:
+    """(N, 56) float, 1 where a colour, a shape or a pair is there, in the order of GROUPS[0]; (N, 2): ground, sky."""
+    told = words(split, count)
+    shape, colour = (torch.from_numpy(told.attributes[:, :, k].astype(np.int64)) for k in (0, 1))  # (N, 4), -1 for none
+    colours = [(colour == k).any(1) for k in range(len(COLOURS))]
+    shapes = [(shape == k).any(1) for k in range(len(SHAPES))]
+    pairs = [((colour == tuple(COLOURS).index(c)) & (shape == SHAPES.index(s))).any(1) for c, s in PAIRS]
+    return torch.stack([*colours, *shapes, *pairs], 1).float(), torch.from_numpy(told.place[:, :2].astype(np.int64))
+
+
+def figures(network: nn.Module, z: Tensor, there: Tensor, place: Tensor) -> dict[str, float]:
+    """At each of the levels SHOWN: how much of the entropy of colours, of shapes and of pairs it explains (0 is the
+    base rate), and the parts of grounds and skies told right."""
+    out, device = {}, next(network.parameters()).device
+    parts = {"colour": slice(0, 8), "shape": slice(8, 14), "pair": slice(14, None)}
+    for level in SHOWN:
+        draws = torch.Generator().manual_seed(1)
+        x = z + level * torch.randn(z.shape, generator=draws)
+        with torch.no_grad():
+            scores = [
+                network(part.to(device), part.new_full((len(part),), level).to(device)).cpu() for part in x.split(100)
+            ]
+        yes, ground, sky = torch.cat(scores).split([len(group) for group in GROUPS], 1)
+        for name, part in parts.items():
+            rate = there[:, part].mean(0).clamp(1e-3, 1 - 1e-3).expand(len(z), -1)
+            base = F.binary_cross_entropy(rate, there[:, part])
+            told = F.binary_cross_entropy_with_logits(yes[:, part], there[:, part])
+            out[f"{name}_{level:g}"] = float(1 - told / base)
+        out[f"ground_{level:g}"] = float((ground.argmax(1) == place[:, 0]).float().mean())
+        out[f"sky_{level:g}"] = float((sky.argmax(1) == place[:, 1]).float().mean())
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.classifier", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="validate what is shipped, and write nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if not given.check:
+        told = {"groups": GROUPS, "other_words": OTHER_WORDS}
+        file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **told)
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+    z = latents(settled_autoencoder().eval(), "validation", 128).float()
+    told = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))
+    for level in SHOWN:
+        row = {name.split("_")[0]: value for name, value in told.items() if name.endswith(f"_{level:g}")}
+        print(f"sigma {level:<5g}" + "".join(f"  {name} {value:.3f}" for name, value in row.items()))
+    if given.json:
+        given.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
