@@ -101,12 +101,13 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, required=True, help="how many to see in all, over all pieces")
     parser.add_argument("--minutes", type=float, default=9.5, help="length of this piece")
     parser.add_argument("--decay", type=float, default=0.25, help="last fraction over which the learning rate falls")
+    parser.add_argument("--warmup", type=int, default=8_000, help="pictures over which the learning rate rises")
     parser.add_argument("--check-every", type=float, default=5.0, help="minutes between held-out figures")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    plan = Plan(given.pictures, given.minutes, decay=given.decay, check_every=given.check_every)
+    plan = Plan(given.pictures, given.minutes, given.warmup, decay=given.decay, check_every=given.check_every)
     train(NETWORKS[given.network](), plan)
 
 

@@ -61,7 +61,7 @@ def predicted(unet: nn.Module, x: Tensor, t: Tensor) -> Tensor:
 
 
 class PixelDenoiser:
-    name, rows, rate = "denoiser-pixels", 16, 5e-4
+    name, rows, rate = "denoiser-pixels", 8, 5e-4
 
     def __init__(self) -> None:
         torch.manual_seed(0)
