@@ -1,0 +1,191 @@
+"""A source picture that is denoised beside the target, so that its attention is there to be taken.
+
+Both go through one sampler as rows of one state, from the same start and with the same noise; what is outside sees the
+target only. At every level the source is asked first, with a `Record`, and then the target with the edit that a method
+makes of it. Rows of the source come from the run's `trajectory` where an inversion has written one.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conditioning.sampling.trajectory import Trajectory
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, together
+from samplers.schedules import highest
+
+OWN_STEPS = "it has steps of its own, in which there is no source"
+CLASHES = dict.fromkeys(("ddnm", "ddrm", "snips"), OWN_STEPS)
+EVERYTHING = {role: role for role in ("prompt", "null", "other")}
+
+
+class Record:
+    """An edit that changes nothing, and keeps what attention is made of and what residual blocks add."""
+
+    def __init__(self) -> None:
+        self.sites: list[Any] = []  # of attention, in the order they are run
+        self.made: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # name of a site -> q, k, v
+        self.added: dict[str, Tensor] = {}  # name of a block -> (B, C, h, w)
+
+    def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
+        self.sites.append(site)
+        self.made[site.name] = q.detach(), k.detach(), v.detach()
+        return plain(q, k, v)
+
+    def feature(self, site: Any, h: Tensor) -> Tensor:
+        self.added[site.name] = h.detach()
+        return h
+
+    def maps(self, site: Any) -> Tensor:
+        """Its attention maps at a site, (B, heads, N, M)."""
+        q, k, _ = self.made[site.name]
+        return attention(site, q, k)
+
+
+def attention(site: Any, q: Tensor, k: Tensor) -> Tensor:
+    """Attention maps (B, heads, N, M), each row of which sums to 1."""
+    return (q @ k.transpose(-1, -2) * site.scale).softmax(-1)
+
+
+def middle(sites: Sequence[Any]) -> tuple[int, int]:
+    """The size of the maps nearest to 16 x 16, where words are told apart best; (0, 0) where there are no maps."""
+    sizes = {(site.height, site.width) for site in sites if site.height}
+    return min(sizes, key=lambda size: abs(math.log(size[0] * size[1] / 256)), default=(0, 0))
+
+
+class Pair:
+    """One evaluation of source and target at one level.
+
+    An ask has a role: it is for the run's prompt, for the negative one, or for another, as of a second concept. The
+    prompt is known by its text, which stays the same object where keys are added to a cond.
+    """
+
+    def __init__(self, level: float, takes: Mapping[str, str], edit: "Edit", null: Cond | None):
+        self.level, self.takes, self.edit, self.null = level, takes, edit, null
+        self.records: dict[str, list[Record]] = {}  # role -> of the source's asks, in order
+        self.edits: dict[str, list[Any]] = {}  # role -> of the target's asks, in order
+
+    def role(self, cond: Cond, prompt: Cond) -> str:
+        if cond["text"] is prompt["text"]:
+            return "prompt"
+        return "null" if self.null is not None and cond["text"] is self.null["text"] else "other"
+
+    def of_source(self, prompt: Cond) -> Callable[[Cond], Record | None]:
+        def edit(cond: Cond) -> Record | None:
+            role = self.role(cond, prompt)
+            if role not in self.takes.values():
+                return None
+            self.records.setdefault(role, []).append(Record())
+            return self.records[role][-1]
+
+        return edit
+
+    def of_target(self, prompt: Cond) -> Callable[[Cond], Any]:
+        def edit(cond: Cond) -> Any:
+            role = self.role(cond, prompt)
+            if role not in self.takes:
+                return None
+            records = self.records[self.takes[role]]
+            made = self.edits.setdefault(role, [])
+            made.append(self.edit(self, role, records[len(made) % len(records)]))
+            return made[-1]
+
+        return edit
+
+
+Edit = Callable[[Pair, str, Record], Any]  # the pair, the role of the target's ask, what the source's kept -> an edit
+
+
+class Twice(Noise):
+    """The same numbers for the source and for the target."""
+
+    def __init__(self, noise: Noise):
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return 2 * len(self.noise)
+
+    def __call__(self, like: Tensor) -> Tensor:
+        z = self.noise(like[: len(like) // 2])
+        return torch.cat([z, z])
+
+    def child(self, name: str) -> "Twice":
+        return Twice(self.noise.child(name))
+
+
+class Source:
+    """What is denoised beside the target: conds of its prompt and of the negative prompt, and its states by level.
+
+    trajectory: the run's; where an inversion has written one, states are taken from there.
+    """
+
+    def __init__(self, cond: Cond, null: Cond | None = None, trajectory: Trajectory | None = None):
+        self.cond, self.null, self.trajectory = cond, null, trajectory
+        self.states: dict[float, Tensor] = {}
+
+    def enter(self, level: float, x: Tensor) -> Tensor:
+        """Its state where a descent of the target begins at x: the same x, or what it was at that level before."""
+        if self.states and level >= max(self.states):
+            self.states.clear()  # another run
+        return self.reach(level, self.states.get(level, x))
+
+    def reach(self, level: float, x: Tensor) -> Tensor:
+        """Its state at a level where its own step led to x."""
+        self.states[level] = self.trajectory.at(level).to(x) if self.trajectory else x
+        return self.states[level]
+
+
+def lockstep(
+    sampler: Sampler,
+    source: Source,
+    takes: Mapping[str, str],
+    edit: Edit,
+    acts: Callable[[float], bool],
+    low: float,
+    mix: Callable[[Tensor, Tensor, float], Tensor] | None = None,
+) -> Sampler:
+    """The same sampler, with the source beside the target.
+
+    takes: role of an ask of the target -> that of the source's ask whose record it takes; asks of other roles have no
+    edit. edit: makes it. acts: whether it does at a level. low: the source is not looked at any more at this level and
+    below. mix(x_source, x_target, sigma) -> x_target is done after each step.
+
+    A descent that begins at a level reached before, as in time travel, finds the source as it was there.
+    """
+
+    def beside(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        B = len(x)
+
+        def both(x: Tensor, sigma: float, _cond: Cond, **_: Any) -> Flow:
+            level = highest(sigma)
+            if level <= low:
+                x0 = yield from D(x[B:], sigma, cond)
+                return torch.cat([x0, x0])
+            pair = Pair(level, takes if acts(level) else {}, edit, source.null)
+            x0s = yield from together(
+                D(x[:B], sigma, source.cond, edit=pair.of_source(source.cond)),
+                D(x[B:], sigma, cond, edit=pair.of_target(cond)),
+            )
+            return torch.cat(x0s)
+
+        flow = sampler(both, torch.cat([source.enter(sigmas[0], x), x]), sigmas, cond, Twice(noise))
+        reply = None
+        try:
+            while True:
+                try:
+                    message = flow.send(reply)
+                except StopIteration as end:
+                    return end.value[B:]
+                if isinstance(message, Step):
+                    reached = source.reach(message.sigma, message.x[:B])
+                    target = message.x[B:] if mix is None else mix(reached, message.x[B:], message.sigma)
+                    target = yield Step(target, message.x0[B:], message.sigma)
+                    reply = torch.cat([reached, target])
+                else:
+                    reply = yield message
+        finally:
+            flow.close()
+
+    return beside
