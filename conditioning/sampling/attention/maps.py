@@ -1,0 +1,116 @@
+"""Cross-attention maps as something to steer by: what keeps them, whose words they are, and when to look at them."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, ask
+
+Kept = list[tuple[Any, Tensor]]  # (site, its maps (B, heads, h * w, L)), in the order they are run
+FUNCTION_WORDS = frozenset(
+    "a an and another are as at be beside behind below above between beneath by for from front in inside into is it "
+    "its left near next of off on onto or over photo picture right that the their there these this those to under "
+    "underneath up with without".split()
+)
+
+
+class Maps:
+    """An edit that keeps the cross-attention maps of one ask and changes nothing."""
+
+    def __init__(self) -> None:
+        self.kept: Kept = []
+
+    def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
+        if site.kind == "cross" and site.height:
+            self.kept.append((site, (q @ k.transpose(-1, -2) * site.scale).softmax(-1)))
+        return plain(q, k, v)
+
+
+def looked_at(x: Tensor, sigma: float | Tensor, cond: Cond, tape: object | None = None) -> Flow:
+    """One ask of the bare network for this cond -> its cross-attention maps, with gradients where there is a tape."""
+    maps = Maps()
+    yield from ask(x, sigma, cond, edit=maps, tape=tape)
+    return maps.kept
+
+
+def nearest(kept: Kept, side: int) -> Kept:
+    """Those whose shorter side is nearest to `side`, by ratio."""
+    sides = {min(site.height, site.width) for site, _ in kept}
+    best = min(sides, key=lambda one: abs(math.log(one / side)), default=0)
+    return [(site, maps) for site, maps in kept if min(site.height, site.width) == best]
+
+
+def averaged(kept: Kept) -> Tensor:
+    """The mean over layers of one size and their heads: (B, h, w, L)."""
+    site = kept[0][0]
+    return torch.stack([maps.mean(1) for _, maps in kept]).mean(0).unflatten(1, (site.height, site.width))
+
+
+def before_steps(sampler: Sampler, better: Callable[[Tensor, float, Cond], Flow]) -> Sampler:
+    """The same sampler, whose every step starts from what the flow better(x, sigma, cond) makes of its state.
+
+    A step at level 0 is the last and starts none. What a correction outside answers to a step is bettered as well.
+    """
+
+    def bettered(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        x = yield from better(x, sigmas[0], cond)
+        flow, reply = sampler(D, x, sigmas, cond, noise), None
+        try:
+            while True:
+                try:
+                    message = flow.send(reply)
+                except StopIteration as end:
+                    return end.value
+                reply = yield message
+                if isinstance(message, Step) and message.sigma > 0:
+                    reply = yield from better(reply, message.sigma, cond)
+        finally:
+            flow.close()
+
+    return bettered
+
+
+def places(texts: Sequence[str], cond: Cond, backbone: Any) -> Tensor:
+    """(B, K, L) bool: for each row of cond and each of K texts, the tokens of its words.
+
+    A text is found as it stands in the prompt, an article at its start left out; where it stands there several times,
+    all of them count. Raises ValueError where a row's prompt has it nowhere.
+    """
+    wanted = [_plain(text) for text in texts]
+    rows = [[_found(text, backbone.words(row)) for text in wanted] for row in cond["tokens"]]
+    return torch.stack([torch.stack([_mask(at, row) for at in found]) for found, row in zip(rows, cond["tokens"])])
+
+
+def content(cond: Cond, backbone: Any) -> Tensor:
+    """(B, L) bool: the tokens of the words of each row of cond, but for articles, prepositions and the like."""
+    told = [
+        [place for word, at in backbone.words(row) if word.isalnum() and word not in FUNCTION_WORDS for place in at]
+        for row in cond["tokens"]
+    ]
+    return torch.stack([_mask(at, row) for at, row in zip(told, cond["tokens"])])
+
+
+def _mask(places: Sequence[int], row: Tensor) -> Tensor:
+    mask = torch.zeros_like(row, dtype=torch.bool)
+    mask[list(places)] = True
+    return mask
+
+
+def _plain(text: str) -> list[str]:
+    words = re.findall(r"\w+|[^\w\s]", text.lower())
+    while len(words) > 1 and words[0] in ("a", "an", "the"):
+        words = words[1:]
+    return words
+
+
+def _found(wanted: list[str], words: list[tuple[str, list[int]]]) -> list[int]:
+    said, n = [word for word, _ in words], len(wanted)
+    starts = [i for i in range(len(said) - n + 1) if said[i : i + n] == wanted] if n else []
+    if not starts:
+        text, prompt = " ".join(wanted), " ".join(said)
+        raise ValueError(f"the prompt does not say {text!r}: give words as they stand in it. It says {prompt!r}")
+    return [place for i in starts for _, at in words[i : i + n] for place in at]
