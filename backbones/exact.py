@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from backbones.readers import parse
 from samplers.messages import Ask
 
 EXCLUDED = -1e6  # the log weight of a component that a prompt rules out: finite, so that embeddings have gradients
@@ -36,7 +37,7 @@ class Mixture:
     """
 
     id = "exact"
-    offers = frozenset({"gradients", "pixels"})
+    offers = frozenset({"gradients", "pixels", "classifier"})
     size_multiple = 8
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, words: Sequence[Iterable[str]] = ()):
@@ -72,6 +73,7 @@ class Mixture:
         self.default_size = 8 * self.shape[1]
         numbers = torch.cat([self.log_w, self.mu.flatten(), covariances.double().flatten()])
         self.revision = hashlib.sha256(numbers.numpy().tobytes()).hexdigest()
+        self.classifier = Bayes(self)
 
     # ---- the closed forms ------------------------------------------------------------------------------------------
 
@@ -183,6 +185,21 @@ class Mixture:
     def unknown_words(self, text: str) -> list[str]:
         known = SILENT_WORDS.union(*self.words)
         return [word for word in dict.fromkeys(_words(text)) if word not in known]
+
+
+class Bayes:
+    """The classifier of a mixture's noisy states: p(words | x) by Bayes' rule, as `readers.Classifier` gives it."""
+
+    def __init__(self, mixture: Mixture):
+        self.mixture = mixture
+
+    def parse(self, text: str) -> list[str]:
+        return parse(text, sorted(frozenset().union(*self.mixture.words)), {})
+
+    def log_p(self, x: Tensor, sigma: Tensor, words: Sequence[str]) -> Tensor:
+        """log p(all the words | x) (B,)."""
+        cond = self.mixture.encode_prompt([" ".join(words)] * len(x))
+        return self.mixture.log_density(x, sigma, cond) - self.mixture.log_density(x, sigma)
 
 
 def pictures(size: int = 8) -> Mixture:

@@ -93,6 +93,7 @@ class Classifier(nn.Module):
     """
 
     WIDTHS, TOLD = (32, 64, 128), 64
+    LEVELS = (0.02, 60.0)  # that it is trained at; it takes one beyond for the last
 
     def __init__(self, groups: Sequence[Sequence[str]], other_words: dict[str, str] | None = None, channels: int = 4):
         super().__init__()
@@ -111,7 +112,9 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         s = sigma.reshape(-1, 1, 1, 1)
-        waves = sigma.reshape(-1, 1).clamp(1e-3).log() * 2 ** torch.linspace(-3, 2, 16, device=x.device)  # (B, 16)
+        waves = sigma.reshape(-1, 1).clamp(*self.LEVELS).log() * 2 ** torch.linspace(
+            -3, 2, 16, device=x.device
+        )  # (B, 16)
         level = self.level(torch.cat([waves.sin(), waves.cos()], 1).to(x.dtype))
         h = x / (1 + s * s).sqrt()
         h = self.stem(torch.cat([h, _where(h)], 1))
@@ -145,19 +148,17 @@ SILENT = frozenset("a an and at by in is of on one picture photo sky floor groun
 
 def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[str]:
     """The known words of a text, in their order, pairs ("red cube") before single ones; see Classifier.parse."""
-    said = [other_words.get(word, word) for word in re.findall(r"[^\W\d_]+", text.lower()) if word not in SILENT]
     found: list[str] = []
-    while said:
-        pair = " ".join(said[:2])
-        take = 2 if len(said) > 1 and pair in known else 1
-        if " ".join(said[:take]) not in known:
-            single = [word for word in known if " " not in word]
-            raise ValueError(f"the classifier does not know {said[0]!r}: it knows {', '.join(single)}, and pairs such "
-                             f"as {next((word for word in known if ' ' in word), 'none')}")  # fmt: skip
-        found.append(" ".join(said[:take]))
-        said = said[take:]
-    if not found:
-        raise ValueError(f"nothing to ask of the classifier in {text!r}: it knows {', '.join(known)}")
+    for part in text.lower().split(","):
+        said = [other_words.get(word, word) for word in re.findall(r"\w+", part) if word not in SILENT]
+        while said:
+            take = 2 if len(said) > 1 and " ".join(said[:2]) in known else 1
+            found.append(" ".join(said[:take]))
+            said = said[take:]
+    unknown = [word for word in found if word not in known]
+    if unknown or not found:
+        trouble = f"does not know {unknown[0]!r}" if unknown else f"is asked nothing by {text!r}"
+        raise ValueError(f"the classifier {trouble}: it knows {', '.join(known)}")
     return list(dict.fromkeys(found))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones import checkpoint, controlnets
+from backbones import checkpoint, controlnets, readers
 from backbones.attention import editing
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
@@ -85,9 +85,21 @@ class UNetBackbone:
         self.controlnets = controlnets.beside(folder, self.unet.config)
         if self.controlnets:
             self.offers |= {"controlnet"}
+        self.folder = folder
+        self.offers |= {name for name in readers.NETWORKS if readers.has(folder, name)}
         if checkpoint.parameters(folder) <= SMALL:
             self.warm_up()
         return self
+
+    @cached_property
+    def reader(self) -> readers.Reader:
+        """What reads its pictures. Raises FileNotFoundError where there is none: see `offers`."""
+        return readers.load(self.folder, "reader", self.device)
+
+    @cached_property
+    def classifier(self) -> readers.Classifier:
+        """What reads its noisy latents. Raises FileNotFoundError where there is none: see `offers`."""
+        return readers.load(self.folder, "classifier", self.device)
 
     def warm_up(self) -> None:
         """Compiles and allocates what the first picture of the default size needs: one call of each part."""

@@ -34,6 +34,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "unet": "a UNet (Still Life, Stable Diffusion 1, 2 and XL)",
     "pixels": "latents that are pixels (no autoencoder in between)",
     "adapter": "an adapter that was trained for it",
+    "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",
 }
 

@@ -38,7 +38,6 @@ OTHER_WORDS = {other: name for name, others in SHAPE_WORDS.items() for other in 
     "grassy": "grass", "sandy": "sand", "snowy": "snow", "tiled": "tiles", "wooden": "wood",
     "daylight": "day", "sunny": "day", "evening": "sunset",
 }  # fmt: skip
-LEVELS = (0.02, 60.0)
 SHOWN = (0.1, 1.0, 4.0, 16.0)  # levels of the figures
 
 
@@ -56,7 +55,7 @@ class ClassifierSpec:
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
         index = torch.from_numpy(np.sort(rng.choice(len(self.latents), self.rows, replace=False)))
-        low, high = (math.log(level) for level in LEVELS)
+        low, high = (math.log(level) for level in Classifier.LEVELS)
         u = (rng.permutation(self.rows) + rng.random(self.rows)) / self.rows  # stratified
         sigma = torch.from_numpy(np.exp(low + (high - low) * u)).float().to(device)
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))

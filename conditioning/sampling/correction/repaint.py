@@ -45,8 +45,8 @@ def repaint(
     return repainted
 
 
-def travelling(sampler: Sampler, jump: int, times: int) -> Sampler:
-    """The same sampler on the schedule with jumps. Every descent draws numbers of its own."""
+def travelling(sampler: Sampler, jump: int, times: int, start: float = 0.0, end: float = 1.0) -> Sampler:
+    """The same sampler on the schedule with `jumps`. Every descent draws numbers of its own."""
 
     def travelled(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         descents = count()
@@ -55,15 +55,18 @@ def travelling(sampler: Sampler, jump: int, times: int) -> Sampler:
             i = next(descents)
             return sampler(D, x, part, cond, noise.child(f"descent {i}") if i else noise)
 
-        return (yield from climbing(descent)(D, x, jumps(sigmas, jump, times), cond, noise))
+        return (yield from climbing(descent)(D, x, jumps(sigmas, jump, times, start, end), cond, noise))
 
     return travelled
 
 
-def jumps(sigmas: Sequence[float], jump: int, times: int) -> list[float]:
-    """The schedule that goes `jump` steps back up, `times` - 1 times, at every jump-th level counted from its end."""
+def jumps(sigmas: Sequence[float], jump: int, times: int, start: float = 0.0, end: float = 1.0) -> list[float]:
+    """The schedule that goes `jump` steps back up, `times` - 1 times, at every jump-th level counted from its end.
+
+    Only at levels from the part `start` of the steps up to the part `end`.
+    """
     T = len(sigmas) - 1
-    left = dict.fromkeys(range(0, T - jump, jump), times - 1)
+    left = {t: times - 1 for t in range(0, T - jump, jump) if start * T <= T - 1 - t <= end * T}
     levels, t = [], T - 1  # t: of the paper, T - 1 at the first level and -1 at 0
     while t >= 0:
         levels.append(sigmas[T - 1 - t])
