@@ -8,7 +8,7 @@
     python -m training judge --pictures 300000
     python -m training reader --pictures 60000                    depth and classes of a picture, to guide by
     python -m training classifier --pictures 150000               what noisy latents will show, to guide by
-    python -m training controlnet-depth --pictures 60000          beside the UNet that is shipped; controlnet-edges
+    python -m training controlnet --pictures 60000                depth and edges, beside the UNet that is shipped
 
 Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
 that made the shipped weights, and what they cost.
@@ -57,13 +57,10 @@ def _judge() -> Spec:
     return Judge()
 
 
-def _controlnet(condition: str) -> Callable[[], Spec]:
-    def build() -> Spec:
-        from training.controlnet import ControlNet
+def _controlnet() -> Spec:
+    from training.controlnet import ControlNet
 
-        return ControlNet(condition)
-
-    return build
+    return ControlNet()
 
 
 def _reader() -> Spec:
@@ -87,8 +84,7 @@ NETWORKS: dict[str, Callable[[], Spec]] = {
     "judge": _judge,
     "reader": _reader,
     "classifier": _classifier,
-    "controlnet-depth": _controlnet("depth"),
-    "controlnet-edges": _controlnet("edges"),
+    "controlnet": _controlnet,
 }
 
 

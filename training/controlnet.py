@@ -1,11 +1,13 @@
 """ControlNets of Still Life (Zhang et al. 2023): depth and edges, learnt from rendered truth beside the frozen network.
 
 A ControlNet here is a copy of the UNet's encoder without its attention: the text is the decoder's matter, and half the
-size is saved. Half of the captions are empty, so that the map has to carry the meaning; noise levels lie higher than
-the UNet's own, where scenes take shape. Two thirds of a run are at 64 pixels, four times quicker, the rest at 128.
+size is saved. One run trains both: every row has a map of one kind, each kind has a channel of its own, and what is
+shipped are two ControlNets that differ in their first layer. So the way into the decoder, which is most of what there
+is to learn, is learnt once. Half of the captions are empty, so that the map has to carry the meaning; noise levels lie
+higher than the UNet's own, where scenes take shape; most of a run is at 64 pixels, four times quicker, the end at 128.
 
-    python -m training controlnet-depth --pictures 60000       train, in pieces; after the UNet has changed, again
-    python -m training.controlnet depth                        ship what was trained last
+    python -m training controlnet --pictures 60000       train, in pieces; after the UNet has changed, again
+    python -m training.controlnet                        ship what was trained last
 """
 
 from __future__ import annotations
@@ -31,15 +33,19 @@ from training.text import build_tokenizer, words
 CONTROLNETS = SHIPPED.with_name(SHIPPED.name + "_controlnets")
 SCENES = 8_000  # of the training split, with their maps
 STEM = (16, 32, 64)  # widths of the map's own layers; one fewer than halvings of its size, as the autoencoder has
-LEVELS = (0.6, 1.2, 2.5, 6.0, 20.0)  # sigmas of the held-out figures
-SMALL_SHARE = 2 / 3  # of the pictures are seen at 64 pixels
+LEVELS = (1.2, 3.0, 8.0)  # sigmas of the held-out figures
+FIRST = "controlnet_cond_embedding.conv_in.weight"  # (16, kinds of maps, 3, 3)
+SMALL_SHARE = 0.75  # of the pictures are seen at 64 pixels
 
 
-def build(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A ControlNet that fits the UNet, with the UNet's weights where it has the same layers, and silent as yet."""
+def build(unet: UNet2DConditionModel, channels: int) -> ControlNetModel:
+    """A ControlNet that fits the UNet, with the UNet's weights where it has the same layers, and silent as yet.
+
+    channels: of its map.
+    """
     network = ControlNetModel(
         in_channels=unet.config.in_channels,
-        conditioning_channels=1,
+        conditioning_channels=channels,
         down_block_types=("DownBlock2D",) * len(unet.config.block_out_channels),
         mid_block_type="UNetMidBlock2D",
         block_out_channels=unet.config.block_out_channels,
@@ -54,21 +60,33 @@ def build(unet: UNet2DConditionModel) -> ControlNetModel:
     return network
 
 
-class ControlNet:
-    rows, rate = 32, 5e-4
+def split(weights: dict[str, Tensor], condition: str) -> dict[str, Tensor]:
+    """Of the network that reads both kinds of maps, the one that reads this kind."""
+    channel = NAMES.index(condition)
+    return {**weights, FIRST: weights[FIRST][:, channel : channel + 1]}
 
-    def __init__(self, condition: str):
-        """condition: "depth" or "edges". Goes on from the ControlNet that is shipped, where there is one."""
-        self.name, self.channel = f"controlnet-{condition}", NAMES.index(condition)
+
+def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The network that reads all kinds, from those of each: their first layers, and the mean of the rest."""
+    mean = {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0] if name != FIRST}
+    return {**mean, FIRST: torch.cat([part[FIRST] for part in parts], 1)}
+
+
+class ControlNet:
+    name, rows, rate = "controlnet", 32, 8e-4
+
+    def __init__(self) -> None:
+        """Goes on from the ControlNets that are shipped, where there are some."""
         torch.manual_seed(0)
         if best_device().type == "cuda":
-            self.rows, self.rate = 256, 1e-3
+            self.rows = 256
         self.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
         self.unet.eval().requires_grad_(False)
         self.unet.set_attn_processor(AttnProcessor())  # quicker backwards on the CPU than the fused kernel
-        self.network: nn.Module = build(self.unet)
-        if (CONTROLNETS / condition).exists():
-            self.network = ControlNetModel.from_pretrained(CONTROLNETS / condition, torch_dtype=torch.float32)
+        self.network: nn.Module = build(self.unet, len(NAMES))
+        if CONTROLNETS.exists():
+            parts = [ControlNetModel.from_pretrained(CONTROLNETS / name, torch_dtype=torch.float32) for name in NAMES]
+            self.network.load_state_dict(joined([part.state_dict() for part in parts]))
         self.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32).eval()
         self.text.requires_grad_(False)
         self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
@@ -95,7 +113,7 @@ class ControlNet:
             "noise": torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device),
             "t": torch.from_numpy(np.interp(np.log(sigma), self.sigmas.log().numpy(), np.arange(STEPS))).to(device),
             "tokens": tokens.to(device),
-            "map": self._map(self.maps[scene], size).to(device),
+            "map": shown(self.maps[scene], rng.integers(len(NAMES), size=self.rows), size).to(device),
         }
 
     def _sigmas(self, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -105,12 +123,6 @@ class ControlNet:
         sigma = np.exp(normal * 1.2 + 0.8 + math.log(size / 64))
         sigma[::8] = self.sigmas.numpy()[rng.integers(STEPS, size=len(sigma[::8]))]
         return sigma.clip(self.sigmas[0], self.sigmas[-1])
-
-    def _map(self, both: np.ndarray, size: int) -> Tensor:
-        """(B, 2, 128, 128) uint8 -> this network's map (B, 1, size, size) in [0, 1]; thin edges stay whole."""
-        one = torch.from_numpy(both[:, self.channel : self.channel + 1].astype(np.float32) / 255)
-        pool = F.max_pool2d if NAMES[self.channel] == "edges" else F.avg_pool2d
-        return pool(one, one.shape[-1] // size)
 
     # ------------------------------------------------------------------------------------------------ losses
 
@@ -149,9 +161,9 @@ class ControlNet:
 
     @torch.no_grad()
     def check(self, network: nn.Module) -> dict[str, float]:
-        """Held-out v errors at 64 and at 128 pixels: of the UNet alone, with the true map, with another scene's."""
+        """Held-out v errors at 64 and at 128 pixels: of the UNet alone, with true maps, with other scenes' maps."""
         figures: dict[str, float] = {}
-        n, device = 32, next(network.parameters()).device
+        n, device = 16, next(network.parameters()).device
         self._follow(device)
         tokens = words("validation", 2000).tokens[:n, 0].astype(np.int64)
         with torch.autocast(device.type, torch.bfloat16):
@@ -159,41 +171,41 @@ class ControlNet:
             for size in (64, 128):
                 z = latents(self.autoencoder, "validation", size)[:n].float().to(device)
                 noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
-                shown = self._map(maps("validation", n), size).to(device)
+                given = shown(maps("validation", n), np.arange(n) % len(NAMES), size).to(device)
                 errors = []
                 for sigma in LEVELS:
                     t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
-                    batch = {"z": z, "noise": noise, "t": t, "map": shown}
-                    wrong = {**batch, "map": shown.roll(1, 0)}
+                    batch = {"z": z, "noise": noise, "t": t, "map": given}
+                    wrong = {**batch, "map": given.roll(len(NAMES), 0)}
                     three = ((None, batch), (network, batch), (network, wrong))
-                    errors.append([self._error(net, given, text).item() for net, given in three])
+                    errors.append([self._error(net, one, text).item() for net, one in three])
                 for key, value in zip(("alone", "held", "other"), np.mean(errors, 0), strict=True):
                     figures[f"{key}_{size}"] = float(value)
         return figures
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> Image.Image:
-        """Rows of eight: maps, what is made from them with the caption, and without; the renders."""
+        """Rows of eight, depth and edges in turn: maps, what is made from them and the captions, the renders."""
         n, device = 8, next(network.parameters()).device
         tokens = torch.from_numpy(words("validation", 2000).tokens[:n, 0].astype(np.int64))
-        shown = self._map(maps("validation", n), 128).to(device)
-        made = [self._sampled(network, shown, tokens), self._sampled(network, shown, self.empty.expand(n, -1))]
+        given = shown(maps("validation", n), np.arange(n) % len(NAMES), 128).to(device)
+        made = self._sampled(network, given, tokens)
         truth = self._decoded(latents(self.autoencoder, "validation", 128)[:n].float().to(device))
-        return grid(torch.cat([shown.expand(-1, 3, -1, -1), *made, truth]), n)
+        return grid(torch.cat([given.amax(1, keepdim=True).expand(-1, 3, -1, -1), made, truth]), n)
 
-    def _sampled(self, network: nn.Module, shown: Tensor, tokens: Tensor, steps: int = 16) -> Tensor:
-        device, b = shown.device, len(shown)
+    def _sampled(self, network: nn.Module, given: Tensor, tokens: Tensor, steps: int = 12) -> Tensor:
+        device, b = given.device, len(given)
         times = torch.linspace(STEPS - 1, 0, steps + 1)[:-1].round().long()
         levels = torch.cat([self.sigmas[times], torch.zeros(1)]).to(device)
-        side = shown.shape[-1] // 4
+        side = given.shape[-1] // 4
         x = torch.randn(b, 4, side, side, generator=torch.Generator().manual_seed(0)).to(device) * levels[0]
         with torch.autocast(device.type, torch.bfloat16):
             text = self.text(torch.cat([tokens, self.empty.expand(b, -1)]).to(device)).last_hidden_state
             for i, t in enumerate(times.tolist()):
                 s = levels[i]
-                given = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+                seen = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
                 time = torch.full((2 * b,), float(t), device=device)
-                c, u = self._v(network, given, time, text, shown.repeat(2, 1, 1, 1)).chunk(2)
+                c, u = self._v(network, seen, time, text, given.repeat(2, 1, 1, 1)).chunk(2)
                 x0 = (x / (1 + s * s).sqrt() - s * (u + 3.0 * (c - u))) / (1 + s * s).sqrt()
                 x = x0 + levels[i + 1] / s * (x - x0)
         return self._decoded(x)
@@ -202,22 +214,34 @@ class ControlNet:
         return (self.autoencoder.decoder(z).float() / 2 + 0.5).clamp(0, 1)
 
 
-def export(condition: str) -> None:
+def shown(both: np.ndarray, kinds: np.ndarray, size: int) -> Tensor:
+    """Maps (B, 2, 128, 128) uint8 -> (B, 2, size, size) in [0, 1], in each row the kind of NAMES that is given, the
+    other zero. Thin edges stay whole."""
+    full = torch.from_numpy(both.astype(np.float32) / 255)
+    depth, edges = full.split(1, 1)
+    small = torch.cat([F.avg_pool2d(depth, full.shape[-1] // size), F.max_pool2d(edges, full.shape[-1] // size)], 1)
+    return small * F.one_hot(torch.from_numpy(kinds), len(NAMES))[:, :, None, None]
+
+
+def export() -> None:
     """Write the run's averaged weights beside the backbone, in half precision, as diffusers opens them."""
-    network = build(UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32))
-    network.load_state_dict(averaged_network(f"controlnet-{condition}"))
-    folder = CONTROLNETS / condition
-    for old in folder.glob("*.safetensors*"):
-        old.unlink()
-    network.half().save_pretrained(folder, max_shard_size="9MB")
-    sizes = [file.stat().st_size for file in folder.glob("*.safetensors")]
-    print(f"{folder}: {sum(sizes) / 1e6:.1f} MB")
+    unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
+    weights = averaged_network(ControlNet.name)
+    for condition in NAMES:
+        network = build(unet, 1)
+        network.load_state_dict(split(weights, condition))
+        folder = CONTROLNETS / condition
+        for old in folder.glob("*.safetensors*"):
+            old.unlink()
+        network.half().save_pretrained(folder, max_shard_size="9MB")
+        sizes = [file.stat().st_size for file in folder.glob("*.safetensors")]
+        print(f"{folder}: {sum(sizes) / 1e6:.1f} MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.controlnet", description=__doc__.split("\n\n")[0])
-    parser.add_argument("condition", choices=NAMES)
-    export(parser.parse_args().condition)
+    parser.parse_args()
+    export()
 
 
 if __name__ == "__main__":
