@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from torch import Tensor
+
+from conditioning.registry import Choice, Knob, method
+from samplers.flow import Cond, Denoiser, Flow, ask, together
+
+
+@method(task="text-to-image", paper="2403.17377", needs=("attention",), calls=2, rows=2)
+def perturbed_attention(
+    D: Denoiser,
+    scale: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="How far away from the perturbed estimate")] = 3.0,
+    layers: Annotated[str, Choice(("mid", "down", "up"), help="Part of the network that is perturbed")] = "mid",
+) -> Denoiser:
+    """Perturbed-attention guidance.
+
+    Goes away from what the network makes of the picture when its self-attention is put out, so that every place sees
+    only itself: such estimates have lost their structure. It works without a prompt, too (Ahn et al. 2024, Eq. 14).
+
+        x0 = x0 + scale (c - p)     p: c with the maps of self-attention replaced by the identity
+
+    c: the estimate for the prompt of the run. Under classifier-free guidance this is added to the guided estimate,
+    which is then one row of the network more than c and p: c itself, asked beside it. The paper perturbs the mid block.
+    """
+
+    def guided(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+        if scale == 0:
+            return (yield from D(x, sigma, cond, **kw))
+        tape = kw.get("tape")
+        flows = [D(x, sigma, cond, **kw), ask(x, sigma, cond, edit=Identity(layers), tape=tape)]
+        if D is not ask:
+            flows.append(ask(x, sigma, cond, tape=tape))
+        x0, p, *own = yield from together(*flows)  # (B, C, H, W) each
+        return x0 + scale * ((own[0] if own else x0) - p)
+
+    return guided
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An edit: in self-attention of one part of the network every token attends to itself alone."""
+
+    part: str
+
+    def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
+        return v if site.kind == "self" and site.place == self.part else plain(q, k, v)
