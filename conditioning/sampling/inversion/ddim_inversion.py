@@ -1,0 +1,47 @@
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from torch import Tensor
+
+from conditioning.registry import Choice, Image, Knob, Prompt, method
+from conditioning.sampling.inversion.encoding import FORGETS, clashing, climb, tail
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
+
+
+@method(
+    task="editing", paper="2010.02502", clashes=clashing("ddim_inversion", ancestral=FORGETS), calls=None, rows=None
+)
+def ddim_inversion(
+    sampler: Sampler,
+    source: Image,
+    source_prompt: Prompt,
+    backbone: Any,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    labels: Annotated[str, Choice(("next", "same"))] = "next",
+    between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
+) -> Sampler:
+    """DDIM inversion.
+
+    The way that DDIM goes from noise to the picture under the source prompt, gone upwards, ends at the noise that the
+    picture comes from; from there the run goes down under its own prompt (Song et al. 2021, Section 4.3). With guidance
+    scale 1 and labels "same" this is DDIB, dual diffusion implicit bridges (Su et al. 2023, arXiv 2203.08382).
+
+        x = x + (s' - s) eps(x, label),  s < s'
+        label: s' ("next") or s ("same")
+
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. backbone: tells the lowest
+    level that has a label.
+
+    Labels: "next" is what null-text inversion, prompt-to-prompt and diffusers do, a step of fixed-point iteration
+    towards the exact inverse of DDIM; "same" is what guided-diffusion and DDIB do. The encoding is not guided: guidance
+    magnifies its errors. It is of first order, and under guidance the way down is another one, so the source does not
+    come back exactly: see null_text, edict and edit_friendly_ddpm for that.
+    """
+
+    def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        part = tail(sigmas, strength)
+        lowest = float(backbone.sigmas[0]) if labels == "same" else None
+        states = yield from climb(source.to(x), part, source_prompt, lowest, between)
+        return (yield from sampler(D, states[part[0]], part, cond, noise))
+
+    return inverted

@@ -1,0 +1,44 @@
+from collections.abc import Sequence
+from typing import Annotated
+
+from torch import Tensor
+
+from conditioning.registry import Image, Knob, Prompt, method
+from conditioning.sampling.inversion.encoding import FORGETS, clashing, climb, tail
+from conditioning.sampling.trajectory import Trajectory
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
+
+
+@method(
+    task="editing", paper="2310.01506", clashes=clashing("direct_inversion", ancestral=FORGETS), calls=None, rows=None
+)
+def direct_inversion(
+    sampler: Sampler,
+    source: Image,
+    source_prompt: Prompt,
+    trajectory: Trajectory,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
+) -> Sampler:
+    """Direct inversion (PnP inversion).
+
+    The picture is encoded by DDIM, and the states on the way are kept: where a method of attention runs the source
+    beside the target, the source is at every level put back to its state there, so that it ends as the very picture,
+    while the target is left alone (Ju et al. 2024, Algorithm 1).
+
+        source:  x_s = x_s + (encoded[s] - x_s) = encoded[s]
+        target:  as the sampler goes, from encoded[s_0]
+
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. trajectory: where the states
+    are kept; prompt-to-prompt, MasaCtrl and plug-and-play read it. Without one of these it is DDIM inversion.
+
+    It costs nothing beyond DDIM inversion, and needs neither guidance nor its scale to be known before.
+    """
+
+    def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        part = tail(sigmas, strength)
+        states = yield from climb(source.to(x), part, source_prompt, between=between)
+        trajectory.keep(states, source_prompt)
+        return (yield from sampler(D, states[part[0]], part, cond, noise))
+
+    return inverted

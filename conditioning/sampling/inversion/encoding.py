@@ -1,0 +1,60 @@
+"""What inversions share: their part of the schedule, the direction asked at another level's label, DDIM upwards.
+
+A pass upwards yields a Step at every level it reaches, so that a page can show it, and obeys the replies: the state
+goes on from them. Levels climb in such Steps, the Steps of the sampler come after.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import sqrt
+
+import numpy as np
+from torch import Tensor
+
+from samplers.flow import Cond, Denoiser, Flow, Step, ask
+
+STARTS = (
+    "sdedit", "ddim_inversion", "null_text", "edict", "edit_friendly_ddpm", "direct_inversion", "diffedit",
+    "blended_latent",
+)  # fmt: skip
+FORGETS = "its fresh noise at every step erases the picture that was encoded: take another sampler, such as Euler"
+
+
+def clashing(name: str, **more: str) -> Mapping[str, str]:
+    """The clashes of the inversion of that name: all that find a start too, and more."""
+    return {other: "each of them finds the start of the run by itself" for other in STARTS if other != name} | more
+
+
+def tail(sigmas: Sequence[float], strength: float) -> Sequence[float]:
+    """The last part of a schedule, `strength` of its steps, rounded; at least the last level."""
+    steps = len(sigmas) - 1
+    return sigmas[steps - round(strength * steps) :]
+
+
+def direction(D: Denoiser, x: Tensor, at: float, label: float, cond: Cond) -> Flow:
+    """eps (B, C, h, w) of a state at level `at`, asked as if it lay at level `label` > 0.
+
+    Papers do so with networks in VP coordinates: the network sees the state there, x / sqrt(1 + at^2), and the other
+    level's timestep. In these coordinates that is another x.
+    """
+    x = x * sqrt((1 + label**2) / (1 + at**2))
+    x0 = yield from D(x, label, cond)
+    return (x - x0) / label
+
+
+def climb(
+    x: Tensor, sigmas: Sequence[float], cond: Cond, lowest: float | None = None, between: int = 1, D: Denoiser = ask
+) -> Flow:
+    """DDIM from the last level of a schedule up to its first -> {level: state}, all of sigmas.
+
+    Each step asks by the label of the level that it goes to; with `lowest`, by that of the level that it comes from,
+    or `lowest` where it comes from below. between: DDIM steps from one level to the next. Without guidance, unless D
+    is given.
+    """
+    states = {sigmas[-1]: x}
+    for low, high in pairwise(reversed(sigmas)):
+        for s, s_next in pairwise(np.linspace(low, high, between + 1).tolist()):
+            eps = yield from direction(D, x, s, s_next if lowest is None else max(s, lowest), cond)
+            x = x + (s_next - s) * eps
+        x = states[high] = yield Step(x, x - high * eps, high)
+    return states

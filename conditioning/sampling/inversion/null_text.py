@@ -1,0 +1,156 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import log
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from conditioning.registry import Image, Knob, Prompt, method
+from conditioning.sampling.inversion.encoding import FORGETS, clashing, climb, tail
+from conditioning.sampling.trajectory import Trajectory
+from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step
+from samplers.schedules import highest
+
+RATE = 1e-2  # of Adam, at the first level; half of that at the last
+LOSS, MORE = 1e-5, 1e-3  # a level is done below this loss, and so much more at the last level
+
+
+@method(
+    task="editing",
+    paper="2211.09794",
+    needs=("gradients",),
+    clashes=clashing("null_text", ancestral=FORGETS),
+    calls=None,
+    rows=None,
+)
+def null_text(
+    sampler: Sampler,
+    source: Image,
+    source_prompt: Prompt,
+    trajectory: Trajectory,
+    null: Cond | None = None,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    updates: Annotated[int, Knob(0, 50, help="At most so many at a level, each a network call with its backward")] = 10,
+) -> Sampler:
+    """Null-text inversion.
+
+    The picture is encoded by DDIM. Then, level by level from the top, the embedding of the negative prompt is tuned
+    until a guided step under the source prompt goes where the encoding came from. So the source prompt gives the
+    picture back although the run is guided, and another one edits it (Mokady et al. 2023, Algorithm 1).
+
+        null[s] = argmin |encoded[s'] - DDIM(x, s, u + w (c - u))|^2,  u = D(x, null[s])
+        x = DDIM(x, s, u + w (c - u)) with null[s]
+
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. null: the cond of the negative
+    prompt. trajectory: where the source's states are kept, for methods that run it beside the target.
+
+    Whatever the denoiser of the run asks for the negative prompt, it asks with the tuned text; what else it asks is
+    answered once a level. The paper's settings are 50 steps and scale 7.5; the learning rate and the loss that is
+    enough follow its own by the part of the steps. The step tuned for is DDIM's, so other samplers give the source back
+    less exactly. Without guidance there is nothing to tune, and it is DDIM inversion.
+    """
+
+    def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        part = tail(sigmas, strength)
+        pivot = yield from climb(source.to(x), part, source_prompt)
+        start = pivot[part[0]]
+        nulls, states = {}, pivot
+        if null is not None:
+            nulls, states = yield from tuned(D, pivot, source_prompt, null, updates)
+        trajectory.keep(states, source_prompt)
+        return (yield from sampler(replaced(D, null, nulls), start, part, cond, noise))
+
+    return inverted
+
+
+def tuned(D: Denoiser, pivot: Mapping[float, Tensor], cond: Cond, null: Cond, updates: int) -> Flow:
+    """The text of the negative prompt {level: (B, L, D)}, and the states that it leads the source to {level: x}.
+
+    pivot: states to come by, of ascending levels.
+    """
+    sigmas = [*pivot][::-1]
+    x, text = pivot[sigmas[0]], null["text"].detach().clone()
+    nulls, states = {}, {sigmas[0]: x}
+    for i, (s, s_next) in enumerate(pairwise(sigmas)):
+        part = i / (len(sigmas) - 1)
+        known: list[tuple[Ask, Tensor]] = []
+        text.requires_grad_()
+        adam = torch.optim.Adam([text], lr=RATE * (1 - part / 2))
+        for left in reversed(range(updates + 1)):
+            x0 = yield from recalling(D(x, s, cond), null, text, object() if left else None, known)
+            x_next = x0 + s_next / s * (x - x0)
+            loss = ((x_next - pivot[s_next]) ** 2).flatten(1).mean(1) / (1 + s_next**2)  # (B,), of VP states
+            on = loss.detach() > LOSS + MORE * part
+            if not on.any() or not loss.requires_grad:
+                break
+            before = text.detach().clone()
+            (text.grad,) = torch.autograd.grad(loss.sum(), text)
+            adam.step()
+            text.data = torch.where(on.view(-1, *[1] * (text.ndim - 1)), text.data, before)
+        nulls[s] = text = text.detach()
+        x, x0 = x_next.detach(), x0.detach()
+        if s_next > 0:
+            x = yield Step(x, x0, s_next)
+        states[s_next] = x
+    return nulls, states
+
+
+def recalling(flow: Flow, null: Cond, text: Tensor, tape: object | None, known: list[tuple[Ask, Tensor]]) -> Flow:
+    """A denoiser's flow whose asks for the negative prompt have this text and tape; other asks are answered once.
+
+    known: those that were answered, and their answers; the same list for the same x and level.
+    """
+
+    def recalled(one: Ask) -> Tensor | None:
+        same = (answer for old, answer in known if old.cond["text"] is one.cond["text"] and torch.equal(old.x, one.x))
+        return next(same, None)
+
+    reply: Any = None
+    try:
+        while True:
+            try:
+                asks: Any = flow.send(reply)
+            except StopIteration as end:
+                return end.value
+            reply = [None if is_null(one, null) else recalled(one) for one in asks]
+            new = [i for i, answer in enumerate(reply) if answer is None]
+            sent = [with_text(asks[i], text, tape) if is_null(asks[i], null) else asks[i] for i in new]
+            answers = (yield sent) if sent else []
+            for i, answer in zip(new, answers):
+                reply[i] = answer
+                if not is_null(asks[i], null):
+                    known.append((asks[i], answer))
+    finally:
+        flow.close()
+
+
+def replaced(D: Denoiser, null: Cond | None, nulls: Mapping[float, Tensor]) -> Denoiser:
+    """D with what it asks for the negative prompt asked with the text of the nearest level."""
+    if null is None or not nulls:
+        return D
+
+    def swapped(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+        nearest = min(nulls, key=lambda s: abs(log(s / highest(sigma))))
+        flow, reply = D(x, sigma, cond, **kw), None
+        try:
+            while True:
+                try:
+                    asks: Any = flow.send(reply)
+                except StopIteration as end:
+                    return end.value
+                reply = yield [with_text(one, nulls[nearest]) if is_null(one, null) else one for one in asks]
+        finally:
+            flow.close()
+
+    return swapped
+
+
+def is_null(one: Ask, null: Cond) -> bool:
+    """Whether an ask is for the negative prompt: its text stays the same object where keys are added to a cond."""
+    return one.cond.get("text") is null["text"]
+
+
+def with_text(one: Ask, text: Tensor, tape: object | None = None) -> Ask:
+    return replace(one, cond={**one.cond, "text": text}, tape=one.tape if tape is None else tape)
