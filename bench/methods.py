@@ -1,0 +1,238 @@
+"""How well every method does its task on Still Life, against rendered truth.
+
+Held-out scenes, one picture of each by every method of the registry that the task concerns, beside doing nothing,
+chance and the ceiling. A line: mean and spread of every figure, network calls a picture, how many of them under a tape
+(a backward pass each), and seconds a picture in company.
+
+    python -m bench.methods --task edit --json edit.json
+    python -m bench.methods --task deblur --only ddrm,pigdm --pictures FOLDER     a grid of pictures a line
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import conditioning  # noqa: F401  fills the registry
+from backbones import load
+from backbones.base import Backbone
+from bench.measures import mean_and_spread
+from bench.table import Report
+from bench.tasks import TASKS, Case, Made, Row, Task, inputs, rows
+from conditioning.compose import compose, refusals
+from conditioning.inputs import arrive
+from conditioning.registry import METHODS, find
+from samplers import SAMPLERS, SCHEDULES
+from samplers.flow import Done, Failed, Flow, Noise, drive
+
+COMPANY = 10  # pictures made at once
+WIDE = 38  # characters of a label
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a method is run where the task's steps, Euler and the native schedule are not what its paper has."""
+
+    steps: int = 0  # 0: the task's
+    sampler: str = "euler"
+    schedule: str = "native"
+    scale: float | None = None
+    knobs: tuple[tuple[str, Any], ...] = ()
+
+
+SETTINGS = {
+    "ddrm": Setting(20),
+    "ddnm": Setting(100),
+    "snips": Setting(100, schedule="exponential"),
+    "dps": Setting(200, "ancestral"),
+    "repaint": Setting(50, "ancestral", knobs=(("jump", 5), ("times", 5))),
+    "replacement": Setting(100, "ancestral"),
+    "ilvr": Setting(100, "ancestral"),
+    "edit_friendly_ddpm": Setting(50, "ancestral"),
+}
+
+
+@dataclass
+class Tally:
+    calls: int = 0
+    taped: int = 0
+
+
+def counted(flow: Flow, tally: Tally) -> Flow:
+    """The same flow, the network calls that it would make alone counted, and those of them under a tape."""
+    reply = None
+    try:
+        while True:
+            try:
+                message = flow.send(reply)
+            except StopIteration as end:
+                return end.value
+            if isinstance(message, list):
+                tally.calls += 1
+                tally.taped += any(one.tape is not None for one in message)
+            reply = yield message
+    finally:
+        flow.close()
+
+
+def setting(row: Row, task: Task, given: argparse.Namespace) -> Setting:
+    """That of the first method of the row that has one; --steps is the steps of all."""
+    own = next((SETTINGS[name] for name, _ in row.stack if name in SETTINGS), Setting())
+    steps = given.steps or own.steps or task.steps
+    return replace(own, steps=max(2, steps // given.hurry), scale=task.scale if own.scale is None else own.scale)
+
+
+def begun(row: Row, case: Case, task: Task, backbone: Backbone, how: Setting, seed: int) -> Flow:
+    """The flow of one picture. Raises KeyError for an input that the case lacks, ValueError as `compose` does."""
+    for name, _ in row.stack:
+        if name in task.special:
+            case = task.special[name](case)
+    width, height = case.size or (backbone.default_size,) * 2
+    latent = backbone.latent_shape(width, height)
+    stack: list[tuple[str, dict[str, Any]]] = []
+    for name, knobs in row.stack:
+        method = find(name)
+        values = {
+            key: arrive(method.inputs[key].kind, value, backbone, 1, latent)
+            for key, value in inputs(method, case).items()
+        }
+        own = {key: value for key, value in how.knobs if key in method.knobs}
+        stack.append((name, {**own, **knobs, **values}))
+    cond, null = backbone.encode_prompt([case.prompt]), dict(backbone.encode_prompt([""]))
+    if cond and how.scale != 1:
+        stack.append(("cfg", {"scale": how.scale}))
+    sigmas = SCHEDULES[how.schedule](how.steps, backbone.sigmas)
+    D, sampler, _ = compose(stack, SAMPLERS[how.sampler], sigmas=sigmas, null=null, backbone=backbone)
+    noise = Noise([seed])
+    x = noise(torch.empty(1, *latent)) * math.sqrt(1 + sigmas[0] ** 2)
+    return sampler(D, x, sigmas, cond, noise)
+
+
+def made(
+    report: Report, row: Row, cases: Sequence[Case], task: Task, backbone: Backbone, how: Setting
+) -> tuple[list[Made], list[Tally], float]:
+    """A picture for every case, what each of them cost, and seconds a picture. Raises what a run fails with."""
+    if row.other is not None:
+        with torch.no_grad():
+            return [Made(row.other(case).cpu()) for case in cases], [], 0.0
+    found: list[Made] = []
+    tallies = [Tally() for _ in cases]
+    seconds = 0.0
+    for first in report.steps(range(0, len(cases), COMPANY), f"{row.label}: tens of pictures"):
+        part = range(first, min(first + COMPANY, len(cases)))
+        began = time.perf_counter()
+        flows: dict[int, Flow] = {}
+        for i in part:
+            flow = begun(row, cases[i], task, backbone, how, report.args.seed + cases[i].number)
+            flows[i] = counted(flow, tallies[i])
+        ends: dict[Any, Tensor] = {}
+        for key, event in drive(flows, backbone.denoise, max_rows=2 * COMPANY):
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Done):
+                ends[key] = event.result
+        with torch.no_grad():
+            found += [Made(backbone.decode(ends[i]).float().cpu(), ends[i].float().cpu()) for i in part]
+        seconds += time.perf_counter() - began
+    return found, tallies, seconds / len(cases)
+
+
+def written(report: Report, key: str, label: str, figures: dict[str, list[float]], cost: dict[str, float]) -> None:
+    """A line of the table, and its figures in the JSON: key_figure and key_figure_spread, key_calls, ..."""
+    cells = []
+    for name, values in figures.items():
+        mean, spread = mean_and_spread(values)
+        told = not math.isnan(mean)
+        report.figures[f"{key}_{name}"] = round(mean, 5) if told else None
+        report.figures[f"{key}_{name}_spread"] = round(spread, 5) if told else None
+        cells.append(f"{mean:9.3f} ±{spread:7.3f}" if told else f"{'-':>18}")
+    report.figures.update({f"{key}_{name}": round(value, 4) for name, value in cost.items()})
+    costs = "".join(f"{value:>8.{1 if name == 'seconds' else 0}f}" for name, value in cost.items())
+    report.note(f"{label:<{WIDE}}" + "".join(cells) + costs)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with Report("bench.methods", __doc__, _options, arguments) as report:
+        given = report.args
+        task = TASKS[given.task]
+        given.hurry = 5 if report.quick else 1
+        count = given.count or (3 if report.quick else 50)
+        for id in [given.backbone] if given.backbone else task.backbones:
+            backbone = load(id)
+            noise = task.noise if given.noise is None else given.noise
+            cases = task.cases(backbone, count, noise)
+            report.note(
+                f"{task.label} on {id} {backbone.revision}: {count} scenes, {task.steps // given.hurry} steps unless a "
+                f"method has its own, guidance {task.scale:g}" + (f", noise {noise:g}" if noise else "")
+            )
+            heads = "".join(f"{label:>18}" for label in task.columns.values())
+            report.note(f"{'':<{WIDE}}{heads}{'calls':>8}{'taped':>8}{'s':>8}")
+            for row in rows(task, backbone):
+                if given.only and row.stack and not {name for name, _ in row.stack} & set(given.only.split(",")):
+                    continue
+                _line(report, row, cases, task, backbone, f"{given.task}_{id}_{_key(row.label)}")
+
+
+def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Backbone, key: str) -> None:
+    why = refusals(row.stack, backbone)
+    how = setting(row, task, report.args)
+    clash = METHODS[row.stack[-1][0]].clashes.get(how.sampler) if row.stack else None
+    if clash:
+        how = replace(how, sampler="euler")
+    try:
+        if why:
+            raise ValueError("; ".join(why))
+        own = list(row.changed(cases))
+        pictures, tallies, seconds = made(report, row, own, task, backbone, how)
+    except (ValueError, KeyError, TypeError) as error:
+        report.skip(key, row.label, str(error.args[0] if error.args else error))
+        return
+    measured = task.measure(cases, pictures, backbone)
+    figures = {name: [one[name] for one in measured] for name in task.columns}
+    cost = {
+        "calls": sum(one.calls for one in tallies) / max(len(tallies), 1),
+        "taped": sum(one.taped for one in tallies) / max(len(tallies), 1),
+        "seconds": seconds,
+    }
+    written(report, key, row.label, figures, cost)
+    if report.args.pictures:
+        keep(report.args.pictures / f"{key}.png", [one.picture for one in pictures])
+
+
+def keep(path: Path, pictures: Sequence[Tensor], columns: int = 10) -> None:
+    """A grid of pictures (1, 3, H, W), row by row."""
+    shown = torch.cat(list(pictures[: 3 * columns]))
+    shown = torch.cat([shown, shown.new_zeros((-len(shown)) % min(columns, len(shown)), *shown.shape[1:])])
+    lines = [torch.cat(list(line), -1) for line in shown.split(min(columns, len(pictures)))]
+    pixels = (torch.cat(lines, -2).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def _key(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--count", type=int, default=0, help="scenes (default: 50)")
+    parser.add_argument("--only", default="", metavar="NAMES", help="of these methods, with commas between")
+    parser.add_argument("--backbone", default="", help="a name, a folder or a Hub id, in place of the task's own")
+    parser.add_argument("--steps", type=int, default=0, help="of every method, in place of its own")
+    parser.add_argument("--noise", type=float, default=None, help="of a measurement, for pictures in [-1, 1]")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="keep a grid of pictures of every line there")
+    parser.add_argument("--seed", type=int, default=0, help="added to the number of a scene")
+
+
+if __name__ == "__main__":
+    main()
