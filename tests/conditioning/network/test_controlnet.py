@@ -17,7 +17,8 @@ import conditioning  # noqa: F401  fills the registry
 from backbones.checkpoint import CheckpointError
 from backbones.unet import UNetBackbone
 from conditioning.compose import compose, refusals
-from conditioning.inputs import arrive
+from conditioning.inputs import Box, arrive
+from conditioning.operators import Degradation
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import Ask, Driver, Noise, run
@@ -238,6 +239,38 @@ def test_prompt_first_spares_the_finest(b):
 
 
 # ---- with other methods ------------------------------------------------------------------------------------------
+
+
+def example(b, kind):
+    """Something for an input of another method."""
+    if kind in ("image", "references", "map", "operator"):
+        picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+        value = Degradation(picture, "super_resolution", {"factor": 2}) if kind == "operator" else picture
+        return arrive(kind, [value] if kind == "references" else value, b, 1, b.latent_shape(32, 32))
+    if kind == "mask":
+        return torch.arange(16).lt(8).expand(1, 1, 16, 16)
+    known = {"prompt": b.encode_prompt(["a blue cube"]), "words": "sphere", "boxes": [Box(0.0, 0.0, 0.5, 1.0, "red")]}
+    return known[kind]
+
+
+OTHERS = [name for name in METHODS if name not in ("controlnet", "cfg", *METHODS["controlnet"].clashes)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", OTHERS)
+def test_it_stacks_with(b, other):
+    """And what comes of it is neither the one nor the other alone."""
+    one = METHODS[other]
+    if refusals([(other, {})], b):
+        pytest.skip("not on this network")
+    given = {name: example(b, kind.kind) for name, kind in one.inputs.items()
+             if name not in one.optional and name not in ("null", "backbone")}  # fmt: skip
+    s, controlled = levels(b, 2), ("controlnet", {"depth": a_map(0)})
+    both, without, alone = (
+        run(flow(b, s, stack), b.denoise) for stack in ([(other, given), controlled], [(other, given)], [controlled])
+    )
+    assert both.isfinite().all() and both.shape == alone.shape
+    assert not torch.equal(both, without) and not torch.equal(both, alone)
 
 
 def test_gradients_run_through_it(b):
