@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps")  # each builds on those before it
+STYLES = ("page", "methods", "maps")
 
 #: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
 TOKENS: dict[str, tuple[str, str]] = {
@@ -86,7 +88,7 @@ def variables(dark: bool = False) -> dict[str, str]:
 
 
 def css() -> str:
-    """The style sheet of the page: the tokens of both modes, then `assets/page.css`."""
+    """The style sheet of the page: the tokens of both modes, then those of `assets`."""
 
     def block(selector: str, values: dict[str, str]) -> str:
         return selector + " {" + " ".join(f"{k}: {v};" for k, v in values.items()) + "}\n"
@@ -96,7 +98,7 @@ def css() -> str:
     return (
         block(":root", variables() | sizes | fonts)
         + block(".dark", variables(dark=True))
-        + (ASSETS / "page.css").read_text(encoding="utf-8")
+        + "".join((ASSETS / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
     )
 
 
@@ -105,7 +107,7 @@ def head() -> str:
 
     Not `launch(css=...)`: Gradio rewrites that sheet in the browser and loses rules it does not know (@container).
     """
-    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    script = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return f"<style>\n{css()}\n</style>\n<script>\n{script}\n</script>"
 
 

@@ -68,7 +68,7 @@
   };
   const problems = (found) => {
     document.querySelectorAll("[aria-invalid=true]").forEach(forget);
-    document.querySelectorAll(".nw-problem").forEach((p) => p.remove());
+    document.querySelectorAll(".block > .nw-problem").forEach((p) => p.remove());
     let first = null;
     for (const [name, words] of Object.entries(found)) {
       const field = document.getElementById(name);
@@ -86,7 +86,11 @@
   };
   document.addEventListener("input", (event) => { if (event.target.ariaInvalid === "true") forget(event.target); }, true);
   window.nineWays = {
-    problems(found) {
+    problems(all) {
+      const ofMethods = ([name]) => name.startsWith("methods");
+      const found = Object.fromEntries(Object.entries(all).filter((one) => !ofMethods(one)));
+      const refused = Object.fromEntries(Object.entries(all).filter(ofMethods));
+      if (Object.keys(refused).length) window.nineWays.refuse(refused);
       const advanced = $("#advanced > button");
       const hidden = Object.keys(found).some((name) => !shown(document.getElementById(name)));
       if (hidden && advanced) { advanced.click(); setTimeout(() => problems(found), 120); } else problems(found);

@@ -12,6 +12,7 @@ import gradio as gr
 
 from app import theme
 from app.pages import create, history
+from app.pages.models import Model
 from app.pages.studio import Studio
 
 LARGEST_UPLOAD = "32mb"
@@ -26,7 +27,7 @@ KEYS = (
 def build(studio: Studio) -> gr.Blocks:
     """The page over a studio. Serve it with `page.launch(**serve_options(studio))`."""
     with gr.Blocks(title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)) as page:
-        header = gr.HTML(_header(studio), elem_id="nw-header", apply_default_css=False)
+        header = gr.HTML(_header(studio.model()), elem_id="nw-header", apply_default_css=False)
         with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
             with gr.Tab("Create", id="create"):
                 making = create.tab(studio)
@@ -35,19 +36,21 @@ def build(studio: Studio) -> gr.Blocks:
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)
 
-        def tick(prompt: str, width: Any, height: Any) -> tuple[Any, ...]:
-            state, _ = studio.state()
+        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> tuple[Any, ...]:
+            model = studio.model(backbone)
+            model.start()
+            state, _ = model.state()
             if state == "loading":
-                return _header(studio), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            size, usual = studio.default_size(), create.DEFAULTS.width
-            grow = [gr.skip() if value != usual or size == usual else size for value in (width, height)]
-            return _header(studio), gr.Timer(active=False), making.unknown_note(prompt), *grow
+                return _header(model), gr.Timer(active=True), gr.skip(), gr.skip(), gr.skip()
+            size, usual = model.default_size(), {other.default_size() for other in studio.models.values()}
+            grow = [size if value in usual and value != size else gr.skip() for value in (width, height)]
+            return _header(model), gr.Timer(active=False), making.unknown_note(prompt, backbone), *grow
 
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        seen = [making.prompt, making.width, making.height]
+        seen = [making.prompt, making.width, making.height, making.backbone]
         told = [header, clock, making.unknown, making.width, making.height]
-        clock.tick(tick, seen, told, **light)
-        page.load(tick, seen, told, **light)
+        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **light)
+        page.load(making.restack, making.controls, [making.stack, making.marks], **light)
     page.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     return page
 
@@ -77,11 +80,11 @@ def _on_spaces() -> bool:
     return os.environ.get("SYSTEM") == "spaces"
 
 
-def _header(studio: Studio) -> str:
+def _header(model: Model) -> str:
     from html import escape
 
-    state, words = studio.state()
-    words = studio.name if state == "ready" else f"{studio.name}: {words}" if state == "loading" else words
+    state, words = model.state()
+    words = model.name if state == "ready" else f"{model.name}: {words}" if state == "loading" else words
     moon = (
         '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path fill="currentColor" '
         'd="M8 1.500a6.500 6.500 0 1 0 0 13 6.500 6.500 0 0 0 0-13zM8 3v10A5 5 0 0 1 8 3z"/></svg>'

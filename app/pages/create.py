@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
-import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.pages import stage
-from app.pages.studio import EXAMPLES, Studio, seeded, surprise, waiting
-from app.runs import (
-    Cancelled,
-    Failed,
-    Finished,
-    Made,
-    Progress,
-    Queued,
-    Recipe,
-    RecipeError,
-    differences,
-    here,
-)
+from app.pages import methods, stage
+from app.pages.attention import Attention
+from app.pages.examples import Example
+from app.pages.painting import Painter, plain
+from app.pages.restoring import Restorer
+from app.pages.stack import Stack, strip
+from app.pages.studio import EXAMPLES, Studio, seeded, surprise
+from app.runs import Problem, Recipe, RecipeError
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES
 
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
-    "cfg_rescale", "cfg_start", "cfg_end",
+    "cfg_rescale", "cfg_start", "cfg_end", "backbone", "methods",
 )  # fmt: skip
-KEPT = 24  # pictures in the strip of a visit
 DEFAULTS = Recipe()
 PROBLEMS = "watch('value', () => window.nineWays?.problems(JSON.parse(props.value || '{}')));"
 
 
-class Create:
+class Create(Painter, Restorer):
     """The tab's components and what others may call: `outputs` and `fill` put a recipe into the controls."""
+
+    fields = FIELDS
 
     def __init__(self, studio: Studio):
         self.studio = studio
         with gr.Column(elem_id="create"):
             self._compose()
             self._result()
+            with gr.Column(elem_id="methods-column"):
+                self.methods = methods.editor(studio)
+                self.marks = methods.marks()
             self._settings()
         self.controls = [getattr(self, name) for name in FIELDS]
         self.outputs = [*self.controls, self.restored]
@@ -71,16 +64,20 @@ class Create:
 
     def _result(self) -> None:
         with gr.Column(elem_id="result"):
-            self.stack = gr.HTML(self._stack(DEFAULTS), elem_id="stack", apply_default_css=False)
+            self.stack = gr.HTML(self._strip(DEFAULTS, Stack()), elem_id="stack", apply_default_css=False)
             self.stage = gr.HTML(
                 stage.empty(EXAMPLES), elem_id="stage", js_on_load=stage.ACTS, apply_default_css=False
             )  # fmt: skip
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
+            self.attention = Attention(self.studio)
             self.problems = gr.HTML("{}", elem_id="problems", html_template="", js_on_load=PROBLEMS)
             self.visit = gr.State([])
 
     def _settings(self) -> None:
         with gr.Column(elem_id="settings"):
+            self.backbone = gr.Dropdown(
+                self.studio.choices, value=self.studio.id, label="Model", elem_id="backbone",
+            )  # fmt: skip
             with gr.Row(elem_classes="nw-pair"):
                 self.sampler = gr.Dropdown(
                     [(label, key) for key, label in SAMPLERS.items()], value=DEFAULTS.sampler,
@@ -139,202 +136,108 @@ class Create:
         self.surprise.click(surprise, None, self.prompt, **light).then(None, None, None, js=press, **light)
         self.stage.example(_text_of, None, self.prompt, **light).then(None, None, None, js=press, **light)
         self.stage.use(self.use, self.visit, self.outputs, **light)
+        self.stage.attention(
+            self.attention.show, self.visit, self.attention.panel, concurrency_limit=None, **quiet
+        )  # fmt: skip
+        self.methods.example(self.example, self.controls, self.outputs, **light)
+        self.methods.attempt(self.example, self.controls, self.outputs, **light).then(
+            None, None, None, js=f"() => setTimeout({press}, 100)", **light
+        )
 
         self.dice.click(lambda: -1, None, self.seed, **light)
         self.recycle.click(lambda visit: visit[0].recipe.seed if visit else -1, self.visit, self.seed, **light)
-        self.prompt.change(self.unknown_note, self.prompt, self.unknown, trigger_mode="always_last", **light)
-        for control in (self.sampler, self.schedule, self.steps, self.cfg_scale, self.cfg_start, self.cfg_end):
-            control.change(self.restack, self.controls, self.stack, trigger_mode="always_last", **light)
+        asked = [self.prompt, self.backbone]
+        gr.on([self.prompt.change, self.backbone.change], self.unknown_note, asked, self.unknown,
+              trigger_mode="always_last", **light)  # fmt: skip
+        shown = (
+            "sampler",
+            "schedule",
+            "steps",
+            "cfg_scale",
+            "cfg_start",
+            "cfg_end",
+            "width",
+            "height",
+            "backbone",
+            "methods",
+        )
+        gr.on(
+            [getattr(self, name).change for name in shown], self.restack, self.controls, [self.stack, self.marks],
+            trigger_mode="always_last", **light,
+        )  # fmt: skip
         self.restore.upload(self.restore_from, self.restore, self.outputs, **light)
 
-    def recipe(self, *values: Any) -> Recipe:
-        """The recipe of the controls; raises RecipeError. A seed of -1 becomes a drawn one."""
+    def recipe(self, *values: Any) -> tuple[Recipe, Stack]:
+        """The recipe of the controls, and its cards; raises RecipeError. A seed of -1 becomes a drawn one."""
         fields = dict(zip(FIELDS, values, strict=True))
-        seed = fields.pop("seed")
+        seed, stack = fields.pop("seed"), Stack.read(fields.pop("methods"))
+        fields["backbone"] = fields["backbone"] or self.studio.id
         drawn = seed is None or seed == -1
-        return seeded(Recipe.make(backbone=self.studio.id, seed=0 if drawn else seed, **fields), -1 if drawn else seed)
+        recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
+        return seeded(recipe, -1 if drawn else seed), stack
 
     def check(self, *values: Any) -> tuple[Recipe | None, dict[str, str]]:
         """The recipe of the controls, or what is wrong, field by field, in words."""
-        recipe, found = None, []
+        recipe = None
         try:
-            recipe = self.recipe(*values)
-            engine = self.studio.engine(0)
-            found = engine.check(recipe) if engine is not None else []
+            recipe, stack = self.recipe(*values)
+            found = self._wrong(recipe, stack)
         except RecipeError as error:
             found = error.problems
         problems: dict[str, str] = {}
         for problem in found:
-            problems.setdefault(problem.field if problem.field in FIELDS else "prompt", problem.message)
+            problems.setdefault(problem.field if self._has(problem.field) else "prompt", problem.message)
         return (None if problems else recipe), problems
 
-    def paint(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """One click on Generate: frames while the run goes on. Closing this generator cancels the run."""
-        *fields, visit = values
-        recipe, problems = self.check(*fields)
-        if recipe is None:
-            yield *([gr.skip()] * 7), json.dumps(problems)
-            return
-        session = request.session_hash or ""
-        size = (recipe.width, recipe.height)
+    def _wrong(self, recipe: Recipe, stack: Stack) -> list[Problem]:
+        engine = self.studio.model(recipe.backbone).engine(0)
+        found = engine.check(recipe) if engine is not None else []
+        return [stack.at(problem) for problem in [*found, *methods.missing(recipe, self.studio)]]
 
-        def frame(html: str) -> tuple[Any, ...]:
-            return html, *([gr.skip()] * 7)
-
-        def begin(html: str) -> tuple[Any, ...]:
-            off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-            return html, gr.skip(), gr.skip(), off, on, off, self.unknown_note(fields[0]), "{}"
-
-        def end(html: str, fresh: Sequence[stage.Shown] = (), selected: int = -1, found: str = "{}") -> tuple[Any, ...]:
-            kept = [*fresh, *visit][:KEPT]
-            on, off = gr.Button(interactive=True), gr.Button(interactive=False)
-            return html, stage.film(kept, "stage", selected), kept, on, off, on, gr.skip(), found
-
-        run: Any = None
-        try:
-            yield begin(stage.waiting("Starting", size))
-            for words in waiting(self.studio):
-                yield frame(stage.waiting(f"{self.studio.name}: {words}", size))
-            engine = self.studio.engine(0)
-            if engine is None:
-                yield end(stage.trouble(self.studio.trouble or "The model is not there.", size))
-                return
-            run = engine.submit(recipe)
-            self.studio.live[session] = run
-            fresh: list[stage.Shown] = []
-            last: list[str] = []
-            step = 0
-            for event in run:
-                match event:
-                    case Queued(position=position):
-                        words = "Starting" if position == 0 else f"Waiting: {position} before this"
-                        if self.studio.backbone is None:
-                            words = f"{self.studio.name}: {self.studio.state()[1]}"
-                        yield frame(stage.waiting(words, size))
-                    case Progress():
-                        last = [stage.data_uri(p) if p is not None else "" for p in event.previews]
-                        step = int(event.fraction * recipe.steps)  # the engine counts over all pictures
-                        yield frame(stage.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
-                    case Made(picture=picture, recipe=one):
-                        fresh.append(self._keep(picture, one))
-                    case Finished(seconds=seconds):
-                        fresh = [replace(shown, seconds=seconds) for shown in fresh]
-                        yield end(stage.made(fresh[0]), fresh, 0)
-                    case Failed(reason=reason, field=field):
-                        found = json.dumps({field: reason}) if field in FIELDS else "{}"
-                        yield end(stage.trouble(reason, size), fresh, found=found)
-                    case Cancelled():
-                        words = f"Cancelled at step {step} of {recipe.steps}"
-                        yield end(stage.stopped(words, size, last), fresh)
-        except Exception as error:
-            yield end(stage.trouble(_plain(error), size))
-        finally:
-            if run is not None:
-                run.cancel()
-            self.studio.live.pop(session, None)
-
-    def _keep(self, picture: Any, recipe: Recipe) -> stage.Shown:
-        """Into the history; where it cannot be kept (a full disk), the picture still reaches the page."""
-        text = str(picture.info.get("parameters", ""))
-        try:
-            entry = self.studio.history.add(picture, recipe)
-            return stage.Shown(str(entry.id), self.studio.address(entry.id), recipe, text)
-        except Exception as error:
-            return stage.Shown("", stage.data_uri(picture, "PNG"), recipe, text, note=f"not kept: {_plain(error)}")
-
-    def stop(self, request: gr.Request) -> None:
-        """Cancel the run of this visit; its generator then says where it stopped."""
-        run = self.studio.live.get(request.session_hash or "")
-        if run is not None:
-            run.cancel()
-
-    def unknown_note(self, prompt: str) -> str:
+    def unknown_note(self, prompt: str, backbone: Any = None) -> str:
         """Words that the network has never read, pointed out under the field."""
-        found = self.studio.unknown(prompt)
+        model = self.studio.model(backbone)
+        found = model.unknown(prompt)
         if not found:
             return ""
         words = ", ".join(
             f"<b>{escape(word)}</b>" + (f" (perhaps {escape(near)}?)" if near else "") for word, near in found[:8]
         )
         what = "This word is" if len(found) == 1 else "These words are"
-        return f'<p class="nw-note nw-warn" role="status">{what} new to {escape(self.studio.name)}: {words}</p>'
+        return f'<p class="nw-note nw-warn" role="status">{what} new to {escape(model.name)}: {words}</p>'
 
-    def _stack(self, recipe: Recipe) -> str:
-        return stage.stack(self.studio.name, recipe, stage.formula(recipe))
+    def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
+        return strip(self.studio.model(recipe.backbone).name, recipe, stack, wrong)
 
-    def restack(self, *values: Any) -> Any:
-        """The strip of chips and the formula for the controls as they stand."""
+    def restack(self, *values: Any) -> tuple[Any, Any]:
+        """The strip of chips with the formula, and what is to be said at the cards, for the controls as they stand."""
         try:
-            return self._stack(self.recipe(*values))
-        except RecipeError:
-            return gr.skip()
+            recipe, stack = self.recipe(*values)
+        except RecipeError as error:
+            return gr.skip(), json.dumps({"problems": methods.at_cards(error.problems)})
+        model = self.studio.model(recipe.backbone)
+        wrong = methods.at_cards(self._wrong(recipe, stack))
+        return self._strip(recipe, stack, wrong), methods.said(wrong, stack, model)
 
-    # settings that come back --------------------------------------------------------------------------------------
-
-    def fill(self, recipe: Recipe, words: str, notes: list[str] | tuple[str, ...] = ()) -> list[Any]:
-        """Updates for `outputs`: the recipe in the controls, and below what was restored and what differs."""
-        notes = [*notes, *differences(recipe, here(self.studio.engine(0)))]
-        listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-        what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
-        note = f'<div class="nw-note" role="status">{what}</div>'
-        return [*(getattr(recipe, name) for name in FIELDS), note]
-
-    def keep(self, words: str) -> list[Any]:
-        """Updates for `outputs` that leave the controls and say why."""
-        return [*([gr.skip()] * len(FIELDS)), f'<div class="nw-note nw-error" role="alert">{escape(words)}</div>']
-
-    def use(self, visit: list[stage.Shown], data: gr.EventData) -> list[Any]:
-        """Settings of a picture on the stage, back into the controls."""
-        wanted = str((data._data or {}).get("id", ""))
-        shown = next((s for s in visit if s.id == wanted), None)
-        if shown is None:
-            return self.keep("This picture is no longer in the strip. Find it in History.")
-        return self.fill(shown.recipe, f"The settings of seed {shown.recipe.seed} are in the controls.")
-
-    def restore_from(self, path: str | None) -> list[Any]:
-        """A dropped or chosen picture: its recipe into the controls."""
-        from app.runs.parameters import read
-        from app.runs.pictures import PictureError, open_upload
-
-        if not path:
-            return self.keep("No picture was given.")
-        name = Path(path).name
+    def example(self, data: gr.EventData, *values: Any) -> list[Any]:
+        """An example for one method: in place of the stack, or for its card in it."""
+        asked = data._data or {}
+        given = dict(zip(FIELDS, values, strict=True))
         try:
-            upload = open_upload(path)
-        except PictureError as error:
-            return self.keep(f"{name}: {error}")
-        finally:
-            _forget(path)
-        if not upload.parameters:
-            return self.keep(
-                f"{name} holds no settings. Give a png as Nine Ways, or another program that writes a `parameters` "
-                "text, saved it."
-            )
-        reading = read(upload.parameters)
-        if reading.recipe is None:
-            return self.keep(" ".join([f"The settings in {name} could not be read.", *reading.notes]))
-        words = f"The settings of {name} are in the controls."
-        return self.fill(reading.recipe, words, [*upload.notes, *reading.notes])
+            model, made, kept = methods.example(self.studio, asked, given)
+        except Exception as error:
+            return self.leave(plain(error))
+        return self._example(model, made, kept)
+
+    def _example(self, model: str, made: Example, kept: Stack) -> list[Any]:
+        settings = {"backbone": model, "methods": kept.json(), **made.settings}
+        words = "An example is in the controls: a scene that was rendered, and what is known of it."
+        note = f'<div class="nw-note" role="status">{words}</div>'
+        return [*(settings.get(name, gr.skip()) for name in FIELDS), note]
 
 
 def _text_of(data: gr.EventData) -> str:
     return str((data._data or {}).get("text", ""))
-
-
-def _plain(error: Exception) -> str:
-    """An error in words; the programmer's detail goes to the terminal."""
-    if type(error).__module__.startswith("app."):  # RecipeError, Busy, HistoryError, ...: written to be read
-        return str(error)
-    traceback.print_exception(error)
-    return f"Something unexpected happened ({type(error).__name__}). The terminal has the details; try again."
-
-
-def _forget(path: str) -> None:
-    """Uploads are read once and not kept."""
-    try:
-        os.remove(path)
-    except OSError:
-        pass
 
 
 def tab(studio: Studio) -> Create:

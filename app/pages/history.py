@@ -155,7 +155,7 @@ class Pictures:
         def to_controls(visit: list[stage.Shown], data: gr.EventData) -> list[Any]:
             entry = self._entry((data._data or {}).get("id"), visit)
             if entry is None:
-                return [*create.keep("This picture is gone from the history."), gr.skip()]
+                return [*create.leave("This picture is gone from the history."), gr.skip()]
             words = f"The settings of seed {entry.recipe.seed} are in the controls."
             return [*create.fill(entry.recipe, words), gr.Tabs(selected="create")]
 

@@ -1,4 +1,4 @@
-"""What is shown of pictures, as HTML: the stage (empty, forming, made, in trouble), the strip of pictures, the stack.
+"""What is shown of pictures, as HTML: the stage (empty, forming, made, in trouble), the strip of pictures.
 
 Every word from outside is escaped here. Buttons carry `data-act`; the page's components listen to those.
 """
@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from app.pages.stack import titles
 from app.runs.recipe import SAMPLERS, SCHEDULES, Recipe
-from app.theme import glyph
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
 ACTS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-act]');
   if (!button) return;
-  const names = { use: 'use', example: 'example', open: 'open', remove: 'remove' };
+  const names = { use: 'use', example: 'example', open: 'open', remove: 'remove', attention: 'attention' };
   if (names[button.dataset.act]) trigger(names[button.dataset.act], { ...button.dataset });
 });
 """
@@ -40,6 +40,7 @@ class Shown:
     seconds: float | None = None
     note: str = ""
     rows: Mapping[str, str] = field(default_factory=dict)
+    attentive: bool = False  # whether maps of attention can be had of it
 
     @property
     def file_name(self) -> str:
@@ -62,7 +63,7 @@ def settings(recipe: Recipe) -> dict[str, str]:
         "Seed": str(recipe.seed),
         "Size": f"{recipe.width} × {recipe.height} pixels",
         "Model": f"{recipe.backbone} {recipe.revision[:12]}".strip(),
-        "Methods": " + ".join(use.name for use in recipe.methods),
+        "Methods": titles(recipe),
     }
     return {name: value for name, value in rows.items() if value}
 
@@ -176,6 +177,8 @@ def made(shown: Shown, removable: bool = False) -> str:
         f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download png</a>'
         f'<button type="button" class="nw-act" data-act="use" data-id="{name}">Send to the controls</button>'
     )
+    if shown.attentive:
+        acts += f'<button type="button" class="nw-act" data-act="attention" data-id="{name}">Attention maps</button>'
     if removable:
         acts += f'<button type="button" class="nw-act" data-act="remove" data-id="{name}">Delete</button>'
     known = settings(recipe) | dict(shown.rows)
@@ -224,37 +227,3 @@ def film(pictures: Sequence[Shown], stage: str, selected: int = 0) -> str:
         f'<div class="nw-film" role="listbox" aria-orientation="horizontal" aria-label="{label}" '
         f'data-stage="{stage}">{thumbs}</div>'
     )
-
-
-# the stack --------------------------------------------------------------------------------------------------------
-
-
-def stack(name: str, recipe: Recipe, text: str) -> str:
-    """The stack in the order in which it acts: network, guidance, solver; its formula in mono below."""
-    scale = recipe.cfg_scale
-    whole = (recipe.cfg_start, recipe.cfg_end) == (0, 1)
-    when = "" if whole else f", {recipe.cfg_start:g} to {recipe.cfg_end:g}"
-    solver = f"{SCHEDULES.get(recipe.schedule, recipe.schedule)}, {recipe.steps} steps"
-    chips = [
-        _chip("training", name, "prompt"),
-        _chip("guidance", "CFG", "off" if scale == 1 else f"{scale:g}{when}", off=scale == 1),
-        _chip("", SAMPLERS.get(recipe.sampler, recipe.sampler), solver),
-    ]
-    return (
-        f'<ul class="nw-stack" aria-label="The stack of methods, in the order in which they act">{"".join(chips)}</ul>'
-        f'<p class="nw-formula nw-mono">{escape(text)}</p>'
-    )
-
-
-def _chip(family: str, name: str, knob: str, off: bool = False) -> str:
-    mark = glyph(family) if family else ""
-    return (
-        f'<li class="nw-chip"{" data-off" if off else ""}>{mark}<span>{escape(name)}</span>'
-        f'<span class="nw-mono">{escape(knob)}</span></li>'
-    )
-
-
-def formula(recipe: Recipe) -> str:
-    """The stack as text, in the notation of `conditioning.compose`."""
-    inner = "ask" if recipe.cfg_scale == 1 else "cfg(ask)"
-    return f"{recipe.sampler} over {inner}"

@@ -1,112 +1,108 @@
-"""What the pages share on one machine: the engine that paints, the history that keeps, and what is known of them.
+"""What the pages share on one machine: the networks that paint, the history that keeps, the pictures on their way in.
 
-Nothing here imports torch. The engine comes up in a thread while the page is already being served.
+Nothing here imports torch. The engines come up in threads while the page is already being served.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import os
 import secrets
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.runs import History, HistoryError
-from app.runs.recipe import Recipe, random_seed
+from app.pages.models import Model, present
+from app.runs import History, HistoryError, PictureError, content_hash, open_upload
+from app.runs.recipe import LIMITS, Recipe, random_seed
 
-if TYPE_CHECKING:
-    from app.runs.engine import Engine
-
-NAMES = {"still-life": "Still Life", "exact": "Gaussian mixture (exact)"}
+LARGEST_UPLOAD = 32 * 2**20  # bytes
+DRAFTS = 128 * 2**20  # bytes of pictures that were given and not used yet
 
 
 class Studio:
-    """One a process. Cheap to make; `start` brings the engine up in the background."""
+    """One a process. Cheap to make; `start` brings the first network up in the background."""
 
     def __init__(self, backbone: str | None = None, history: History | None = None):
-        self.id = backbone or os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
+        chosen = [backbone] if backbone else []
+        self.models = {id: Model(id) for id in dict.fromkeys([*chosen, *present()])}
+        self.id = next(iter(self.models))  # of the network to begin with
         self.history = history or History()
-        self._trouble = ""  # why there is no engine, in words
         self.live: dict[str, Any] = {}  # session -> the run under way
-        self._engine: Engine | None = None
-        self._there = threading.Event()
-        self._begun = time.monotonic()
+        self.door = secrets.token_urlsafe(16)  # the page knows it: only who has the page can give pictures
         self._key = secrets.token_bytes(16)
-        self._starting = threading.Lock()
+        self._drafts: OrderedDict[str, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
 
-    # the engine ---------------------------------------------------------------------------------------------------
+    # networks -----------------------------------------------------------------------------------------------------
+
+    def model(self, id: Any = None) -> Model:
+        """The network of this id, or the first one."""
+        return self.models.get(str(id), self.models[self.id])
 
     def start(self) -> Studio:
-        """Load the network in a thread. Calling it again does nothing."""
-        with self._starting:
-            if not hasattr(self, "_thread"):
-                self._thread = threading.Thread(target=self._load, name="nine-ways-load", daemon=True)
-                self._thread.start()
+        """Load the first network in a thread. Calling it again does nothing."""
+        self.model().start()
         return self
 
-    def _load(self) -> None:
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(name, id) of every network."""
+        return [(model.name, id) for id, model in self.models.items()]
+
+    # pictures that methods are given --------------------------------------------------------------------------------
+
+    def take(self, picture: Image.Image) -> str:
+        """Holds a picture until a run uses it, and gives the hash that stands for it; the oldest make room."""
+        name = content_hash(picture)
+        with self._lock:
+            self._drafts[name] = picture.convert("RGB")
+            self._drafts.move_to_end(name)
+            while len(self._drafts) > 1 and sum(3 * p.width * p.height for p in self._drafts.values()) > DRAFTS:
+                self._drafts.popitem(last=False)
+        return name
+
+    def picture(self, sha: str) -> Image.Image | None:
+        """The picture of this hash, None where it never was here or has been forgotten."""
+        with self._lock:
+            if sha in self._drafts:
+                self._drafts.move_to_end(sha)
+                return self._drafts[sha]
+        return self.history.input(sha)
+
+    def keep(self, sha: str) -> Image.Image | None:
+        """The picture of this hash, from now on kept with the history, so that its recipe works tomorrow."""
+        picture = self.picture(sha)
+        if picture is not None:
+            try:
+                self.history.keep_input(picture)
+            except HistoryError:  # a full disk: the run can still be made
+                pass
+        return picture
+
+    def receive(self, data: bytes) -> dict[str, Any]:
+        """An upload -> {"sha256", "width", "height", "notes"}, or {"error"} in words."""
         try:
-            from app.runs.engine import Engine  # imports torch: seconds
+            upload = open_upload(data)
+        except PictureError as error:
+            return {"error": str(error)}
+        picture = upload.picture
+        largest = int(LIMITS["width"].high)
+        picture.thumbnail((largest, largest))
+        width, height = picture.size
+        return {"sha256": self.take(picture), "width": width, "height": height, "notes": list(upload.notes)}
 
-            self._engine = Engine(self.id)
-        except Exception as error:
-            self._trouble = f"The model {self.name} could not be loaded: {error}"
-        finally:
-            self._there.set()
-
-    def engine(self, seconds: float | None = None) -> Engine | None:
-        """The engine, waited for at most so long; None where it is not there (yet): see `trouble`."""
-        self.start()
-        self._there.wait(seconds)
-        return self._engine
-
-    @property
-    def trouble(self) -> str:
-        """Why there is no network, in words; "" where there is one, or one may still come."""
-        return self._trouble or (self._engine is not None and self._engine.trouble) or ""
-
-    @property
-    def name(self) -> str:
-        return NAMES.get(self.id, self.id)
-
-    @property
-    def backbone(self) -> Any:
-        """The loaded network, or None."""
-        return self._engine.backbone if self._engine is not None else None
-
-    def state(self) -> tuple[str, str]:
-        """("loading" | "ready" | "failed", words)"""
-        if self.backbone is None and self.trouble:
-            return "failed", self.trouble
-        if self.backbone is None:
-            status = self._engine.status if self._engine is not None else "loading"
-            return "loading", f"{status} · {time.monotonic() - self._begun:.0f} s"
-        return "ready", self._engine.status if self._engine is not None else "ready"
-
-    def default_size(self) -> int:
-        return int(getattr(self.backbone, "default_size", 128))
-
-    # words --------------------------------------------------------------------------------------------------------
-
-    def unknown(self, text: str) -> list[tuple[str, str]]:
-        """Words of a prompt outside the network's vocabulary, each with the nearest known one or ''."""
-        backbone = self.backbone
-        if backbone is None or not text.strip():
-            return []
-        from difflib import get_close_matches
-
-        words = list(dict.fromkeys(backbone.unknown_words(text)))
-        known = vocabulary() if words and self.id == "still-life" else []
-        return [(word, next(iter(get_close_matches(word.lower(), known, 1, 0.7)), "")) for word in words]
-
-    # pictures -----------------------------------------------------------------------------------------------------
+    # addresses ----------------------------------------------------------------------------------------------------
 
     def address(self, entry_id: Any) -> str:
         """Where the page finds a kept picture; signed, so that nobody can walk through the numbers."""
@@ -116,7 +112,7 @@ class Studio:
         return hmac.new(self._key, entry_id.encode(), hashlib.sha256).hexdigest()[:24]
 
     def routes(self) -> list[Route]:
-        """The one address beside Gradio's own: the kept picture files, bytes as they were written."""
+        """The addresses beside Gradio's own: kept pictures, pictures given to methods, what is known of methods."""
 
         def picture(request: Request) -> Response:
             entry_id, sign = request.path_params["entry_id"], request.path_params["sign"]
@@ -128,7 +124,40 @@ class Studio:
             headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
             return FileResponse(entry.path, media_type="image/png", headers=headers)
 
-        return [Route("/pictures/{entry_id}/{sign}.png", picture)]
+        def given(request: Request) -> Response:
+            found = self.picture(request.path_params["sha"])  # who knows the hash knows the picture, or its recipe
+            if found is None:
+                return PlainTextResponse("There is no such picture.", 404)
+            buffer = io.BytesIO()
+            found.save(buffer, "PNG")
+            headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+            return Response(buffer.getvalue(), media_type="image/png", headers=headers)
+
+        async def give(request: Request) -> Response:
+            # the header cannot be sent from another site without asking first, and the door is on our page only
+            if not hmac.compare_digest(request.query_params.get("door", ""), self.door) or (
+                "x-nine-ways" not in request.headers
+            ):
+                return JSONResponse({"error": "The page is older than the app: load it once more."}, 403)
+            data = b""
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > LARGEST_UPLOAD:
+                    return JSONResponse({"error": f"The file has more than {LARGEST_UPLOAD >> 20} MB."}, 413)
+            return JSONResponse(await run_in_threadpool(self.receive, data))
+
+        def known(request: Request) -> Response:
+            from app.pages.catalogue import catalogue
+
+            self.model().engine(120)  # whose thread imports torch, once for all
+            return JSONResponse(catalogue(), headers={"Cache-Control": "no-cache"})
+
+        return [
+            Route("/pictures/{entry_id}/{sign}.png", picture),
+            Route("/inputs/{sha}.png", given),
+            Route("/inputs", give, methods=["POST"]),
+            Route("/catalogue.json", known),
+        ]
 
     def entry(self, entry_id: Any) -> Any:
         """The entry of this id as it comes from a page, or None."""
@@ -136,16 +165,6 @@ class Studio:
             return self.history.get(int(entry_id))
         except (TypeError, ValueError, OverflowError, HistoryError):
             return None
-
-
-def vocabulary() -> list[str]:
-    """The words of the embedded world, for suggestions; [] where there is none."""
-    try:
-        from world.captions import VOCABULARY
-
-        return sorted(VOCABULARY)
-    except ImportError:
-        return []
 
 
 EXAMPLES = (
@@ -179,8 +198,8 @@ def seeded(recipe: Recipe, seed: Any) -> Recipe:
     return recipe.but(seed=random_seed() if seed is None or int(seed) < 0 else int(seed))
 
 
-def waiting(studio: Studio, patience: float = 300) -> Iterator[str]:
+def waiting(model: Model, patience: float = 300) -> Iterator[str]:
     """Words to show until the engine object is there (the network itself may still load: runs queue)."""
     until = time.monotonic() + patience
-    while studio.engine(0.25) is None and not studio.trouble and time.monotonic() < until:
-        yield studio.state()[1]
+    while model.engine(0.25) is None and not model.trouble and time.monotonic() < until:
+        yield model.state()[1]

@@ -162,7 +162,7 @@ class Recipe(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise RecipeError([_problem(e) for e in error.errors(include_url=False)]) from None
+            raise RecipeError([problem_of(e) for e in error.errors(include_url=False)]) from None
 
     def but(self, **fields: Any) -> Recipe:
         """This recipe with other values for some fields, checked again."""
@@ -181,10 +181,11 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise RecipeError([_problem(e) for e in error.errors(include_url=False)]) from None
+            raise RecipeError([problem_of(e) for e in error.errors(include_url=False)]) from None
 
 
-def _problem(error: Any) -> Problem:
+def problem_of(error: Any) -> Problem:
+    """A mistake that pydantic found, in words at its field."""
     where = str(error["loc"][0]) if error["loc"] else "cfg_start" if "Guidance start" in error["msg"] else "recipe"
     if where == "methods":  # methods, 0, inputs, regions, ...: the field of the page
         where = ".".join(str(part) for part in error["loc"][:4])

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from app.pages import create, stage
-from app.pages.studio import Studio, vocabulary
+from app.pages import create, stack, stage
+from app.pages.models import vocabulary
+from app.pages.studio import Studio
 from app.runs import History, Problem, Recipe
 from app.runs.events import Cancelled, Failed, Finished, Made, Progress, Queued
 
 ROOT = Path(__file__).parents[3]
-NASTY = '<script>alert(1)</script> "\' & onerror='
+NASTY = "<script>alert(1)</script> \"' & onerror="
 
 
 def test_the_page_is_made_without_torch():
@@ -48,8 +49,8 @@ class Engine:
 
         return Here({"exact": "abc"})
 
-    def submit(self, recipe):
-        self.recipe = recipe
+    def submit(self, recipe, inputs=None, watch=None):
+        self.recipe, self.inputs = recipe, inputs
         return self
 
     def cancel(self):
@@ -67,10 +68,11 @@ def tab(studio):
         made = create.tab(studio)
 
     def plays(*events, **kw):
-        studio._engine = Engine(*events, **kw)
-        studio._there.set()
-        studio._thread = None
-        return studio._engine
+        model = studio.model()
+        model._engine = Engine(*events, **kw)
+        model._there.set()
+        model._thread = None
+        return model._engine
 
     made.plays = plays
     return made
@@ -80,7 +82,8 @@ VISIT = SimpleNamespace(session_hash="a visit")
 
 
 def values(**change):
-    usual = {name: getattr(create.DEFAULTS, name) for name in create.FIELDS} | {"seed": -1}
+    usual = {name: getattr(create.DEFAULTS, name) for name in create.FIELDS}
+    usual |= {"seed": -1, "backbone": "exact", "methods": ""}
     return [*(usual | change).values(), []]
 
 
@@ -156,7 +159,7 @@ def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
 
 def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
     engine = tab.plays()
-    engine.submit = lambda recipe: 1 / 0
+    engine.submit = lambda *given: 1 / 0
     last = list(tab.paint(VISIT, *values()))[-1]
     assert "ZeroDivisionError" in last[0] and "Traceback" not in last[0] and last[3].interactive
     assert "Traceback" in capsys.readouterr().err
@@ -192,7 +195,8 @@ def test_what_the_engine_refuses_is_said_too(tab):
 
 def test_a_model_that_cannot_be_loaded_is_said(tab):
     tab.plays()
-    tab.studio._engine, tab.studio._trouble = None, "The model could not be loaded: no file."
+    model = tab.studio.model()
+    model._engine, model._trouble = None, "The model could not be loaded: no file."
     assert "no file" in list(tab.paint(VISIT, *values()))[-1][0]
 
 
@@ -234,7 +238,7 @@ def test_words_from_outside_are_escaped_everywhere():
     pages = [
         stage.made(shown, removable=True), stage.film([shown, shown], "stage"), stage.empty([NASTY]),
         stage.trouble(NASTY, (1, 1)), stage.waiting(NASTY, (1, 1)), stage.stopped(NASTY, (1, 1)),
-        stage.stack(NASTY, recipe, NASTY),
+        stack.strip(NASTY, recipe, stack.Stack()),
     ]  # fmt: skip
     for html in pages:
         assert "<script" not in html and '" onerror=' not in html
@@ -251,8 +255,8 @@ def test_the_formula_is_that_of_compose():
     for sampler, solver in SAMPLERS.items():
         recipe = Recipe.make(sampler=sampler)
         text = compose([("cfg", {"scale": 4.0})], solver.function, null={}, sigmas=[1.0, 0.0])[2]
-        assert stage.formula(recipe) == text
-        assert stage.formula(recipe.but(cfg_scale=1)) == compose([], solver.function)[2]
+        assert stack.formula(recipe) == text
+        assert stack.formula(recipe.but(cfg_scale=1)) == compose([], solver.function)[2]
 
 
 def test_png_data_keeps_the_settings():
@@ -316,10 +320,10 @@ def test_examples_and_surprises_are_words_of_the_world():
 def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "out"))
     studio = Studio(str(tmp_path / "no-such-folder"))
-    engine = studio.engine(60)
+    engine = studio.model().engine(60)
     assert engine is not None
     engine.wait(60)
-    kind, words = studio.state()
+    kind, words = studio.model().state()
     assert kind == "failed"
     assert "could not be loaded" in words
     engine.close()

@@ -1,0 +1,136 @@
+"""All that the page knows of methods, read from the registry: a new method file appears by itself.
+
+Imports torch when it is called, not before.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cache
+from typing import Any
+
+from app import theme
+
+STAGES = {"network": "The network", "sampling": "The sampling process"}
+#: Ranges of the operators' parameters, for sliders: name -> (low, high, step, unit).
+RANGES: dict[str, tuple[float, float, float, str]] = {
+    "factor": (2, 16, 1, "times smaller"),
+    "sigma": (0.5, 6, 0.1, "pixels"),
+    "length": (1, 31, 1, "pixels"),
+    "angle": (-90, 90, 5, "degrees"),
+    "floor": (0.001, 0.2, 0.001, "of what is passed"),
+    "ratio": (0.05, 1, 0.05, "of the coefficients"),
+    "seed": (0, 9999, 1, ""),
+    "quality": (1, 100, 1, "of 100"),
+}
+_CITED = re.compile(r"\s*\([A-Z][^()]*\d{4}[^()]*\)")
+_SENTENCE = re.compile(r"(?<=[a-z)\"])\.\s+(?=[A-Z])")
+
+
+@cache
+def catalogue() -> dict[str, Any]:
+    """Families with their methods, methods with knobs and inputs, operators with parameters: plain JSON."""
+    import conditioning  # noqa: F401  fills the registry
+    from conditioning.operators import OPERATORS
+    from conditioning.registry import FAMILIES, METHODS
+
+    families = [
+        {
+            "key": key, "name": look.name, "stage": look.stage, "group": STAGES[look.stage],
+            "glyph": theme.glyph(key, 14), "summary": FAMILIES[key].summary.replace("`", ""),
+            "methods": [m.name for m in METHODS.values() if m.family.name == key],
+        }
+        for key, look in theme.FAMILIES.items()
+    ]  # fmt: skip
+    return {
+        "families": families,
+        "methods": {name: _method(one) for name, one in METHODS.items()},
+        "operators": [_operator(name, made) for name, made in OPERATORS.items()],
+    }
+
+
+def place(name: str) -> tuple[int, int]:
+    """Where a method acts among the others: the family in the order of the strip, then the place inside it."""
+    from conditioning.registry import METHODS
+
+    order = list(theme.FAMILIES)
+    return order.index(METHODS[name].family.name), METHODS[name].within
+
+
+def label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def first_sentence(text: str) -> str:
+    """What a paragraph says first, without the papers it cites."""
+    return _SENTENCE.split(_CITED.sub("", text.replace("`", "")))[0].rstrip(".") + "."
+
+
+def _method(one: Any) -> dict[str, Any]:
+    from app.runs.methods import ASKS, wanted
+    from conditioning.registry import NEEDS
+
+    asked = wanted(one)
+    return {
+        "name": one.name, "title": one.title, "family": one.family.name, "kind": one.kind, "task": one.task,
+        "order": place(one.name), "composed": (one.family.order, one.within),
+        "summary": first_sentence(one.summary),
+        "equation": one.equation, "paper": one.paper, "link": f"https://arxiv.org/abs/{one.paper}",
+        "needs": [NEEDS[need] for need in one.needs], "need_keys": list(one.needs), "cost": cost(one),
+        "fixed": one.name == "cfg",  # set by the CFG Scale of every run
+        "knobs": [_knob(name, knob) for name, knob in one.knobs.items()],
+        "inputs": [
+            {"name": name, "label": label(name), "kind": given.kind, "optional": name in one.optional,
+             "ask": ASKS[given.kind]}
+            for name, given in asked.items()
+        ],
+    }  # fmt: skip
+
+
+def cost(one: Any) -> str:
+    """Network calls and gradients, beyond those of the sampler alone, in words."""
+    if one.calls is None:
+        words = "More network calls, by its settings"
+    elif one.rows is None:
+        words = "More rows in a network call, by its settings"
+    elif one.calls == one.rows == 1:
+        words = "No more network calls"
+    else:
+        words = f"{one.rows} rows where there was 1, in {one.calls} network call{'s' if one.calls > 1 else ''}"
+    return words + ("; a gradient through the network at every step" if "gradients" in one.needs else "")
+
+
+def _knob(name: str, knob: Any) -> dict[str, Any]:
+    from conditioning.registry import Choice
+
+    shared = {"name": name, "label": label(name), "default": knob.default, "help": knob.help}
+    if isinstance(knob, Choice):
+        return shared | {"type": "choice", "options": list(knob.options)}
+    kind = "bool" if knob.type is bool else "int" if knob.type is int else "float"
+    step = 1 if kind == "int" else _step(knob.high - knob.low)
+    return shared | {
+        "type": kind, "low": knob.low, "high": knob.high, "step": step, "curve": knob.curve, "neutral": knob.neutral,
+    }  # fmt: skip
+
+
+def _step(span: float) -> float:
+    """A step that a slider of this span moves in: 1, 2 or 5 times a power of ten, 50 or more of them."""
+    for step in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002):
+        if span / step >= 50:
+            return step
+    return 0.001
+
+
+def _operator(name: str, made: Any) -> dict[str, Any]:
+    parameters = []
+    for parameter in list(inspect.signature(made).parameters.values())[1:]:
+        if parameter.name == "mask":
+            parameters.append({"name": "mask", "label": "What is lost", "type": "mask"})
+        elif isinstance(parameter.default, (int, float)):
+            low, high, step, unit = RANGES.get(parameter.name, (0, 100, 0.01, ""))
+            parameters.append(
+                {"name": parameter.name, "label": label(parameter.name), "type": "int" if step == 1 else "float",
+                 "low": low, "high": high, "step": step, "default": parameter.default, "help": unit}
+            )  # fmt: skip
+    return {"name": name, "title": made.title, "parameters": parameters}

@@ -1,0 +1,126 @@
+"""The cards of methods on the tab "Create": the component that holds them, what is said at them, their examples.
+
+The cards themselves are drawn by assets/stack.js from `catalogue.json`; here is the server's side of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.pages.models import Model
+from app.pages.stack import Stack
+from app.pages.studio import Studio
+from app.runs.given import Degradation
+from app.runs.recipe import Problem, Recipe, RecipeError
+
+MOUNT = """
+(function begin() {  // Gradio may put the page's script in later; 'example' and 'attempt' are events of it
+  if (window.nineWays?.mount) window.nineWays.mount(element, props, watch, trigger); else setTimeout(begin, 30);
+})();
+"""
+MARKS = """
+(function begin() {
+  if (window.nineWays?.checked) watch('value', () => window.nineWays.checked(props.value)); else setTimeout(begin, 30);
+})();
+"""
+
+
+def editor(studio: Studio) -> gr.HTML:
+    """The cards. Its value is the JSON of a `Stack`."""
+    look: dict[str, Any] = {"elem_id": "methods", "apply_default_css": False}
+    return gr.HTML(Stack().json(), html_template="", js_on_load=MOUNT, door=studio.door, **look)
+
+
+def marks() -> gr.HTML:
+    """Not seen: brings what `said` says to the cards."""
+    return gr.HTML("{}", html_template="", js_on_load=MARKS, elem_id="marks")
+
+
+# what is said at the cards ------------------------------------------------------------------------------------------
+
+
+def at_cards(problems: Collection[Problem]) -> dict[str, str]:
+    """Field -> words, for the problems of methods."""
+    found: dict[str, str] = {}
+    for problem in problems:
+        if problem.field.partition(".")[0] == "methods":
+            found.setdefault(problem.field, problem.message)
+    return found
+
+
+def said(wrong: Mapping[str, str], stack: Stack, model: Model) -> str:
+    """JSON for assets/stack.js: what is wrong, what is good to know, and what the network offers."""
+    offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
+    return json.dumps({"problems": wrong, "notes": notes(stack, model), "offers": offers, "model": model.name})
+
+
+def notes(stack: Stack, model: Model) -> dict[str, str]:
+    """Where a measurement is taken: on the state itself, or through the autoencoder."""
+    if model.backbone is None:
+        return {}
+    exact = "pixels" in getattr(model.backbone, "offers", ())
+    words = (
+        f"The state of {model.name} is pixels: the measurement is kept exactly."
+        if exact
+        else f"Through the VAE: {model.name} works on latents, so the measurement is kept as well as its autoencoder "
+        "keeps pictures. A model in pixels keeps it exactly."
+    )
+    return {
+        f"methods.{i}.inputs.{name}": words
+        for i, card in enumerate(stack.cards)
+        for name, value in card.inputs.items()
+        if isinstance(value, Degradation)
+    }
+
+
+def missing(recipe: Recipe, studio: Studio) -> list[Problem]:
+    """Pictures that a recipe names and that are not here."""
+    found = []
+    for place, use in enumerate(recipe.methods):
+        for name, value in use.inputs.items():
+            alone = use.model_copy(update={"inputs": {name: value}})
+            if any(studio.picture(sha) is None for sha in alone.hashes()):
+                words = "This picture is not here any more: give it again."
+                found.append(Problem(f"methods.{place}.inputs.{name}", words))
+    return found
+
+
+# examples -------------------------------------------------------------------------------------------------------------
+
+
+def example(studio: Studio, asked: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, Any, Stack]:
+    """The id of a network that fits, the example of a method, and the stack with it.
+
+    asked: {"name": a method, "alone": whether it takes the place of the whole stack}. given: values of the controls.
+    Raises RecipeError, in words, for a method that is not here.
+    """
+    from app.pages.catalogue import catalogue
+    from app.pages.examples import example as make
+
+    name = str(asked.get("name", ""))
+    known = catalogue()["methods"].get(name)
+    if known is None:
+        raise RecipeError([Problem("methods", f"There is no method {escape(name)} here.")])
+    model = fitting(studio, known["need_keys"], str(given["backbone"]))
+    made = make(name, model.default_size())
+    for picture in made.pictures.values():
+        studio.take(picture)
+    if asked.get("alone"):
+        return model.id, made, Stack(cards=(made.card,))
+    stack = Stack.read(given["methods"])
+    cards = tuple(
+        card.model_copy(update={"inputs": {**card.inputs, **made.card.inputs}}) if card.name == name else card
+        for card in stack.cards
+    )
+    return model.id, made, Stack(cards=cards)
+
+
+def fitting(studio: Studio, needs: Collection[str], now: str) -> Model:
+    """The network in use where it has what is needed; else the first one that has, as far as that is known."""
+    candidates = [studio.model(now), *(model for model in studio.models.values() if model.id != now)]
+    return next((model for model in candidates if model.may(needs)), candidates[0])

@@ -1,0 +1,117 @@
+"""The networks one can choose from: each is loaded when it is first asked for, and paints in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.runs.engine import Engine
+
+NAMES = {
+    "still-life": "Still Life",
+    "still-life-pixels": "Still Life in pixels",
+    "exact": "Gaussian mixture (exact)",
+}
+IN_PIXELS = ("still-life-pixels", "exact")  # whose state is pixels, known before they are loaded
+FOLDERS = Path(__file__).parents[2] / "backbones"
+
+
+class Model:
+    """One network. Cheap to make; `start` brings its engine up in the background."""
+
+    def __init__(self, id: str):
+        self.id = id
+        self.name = NAMES.get(id, id)
+        self._trouble = ""  # why there is no engine, in words
+        self._engine: Engine | None = None
+        self._there = threading.Event()
+        self._begun = time.monotonic()
+        self._starting = threading.Lock()
+
+    def start(self) -> Model:
+        """Load the network in a thread. Calling it again does nothing."""
+        with self._starting:
+            if not hasattr(self, "_thread"):
+                self._begun = time.monotonic()
+                self._thread = threading.Thread(target=self._load, name=f"load {self.id}", daemon=True)
+                self._thread.start()
+        return self
+
+    def _load(self) -> None:
+        try:
+            from app.runs.engine import Engine  # imports torch: seconds
+
+            self._engine = Engine(self.id)
+        except Exception as error:
+            self._trouble = f"The model {self.name} could not be loaded: {error}"
+        finally:
+            self._there.set()
+
+    def engine(self, seconds: float | None = None) -> Engine | None:
+        """The engine, waited for at most so long; None where it is not there (yet): see `trouble`."""
+        self.start()
+        self._there.wait(seconds)
+        return self._engine
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no network, in words; "" where there is one, or one may still come."""
+        return self._trouble or (self._engine is not None and self._engine.trouble) or ""
+
+    @property
+    def backbone(self) -> Any:
+        """The loaded network, or None."""
+        return self._engine.backbone if self._engine is not None else None
+
+    def state(self) -> tuple[str, str]:
+        """("loading" | "ready" | "failed", words)"""
+        if self.backbone is None and self.trouble:
+            return "failed", self.trouble
+        if self.backbone is None:
+            status = self._engine.status if self._engine is not None else "loading"
+            return "loading", f"{status} · {time.monotonic() - self._begun:.0f} s"
+        return "ready", self._engine.status if self._engine is not None else "ready"
+
+    def default_size(self) -> int:
+        """In pixels; before the network is there, what the embedded ones of this name have."""
+        usual = 64 if self.id in IN_PIXELS else 128
+        return int(getattr(self.backbone, "default_size", usual))
+
+    def may(self, needs: Collection[str]) -> bool:
+        """Whether it has what methods need (`conditioning.registry.NEEDS`), as far as that is known before loading."""
+        if self.backbone is not None:
+            return set(needs) <= set(getattr(self.backbone, "offers", ()))
+        return ("pixels" in needs) is (self.id in IN_PIXELS)
+
+    def unknown(self, text: str) -> list[tuple[str, str]]:
+        """Words of a prompt outside the network's vocabulary, each with the nearest known one or ''."""
+        backbone = self.backbone
+        if backbone is None or not text.strip():
+            return []
+        from difflib import get_close_matches
+
+        words = list(dict.fromkeys(backbone.unknown_words(text)))
+        known = vocabulary() if words and self.id.startswith("still-life") else []
+        return [(word, next(iter(get_close_matches(word.lower(), known, 1, 0.7)), "")) for word in words]
+
+
+def present() -> list[str]:
+    """The networks that can be chosen here, the first of them to begin with."""
+    first = os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
+    embedded = [id for id in NAMES if (FOLDERS / id.replace("-", "_") / "model_index.json").exists()]
+    return list(dict.fromkeys([first, *embedded, "exact"]))
+
+
+def vocabulary() -> list[str]:
+    """The words of the embedded world, for suggestions; [] where there is none."""
+    try:
+        from world.captions import VOCABULARY
+
+        return sorted(VOCABULARY)
+    except ImportError:
+        return []

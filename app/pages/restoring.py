@@ -1,0 +1,96 @@
+"""Settings that come back: from a picture on the stage or in the history, from a file, from an example."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.pages import stage
+from app.pages.stack import Stack, hashes
+from app.pages.studio import Studio
+from app.runs import Here, Recipe, differences, here
+
+
+class Restorer:
+    """Updates for the tab's `outputs`: a value for each of `fields`, then the note below."""
+
+    studio: Studio
+    fields: Sequence[str]
+
+    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = ()) -> list[Any]:
+        """The recipe in the controls, and below what was restored and what differs."""
+        notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe)]
+        listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+        what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
+        note = f'<div class="nw-note" role="status">{what}</div>'
+        return [*(self._value(recipe, name) for name in self.fields), note]
+
+    def _value(self, recipe: Recipe, name: str) -> Any:
+        if name == "methods":
+            return Stack.of(recipe).json()
+        if name == "backbone" and recipe.backbone not in self.studio.models:
+            return gr.skip()
+        return getattr(recipe, name)
+
+    def _here(self, recipe: Recipe) -> Here:
+        """This machine, as far as it is known: networks that are not loaded have no revision yet."""
+        known = here(self.studio.model(recipe.backbone).engine(0) if recipe.backbone in self.studio.models else None)
+        backbones = {id: known.backbones.get(id, "") for id in self.studio.models}
+        methods = known.methods or [use.name for use in recipe.methods]
+        return Here(backbones, methods, known.versions)
+
+    def _missing(self, recipe: Recipe) -> list[str]:
+        gone = [sha for sha in hashes(recipe.methods) if self.studio.picture(sha) is None]
+        return (
+            [f"{len(gone)} of the pictures that its methods were given are not here: give them again."] if gone else []
+        )
+
+    def leave(self, words: str) -> list[Any]:
+        """The controls as they are, and why."""
+        return [*([gr.skip()] * len(self.fields)), f'<div class="nw-note nw-error" role="alert">{escape(words)}</div>']
+
+    def use(self, visit: list[stage.Shown], data: gr.EventData) -> list[Any]:
+        """Settings of a picture on the stage, back into the controls."""
+        wanted = str((data._data or {}).get("id", ""))
+        shown = next((s for s in visit if s.id == wanted), None)
+        if shown is None:
+            return self.leave("This picture is no longer in the strip. Find it in History.")
+        return self.fill(shown.recipe, f"The settings of seed {shown.recipe.seed} are in the controls.")
+
+    def restore_from(self, path: str | None) -> list[Any]:
+        """A dropped or chosen picture: its recipe into the controls."""
+        from app.runs.parameters import read
+        from app.runs.pictures import PictureError, open_upload
+
+        if not path:
+            return self.leave("No picture was given.")
+        name = Path(path).name
+        try:
+            upload = open_upload(path)
+        except PictureError as error:
+            return self.leave(f"{name}: {error}")
+        finally:
+            _forget(path)
+        if not upload.parameters:
+            return self.leave(
+                f"{name} holds no settings. Give a png as Nine Ways, or another program that writes a `parameters` "
+                "text, saved it."
+            )
+        reading = read(upload.parameters)
+        if reading.recipe is None:
+            return self.leave(" ".join([f"The settings in {name} could not be read.", *reading.notes]))
+        words = f"The settings of {name} are in the controls."
+        return self.fill(reading.recipe, words, [*upload.notes, *reading.notes])
+
+
+def _forget(path: str) -> None:
+    """Uploads are read once and not kept."""
+    try:
+        os.remove(path)
+    except OSError:
+        pass
