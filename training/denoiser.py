@@ -11,7 +11,9 @@ afterwards:
   place in the picture, and from "left", "behind", ... those of the solid of which it is said: one token then holds
   what stands where;
 * looking: the cross-attention from a solid's words must lie inside its mask (the lower the noise, the more it counts);
-* seeing: the decoder's features must tell what stands at each cell, from noise in which only the text can tell, too.
+* seeing: the decoder's features must tell what stands at each cell, from noise in which only the text can tell, too;
+* placing: features must tell how far across and down the picture they are. Convolutions learn this from their padding,
+  but late: without this teacher "behind" was learnt within 150,000 pictures, and "left" not at all.
 """
 
 from __future__ import annotations
@@ -147,6 +149,7 @@ class Network(nn.Module):
         self.reads_place = nn.Linear(WIDTH, sum(PLACES))
         self.sees = nn.Conv2d(128, 2 + sum(CLASSES), 1)
         self.reads_where = nn.Linear(WIDTH, 2 * BINS)
+        self.placed = nn.ModuleList(nn.Conv2d(channels, 2 * BINS, 1) for channels in (192, 192, 192, 128))
 
 
 def started() -> Network:
@@ -190,6 +193,7 @@ class Denoiser:
         self.table: dict[str, Tensor] | None = None
         self.kept: list[Tensor] = []
         self.seen: list[Tensor] = []
+        self.placed: list[Tensor] = []
 
     # ------------------------------------------------------------------------------------------------ batches
 
@@ -258,6 +262,7 @@ class Denoiser:
         self._listen(network)
         self.kept.clear()
         self.seen.clear()
+        self.placed.clear()
         text = network.text(batch["tokens"]).last_hidden_state
         sigma = self._sigma(batch["t"])
         squared = self._error(network.unet, batch, text, sigma)
@@ -265,17 +270,28 @@ class Denoiser:
         read = self._reading(network, text, batch)
         look = self._looking(batch, clear)
         see = self._seeing(network, batch, 1 / (1 + (sigma / 16) ** 2))
+        place = self._placing(network)
         helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
-        total = squared + helpers * (0.05 * read + 0.1 * look + 0.1 * see)
-        return total, {"v": squared.detach(), "read": read.detach(), "look": look.detach(), "see": see.detach()}
+        total = squared + helpers * (0.05 * read + 0.1 * look + 0.1 * see + 0.03 * place)
+        parts = {"v": squared, "read": read, "look": look, "see": see, "place": place}
+        return total, {name: part.detach() for name, part in parts.items()}
 
     def _listen(self, network: nn.Module) -> None:
         if getattr(network.unet, "_listened", False):
             return
         network.unet.set_attn_processor(Looking(self.kept))
-        network.unet.up_blocks[1].attentions[-1].register_forward_hook(
-            lambda module, args, out: self.seen.append(out[0] if isinstance(out, tuple) else out.sample)
-        )
+        unet = network.unet
+        deep = [
+            unet.down_blocks[2].attentions[0],
+            unet.mid_block.attentions[0],
+            unet.up_blocks[0].attentions[0],
+            unet.up_blocks[1].attentions[0],
+        ]
+        for kept, layers in ((self.seen, [unet.up_blocks[1].attentions[-1]]), (self.placed, deep)):
+            for layer in layers:
+                layer.register_forward_hook(
+                    lambda module, args, out, kept=kept: kept.append(out[0] if isinstance(out, tuple) else out.sample)
+                )
         network.unet._listened = True
 
     def _error(self, unet: nn.Module, batch: dict[str, Tensor], text: Tensor, sigma: Tensor) -> Tensor:
@@ -340,6 +356,16 @@ class Denoiser:
             target = torch.where(solid, attributes[..., a], -1)
             loss = loss + F.cross_entropy(parts[a], target, ignore_index=-1, reduction="none").sum((1, 2)) / share
         return (loss * clear).mean()
+
+    def _placing(self, network: nn.Module) -> Tensor:
+        total = torch.zeros(())
+        for head, features in zip(network.placed, self.placed, strict=True):
+            b, _, h, w = features.shape
+            across, down = head(features).float().split(BINS, 1)
+            column = (torch.arange(w, device=features.device) * BINS // w).expand(b, h, w)
+            row = (torch.arange(h, device=features.device) * BINS // h)[:, None].expand(b, h, w)
+            total = total.to(across) + F.cross_entropy(across, column) + F.cross_entropy(down, row)
+        return total
 
     # ------------------------------------------------------------------------------------------------ checks
 
