@@ -1,0 +1,124 @@
+"""Attend-and-Excite: diffusers' pipeline, its loss, its moves, and the solids of Still Life."""
+
+import pytest
+import torch
+
+from conditioning.compose import compose
+from conditioning.sampling.attention import attend_and_excite as module
+from conditioning.sampling.attention.attend_and_excite import excitement, neglect
+from conditioning.sampling.attention.maps import content
+from samplers import SAMPLERS
+from samplers.flow import Driver, Noise, run
+from tests.conditioning.sampling.runs import PROMPT, flow
+from tests.oracle import finish
+
+GUIDED = ("cfg", {"scale": 7.5})
+
+
+@pytest.mark.parametrize("thresholds", [{}, {1: 0.999}], ids=["plain", "refined"])
+def test_it_is_diffusers_pipeline(tiny_folder, tiny_net, monkeypatch, thresholds):
+    """StableDiffusionAttendAndExcitePipeline on a tiny random network, without refinement and with all of it.
+
+    Where a refinement ends early theirs makes one move more, so the thresholds are out of reach here.
+    """
+    from diffusers import StableDiffusionAttendAndExcitePipeline
+
+    b, steps = tiny_net, 4
+    pipe = StableDiffusionAttendAndExcitePipeline.from_pretrained(tiny_folder)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.unet.requires_grad_(False)
+    z = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    theirs = pipe(PROMPT, token_indices=[2, 5], negative_prompt="blue", latents=z, guidance_scale=7.5,
+                  num_inference_steps=steps, max_iter_to_alter=2, thresholds=thresholds, attn_res=(8, 8),
+                  output_type="latent").images  # fmt: skip
+    monkeypatch.setattr(module, "THRESHOLDS", {i / steps: peak for i, peak in thresholds.items()})
+    end = b.sigmas[0].item()
+    levels = [*b.sigmas[pipe.scheduler.timesteps].tolist(), end]
+    cond, null = b.encode_prompt([PROMPT]), b.encode_prompt(["blue"])
+
+    def ours(strength):
+        stack = [GUIDED, ("attend_and_excite", {"words": "red, grass", "strength": strength})]
+        D, solver, _ = compose(stack, SAMPLERS["euler"], sigmas=levels, null=null, backbone=b)
+        x = run(solver(D, z * (1 + levels[0] ** 2) ** 0.5, levels, cond, Noise([0])), b.denoise)
+        return x / (1 + end**2) ** 0.5
+
+    assert (ours(20.0) - theirs).abs().max() < 1e-5 * theirs.abs().max()
+    assert (ours(0.0) - theirs).abs().max() > 1e-3 * theirs.abs().max()
+
+
+def test_the_loss_is_of_the_word_that_is_seen_least():
+    maps = torch.full((2, 8, 8, 6), 0.01)
+    maps[0, 3, 4, 2] = maps[1, 3, 4, 3] = 0.9  # seen
+    chosen = torch.zeros(2, 6, dtype=torch.bool)
+    chosen[0, 2] = chosen[1, 2] = chosen[1, 3] = True
+    loss = neglect(maps, chosen)
+    middle = 1 / (1 + 2 * torch.tensor(-1.0).exp()) ** 2  # of the Gaussian, and a peak of 1 in one cell
+    assert abs(loss[0] - (1 - middle - (1 - middle) * 0.25)) < 1e-3  # elsewhere the four tokens share
+    assert abs(loss[1] - 0.75) < 1e-3  # of its two words the one that is seen nowhere more than the others
+    assert neglect(maps, torch.zeros_like(chosen)).tolist() == [0, 0]
+
+
+def test_a_small_move_lowers_the_loss(tiny_net):
+    b, sigma = tiny_net, 3.0
+    x = sigma * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    cond = b.encode_prompt([PROMPT, "a blue cube"])
+    chosen = content(cond, b)
+    loss, move = run(excitement(x, sigma, cond, chosen, 16), b.denoise)
+    size = move.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    after, _ = run(excitement(x - 0.1 * move / size, sigma, cond, chosen, 16), b.denoise)
+    assert (after < loss).all()
+    expected = loss - 0.1 * size.flatten()
+    assert ((after - expected).abs() < 0.3 * (loss - expected)).all()
+
+
+def states(b, knobs, seeds=(1,), steps=5):
+    """The states that the network was shown with a tape, each with its level."""
+    seen = []
+
+    def noting(one):
+        if one.tape is not None:
+            seen.append((one.sigma[0].item(), one.x.detach().clone()))
+        return b.denoise(one)
+
+    run(flow(b, [("attend_and_excite", knobs)], seeds, steps=steps), noting)
+    return seen
+
+
+@pytest.mark.parametrize("peak, moves", [(0.999, 4), (1e-6, 0)])
+def test_it_moves_until_the_threshold_holds_or_so_often(tiny_net, monkeypatch, peak, moves):
+    monkeypatch.setattr(module, "THRESHOLDS", {0.2: peak})
+    seen = states(tiny_net, {"refinements": 4, "end": 0.6})
+    levels = [level for level, _ in seen]
+    assert [levels.count(level) for level in dict.fromkeys(levels)] == [1, 1 + moves, 1]
+
+
+def test_it_asks_for_the_prompt_alone_and_only_up_to_its_end(tiny_net):
+    driver = Driver(tiny_net.denoise)
+    driver.add(0, flow(tiny_net, [GUIDED, ("attend_and_excite", {"end": 0.5, "refinements": 0})], [1, 2]))
+    finish(driver)
+    assert driver.calls == 4 + 2 and driver.rows == 4 * 4 + 2 * 2
+
+
+@pytest.mark.parametrize("knob", ["strength", "end"])
+def test_a_neutral_knob_is_as_without(tiny_net, knob):
+    without, with_it = (
+        run(flow(tiny_net, [GUIDED, *stack]), tiny_net.denoise) for stack in ([], [("attend_and_excite", {knob: 0.0})])
+    )
+    assert torch.equal(without, with_it)
+
+
+def test_a_picture_depends_on_its_seed_and_not_on_its_batch_and_nothing_stays_behind(tiny_net):
+    stack = [GUIDED, ("attend_and_excite", {"words": "red sphere", "refinements": 2})]
+    batch, alone, plain = (
+        run(flow(tiny_net, one, seeds), tiny_net.denoise)
+        for one, seeds in ((stack, [1, 2]), (stack, [2]), ([GUIDED], [2]))
+    )
+    assert not batch.requires_grad and not torch.allclose(alone, plain, rtol=1e-3)
+    torch.testing.assert_close(batch[1:], alone, rtol=1e-4, atol=1e-4 * alone.abs().max().item())
+    assert torch.equal(alone, run(flow(tiny_net, stack, [2]), tiny_net.denoise))
+    assert torch.equal(plain, run(flow(tiny_net, [GUIDED], [2]), tiny_net.denoise))
+
+
+def test_words_that_the_prompt_does_not_say(tiny_net):
+    with pytest.raises(ValueError, match="the prompt does not say 'cube'"):
+        run(flow(tiny_net, [("attend_and_excite", {"words": "sphere, cube"})]), tiny_net.denoise)
