@@ -36,7 +36,7 @@ def colours(target: Tensor, backbone: Any = None) -> Energy:
 
 
 def edges(target: Tensor, backbone: Any = None) -> Energy:
-    """Squared difference of the edge maps, each soft and a little blurred, whatever the colours on both sides."""
+    """Squared difference of the edge maps, soft and at three scales, whatever the colours on both sides."""
 
     def traced(pictures: Tensor) -> Tensor:
         """(B, 1, h, w) in [0, 1): Sobel's gradient of each channel, the strongest, by EDGE."""
@@ -45,11 +45,19 @@ def edges(target: Tensor, backbone: Any = None) -> Energy:
         columns = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
         across = (rows[..., 2:] - rows[..., :-2]) / 4
         down = (columns[..., 2:, :] - columns[..., :-2, :]) / 4
-        strength = (across.square() + down.square()).amax(1, keepdim=True)
-        return F.avg_pool2d(strength / (strength + EDGE**2), 3, 1, 1)
+        strength = (across.square() + down.square() + 1e-4).sqrt().amax(1, keepdim=True)  # a slope where it is flat
+        return strength / (strength + EDGE)
 
-    wanted = traced(target)
-    return lambda pictures: (traced(pictures) - wanted.to(pictures)).square().flatten(1).mean(1)
+    def scales(pictures: Tensor) -> list[Tensor]:
+        return [traced(F.avg_pool2d(pictures, factor)) for factor in (1, 2, 4)]
+
+    wanted = scales(target)
+
+    def energy(pictures: Tensor) -> Tensor:
+        pairs = zip(scales(pictures), wanted, strict=True)
+        return torch.stack([(a - b.to(a)).square().flatten(1).mean(1) for a, b in pairs]).sum(0)
+
+    return energy
 
 
 def depth(target: Tensor, backbone: Any) -> Energy:
