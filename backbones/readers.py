@@ -111,6 +111,11 @@ class Classifier(nn.Module):
         nn.init.constant_(self.there.bias, -4.0)  # most things are not there
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        there, whole = self.maps(x, sigma)
+        return torch.cat([there.flatten(2).logsumexp(2), whole], 1)  # there if it is at any cell
+
+    def maps(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the first group at every cell (B, N, h / 2, w / 2), and of the others for the picture (B, M)."""
         s = sigma.reshape(-1, 1, 1, 1)
         waves = sigma.reshape(-1, 1).clamp(*self.LEVELS).log() * 2 ** torch.linspace(
             -3, 2, 16, device=x.device
@@ -121,8 +126,7 @@ class Classifier(nn.Module):
         middle = self.blocks[1](self.down[0](self.blocks[0](h, level)), level)
         coarse = self.blocks[2](self.down[1](middle), level)
         cells = self.fuse(middle + F.interpolate(self.up(coarse), size=middle.shape[2:]), level)
-        there = self.there(cells).float().flatten(2)  # (B, N, cells)
-        return torch.cat([there.logsumexp(2), self.whole(coarse.float().mean((2, 3)).to(coarse.dtype)).float()], 1)
+        return self.there(cells).float(), self.whole(coarse.float().mean((2, 3)).to(coarse.dtype)).float()
 
     def log_p(self, x: Tensor, sigma: Tensor, words: Sequence[str]) -> Tensor:
         """log p(words | x) (B,): the sum over words from `parse`."""

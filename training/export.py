@@ -44,8 +44,9 @@ def export(folder: Path, denoiser: str) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    for old in folder.rglob("*.safetensors*"):
-        old.unlink()
+    for part in ("text_encoder", "unet", "vae"):  # what else was trained lies beside them
+        for old in (folder / part).glob("*.safetensors*"):
+            old.unlink()
     pipeline.to(dtype=torch.float16).save_pretrained(folder, max_shard_size="9MB", safe_serialization=True)
     # transformers opens weights in the dtype its config names, diffusers in float32: without this they would differ.
     config = folder / "text_encoder" / "config.json"

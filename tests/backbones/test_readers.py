@@ -1,0 +1,91 @@
+"""Readers: their shapes, that they survive being saved, and that a backbone offers what lies beside its weights."""
+
+import pytest
+import torch
+
+from backbones.readers import NETWORKS, Classifier, Reader, has, load, save
+from world.render import render
+from world.scene import draw
+
+CLASSES = ["sky", "ground", "cube"]
+CONFIG = {"reader": {"classes": CLASSES}, "classifier": {"groups": [["red", "red cube"], ["snow", "sand"]]}}
+
+
+def answer(name, network):
+    draws = torch.Generator().manual_seed(0)
+    if name == "reader":
+        told = network(torch.rand(2, 3, 32, 48, generator=draws))
+        return torch.cat([told.nearness, told.classes], 1)
+    return network(torch.randn(2, 4, 8, 12, generator=draws), torch.tensor([0.1, 9.0]))
+
+
+def test_a_reading_is_half_as_large_as_its_picture():
+    told = Reader(CLASSES).eval()(torch.rand(2, 3, 32, 48))
+    assert told.nearness.shape == (2, 1, 16, 24) and told.classes.shape == (2, 3, 16, 24)
+    assert [tuple(m.shape[2:]) for m in told.features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_saved_is_loaded_frozen(name, tmp_path):
+    torch.manual_seed(0)
+    network = NETWORKS[name](**CONFIG[name])
+    answer(name, network.train())  # moves the running means
+    network.eval()
+    assert not has(tmp_path, name)
+    file = save(tmp_path, name, network.state_dict(), **CONFIG[name])
+    assert has(tmp_path, name) and file.stat().st_size < 2e6
+    again = load(tmp_path, name)
+    assert not any(p.requires_grad for p in again.parameters()) and not again.training
+    torch.testing.assert_close(answer(name, again), answer(name, network), atol=0.02, rtol=0.02)  # half precision
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_reach_what_is_read(name, tmp_path):
+    x = torch.rand(1, *((3, 32, 32) if name == "reader" else (4, 8, 8)), requires_grad=True)
+    network = NETWORKS[name](**CONFIG[name]).eval().requires_grad_(False)
+    told = network(x).nearness if name == "reader" else network.log_p(x, torch.ones(1), ["red cube", "sand"])
+    (g,) = torch.autograd.grad(told.sum(), x)
+    assert (g != 0).any()
+
+
+def test_a_level_beyond_its_training_counts_as_the_last():
+    network, x = Classifier(**CONFIG["classifier"]).eval(), torch.randn(1, 4, 8, 8)
+    far, last = (network(x * s / 60, torch.tensor([s])) for s in (6000.0, 60.0))
+    torch.testing.assert_close(far, last, atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def still_life():
+    from backbones import load as load_backbone
+
+    return load_backbone("still-life")
+
+
+def shipped(still_life, name):
+    if name not in still_life.offers:
+        pytest.skip(f"no {name} is shipped: python -m training.{name}")
+    return getattr(still_life, name)
+
+
+def test_still_lifes_reader_reads_depth_and_what_stands_where(still_life):
+    """On renders of the test split; `python -m training.reader --check` has the figures."""
+    reader = shipped(still_life, "reader")
+    scenes = render([draw("test", n) for n in range(20_000, 20_012)], 128)
+    told, true = reader(scenes.rgb.clone()), (3 / scenes.depth)[:, ::2, ::2]
+    near = told.nearness[:, 0]
+    assert (near - true).abs().mean() < 0.35 * (true - true.mean((1, 2), keepdim=True)).abs().mean()
+    assert (told.classes.argmax(1) == scenes.classes[:, ::2, ::2]).float().mean() > 0.85
+
+
+def test_still_lifes_classifier_tells_grounds_and_colours_from_noisy_latents(still_life):
+    classifier = shipped(still_life, "classifier")
+    scenes = [draw("validation", n) for n in range(5000, 5040)]
+    z = still_life.encode_image(render(scenes, 128).rgb.clone())
+    x = z + torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    s = torch.ones(len(x))
+    grounds = torch.stack([classifier.log_p(x, s, [ground]) for ground in classifier.groups[1]], 1).argmax(1)
+    right = [classifier.groups[1][int(i)] == scene.ground for i, scene in zip(grounds, scenes, strict=True)]
+    assert sum(right) >= 0.9 * len(right)
+    red = classifier.log_p(x, s, ["red"])
+    there = torch.tensor([any(solid.colour == "red" for solid in scene.solids) for scene in scenes])
+    assert red[there].mean() > red[~there].mean() + 0.5
