@@ -53,7 +53,7 @@ class Setting:
 SETTINGS = {
     "ddrm": Setting(20),
     "ddnm": Setting(100),
-    "snips": Setting(100, schedule="exponential"),
+    "snips": Setting(100, schedule="exponential", knobs=(("inner", 6), ("rate", 0.1))),
     "dps": Setting(200, "ancestral"),
     "repaint": Setting(50, "ancestral", knobs=(("jump", 5), ("times", 5))),
     "replacement": Setting(100, "ancestral"),
@@ -171,9 +171,11 @@ def main(arguments: list[str] | None = None) -> None:
             backbone = load(id)
             noise = task.noise if given.noise is None else given.noise
             cases = task.cases(backbone, count, noise)
+            steps = f"{given.steps or task.steps} steps{'' if given.steps else ' unless a method has its own'}"
             report.note(
-                f"{task.label} on {id} {backbone.revision}: {count} scenes, {task.steps // given.hurry} steps unless a "
-                f"method has its own, guidance {task.scale:g}" + (f", noise {noise:g}" if noise else "")
+                f"{task.label} on {id} {backbone.revision}: {count} scenes, {steps}, guidance {task.scale:g}"
+                + (f", noise {noise:g}" if noise else "")
+                + (f", steps divided by {given.hurry}" if given.hurry > 1 else "")
             )
             heads = "".join(f"{label:>18}" for label in task.columns.values())
             report.note(f"{'':<{WIDE}}{heads}{'calls':>8}{'taped':>8}{'s':>8}")

@@ -68,7 +68,7 @@ class Task:
     beside: Callable[[Backbone], list[Row]]  # do nothing, chance, ceiling
     tasks: tuple[str, ...]  # of the registry
     names: tuple[str, ...] = ()  # methods of other tasks of the registry that are good at it
-    lines: Callable[[Method], list[Row]] = lambda method: [Row(method.name, [(method.name, {})])]
+    lines: Callable[[Method, Backbone], list[Row]] = lambda method, backbone: [Row(method.name, [(method.name, {})])]
     special: Mapping[str, Callable[[Case], Case]] = field(default_factory=dict)  # method -> what it is given instead
     scale: float = 4.0  # of the guidance
     steps: int = 50
@@ -78,7 +78,7 @@ class Task:
 def rows(task: Task, backbone: Backbone) -> list[Row]:
     """The lines of the table: what there is beside, then every method that takes part, as the registry has it."""
     taking = [one for one in METHODS.values() if one.task in task.tasks or one.name in task.names]
-    return [*task.beside(backbone), *(row for one in taking for row in task.lines(one))]
+    return [*task.beside(backbone), *(row for one in taking for row in task.lines(one, backbone))]
 
 
 def inputs(method: Method, case: Case) -> dict[str, Any]:

@@ -38,10 +38,7 @@ def edit_cases(backbone: Backbone, count: int, noise: float) -> list[Case]:
             continue
         before, after, changed = edits.pictures([one], RENDERED)
         source, target = (_aligned(n, scene) for scene in (one.before, one.after))
-        given = {
-            "image": before.rgb, "mask": changed[:, None].float(), "source": source, "source_prompt": source,
-            "prompt": source, "edit": target,
-        }  # fmt: skip
+        given = {"image": before.rgb, "prompt": source, "edit": target}
         made.append(Case(n, target, given, after.rgb, told=(one, changed[:, None])))
         n += 1
     return made
@@ -57,7 +54,7 @@ def _aligned(n: int, scene: Scene) -> str:
     return f"{listed} {GROUND_WORDS[scene.ground][0]} {SKY_WORDS[scene.sky][0]}"
 
 
-def edit_lines(method: Method) -> list[Row]:
+def edit_lines(method: Method, backbone: Backbone) -> list[Row]:
     """A method that takes no picture is run under an inversion, which gives it the picture."""
     if any(kind.kind == "image" for kind in method.inputs.values()):
         return [Row(method.name, [(method.name, {})])]
@@ -103,15 +100,19 @@ def edit_beside(backbone: Backbone) -> list[Row]:
     ]
 
 
-def _edit_friendly_concept(case: Case) -> Case:
-    """SEGA steers the run of the source prompt towards the new one."""
-    return replace(case, prompt=case.given["source"])
+def _from_the_source(case: Case) -> Case:
+    """For a method that steers the run of the source prompt towards the new one."""
+    return replace(case, prompt=case.given["prompt"])
+
+
+def _told_where(case: Case) -> Case:
+    return replace(case, given={**case.given, "mask": case.told[1].float()})
 
 
 TASKS = {
     "edit": Task(
         "Editing", ("still-life",), {"done": "done %", "kept": "kept dB", "psnr": "PSNR", "ssim": "SSIM"},
         edit_cases, edit_measure, edit_beside, ("editing",), ("blended_latent",), edit_lines,
-        {"semantic_guidance": _edit_friendly_concept},
+        {"semantic_guidance": _from_the_source, "blended_latent": _told_where},
     )
 }  # fmt: skip

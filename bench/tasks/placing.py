@@ -119,6 +119,7 @@ def control_cases(backbone: Backbone, count: int, noise: float) -> list[Case]:
     made = []
     for i, (n, scene) in enumerate(found):
         maps = {"depth": out.near[i].expand(1, 3, -1, -1), "edges": out.edges[i].float().expand(1, 3, -1, -1)}
+        maps["target"] = out.rgb[i : i + 1]
         made.append(Case(n, caption(n, scene), maps, out.rgb[i : i + 1], told=maps))
     return made
 
@@ -143,23 +144,28 @@ def nearness(picture: Tensor, backbone: Backbone) -> Any:
     return None if reader is None else reader(picture).nearness
 
 
-def control_lines(method: Method) -> list[Row]:
+def control_lines(method: Method, backbone: Backbone) -> list[Row]:
     """With depth, with edges, with both, and each with the maps of another scene."""
+    ways: list[tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]]
+    if method.name == "energy_guidance":  # reads its target itself
+        ways = [((name,), {"energy": name}, ("target",)) for name in ("depth", "edges")]
+    else:
+        ways = [(names, {}, names) for names in (("depth",), ("edges",), ("depth", "edges"))]
+    return [
+        Row(f"{method.name}, {' and '.join(names)}{whose}", [(method.name, dict(knobs))], changed=_only(given, places))
+        for names, knobs, given in ways
+        for places, whose in ((0, ""), (1, ", of others"))
+    ]
 
-    def only(names: Sequence[str], places: int) -> Callable[[Sequence[Case]], Sequence[Case]]:
-        def changed(cases: Sequence[Case]) -> Sequence[Case]:
-            maps = [cases[i - places].told for i in range(len(cases))]
-            return [replace(case, given={name: own[name] for name in names}) for case, own in zip(cases, maps)]
 
-        return changed
+def _only(names: Sequence[str], places: int) -> Callable[[Sequence[Case]], Sequence[Case]]:
+    """Of all that is told only these, from the case so many places before."""
 
-    found = []
-    for names in (("depth",), ("edges",), ("depth", "edges")):
-        for places, whose in ((0, ""), (1, ", of others")):
-            found.append(
-                Row(f"{method.name}, {' and '.join(names)}{whose}", [(method.name, {})], None, only(names, places))
-            )
-    return found
+    def changed(cases: Sequence[Case]) -> Sequence[Case]:
+        told = [cases[i - places].told for i in range(len(cases))]
+        return [replace(case, given={name: own[name] for name in names}) for case, own in zip(cases, told)]
+
+    return changed
 
 
 def control_beside(backbone: Backbone) -> list[Row]:
@@ -178,6 +184,7 @@ TASKS = {
     ),
     "control": Task(
         "Control by maps", ("still-life",), {"depth": "depth error", "f1": "edge F1 %"},
-        control_cases, control_measure, control_beside, ("visual-signal-to-image",), lines=control_lines,
+        control_cases, control_measure, control_beside, ("visual-signal-to-image",), ("energy_guidance",),
+        control_lines,
     ),
 }  # fmt: skip

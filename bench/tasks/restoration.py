@@ -14,6 +14,7 @@ from backbones.base import Backbone
 from bench import measures
 from bench.tasks.base import Case, Figures, Made, Row, Task, caption, decoded, drawn, pictures, true
 from conditioning.operators import Degradation, Measurement, state_is_pixels
+from conditioning.registry import Method
 
 RESTORED = {"psnr": "PSNR", "ssim": "SSIM", "rms": "rms Ax-y", "max": "max Ax-y"}
 
@@ -54,7 +55,14 @@ def restoration(
             found.insert(1, Row("bicubic", other=lambda case: simple(case.told, size)))
         return found
 
-    return Task(label, ("still-life-pixels", "still-life"), RESTORED, cases, measure, beside, tasks, scale=1.0, **more)
+    def lines(method: Method, backbone: Backbone) -> list[Row]:
+        """ILVR takes from its reference what the measurement can tell: a quarter of the frequencies."""
+        size = backbone.default_size
+        knobs = {"detail": backbone.latent_shape(size, size)[1] // 4} if method.name == "ilvr" else {}
+        return [Row(method.name, [(method.name, knobs)])]
+
+    backbones = ("still-life-pixels", "still-life")
+    return Task(label, backbones, RESTORED, cases, measure, beside, tasks, lines=lines, scale=1.0, **more)
 
 
 def shown(measured: Measurement) -> Tensor:

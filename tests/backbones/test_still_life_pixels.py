@@ -9,8 +9,9 @@ from backbones.base import Backbone
 from backbones.checkpoint import CheckpointError
 from backbones.pixels import PixelBackbone
 from conditioning.compose import refusals
+from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
-from samplers.flow import Noise, ask, run
+from samplers.flow import Driver, Noise, ask, run
 from samplers.messages import Ask
 from tests.backbones.tiny import ddim
 from world.render import render
@@ -117,6 +118,15 @@ def test_a_ddpm_pipeline_opens_and_others_are_refused(tmp_path):
     assert b.coordinates.prediction == "epsilon"
     with pytest.raises(CheckpointError, match="class"):
         backbones.load(tiny(tmp_path / "classes", class_embed_type="timestep"))
+
+
+def test_guidance_makes_no_second_pass_where_there_are_no_prompts(tmp_path):
+    b = backbones.load(tiny(tmp_path / "one"))
+    driver = Driver(b.denoise)
+    driver.add(0, cfg(ask, {**b.encode_prompt([""])}, 4.0)(asked(b).x, 1.5, b.encode_prompt(["a cube"])))
+    while len(driver):
+        driver.round()
+    assert driver.rows == 3
 
 
 def test_methods_that_need_pixels_fit_and_those_that_need_attention_do_not(tmp_path):

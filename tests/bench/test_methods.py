@@ -174,7 +174,7 @@ def test_pasted_pictures_have_seams_and_one_picture_has_none(painter) -> None:
 
 def test_control_with_the_maps_of_others(painter) -> None:
     cases = TASKS["control"].cases(painter, 3, 0.0)
-    lines = {row.label: row for row in TASKS["control"].lines(METHODS["controlnet"])}
+    lines = {row.label: row for row in TASKS["control"].lines(METHODS["controlnet"], painter)}
     assert len(lines) == 6
     own, other = (lines[f"controlnet, depth{whose}"].changed(cases) for whose in ("", ", of others"))
     assert [set(case.given) for case in own] == [{"depth"}] * 3

@@ -39,7 +39,7 @@ def cfg(
     low, high = interval(sigmas, start, end)
 
     def guided(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-        if scale == 1 or not low < highest(sigma) <= high:
+        if scale == 1 or not cond or not low < highest(sigma) <= high:  # without prompts there is one estimate
             return (yield from D(x, sigma, cond, **kw))
         c, u = yield from together(D(x, sigma, cond, **kw), D(x, sigma, null, **kw))  # (B, C, H, W) each
         x0 = u + scale * (c - u)
