@@ -11,7 +11,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 OWN = "EDICT has steps of its own, Euler's on two states, in which the other would not act"
 DROPPED = (
     "heun", "dpmpp_2m", "ancestral", "ddnm", "ddrm", "snips", "repaint", "replacement", "ilvr", "dps", "pigdm",
-    "energy_guidance", "prompt_to_prompt", "masactrl", "plug_and_play",
+    "energy_guidance", "attend_and_excite", "prompt_to_prompt", "masactrl", "plug_and_play",
 )  # fmt: skip
 
 
@@ -51,44 +51,40 @@ def edict(
         part = tail(sigmas, strength)
         pair = [source.to(x), source.to(x)]
         for i, (s, s_next) in reversed([*enumerate(pairwise(part))]):
-            pair = yield from stepped(unstep(D, turned(pair, i), s, s_next, source_prompt, mix), i, s)
+            pair = yield from told(unstep(D, pair, s, s_next, source_prompt, mix, i % 2), s)
         for i, (s, s_next) in enumerate(pairwise(part)):
-            pair = yield from stepped(step(D, turned(pair, i), s, s_next, cond, mix), i, s_next)
+            pair = yield from told(step(D, pair, s, s_next, cond, mix, i % 2), s_next)
         return pair[0]
 
     return coupled
 
 
-def step(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: Cond, p: float) -> Flow:
-    """Both states from level s down to s_next -> (x, y, the last direction). x goes first."""
+def step(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: Cond, p: float, first: int = 0) -> Flow:
+    """Both states from level s down to s_next -> (the two, the last direction); first: which of them moves first."""
+    pair = [*pair]
+    for i, at in ((first, s), (1 - first, s_next)):  # the other one is at its new level already in the second move
+        eps = yield from direction(D, pair[1 - i], at, s, cond)
+        pair[i] = pair[i] + (s_next - s) * eps
     x, y = pair
-    x = x + (s_next - s) * (yield from direction(D, y, s, s, cond))
-    eps = yield from direction(D, x, s_next, s, cond)
-    y = y + (s_next - s) * eps
     x = p * x + (1 - p) * y
     y = p * y + (1 - p) * x
-    return x, y, eps
+    return [x, y], eps
 
 
-def unstep(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: Cond, p: float) -> Flow:
-    """The inverse of `step`: both states from level s_next up to s -> (x, y, the last direction)."""
+def unstep(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: Cond, p: float, first: int = 0) -> Flow:
+    """The inverse of `step`: both states from level s_next up to s."""
     x, y = pair
     y = (y - (1 - p) * x) / p
     x = (x - (1 - p) * y) / p
-    y = y - (s_next - s) * (yield from direction(D, x, s_next, s, cond))
-    eps = yield from direction(D, y, s, s, cond)
-    x = x - (s_next - s) * eps
-    return x, y, eps
+    pair = [x, y]
+    for i, at in ((1 - first, s_next), (first, s)):
+        eps = yield from direction(D, pair[1 - i], at, s, cond)
+        pair[i] = pair[i] - (s_next - s) * eps
+    return pair, eps
 
 
-def turned(pair: Sequence[Tensor], i: int) -> Sequence[Tensor]:
-    """The two states in the order in which step i takes them."""
-    return pair if i % 2 == 0 else pair[::-1]
-
-
-def stepped(flow: Flow, i: int, sigma: float) -> Flow:
-    """The pair after step i, which reached level sigma. A reply to the Step moves both of them alike."""
-    *pair, eps = yield from flow
-    x, y = turned(pair, i)
+def told(flow: Flow, sigma: float) -> Flow:
+    """The pair that the flow brings to level sigma, after a Step. The reply moves both of them alike."""
+    (x, y), eps = yield from flow
     moved = yield Step(x, x - sigma * eps, sigma)
     return [moved, y + (moved - x)]

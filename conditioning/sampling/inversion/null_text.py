@@ -71,12 +71,12 @@ def tuned(D: Denoiser, pivot: Mapping[float, Tensor], cond: Cond, null: Cond, up
     pivot: states to come by, of ascending levels.
     """
     sigmas = [*pivot][::-1]
-    x, text = pivot[sigmas[0]], null["text"].detach().clone()
+    x, text = pivot[sigmas[0]], null["text"]
     nulls, states = {}, {sigmas[0]: x}
     for i, (s, s_next) in enumerate(pairwise(sigmas)):
         part = i / (len(sigmas) - 1)
         known: list[tuple[Ask, Tensor]] = []
-        text.requires_grad_()
+        text = text.detach().clone().requires_grad_()
         adam = torch.optim.Adam([text], lr=RATE * (1 - part / 2))
         for left in reversed(range(updates + 1)):
             x0 = yield from recalling(D(x, s, cond), null, text, object() if left else None, known)

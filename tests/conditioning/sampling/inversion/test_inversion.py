@@ -250,9 +250,13 @@ def test_tuned_embeddings_bring_the_source_back_under_guidance():
     D, _, _ = compose([("cfg", {"scale": 7.5})], euler, null=texts[1])
 
     def back(updates):
-        made = null_text(euler, source, texts[0], Trajectory(), texts[1], updates=updates)
-        return error(run(made(D, x, levels, texts[0], Noise([1, 2])), Linear().denoise))
+        made = null_text(euler, source, texts[0], kept, texts[1], updates=updates)
+        seen = [e for _, e in drive([made(D, x, levels, texts[0], Noise([1, 2]))], Linear().denoise)]
+        for e in seen[-51:-1]:  # the run retraces the states that were tuned for
+            assert torch.equal(e.x, kept.at(e.sigma))
+        return error(seen[-1].result)
 
+    kept = Trajectory()
     assert back(10) < 0.02 < 0.5 < back(0)
 
 
@@ -318,8 +322,8 @@ def test_null_text_of_a_picture_does_not_depend_on_its_batch():
 @pytest.mark.parametrize("s, s_next", [(20.0, 7.0), (1.0, 0.3), (0.05, 0.0)])
 def test_an_edict_step_is_undone_exactly(s, s_next):
     pair = source, oracle.samples(2, seed=6)
-    *down, _ = run(step(ask, pair, s, s_next, cond, 0.93), Random().denoise)
-    *up, _ = run(unstep(ask, down, s, s_next, cond, 0.93), Random().denoise)
+    down, _ = run(step(ask, pair, s, s_next, cond, 0.93), Random().denoise)
+    up, _ = run(unstep(ask, down, s, s_next, cond, 0.93), Random().denoise)
     assert max((a - b).abs().max() for a, b in zip(pair, up)) < 1e-13
     assert (down[0] - pair[0]).abs().max() > 0.01
 
@@ -352,7 +356,7 @@ def test_edict_steps_are_the_papers_in_vp_coordinates():
     y_in = a * y_vp + b * eps(x_in)
     x_out = p * x_in + (1 - p) * y_in
     y_out = p * y_in + (1 - p) * x_out
-    *got, _ = run(step(ask, (x, y), s, s_next, cond, p), oracle.denoise)
+    got, _ = run(step(ask, (x, y), s, s_next, cond, p), oracle.denoise)
     for one, want in zip(got, (x_out, y_out)):
         torch.testing.assert_close(one * math.sqrt(ab_next), want, atol=1e-12, rtol=1e-12)
 
