@@ -95,7 +95,8 @@ class Pair:
         return edit
 
 
-Edit = Callable[[Pair, str, Record], Any]  # the pair, the role of the target's ask, what the source's kept -> an edit
+# The pair, the role of the target's ask, and what the source's ask keeps, which is yet to be answered -> an edit.
+Edit = Callable[[Pair, str, Record], Any]
 
 
 class Twice(Noise):

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Annotated, Any
 
 import torch
@@ -45,9 +46,9 @@ def masactrl(
 
         out = softmax(q k_s^T / sqrt(d)) v_s        in self-attention, from a step and a layer on
 
-    source_prompt: cond of the prompt that the looks come from. null: cond of the negative prompt, whose asks look into the
-    source's asks for it. only: words of the thing that moves; with them its cells look for the source's cells of the
-    thing, and the rest for the rest (Eq. 5), as the cross-attention so far tells them apart. sigmas: the schedule.
+    source_prompt: cond of the prompt that the looks come from. null: cond of the negative prompt, whose asks look into
+    the source's asks for it. only: words of the thing that moves; with them its cells look for the source's cells of
+    the thing, and the rest for the rest (Eq. 5), as the cross-attention so far tells them apart. sigmas: the schedule.
 
     The paper's setting is from the 5th of 50 steps and the 11th of 16 layers, which are the decoder's finer ones: from
     then on the layout is there. Its masks come from maps of 16 x 16, here from the nearest to that.
@@ -80,8 +81,12 @@ class Mutual:
     ):
         self.pair, self.role, self.record = pair, role, record
         self.layer, self.threshold, self.spots = layer, threshold, spots
-        self.size = middle([site for site in record.sites if site.kind == "cross"])
         self.looks: list[tuple[int, Tensor]] = []  # (number of the layer, (B, N)) of the maps of that size
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Of the maps that tell where words are."""
+        return middle([site for site in self.record.sites if site.kind == "cross"])
 
     def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         if site.kind == "cross":
@@ -125,4 +130,4 @@ class Mutual:
 
 def look(maps: Tensor, spot: Tensor) -> Tensor:
     """(B, N): how far the tokens of spot (B, L) are looked at; maps (B, heads, N, L)."""
-    return (maps.mean(1).float() * spot[:, None]).sum(-1)
+    return (maps.mean(1).float() * spot.to(maps.device)[:, None]).sum(-1)

@@ -36,8 +36,8 @@ def plug_and_play(
         h = h_s                                     one block of the decoder, while t < features
         out = softmax(q_s k_s^T / sqrt(d)) v        self-attention of the decoder, while t < keep
 
-    source_prompt: cond of the prompt that the layout comes from; the paper inverts its picture, and gives an empty one. null:
-    cond of the negative prompt: its asks are given the same as those of the prompt. sigmas: the schedule of the run.
+    source_prompt: cond of the prompt that the layout comes from; the paper inverts its picture, and gives an empty one.
+    null: cond of the negative prompt: its asks are given the same as those of the prompt. sigmas: the schedule.
 
     Features are what the block is about to add to its input. The paper's setting is 50 steps and a guidance scale of
     7.5 to 15.

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Annotated, Any
 
 import torch
@@ -44,8 +45,8 @@ def prompt_to_prompt(
         M' = M                                             self-attention on coarse maps, while t < keep
         x* = x + mask (x* - x),  mask = look > threshold   after each step from `start` on, with `only`
 
-    source_prompt: cond of the prompt before the edit; the prompt of the run is the one after it. null: that of the negative
-    prompt, whose asks are left alone. weights: words of the edited prompt with their factors c, such as
+    source_prompt: cond of the prompt before the edit; the prompt of the run is the one after it. null: that of the
+    negative prompt, whose asks are left alone. weights: words of the edited prompt with their factors c, such as
     "red:2, small sphere:0.5", down to negative ones. only: words of either prompt; what neither looks at from there
     stays. sigmas: the schedule of the run.
 
@@ -97,8 +98,11 @@ class Prompted:
 
     def __init__(self, record: Record, on: set[str], T: Tensor, own: Tensor, c: Tensor, spot: Tensor, look: Look):
         self.record, self.on, self.T, self.own, self.c, self.spot, self.look = record, on, T, own, c, spot, look
-        height, width = middle(record.sites)
-        self.coarse = height * width  # cells
+
+    @cached_property
+    def coarse(self) -> int:
+        """Cells of the finest maps of self-attention that are replaced."""
+        return math.prod(middle(self.record.sites))
 
     def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         if site.kind == "self":
@@ -109,7 +113,9 @@ class Prompted:
         if "cross" in self.on:
             here = self.c.to(q) * (there @ self.T.to(q) + self.own.to(q) * here)
         if site.height:
-            both = torch.stack([(maps.mean(1) * one[:, None]).sum(-1) for maps, one in zip((there, here), self.spot)])
+            both = torch.stack(
+                [(maps.mean(1) * one[:, None]).sum(-1) for maps, one in zip((there, here), self.spot.to(q))]
+            )
             size = site.height, site.width
             self.look.setdefault(size, []).append(both.unflatten(-1, size).float())  # (2, B, h, w)
         return here @ v if "cross" in self.on else plain(q, k, v)
