@@ -24,7 +24,7 @@ OWN_STEPS = "it has steps of its own, and this would be left out of them"
 def dps(
     sampler: Sampler,
     measured: Operator,
-    zeta: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="Step along the gradient")] = 1.0,
+    zeta: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="Step along the gradient")] = 3.0,
     backbone: Any = None,
 ) -> Sampler:
     """DPS.
