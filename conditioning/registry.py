@@ -32,7 +32,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "gradients": "gradients through the network",
     "attention": "attention layers that can be read and edited (Still Life and the Stable Diffusion families)",
     "unet": "a UNet (Still Life, Stable Diffusion 1, 2 and XL)",
-    "pixels": "latents that are pixels (no autoencoder in between)",
+    "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",

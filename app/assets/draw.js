@@ -27,6 +27,8 @@
     return { x: round((event.clientX - box.left) / box.width), y: round((event.clientY - box.top) / box.height) };
   };
 
+  const progress = (radius, W) => `--range_progress: ${(100 * (radius - 2)) / (Math.round(W / 4) - 2)}%`;
+
   // ---- masks --------------------------------------------------------------------------------------------------------
   const mask = ({ label, value, picture, keep, change }) => {
     const { width, height } = size();
@@ -37,7 +39,7 @@
       width: W, height: H, tabindex: "0", role: "application", class: "nw-brush",
       "aria-label": `${label}: paint with the pointer, or move with the arrow keys and paint with the space bar; E erases`,
     });
-    const ink = drawn.getContext("2d"), show = seen.getContext("2d");
+    const [ink, show] = [drawn, seen].map((one) => one.getContext("2d", { willReadFrequently: true }));
     let radius = Math.round(W / 14), erase = false, at = { x: 0.5, y: 0.5 }, from = null, keys = false;
     ink.fillStyle = "black"; ink.fillRect(0, 0, W, H); ink.lineCap = "round";
 
@@ -93,8 +95,8 @@
     }, "Erase");
     const tools = h("div", { class: "nw-tools" },
       h("label", { class: "nw-brush-size" }, "Brush", h("input", {
-        type: "range", min: 2, max: Math.round(W / 4), value: radius, "aria-label": `${label}: brush size`,
-        oninput: (event) => { radius = Number(event.target.value); },
+        type: "range", min: 2, max: Math.round(W / 4), value: radius, "aria-label": `${label}: brush size`, style: progress(radius, W),
+        oninput: (event) => { radius = Number(event.target.value); event.target.style = progress(radius, W); },
       })),
       toggle,
       h("button", { type: "button", class: "nw-act", onclick: () => { flip(); done(); } }, "Invert"),

@@ -133,15 +133,16 @@
   };
 
   const WORDS = {
-    image: "picture", map: "picture of a map", mask: "mask", prompt: "prompt", words: "words of the prompt", boxes: "boxes",
+    image: "picture", map: "map", mask: "mask", prompt: "prompt", words: "words of the prompt", boxes: "boxes",
     points: "points", references: "pictures", operator: "degraded picture",
   };
   // change(value, again): `again` draws the card anew
   const input = (id, one, given, change, backdrop) => {
     const label = one.label;
+    const kind = WORDS[one.kind] ?? one.kind;
     const empty = !given || (Array.isArray(given) && !given.length) || (one.kind === "operator" && !given.picture);
-    const field = h("div", { class: "nw-field", id, role: "group", "aria-label": label, "data-empty": empty }, h("div", { class: "nw-field-head" },
-      h("span", {}, label), h("span", { class: "nw-quiet" }, WORDS[one.kind] ?? one.kind, one.optional ? ", may be left out" : "")));
+    const field = h("div", { class: "nw-field", id, role: "group", "aria-label": label, "data-empty": String(empty) }, h("div", { class: "nw-field-head" },
+      h("span", {}, label), h("span", { class: "nw-quiet" }, [kind === label.toLowerCase() ? "" : kind, one.optional ? "may be left out" : ""].filter(Boolean).join(", "))));
     if (one.kind === "prompt" || one.kind === "words") {
       field.append(h("textarea", { rows: one.kind === "prompt" ? 2 : 1, "aria-label": label, onchange: (event) => change(event.target.value) }, given ?? ""));
     } else if (one.kind === "image" || one.kind === "map") field.append(picture(id, label, given, change));

@@ -137,8 +137,8 @@
       if (!field) return;
       const missing = kind === "problem" && field.dataset.empty === "true" && !loud;
       const mark = h("p", { class: `nw-mark ${kind === "note" ? "nw-quiet" : missing ? "nw-note nw-warn" : "nw-problem"}`, role: kind === "note" || missing ? "note" : "alert" }, words);
-      (field.querySelector(":scope > .nw-method-body") ?? field).prepend(mark);
-      if (field.classList.contains("nw-field")) { field.append(mark); }
+      const body = field.querySelector(":scope > .nw-method-body");
+      if (body) body.prepend(mark); else field.append(mark);
       if (kind === "problem" && !missing) {
         const input = field.querySelector("textarea, input:not([type=range]), select, canvas, button");
         input?.setAttribute("aria-invalid", "true");
@@ -191,6 +191,6 @@
 
   Object.assign(nw, {
     mount, checked, refuse, mark, has, add, glyphOf: glyph,
-    example: (name, alone) => trigger("example", { name, alone }),
+    example: (name, alone) => trigger(alone ? "attempt" : "example", { name, alone }),
   });
 })();

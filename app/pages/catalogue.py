@@ -13,6 +13,11 @@ from typing import Any
 from app import theme
 
 STAGES = {"network": "The network", "sampling": "The sampling process"}
+#: In the order in which they act, as the strip shows them; the solver stands behind guidance.
+STRIP = (
+    "training", "repurposing", "specialization", "inversion", "attention", "blending", "guidance", "", "revision",
+    "correction",
+)  # fmt: skip
 #: Ranges of the operators' parameters, for sliders: name -> (low, high, step, unit).
 RANGES: dict[str, tuple[float, float, float, str]] = {
     "factor": (2, 16, 1, "times smaller"),
@@ -54,8 +59,7 @@ def place(name: str) -> tuple[int, int]:
     """Where a method acts among the others: the family in the order of the strip, then the place inside it."""
     from conditioning.registry import METHODS
 
-    order = list(theme.FAMILIES)
-    return order.index(METHODS[name].family.name), METHODS[name].within
+    return STRIP.index(METHODS[name].family.name), METHODS[name].within
 
 
 def label(name: str) -> str:

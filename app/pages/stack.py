@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.pages.catalogue import catalogue, place
+from app.pages.catalogue import STRIP, catalogue, place
 from app.runs.given import Use
 from app.runs.recipe import SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, problem_of
-from app.theme import FAMILIES, glyph
+from app.theme import glyph
 
 LONGEST = 400_000  # characters of the JSON
 
@@ -104,8 +104,8 @@ def strip(model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | N
     acting = set(stack.places)
     chips: list[tuple[tuple[int, int, int], str]] = [
         ((0, -1, 0), _chip("training", model, "prompt")),
-        ((list(FAMILIES).index("guidance"), -1, -1), _guidance(recipe)),
-        (_solver_place(), _chip("", SAMPLERS.get(recipe.sampler, recipe.sampler), _schedule(recipe))),
+        ((STRIP.index("guidance"), -1, -1), _guidance(recipe)),
+        ((STRIP.index(""), 0, 0), _chip("", SAMPLERS.get(recipe.sampler, recipe.sampler), _schedule(recipe))),
     ]
     for i, card in enumerate(stack.cards):
         known = _known().get(card.name)
@@ -128,11 +128,6 @@ def titles(recipe: Recipe) -> str:
 
 def _known() -> dict[str, Any]:
     return catalogue()["methods"]
-
-
-def _solver_place() -> tuple[int, int, int]:
-    """After guidance and before what follows it on the strip."""
-    return list(FAMILIES).index("guidance"), 10**6, 0
 
 
 def _schedule(recipe: Recipe) -> str:
@@ -179,6 +174,6 @@ def _main_knob(card: Card, known: dict[str, Any]) -> str:
         return ""
     knob = known["knobs"][0]
     value = card.knobs.get(knob["name"], knob["default"])
-    return (
-        "curve" if isinstance(value, str) and ":" in value else f"{value:g}" if isinstance(value, float) else str(value)
-    )
+    curved = isinstance(value, str) and ":" in value
+    shown = "curve" if curved else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{knob['label'].lower()} {shown}"
