@@ -26,13 +26,14 @@ Inputs = Mapping[str, Any]  # sha256 -> picture
 class Plan:
     """A flow that makes one picture: its last x is the latent. `tally` counts what it asks the network.
 
-    `cond`: of the prompt, one row, as the flow asks with it.
+    `cond`: of the prompt, one row, as the flow asks with it. `sigmas`: the schedule.
     """
 
     flow: Flow
     stack: str
     tally: Tally
     cond: Cond
+    sigmas: list[float]
 
 
 @dataclass
@@ -107,7 +108,7 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) ->
     noise = Noise([recipe.seed])
     x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
-    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond)
+    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond, sigmas)
 
 
 def _counted(flow: Flow, tally: Tally) -> Flow:

@@ -26,6 +26,7 @@ from backbones.base import Backbone
 from samplers import messages
 from samplers.driver import Driver
 from samplers.messages import Ask, Flow, Step
+from samplers.schedules import progress
 
 log = logging.getLogger(__name__)
 ALL_THREADS = torch.get_num_threads()  # asked before an engine's thread takes one only
@@ -76,7 +77,7 @@ class Job:
 
     def progress(self, sigma: float) -> Progress:
         per_picture = self.recipe.steps
-        step = len(self.pictures) * per_picture + sum(min(p.steps, per_picture) for p in self.under_way)
+        step = len(self.pictures) * per_picture + sum(p.steps for p in self.under_way)
         steps = self.recipe.count * per_picture
         left = (steps - step) * self.pace if self.pace is not None else None
         calls = self.calls + sum(p.plan.tally.calls for p in self.under_way)
@@ -91,7 +92,7 @@ class Picture:
     index: int
     plan: Plan
     driver: Driver
-    steps: int = 0
+    steps: int = 0  # of the schedule, by the level that was reached last
     seen: Step | None = None  # the newest step, until it is told
 
 
@@ -197,7 +198,8 @@ class Work:
                 if picture.job.box.end is not None:
                     continue
                 if isinstance(event, Step):
-                    picture.seen, picture.steps = event, picture.steps + 1
+                    at = progress(picture.plan.sigmas, event.sigma)  # inversions climb, time travel goes back up
+                    picture.seen, picture.steps = event, round(at * picture.job.recipe.steps)
                 elif isinstance(event, messages.Failed):
                     self._fail(picture.job, event.error, picture.steps)
                 else:

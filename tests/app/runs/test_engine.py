@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from app.runs import Cancelled, Event, Failed, Finished, Made, Progress, Queued, here, read
 from app.runs.engine import Busy, Engine, RunError
@@ -53,6 +54,17 @@ def test_a_run_tells_how_it_goes(engines: Start) -> None:
     end = events[-1]
     assert (end.calls, end.rows, end.stack) == (6, 12, "euler over cfg(ask)")
     assert end.pictures[0].size == (64, 64) and end.pictures[0].mode == "RGB" and 0.06 <= end.seconds < 5
+
+
+def test_an_inversion_is_seen_going_up_before_it_comes_down(engines: Start) -> None:
+    uses = [{"name": "ddim_inversion", "inputs": {"source": "ab" * 32, "source_prompt": "a blue disc"}}]
+    picture = Image.new("RGB", (64, 64), "blue")
+    run = engines(Double(delay=0.01)).submit(recipe(steps=6, methods=uses), {"ab" * 32: picture})
+    seen = [event for event in run if isinstance(event, Progress)]
+    top = max(range(len(seen)), key=lambda i: seen[i].sigma)
+    assert 2 <= top < len(seen) - 2 and seen[top].step == 0 and all(event.fraction <= 1 for event in seen)
+    assert all(a.sigma < b.sigma and a.step > b.step and a.calls < b.calls for a, b in pairwise(seen[: top + 1]))
+    assert all(a.sigma > b.sigma and a.step < b.step and a.calls < b.calls for a, b in pairwise(seen[top:]))
 
 
 def test_the_picture_carries_the_recipe_that_makes_it_again(engines: Start) -> None:
