@@ -106,16 +106,17 @@ class Classifier(nn.Module):
         self.up = nn.Conv2d(widths[2], widths[1], 1)
         self.fuse = Residual(widths[1], told)
         self.there = nn.Conv2d(widths[1], len(self.groups[0]), 1)  # at every cell
+        self.gain = nn.Parameter(torch.ones(len(self.groups[0])))
+        self.rate = nn.Linear(widths[2], len(self.groups[0]))  # how often, where little is seen
         self.whole = nn.Linear(widths[2], sum(len(group) for group in self.groups[1:]))
         assert self.there.bias is not None
         nn.init.constant_(self.there.bias, -4.0)  # most things are not there
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        there, whole = self.maps(x, sigma)
-        return torch.cat([there.flatten(2).logsumexp(2), whole], 1)  # there if it is at any cell
+        return self.maps(x, sigma)[1]
 
     def maps(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the first group at every cell (B, N, h / 2, w / 2), and of the others for the picture (B, M)."""
+        """Scores of the first group at every cell (B, K, h / 2, w / 2), and of all words for the picture (B, N)."""
         s = sigma.reshape(-1, 1, 1, 1)
         waves = sigma.reshape(-1, 1).clamp(*self.LEVELS).log() * 2 ** torch.linspace(
             -3, 2, 16, device=x.device
@@ -126,7 +127,9 @@ class Classifier(nn.Module):
         middle = self.blocks[1](self.down[0](self.blocks[0](h, level)), level)
         coarse = self.blocks[2](self.down[1](middle), level)
         cells = self.fuse(middle + F.interpolate(self.up(coarse), size=middle.shape[2:]), level)
-        return self.there(cells).float(), self.whole(coarse.float().mean((2, 3)).to(coarse.dtype)).float()
+        there, pooled = self.there(cells).float(), coarse.float().mean((2, 3)).to(coarse.dtype)
+        seen = there.flatten(2).logsumexp(2) * self.gain + self.rate(pooled).float()  # there if it is at any cell
+        return there, torch.cat([seen, self.whole(pooled).float()], 1)
 
     def log_p(self, x: Tensor, sigma: Tensor, words: Sequence[str]) -> Tensor:
         """log p(words | x) (B,): the sum over words from `parse`."""

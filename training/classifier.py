@@ -71,12 +71,12 @@ class ClassifierSpec:
         return {"x": x, "sigma": sigma, **{name: one.to(device) for name, one in told.items()}}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
-        cells, whole = network.maps(batch["x"], batch["sigma"])
-        there, (ground, sky) = cells.flatten(2).logsumexp(2), whole.split([len(group) for group in GROUPS[1:]], 1)
+        cells, scores = network.maps(batch["x"], batch["sigma"])
+        there, ground, sky = scores.split([len(group) for group in GROUPS], 1)
         each = F.binary_cross_entropy_with_logits(cells, batch["at"], reduction="none")
         parts = {
-            "there": F.binary_cross_entropy_with_logits(there, batch["there"]) * 5,
-            "cells": (each * torch.where(batch["at"].amax(1, keepdim=True) > 0, 8.0, 1.0)).mean() * 20,
+            "there": F.binary_cross_entropy_with_logits(there, batch["there"]) * 10,
+            "cells": (each * torch.where(batch["at"].amax(1, keepdim=True) > 0, 4.0, 1.0)).mean() * 20,
             "ground": F.cross_entropy(ground, batch["place"][:, 0]),
             "sky": F.cross_entropy(sky, batch["place"][:, 1]),
         }
