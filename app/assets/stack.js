@@ -190,7 +190,7 @@
   document.addEventListener("change", (event) => { if (event.target.closest?.("#width, #height")) render(); });
 
   Object.assign(nw, {
-    mount, checked, refuse, mark, has, add, glyphOf: glyph,
+    mount, checked, refuse, mark, has, add, text, glyphOf: glyph,
     example: (name, alone) => trigger(alone ? "attempt" : "example", { name, alone }),
   });
 })();

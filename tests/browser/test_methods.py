@@ -1,0 +1,252 @@
+"""Methods as a person uses them: picked by family, filled, drawn, muted, run, cancelled, looked into."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from app import theme
+from app.pages.catalogue import STRIP, catalogue
+
+BOOK = catalogue()
+FAMILIES = [family for family in BOOK["families"] if family["methods"]]
+
+
+class Cards:
+    """The part of the page that holds the methods."""
+
+    def __init__(self, me):
+        self.me, self.page = me, me.page
+        me.page.wait_for_function("window.nineWays?.book", timeout=60_000)
+
+    def open(self, family):
+        self.page.get_by_role("button", name="Add a method").click()
+        self.page.get_by_role("tab", name=re.compile(f"^{theme.FAMILIES[family].name}")).click()
+
+    def add(self, name):
+        self.open(BOOK["methods"][name]["family"])
+        self.page.get_by_role("button", name=f"Add: {BOOK['methods'][name]['title']}", exact=True).click()
+
+    def attempt(self, name):
+        self.open(BOOK["methods"][name]["family"])
+        self.page.get_by_role("button", name=f"Try an example: {BOOK['methods'][name]['title']}", exact=True).click()
+
+    def card(self, place):
+        return self.page.locator(f"[id='methods.{place}']")
+
+    def field(self, path):
+        return self.page.locator(f"[id='methods.{path}']")
+
+    @property
+    def formula(self):
+        return self.page.locator("#stack .nw-formula")
+
+    def drag(self, locator, start, end):
+        locator.scroll_into_view_if_needed()
+        box = locator.bounding_box()
+        at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+        self.page.mouse.move(*at[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*at[1], steps=4)
+        self.page.mouse.up()
+
+    def given(self):
+        """The stack as the server gets it next."""
+        return self.page.evaluate("window.nineWays.text()")
+
+
+@pytest.fixture
+def cards(me):
+    me.put("steps", 3)
+    return Cards(me)
+
+
+@pytest.mark.parametrize("family", [family["key"] for family in FAMILIES])
+def test_each_family_can_be_picked_and_a_method_of_it_added(cards, family):
+    cards.open(family)
+    dialog = cards.page.get_by_role("dialog", name="Add a method")
+    names = next(f["methods"] for f in FAMILIES if f["key"] == family)
+    expect(dialog.locator(".nw-entry")).to_have_count(len(names))
+    name = next(n for n in names if not BOOK["methods"][n]["fixed"])
+    one = BOOK["methods"][name]
+    entry = dialog.locator(f"[data-method={name}]")
+    expect(entry).to_contain_text(one["summary"])
+    expect(entry).to_contain_text(one["cost"])
+    expect(entry.get_by_role("link")).to_have_attribute("href", f"https://arxiv.org/abs/{one['paper']}")
+    entry.get_by_role("button", name="Add").click()
+    expect(dialog).to_be_hidden()
+    expect(cards.card(0)).to_contain_text(one["title"])
+    expect(cards.page.locator("#stack .nw-own")).to_contain_text(one["title"])
+    expect(cards.formula).to_contain_text(f"{name}(")
+
+
+def test_the_picker_works_from_the_keyboard_and_finds_words(cards):
+    cards.page.get_by_role("button", name="Add a method").press("Enter")
+    dialog = cards.page.get_by_role("dialog", name="Add a method")
+    selected = dialog.locator("[role=tab][aria-selected=true]")
+    first = selected.inner_text()
+    selected.press("ArrowDown")
+    expect(selected).not_to_have_text(first)
+    expect(selected).to_be_focused()
+    dialog.get_by_label("Search methods").fill("low frequencies")
+    expect(dialog.locator(".nw-entry")).to_have_count(1)
+    expect(dialog.locator("[data-method=ilvr]")).to_be_visible()
+    cards.page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_a_mask_is_drawn_and_the_run_keeps_to_it(cards):
+    me = cards.me
+    cards.add("blended_latent")
+    expect(cards.field("0.inputs.mask")).to_contain_text("draw a mask", ignore_case=True, timeout=20_000)
+    cards.card(0).get_by_role("button", name="Fill with an example").click()
+    expect(cards.card(0).locator(".nw-given img")).to_be_visible()
+    cards.card(0).get_by_role("button", name="Clear").click()
+    expect(cards.field("0.inputs.mask")).to_have_attribute("data-empty", "true")
+    cards.drag(cards.card(0).locator("canvas.nw-brush"), (0.2, 0.3), (0.5, 0.5))
+    expect(cards.field("0.inputs.mask")).to_have_attribute("data-empty", "false")
+    me.button("Generate").click()
+    me.sees("done")
+    cards.page.get_by_text("Settings of this picture").click()
+    expect(cards.page.locator("#stage dl")).to_contain_text("Blended latent diffusion")
+
+
+def test_a_mask_is_painted_from_the_keyboard(cards):
+    cards.add("replacement")
+    canvas = cards.card(0).locator("canvas.nw-brush")
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowDown", " "):
+        canvas.press(key)
+    expect(cards.field("0.inputs.mask")).to_have_attribute("data-empty", "false")
+
+
+def test_boxes_are_drawn_named_and_typed(cards):
+    me = cards.me
+    cards.add("multidiffusion")
+    cards.drag(cards.card(0).locator(".nw-sheet-draw"), (0.1, 0.2), (0.5, 0.7))
+    cards.page.keyboard.type("a red cube")  # the field of the new box has the focus
+    cards.card(0).get_by_role("button", name="Add a box").click()
+    cards.page.get_by_label("Box 2: what is in it").fill("a blue sphere")
+    cards.page.get_by_label("Box 2: Left, per cent").fill("60")
+    cards.page.get_by_label("Box 2: Right, per cent").fill("95")
+    cards.page.get_by_label("Box 2: Right, per cent").press("Tab")
+    one, two = json.loads(cards.given())["cards"][0]["inputs"]["regions"]
+    assert one["text"] == "a red cube" and abs(one["left"] - 0.1) < 0.02 and abs(one["bottom"] - 0.7) < 0.02
+    assert (two["text"], two["left"], two["right"]) == ("a blue sphere", 0.6, 0.95)
+    me.prompt.fill("a red cube and a blue sphere on grass")
+    me.button("Generate").click()
+    me.sees("done")
+
+
+def test_a_strength_becomes_a_curve_and_wrong_text_is_said_at_the_field(cards):
+    cards.add("composable")
+    field = cards.field("0.knobs.weight")
+    field.get_by_role("button", name="Over the steps").click()
+    text = field.locator("input.nw-mono")
+    text.fill("0:1, 0.4:1, 0.6:0")
+    text.press("Tab")
+    expect(field.locator(".nw-plot circle")).to_have_count(3)
+    expect(cards.page.locator("#stack .nw-own")).to_contain_text("curve")
+    text.fill("0:1, 0.4")
+    text.press("Tab")
+    expect(field.locator(".nw-problem")).to_contain_text("no strength", timeout=20_000)
+
+
+def test_what_clashes_and_what_does_not_fit_says_so_before_the_run(cards):
+    me = cards.me
+    cards.add("ddnm")
+    cards.add("dps")
+    problem = cards.page.locator("#methods .nw-problem")
+    expect(problem.filter(has_text="do not go together")).to_have_count(1, timeout=20_000)
+    me.button("Generate").click()
+    expect(problem.filter(has_text="needs it").first).to_be_visible()
+    assert not cards.page.locator("#stage [data-state=running]").count()
+    focused = cards.page.evaluate("Boolean(document.activeElement.closest('#methods'))")
+    assert focused
+    cards.page.locator("#stack").get_by_role("button", name="Mute DPS").click()
+    expect(problem.filter(has_text="do not go together")).to_have_count(0, timeout=20_000)
+
+
+def test_the_stack_is_muted_soloed_reordered_and_cleared(cards):
+    for name in ("ilvr", "repaint", "composable"):
+        cards.add(name)
+    strip = [one for one in STRIP if one in ("blending", "correction")]
+    assert strip == ["blending", "correction"]
+    chips = cards.page.locator("#stack .nw-chip-name")
+    expect(chips).to_have_text(["Composable diffusion", "ILVR", "RePaint"])
+    expect(cards.formula).to_have_text("repaint(ilvr(euler)) over cfg(composable(ask))")
+    expect(cards.card(0).get_by_role("button", name="Later")).to_have_count(0)  # its order is fixed
+    cards.card(1).get_by_role("button", name="Later: ILVR").click()
+    expect(cards.formula).to_have_text("ilvr(repaint(euler)) over cfg(composable(ask))")
+    cards.card(1).get_by_role("button", name="Mute: RePaint").click()
+    expect(cards.formula).to_have_text("ilvr(euler) over cfg(composable(ask))")
+    cards.card(0).get_by_role("button", name="Solo: Composable diffusion").click()
+    expect(cards.formula).to_have_text("euler over cfg(composable(ask))")
+    for _ in range(3):
+        cards.card(0).get_by_role("button", name="Take out").click()
+    expect(cards.formula).to_have_text("euler over cfg(ask)")
+
+
+def test_one_click_tries_a_method_and_cancel_stops_it(cards):
+    me = cards.me
+    me.put("steps", 150)
+    cards.attempt("repaint")
+    me.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=60_000)
+    me.page.keyboard.press("Escape")
+    assert "Cancelled at step" in me.sees("stopped").locator(".nw-status").inner_text()
+    me.put("steps", 3)
+    cards.attempt("panorama")
+    me.sees("done")
+    width, height = me.page.evaluate(
+        "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('#stage .nw-picture img'))"
+    )
+    assert width == 3 * height
+
+
+def test_the_stack_comes_back_with_a_picture(cards):
+    me = cards.me
+    cards.attempt("ilvr")
+    me.sees("done")
+    cards.card(0).get_by_role("button", name="Take out").click()
+    expect(cards.card(0)).to_have_count(0)
+    me.page.get_by_role("button", name="Send to the controls").click()
+    expect(cards.card(0)).to_contain_text("ILVR")
+    expect(cards.card(0).locator(".nw-given img")).to_be_visible()
+    me.button("Generate").click()
+    me.sees("running")
+    me.sees("done")
+
+
+def test_attention_of_every_word_at_every_step_can_be_opened(cards):
+    me = cards.me
+    me.paint("a red cube", steps=3, seed=3)
+    me.sees("done")
+    maps = me.page.get_by_role("button", name="Attention maps")
+    if not maps.count():
+        pytest.skip("this network has no attention to read")
+    maps.click()
+    panel = me.page.locator("#attention .nw-maps-body")
+    panel.wait_for(timeout=60_000)
+    expect(panel.locator(".nw-word")).to_have_text(["a", "red", "cube"])
+    expect(panel.locator("output")).to_contain_text("3 of 3")
+    canvas, painted = panel.locator("canvas"), "(c) => c.toDataURL()"
+    last = canvas.evaluate(painted)
+    panel.get_by_label("Step", exact=True).press("ArrowLeft")
+    expect(panel.locator("output")).to_contain_text("2 of 3")
+    assert canvas.evaluate(painted) != last
+    panel.locator(".nw-word", has_text="a").first.click()
+    expect(panel.locator(".nw-word").first).to_have_attribute("aria-pressed", "true")
+    me.page.locator("#attention").get_by_role("button", name="Close").click()
+    expect(panel).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [(390, 844), (320, 640)], ids=["phone", "small phone"])
+def test_on_a_phone_cards_and_picker_fit(cards, size):
+    cards.page.set_viewport_size({"width": size[0], "height": size[1]})
+    for name in ("multidiffusion", "ddnm"):
+        cards.add(name)
+        assert cards.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    cards.open("correction")
+    dialog = cards.page.get_by_role("dialog", name="Add a method")
+    assert dialog.evaluate("(d) => d.scrollWidth - d.clientWidth") <= 0
