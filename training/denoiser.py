@@ -2,7 +2,7 @@
 
 v-prediction on a variance-preserving schedule (linear betas 1e-4 to 0.02: practically zero signal at the end).
 Noise levels are drawn where scenes take shape, ln sigma ~ N(0.4, 1.2) at 64 pixels and a factor of two higher at 128
-(there the same noise hides half as much: Hoogeboom et al., "simple diffusion", 2023, section 2.1), every eighth
+(there the same noise hides half as much: Hoogeboom et al., "simple diffusion", 2023, section 2.1), every second
 uniformly over the schedule.
 Three teachers help the small network to bind words to things, all known exactly from the renderer and all dropped
 afterwards:
@@ -248,7 +248,7 @@ class Denoiser:
         above = torch.searchsorted(levels, wanted).clamp(1, STEPS - 1)
         low, high = levels[above - 1], levels[above]
         t = above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
-        t[::8] = uniform()[::8] * (STEPS - 1)
+        t[::2] = uniform()[::2] * (STEPS - 1)
         return t[uniform().argsort()]
 
     def _sigma(self, t: Tensor) -> Tensor:
@@ -266,10 +266,10 @@ class Denoiser:
         text = network.text(batch["tokens"]).last_hidden_state
         sigma = self._sigma(batch["t"])
         squared = self._error(network.unet, batch, text, sigma)
-        clear = batch["told"] / (1 + (sigma / 6) ** 2)  # the less of the scene can be seen, the less is asked
+        clear = batch["told"] / (1 + (sigma / 30) ** 2)  # the less of the scene can be seen, the less is asked
         read = self._reading(network, text, batch)
         look = self._looking(batch, clear)
-        see = self._seeing(network, batch, 1 / (1 + (sigma / 16) ** 2))
+        see = self._seeing(network, batch, torch.ones_like(sigma))
         place = self._placing(network)
         helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
         total = squared + helpers * (0.05 * read + 0.1 * look + 0.1 * see + 0.03 * place)
