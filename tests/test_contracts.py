@@ -177,7 +177,7 @@ def test_cancelling_at_step_k_closes_everything(name, k):
 
     driver, steps = Driver(ORACLE.denoise), 0
     driver.add(0, noting())
-    while steps < k:
+    while steps < k and len(driver):  # one that starts further down has fewer
         steps += sum(isinstance(event, Step) for _, event in driver.round())
     calls = driver.calls
     driver.cancel(0)
