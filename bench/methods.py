@@ -53,7 +53,7 @@ class Setting:
 SETTINGS = {
     "ddrm": Setting(20),
     "ddnm": Setting(100),
-    "snips": Setting(100, schedule="exponential", knobs=(("inner", 6), ("rate", 0.1))),
+    "edict": Setting(scale=3.0),
     "dps": Setting(200, "ancestral"),
     "repaint": Setting(50, "ancestral", knobs=(("jump", 5), ("times", 5))),
     "replacement": Setting(100, "ancestral"),

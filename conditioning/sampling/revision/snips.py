@@ -21,8 +21,8 @@ WHY = "each of them is the whole loop, so that only one would act"
 def snips(
     sampler: Sampler,
     measured: Operator,
-    inner: Annotated[int, Knob(1, 200, help="Langevin steps at each level, a network call each")] = 5,
-    rate: Annotated[float, Knob(0.001, 0.5, help="Size of a Langevin step, in units of the level's variance")] = 0.033,
+    inner: Annotated[int, Knob(1, 200, help="Langevin steps at each level, a network call each")] = 10,
+    rate: Annotated[float, Knob(0.001, 0.5, help="Size of a Langevin step, in units of the level's variance")] = 0.2,
 ) -> Sampler:
     """SNIPS.
 
@@ -36,9 +36,11 @@ def snips(
         s sigma > sigma_y: a = c (sigma^2 - sigma_y^2 / s^2)            g = s (U^T y - s x) / |s^2 sigma^2 - sigma_y^2|
         s sigma < sigma_y: a = c sigma^2 (1 - s^2 sigma^2 / sigma_y^2)   g = the same + score
 
-    c is `rate`. Each level of the schedule has `inner` steps: the official setting has 500 levels from 90 to 0.01 and 5
-    steps each, c = 0.033; fewer levels want more steps. The noise of the state has to be white in these coordinates, so
-    the state has to be pixels and the degradation linear.
+    c is `rate`. Each level of the schedule has `inner` steps, which forget all but (1 - c)^inner of the noise of the
+    level before. The official setting has 500 levels from 90 to 0.01, 2 % apart, and 5 steps each with c = 0.033;
+    twenty levels lie ten times as far apart, so these defaults are larger: ten steps of 0.2 forget nine tenths, where
+    the official two would leave the noise of the first levels in the result. The noise of the state has to be white in
+    these coordinates, so the state has to be pixels and the degradation linear.
 
     The last state is the network's estimate, but for coordinates that were measured more surely than the last level:
     they become the measurement, so that A x = y where it has no noise.

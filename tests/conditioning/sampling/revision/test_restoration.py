@@ -25,7 +25,7 @@ from conditioning.sampling.revision.ddrm import ddrm
 from conditioning.sampling.revision.snips import snips
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, Step, ask, drive, run
-from samplers.schedules import exponential, karras
+from samplers.schedules import exponential, karras, native
 from tests.oracle import finish, mixture, start
 
 SHAPE = (3, 8, 8)
@@ -182,6 +182,16 @@ def test_snips_samples_the_posterior():
     exact = TOY.posterior(torch.diag(torch.tensor([1, 0.5, 0])), torch.tensor([1.0, 1.0, 0.0]), 0.3).moments()
     torch.testing.assert_close(mean, exact[0], atol=0.06, rtol=0)
     torch.testing.assert_close(std, exact[1].diagonal().sqrt(), atol=0.05, rtol=0)
+
+
+def test_snips_as_it_comes_samples_the_posterior_in_twenty_steps():
+    """Nearly: with its own knobs, on the schedule that a page starts with."""
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    abar = torch.cumprod(1 - betas, 0)
+    mean, std = spread(snips, TOY_MEASURED, TOY, native(20, ((1 - abar) / abar).sqrt().float()), 2000)
+    exact = TOY.posterior(torch.diag(torch.tensor([1, 0.5, 0])), torch.tensor([1.0, 1.0, 0.0]), 0.3).moments()
+    torch.testing.assert_close(mean, exact[0], atol=0.3, rtol=0)
+    torch.testing.assert_close(std, exact[1].diagonal().sqrt(), atol=0.15, rtol=0)
 
 
 def test_snips_samples_the_posterior_of_a_mixture():
