@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +71,7 @@ class UNetBackbone:
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
         self.default_size = size * self.pictures.factor
         self.size_multiple = self.pictures.factor * 2 ** (len(config.block_out_channels) - 1)
+        self.folder = Path()  # of the checkpoint, where it was loaded from one
         self._texts: dict[str, dict[str, Tensor]] = {}
 
     @classmethod
