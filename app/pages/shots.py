@@ -88,6 +88,7 @@ def visit(browser: Any, url: str, size: tuple[int, int] = (1280, 800), mode: str
         page.goto(url)
         page.get_by_label("Prompt", exact=True).wait_for()
         page.locator(".nw-model[data-state=ready]").wait_for(timeout=PATIENCE * 1000)
+        page.wait_for_function("window.nineWays?.book", timeout=PATIENCE * 1000)
         yield page
     finally:
         context.close()
@@ -100,6 +101,13 @@ def paint(page: Any, prompt: str, seed: int, count: int = 1, steps: int = 20) ->
         field.press("Tab")
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_label("Prompt", exact=True).press("Control+Enter")
+
+
+def attempt(page: Any, family: str, title: str) -> None:
+    """One click on "Try an example" of a method."""
+    page.get_by_role("button", name="Add a method").click()
+    page.get_by_role("tab", name=family).click()
+    page.get_by_role("button", name=f"Try an example: {title}", exact=True).click()
 
 
 def done(page: Any) -> None:
@@ -147,6 +155,20 @@ def take(folder: Path) -> None:
                 page.locator("#detail .nw-picture").wait_for()
                 page.wait_for_timeout(400)
                 shot(page, "history")
+            with visit(browser, app.url, (1280, 1080)) as page:
+                page.get_by_role("button", name="Add a method").click()
+                page.get_by_role("tab", name="Correction").click()
+                page.wait_for_timeout(300)
+                shot(page, "picker")
+                page.keyboard.press("Escape")
+                attempt(page, "Correction", "Blended latent diffusion")
+                done(page)
+                shot(page, "methods")
+                page.get_by_role("button", name="Attention maps").click()
+                page.locator(".nw-maps-body").wait_for(timeout=PATIENCE * 1000)
+                page.wait_for_timeout(800)
+                page.locator("#attention").screenshot(path=folder / "attention.png")
+                print(folder / "attention.png")
             with visit(browser, app.url, mode="dark") as page:
                 paint(page, PROMPTS[1], seed=20)
                 done(page)

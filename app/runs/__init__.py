@@ -1,7 +1,7 @@
 """Runs: from a recipe to pictures, with events on the way and a history behind.
 
-Nothing here but `app.runs.engine` and `app.runs.plan` imports torch. A page is served before torch is there: import the
-engine inside a function or a thread.
+Nothing here but `engine`, `work`, `plan`, `methods` and `attention` imports torch. A page is served before torch is
+there: import the engine inside a function or a thread.
 
     from app.runs import Recipe, RecipeError, Queued, Progress, Made, Finished, Failed, Cancelled
     from app.runs.engine import Engine, Busy                          # imports torch
@@ -30,13 +30,16 @@ recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler,
             recipe.to_json() / Recipe.from_json(text)
             LIMITS[field] -> Limit(low, high, step, label)            for sliders; SAMPLERS, SCHEDULES: {id: label}
             random_seed() -> int;  Here(...), here(engine) -> Here;  differences(recipe, here) -> list[str]
+given       Use(name, knobs, inputs), one method of a recipe; inputs: text, a picture's sha256, Box, Point, Degradation
+methods     problems(recipe, backbone) -> list[Problem], at methods.<place>.knobs.<name> and the like   # imports torch
+attention   Looking(), to be given as `watch`: .words, .steps, .sheet() -> all maps of attention         # imports torch
 parameters  write(recipe) -> str                                      A1111's text, exact JSON in the last line
             read(text) -> Reading(recipe | None, exact, notes)        ours or foreign; never raises; notes in words
 events      Queued(position), Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
             Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
 engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=32, max_waiting=64, company=None)
-            .submit(recipe, inputs={sha256: image}) -> Run;  .check(recipe) -> list[Problem];  .close()
+            .submit(recipe, inputs={sha256: image}, watch=None) -> Run;  .check(recipe) -> list[Problem];  .close()
             .wait(seconds) -> bool (loaded?);  .backbone (None while loading), .name, .spent
             .status (words), .trouble (why no model could be loaded, or None), .note (about the last restart, or None)
             Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels),
@@ -50,6 +53,7 @@ pictures    open_upload(source) -> Upload(picture, parameters, notes) raises Pic
 """
 
 from app.runs.events import Cancelled, Event, Failed, Finished, Made, Progress, Queued
+from app.runs.given import Use
 from app.runs.history import Entry, History, HistoryError
 from app.runs.parameters import Reading, read, write
 from app.runs.pictures import PictureError, Upload, content_hash, open_upload
@@ -61,7 +65,6 @@ from app.runs.recipe import (
     Problem,
     Recipe,
     RecipeError,
-    Use,
     differences,
     here,
     random_seed,
