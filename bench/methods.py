@@ -147,8 +147,9 @@ def made(
     return found, tallies, seconds / len(cases)
 
 
-def written(report: Report, key: str, label: str, figures: dict[str, list[float]], cost: dict[str, float]) -> None:
-    """A line of the table, and its figures in the JSON: key_figure and key_figure_spread, key_calls, ..."""
+def written(report: Report, key: str, label: str, figures: dict[str, list[float]], cost: dict[str, float]) -> str:
+    """A line of the table, and its figures in the JSON: key_figure and key_figure_spread, key_calls, ... Returns the
+    line in Markdown."""
     cells = []
     for name, values in figures.items():
         mean, spread = mean_and_spread(values)
@@ -159,12 +160,15 @@ def written(report: Report, key: str, label: str, figures: dict[str, list[float]
     report.figures.update({f"{key}_{name}": round(value, 4) for name, value in cost.items()})
     costs = "".join(f"{value:>8.{1 if name == 'seconds' else 0}f}" for name, value in cost.items())
     report.note(f"{label:<{WIDE}}" + "".join(cells) + costs)
+    own = [f"{value:.{1 if name == 'seconds' else 0}f}" for name, value in cost.items()]
+    return " | ".join(["", label, *(" ".join(cell.replace("±", "± ").split()) for cell in cells), *own, ""]).strip()
 
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.methods", __doc__, _options, arguments) as report:
         given = report.args
         task = TASKS[given.task]
+        lines: list[str] = []  # in Markdown
         given.hurry = 5 if report.quick else 1
         count = given.count or (3 if report.quick else 50)
         for id in [given.backbone] if given.backbone else task.backbones:
@@ -177,15 +181,21 @@ def main(arguments: list[str] | None = None) -> None:
                 + (f", noise {noise:g}" if noise else "")
                 + (f", steps divided by {given.hurry}" if given.hurry > 1 else "")
             )
-            heads = "".join(f"{label:>18}" for label in task.columns.values())
-            report.note(f"{'':<{WIDE}}{heads}{'calls':>8}{'taped':>8}{'s':>8}")
+            heads = [*task.columns.values(), "calls", "taped", "s"]
+            shown = "".join(f"{label:>18}" for label in task.columns.values())
+            report.note(f"{'':<{WIDE}}{shown}{'calls':>8}{'taped':>8}{'s':>8}")
+            lines += [f"### {task.label} on {id}", "", f"| | {' | '.join(heads)} |", "| --- " * (len(heads) + 1) + "|"]
             for row in rows(task, backbone):
                 if given.only and row.stack and not {name for name, _ in row.stack} & set(given.only.split(",")):
                     continue
-                _line(report, row, cases, task, backbone, f"{given.task}_{id}_{_key(row.label)}")
+                lines += _line(report, row, cases, task, backbone, f"{given.task}_{id}_{_key(row.label)}")
+            lines.append("")
+        if given.markdown:
+            given.markdown.write_text("\n".join(lines))
 
 
-def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Backbone, key: str) -> None:
+def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Backbone, key: str) -> list[str]:
+    """Runs a row and writes its line; [] where it cannot be run, which is said."""
     why = refusals(row.stack, backbone)
     how = setting(row, task, report.args)
     clash = METHODS[row.stack[-1][0]].clashes.get(how.sampler) if row.stack else None
@@ -198,7 +208,7 @@ def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Bac
         pictures, tallies, seconds = made(report, row, own, task, backbone, how)
     except (ValueError, KeyError, TypeError) as error:
         report.skip(key, row.label, str(error.args[0] if error.args else error))
-        return
+        return []
     measured = task.measure(cases, pictures, backbone)
     figures = {name: [one[name] for one in measured] for name in task.columns}
     cost = {
@@ -206,9 +216,10 @@ def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Bac
         "taped": sum(one.taped for one in tallies) / max(len(tallies), 1),
         "seconds": seconds,
     }
-    written(report, key, row.label, figures, cost)
+    line = written(report, key, row.label, figures, cost)
     if report.args.pictures:
         keep(report.args.pictures / f"{key}.png", [one.picture for one in pictures])
+    return [line]
 
 
 def keep(path: Path, pictures: Sequence[Tensor], columns: int = 10) -> None:
@@ -233,6 +244,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=0, help="of every method, in place of its own")
     parser.add_argument("--noise", type=float, default=None, help="of a measurement, for pictures in [-1, 1]")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="keep a grid of pictures of every line there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     parser.add_argument("--seed", type=int, default=0, help="added to the number of a scene")
 
 

@@ -64,8 +64,9 @@ def bench(monkeypatch, painter, tmp_path, *arguments):
 
 
 def test_a_perfect_network_restores_and_its_cost_is_counted(monkeypatch, painter, tmp_path, capsys) -> None:
-    figures = bench(monkeypatch, painter, tmp_path, "--task", "super-resolution", "--pictures", str(tmp_path))
-    for name, calls, taped in (("ddnm", 4, 0), ("ddrm", 4, 0), ("snips", 21, 0), ("pigdm", 4, 4), ("dps", 4, 4)):
+    figures = bench(monkeypatch, painter, tmp_path, "--task", "super-resolution", "--pictures", str(tmp_path),
+                    "--markdown", str(tmp_path / "table.md"))  # fmt: skip
+    for name, calls, taped in (("ddnm", 4, 0), ("ddrm", 4, 0), ("snips", 41, 0), ("pigdm", 4, 4), ("dps", 4, 4)):
         key = f"super-resolution_painter_{name}"
         assert figures[f"{key}_psnr"] > 60 and figures[f"{key}_max"] < 1e-3, name
         assert (figures[f"{key}_calls"], figures[f"{key}_taped"]) == (calls, taped), name
@@ -76,6 +77,9 @@ def test_a_perfect_network_restores_and_its_cost_is_counted(monkeypatch, painter
     )
     assert 20 < nothing < bicubic < 40 < ceiling
     assert "PSNR" in capsys.readouterr().out
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert table[2].startswith("| | PSNR | SSIM") and len({line.count("|") for line in table[2:] if line}) == 1
+    assert any(line.startswith("| ddrm | ") and line.endswith(" |") for line in table)
 
 
 def test_what_cannot_run_is_said_and_left_out(monkeypatch, painter, tmp_path, capsys) -> None:
