@@ -48,8 +48,9 @@ def null_text(
 
     Whatever the denoiser of the run asks for the negative prompt, it asks with the tuned text; what else it asks is
     answered once a level. The paper's settings are 50 steps and scale 7.5; the learning rate and the loss that is
-    enough follow its own by the part of the steps. The step tuned for is DDIM's, so other samplers give the source back
-    less exactly. Without guidance there is nothing to tune, and it is DDIM inversion.
+    enough follow the official code's, by the part of the steps. A level that is good enough is left as it is, where
+    that one makes another update. The step tuned for is DDIM's, so other samplers give the source back less exactly.
+    Without guidance there is nothing to tune, and it is DDIM inversion.
     """
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
@@ -86,7 +87,9 @@ def tuned(D: Denoiser, pivot: Mapping[float, Tensor], cond: Cond, null: Cond, up
             if not on.any() or not loss.requires_grad:
                 break
             before = text.detach().clone()
-            (text.grad,) = torch.autograd.grad(loss.sum(), text)
+            (text.grad,) = torch.autograd.grad(loss.sum(), text, allow_unused=True)
+            if text.grad is None:  # asked for, and of no effect at this level
+                break
             adam.step()
             text.data = torch.where(on.view(-1, *[1] * (text.ndim - 1)), text.data, before)
         nulls[s] = text = text.detach()
