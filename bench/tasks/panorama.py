@@ -31,9 +31,8 @@ def panorama_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Back
         starts = places(wide * cells // size, cells, 8)
         borders = sorted({p * size // cells for start in starts for p in (start, start + cells)} - {0, wide})
         own = [size * i for i in range(1, wide // size)]
-        found.append({
-            "seam": float(measures.seams(one.picture, borders)), "thirds": float(measures.seams(one.picture, own)),
-        })  # fmt: skip
+        ratios = [float(measures.seams(one.picture, at, every=size // cells)) for at in (borders, own)]
+        found.append(dict(zip(("seam", "thirds"), ratios)))
     return found
 
 

@@ -81,6 +81,9 @@ def test_a_seam_is_seen_where_it_is() -> None:
     assert measures.seams(cut, [16]).item() == pytest.approx((0.3 + step) / step, rel=1e-3)
     assert measures.seams(cut, [8]).item() < 0.7
     assert measures.seams(torch.zeros(1, 3, 4, 9), [4]).item() == 1
+    blocks = torch.arange(9.0).repeat_interleave(4).expand(1, 3, 4, 36) / 20  # every fourth column is a border
+    assert measures.seams(blocks, [16]).item() > 4
+    assert measures.seams(blocks, [16], every=4).item() == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match="give some of 1 to 32"):
         measures.seams(ramp, [33])
 
