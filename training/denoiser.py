@@ -3,8 +3,8 @@
 v-prediction on a variance-preserving schedule (linear betas 1e-4 to 0.02: practically zero signal at the end).
 Noise levels are drawn where scenes take shape, ln sigma ~ N(0.4, 1.2) at 64 pixels and a factor of two higher at 128
 (there the same noise hides half as much: Hoogeboom et al., "simple diffusion", 2023, section 2.1), every second
-uniformly over the schedule.
-Three teachers help the small network to bind words to things, all known exactly from the renderer and all dropped
+(at 128 pixels every fourth) uniformly over the schedule: what stands left and right is learnt from the high levels.
+Four teachers help the small network to bind words to things, all known exactly from the renderer and all dropped
 afterwards:
 
 * reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size, material and
@@ -248,7 +248,8 @@ class Denoiser:
         above = torch.searchsorted(levels, wanted).clamp(1, STEPS - 1)
         low, high = levels[above - 1], levels[above]
         t = above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
-        t[::2] = uniform()[::2] * (STEPS - 1)
+        every = 2 if self.size == 64 else 4
+        t[::every] = uniform()[::every] * (STEPS - 1)
         return t[uniform().argsort()]
 
     def _sigma(self, t: Tensor) -> Tensor:
