@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from conditioning.gradients import gradient, leaf
 from conditioning.registry import Knob, Words, method
-from conditioning.sampling.attention.maps import averaged, before_steps, content, looked_at, nearest, places
+from conditioning.sampling.attention.maps import averaged, before_steps, looked_at, nearest, places, subjects
 from samplers.flow import Cond, Flow, Sampler
 from samplers.schedules import interval, progress
 
@@ -21,12 +21,12 @@ def attend_and_excite(
     sigmas: Sequence[float],
     backbone: Any,
     words: Words = "",
-    strength: Annotated[float, Knob(0, 100, neutral=0, help="How far a word that is neglected moves the state")] = 20.0,
-    end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.5,
-    refinements: Annotated[int, Knob(0, 50, help="At most so many moves at a step where a threshold holds")] = 20,
-    sharpness: Annotated[
-        float, Knob(0, 200, help="How hard words compete for a place; 0 takes the maps as they are")
+    strength: Annotated[
+        float, Knob(0, 300, neutral=0, help="How far a word that is neglected moves the state")
     ] = 100.0,
+    end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.5,
+    refinements: Annotated[int, Knob(0, 50, help="At most so many moves at a step where a threshold holds")] = 0,
+    sharpness: Annotated[float, Knob(0, 200, help="How hard words compete for a place; 0: maps as they are")] = 0.0,
     side: Annotated[int, Knob(4, 64, help="Maps whose shorter side is nearest to this")] = 16,
 ) -> Sampler:
     """Attend-and-Excite.
@@ -37,18 +37,17 @@ def attend_and_excite(
         loss = max_k (1 - max_ij G * softmax_k(sharpness A)_ijk)
         x    = x - strength sqrt(1 - t / 2) (1 + sigma^2) grad loss     t: 0 at the first step, 1 at the last
 
-    words: which, as they stand in the prompt; left out, all but articles, prepositions and the like. backbone: tells
-    them in the tokens. sigmas: the schedule of the run.
+    words: which, as they stand in the prompt, things rather than their colours; left out, the last word before each
+    article, preposition or comma. backbone: tells them in the tokens. sigmas: the schedule of the run.
 
     A: the cross-attention maps, of the prompt alone, of all layers of one size and their heads, averaged, without the
     first and the last token; G: a Gaussian of 3 x 3. The factor 1 + sigma^2 brings the paper's step on the network's
-    x / sqrt(1 + sigma^2) to x. At 0, 20 and 40 % of the steps it is repeated until every word peaks above 0.05, 0.5 and
-    0.8; the official code makes one move more after that. An altered step costs a call with its backward, a repetition
-    another. Written for Stable Diffusion's 16 x 16 maps and 50 steps.
+    x / sqrt(1 + sigma^2) to x. An altered step costs a call with its backward.
 
-    A network that looks at its padding much more than at words, as Still Life does, has next to no gradient at the
-    paper's sharpness of 100. At 0 the maps count as they are, and nouns alone, with a strength of 100, move its state
-    by a tenth a step.
+    The paper's settings, for Stable Diffusion in 50 steps, are a strength of 20, a sharpness of 100 and 20 refinements:
+    at 0, 20 and 40 % of the steps the move is repeated until every word peaks above 0.05, 0.5 and 0.8 (the official
+    code makes one more after that). A network that looks at its padding more than at words, as Still Life does, has
+    next to no gradient there. Where sharpness is 0 the maps count as they are, without softmax.
     """
     low, high = interval(sigmas, 0.0, end)
     steps = len(sigmas) - 1
@@ -57,7 +56,7 @@ def attend_and_excite(
     def excited(x: Tensor, sigma: float, cond: Cond) -> Flow:
         if strength == 0 or not low < sigma <= high:
             return x
-        chosen = places(texts, cond, backbone).any(1) if texts else content(cond, backbone)  # (B, L)
+        chosen = places(texts, cond, backbone).any(1) if texts else subjects(cond, backbone)  # (B, L)
         step = strength * math.sqrt(1 - progress(sigmas[:-1], sigma) / 2) * (1 + sigma**2)
         i = round(steps * progress(sigmas, sigma))
         threshold = next((peak for part, peak in THRESHOLDS.items() if math.ceil(part * steps) == i), 0.0)

@@ -85,13 +85,16 @@ def places(texts: Sequence[str], cond: Cond, backbone: Any) -> Tensor:
     return torch.stack([torch.stack([_mask(at, row) for at in found]) for found, row in zip(rows, cond["tokens"])])
 
 
-def content(cond: Cond, backbone: Any) -> Tensor:
-    """(B, L) bool: the tokens of the words of each row of cond, but for articles, prepositions and the like."""
-    told = [
-        [place for word, at in backbone.words(row) if word.isalnum() and word not in FUNCTION_WORDS for place in at]
-        for row in cond["tokens"]
-    ]
-    return torch.stack([_mask(at, row) for at, row in zip(told, cond["tokens"])])
+def subjects(cond: Cond, backbone: Any) -> Tensor:
+    """(B, L) bool: for each row of cond the tokens of what it is about, which in English is the last word before an
+    article, a preposition, a comma or the end: sphere and grass in "a red sphere on the grass"."""
+    rows = []
+    for row in cond["tokens"]:
+        words = backbone.words(row)
+        says = [word.isalnum() and word not in FUNCTION_WORDS for word, _ in words]
+        last = [at for (_, at), here, after in zip(words, says, [*says[1:], False]) if here and not after]
+        rows.append(_mask([place for at in last for place in at], row))
+    return torch.stack(rows)
 
 
 def _mask(places: Sequence[int], row: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from backbones.attention import Site
-from conditioning.sampling.attention.maps import averaged, before_steps, content, looked_at, nearest, places
+from conditioning.sampling.attention.maps import averaged, before_steps, looked_at, nearest, places, subjects
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, on_step, run
 
@@ -27,11 +27,12 @@ def test_words_are_found_as_they_stand_in_the_prompt(tiny_net):
         places([" "], cond, tiny_net)
 
 
-def test_words_that_say_something(tiny_net):
-    cond = tiny_net.encode_prompt(["a red sphere, on the grass", ""])
-    told = content(cond, tiny_net)
-    words = [word for word, at in tiny_net.words(cond["tokens"][0]) if told[0, at].all()]
-    assert words == ["red", "sphere", "grass"] and not told[1].any()
+def test_what_a_prompt_is_about(tiny_net):
+    texts = ["a red sphere, small cube on the grass", "the large red cube", ""]
+    cond = tiny_net.encode_prompt(texts)
+    told = subjects(cond, tiny_net)
+    words = [[word for word, at in tiny_net.words(row) if one[at].all()] for row, one in zip(cond["tokens"], told)]
+    assert words == [["sphere", "cube", "grass"], ["cube"], []] and not told[2].any()
 
 
 def test_maps_of_one_size_are_averaged():
