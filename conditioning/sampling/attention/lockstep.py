@@ -16,9 +16,17 @@ from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, together
 from samplers.schedules import highest
 
-OWN_STEPS = "it has steps of its own, in which there is no source"
-CLASHES = dict.fromkeys(("ddnm", "ddrm", "snips"), OWN_STEPS)
+BESIDE = ("prompt_to_prompt", "masactrl", "plug_and_play")  # methods that run a source
 EVERYTHING = {role: role for role in ("prompt", "null", "other")}
+
+
+def clashing(name: str) -> Mapping[str, str]:
+    """The clashes of the method of that name, which runs a source beside the target."""
+    return (
+        dict.fromkeys((one for one in BESIDE if one != name), "each of them runs a source of its own")
+        | dict.fromkeys(("ddnm", "ddrm", "snips"), "it has steps of its own, in which there is no source")
+        | dict.fromkeys(("dps", "pigdm"), "it would draw the source to the measurement, too")
+    )
 
 
 class Record:

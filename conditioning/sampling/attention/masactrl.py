@@ -9,12 +9,12 @@ from torch.nn import functional as F
 from conditioning.registry import Knob, Prompt, Words, method
 from conditioning.sampling.attention.alignment import said
 from conditioning.sampling.attention.lockstep import (
-    CLASHES,
     EVERYTHING,
     Pair,
     Record,
     Source,
     attention,
+    clashing,
     lockstep,
     middle,
 )
@@ -25,7 +25,15 @@ from samplers.schedules import interval
 OUT = -1e4  # added to the logits of what is not to be looked at: finite, so that a mask of nothing is no NaN
 
 
-@method(task="editing", paper="2304.08465", needs=("attention",), clashes=CLASHES, calls=None, rows=None, within=-1)
+@method(
+    task="editing",
+    paper="2304.08465",
+    needs=("attention",),
+    clashes=clashing("masactrl"),
+    calls=None,
+    rows=None,
+    within=-1,
+)
 def masactrl(
     sampler: Sampler,
     source_prompt: Prompt,

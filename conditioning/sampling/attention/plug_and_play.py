@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.registry import Knob, Prompt, method
-from conditioning.sampling.attention.lockstep import CLASHES, EVERYTHING, Pair, Record, Source, lockstep
+from conditioning.sampling.attention.lockstep import EVERYTHING, Pair, Record, Source, clashing, lockstep
 from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Sampler
 from samplers.schedules import interval
@@ -17,7 +17,15 @@ LAYERS = (
 )  # from which self-attention on queries and keys are given: the 9th of 16, all of the decoder but its first
 
 
-@method(task="editing", paper="2211.12572", needs=("attention",), clashes=CLASHES, calls=None, rows=None, within=-1)
+@method(
+    task="editing",
+    paper="2211.12572",
+    needs=("attention",),
+    clashes=clashing("plug_and_play"),
+    calls=None,
+    rows=None,
+    within=-1,
+)
 def plug_and_play(
     sampler: Sampler,
     source_prompt: Prompt,

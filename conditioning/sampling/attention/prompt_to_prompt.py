@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from conditioning.registry import Choice, Knob, Prompt, Words, method
 from conditioning.sampling.attention.alignment import mapping, said
-from conditioning.sampling.attention.lockstep import CLASHES, Pair, Record, Source, attention, lockstep, middle
+from conditioning.sampling.attention.lockstep import Pair, Record, Source, attention, clashing, lockstep, middle
 from conditioning.sampling.attention.maps import places
 from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
@@ -19,7 +19,15 @@ Look = dict[tuple[int, int], list[Tensor]]  # size of the maps -> how far words 
 Looks = dict[float, Look]  # by level
 
 
-@method(task="editing", paper="2208.01626", needs=("attention",), clashes=CLASHES, calls=None, rows=None, within=-1)
+@method(
+    task="editing",
+    paper="2208.01626",
+    needs=("attention",),
+    clashes=clashing("prompt_to_prompt"),
+    calls=None,
+    rows=None,
+    within=-1,
+)
 def prompt_to_prompt(
     sampler: Sampler,
     source_prompt: Prompt,
