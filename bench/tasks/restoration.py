@@ -16,6 +16,7 @@ from bench.tasks.base import Case, Figures, Made, Row, Task, caption, decoded, d
 from conditioning.operators import Degradation, Measurement, state_is_pixels
 from conditioning.registry import Method
 
+SMALL = 16  # pixels a side that super-resolution starts from, a quarter or an eighth of the picture
 RESTORED = {"psnr": "PSNR", "ssim": "SSIM", "rms": "rms Ax-y", "max": "max Ax-y"}
 
 
@@ -56,10 +57,8 @@ def restoration(
         return found
 
     def lines(method: Method, backbone: Backbone) -> list[Row]:
-        """ILVR takes from its reference what the measurement can tell: a quarter of the frequencies."""
-        size = backbone.default_size
-        knobs = {"detail": backbone.latent_shape(size, size)[1] // 4} if method.name == "ilvr" else {}
-        return [Row(method.name, [(method.name, knobs)])]
+        """ILVR takes from its reference the frequencies that were measured."""
+        return [Row(method.name, [(method.name, {"detail": SMALL} if method.name == "ilvr" else {})])]
 
     backbones = ("still-life-pixels", "still-life")
     return Task(label, backbones, RESTORED, cases, measure, beside, tasks, lines=lines, scale=1.0, **more)
@@ -106,7 +105,10 @@ AFTER = ("restoration",)  # what the registry calls methods that take any measur
 TASKS = {
     "inpaint": restoration("Inpainting", "inpainting", hole, ("inpainting", *AFTER)),
     "super-resolution": restoration(
-        "Super-resolution by 4", "super_resolution", lambda n, size: {"factor": 4}, ("reference", *AFTER)
+        f"Super-resolution from {SMALL} x {SMALL}",
+        "super_resolution",
+        lambda n, size: {"factor": size // SMALL},
+        ("reference", *AFTER),
     ),
     "deblur": restoration(
         "Gaussian deblurring", "gaussian_blur", lambda n, size: {"sigma": size / 32}, AFTER, noise=0.05
