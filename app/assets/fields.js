@@ -88,7 +88,7 @@
       type: "file", accept: "image/*", multiple: several, class: "nw-hidden", "aria-label": `${label}: upload`,
       onchange: async () => { for (const one of file.files) take(await keep(one, id)); file.value = ""; },
     });
-    return h("div", { class: "nw-tools", "data-own-drop": true },
+    return h("div", { class: "nw-tools" },
       h("label", { class: "nw-act nw-upload" }, "Upload", file),
       h("button", {
         type: "button", class: "nw-act",
@@ -103,13 +103,23 @@
     h("img", { src: address(sha), alt: label, loading: "lazy", onerror: (event) => { event.target.alt = "This picture is not here"; } }),
     h("button", { type: "button", class: "nw-letter", "aria-label": `Take ${label} away`, title: "Take away", onclick: drop }, "×"));
 
-  const picture = (id, label, value, change) => h("div", { class: "nw-picture-field" },
+  // where pictures can be dropped, in place of restoring their settings
+  const zone = (id, take, ...inside) => h("div", {
+    class: "nw-picture-field", "data-own-drop": true,
+    ondragover: (event) => event.preventDefault(),
+    ondrop: async (event) => { event.preventDefault(); for (const one of event.dataTransfer.files) take(await keep(one, id)); },
+  }, ...inside);
+  const picture = (id, label, value, change) => zone(id, (kept) => kept && change(kept.sha256, true),
     value ? thumb(value, label, () => change("", true)) : null,
     chooser(id, label, false, (kept) => kept && change(kept.sha256, true)));
 
-  const references = (id, label, value, change) => h("div", { class: "nw-picture-field" },
-    ...(value || []).map((sha, i) => thumb(sha, `${label} ${i + 1}`, () => change(value.filter((_, j) => j !== i), true))),
-    chooser(id, label, true, (kept) => kept && change([...(value || []), kept.sha256], true)));
+  const references = (id, label, value, change) => {
+    const all = [...(value || [])];  // of several files each is kept in turn
+    const take = (kept) => { if (kept) { all.push(kept.sha256); change([...all], true); } };
+    return zone(id, take,
+      ...all.map((sha, i) => thumb(sha, `${label} ${i + 1}`, () => change(all.filter((_, j) => j !== i), true))),
+      chooser(id, label, true, take));
+  };
 
   const operator = (id, label, value, change) => {
     const book = nw.book.operators;

@@ -141,7 +141,7 @@
     } else if (event.key === "?" && !writing && !dialog) {
       event.preventDefault(); $("#nw-keys")?.showModal();
     } else if (["ArrowLeft", "ArrowRight"].includes(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      if (writing || dialog || event.target.closest("[role=tab], [role=slider], input")) return;
+      if (writing || dialog || event.target.closest("[role=tab], [role=slider], [role=application], input")) return;
       const film = [...document.querySelectorAll(".nw-film")].find(shown);
       if (film && walk(film, event.key === "ArrowLeft" ? -1 : 1)) event.preventDefault();
     }

@@ -24,7 +24,10 @@
     cards = sorted;
     render();
     if (moved) push();
+    const drawnFor = shape();
+    setTimeout(() => { if (shape() !== drawnFor) render(); }, 300);  // the size may come a moment later
   };
+  const shape = () => ["width", "height"].map((id) => document.querySelector(`#${id} input`)?.value).join();
 
   const add = (name) => {
     if (has(name)) return;
@@ -128,6 +131,11 @@
   };
 
   // ---- what the server says of the stack ------------------------------------------------------------------------------
+  const wanting = (id) => {  // an input that was not given yet: said quietly until someone generates
+    const [, i, part, name] = id.split(".");
+    const value = part === "inputs" ? cards[Number(i)]?.inputs[name] : true;
+    return !value || (Array.isArray(value) && !value.length) || (typeof value === "object" && "picture" in value && !value.picture);
+  };
   const remark = (loud = false) => {
     root.querySelectorAll(".nw-mark").forEach((mark) => mark.remove());
     root.querySelectorAll("[aria-invalid]").forEach((one) => one.removeAttribute("aria-invalid"));
@@ -135,7 +143,7 @@
     const put = (id, words, kind) => {
       const field = document.getElementById(id) ?? document.getElementById(id.split(".").slice(0, 2).join("."));
       if (!field) return;
-      const missing = kind === "problem" && field.dataset.empty === "true" && !loud;
+      const missing = kind === "problem" && !loud && wanting(id);
       const mark = h("p", { class: `nw-mark ${kind === "note" ? "nw-quiet" : missing ? "nw-note nw-warn" : "nw-problem"}`, role: kind === "note" || missing ? "note" : "alert" }, words);
       const body = field.querySelector(":scope > .nw-method-body");
       if (body) body.prepend(mark); else field.append(mark);

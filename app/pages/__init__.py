@@ -49,8 +49,10 @@ def build(studio: Studio) -> gr.Blocks:
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         seen = [making.prompt, making.width, making.height, making.backbone]
         told = [header, clock, making.unknown, making.width, making.height]
-        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **light)
-        page.load(making.restack, making.controls, [making.stack, making.marks], **light)
+        said = [making.stack, making.marks]  # once the network is there, what does not fit it can be said
+        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **light).then(
+            making.restack, making.controls, said, **light
+        )
     page.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     return page
 
