@@ -20,7 +20,7 @@ from app.runs.pictures import content_hash
 BEFORE = "a large red cube to the left of a small blue sphere on grass"
 AFTER = "a large yellow cube to the left of a small blue sphere on grass"
 NAMES = ("a large red cube", "a small blue sphere")  # of the solids in BEFORE
-WIDE = "small cubes and spheres on sand at sunset"
+WIDE = "a large red cube to the left of a small blue sphere on sand at sunset"
 PANORAMA = 3  # times the network's width
 
 
