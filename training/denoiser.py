@@ -156,7 +156,8 @@ def started() -> Network:
     """The network a run begins with: the last run at 64 pixels, else what the repository ships, else fresh."""
     network = Network()
     if (RUNS / "denoiser-64" / "last.pt").exists():
-        network.load_state_dict(averaged_network("denoiser-64"))
+        fresh = {name: w.clone() for name, w in network.placed.state_dict(prefix="placed.").items()}
+        network.load_state_dict(averaged_network("denoiser-64") | fresh)  # where padding shows differs with the size
     elif (SHIPPED / "unet").exists():
         network.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32)
         network.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
