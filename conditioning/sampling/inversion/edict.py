@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
@@ -43,18 +44,18 @@ def edict(
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. mix: the paper's p.
 
     Guidance acts on both ways; the paper takes scale 3. Which of the two goes first changes from step to step, as in
-    the official code. Every step costs two estimates, on the way up too. Rounding grows by 1 / p^2 a step, so half
-    precision of the state does not do.
+    the official code. Every step costs two estimates, on the way up too. Rounding grows by 1 / p^2 a step, so the
+    states are in float64, whatever the network computes in.
     """
 
     def coupled(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        pair = [source.to(x), source.to(x)]
+        pair = [source.to(x).double()] * 2
         for i, (s, s_next) in reversed([*enumerate(pairwise(part))]):
-            pair = yield from told(unstep(D, pair, s, s_next, source_prompt, mix, i % 2), s)
+            pair = yield from told(unstep(D, pair, s, s_next, source_prompt, mix, i % 2), s, x.dtype)
         for i, (s, s_next) in enumerate(pairwise(part)):
-            pair = yield from told(step(D, pair, s, s_next, cond, mix, i % 2), s_next)
-        return pair[0]
+            pair = yield from told(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
+        return pair[0].to(x.dtype)
 
     return coupled
 
@@ -83,8 +84,13 @@ def unstep(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: C
     return pair, eps
 
 
-def told(flow: Flow, sigma: float) -> Flow:
-    """The pair that the flow brings to level sigma, after a Step. The reply moves both of them alike."""
+def told(flow: Flow, sigma: float, dtype: torch.dtype) -> Flow:
+    """The pair that the flow brings to level sigma, after a Step in the run's dtype.
+
+    What the reply changes is as it says, and the other state moves as much.
+    """
     (x, y), eps = yield from flow
-    moved = yield Step(x, x - sigma * eps, sigma)
+    shown = x.to(dtype)
+    reply = yield Step(shown, (x - sigma * eps).to(dtype), sigma)
+    moved = torch.where(reply == shown, x, reply.double())
     return [moved, y + (moved - x)]

@@ -48,9 +48,7 @@ def result(net, stack, cond, steps, scale):
     return run(sampler(D, x, sigmas, cond, Noise(range(B))), net.denoise)
 
 
-@pytest.mark.parametrize(
-    "name, scale, within", [("null_text", 7.5, 1.0), ("edict", 3.0, 0.1), ("edit_friendly_ddpm", 7.5, 0.1)]
-)
+@pytest.mark.parametrize("name, scale, within", [("edict", 3.0, 0.1), ("edit_friendly_ddpm", 7.5, 0.1)])
 def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, name, scale, within):
     found = made("recolour", 8)
     render, _, _ = edits.pictures(found)
