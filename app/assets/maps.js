@@ -14,7 +14,7 @@
     const pixels = ink.getImageData(0, 0, width, height);
     for (let i = 0; i < pixels.data.length; i += 4) {
       const v = pixels.data[i] / 255;  // dark where nobody looks, clear where the word is taken from, warm at the peak
-      pixels.data.set([255 * v, 190 * v * v, 40 * v, 255 * (0.78 - 0.5 * v)], i);
+      pixels.data.set([255 * v, 190 * v * v, 40 * v, 255 * (0.62 - 0.34 * v)], i);
     }
     ink.putImageData(pixels, 0, 0);
     body.querySelector("output").textContent = `${step + 1} of ${columns}, sigma ${level}`;

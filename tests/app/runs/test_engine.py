@@ -64,7 +64,8 @@ def test_an_inversion_is_seen_going_up_before_it_comes_down(engines: Start) -> N
     top = max(range(len(seen)), key=lambda i: seen[i].sigma)
     assert 2 <= top < len(seen) - 2 and seen[top].step == 0 and all(event.fraction <= 1 for event in seen)
     assert all(a.sigma < b.sigma and a.step > b.step and a.calls < b.calls for a, b in pairwise(seen[: top + 1]))
-    assert all(a.sigma > b.sigma and a.step < b.step and a.calls < b.calls for a, b in pairwise(seen[top:]))
+    down = pairwise(seen[top:])  # after the last step there is no further call
+    assert all(a.sigma > b.sigma and a.step < b.step and a.calls <= b.calls for a, b in down)
 
 
 def test_the_picture_carries_the_recipe_that_makes_it_again(engines: Start) -> None:
