@@ -8,14 +8,16 @@ from torch.nn import functional as F
 
 from conditioning.gradients import gradient, leaf
 from conditioning.registry import Knob, Words, method
-from conditioning.sampling.attention.maps import averaged, before_steps, looked_at, nearest, places, subjects
+from conditioning.sampling.attention.maps import OWN_STEPS, averaged, before_steps, looked_at, nearest, places, subjects
 from samplers.flow import Cond, Flow, Sampler
 from samplers.schedules import interval, progress
 
 THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak that every word has to reach there
 
 
-@method(task="text-to-image", paper="2301.13826", needs=("gradients", "attention"), calls=None, rows=None)
+@method(
+    task="text-to-image", paper="2301.13826", needs=("gradients", "attention"), clashes=OWN_STEPS, calls=None, rows=None
+)
 def attend_and_excite(
     sampler: Sampler,
     sigmas: Sequence[float],

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, ask
 
+OWN_STEPS = dict.fromkeys(
+    ("ddnm", "ddrm", "snips", "pigdm"), "it has steps of its own, and nothing is done before them"
+)
 Kept = list[tuple[Any, Tensor]]  # (site, its maps (B, heads, h * w, L)), in the order they are run
 FUNCTION_WORDS = frozenset(
     "a an and another are as at be beside behind below above between beneath by for from front in inside into is it "

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from conditioning.gradients import gradient, leaf
 from conditioning.registry import Box, Boxes, Knob, method
-from conditioning.sampling.attention.maps import Kept, before_steps, looked_at, nearest, places
+from conditioning.sampling.attention.maps import OWN_STEPS, Kept, before_steps, looked_at, nearest, places
 from samplers.flow import Cond, Flow, Sampler
 from samplers.schedules import interval
 
 
-@method(task="layout", paper="2304.03373", needs=("gradients", "attention"), calls=None, rows=None)
+@method(task="layout", paper="2304.03373", needs=("gradients", "attention"), clashes=OWN_STEPS, calls=None, rows=None)
 def layout_guidance(
     sampler: Sampler,
     boxes: Boxes,
