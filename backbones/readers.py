@@ -187,6 +187,15 @@ def load(folder: Path, name: str, device: torch.device | str = "cpu") -> Any:
     return network.to(device).eval().requires_grad_(False)
 
 
+def begun(folder: Path, name: str, **config: Any) -> nn.Module:
+    """What a training begins with: the network that lies there, if it was made with this config, else a fresh one."""
+    told = folder / name / "config.json"
+    if has(folder, name) and json.loads(told.read_text()) == json.loads(json.dumps(config)):
+        network: nn.Module = load(folder, name)
+        return network.train().requires_grad_(True)
+    return NETWORKS[name](**config)
+
+
 def save(folder: Path, name: str, weights: dict[str, Tensor], **config: Any) -> Path:
     """Writes what `load` reads: the weights in half precision, without counters."""
     from safetensors.torch import save_file

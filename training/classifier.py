@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones import STILL_LIFE
-from backbones.readers import Classifier, load, save
+from backbones.readers import Classifier, begun, load, save
 from training import data
 from training.autoencoder import settled_autoencoder
 from training.denoiser import latents
@@ -40,6 +40,7 @@ OTHER_WORDS = {other: name for name, others in SHAPE_WORDS.items() for other in 
     "grassy": "grass", "sandy": "sand", "snowy": "snow", "tiled": "tiles", "wooden": "wood",
     "daylight": "day", "sunny": "day", "evening": "sunset",
 }  # fmt: skip
+CONFIG = {"groups": GROUPS, "other_words": OTHER_WORDS}
 SHOWN = (0.1, 1.0, 4.0, 16.0)  # levels of the figures
 
 
@@ -48,7 +49,7 @@ class ClassifierSpec:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.network: nn.Module = Classifier(GROUPS)
+        self.network = begun(STILL_LIFE, "classifier", **CONFIG)
         autoencoder = settled_autoencoder().eval().requires_grad_(False)
         self.latents = latents(autoencoder, "train", 128)
         self.there, self.place = truth("train", len(self.latents))
@@ -138,8 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if not given.check:
-        told = {"groups": GROUPS, "other_words": OTHER_WORDS}
-        file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **told)
+        file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **CONFIG)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     z = latents(settled_autoencoder().eval(), "validation", 128).float()
     told = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))

@@ -47,6 +47,13 @@ def build_unet() -> UNet2DModel:
     )
 
 
+def started() -> UNet2DModel:
+    """The network a run begins with: what the repository ships, else fresh."""
+    if (PIXELS / "unet").exists():
+        return UNet2DModel.from_pretrained(PIXELS / "unet", torch_dtype=torch.float32)
+    return build_unet()
+
+
 def plain_attention(unet: nn.Module) -> None:
     """Plain products: on the CPU the fused kernel's backward pass takes several times as long at these sizes."""
     for module in unet.modules():
@@ -65,7 +72,7 @@ class PixelDenoiser:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        unet = build_unet()
+        unet = started()
         plain_attention(unet)
         self.network: nn.Module = unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if best_device().type == "cuda":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones import STILL_LIFE
-from backbones.readers import Reader, load, save
+from backbones.readers import begun, load, save
 from training import data
 from training.judge import soften
 from training.loop import RUNS, averaged_network, grid
@@ -54,7 +54,7 @@ class ReaderSpec:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.network: nn.Module = Reader(CLASSES).to(memory_format=torch.channels_last)
+        self.network = begun(STILL_LIFE, "reader", classes=CLASSES).to(memory_format=torch.channels_last)
         self.near, self.classes = truth("train", 0, SCENES)
         self.rgb = data.pictures("train")[:SCENES]
         self.held_out = _pixels(data.pictures("validation")[:200])
