@@ -1,8 +1,9 @@
 """Small networks that read a backbone's pictures, for guidance: they lie beside its weights, in folders of their own.
 
 `reader/` reads a clean picture: depth, what stands where, features. `classifier/` reads noisy latents, at any level:
-what the picture will show. Each folder holds `config.json`, with the words that the network knows, and
-`model.safetensors`. A backbone that has one names it in `offers`. Gradients run through both.
+what the picture will show. `contrastive/` (`backbones/contrastive.py`) reads a clean picture beside a text: whether the
+two go together. Each folder holds `config.json`, with the words that the network knows, and `model.safetensors`. A
+backbone that has one names it in `offers`. Gradients run through all of them.
 """
 
 import json
@@ -17,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.SiLU())
+from backbones.contrastive import Contrastive
+from backbones.convolutions import conv, where
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,19 +42,19 @@ class Reader(nn.Module):
         super().__init__()
         self.names = tuple(classes)
         first, *others = widths
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, first))
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), conv(12, first))
         self.down = nn.ModuleList(
-            nn.Sequential(_conv(a + 2 * (i == 0), b, 2), _conv(b, b)) for i, (a, b) in enumerate(zip(widths, others))
+            nn.Sequential(conv(a + 2 * (i == 0), b, 2), conv(b, b)) for i, (a, b) in enumerate(zip(widths, others))
         )
         self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
-        self.fuse = nn.ModuleList(_conv(fused, fused) for _ in others)
+        self.fuse = nn.ModuleList(conv(fused, fused) for _ in others)
         self.head = nn.Conv2d(fused, 1 + len(self.names), 3, 1, 1)
 
     def forward(self, x: Tensor) -> Reading:
         h = self.stem((x - 0.45) * 4)
         features = [h]
         for i, down in enumerate(self.down):
-            h = down(torch.cat([h, _where(h)], 1) if i == 0 else h)  # depth depends on the height in the picture
+            h = down(torch.cat([h, where(h)], 1) if i == 0 else h)  # depth depends on the height in the picture
             features.append(h)
         y = self.lateral[-1](h)
         for i in reversed(range(len(self.fuse))):
@@ -62,12 +62,6 @@ class Reader(nn.Module):
             y = self.fuse[i](F.silu(y))
         nearness, classes = self.head(y).float().split((1, len(self.names)), 1)
         return Reading(nearness, classes, [f.float() for f in features])
-
-
-def _where(h: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, 2, h, w): v up and u to the right, in [-1, 1]."""
-    at = [(torch.arange(n, device=h.device) + 0.5) / n * 2 - 1 for n in h.shape[2:]]
-    return torch.stack(torch.meshgrid(-at[0], at[1], indexing="ij")).to(h.dtype).expand(len(h), -1, -1, -1)
 
 
 class Residual(nn.Module):
@@ -123,7 +117,7 @@ class Classifier(nn.Module):
         )  # (B, 16)
         level = self.level(torch.cat([waves.sin(), waves.cos()], 1).to(x.dtype))
         h = x / (1 + s * s).sqrt()
-        h = self.stem(torch.cat([h, _where(h)], 1))
+        h = self.stem(torch.cat([h, where(h)], 1))
         middle = self.blocks[1](self.down[0](self.blocks[0](h, level)), level)
         coarse = self.blocks[2](self.down[1](middle), level)
         cells = self.fuse(middle + F.interpolate(self.up(coarse), size=middle.shape[2:]), level)
@@ -169,7 +163,9 @@ def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[
     return list(dict.fromkeys(found))
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"reader": Reader, "classifier": Classifier}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "reader": Reader, "classifier": Classifier, "contrastive": Contrastive,
+}  # fmt: skip
 
 
 def has(folder: Path, name: str) -> bool:

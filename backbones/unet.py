@@ -103,6 +103,11 @@ class UNetBackbone:
         """What reads its noisy latents. Raises FileNotFoundError where there is none: see `offers`."""
         return readers.load(self.folder, "classifier", self.device)
 
+    @cached_property
+    def contrastive(self) -> readers.Contrastive:
+        """What reads its pictures beside a text. Raises FileNotFoundError where there is none: see `offers`."""
+        return readers.load(self.folder, "contrastive", self.device)
+
     def warm_up(self) -> None:
         """Compiles and allocates what the first picture of the default size needs: one call of each part."""
         x = torch.zeros(1, *self.latent_shape(self.default_size, self.default_size))

@@ -104,8 +104,8 @@ def _values(one: Method, given: Mapping[str, Any], shared: Mapping[str, Any]) ->
             if isinstance(knob, Knob) and not isinstance(value, Curve):
                 value = knob.type(value)  # 10.0, as a text gives it, for an integer
         values[name] = value
-    for name in one.inputs:
-        if name not in values and name not in one.optional:
+    for name in one.needed(values):
+        if name not in values:
             raise ValueError(f"{one.name} needs its {name}: {one.inputs[name].arrives}")
     return values
 

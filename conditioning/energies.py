@@ -3,8 +3,10 @@
     energy = ENERGIES["depth"](target, backbone)        # target (B, 3, H, W) in [0, 1], read once
     energy(pictures)                                    # (B, 3, H, W) in [0, 1] -> (B,), 0 where it agrees
 
-Colours and edges are a matter of pixels. Depth, shapes and style are read by `backbone.reader`, a network that lies
-beside the backbone's weights (`backbones/readers.py`): it tells them of its own world, and of no other.
+The target is a picture, but for "depth map" and "edge map", where it is a finished map, and for those of `OF_WORDS`,
+where it is a text. Colours and edges are a matter of pixels. Depth, shapes and style are read by `backbone.reader`, a
+network that lies beside the backbone's weights (`backbones/readers.py`), and words by `backbone.contrastive`: they tell
+of their own world, and of no other.
 """
 
 from collections.abc import Callable
@@ -37,39 +39,61 @@ def colours(target: Tensor, backbone: Any = None) -> Energy:
 
 def edges(target: Tensor, backbone: Any = None) -> Energy:
     """Squared difference of the edge maps, soft and at three scales, whatever the colours on both sides."""
-
-    def traced(pictures: Tensor) -> Tensor:
-        """(B, 1, h, w) in [0, 1): Sobel's gradient of each channel, the strongest, by EDGE."""
-        p = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
-        rows = p[..., :-2, :] + 2 * p[..., 1:-1, :] + p[..., 2:, :]
-        columns = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
-        across = (rows[..., 2:] - rows[..., :-2]) / 4
-        down = (columns[..., 2:, :] - columns[..., :-2, :]) / 4
-        strength = (across.square() + down.square() + 1e-4).sqrt().amax(1, keepdim=True)  # a slope where it is flat
-        return strength / (strength + EDGE)
-
-    def scales(pictures: Tensor) -> list[Tensor]:
-        return [traced(F.avg_pool2d(pictures, factor)) for factor in (1, 2, 4)]
-
-    wanted = scales(target)
+    wanted = [traced(scale) for scale in _scales(target)]
 
     def energy(pictures: Tensor) -> Tensor:
-        pairs = zip(scales(pictures), wanted, strict=True)
-        return torch.stack([(a - b.to(a)).square().flatten(1).mean(1) for a, b in pairs]).sum(0)
+        pairs = zip(_scales(pictures), wanted, strict=True)
+        return torch.stack([(traced(a) - b.to(a)).square().flatten(1).mean(1) for a, b in pairs]).sum(0)
+
+    return energy
+
+
+def traced(pictures: Tensor) -> Tensor:
+    """(B, 1, h, w) in [0, 1): Sobel's gradient of each channel, the strongest, by EDGE."""
+    p = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    rows = p[..., :-2, :] + 2 * p[..., 1:-1, :] + p[..., 2:, :]
+    columns = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
+    across = (rows[..., 2:] - rows[..., :-2]) / 4
+    down = (columns[..., 2:, :] - columns[..., :-2, :]) / 4
+    strength = (across.square() + down.square() + 1e-4).sqrt().amax(1, keepdim=True)  # a slope where it is flat
+    return strength / (strength + EDGE)
+
+
+def edge_map(target: Tensor, backbone: Any = None) -> Energy:
+    """1 less the correlation of the soft edges with a map of white lines on black, mean of three scales: how thick and
+    how bright its lines are is a matter of who drew them."""
+    wanted = _scales(target.mean(1, keepdim=True))
+
+    def energy(pictures: Tensor) -> Tensor:
+        pairs = zip(_scales(pictures), wanted, strict=True)
+        return 1 - torch.stack([_correlation(traced(a), F.avg_pool2d(b.to(a), 3, 1, 1)) for a, b in pairs]).mean(0)
 
     return energy
 
 
 def depth(target: Tensor, backbone: Any) -> Energy:
     """Squared difference of nearness (metres by the depth), as the backbone's reader reads it."""
-    reader = _reader(backbone, "depth")
+    reader = _offered(backbone, "reader", "depth")
     wanted = reader(target.float()).nearness.detach()
     return lambda pictures: (reader(pictures.float()).nearness - wanted).square().flatten(1).mean(1)
 
 
+def depth_map(target: Tensor, backbone: Any) -> Energy:
+    """1 less the correlation of the nearness read with a map, white near and black far: its unit and zero do
+    not matter (Ranftl et al. 2020, arXiv 1907.01341, Section 5)."""
+    reader = _offered(backbone, "reader", "depth map")
+    wanted = target.float().mean(1, keepdim=True)
+
+    def energy(pictures: Tensor) -> Tensor:
+        nearness = reader(pictures.float()).nearness
+        return 1 - _correlation(nearness, F.adaptive_avg_pool2d(wanted.to(nearness), nearness.shape[2:]))
+
+    return energy
+
+
 def shapes(target: Tensor, backbone: Any) -> Energy:
     """Cross-entropy of what stands where (sky, ground, and each shape), above that of the target with itself."""
-    reader = _reader(backbone, "shapes")
+    reader = _offered(backbone, "reader", "shapes")
     wanted = reader(target.float()).classes.detach().softmax(1)  # (B, K, h, w)
     least = -(wanted * wanted.clamp(min=1e-9).log()).sum(1).flatten(1).mean(1)
     return lambda pictures: (
@@ -79,7 +103,7 @@ def shapes(target: Tensor, backbone: Any) -> Energy:
 
 def style(target: Tensor, backbone: Any) -> Energy:
     """Squared difference of the Gram matrices of the reader's features, scale by scale (Gatys et al. 2016)."""
-    reader = _reader(backbone, "style")
+    reader = _offered(backbone, "reader", "style")
 
     def grams(pictures: Tensor) -> list[Tensor]:
         maps = [m.flatten(2) for m in reader(pictures.float()).features]
@@ -96,17 +120,39 @@ def style(target: Tensor, backbone: Any) -> Energy:
     return energy
 
 
-ENERGIES: dict[str, Callable[[Tensor, Any], Energy]] = {
+def text(target: str, backbone: Any) -> Energy:
+    """1 less the score of the words in the backbone's contrastive model, in [0, 2]."""
+    model = _offered(backbone, "contrastive", "text")
+    model.parse(target)  # what it does not know is refused now
+    return lambda pictures: 1 - model.score(pictures.float(), target)
+
+
+ENERGIES: dict[str, Callable[[Any, Any], Energy]] = {
     "colours": colours,
     "edges": edges,
+    "edge map": edge_map,
     "depth": depth,
+    "depth map": depth_map,
     "shapes": shapes,
     "style": style,
+    "text": text,
 }
+OF_WORDS = frozenset({"text"})  # their target is words; of the others it is a picture or a map
 
 
-def _reader(backbone: Any, what: str) -> Any:
-    if "reader" not in getattr(backbone, "offers", ()):
-        raise ValueError(f"{getattr(backbone, 'id', 'the backbone')} has no reader, which {what} needs: colours and "
-                         "edges need none")  # fmt: skip
-    return backbone.reader
+def _scales(maps: Tensor) -> list[Tensor]:
+    return [F.avg_pool2d(maps, factor) for factor in (1, 2, 4)]
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Of the pixels of two maps (B, 1, h, w), for each row (B,), in [-1, 1]; 0 where one of them is flat."""
+    a, b = (one.flatten(1) - one.flatten(1).mean(1, keepdim=True) for one in (a, b))
+    return F.cosine_similarity(a, b, dim=1, eps=1e-6)
+
+
+def _offered(backbone: Any, network: str, energy: str) -> Any:
+    """A network beside the backbone's weights. Raises ValueError, with what needs none, where it has none."""
+    if network not in getattr(backbone, "offers", ()):
+        raise ValueError(f"{getattr(backbone, 'id', 'the backbone')} has no {network}, which {energy} needs: colours, "
+                         "edges and edge map need none")  # fmt: skip
+    return getattr(backbone, network)

@@ -94,10 +94,11 @@ class Knob:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words."""
+    """One of a few words. inputs: option -> the input that it cannot do without, which others may."""
 
     options: tuple[str, ...]
     help: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
     default: Any = None  # from the signature
 
     def check(self, name: str, value: Any) -> None:
@@ -128,6 +129,12 @@ class Method:
     calls: int | None = 1
     rows: int | None = 1
     within: int = 0
+
+    def needed(self, knobs: Mapping[str, Any]) -> list[str]:
+        """Names of the inputs that it cannot do without, at these knobs and the defaults of the others."""
+        choices = {name: one for name, one in self.knobs.items() if isinstance(one, Choice)}
+        chosen = {one.inputs.get(knobs.get(name, one.default)) for name, one in choices.items()}
+        return [name for name in self.inputs if name not in self.optional or name in chosen]
 
 
 METHODS: dict[str, Method] = {}
@@ -210,6 +217,11 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
         elif isinstance(note, Knob):
             knob = knobs[parameter.name] = replace(note, default=parameter.default, type=kind)
             knob.check(parameter.name, parameter.default)
+    for name, choice in ((name, one) for name, one in knobs.items() if isinstance(one, Choice)):
+        for option, given in choice.inputs.items():
+            if option not in choice.options or given not in inputs:
+                raise ValueError(f"choice {name} tells an input {given!r} of option {option!r}: give some of "
+                                 f"{', '.join(inputs) or 'none'}, of options {', '.join(choice.options)}")  # fmt: skip
     return {
         "family": family,
         "kind": KINDS[first.name],

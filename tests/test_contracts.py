@@ -57,9 +57,7 @@ def inputs(method: str, seeds: list[int]) -> dict[str, Any]:
     """Something for every input that a method cannot do without."""
     one = METHODS[method]
     return {
-        name: example(kind.kind, f"{method}.{name}", seeds)
-        for name, kind in one.inputs.items()
-        if name not in one.optional and name != "null"
+        name: example(one.inputs[name].kind, f"{method}.{name}", seeds) for name in one.needed({}) if name != "null"
     }
 
 

@@ -86,10 +86,19 @@ def _method(one: Any) -> dict[str, Any]:
         "knobs": [_knob(name, knob) for name, knob in one.knobs.items()],
         "inputs": [
             {"name": name, "label": label(name), "kind": given.kind, "optional": name in one.optional,
-             "ask": ASKS[given.kind]}
+             "wanted_by": _options(one, name), "ask": ASKS[given.kind]}
             for name, given in asked.items()
         ],
     }  # fmt: skip
+
+
+def _options(one: Any, name: str) -> dict[str, list[str]]:
+    """Choices of a method, with their options that cannot do without this input: it may be left out at the others."""
+    from conditioning.registry import Choice
+
+    choices = {knob: made.inputs for knob, made in one.knobs.items() if isinstance(made, Choice)}
+    found = {knob: [option for option, given in told.items() if given == name] for knob, told in choices.items()}
+    return {knob: options for knob, options in found.items() if options}
 
 
 def cost(one: Any) -> str:

@@ -105,8 +105,9 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
             yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
         elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
             yield name, f"{_label(name)}: {words}"
+    needed = method.needed(use.knobs)
     for name, one in asked.items():
-        if name not in method.optional and _empty(use.inputs.get(name)):
+        if name in needed and _empty(use.inputs.get(name)):
             yield name, f"{_label(name)}: {method.title} needs it. {ASKS[one.kind].capitalize()}."
 
 

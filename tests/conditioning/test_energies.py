@@ -1,25 +1,29 @@
 """Energies: zero at the target, up away from it, blind to what they are not about, and downhill is there."""
 
+import types
+
 import pytest
 import torch
 from torch import nn
 
-from backbones.readers import Reader
-from conditioning.energies import ENERGIES
+from backbones import STILL_LIFE
+from backbones.readers import Contrastive, Reader, has, load
+from conditioning.energies import ENERGIES, OF_WORDS, traced
 from world.render import render
-from world.scene import Scene, Solid
+from world.scene import Scene, Solid, draw
 
 
 class Read(nn.Module):
-    """A backbone with an untrained reader in double precision: smooth, and not blind to anything."""
+    """A backbone with untrained readers: smooth, and not blind to anything."""
 
-    id, offers = "read", frozenset({"reader"})
+    id, offers = "read", frozenset({"reader", "contrastive"})
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         network = Reader(["sky", "ground", "cube"], widths=(8, 8, 16, 16), fused=8)
         self.reader = network.eval().requires_grad_(False)
+        self.contrastive = Contrastive(["a", "red", "cube", "blue", "on", "grass"]).eval().requires_grad_(False)
 
 
 BACKBONE = Read()
@@ -37,9 +41,20 @@ TARGET = picture(scene())
 energies = pytest.mark.parametrize("name", ENERGIES)
 
 
-@energies
+def compared(name, pictures, backbone=BACKBONE):
+    """The energy whose target these pictures, or a map or words of them, are."""
+    target = pictures
+    if name == "edge map":
+        target = traced(pictures).expand_as(pictures)
+    elif name == "depth map":  # in a unit of its own
+        near = 0.3 * backbone.reader(pictures).nearness + 0.2
+        target = near.expand(-1, 3, -1, -1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return ENERGIES[name]("a red cube on grass" if name in OF_WORDS else target, backbone)
+
+
+@pytest.mark.parametrize("name", sorted(set(ENERGIES) - OF_WORDS - {"edge map"}))
 def test_it_is_zero_at_the_target_and_above_it_elsewhere(name):
-    energy = ENERGIES[name](TARGET.expand(3, -1, -1, -1), BACKBONE)
+    energy = compared(name, TARGET.expand(3, -1, -1, -1))
     others = torch.cat([TARGET, picture(scene(x=1.0, colour="blue", ground="snow")), torch.full_like(TARGET, 0.5)])
     told = energy(others)
     assert told.shape == (3,)
@@ -49,7 +64,7 @@ def test_it_is_zero_at_the_target_and_above_it_elsewhere(name):
 @energies
 def test_its_gradient_is_that_of_finite_differences(name):
     backbone = Read()
-    energy = ENERGIES[name](TARGET.repeat(2, 1, 1, 1), backbone)
+    energy = compared(name, TARGET.repeat(2, 1, 1, 1), backbone)
     x = (0.7 * picture(scene(x=0.8, colour="white"), scene(colour="cyan")) + 0.1).requires_grad_()
     (g,) = torch.autograd.grad(energy(x).sum(), x)
     way = g / g.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
@@ -62,7 +77,7 @@ def test_its_gradient_is_that_of_finite_differences(name):
 
 @energies
 def test_going_down_leads_to_the_target(name):
-    energy = ENERGIES[name](TARGET, BACKBONE)
+    energy = compared(name, TARGET)
     x = picture(scene(x=0.8, colour="blue", ground="sand"))
     before = energy(x)
     for step in torch.linspace(0.02, 0.002, 30):
@@ -76,8 +91,8 @@ def test_going_down_leads_to_the_target(name):
 def test_rows_do_not_know_each_other(name):
     both = picture(scene(x=0.8), scene(colour="white"))
     targets = torch.cat([TARGET, picture(scene(x=-0.8))])
-    alone = [ENERGIES[name](t, BACKBONE)(p) for t, p in zip(targets.split(1), both.split(1), strict=True)]
-    torch.testing.assert_close(ENERGIES[name](targets, BACKBONE)(both), torch.cat(alone))
+    alone = [compared(name, t)(p) for t, p in zip(targets.split(1), both.split(1), strict=True)]
+    torch.testing.assert_close(compared(name, targets)(both), torch.cat(alone))
 
 
 def test_colours_do_not_care_where_and_edges_not_which():
@@ -87,6 +102,32 @@ def test_colours_do_not_care_where_and_edges_not_which():
     assert edges(recoloured) < 0.3 * edges(moved)
 
 
+@pytest.mark.parametrize("name", ["edge map", "depth map"])
+def test_a_finished_map_tells_its_own_scene_from_others(name):
+    """The renderer's map of each scene, as examples give it, against the pictures of all."""
+    found = render([draw("validation", n) for n in range(600, 606)], 128)
+    maps = (found.edges.float() if name == "edge map" else found.near)[:, None].expand(-1, 3, -1, -1)
+    backbone = types.SimpleNamespace(id="read", offers={"reader"})
+    if name == "depth map":
+        if not has(STILL_LIFE, "reader"):
+            pytest.skip("no reader is shipped: python -m training.reader")
+        backbone.reader = load(STILL_LIFE, "reader")
+    told = torch.stack([ENERGIES[name](m.expand(6, -1, -1, -1), backbone)(found.rgb.clone()) for m in maps.split(1)])
+    own = told.diagonal()
+    others = told.masked_fill(torch.eye(6, dtype=torch.bool), torch.inf)
+    assert (own < others.amin(1)).all() and own.mean() < 0.6 * told[~torch.eye(6, dtype=torch.bool)].mean()
+    if name == "depth map":  # whatever its unit and its zero
+        again = ENERGIES[name](0.5 * maps + 0.1, backbone)(found.rgb.clone())
+        torch.testing.assert_close(again, own, atol=1e-4, rtol=0)
+
+
 def test_without_a_reader_it_says_what_needs_none():
-    with pytest.raises(ValueError, match="plain has no reader, which depth needs: colours and edges need none"):
+    with pytest.raises(ValueError, match="plain has no reader, which depth needs: colours, edges and edge map"):
         ENERGIES["depth"](TARGET, type("Plain", (), {"id": "plain"})())
+    with pytest.raises(ValueError, match="plain has no contrastive, which text needs"):
+        ENERGIES["text"]("a red cube", type("Plain", (), {"id": "plain"})())
+
+
+def test_words_that_are_not_known_are_named():
+    with pytest.raises(ValueError, match="does not know 'teapot': it knows a, red, cube"):
+        ENERGIES["text"]("a red teapot", BACKBONE)

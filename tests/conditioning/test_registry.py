@@ -68,6 +68,27 @@ def test_the_order_of_the_families_is_from_the_inside_out():
                for family in FAMILIES.values())  # fmt: skip
 
 
+def test_an_option_tells_the_input_that_it_cannot_do_without():
+    def by_mode(
+        sampler,
+        known: Image,
+        mask: Mask | None = None,
+        mode: Annotated[str, Choice(("hard", "soft", "none"), inputs={"hard": "mask"})] = "soft",
+    ):
+        """Title.
+
+        Summary.
+
+            x = x
+        """
+        return sampler
+
+    declare(by_mode)
+    one = METHODS["by_mode"]
+    assert one.optional == {"mask"} and one.needed({}) == one.needed({"mode": "none"}) == ["known"]
+    assert one.needed({"mode": "hard"}) == ["known", "mask"]
+
+
 def wrong(**changes):
     def copy(sampler, times: Annotated[int, Knob(1, 20)] = 5):
         return sampler
@@ -81,11 +102,12 @@ def wrong(**changes):
 def no_default(sampler, times: Annotated[int, Knob(1, 20)]): ...
 def out_of_range(sampler, times: Annotated[int, Knob(1, 20)] = 21): ...
 def no_option(sampler, mode: Annotated[str, Choice(("a", "b"))] = "c"): ...
+def no_such_input(sampler, known: Image, mode: Annotated[str, Choice(("a", "b"), inputs={"a": "mask"})] = "a"): ...
 def no_kind(denoiser): ...
 def a_network(backbone): ...
 
 
-for _function in (no_default, out_of_range, no_option, no_kind, a_network):
+for _function in (no_default, out_of_range, no_option, no_such_input, no_kind, a_network):
     _function.__doc__ = made_up.__doc__
 
 
@@ -97,6 +119,7 @@ for _function in (no_default, out_of_range, no_option, no_kind, a_network):
         (no_default, {}, "knob times has no default"),
         (out_of_range, {}, "times is 21: give an integer from 1 to 20"),
         (no_option, {}, "mode is 'c': give one of a, b"),
+        (no_such_input, {}, "choice mode tells an input 'mask' of option 'a': give some of known, of options a, b"),
         (no_kind, {}, "its first parameter is denoiser: call it D or sampler"),
         (a_network, {}, "its first parameter is backbone: call it D or sampler, and backbone in network/"),
         (wrong(), {"needs": ("magic",)}, "needs 'magic': give some of gradients"),

@@ -1,26 +1,33 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from torch import Tensor
 
 from conditioning.curves import at
-from conditioning.energies import ENERGIES
+from conditioning.energies import ENERGIES, OF_WORDS
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Choice, Knob, Map, method
+from conditioning.registry import Choice, Knob, Map, Words, method
 from conditioning.sampling.correction.repaint import travelling
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 from samplers.schedules import highest, interval
+
+STEP = 0.1  # of the backward part, in deviations of the estimate: the first of its steps, from which they shrink to 0
+TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
 
 
 @method(task="anything that can be read off a picture", paper="2303.09833", needs=("gradients",), within=3)
 def energy_guidance(
     sampler: Sampler,
-    target: Map,
-    energy: Annotated[str, Choice(tuple(ENERGIES), help="In what the picture is to be as the target")] = "colours",
+    target: Map | None = None,
+    words: Words = "",
+    energy: Annotated[
+        str, Choice(tuple(ENERGIES), help="In what the picture is to be as the target", inputs=TARGETS)
+    ] = "colours",
     strength: Annotated[
         float, Knob(0, 5, neutral=0, curve=True, help="Of a step, in deviations of the estimate")
     ] = 0.5,
+    backward: Annotated[int, Knob(0, 200, help="Steps on the estimate itself, without the network; 0 is none")] = 0,
     times: Annotated[int, Knob(1, 10, help="Passes over each guided step; 1 is without time travel")] = 1,
     start: Annotated[float, Knob(0, 1, help="Guided from this part of the steps")] = 0.0,
     end: Annotated[float, Knob(0, 1, help="Guided up to this part of the steps")] = 0.9,
@@ -30,22 +37,32 @@ def energy_guidance(
 
     The estimate, decoded, is read by something that can be differentiated, compared with a target, and moved down the
     gradient of their difference, through reader, decoder and network. That is FreeDoM (Yu et al. 2023, Algorithm 2) and
-    the forward part of universal guidance (Bansal et al. 2023, arXiv 2302.07121), with the time travel of both: a
-    guided step is undone by noise and made again, `times` - 1 times, so that the picture can settle.
+    universal guidance (Bansal et al. 2023, arXiv 2302.07121, Algorithm 1), with the time travel of both: a guided step
+    is undone by noise and made again, `times` - 1 times, so that the picture can settle.
 
         x0 = x0 - strength r g / rms(g),    g = grad_x E(decode(x0)),    r = s / sqrt(1 + s^2)
+        x0 = x0 + D,    D = argmin E(decode(x0 + D)) by `backward` steps
         back up from s' to s:  x + sqrt(s^2 - s'^2) z
 
-    target: a picture (B, 3, H, W) in [0, 1]. The energies are in `conditioning/energies.py`: colours and edges of any
-    pictures; depth, shapes and style where the backbone has a reader of its world.
+    target: a picture (B, 3, H, W) in [0, 1]; for the energies that are called so, a map as annotators make it. words:
+    for the energy "text". The energies are in `conditioning/energies.py`: colours and edges of any pictures; depth,
+    shapes, style and text where the backbone has readers of its world.
 
     FreeDoM gives every energy a rate of its own; here, as in its variants for text and for classes, the step has a
     length and the gradient only says where to. r is how uncertain the estimate of latents of unit scale is at most: a
-    step of strength 1 goes as far as the estimate may be wrong.
+    step of strength 1 goes as far as the estimate may be wrong. The backward part of universal guidance asks no
+    network: the estimate is to agree, whatever the network thinks of it. Its steps have lengths too, which shrink.
     """
-    if strength == 0:
+    given = words if energy in OF_WORDS else target
+    if given is None or (isinstance(given, str) and not given.strip()):
+        raise ValueError(f"the energy {energy} compares with {TARGETS[energy]}, and there is none: give it, or choose "
+                         f"one of {', '.join(n for n, of in TARGETS.items() if of != TARGETS[energy])}")  # fmt: skip
+    if strength == 0 and backward == 0:
         return sampler
-    misfit = ENERGIES[energy](target, backbone)
+    misfit = ENERGIES[energy](given, backbone)
+
+    def off(x0: Tensor) -> Tensor:
+        return misfit(backbone.decode(x0))
 
     def steered(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         low, high = interval(sigmas, start, end)
@@ -54,14 +71,31 @@ def energy_guidance(
             s = highest(sigma)
             if not low < s <= high:
                 return (yield from D(x, sigma, cond, tape=tape, **kw))
-            x, tape, outer = leaf(x, tape)
-            x0 = yield from D(x, sigma, cond, tape=tape, **kw)
-            g = gradient(misfit(backbone.decode(x0)), x, outer)
-            rms = g.flatten(1).square().mean(1).sqrt().clamp(min=1e-30).reshape(-1, 1, 1, 1)
-            step = at(strength, sigmas, s) * s / math.sqrt(1 + s**2)
-            return (x0 if outer else x0.detach()) - step * g / rms
+            r, push = s / math.sqrt(1 + s**2), at(strength, sigmas, s)
+            if push:
+                x, tape, outer = leaf(x, tape)
+                x0 = yield from D(x, sigma, cond, tape=tape, **kw)
+                g = gradient(off(x0), x, outer)
+                x0 = (x0 if outer else x0.detach()) - push * r * unit(g)
+            else:
+                x0 = yield from D(x, sigma, cond, tape=tape, **kw)
+            return x0 + agreeing(x0, off, backward, STEP * r) if backward else x0
 
         whole = travelling(sampler, 1, times, start, end) if times > 1 else sampler
         return (yield from whole(guided, x, sigmas, cond, noise))
 
     return steered
+
+
+def agreeing(x0: Tensor, off: Callable[[Tensor], Tensor], steps: int, first: float) -> Tensor:
+    """D (B, C, h, w), at which off(x0 + D) (B,) is low: that many steps downhill, their rms from `first` down to 0."""
+    moved = x0.detach()
+    for k in range(steps):
+        moved, _, _ = leaf(moved, None)
+        moved = moved.detach() - first * (1 - k / steps) * unit(gradient(off(moved), moved))
+    return moved - x0.detach()
+
+
+def unit(g: Tensor) -> Tensor:
+    """Each row by its rms."""
+    return g / g.flatten(1).square().mean(1).sqrt().clamp(min=1e-30).reshape(-1, 1, 1, 1)

@@ -57,7 +57,7 @@ def test_every_method_survives_the_text_of_a_png_and_has_nothing_wrong_but_its_b
 def test_what_is_missing_is_said_at_its_field(name: str) -> None:
     method = METHODS[name]
     fields = {p.field for p in methods.problems(recipe(methods=[{"name": name}]), ORACLE)} - {"methods.0"}
-    assert fields == {f"methods.0.inputs.{n}" for n in methods.wanted(method) if n not in method.optional}
+    assert fields == {f"methods.0.inputs.{n}" for n in methods.wanted(method) if n in method.needed({})}
 
 
 @pytest.mark.parametrize(

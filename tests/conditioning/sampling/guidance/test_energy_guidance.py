@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from backbones import load
+from conditioning.compose import compose
 from conditioning.energies import ENERGIES
 from conditioning.operators import BlockAverage, measure
+from conditioning.registry import METHODS
 from conditioning.sampling.correction.repaint import jumps
 from conditioning.sampling.guidance.classifier_guidance import classifier_guidance
 from conditioning.sampling.guidance.dps import dps
@@ -56,6 +58,85 @@ def test_travel_goes_back_only_inside_of_the_interval():
     assert driver.calls == 10 + 2 * sum(0.3 <= i / 10 <= 0.6 for i in range(1, 10))
 
 
+class Bare:
+    """Latents that are the picture."""
+
+    id = "bare"
+
+    def decode(self, latents):
+        return latents
+
+
+def quadratic(target, backbone):
+    return lambda pictures: (pictures - target).square().flatten(1).mean(1)
+
+
+def backwards(monkeypatch, steps, strength=0.0, s=3.0, s_next=1.0):
+    """One step with the quadratic energy: the state it began at, the network's estimate, the target, the Step."""
+    monkeypatch.setitem(ENERGIES, "colours", quadratic)
+    target = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    steered = energy_guidance(euler, target, strength=strength, backward=steps, backbone=Bare())
+    x = start([1, 2], s, SHAPE)
+    flow = steered(ask, x, [s, s_next], COND, Noise([1, 2]))
+    (step,) = [e for _, e in drive([flow], ORACLE.denoise) if isinstance(e, Step)]
+    return x, ORACLE.D(x, s, COND), target, step
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_backward_lands_on_the_target(monkeypatch, strength):
+    """Universal guidance, Algorithm 1: with enough steps D is the argmin, and eps'' = eps' - D sqrt(ab / (1 - ab))."""
+    x, x0, target, step = backwards(monkeypatch, 200, strength)
+    far = (x0 - target).square().mean().sqrt()
+    assert (step.x0 - target).square().mean().sqrt() < 2e-3 * far
+    if not strength:
+        s, s_next = 3.0, 1.0  # sqrt(ab / (1 - ab)) is 1 / s in these coordinates
+        eps = (x - x0) / s - (target - x0) / s
+        torch.testing.assert_close(step.x, target + s_next * eps, rtol=0, atol=2e-3)
+
+
+def test_a_few_steps_backward_go_a_part_of_the_way_and_ask_no_network(monkeypatch):
+    found = [backwards(monkeypatch, steps) for steps in (0, 2, 6)]
+    off = [(step.x0 - target).square().mean() for _, _, target, step in found]
+    assert off[0] > off[1] > off[2] > 0
+    assert torch.equal(found[0][3].x0, found[0][1])  # none is none, bit for bit
+    taped = []
+
+    def noting(one):
+        taped.append(one.tape is not None)
+        return ORACLE.denoise(one)
+
+    run(guided(strength=0.0, backward=2), noting)
+    assert taped == [False] * 10
+
+
+def test_backward_lets_the_gradients_of_others_through():
+    measured = measure(BlockAverage(SHAPE, 2), ORACLE.samples(2, seed=4))
+    both = energy_guidance(dps(euler, measured), TARGET, backward=2, backbone=ORACLE)
+    end = run(both(ask, start([1, 2], SIGMAS[0], SHAPE), SIGMAS, COND, Noise([1, 2])), ORACLE.denoise)
+    assert end.isfinite().all() and not torch.equal(end, run(guided(backward=2), ORACLE.denoise))
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"energy": "edges"}, "edges compares with target, and there is none: give it, or choose one of text"),
+        ({"energy": "text", "target": TARGET}, "the energy text compares with words.* choose one of colours, edges"),
+        ({"energy": "text", "words": " "}, "the energy text compares with words"),
+    ],
+)
+def test_what_an_energy_compares_with_must_be_there(given, words):
+    with pytest.raises(ValueError, match=words):
+        energy_guidance(euler, backbone=ORACLE, **given)
+
+
+def test_which_input_is_needed_is_a_matter_of_the_energy():
+    one = METHODS["energy_guidance"]
+    assert one.needed({}) == one.needed({"energy": "depth"}) == ["target"]
+    assert one.needed({"energy": "text"}) == ["words"]
+    with pytest.raises(ValueError, match="energy_guidance needs its words"):
+        compose([("energy_guidance", {"energy": "text"})], euler, sigmas=SIGMAS, backbone=ORACLE)
+
+
 def test_outside_of_the_interval_it_asks_without_gradients():
     taped = []
 
@@ -97,8 +178,6 @@ def test_gradient_methods_stack_and_each_has_its_step():
 
 
 def test_a_curve_is_followed_by_level():
-    from conditioning.compose import compose
-
     def ends(strength):
         stack = [("energy_guidance", {"target": TARGET, "strength": strength})]
         D, sampler, _ = compose(stack, euler, sigmas=SIGMAS, backbone=ORACLE)
