@@ -8,6 +8,7 @@
     python -m training judge --pictures 300000
     python -m training reader --pictures 60000                    depth and classes of a picture, to guide by
     python -m training classifier --pictures 150000               what noisy latents will show, to guide by
+    python -m training contrastive --pictures 30000               whether a text goes with a picture, to guide by
     python -m training controlnet --pictures 60000                depth and edges, beside the UNet that is shipped
 
 Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
@@ -75,6 +76,12 @@ def _classifier() -> Spec:
     return ClassifierSpec()
 
 
+def _contrastive() -> Spec:
+    from training.contrastive import ContrastiveSpec
+
+    return ContrastiveSpec()
+
+
 NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
     "autoencoder-decoder": _decoder,
@@ -84,6 +91,7 @@ NETWORKS: dict[str, Callable[[], Spec]] = {
     "judge": _judge,
     "reader": _reader,
     "classifier": _classifier,
+    "contrastive": _contrastive,
     "controlnet": _controlnet,
 }
 

@@ -73,8 +73,9 @@ class ReaderSpec:
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
         read = network(batch["x"])
         near = (read.nearness[:, 0] - batch["near"]).abs()
-        near = (near * torch.where(batch["classes"] > 1, 4.0, 1.0)).mean()  # solids are a tenth of the picture
-        classes = F.cross_entropy(read.classes, batch["classes"])
+        weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the picture
+        near = (near * weight).mean()
+        classes = (F.cross_entropy(read.classes, batch["classes"], reduction="none") * weight).mean()
         return 10 * near + classes, {"near": near.detach(), "classes": classes.detach()}
 
     def check(self, network: nn.Module) -> dict[str, float]:
