@@ -12,9 +12,9 @@
     return element;
   };
   const round = (value) => Math.round(Math.min(Math.max(value, 0), 1) * 1000) / 1000;
-  const address = (sha) => `inputs/${sha}.png`;
+  const address = (sha) => `inputs/${sha}.png?door=${nw.door}`;  // of this visit: see Studio.door
   const number = (id) => Number(document.querySelector(`#${id} input[type=number]`)?.value) || 128;
-  const size = () => ({ width: number("width"), height: number("height") });
+  const size = () => ({ width: number("width"), height: number("height") });  // of the result, in pixels
 
   // A sheet of the result's shape, the picture on it as the run will see it: its middle fills the sheet.
   const sheet = (picture, ...above) => {
@@ -204,5 +204,5 @@
     return h("div", { class: "nw-drawing", "aria-label": label, role: "group" }, board, hint, rows, h("div", { class: "nw-tools" }, add));
   };
 
-  Object.assign(nw, { h, address, drawing: { mask, boxes: marks("boxes"), points: marks("points") } });
+  Object.assign(nw, { h, address, size, drawing: { mask, boxes: marks("boxes"), points: marks("points") } });
 })();

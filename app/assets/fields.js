@@ -6,10 +6,11 @@
   const tidy = (value) => String(Math.round(value * 1e6) / 1e6);
   const fill = (range) => range.style.setProperty("--range_progress", `${(100 * (range.value - range.min)) / (range.max - range.min || 1)}%`);
 
-  const slider = (knob, value, label, change) => {
+  // change(value) when it has come to rest, live(value) on the way
+  const slider = (knob, value, label, change, live = () => {}) => {
     const range = h("input", {
       type: "range", min: knob.low, max: knob.high, step: knob.step, value, "aria-label": `${label}, slider`, tabindex: "-1",
-      oninput: () => { box.value = tidy(Number(range.value)); fill(range); },
+      oninput: () => { box.value = tidy(Number(range.value)); fill(range); live(Number(range.value)); },
       onchange: () => change(Number(range.value)),
     });
     const box = h("input", {
@@ -49,7 +50,7 @@
     return whole;
   };
 
-  const knob = (id, one, given, change) => {
+  const knob = (id, one, given, change, live) => {
     const value = given ?? one.default;
     const field = h("div", { class: "nw-field", id });
     const head = h("div", { class: "nw-field-head" }, h("span", {}, one.label));
@@ -68,7 +69,7 @@
           onclick: () => change(curved ? (points(value)?.[0]?.[1] ?? one.default) : `0:${tidy(value)}, 1:${tidy(value)}`, true),
         }, curved ? "One number" : "Over the steps"));
       }
-      field.append(head, curved ? curve(one, value, one.label, change) : slider(one, Number(value), one.label, change));
+      field.append(head, curved ? curve(one, value, one.label, change) : slider(one, Number(value), one.label, change, live));
     }
     if (one.help) field.append(h("p", { class: "nw-quiet" }, one.help));
     return field;
@@ -121,25 +122,65 @@
       chooser(id, label, true, take));
   };
 
-  const operator = (id, label, value, change) => {
+  // ---- what is measured of a picture, as the run will be given it -----------------------------------------------------
+  const answers = new Map();  // question -> answer: a card that is drawn anew asks nothing
+  const ask = async (question) => {
+    if (!answers.has(question)) {
+      const answer = await fetch(`measured?door=${nw.door}`, { method: "POST", body: question, headers: { "X-Nine-Ways": "1" } })
+        .then((response) => response.json()).catch(() => ({}));
+      if (!answer.picture) return answer;
+      if (answers.size > 64) answers.clear();
+      answers.set(question, answer);
+    }
+    return answers.get(question);
+  };
+  const measured = (method, input, label) => {
+    const image = h("img", { alt: `${label}: what is measured of it`, hidden: true }), words = h("span", {});
+    const figure = h("figure", { class: "nw-measured" }, image, h("figcaption", { class: "nw-quiet" }, words));
+    let wanted = "", shown = "", busy = false;
+    figure.look = async (given = figure.given) => {  // of what was asked meanwhile only the newest is looked at
+      figure.given = given;
+      wanted = given.picture && nw.backbone ? JSON.stringify({ method, input, given, backbone: nw.backbone, ...nw.size() }) : "";
+      if (busy) return;
+      busy = true;
+      while (shown !== wanted) {
+        const question = wanted, answer = question ? await ask(question) : {};
+        image.hidden = !answer.picture;
+        if (answer.picture) image.src = answer.picture;
+        words.textContent = answer.words ?? "";
+        shown = question;
+        if (!answer.picture && question === wanted) break;
+      }
+      if (image.hidden) shown = "";
+      busy = false;
+    };
+    return figure;
+  };
+  const lookAgain = () => document.querySelectorAll(".nw-measured").forEach((figure) => figure.look());
+
+  const operator = (id, one, value, change, method) => {
+    const { label } = one;
     const book = nw.book.operators;
-    const given = value || { picture: "", name: book.find((one) => one.name === "super_resolution")?.name ?? book[0].name, parameters: {}, sigma_y: 0, seed: 0 };
+    let given = value || { picture: "", name: book.find((one) => one.name === "super_resolution")?.name ?? book[0].name, parameters: {}, sigma_y: 0, seed: 0 };
     const known = book.find((one) => one.name === given.name) ?? book[0];
-    const but = (part, again = false) => change({ ...given, ...part }, again);
+    const seen = measured(method, one.name, label);
+    const but = (part, again = false) => { given = { ...given, ...part }; change(given, again); seen.look(given); };
     const parameter = (one) => {
-      const set = (now, again) => but({ parameters: { ...given.parameters, [one.name]: now } }, again);
-      if (one.type !== "mask") return knob(`${id}.${one.name}`, one, given.parameters[one.name], set);
+      const now = (value) => ({ parameters: { ...given.parameters, [one.name]: value } });
+      const set = (value, again) => but(now(value), again);
+      if (one.type !== "mask") return knob(`${id}.${one.name}`, one, given.parameters[one.name], set, (value) => seen.look({ ...given, ...now(value) }));
       return h("div", { class: "nw-field" }, h("div", { class: "nw-field-head" }, h("span", {}, one.label)),
         drawing.mask({ label: one.label, value: given.parameters.mask, picture: given.picture, keep: (blob) => keep(blob, id), change: set }));
     };
     const noise = { name: "sigma_y", label: "Noise of the measurement", type: "float", low: 0, high: 1, step: 0.01, default: 0, help: "sigma_y, where pictures go from -1 to 1" };
+    seen.look(given);
     return h("div", { class: "nw-operator" },
-      picture(id, label, given.picture, (sha, again) => but({ picture: sha }, again)),
+      picture(id, label, given.picture, (sha, again) => but({ picture: sha }, again)), seen,
       h("div", { class: "nw-field" }, h("div", { class: "nw-field-head" }, h("span", {}, "What was done to it")),
         h("select", { "aria-label": `${label}: what was done to it`, onchange: (event) => but({ name: event.target.value, parameters: {} }, true) },
           ...book.map((one) => h("option", { value: one.name, selected: one.name === given.name }, one.title)))),
       ...known.parameters.map(parameter),
-      knob(`${id}.sigma_y`, noise, given.sigma_y, (now) => but({ sigma_y: now })));
+      knob(`${id}.sigma_y`, noise, given.sigma_y, (now) => but({ sigma_y: now }), (now) => seen.look({ ...given, sigma_y: now })));
   };
 
   const WORDS = {
@@ -147,7 +188,7 @@
     points: "points", references: "pictures", operator: "degraded picture",
   };
   // change(value, again): `again` draws the card anew
-  const input = (id, one, given, change, backdrop) => {
+  const input = (id, one, given, change, backdrop, method) => {
     const label = one.label;
     const kind = WORDS[one.kind] ?? one.kind;
     const empty = !given || (Array.isArray(given) && !given.length) || (one.kind === "operator" && !given.picture);
@@ -157,10 +198,10 @@
       field.append(h("textarea", { rows: one.kind === "prompt" ? 2 : 1, "aria-label": label, onchange: (event) => change(event.target.value) }, given ?? ""));
     } else if (one.kind === "image" || one.kind === "map") field.append(picture(id, label, given, change));
     else if (one.kind === "references") field.append(references(id, label, given, change));
-    else if (one.kind === "operator") field.append(operator(id, label, given, change));
+    else if (one.kind === "operator") field.append(operator(id, one, given, change, method));
     else field.append(drawing[one.kind]({ label, value: given, picture: backdrop, keep: (blob) => keep(blob, id), change }));
     return field;
   };
 
-  Object.assign(nw, { field: { knob, input } });
+  Object.assign(nw, { field: { knob, input, lookAgain } });
 })();

@@ -107,7 +107,7 @@
       h("div", { class: "nw-tools" }, h("button", {
         type: "button", class: "nw-act", "data-keep": `example.${i}`, onclick: () => trigger("example", { name: card.name, alone: false }),
       }, "Fill with an example")),
-      ...one.inputs.map((input) => nw.field.input(`${id}.inputs.${input.name}`, input, card.inputs[input.name], set("inputs", input.name), backdrop(card))),
+      ...one.inputs.map((input) => nw.field.input(`${id}.inputs.${input.name}`, input, card.inputs[input.name], set("inputs", input.name), backdrop(card), card.name)),
       ...knobs.slice(0, few),
       rest.length ? h("details", { class: "nw-more", open: card.more, ontoggle: (event) => { card.more = event.target.open; } },
         h("summary", {}, `${rest.length} more settings`), ...rest) : null,
@@ -146,7 +146,7 @@
       const missing = kind === "problem" && !loud && wanting(id);
       const mark = h("p", { class: `nw-mark ${kind === "note" ? "nw-quiet" : missing ? "nw-note nw-warn" : "nw-problem"}`, role: kind === "note" || missing ? "note" : "alert" }, words);
       const body = field.querySelector(":scope > .nw-method-body");
-      if (body) body.prepend(mark); else field.append(mark);
+      if (body) body.prepend(mark); else ((kind === "note" && field.querySelector(".nw-measured figcaption")) || field).append(mark);
       if (kind === "problem" && !missing) {
         const input = field.querySelector("textarea, input:not([type=range]), select, canvas, button");
         input?.setAttribute("aria-invalid", "true");
@@ -161,7 +161,9 @@
     try { found = JSON.parse(given || "{}"); } catch { return; }
     nw.offers = found.offers ?? null;
     nw.model = found.model ?? "";
-    if (root && nw.book) remark();
+    nw.door = found.door;
+    nw.backbone = found.backbone;
+    if (root && nw.book) { remark(); nw.field.lookAgain(); }
     nw.pickerChanged?.();
   };
   // problems of a run that was refused: said loudly, in opened cards
@@ -176,7 +178,7 @@
   const mark = (id, words) => { found = { ...found, problems: { ...found.problems, [id]: words } }; remark(true); };
 
   const mount = async (element, props, watch, fire) => {
-    root = element; trigger = fire; nw.door = props.door;
+    root = element; trigger = fire;
     send = (now) => { props.value = now; };
     watch("value", () => { if (props.value !== text()) adopt(props.value); });
     root.replaceChildren(

@@ -59,7 +59,9 @@ class Attention:
             if engine is None:
                 yield note(model.trouble)
                 return
-            given = {sha: self.studio.picture(sha) for sha in hashes(recipe.methods)}
+            door = self.studio.door(request.session_hash)
+            needed = {sha: self.studio.picture(sha, door) for sha in hashes(recipe.methods)}
+            given = {sha: picture for sha, picture in needed.items() if picture is not None}
             look = Looking()
             run = engine.submit(recipe, given, look)
             if (before := self.studio.live.get(session)) is not None:

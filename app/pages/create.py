@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from typing import Any
 
@@ -38,7 +37,7 @@ class Create(Painter, Restorer):
             self._compose()
             self._result()
             with gr.Column(elem_id="methods-column"):
-                self.methods = methods.editor(studio)
+                self.methods = methods.editor()
                 self.marks = methods.marks()
             self._settings()
         self.controls = [getattr(self, name) for name in FIELDS]
@@ -176,12 +175,12 @@ class Create(Painter, Restorer):
         recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
         return seeded(recipe, -1 if drawn else seed), stack
 
-    def check(self, *values: Any) -> tuple[Recipe | None, dict[str, str]]:
+    def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
         """The recipe of the controls, or what is wrong, field by field, in words."""
         recipe = None
         try:
             recipe, stack = self.recipe(*values)
-            found = self._wrong(recipe, stack)
+            found = self._wrong(recipe, stack, door)
         except RecipeError as error:
             found = error.problems
         problems: dict[str, str] = {}
@@ -189,10 +188,10 @@ class Create(Painter, Restorer):
             problems.setdefault(problem.field if self._has(problem.field) else "prompt", problem.message)
         return (None if problems else recipe), problems
 
-    def _wrong(self, recipe: Recipe, stack: Stack) -> list[Problem]:
+    def _wrong(self, recipe: Recipe, stack: Stack, door: str) -> list[Problem]:
         engine = self.studio.model(recipe.backbone).engine(0)
         found = engine.check(recipe) if engine is not None else []
-        return [stack.at(problem) for problem in [*found, *methods.missing(recipe, self.studio)]]
+        return [stack.at(problem) for problem in [*found, *methods.missing(recipe, self.studio, door)]]
 
     def unknown_note(self, prompt: str, backbone: Any = None) -> str:
         """Words that the network has never read, pointed out under the field."""
@@ -209,15 +208,16 @@ class Create(Painter, Restorer):
     def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
         return strip(self.studio.model(recipe.backbone).name, recipe, stack, wrong)
 
-    def restack(self, *values: Any) -> tuple[Any, Any]:
+    def restack(self, request: gr.Request, *values: Any) -> tuple[Any, Any]:
         """The strip of chips with the formula, and what is to be said at the cards, for the controls as they stand."""
+        door = self.studio.door(request.session_hash)
+        model = self.studio.model(dict(zip(FIELDS, values, strict=True))["backbone"])
         try:
             recipe, stack = self.recipe(*values)
         except RecipeError as error:
-            return gr.skip(), json.dumps({"problems": methods.at_cards(error.problems)})
-        model = self.studio.model(recipe.backbone)
-        wrong = methods.at_cards(self._wrong(recipe, stack))
-        return self._strip(recipe, stack, wrong), methods.said(wrong, stack, model)
+            return gr.skip(), methods.said(methods.at_cards(error.problems), Stack(), model, door)
+        wrong = methods.at_cards(self._wrong(recipe, stack, door))
+        return self._strip(recipe, stack, wrong), methods.said(wrong, stack, model, door)
 
     def example(self, data: gr.EventData, *values: Any) -> list[Any]:
         """An example for one method: in place of the stack, or for its card in it."""

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.pages import stage
+from app.pages.catalogue import catalogue
 from app.pages.create import Create
 from app.pages.studio import Studio, private
 from app.runs import HistoryError
@@ -34,8 +35,8 @@ class Pictures:
         with gr.Column(elem_id="history"):
             with gr.Column(elem_id="history-list"):
                 self.words = gr.Textbox(
-                    label="Search", placeholder="Words of the prompt", elem_id="search", lines=1,
-                    max_lines=1,
+                    label="Search", placeholder="Words of the prompt, a method, a seed, a model", elem_id="search",
+                    lines=1, max_lines=1,
                 )  # fmt: skip
                 self.grid = gr.HTML("", elem_id="history-grid", js_on_load=SCRIPT, apply_default_css=False)
                 with gr.Row(elem_id="pager"):
@@ -59,15 +60,13 @@ class Pictures:
 
     # what there is ------------------------------------------------------------------------------------------------
 
-    def _own(self, visit: list[stage.Shown]) -> list[Any]:
-        return [entry for entry in (self.studio.entry(shown.id) for shown in visit if shown.id) if entry is not None]
-
     def _find(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[list[Any], int]:
-        if private():
-            wanted = words.lower().split()
-            found = [entry for entry in self._own(visit) if all(word in entry.recipe.prompt.lower() for word in wanted)]
-            return found[offset : offset + PAGE], len(found)
-        return self.studio.history.search(words, limit=PAGE, offset=offset), self.studio.history.count(words)
+        own = [int(shown.id) for shown in visit if shown.id] if private() else None
+        titles = {model.id: model.name for model in self.studio.models.values()}
+        if words.strip() and self.studio.model().backbone is not None:  # the catalogue imports torch
+            titles |= {name: one["title"] for name, one in catalogue()["methods"].items()}
+        history = self.studio.history
+        return history.search(words, PAGE, offset, titles, own), history.count(words, titles, own)
 
     def _entry(self, wanted: Any, visit: list[stage.Shown]) -> Any:
         wanted = str(wanted or "")
@@ -89,7 +88,8 @@ class Pictures:
         note = f'<p class="nw-note nw-warn">{escape(self.studio.history.note)}</p>' if self.studio.history.note else ""
         if not total:
             text = (
-                f"No picture has “{escape(words)}” in its prompt. Search for fewer words, or parts of words."
+                f"No picture has “{escape(words)}” in its prompt, methods, model or seed. Search for fewer words, or "
+                "parts of words."
                 if words.strip()
                 else "No pictures yet. What you paint in Create is kept here, with everything that made it."
             )
@@ -152,12 +152,13 @@ class Pictures:
     def use(self, create: Create) -> Any:
         """A handler: the settings of the picture into the controls, and over to Create."""
 
-        def to_controls(visit: list[stage.Shown], data: gr.EventData) -> list[Any]:
+        def to_controls(visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> list[Any]:
             entry = self._entry((data._data or {}).get("id"), visit)
             if entry is None:
                 return [*create.leave("This picture is gone from the history."), gr.skip()]
             words = f"The settings of seed {entry.recipe.seed} are in the controls."
-            return [*create.fill(entry.recipe, words), gr.Tabs(selected="create")]
+            filled = create.fill(entry.recipe, words, door=self.studio.door(request.session_hash))
+            return [*filled, gr.Tabs(selected="create")]
 
         return to_controls
 

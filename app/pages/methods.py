@@ -30,10 +30,10 @@ MARKS = """
 """
 
 
-def editor(studio: Studio) -> gr.HTML:
+def editor() -> gr.HTML:
     """The cards. Its value is the JSON of a `Stack`."""
     look: dict[str, Any] = {"elem_id": "methods", "apply_default_css": False}
-    return gr.HTML(Stack().json(), html_template="", js_on_load=MOUNT, door=studio.door, **look)
+    return gr.HTML(Stack().json(), html_template="", js_on_load=MOUNT, **look)
 
 
 def marks() -> gr.HTML:
@@ -53,10 +53,11 @@ def at_cards(problems: Collection[Problem]) -> dict[str, str]:
     return found
 
 
-def said(wrong: Mapping[str, str], stack: Stack, model: Model) -> str:
-    """JSON for assets/stack.js: what is wrong, what is good to know, and what the network offers."""
+def said(wrong: Mapping[str, str], stack: Stack, model: Model, door: str) -> str:
+    """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door."""
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
-    return json.dumps({"problems": wrong, "notes": notes(stack, model), "offers": offers, "model": model.name})
+    found = {"problems": wrong, "notes": notes(stack, model), "offers": offers, "door": door}
+    return json.dumps(found | {"model": model.name, "backbone": model.id})
 
 
 def notes(stack: Stack, model: Model) -> dict[str, str]:
@@ -65,10 +66,10 @@ def notes(stack: Stack, model: Model) -> dict[str, str]:
         return {}
     exact = "pixels" in getattr(model.backbone, "offers", ())
     words = (
-        f"The state of {model.name} is pixels: the measurement is kept exactly."
+        f"Kept exactly: {model.name} works on the pixels themselves."
         if exact
-        else f"Through the VAE: {model.name} works on latents, so the measurement is kept as well as its autoencoder "
-        "keeps pictures. A model in pixels keeps it exactly."
+        else f"Kept through the VAE: {model.name} works on latents, so as well as its autoencoder keeps pictures. A "
+        "model in pixels keeps it exactly."
     )
     return {
         f"methods.{i}.inputs.{name}": words
@@ -78,13 +79,13 @@ def notes(stack: Stack, model: Model) -> dict[str, str]:
     }
 
 
-def missing(recipe: Recipe, studio: Studio) -> list[Problem]:
-    """Pictures that a recipe names and that are not here."""
+def missing(recipe: Recipe, studio: Studio, door: str = "") -> list[Problem]:
+    """Pictures that a recipe names and that are not here for the visit of this door."""
     found = []
     for place, use in enumerate(recipe.methods):
         for name, value in use.inputs.items():
             alone = use.model_copy(update={"inputs": {name: value}})
-            if any(studio.picture(sha) is None for sha in alone.hashes()):
+            if any(studio.picture(sha, door) is None for sha in alone.hashes()):
                 words = "This picture is not here any more: give it again."
                 found.append(Problem(f"methods.{place}.inputs.{name}", words))
     return found

@@ -24,7 +24,7 @@ class Painter:
     studio: Studio
     fields: Sequence[str]  # that have a control, where a problem can be said
 
-    def check(self, *values: Any) -> tuple[Recipe | None, dict[str, str]]:
+    def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
         raise NotImplementedError
 
     def unknown_note(self, prompt: str, backbone: Any = None) -> str:
@@ -33,7 +33,8 @@ class Painter:
     def paint(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """One click on Generate: frames while the run goes on. Closing this generator cancels the run."""
         *fields, visit = values
-        recipe, problems = self.check(*fields)
+        door = self.studio.door(request.session_hash)
+        recipe, problems = self.check(*fields, door=door)
         if recipe is None:
             yield *([gr.skip()] * 7), json.dumps(problems)
             return
@@ -62,7 +63,7 @@ class Painter:
             if engine is None:
                 yield end(stage.trouble(model.trouble or "The model is not there.", size))
                 return
-            given = {sha: self.studio.keep(sha) for sha in hashes(recipe.methods)}
+            given = {sha: kept for sha in hashes(recipe.methods) if (kept := self.studio.keep(sha, door)) is not None}
             run = engine.submit(recipe, given)
             self.studio.live[session] = run
             fresh: list[stage.Shown] = []

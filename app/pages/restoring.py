@@ -22,9 +22,9 @@ class Restorer:
     studio: Studio
     fields: Sequence[str]
 
-    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = ()) -> list[Any]:
-        """The recipe in the controls, and below what was restored and what differs."""
-        notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe)]
+    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), door: str = "") -> list[Any]:
+        """The recipe in the controls, and below what was restored and what differs. door: of the visit."""
+        notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, door)]
         listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
         what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
         note = f'<div class="nw-note" role="status">{what}</div>'
@@ -44,8 +44,8 @@ class Restorer:
         methods = known.methods or [use.name for use in recipe.methods]
         return Here(backbones, methods, known.versions)
 
-    def _missing(self, recipe: Recipe) -> list[str]:
-        gone = [sha for sha in hashes(recipe.methods) if self.studio.picture(sha) is None]
+    def _missing(self, recipe: Recipe, door: str) -> list[str]:
+        gone = [sha for sha in hashes(recipe.methods) if self.studio.picture(sha, door) is None]
         return (
             [f"{len(gone)} of the pictures that its methods were given are not here: give them again."] if gone else []
         )
@@ -54,15 +54,16 @@ class Restorer:
         """The controls as they are, and why."""
         return [*([gr.skip()] * len(self.fields)), f'<div class="nw-note nw-error" role="alert">{escape(words)}</div>']
 
-    def use(self, visit: list[stage.Shown], data: gr.EventData) -> list[Any]:
+    def use(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> list[Any]:
         """Settings of a picture on the stage, back into the controls."""
         wanted = str((data._data or {}).get("id", ""))
         shown = next((s for s in visit if s.id == wanted), None)
         if shown is None:
             return self.leave("This picture is no longer in the strip. Find it in History.")
-        return self.fill(shown.recipe, f"The settings of seed {shown.recipe.seed} are in the controls.")
+        words = f"The settings of seed {shown.recipe.seed} are in the controls."
+        return self.fill(shown.recipe, words, door=self.studio.door(request.session_hash))
 
-    def restore_from(self, path: str | None) -> list[Any]:
+    def restore_from(self, path: str | None, request: gr.Request) -> list[Any]:
         """A dropped or chosen picture: its recipe into the controls."""
         from app.runs.parameters import read
         from app.runs.pictures import PictureError, open_upload
@@ -85,7 +86,8 @@ class Restorer:
         if reading.recipe is None:
             return self.leave(" ".join([f"The settings in {name} could not be read.", *reading.notes]))
         words = f"The settings of {name} are in the controls."
-        return self.fill(reading.recipe, words, [*upload.notes, *reading.notes])
+        door = self.studio.door(request.session_hash)
+        return self.fill(reading.recipe, words, [*upload.notes, *reading.notes], door)
 
 
 def _forget(path: str) -> None:

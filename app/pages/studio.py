@@ -13,7 +13,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -27,6 +28,7 @@ from app.runs import History, HistoryError, PictureError, content_hash, open_upl
 from app.runs.recipe import LIMITS, Recipe, random_seed
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
+LARGEST_QUESTION = 2**20  # bytes of what is asked about a degradation
 DRAFTS = 128 * 2**20  # bytes of pictures that were given and not used yet
 
 
@@ -39,9 +41,8 @@ class Studio:
         self.id = next(iter(self.models))  # of the network to begin with
         self.history = history or History()
         self.live: dict[str, Any] = {}  # session -> the run under way
-        self.door = secrets.token_urlsafe(16)  # the page knows it: only who has the page can give pictures
         self._key = secrets.token_bytes(16)
-        self._drafts: OrderedDict[str, Image.Image] = OrderedDict()
+        self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> picture, doors
         self._lock = threading.Lock()
 
     # networks -----------------------------------------------------------------------------------------------------
@@ -62,35 +63,52 @@ class Studio:
 
     # pictures that methods are given --------------------------------------------------------------------------------
 
-    def take(self, picture: Image.Image) -> str:
-        """Holds a picture until a run uses it, and gives the hash that stands for it; the oldest make room."""
+    def door(self, session: str | None) -> str:
+        """The key of a visit, which its page is told: who has it gives pictures, and in private sees those it gave."""
+        visit = self._sign(f"visit {session or ''}")
+        return visit + self._sign(visit)
+
+    def opens(self, door: str) -> bool:
+        """Whether a visit of this process has this door."""
+        return door.isascii() and hmac.compare_digest(door, door[:24] + self._sign(door[:24]))
+
+    def take(self, picture: Image.Image, door: str = "") -> str:
+        """Holds a picture until a run uses it, and gives the hash that stands for it; the oldest make room.
+
+        door: of the visit that gave it; "" for what anyone may see, such as a picture of an example.
+        """
         name = content_hash(picture)
         with self._lock:
-            self._drafts[name] = picture.convert("RGB")
+            _, doors = self._drafts.get(name, (None, set()))
+            self._drafts[name] = picture.convert("RGB"), doors | {door}
             self._drafts.move_to_end(name)
-            while len(self._drafts) > 1 and sum(3 * p.width * p.height for p in self._drafts.values()) > DRAFTS:
+            while len(self._drafts) > 1 and sum(3 * p.width * p.height for p, _ in self._drafts.values()) > DRAFTS:
                 self._drafts.popitem(last=False)
         return name
 
-    def picture(self, sha: str) -> Image.Image | None:
-        """The picture of this hash, None where it never was here or has been forgotten."""
+    def picture(self, sha: str, door: str = "") -> Image.Image | None:
+        """The picture of this hash, None where it never was here, has been forgotten or, in private, is another's."""
         with self._lock:
-            if sha in self._drafts:
+            picture, doors = self._drafts.get(sha, (None, set()))
+            if picture is not None and (not private() or doors & {"", door}):
                 self._drafts.move_to_end(sha)
-                return self._drafts[sha]
-        return self.history.input(sha)
+                return picture
+        return None if private() else self.history.input(sha)
 
-    def keep(self, sha: str) -> Image.Image | None:
-        """The picture of this hash, from now on kept with the history, so that its recipe works tomorrow."""
-        picture = self.picture(sha)
-        if picture is not None:
+    def keep(self, sha: str, door: str = "") -> Image.Image | None:
+        """The picture of this hash, from now on kept with the history, so that its recipe works tomorrow.
+
+        In private it stays in memory: after the visit nobody may see it.
+        """
+        picture = self.picture(sha, door)
+        if picture is not None and not private():
             try:
                 self.history.keep_input(picture)
             except HistoryError:  # a full disk: the run can still be made
                 pass
         return picture
 
-    def receive(self, data: bytes) -> dict[str, Any]:
+    def receive(self, data: bytes, door: str = "") -> dict[str, Any]:
         """An upload -> {"sha256", "width", "height", "notes"}, or {"error"} in words."""
         try:
             upload = open_upload(data)
@@ -100,7 +118,7 @@ class Studio:
         largest = int(LIMITS["width"].high)
         picture.thumbnail((largest, largest))
         width, height = picture.size
-        return {"sha256": self.take(picture), "width": width, "height": height, "notes": list(upload.notes)}
+        return {"sha256": self.take(picture, door), "width": width, "height": height, "notes": list(upload.notes)}
 
     # addresses ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +143,8 @@ class Studio:
             return FileResponse(entry.path, media_type="image/png", headers=headers)
 
         def given(request: Request) -> Response:
-            found = self.picture(request.path_params["sha"])  # who knows the hash knows the picture, or its recipe
+            # shared: who knows the hash knows the picture, or its recipe. Private: a hash alone opens nothing
+            found = self.picture(request.path_params["sha"], request.query_params.get("door", ""))
             if found is None:
                 return PlainTextResponse("There is no such picture.", 404)
             buffer = io.BytesIO()
@@ -133,18 +152,25 @@ class Studio:
             headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
             return Response(buffer.getvalue(), media_type="image/png", headers=headers)
 
-        async def give(request: Request) -> Response:
+        async def posted(request: Request, answer: Callable[[bytes, str], dict[str, Any]], largest: int) -> Response:
             # the header cannot be sent from another site without asking first, and the door is on our page only
-            if not hmac.compare_digest(request.query_params.get("door", ""), self.door) or (
-                "x-nine-ways" not in request.headers
-            ):
+            door = request.query_params.get("door", "")
+            if not self.opens(door) or "x-nine-ways" not in request.headers:
                 return JSONResponse({"error": "The page is older than the app: load it once more."}, 403)
             data = b""
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > LARGEST_UPLOAD:
-                    return JSONResponse({"error": f"The file has more than {LARGEST_UPLOAD >> 20} MB."}, 413)
-            return JSONResponse(await run_in_threadpool(self.receive, data))
+                if len(data) > largest:
+                    return JSONResponse({"error": f"The file has more than {largest >> 20} MB."}, 413)
+            return JSONResponse(await run_in_threadpool(answer, data, door))
+
+        async def give(request: Request) -> Response:
+            return await posted(request, self.receive, LARGEST_UPLOAD)
+
+        async def measure(request: Request) -> Response:
+            from app.pages.measuring import measured
+
+            return await posted(request, partial(measured, self), LARGEST_QUESTION)
 
         def known(request: Request) -> Response:
             from app.pages.catalogue import catalogue
@@ -156,6 +182,7 @@ class Studio:
             Route("/pictures/{entry_id}/{sign}.png", picture),
             Route("/inputs/{sha}.png", given),
             Route("/inputs", give, methods=["POST"]),
+            Route("/measured", measure, methods=["POST"]),
             Route("/catalogue.json", known),
         ]
 

@@ -26,6 +26,7 @@ from tests.app.runs.test_methods import PICTURES, full
 
 ORACLE = backbones.load("exact")
 NASTY = "<script>alert(1)</script> \"' & onerror="
+ME, OTHER = (SimpleNamespace(session_hash=name) for name in ("me", "other"))  # visits
 PICTURE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (16, 16, 3), dtype=np.uint8))
 
 
@@ -210,32 +211,32 @@ def values(**change):
 
 def test_what_is_missing_is_said_at_the_card_and_starts_nothing(tab):
     text = cards({"name": "composable", "muted": True}, {"name": "ilvr", "knobs": {"detail": 999}}).json()
-    shown, marks = tab.restack(*values(methods=text))
+    shown, marks = tab.restack(ME, *values(methods=text))
     marks = json.loads(marks)
     assert set(marks["problems"]) == {"methods.1.inputs.reference", "methods.1.knobs.detail"}
     assert "999" in marks["problems"]["methods.1.knobs.detail"] and "pixels" in marks["offers"]
     assert shown.count("data-wrong") == 1
-    frames = list(tab.paint(SimpleNamespace(session_hash="v"), *values(methods=text), []))
+    frames = list(tab.paint(ME, *values(methods=text), []))
     assert len(frames) == 1 and set(json.loads(frames[0][-1])) == set(marks["problems"]) and not tab.submitted
 
 
 def test_what_cannot_be_read_is_said_too(tab):
     text = json.dumps({"cards": [{"name": "ilvr", "inputs": {"reference": 3}}]})
-    assert "methods.0.inputs.reference" in json.loads(tab.restack(*values(methods=text))[1])["problems"]
+    assert "methods.0.inputs.reference" in json.loads(tab.restack(ME, *values(methods=text))[1])["problems"]
 
 
 def test_a_measurement_says_where_it_is_taken(tab):
     text = cards({"name": "ddnm", "inputs": {"measured": {"name": "jpeg"}}})
     (note,) = methods.notes(text, tab.studio.model()).values()
-    assert "exactly" in note
+    assert "exactly" in note and "Net" not in note
     latent = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")
-    assert "Through the VAE: Net" in methods.notes(text, latent)["methods.0.inputs.measured"]
+    assert "through the VAE: Net" in methods.notes(text, latent)["methods.0.inputs.measured"]
 
 
 def test_a_run_gets_its_pictures_and_keeps_them(tab):
     sha = tab.studio.take(PICTURE)
     text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()
-    list(tab.paint(SimpleNamespace(session_hash="v"), *values(methods=text), []))
+    list(tab.paint(ME, *values(methods=text), []))
     ((made, inputs),) = tab.submitted
     assert made.methods[0].inputs == {"reference": sha} and content_hash(inputs[sha]) == sha
     assert tab.studio.history.input(sha) is not None
@@ -268,15 +269,71 @@ def test_pictures_come_in_through_the_door_only(studio):
     client = TestClient(Starlette(routes=studio.routes()))
     ours = {"X-Nine-Ways": "1"}
     assert client.post("/inputs?door=guess", content=png(PICTURE), headers=ours).status_code == 403
-    assert client.post(f"/inputs?door={studio.door}", content=png(PICTURE)).status_code == 403
-    got = client.post(f"/inputs?door={studio.door}", content=png(PICTURE), headers=ours).json()
+    assert client.post(f"/inputs?door={studio.door('me')}", content=png(PICTURE)).status_code == 403
+    got = client.post(f"/inputs?door={studio.door('me')}", content=png(PICTURE), headers=ours).json()
     assert got["sha256"] == content_hash(PICTURE) and (got["width"], got["height"]) == (16, 16)
     back = client.get(f"/inputs/{got['sha256']}.png")
     assert content_hash(Image.open(io.BytesIO(back.content))) == got["sha256"]
     assert client.get(f"/inputs/{'0' * 64}.png").status_code == 404
     assert client.get("/inputs/..%2f..%2fsecret.png").status_code == 404
-    wrong = client.post(f"/inputs?door={studio.door}", content=b"no picture", headers=ours).json()
+    wrong = client.post(f"/inputs?door={studio.door('me')}", content=b"no picture", headers=ours).json()
     assert "no picture" in wrong["error"]
+
+
+def test_on_a_space_a_hash_opens_nothing_to_another_visit(studio, tab, monkeypatch):
+    client = TestClient(Starlette(routes=studio.routes()))
+    mine, theirs = studio.door("me"), studio.door("other")
+    sha = client.post(f"/inputs?door={mine}", content=png(PICTURE), headers={"X-Nine-Ways": "1"}).json()["sha256"]
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
+    assert all(client.get(f"/inputs/{sha}.png{door}").status_code == 200 for door in ("", f"?door={theirs}"))
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    assert client.get(f"/inputs/{sha}.png?door={mine}").status_code == 200
+    for door in ("", theirs, mine[:-1], mine[:24], "\u00e9", f"{mine}&door={theirs}"):
+        assert client.get(f"/inputs/{sha}.png", params={"door": door}).status_code == 404
+    # nor through a recipe that names it, a degradation of it, or a restored file
+    text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()
+    assert tab.check(*values(methods=text), door=mine)[1] == {}
+    assert "not here" in tab.check(*values(methods=text), door=theirs)[1]["methods.0.inputs.reference"]
+    list(tab.paint(OTHER, *values(methods=text), []))
+    assert not tab.submitted
+    assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
+    whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
+    assert "1 of the pictures" in tab.fill(whole, "Here.", door=theirs)[-1]
+    # who gives the same picture may see it; after the visit nobody may: it is nowhere on the disk
+    list(tab.paint(ME, *values(methods=text), []))
+    assert len(tab.submitted) == 1 and studio.history.input(sha) is None
+    assert studio.receive(png(PICTURE), theirs)["sha256"] == sha and studio.picture(sha, theirs) is not None
+
+
+def test_examples_are_for_everyone(studio, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    _, made, _ = methods.example(studio, {"name": "ilvr", "alone": True}, {"backbone": "exact", "methods": ""})
+    assert made.pictures and all(studio.picture(sha, studio.door("other")) for sha in made.pictures)
+
+
+# what is measured -----------------------------------------------------------------------------------------------------
+
+
+def ask(client, door, sha, name="super_resolution", size=64, **given):
+    given = {"picture": sha, "name": name, **given}
+    question = {"method": "ddnm", "input": "measured", "given": given, "backbone": "exact"}
+    question |= {"width": size, "height": size}
+    answer = client.post(f"/measured?door={door}", json=question, headers={"X-Nine-Ways": "1"})
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_a_card_shows_what_is_measured(tab, studio):
+    client, door = TestClient(Starlette(routes=studio.routes())), studio.door("me")
+    sha = studio.take(PICTURE.resize((64, 64)), door)
+    four, two = (ask(client, door, sha, parameters={"factor": factor}) for factor in (4, 2))
+    assert four["words"] == "Measured: 2 × 2 of 8 × 8 pixels." and four["picture"] != two["picture"]
+    assert "noise of 0.2" in ask(client, door, sha, parameters={"factor": 2}, sigma_y=0.2)["words"]
+    for wrong in ({"parameters": {"factor": 3}}, {"name": "inpainting"}, {"name": "<b>"}, {"sigma_y": -1}, {"size": 1}):
+        assert set(ask(client, door, sha, **wrong)) == {"error"}
+    assert set(ask(client, door, "ab" * 32)) == {"error"}
+    assert client.post("/measured?door=guess", content=b"{}", headers={"X-Nine-Ways": "1"}).status_code == 403
+    assert "error" in client.post(f"/measured?door={door}", content=b"{", headers={"X-Nine-Ways": "1"}).json()
 
 
 def test_large_pictures_are_made_smaller_and_old_drafts_make_room(studio, monkeypatch):

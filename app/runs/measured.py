@@ -1,0 +1,58 @@
+"""What an operator measures of a picture, as a picture to look at before the run. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from app.runs import methods
+from app.runs.recipe import Recipe, RecipeError
+from backbones.base import Backbone
+from conditioning.operators import Linear, Measurement, state_is_pixels
+
+
+def measured(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[Image.Image, str]:
+    """What the first operator of the recipe's only method is given by a run, to look at, and its size in words.
+
+    Made by the very code that a run goes through. pictures: content hash -> picture. Raises RecipeError in words.
+    """
+    (use,) = recipe.methods
+    name = next(name for name, one in methods.wanted(methods.find(use.name)).items() if one.kind == "operator")
+    field = f"methods.0.inputs.{name}"
+    if found := [problem for problem in methods.problems(recipe, backbone) if problem.field == field]:
+        raise RecipeError(found)
+    _, values = methods.used(0, use, recipe, backbone, pictures)
+    one: Measurement = values[name]
+    with torch.no_grad():
+        y = seen(one)
+        shown = backbone.decode(y) if state_is_pixels(backbone) else (y + 1) / 2
+    array = (shown[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(array)), words(one)
+
+
+def seen(one: Measurement) -> Tensor:
+    """(B, C, H, W): y itself where it is a picture, each of its pixels as large as what it stands for; else a guess."""
+    C, H, W = one.operator.shape
+    if len(one.operator.y_shape) < 3:  # coefficients: the smallest picture that gives them
+        return one.operator.show(one.y)
+    return F.interpolate(one.y.expand(-1, C, -1, -1), (H, W), mode="nearest")
+
+
+def words(one: Measurement) -> str:
+    """How much of the picture is measured, and how well."""
+    (C, H, W), shape = one.operator.shape, one.operator.y_shape
+    if len(shape) == 3 and shape[1:] != (H, W):
+        much = f"{shape[2]} × {shape[1]} of {W} × {H} pixels"
+    elif len(shape) == 3 and shape[0] < C:
+        much = f"{W} × {H} pixels, {shape[0]} number each instead of {C}"
+    elif isinstance(one.operator, Linear) and (part := float((one.operator.s > 0).double().mean())) < 1:
+        much = f"{100 * part:.0f} % of the numbers of {W} × {H} pixels"
+    else:
+        much = f"{W} × {H} pixels, each changed"
+    return f"Measured: {much}" + (f", with noise of {one.sigma_y:g}." if one.sigma_y else ".")
