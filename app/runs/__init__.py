@@ -44,9 +44,9 @@ engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=3
             .status (words), .trouble (why no model could be loaded, or None), .note (about the last restart, or None)
             Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels),
                  .result() -> Finished (RunError in words)
-history     History(folder=None): .add(picture, recipe, seconds=None) -> Entry; .search(words="", limit=24, offset=0)
-            -> list[Entry]; .count(words) -> int; .get(id); .delete(id); .note (words, e.g. after a repair, or None)
-            .keep_input(picture) -> sha256; .input(sha256) -> picture | None
+history     History(folder=None): .add(picture, recipe, seconds=None) -> Entry; .get(id); .delete(id);
+            .search(words="", limit=24, offset=0, titles={}, among=None) -> list[Entry]; .count(words, titles, among);
+            .note (words after a repair, or None); .keep_input(picture) -> sha256; .input(sha256) -> picture | None
             Entry(id, path, recipe, made, seconds): .picture() opens the file
 pictures    open_upload(source) -> Upload(picture, parameters, notes) raises PictureError (in words)
             content_hash(picture) -> sha256 of size and pixels

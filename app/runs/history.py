@@ -7,6 +7,7 @@ it is damaged, so a kill at any moment loses at most the picture that was being 
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import secrets
@@ -14,10 +15,11 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from PIL import Image
@@ -44,6 +46,17 @@ _SCHEMA = """
     );
     CREATE INDEX IF NOT EXISTS newest ON pictures(made DESC, id DESC);
 """
+_SAYS = """(
+    words LIKE ? ESCAPE '\\'
+    OR CAST(json_extract(recipe, '$.seed') AS TEXT) = ?
+    OR EXISTS (
+        SELECT 1 FROM (
+            SELECT json_extract(recipe, '$.backbone') AS name
+            UNION ALL SELECT json_extract(value, '$.name') FROM json_each(recipe, '$.methods')
+        ) WHERE name LIKE ? ESCAPE '\\' OR name IN (SELECT value FROM json_each(?))
+    )
+)"""
+NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
 
 class HistoryError(RuntimeError):
@@ -104,15 +117,25 @@ class History:
         except (HistoryError, StopIteration) as error:
             raise HistoryError(f"{error} The picture is kept as {file} and will be listed later.") from error
 
-    def search(self, words: str = "", limit: int = 24, offset: int = 0) -> list[Entry]:
-        """The pictures whose prompt holds all these words (or parts of words), newest first."""
-        where, values = self._where(words)
+    def search(
+        self, words: str = "", limit: int = 24, offset: int = 0,
+        titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None,
+    ) -> list[Entry]:  # fmt: skip
+        """The pictures that all these words say something of, newest first.
+
+        A word is found as a part of the prompt, of a method's name or of the model's id; a number as the seed, too.
+        titles: what methods and models are called in words, by name or id; they are searched as well. among: the ids
+        of the pictures that may be found, None for all of them.
+        """
+        where, values = self._where(words, titles, among)
         order = "ORDER BY made DESC, id DESC LIMIT ? OFFSET ?"
         return list(self._entries(f"{where} {order}", (*values, max(limit, 0), max(offset, 0))))
 
-    def count(self, words: str = "") -> int:
+    def count(
+        self, words: str = "", titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None
+    ) -> int:
         """How many `search` finds in all."""
-        where, values = self._where(words)
+        where, values = self._where(words, titles, among)
         return self._do(lambda db: db.execute(f"SELECT count(*) FROM pictures {where}", values).fetchone()[0])
 
     def get(self, id: int) -> Entry | None:
@@ -252,11 +275,18 @@ class History:
                     yield Entry(id, self.folder / file, recipe, made, seconds)
 
     @staticmethod
-    def _where(words: str) -> tuple[str, tuple[str, ...]]:
-        found = [w.translate({ord(c): f"\\{c}" for c in "\\%_"}) for w in words.casefold().split()[:20]]
-        if not found:
-            return "", ()
-        return "WHERE " + " AND ".join(["words LIKE ? ESCAPE '\\'"] * len(found)), tuple(f"%{w}%" for w in found)
+    def _where(words: str, titles: Mapping[str, str], among: Collection[int] | None) -> tuple[str, tuple[object, ...]]:
+        found: list[str] = []
+        values: list[object] = []
+        for word in words.casefold().split()[:20]:
+            part = "%" + word.translate({ord(c): f"\\{c}" for c in "\\%_"}) + "%"
+            called = json.dumps([name for name, title in titles.items() if word in title.casefold()])
+            found.append(_SAYS)
+            values += [part, word, part, called]
+        if among is not None:
+            found.append("id IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(sorted(among)))
+        return ("WHERE " + " AND ".join(found) if found else ""), tuple(values)
 
     # ---- trouble ---------------------------------------------------------------------------------------------------
 

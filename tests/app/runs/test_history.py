@@ -43,6 +43,27 @@ def test_search_by_words_newest_first_page_by_page(tmp_path: Path) -> None:
     assert history.search(limit=-1) == [] and len(history.search(offset=-5)) == 24
 
 
+def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    blended = [{"name": "blended_latent"}, {"name": "ilvr"}]
+    for seed, more in ((7, {}), (70, {"methods": blended}), (71, {"backbone": "still-life", "prompt": "7 cubes"})):
+        history.add(picture(seed), recipe(**{"prompt": "a cone", "seed": seed} | more))
+
+    def seeds(words: str, **more: object) -> list[int]:
+        return [e.recipe.seed for e in history.search(words, **more)]  # type: ignore[arg-type]
+
+    assert seeds("blended_latent") == seeds("ILVR cone") == seeds("blended ilvr") == [70]
+    assert seeds("blended%latent") == []
+    assert seeds("7") == [71, 7] and seeds("70") == [70] and seeds("1") == []  # a seed is meant as a whole
+    assert seeds("still life") == [71] and seeds("exact") == [70, 7]
+    titles = {"ilvr": "Low frequencies", "still-life": "Net of Cubes"}
+    assert seeds("low frequencies", titles=titles) == [70] and seeds("net of", titles=titles) == [71]
+    one, two, _ = history.search()
+    assert seeds("", among=[two.id]) == seeds("ilvr", among=[two.id]) == [70] and seeds("ilvr", among=[one.id]) == []
+    assert seeds("", among=[]) == [] and history.count("cone", among=[one.id, two.id]) == 1
+    assert history.count("low", titles) == 1 and history.count("low") == 0
+
+
 def test_delete(tmp_path: Path) -> None:
     history = History(tmp_path)
     entries = [history.add(picture(), recipe(seed=i)) for i in range(3)]
