@@ -2,13 +2,19 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from backbones.readers import NETWORKS, Classifier, Reader, has, load, save
+from backbones.readers import NETWORKS, Classifier, Contrastive, Reader, begun, has, load, save
 from world.render import render
 from world.scene import draw
 
 CLASSES = ["sky", "ground", "cube"]
-CONFIG = {"reader": {"classes": CLASSES}, "classifier": {"groups": [["red", "red cube"], ["snow", "sand"]]}}
+CONFIG = {
+    "reader": {"classes": CLASSES},
+    "classifier": {"groups": [["red", "red cube"], ["snow", "sand"]]},
+    "contrastive": {"words": ["a", "red", "cube", "blue", "ball", "and", ","]},
+}
+TEXT = "a red cube and a blue ball"
 
 
 def answer(name, network):
@@ -16,6 +22,8 @@ def answer(name, network):
     if name == "reader":
         told = network(torch.rand(2, 3, 32, 48, generator=draws))
         return torch.cat([told.nearness, told.classes], 1)
+    if name == "contrastive":
+        return network.score(torch.rand(2, 3, 32, 48, generator=draws), TEXT)
     return network(torch.randn(2, 4, 8, 12, generator=draws), torch.tensor([0.1, 9.0]))
 
 
@@ -41,11 +49,55 @@ def test_what_is_saved_is_loaded_frozen(name, tmp_path):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_reach_what_is_read(name, tmp_path):
-    x = torch.rand(1, *((3, 32, 32) if name == "reader" else (4, 8, 8)), requires_grad=True)
+    x = torch.rand(1, *((4, 8, 8) if name == "classifier" else (3, 32, 32)), requires_grad=True)
     network = NETWORKS[name](**CONFIG[name]).eval().requires_grad_(False)
-    told = network(x).nearness if name == "reader" else network.log_p(x, torch.ones(1), ["red cube", "sand"])
+    told = {
+        "reader": lambda: network(x).nearness,
+        "classifier": lambda: network.log_p(x, torch.ones(1), ["red cube", "sand"]),
+        "contrastive": lambda: network.score(x, TEXT),
+    }[name]()
     (g,) = torch.autograd.grad(told.sum(), x)
     assert (g != 0).any()
+
+
+def test_a_training_goes_on_with_what_is_shipped_if_it_knows_the_same_words(tmp_path):
+    fresh = begun(tmp_path, "reader", classes=CLASSES)
+    save(tmp_path, "reader", {k: w + 1 for k, w in fresh.state_dict().items()}, classes=CLASSES)
+    again = begun(tmp_path, "reader", classes=tuple(CLASSES))
+    assert again.training and all(p.requires_grad for p in again.parameters())
+    torch.testing.assert_close(again.head.weight, fresh.head.weight + 1, atol=2e-3, rtol=2e-3)
+    assert begun(tmp_path, "reader", classes=["sky", "cube"]).names == ("sky", "cube")
+
+
+def test_the_contrastive_model_minds_the_order_of_words_and_not_its_company():
+    torch.manual_seed(1)
+    network = Contrastive(**CONFIG["contrastive"]).eval()
+    x = torch.rand(3, 3, 32, 32)
+    told = network.score(x, TEXT)
+    assert told.shape == (3,) and (told.abs() <= 1).all()
+    assert (told - network.score(x, "a blue cube and a red ball")).abs().min() > 1e-5
+    torch.testing.assert_close(
+        network.score(x[1:2], "A red cube, and a blue ball"), network.score(x, "a red cube, and a blue ball")[1:2]
+    )
+    texts = [torch.tensor([network.parse(t)]) for t in (TEXT, "a ball")]
+    padded = torch.cat([texts[0], F.pad(texts[1], (0, 5))])
+    cells = network.cells(network.seen(x))
+    both = network.all(cells, *network.read(padded))
+    torch.testing.assert_close(both[:, 1:], network.all(cells, *network.read(texts[1])))
+    torch.testing.assert_close(network.own(cells[:2], *network.read(padded)), both[:2].diagonal())
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("a red teapot", "does not know 'teapot': it knows a, red"),
+        ("", "given 0 words"),
+        ("a " * 56, "given 56 words: write 1 to 55"),
+    ],
+)
+def test_what_the_contrastive_model_cannot_read_it_says(text, why):
+    with pytest.raises(ValueError, match=why):
+        Contrastive(**CONFIG["contrastive"]).parse(text)
 
 
 def test_a_level_beyond_its_training_counts_as_the_last():

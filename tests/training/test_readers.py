@@ -1,14 +1,20 @@
-"""What the reader and the classifier are taught is the truth, and their figures are right where the answer is known."""
+"""What the readers are taught is the truth, and their figures are right where the answer is known."""
+
+import math
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from backbones.readers import Classifier, Reader, Reading
-from training import classifier, reader
-from training.text import Words
+from backbones.readers import Classifier, Contrastive, Reader, Reading
+from training import classifier, contrastive, reader
+from training.text import Words, _rows
+from world.captions import describe, parse
+from world.eye import NAMES
 from world.render import render
-from world.scene import SHAPES, draw
+from world.scene import GROUNDS, SHAPES, SKIES, draw
 
 
 @pytest.fixture
@@ -91,3 +97,117 @@ def test_the_classifiers_loss_falls_on_what_it_is_shown(told):
         losses.append(loss.item())
     assert set(parts) == {"there", "cells", "ground", "sky"} and losses[-1] < 0.3 * losses[0]
     assert set(classifier.OTHER_WORDS.values()) <= {word for group in classifier.GROUPS for word in group}
+
+
+def caption(n):
+    """Scene n of the split: its caption by numbers (L,), the solid of each word, its attributes; and the scene."""
+    told = _rows("validation", n, n + 1, 1)
+    arrays = Words(*told)
+    ids, owners = contrastive.numbered(arrays)
+    return (ids[0, 0], owners[0, 0], arrays.attributes[0]), draw("validation", n)
+
+
+def said(ids):
+    return " ".join(contrastive.KNOWN[i - 1] for i in ids if i)
+
+
+def held(claims, scene):
+    """Whether each solid that is claimed is in the scene."""
+    return all(
+        any(all(getattr(claim, name) in (None, getattr(solid, name)) for name in NAMES) for solid in scene.solids)
+        for claim in claims.solids
+    )
+
+
+def test_captions_are_true_and_the_nearly_true_ones_false():
+    """By the parser of captions, which knows nothing of tokens: one word changed, or two colours in other places."""
+    rng, ways = np.random.default_rng(0), Counter()
+    for n in range(40, 80):
+        row, scene = caption(n)
+        assert said(row[0]).replace(" ,", ",") == describe(scene, np.random.default_rng([n, 0])).text
+        false, how = contrastive.nearly(*row, rng)
+        ways[how] += 1
+        assert held(parse(said(row[0])), scene) and held(parse(said(false)), scene) is (how == "")
+        if how == "swapped":
+            assert set(false) == set(row[0]) and (false != row[0]).sum() >= 2
+    assert min(ways["swapped"], ways["changed"]) >= 5 and ways[""] <= 3
+
+
+def test_words_look_at_their_solid_and_cells_tell_what_they_are():
+    masks = torch.tensor([[[-2, -2], [0, -1]]])
+    batch = {"owners": torch.tensor([[-1, 0, 1]]), "masks": masks}  # solid 1 is hidden
+    looks = torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 3.0, 0.0], [9.0, 0.0, 0.0, 0.0]])[None]
+    told = contrastive.looking(looks, batch)
+    torch.testing.assert_close(told, -torch.tensor(math.exp(3) / (math.exp(3) + 3)).log())
+    batch |= {
+        "attributes": torch.tensor([[[2, 1, 0, 1], [-1] * 4, [-1] * 4, [-1] * 4]]),
+        "place": torch.tensor([[3, 1, 0]]),
+    }
+    scores = torch.zeros(1, sum(contrastive.ASKED), 2, 2)
+    starts = np.cumsum((0, *contrastive.ASKED))
+    for part, value in enumerate((2, 1, 0, 1)):
+        scores[0, starts[part] + value, 1, 0] = 50
+    assert contrastive.telling(scores, batch) == pytest.approx((math.log(5) + math.log(4)) / 2)
+    scores[0, starts[4] + 3, 1, 1] = scores[0, starts[5] + 1, 0, :] = 50
+    assert contrastive.telling(scores, batch) == pytest.approx(0, abs=1e-6)
+
+
+def test_figures_of_a_perfect_contrastive_model_and_of_one_that_knows_no_order():
+    class Known(Contrastive):
+        """A picture is the number of its caption; a caption's second word is its number, its third 1 if it is true."""
+
+        ordered = True
+
+        def seen(self, pictures):
+            return pictures[:, 0, 0, 0]
+
+        def cells(self, seen):
+            return seen
+
+        def read(self, ids):
+            return ids[:, 1], ids[:, 2] == 1
+
+        def all(self, cells, words, true):
+            return (cells[:, None] == words).float() + 0.1 * (true & self.ordered)
+
+        def own(self, cells, words, true):
+            return self.all(cells, words, true).diagonal()
+
+    n = 66
+    x = torch.arange(n, dtype=torch.float32)[:, None, None, None].expand(-1, 3, 8, 8)
+    ids = torch.stack([torch.zeros(n), torch.arange(n), torch.ones(n)], 1).long()
+    false, swapped = ids * torch.tensor([1, 1, 0]), torch.arange(n) % 2 == 0
+    network = Known(contrastive.KNOWN)
+    assert set(contrastive.figures(network, x, ids, false, swapped).values()) == {1.0}
+    network.ordered = False
+    assert contrastive.figures(network, x, ids, false, swapped) == {
+        "caption": 1,
+        "picture": 1,
+        "changed": 0,
+        "swapped": 0,
+    }
+
+
+def test_the_contrastive_losses_fall_on_what_they_are_shown(monkeypatch):
+    monkeypatch.setattr(contrastive, "STILL_LIFE", Path("nowhere"))
+    torch.manual_seed(0)
+    network, spec = contrastive.Taught(), object.__new__(contrastive.ContrastiveSpec)
+    rows, scenes = zip(*(caption(n) for n in range(40, 46)))
+    ids, owners, attributes = (np.stack(part) for part in zip(*rows))
+    false = np.stack([contrastive.nearly(*row, np.random.default_rng(1))[0] for row in rows])
+    place = [(GROUNDS.index(s.ground), SKIES.index(s.sky), 0) for s in scenes]
+    seen = render(scenes, 64)
+    masks = seen.instances[:, 4::8, 4::8]
+    arrays = {"ids": ids, "false": false, "owners": owners, "attributes": attributes, "place": np.array(place)}
+    batch = {"x": seen.rgb.clone(), "masks": masks.long()} | {
+        k: torch.from_numpy(v.astype(np.int64)) for k, v in arrays.items()
+    }
+    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    losses = []
+    for _ in range(30):
+        loss, parts = spec.loss(network, batch, 0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0] and parts["pictures"] < 0.5 * math.log(7)
