@@ -1,0 +1,49 @@
+"""Every method on the embedded models, with the inputs of its one-click example: what a newcomer's first click runs.
+
+Four steps; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as on the page.
+"""
+
+import pytest
+
+import backbones
+from app.pages.examples import example
+from app.runs.given import Use
+from app.runs.methods import problems
+from app.runs.plan import Encoder, plan
+from app.runs.recipe import Recipe
+from conditioning.registry import METHODS
+from samplers import SAMPLERS
+from samplers.flow import run
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {name: backbones.load(name) for name in ("still-life", "still-life-pixels")}
+
+
+def started(method, networks):
+    """The recipe of a method's example on the first network that can run it, and that network with its plan's flow."""
+    refused = []
+    for name, network in networks.items():
+        size = network.default_size
+        made = example(method, size)
+        own = [key for key in SAMPLERS if key not in METHODS[method].clashes]
+        use = Use(name=method, inputs=made.card.inputs, knobs=made.card.knobs)
+        recipe = Recipe.make(backbone=name, steps=STEPS, seed=1, sampler=own[0], methods=(use,), **made.settings)
+        refused = problems(recipe, network)
+        if not refused:
+            return recipe, network, plan(recipe, network, Encoder(network), made.pictures).flow
+    pytest.fail(f"no embedded network runs it: {refused}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"cfg"}))
+def test_its_example_runs(method, networks):
+    recipe, network, flow = started(method, networks)
+    x = run(flow, network.denoise)
+    assert x.shape == (1, *network.latent_shape(recipe.width, recipe.height)) and x.isfinite().all()
+    picture = network.decode(x)
+    assert picture.shape == (1, 3, recipe.height, recipe.width) and 0 <= picture.min() and picture.max() <= 1
+    assert picture.std() > 0.02  # not one colour
