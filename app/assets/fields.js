@@ -54,8 +54,8 @@
     const value = given ?? one.default;
     const field = h("div", { class: "nw-field", id });
     const head = h("div", { class: "nw-field-head" }, h("span", {}, one.label));
-    if (one.type === "choice") {
-      field.append(head, h("select", { "aria-label": one.label, onchange: (event) => change(event.target.value) },
+    if (one.type === "choice") {  // what else a card asks for may depend on it
+      field.append(head, h("select", { "aria-label": one.label, "data-keep": id, onchange: (event) => change(event.target.value, true) },
         ...one.options.map((option) => h("option", { value: option, selected: option === value }, option))));
     } else if (one.type === "bool") {
       field.append(h("label", { class: "nw-check" }, h("input", {
@@ -188,12 +188,16 @@
     points: "points", references: "pictures", operator: "degraded picture",
   };
   // change(value, again): `again` draws the card anew
-  const input = (id, one, given, change, backdrop, method) => {
+  const input = (id, one, given, change, backdrop, method, knobs = {}) => {
     const label = one.label;
     const kind = WORDS[one.kind] ?? one.kind;
+    const asking = Object.entries(one.wanted_by), chosen = ([name]) => knobs[name] ?? nw.book.methods[method].knobs.find((k) => k.name === name).default;
+    const needed = asking.some((each) => each[1].includes(chosen(each)));
+    const when = !one.optional || needed ? "" : asking.length ? `for ${asking.map((each) => each[1].join(", ")).join(", ")}` : "may be left out";
     const empty = !given || (Array.isArray(given) && !given.length) || (one.kind === "operator" && !given.picture);
     const field = h("div", { class: "nw-field", id, role: "group", "aria-label": label, "data-empty": String(empty) }, h("div", { class: "nw-field-head" },
-      h("span", {}, label), h("span", { class: "nw-quiet" }, [kind === label.toLowerCase() ? "" : kind, one.optional ? "may be left out" : ""].filter(Boolean).join(", "))));
+      h("span", {}, label), h("span", { class: "nw-quiet" }, [kind === label.toLowerCase() ? "" : kind, when].filter(Boolean).join(", "))));
+    if (one.help) field.append(h("p", { class: "nw-quiet" }, one.help));
     if (one.kind === "prompt" || one.kind === "words") {
       field.append(h("textarea", { rows: one.kind === "prompt" ? 2 : 1, "aria-label": label, onchange: (event) => change(event.target.value) }, given ?? ""));
     } else if (one.kind === "image" || one.kind === "map") field.append(picture(id, label, given, change));

@@ -63,8 +63,8 @@
 
   // trouble at the field
   const forget = (input) => {
+    document.getElementById(input.getAttribute("aria-describedby"))?.remove();
     input.removeAttribute("aria-invalid"); input.removeAttribute("aria-describedby");
-    input.closest(".block")?.querySelector(":scope > .nw-problem")?.remove();
   };
   const problems = (found) => {
     document.querySelectorAll("[aria-invalid=true]").forEach(forget);

@@ -107,7 +107,7 @@
       h("div", { class: "nw-tools" }, h("button", {
         type: "button", class: "nw-act", "data-keep": `example.${i}`, onclick: () => trigger("example", { name: card.name, alone: false }),
       }, "Fill with an example")),
-      ...one.inputs.map((input) => nw.field.input(`${id}.inputs.${input.name}`, input, card.inputs[input.name], set("inputs", input.name), backdrop(card), card.name)),
+      ...one.inputs.map((input) => nw.field.input(`${id}.inputs.${input.name}`, input, card.inputs[input.name], set("inputs", input.name), backdrop(card), card.name, card.knobs)),
       ...knobs.slice(0, few),
       rest.length ? h("details", { class: "nw-more", open: card.more, ontoggle: (event) => { card.more = event.target.open; } },
         h("summary", {}, `${rest.length} more settings`), ...rest) : null,
@@ -134,14 +134,18 @@
   const wanting = (id) => {  // an input that was not given yet: said quietly until someone generates
     const [, i, part, name] = id.split(".");
     const value = part === "inputs" ? cards[Number(i)]?.inputs[name] : true;
-    return !value || (Array.isArray(value) && !value.length) || (typeof value === "object" && "picture" in value && !value.picture);
+    if (!value) return true;
+    if (Array.isArray(value)) return !value.length || value.some((one) => one.text === "");
+    if (typeof value !== "object") return false;
+    const parameters = nw.book.operators.find((one) => one.name === value.name)?.parameters ?? [];
+    return !value.picture || parameters.some((one) => one.type === "mask" && !value.parameters[one.name]);
   };
   const remark = (loud = false) => {
     root.querySelectorAll(".nw-mark").forEach((mark) => mark.remove());
     root.querySelectorAll("[aria-invalid]").forEach((one) => one.removeAttribute("aria-invalid"));
     let first = null;
     const put = (id, words, kind) => {
-      const field = document.getElementById(id) ?? document.getElementById(id.split(".").slice(0, 2).join("."));
+      const field = id === "methods" ? root : document.getElementById(id) ?? document.getElementById(id.split(".").slice(0, 2).join("."));
       if (!field) return;
       const missing = kind === "problem" && !loud && wanting(id);
       const mark = h("p", { class: `nw-mark ${kind === "note" ? "nw-quiet" : missing ? "nw-note nw-warn" : "nw-problem"}`, role: kind === "note" || missing ? "note" : "alert" }, words);

@@ -29,6 +29,7 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
     "seed": (0, 9999, 1, ""),
     "quality": (1, 100, 1, "of 100"),
 }
+ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
 _CITED = re.compile(r"\s*\([A-Z][^()]*\d{4}[^()]*\)")
 _SENTENCE = re.compile(r"(?<=[a-z)\"])\.\s+(?=[A-Z])")
 
@@ -63,12 +64,25 @@ def place(name: str) -> tuple[int, int]:
 
 
 def label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    words = name.replace("_", " ").capitalize()
+    return ACRONYMS.get(words, words)
 
 
 def first_sentence(text: str) -> str:
     """What a paragraph says first, without the papers it cites."""
     return _SENTENCE.split(_CITED.sub("", text.replace("`", "")))[0].rstrip(".") + "."
+
+
+def told(docstring: str, name: str) -> str:
+    """What a method's docstring says of an input, "name: words.", without what only programmers read; or ""."""
+    for paragraph in docstring.split("\n\n"):
+        found = re.search(rf"(?:^|\. ){name}: (.+?)\.(?= |$)", " ".join(paragraph.split()))
+        if found:
+            words = re.sub(r"(?:, latents |\s?)\(B, [^()]*\)(?: in \[0, 1\])?,?", "", _CITED.sub("", found[1]))
+            words = re.sub(r"\s*\([^()]*$", "", words).strip().replace("cond of ", "").replace("`", "")
+            words = re.sub(r"^True where", "painted where", words)
+            return "" if words in ("the picture", "a picture") else words[:1].upper() + words[1:]
+    return ""
 
 
 def _method(one: Any) -> dict[str, Any]:
@@ -86,7 +100,8 @@ def _method(one: Any) -> dict[str, Any]:
         "knobs": [_knob(name, knob) for name, knob in one.knobs.items()],
         "inputs": [
             {"name": name, "label": label(name), "kind": given.kind, "optional": name in one.optional,
-             "wanted_by": _options(one, name), "ask": ASKS[given.kind]}
+             "wanted_by": _options(one, name), "ask": ASKS[given.kind],
+             "help": told(inspect.getdoc(one.function) or "", name)}
             for name, given in asked.items()
         ],
     }  # fmt: skip
@@ -117,7 +132,7 @@ def cost(one: Any) -> str:
 def _knob(name: str, knob: Any) -> dict[str, Any]:
     from conditioning.registry import Choice
 
-    shared = {"name": name, "label": label(name), "default": knob.default, "help": knob.help}
+    shared = {"name": name, "label": label(name), "default": knob.default, "help": knob.help.replace("`", "")}
     if isinstance(knob, Choice):
         return shared | {"type": "choice", "options": list(knob.options)}
     kind = "bool" if knob.type is bool else "int" if knob.type is int else "float"

@@ -60,6 +60,7 @@ class Create(Painter, Restorer):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=96)
                 self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=72)
                 self.surprise = gr.Button("Surprise me", elem_id="surprise", size="lg", min_width=96)
+            self.restored = gr.HTML("", elem_id="restored")
 
     def _result(self) -> None:
         with gr.Column(elem_id="result"):
@@ -110,7 +111,6 @@ class Create(Painter, Restorer):
                 self.restore = gr.UploadButton(
                     "Restore settings from a picture", file_types=["image"], elem_id="restore", size="sm"
                 )
-                self.restored = gr.HTML("", elem_id="restored")
 
     def _slider(self, name: str) -> gr.Slider:
         limit = LIMITS[name]
@@ -191,11 +191,15 @@ class Create(Painter, Restorer):
     def _wrong(self, recipe: Recipe, stack: Stack, door: str) -> list[Problem]:
         engine = self.studio.model(recipe.backbone).engine(0)
         found = engine.check(recipe) if engine is not None else []
-        return [stack.at(problem) for problem in [*found, *methods.missing(recipe, self.studio, door)]]
+        found = [*methods.fitted(found, recipe, self.studio), *methods.missing(recipe, self.studio, door)]
+        return [stack.at(problem) for problem in found]
 
     def unknown_note(self, prompt: str, backbone: Any = None) -> str:
         """Words that the network has never read, pointed out under the field."""
         model = self.studio.model(backbone)
+        if model.wordless:
+            words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its pictures."
+            return f'<p class="nw-note" role="status">{words}</p>'
         found = model.unknown(prompt)
         if not found:
             return ""
@@ -227,11 +231,13 @@ class Create(Painter, Restorer):
             model, made, kept = methods.example(self.studio, asked, given)
         except Exception as error:
             return self.leave(plain(error))
-        return self._example(model, made, kept)
+        return self._example(model, made, kept, given["backbone"])
 
-    def _example(self, model: str, made: Example, kept: Stack) -> list[Any]:
+    def _example(self, model: str, made: Example, kept: Stack, now: str) -> list[Any]:
         settings = {"backbone": model, "methods": kept.json(), **made.settings}
-        words = "An example is in the controls: a scene that was rendered, and what is known of it."
+        words = "An example is in the controls: a rendered scene and what is known of it."
+        if model != now:
+            words += f" {escape(self.studio.model(model).name)} paints it: it has what the method needs."
         note = f'<div class="nw-note" role="status">{words}</div>'
         return [*(settings.get(name, gr.skip()) for name in FIELDS), note]
 

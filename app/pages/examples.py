@@ -98,7 +98,7 @@ def example(method: str, size: int) -> Example:
 
 def _value(name: str, kind: str, known: _Truth) -> Any:
     if kind == "map":
-        return content_hash(known.edges if "edge" in name else known.near)
+        return content_hash(known.edges if "edge" in name else known.near if "depth" in name else known.picture)
     if kind == "mask":
         return content_hash(known.mask)
     if kind == "prompt":

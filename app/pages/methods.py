@@ -79,6 +79,22 @@ def notes(stack: Stack, model: Model) -> dict[str, str]:
     }
 
 
+def fitted(problems: Collection[Problem], recipe: Recipe, studio: Studio) -> list[Problem]:
+    """The same problems; where a method does not run on this network, with those here on which it may."""
+    from app.pages.catalogue import catalogue
+
+    book = catalogue()["methods"] if recipe.methods else {}
+    unfit: dict[str, str] = {}
+    for place, use in enumerate(recipe.methods):
+        needs = book[use.name]["need_keys"] if use.name in book else []
+        if needs and not studio.model(recipe.backbone).may(needs):
+            others = [
+                model.name for model in studio.models.values() if model.id != recipe.backbone and model.may(needs)
+            ]
+            unfit[f"methods.{place}"] = f" Choose another Model: {' or '.join(others)}." if others else ""
+    return [Problem(one.field, one.message + unfit.get(one.field, "")) for one in problems]
+
+
 def missing(recipe: Recipe, studio: Studio, door: str = "") -> list[Problem]:
     """Pictures that a recipe names and that are not here for the visit of this door."""
     found = []

@@ -29,6 +29,7 @@ class Model:
         self.name = NAMES.get(id, id)
         self._trouble = ""  # why there is no engine, in words
         self._engine: Engine | None = None
+        self._wordless: bool | None = None
         self._there = threading.Event()
         self._begun = time.monotonic()
         self._starting = threading.Lock()
@@ -88,10 +89,17 @@ class Model:
             return set(needs) <= set(getattr(self.backbone, "offers", ()))
         return ("pixels" in needs) is (self.id in IN_PIXELS)
 
+    @property
+    def wordless(self) -> bool:
+        """Whether it reads no prompt at all, as far as that is known."""
+        if self._wordless is None and self.backbone is not None:
+            self._wordless = not self.backbone.encode_prompt([""])
+        return self._wordless is True
+
     def unknown(self, text: str) -> list[tuple[str, str]]:
         """Words of a prompt outside the network's vocabulary, each with the nearest known one or ''."""
         backbone = self.backbone
-        if backbone is None or not text.strip():
+        if backbone is None or not text.strip() or self.wordless:
             return []
         from difflib import get_close_matches
 

@@ -82,8 +82,8 @@ class Painter:
                         yield frame(stage.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
                     case Made(picture=picture, recipe=one):
                         fresh.append(self._keep(picture, one))
-                    case Finished(seconds=seconds):
-                        fresh = [replace(shown, seconds=seconds) for shown in fresh]
+                    case Finished(seconds=seconds, calls=calls):
+                        fresh = [replace(shown, seconds=seconds, calls=calls) for shown in fresh]
                         yield end(stage.made(fresh[0]), fresh, 0)
                     case Failed(reason=reason, field=field):
                         found = json.dumps({field: reason}) if self._has(field) else "{}"

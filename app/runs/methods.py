@@ -6,6 +6,7 @@ A problem's field is `methods.<place>`, `methods.<place>.knobs.<name>` or `metho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,9 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
         return f"this is no value for {kind}: {ASKS[kind]}."
     if kind in ("image", "map", "mask", "references") and not all(map(is_hash, several)):
         return f"a picture is given by its hash: {ASKS[kind]}."
+    if kind == "boxes":
+        empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
+        return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""
     if not isinstance(value, given.Degradation):
         return ""
     if value.picture and not is_hash(value.picture):
@@ -129,8 +133,8 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
     try:
         parameters: dict[str, Any] = dict(value.parameters)
         shape = _measured_shape(recipe, backbone)
-        if "mask" in parameters:
-            if not is_hash(parameters["mask"]):
+        if "mask" in signature(_operator(value.name)).parameters:
+            if not is_hash(parameters.get("mask")):
                 return "what is lost is given by a mask: draw one."
             parameters["mask"] = torch.zeros(shape[1:])
         _operator(value.name)(shape, **parameters)

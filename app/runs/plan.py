@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.runs import methods
 from app.runs.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
+from conditioning.registry import find
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Cond, Flow, Noise
 
@@ -103,12 +104,25 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) ->
     except RecipeError:
         raise
     except (ValueError, TypeError) as error:
-        raise RecipeError([Problem("methods", f"The stack of methods cannot run: {error}.")]) from error
+        blamed = next((place for place, one in enumerate(stack) if _fails([one], recipe, shared)), None)
+        if blamed is None or blamed >= len(recipe.methods):
+            raise RecipeError([Problem("methods", f"The stack of methods cannot run: {error}.")]) from error
+        words = f"{find(recipe.methods[blamed].name).title} cannot run: {error}."
+        raise RecipeError([Problem(f"methods.{blamed}", words)]) from error
     device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
     noise = Noise([recipe.seed])
     x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
     return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond, sigmas)
+
+
+def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], recipe: Recipe, shared: Mapping[str, Any]) -> bool:
+    """Whether this part of a stack cannot be composed by itself."""
+    try:
+        compose(stack, SAMPLERS[recipe.sampler], **shared)
+    except (ValueError, TypeError):
+        return True
+    return False
 
 
 def _counted(flow: Flow, tally: Tally) -> Flow:
@@ -152,5 +166,7 @@ def in_words(error: BaseException, recipe: Recipe, step: int) -> tuple[str, str 
         advice = f" Try a lower CFG Scale than {recipe.cfg_scale:g}." if recipe.cfg_scale > 7 else ""
         field = "cfg_scale" if advice else None
         return f"Stopped at step {step + 1} of {recipe.steps}: {error}.{advice} Other runs go on.", field
+    if isinstance(error, ValueError) and str(error):  # a method's own words about what it was given
+        return f"Stopped at step {step + 1} of {recipe.steps}: {error}.", None
     kind = type(error).__name__
     return f"Stopped at step {step + 1} of {recipe.steps}: {error or kind} ({kind}). Other runs go on.", None

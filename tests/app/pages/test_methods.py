@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import backbones
-from app.pages import attention, create, examples, methods, stack, stage
+from app.pages import attention, create, examples, methods, models, stack, stage
+from app.pages import catalogue as catalogue_
 from app.pages.catalogue import catalogue, first_sentence
 from app.pages.stack import Card, Stack
 from app.pages.studio import Studio
@@ -64,6 +65,16 @@ def test_operators_know_their_parameters_and_every_default_lies_inside():
 def test_a_summary_is_its_first_sentence_without_citations():
     text = "After each step `x` is put right (Lugmayr et al. 2022, Alg. 1). Then more."
     assert first_sentence(text) == "After each step x is put right."
+
+
+def test_what_an_input_is_comes_from_the_docstring():
+    doc = """Title.\n\nThe mask: not this.\n\nknown: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where
+    it is to be new. other: cond of the prompt with its `words` (Someone 2020), such as "red:2". wide: x (Eq. 2)."""
+    said = [catalogue_.told(doc, name) for name in ("known", "mask", "other", "wide", "absent")]
+    assert said == ["", "Painted where it is to be new", 'The prompt with its words, such as "red:2"', "X", ""]
+    for one in catalogue()["methods"].values():
+        for each in [*one["inputs"], *one["knobs"]]:
+            assert not [part for part in ("(B", "`", "cond of") if part in each["help"]]
 
 
 # the stack ----------------------------------------------------------------------------------------------------------
@@ -218,6 +229,22 @@ def test_what_is_missing_is_said_at_the_card_and_starts_nothing(tab):
     assert shown.count("data-wrong") == 1
     frames = list(tab.paint(ME, *values(methods=text), []))
     assert len(frames) == 1 and set(json.loads(frames[0][-1])) == set(marks["problems"]) and not tab.submitted
+
+
+def test_a_method_that_the_network_cannot_run_names_one_that_can(tab):
+    tab.studio.models["still-life"] = models.Model("still-life")
+    text = cards({"name": "perturbed_attention"}, {"name": "composable"}).json()
+    found = json.loads(tab.restack(ME, *values(methods=text))[1])["problems"]
+    assert "attention layers" in found["methods.0"] and found["methods.0"].endswith("Choose another Model: Still Life.")
+    assert "another Model" not in found["methods.1.inputs.also"]
+
+
+def test_a_network_without_words_says_so_once(tab, monkeypatch):
+    assert "<b>moon</b>" in tab.unknown_note("a moon disc", "exact")
+    monkeypatch.setattr(tab.studio.model(), "_wordless", None)
+    monkeypatch.setattr(tab.studio.model().backbone, "encode_prompt", lambda texts: {})
+    assert "reads no words" in tab.unknown_note("a moon disc", "exact")
+    assert "moon" not in tab.unknown_note("a moon disc", "exact")
 
 
 def test_what_cannot_be_read_is_said_too(tab):

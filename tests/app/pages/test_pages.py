@@ -35,7 +35,10 @@ def studio(tmp_path):
 class Engine:
     """Plays a list of events."""
 
-    backbone = SimpleNamespace(unknown_words=lambda text: [w for w in text.split() if w == "zebra"], default_size=64)
+    backbone = SimpleNamespace(
+        unknown_words=lambda text: [w for w in text.split() if w == "zebra"], default_size=64,
+        encode_prompt=lambda texts: {"text": texts},
+    )  # fmt: skip
     status = "ready"
 
     def __init__(self, *events, problems=()):
@@ -111,7 +114,7 @@ def test_a_run_from_queue_to_picture(tab):
     assert "Step" in frames[2][0] and "data:image/jpeg" not in frames[2][0]
     assert "data:image/jpeg" in frames[3][0] and "0.9</span> s" in frames[3][0]
     last = frames[-1]
-    assert 'data-state="done"' in last[0] and "pictures/1/" in last[0]
+    assert 'data-state="done"' in last[0] and "pictures/1/" in last[0] and "20</span> network calls" in last[0]
     assert last[2][0].recipe.seed == 5 and engine.recipe.seed == 5
     assert tab.studio.history.count("") == 1
 
@@ -218,7 +221,7 @@ def test_a_picture_restores_and_the_upload_is_forgotten(tab, tmp_path):
     chunk = PngInfo()
     chunk.add_text("parameters", picture(recipe).info["parameters"])
     picture().save(file, pnginfo=chunk)
-    *controls, note = tab.restore_from(str(file))
+    *controls, note = tab.restore_from(str(file), VISIT)
     assert dict(zip(create.FIELDS, controls, strict=True))["steps"] == 7
     assert "mine.png" in note and "other weights" in note and not file.exists()
 
@@ -226,7 +229,7 @@ def test_a_picture_restores_and_the_upload_is_forgotten(tab, tmp_path):
 def test_a_file_that_is_no_picture_is_said_at_the_field(tab, tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"nothing")
-    assert "nw-error" in tab.restore_from(str(file))[-1] and not file.exists()
+    assert "nw-error" in tab.restore_from(str(file), VISIT)[-1] and not file.exists()
 
 
 # what is shown ------------------------------------------------------------------------------------------------------

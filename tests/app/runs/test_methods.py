@@ -17,7 +17,7 @@ from app.runs.attention import Looking
 from app.runs.engine import Engine, RunError
 from app.runs.given import Box, Degradation, Use
 from app.runs.pictures import content_hash
-from app.runs.plan import Encoder, plan
+from app.runs.plan import Encoder, in_words, plan
 from app.runs.recipe import Recipe, RecipeError
 from conditioning.registry import METHODS
 from tests.app.runs.doubles import recipe
@@ -32,6 +32,7 @@ OF_KIND: dict[str, Any] = {
     "boxes": ({"left": 0, "top": 0, "right": 0.5, "bottom": 1, "text": "red"},), "points": ({"x": 0.5, "y": 0.5},),
     "operator": {"picture": SHA, "name": "super_resolution", "parameters": {"factor": 2}},
 }  # fmt: skip
+SILENT = {"left": 0, "top": 0, "right": 0.5, "bottom": 1}  # a box without words
 
 
 def full(name: str, **more: Any) -> dict[str, Any]:
@@ -76,6 +77,8 @@ def test_what_is_missing_is_said_at_its_field(name: str) -> None:
             "methods.0.inputs.measured",
             "a factor that divides both",
         ),
+        ([{"name": "ddnm", "inputs": {"measured": {"name": "inpainting"}}}], "methods.0.inputs.measured", "draw one"),
+        ([{"name": "multidiffusion", "inputs": {"regions": [SILENT]}}], "methods.0.inputs.regions", "box 1 has no"),
         ([full("ilvr"), full("composable"), full("ilvr")], "methods.2", "in the stack twice"),
         ([full("ddnm"), full("ddrm")], "methods.1", "Mute one of them"),
         ([{"name": "cfg"}], "methods.0", "CFG Scale"),
@@ -119,6 +122,19 @@ def test_every_input_arrives_as_its_kind() -> None:
     use = Use.model_validate({"name": "ddnm", "inputs": {"measured": lost}})
     _, values = methods.used(0, use, recipe(methods=[use]), ORACLE, PICTURES)
     assert values["measured"].sigma_y == 0.1 and not values["measured"].y[0, :, :4].any()
+
+
+def test_what_only_shows_when_it_is_composed_is_said_at_its_card() -> None:
+    asked = {"name": "classifier_guidance", "inputs": {"asked": "zebra"}}
+    with pytest.raises(RecipeError, match=r"Classifier guidance cannot run: .*zebra") as caught:
+        plan(recipe(methods=[full("ilvr"), asked]), ORACLE, Encoder(ORACLE), PICTURES)
+    assert caught.value.problems[0].field == "methods.1"
+
+
+def test_a_run_that_a_method_stops_says_why_and_no_more() -> None:
+    words, field = in_words(ValueError("the prompt does not say 'zebra'"), recipe(), 0)
+    assert (words, field) == ("Stopped at step 1 of 8: the prompt does not say 'zebra'.", None)
+    assert "(KeyError)" in in_words(KeyError("x"), recipe(), 0)[0]
 
 
 def test_hashes_are_those_of_pictures_only() -> None:
