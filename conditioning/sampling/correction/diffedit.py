@@ -1,12 +1,12 @@
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Mask, Prompt, method
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, ask, on_step, together
+from conditioning.sampling.inversion.encoding import Again, climb, tail
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
 
 
@@ -20,6 +20,7 @@ def diffedit(
     maps: Annotated[int, Knob(1, 32, help="Noises that the mask is the mean of")] = 10,
     depth: Annotated[float, Knob(0.05, 1, help="Level at which the mask is looked for")] = 0.5,
     ratio: Annotated[float, Knob(0.5, 10, help="Higher makes a smaller mask")] = 3.0,
+    again: Again = 10,
 ) -> Sampler:
     """DiffEdit.
 
@@ -34,8 +35,9 @@ def diffedit(
     edit, in place of the one found. `strength` and `depth` are parts of the steps, counted from the end.
 
     The mask's rule is that of diffusers' `generate_mask`, with the mean of each picture and not of the batch, and both
-    estimates guided as the run is; no difference at all is an empty mask. The encoding is unguided and exact on the way
-    back: a state is put back at the very level it was stored at, where diffusers' pipeline is off by one.
+    estimates guided as the run is; no difference at all is an empty mask. The encoding is unguided, that of
+    `inversion/encoding.climb`, and exact on the way back: a state is put back at the very level it was stored at, where
+    diffusers' pipeline is off by one.
     """
 
     def edited(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
@@ -44,9 +46,8 @@ def diffedit(
         if found is None:
             found = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
         found = found.to(x.device)
-        steps = len(sigmas) - 1
-        part = sigmas[steps - max(1, round(strength * steps)) :]
-        stored = yield from encoded(start, part, source)
+        part = tail(sigmas, max(strength, 1 / (len(sigmas) - 1)))  # one step at least
+        stored = yield from climb(start, part, source, again=again)
 
         def back(step: Step) -> Tensor:
             return torch.where(found, step.x, stored[step.sigma])
@@ -65,13 +66,3 @@ def edit_mask(
     pairs = yield from together(*(D(x, sigma, which) for x in noisy for which in (cond, source)))
     away = torch.stack([(a - b).abs().mean(1, keepdim=True) for a, b in zip(pairs[::2], pairs[1::2])]).mean(0)
     return away > ratio / 2 * away.flatten(1).mean(1).view(-1, 1, 1, 1)
-
-
-def encoded(x: Tensor, sigmas: Sequence[float], cond: Cond) -> Flow:
-    """DDIM upwards from level 0 under a prompt, each call at the level it goes to -> {level: state}, all of sigmas."""
-    stored = {sigmas[-1]: x}
-    for s, s_next in pairwise(reversed(sigmas)):
-        x0 = yield from ask(x, s_next, cond)
-        x = x + (s_next - s) / s_next * (x - x0)
-        stored[s_next] = x
-    return stored

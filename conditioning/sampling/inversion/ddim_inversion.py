@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.registry import Choice, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETS, clashing, climb, tail
+from conditioning.sampling.inversion.encoding import FORGETS, Again, clashing, climb, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
@@ -19,6 +19,7 @@ def ddim_inversion(
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
     labels: Annotated[str, Choice(("next", "same"))] = "next",
     between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
+    again: Again = 0,
 ) -> Sampler:
     """DDIM inversion.
 
@@ -41,7 +42,7 @@ def ddim_inversion(
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
         lowest = float(backbone.sigmas[0]) if labels == "same" else None
-        states = yield from climb(source.to(x), part, source_prompt, lowest, between)
+        states = yield from climb(source.to(x), part, source_prompt, lowest, between, again)
         return (yield from sampler(D, states[part[0]], part, cond, noise))
 
     return inverted

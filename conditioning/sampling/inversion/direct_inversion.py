@@ -4,7 +4,7 @@ from typing import Annotated
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETS, clashing, climb, tail
+from conditioning.sampling.inversion.encoding import FORGETS, Again, clashing, climb, tail
 from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
@@ -19,6 +19,7 @@ def direct_inversion(
     trajectory: Trajectory,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
     between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
+    again: Again = 10,
 ) -> Sampler:
     """Direct inversion (PnP inversion).
 
@@ -32,12 +33,14 @@ def direct_inversion(
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. trajectory: where the states
     are kept; prompt-to-prompt, MasaCtrl and plug-and-play read it. Without one of these it is DDIM inversion.
 
-    It costs nothing beyond DDIM inversion, and needs neither guidance nor its scale to be known before.
+    It costs nothing beyond DDIM inversion, and needs neither guidance nor its scale to be known before. Its steps are
+    corrected, unlike the paper's (`again` 0): in few steps a plain encoding ends far from any noise that the network
+    knows, and there the target starts.
     """
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        states = yield from climb(source.to(x), part, source_prompt, between=between)
+        states = yield from climb(source.to(x), part, source_prompt, between=between, again=again)
         trajectory.keep(states, source_prompt)
         return (yield from sampler(D, states[part[0]], part, cond, noise))
 

@@ -6,17 +6,22 @@ goes on from them. Levels climb in such Steps, the Steps of the sampler come aft
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
+from typing import Annotated
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from conditioning.registry import Knob
 from samplers.flow import Cond, Denoiser, Flow, Step, ask
 
 STARTS = (
     "sdedit", "ddim_inversion", "null_text", "edict", "edit_friendly_ddpm", "direct_inversion", "diffedit",
     "blended_latent",
 )  # fmt: skip
+Again = Annotated[int, Knob(0, 30, help="Times that a step of the encoding is corrected, at most; 0 is plain DDIM")]
+STILL = 1e-8  # mean square by which a state may still move, of VP states
 FORGETS = "its fresh noise at every step erases the picture that was encoded: take another sampler, such as Euler"
 
 
@@ -43,18 +48,49 @@ def direction(D: Denoiser, x: Tensor, at: float, label: float, cond: Cond) -> Fl
 
 
 def climb(
-    x: Tensor, sigmas: Sequence[float], cond: Cond, lowest: float | None = None, between: int = 1, D: Denoiser = ask
+    x: Tensor,
+    sigmas: Sequence[float],
+    cond: Cond,
+    lowest: float | None = None,
+    between: int = 1,
+    again: int = 0,
+    D: Denoiser = ask,
 ) -> Flow:
     """DDIM from the last level of a schedule up to its first -> {level: state}, all of sigmas.
 
     Each step asks by the label of the level that it goes to; with `lowest`, by that of the level that it comes from,
-    or `lowest` where it comes from below. between: DDIM steps from one level to the next. Without guidance, unless D
-    is given.
+    or `lowest` where it comes from below. between: DDIM steps from one level to the next. again: times that a step is
+    made again from where it led to, see `settled`. Without guidance, unless D is given.
     """
     states = {sigmas[-1]: x}
     for low, high in pairwise(reversed(sigmas)):
         for s, s_next in pairwise(np.linspace(low, high, between + 1).tolist()):
             eps = yield from direction(D, x, s, s_next if lowest is None else max(s, lowest), cond)
-            x = x + (s_next - s) * eps
+            x, eps = yield from settled(D, x, s, s_next, cond, eps, again)
         x = states[high] = yield Step(x, x - high * eps, high)
     return states
+
+
+def settled(D: Denoiser, x: Tensor, s: float, s_next: float, cond: Cond, eps: Tensor, again: int) -> Flow:
+    """The state that a DDIM step down from s_next takes to x at s, nearly, and its direction.
+
+    Fixed-point iteration y <- x + (s_next - s) eps(y, s_next) from the first step upwards, which is one of it with the
+    state below as a guess (Pan et al. 2023, arXiv 2309.04907, Eq. 11). A row is left as it is once it moves less than
+    STILL, or further than the time before: there the iteration does not converge.
+    """
+    y = x + (s_next - s) * eps
+    moved = x.new_full((len(x),), inf)
+    on = torch.ones_like(moved, dtype=torch.bool)
+    for _ in range(again):
+        x0 = yield from D(y, s_next, cond)
+        fresh = (y - x0) / s_next
+        made = x + (s_next - s) * fresh
+        by = (made - y).square().flatten(1).mean(1) / (1 + s_next**2)
+        on = on & (by < moved)
+        moved = torch.where(on, by, moved)
+        rows = on.view(-1, 1, 1, 1)
+        y, eps = torch.where(rows, made, y), torch.where(rows, fresh, eps)
+        on = on & (by > STILL)
+        if not on.any():
+            break
+    return y, eps

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETS, clashing, climb, tail
+from conditioning.registry import Choice, Image, Knob, Prompt, method
+from conditioning.sampling.inversion.encoding import FORGETS, Again, clashing, climb, tail
 from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step
 from samplers.schedules import highest
 
-RATE = 1e-2  # of Adam, at the first level; half of that at the last
-LOSS, MORE = 1e-5, 1e-3  # a level is done below this loss, and so much more at the last level
+RATE = 0.1  # of Adam, at the first level; half of that at the last. The official code's is 0.01
+LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at the last level; official: 1e-5, 1e-3
 
 
 @method(
@@ -32,7 +32,12 @@ def null_text(
     trajectory: Trajectory,
     null: Cond | None = None,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    begin: Annotated[
+        str, Choice(("source", "null"), help="Prompt whose text is tuned, the source's or the negative one")
+    ] = "source",
     updates: Annotated[int, Knob(0, 50, help="At most so many at a level, each a network call with its backward")] = 10,
+    rate: Annotated[float, Knob(0.001, 1, help="Of the updates, at the first level; half of that at the last")] = RATE,
+    again: Again = 10,
 ) -> Sampler:
     """Null-text inversion.
 
@@ -47,57 +52,81 @@ def null_text(
     prompt. trajectory: where the source's states are kept, for methods that run it beside the target.
 
     Whatever the denoiser of the run asks for the negative prompt, it asks with the tuned text; what else it asks is
-    answered once a level. The paper's settings are 50 steps and scale 7.5; the learning rate and the loss that is
-    enough follow the official code's, by the part of the steps. A level that is good enough is left as it is, where
-    that one makes another update. The step tuned for is DDIM's, so other samplers give the source back less exactly.
-    Without guidance there is nothing to tune, and it is DDIM inversion.
+    answered once a level. On the way of the source the tuned estimate is the source prompt's own, whatever it was begun
+    from: begun at the source prompt, which is negative-prompt inversion (Miyake et al. 2023, arXiv 2305.16807), a level
+    takes hardly an update.
+
+    The paper's settings are 50 steps, scale 7.5, rate 0.01 and `again` 0. That rate is too low for a small text
+    encoder: Adam moves every number of the text by it, whatever the gradient, and a text of fewer numbers has further
+    to go. A plain encoding does not end where its steps down come from, which is not the text's to mend at the last
+    levels. A level that is good enough is left as it is, where the official code makes another update, and the best
+    text of a level is taken, not the last. The step tuned for is DDIM's, so other samplers give the source back less
+    exactly. Without guidance there is nothing to tune, and it is DDIM inversion.
     """
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        pivot = yield from climb(source.to(x), part, source_prompt)
+        pivot = yield from climb(source.to(x), part, source_prompt, again=again)
         start = pivot[part[0]]
         nulls, states = {}, pivot
         if null is not None:
-            nulls, states = yield from tuned(D, pivot, source_prompt, null, updates)
+            nulls, states = yield from tuned(D, pivot, source_prompt, null, updates, rate, begin)
         trajectory.keep(states, source_prompt)
         return (yield from sampler(replaced(D, null, nulls), start, part, cond, noise))
 
     return inverted
 
 
-def tuned(D: Denoiser, pivot: Mapping[float, Tensor], cond: Cond, null: Cond, updates: int) -> Flow:
+def tuned(
+    D: Denoiser,
+    pivot: Mapping[float, Tensor],
+    cond: Cond,
+    null: Cond,
+    updates: int,
+    rate: float = RATE,
+    begin: str = "null",
+    more: float = MORE,
+) -> Flow:
     """The text of the negative prompt {level: (B, L, D)}, and the states that it leads the source to {level: x}.
 
-    pivot: states to come by, of ascending levels.
+    pivot: states to come by, of ascending levels. updates: of Adam, at most so many at a level. rate: of these, at the
+    first level; half of that at the last. more: by which the loss that is enough is higher at the last level.
     """
     sigmas = [*pivot][::-1]
-    x, text = pivot[sigmas[0]], null["text"]
+    x, text = pivot[sigmas[0]], (cond if begin == "source" else null)["text"]
     nulls, states = {}, {sigmas[0]: x}
     for i, (s, s_next) in enumerate(pairwise(sigmas)):
         part = i / (len(sigmas) - 1)
         known: list[tuple[Ask, Tensor]] = []
         text = text.detach().clone().requires_grad_()
-        adam = torch.optim.Adam([text], lr=RATE * (1 - part / 2))
+        adam = torch.optim.Adam([text], lr=rate * (1 - part / 2))
+        best: list[Tensor] = []  # of each row: the least loss so far, its text, where it leads to, and its estimate
         for left in reversed(range(updates + 1)):
             x0 = yield from recalling(D(x, s, cond), null, text, object() if left else None, known)
             x_next = x0 + s_next / s * (x - x0)
             loss = ((x_next - pivot[s_next]) ** 2).flatten(1).mean(1) / (1 + s_next**2)  # (B,), of VP states
-            on = loss.detach() > LOSS + MORE * part
+            seen = [one.detach().clone() for one in (loss, text, x_next, x0)]
+            better = seen[0] < best[0] if best else torch.ones_like(loss, dtype=torch.bool)
+            best = [rows(better, new, old) for new, old in zip(seen, best or seen)]
+            on = loss.detach() > LOSS + more * part
             if not on.any() or not loss.requires_grad:
                 break
-            before = text.detach().clone()
             (text.grad,) = torch.autograd.grad(loss.sum(), text, allow_unused=True)
             if text.grad is None:  # asked for, and of no effect at this level
                 break
             adam.step()
-            text.data = torch.where(on.view(-1, *[1] * (text.ndim - 1)), text.data, before)
-        nulls[s] = text = text.detach()
-        x, x0 = x_next.detach(), x0.detach()
+            text.data = rows(on, text.data, seen[1])
+        _, text, x, x0 = best
+        nulls[s] = text
         if s_next > 0:
             x = yield Step(x, x0, s_next)
         states[s_next] = x
     return nulls, states
+
+
+def rows(which: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Those of a where `which` (B,) bool is True, else those of b."""
+    return torch.where(which.view(-1, *[1] * (a.ndim - 1)), a, b)
 
 
 def recalling(flow: Flow, null: Cond, text: Tensor, tape: object | None, known: list[tuple[Ask, Tensor]]) -> Flow:
