@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import methods
-from bench.tasks import TASKS, Case, Made, Row, inputs, rows
+from bench.tasks import TASKS, Case, Made, Row, editing, inputs, rows
 from bench.tasks.base import drawn, pictures
 from bench.tasks.editing import KINDS, _aligned, edit_done
 from bench.tasks.restoration import hole
@@ -19,6 +19,7 @@ from world.captions import parse
 from world.edits import edit
 from world.judge import read
 from world.render import render
+from world.scene import draw
 
 FEW = 2
 
@@ -137,6 +138,33 @@ def test_renders_after_an_edit_show_it_and_those_before_do_not() -> None:
     before = read(render([one.before for one in found], 128).rgb)
     assert np.mean([edit_done(one, reading) for one, reading in zip(found, after)]) > 0.8
     assert not any(edit_done(one, reading) for one, reading in zip(found, before))
+
+
+def test_what_is_outside_of_an_edit_of_its_own_picture(monkeypatch, painter) -> None:
+    """A network that draws what it is told: with renders in place of its pictures."""
+
+    def renders(scenes):
+        return render(scenes, 128).rgb
+
+    monkeypatch.setattr(
+        editing, "own_pictures", lambda backbone, prompts, seeds: renders([draw("test", n) for n in seeds])
+    )
+    task = TASKS["edit-own"]
+    cases = task.cases(painter, 8, 0.0)
+    undone, done, others = (
+        task.measure(cases, [Made(one) for one in renders(scenes).split(1)], painter)
+        for scenes in (
+            [case.told[0].before for case in cases],
+            [case.told[0].after for case in cases],
+            [draw("test", case.number + 5000) for case in cases],
+        )
+    )
+    assert all(one == {"done": 0, "kept": 100} for one in undone)
+    assert np.mean([one["done"] for one in done]) > 80
+    assert np.mean([one["kept"] for one in done]) > 30 > 20 > np.mean([one["kept"] for one in others])
+    rows = {row.label: row for row in task.lines(METHODS["prompt_to_prompt"], painter)}
+    only = rows["prompt_to_prompt, only the solid"].changed(cases)
+    assert all(text in case.given["prompt"] + case.prompt for case in only for text in case.given["only"].split(", "))
 
 
 def test_captions_of_an_edit_differ_in_what_was_edited() -> None:
