@@ -146,6 +146,8 @@ def test_trouble_is_said_at_the_field(me):
     expect(me.number("width")).to_have_attribute("aria-invalid", "true")
     expect(me.number("width")).to_be_focused()
     assert not me.page.locator("#stage [data-state=running]").count()
+    me.number("width").fill("128")
+    expect(me.page.locator("#width .nw-problem")).to_have_count(0)  # gone with the first letter
     me.paint(steps=3, width=128)
     me.sees("done")
     assert not me.page.locator(".nw-problem").count()

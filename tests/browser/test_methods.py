@@ -169,6 +169,54 @@ def test_what_clashes_and_what_does_not_fit_says_so_before_the_run(cards):
     expect(problem.filter(has_text="do not go together")).to_have_count(0, timeout=20_000)
 
 
+def test_a_card_shows_what_is_measured_as_its_knobs_move(cards):
+    cards.add("ddnm")
+    cards.card(0).get_by_role("button", name="Fill with an example").click()
+    seen = cards.field("0.inputs.measured").locator(".nw-measured")
+    expect(seen).to_contain_text(re.compile(r"of \d+ × \d+ pixels"), timeout=20_000)
+    expect(seen).to_contain_text("Kept")  # exactly or through the VAE, by the network
+    first, words = seen.locator("img").get_attribute("src"), seen.inner_text()
+    factor, noise = (
+        cards.field(f"0.inputs.measured.{name}").locator("input[type=number]") for name in ("factor", "sigma_y")
+    )
+    factor.fill("2")
+    factor.press("Tab")
+    expect(seen.locator("img")).not_to_have_attribute("src", first)
+    expect(seen).not_to_have_text(words)
+    noise.fill("0.2")
+    noise.press("Tab")
+    expect(seen).to_contain_text("noise of 0.2")
+    given = json.loads(cards.given())["cards"][0]["inputs"]["measured"]
+    assert (given["parameters"], given["sigma_y"]) == ({"factor": 2}, 0.2)  # the one did not undo the other
+    second = seen.locator("img").get_attribute("src")
+    cards.field("0.inputs.measured").locator("select").select_option("inpainting")
+    expect(seen.locator("img")).to_be_hidden()
+    quiet = cards.field("0.inputs.measured").locator(".nw-mark.nw-warn")
+    expect(quiet).to_contain_text("draw one", timeout=20_000)  # said quietly until someone generates
+    cards.drag(cards.card(0).locator("canvas.nw-brush"), (0.2, 0.3), (0.5, 0.5))
+    expect(seen).to_contain_text("% of the numbers", timeout=20_000)
+    expect(seen.locator("img")).not_to_have_attribute("src", second)
+
+
+def test_what_a_choice_asks_for_is_said_at_the_input(cards):
+    cards.add("energy_guidance")
+    head = cards.field("0.inputs.words").locator(".nw-field-head")
+    expect(head).to_contain_text("for text")
+    cards.field("0.knobs.energy").locator("select").select_option("text")
+    expect(head).not_to_contain_text("for text")
+    expect(cards.field("0.inputs.target").locator(".nw-field-head")).to_contain_text("for colours")
+
+
+def test_what_stops_a_run_is_said_at_its_card_and_goes_with_it(cards):
+    cards.add("controlnet")
+    cards.me.button("Generate").click()
+    problem = cards.page.locator(".nw-mark.nw-problem")
+    expect(problem).to_have_count(1, timeout=60_000)
+    expect(cards.card(0)).to_contain_text("give it depth, edges, or both")
+    cards.card(0).get_by_role("button", name="Take out").click()
+    expect(problem).to_have_count(0)
+
+
 def test_the_stack_is_muted_soloed_reordered_and_cleared(cards):
     for name in ("ilvr", "repaint", "composable"):
         cards.add(name)
