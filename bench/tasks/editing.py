@@ -25,6 +25,7 @@ from world.judge import Reading, Seen, read
 from world.scene import Scene, draw
 
 KINDS = ("recolour", "shape", "material", "size", "ground", "sky")
+GIVE_BACK = ("ddim_inversion", "null_text", "edict", "edit_friendly_ddpm")  # the source, under its own prompt
 OF_SOLIDS = KINDS[:4]
 BESIDE = ("prompt_to_prompt", "masactrl", "plug_and_play", "semantic_guidance")  # these need no picture of others
 MARGIN = 0.25  # of the longer side of a solid's box: so far its shadow and its mirror picture count as the solid
@@ -65,7 +66,10 @@ def _aligned(n: int, scene: Scene) -> str:
 def edit_lines(method: Method, backbone: Backbone) -> list[Row]:
     """A method that takes no picture is run under an inversion, which gives it the picture."""
     if any(kind.kind == "image" for kind in method.inputs.values()):
-        return [Row(method.name, [(method.name, {})])]
+        lines = [Row(method.name, [(method.name, {})])]
+        if method.name in GIVE_BACK:  # under the source prompt: what is kept is to be that of the ceiling
+            lines.append(Row(f"{method.name}, nothing edited", lines[0].stack, changed=_unedited))
+        return lines
     inversion = INVERTED.get(method.name, "direct_inversion")
     return [Row(f"{method.name}, {inversion}", [(inversion, {}), (method.name, {})])]
 
@@ -120,6 +124,10 @@ def edit_beside(backbone: Backbone) -> list[Row]:
 def _from_the_source(case: Case) -> Case:
     """For a method that steers the run of the source prompt towards the new one."""
     return replace(case, prompt=case.given["prompt"])
+
+
+def _unedited(cases: Sequence[Case]) -> list[Case]:
+    return [_from_the_source(case) for case in cases]
 
 
 def _told_where(case: Case) -> Case:

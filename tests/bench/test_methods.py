@@ -167,6 +167,13 @@ def test_what_is_outside_of_an_edit_of_its_own_picture(monkeypatch, painter) -> 
     assert all(text in case.given["prompt"] + case.prompt for case in only for text in case.given["only"].split(", "))
 
 
+def test_what_gives_the_source_back_is_run_under_its_own_prompt_as_well(painter) -> None:
+    lines, cases = TASKS["edit"].lines(METHODS["null_text"], painter), TASKS["edit"].cases(painter, 2, 0.0)
+    assert [row.label for row in lines] == ["null_text", "null_text, nothing edited"]
+    for before, after in zip(cases, lines[1].changed(cases)):
+        assert after.prompt == before.given["prompt"] != before.prompt and after.given is before.given
+
+
 def test_captions_of_an_edit_differ_in_what_was_edited() -> None:
     for n, scene in drawn(5):
         one = edit(scene, np.random.default_rng(n), "recolour")
