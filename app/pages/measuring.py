@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from app.pages.studio import Studio
 
 _WAIT = 20.0  # seconds for a network that is just being loaded
+_turn = threading.Lock()  # one measurement at a time: they share the processor with the runs
 
 
 class Question(BaseModel):
@@ -44,7 +46,8 @@ def measured(studio: Studio, data: bytes, door: str) -> dict[str, Any]:
     recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
     pictures = {sha: picture for sha in use.hashes() if (picture := studio.picture(sha, door)) is not None}
     try:
-        picture, words = look(recipe, model.backbone, pictures)
+        with _turn:
+            picture, words = look(recipe, model.backbone, pictures)
     except (RecipeError, ValueError, TypeError, KeyError, StopIteration) as error:
         return {"error": str(error) if isinstance(error, RecipeError) else "This cannot be measured."}
     return {"picture": data_uri(picture, "PNG"), "words": words}

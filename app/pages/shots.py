@@ -28,6 +28,16 @@ PROMPTS = (
     "a big blue cone behind a little white cube on sand under an overcast sky",
     "a small purple pyramid on wood at night",
 )
+#: One method a family, for the picture of all of them: what it is given beside words, below its name.
+WAYS = {
+    "controlnet": "a map of depth, edges", "edit_friendly_ddpm": "a picture to edit",
+    "prompt_to_prompt": "two prompts, one seed", "multidiffusion": "two boxes with words",
+    "ddnm": "32 × 32 pixels of it", "layout_guidance": "two boxes with words", "blended_latent": "a picture, a mask",
+}  # fmt: skip
+FIGURE = (  # style of the sheet
+    "position:fixed; inset:0 auto auto 0; z-index:99; width:1000px; box-sizing:border-box; padding:16px; display:grid; "
+    "gap:20px 16px; grid-template-columns:repeat(4,1fr); background:var(--nw-paper); font-size:15px; line-height:20px"
+)
 
 
 def backbone() -> str:
@@ -103,6 +113,45 @@ def paint(page: Any, prompt: str, seed: int, count: int = 1, steps: int = 20) ->
     page.get_by_label("Prompt", exact=True).press("Control+Enter")
 
 
+def small(path: Path) -> Path:
+    """A png of 256 colours in place of this one: a third of the bytes, and hardly to be told apart."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    return path
+
+
+def ways(page: Any) -> Any:
+    """The picture that the examples begin with and what a method of each family makes: an element to photograph."""
+    from app.pages.catalogue import catalogue
+    from app.theme import FAMILIES, glyph
+
+    seen = "(i) => { const c = document.createElement('canvas'); c.width = i.naturalWidth; c.height = i.naturalHeight; \
+            c.getContext('2d').drawImage(i, 0, 0); return c.toDataURL(); }"
+    cells = []
+
+    def cell(source: str, head: str, title: str, words: str) -> str:
+        image = f'<img src="{source}" style="width:100%; display:block; margin:0 0 8px">'
+        return f'<div>{image}<b>{head}</b><br>{title}<br><span style="color:var(--nw-quiet)">{words}</span></div>'
+
+    for name, given in WAYS.items():
+        one = catalogue()["methods"][name]
+        family = FAMILIES[one["family"]]
+        attempt(page, family.name, one["title"])
+        done(page)
+        if name == "edit_friendly_ddpm":
+            cells.insert(
+                0, cell(page.locator("#methods .nw-given img").evaluate(seen), "Given", "A rendered scene", "")
+            )
+        made = page.locator("#stage .nw-picture img").evaluate(seen)
+        head = f'<span style="display:inline-block; margin-right:6px">{glyph(family.key)}</span>{family.name}'
+        cells.append(cell(made, head, one["title"], f"given {given}"))
+    sheet = f'<div id="ways" style="{FIGURE}">{"".join(cells)}</div>'
+    page.evaluate("(html) => document.querySelector('.gradio-container').insertAdjacentHTML('beforeend', html)", sheet)
+    return page.locator("#ways")
+
+
 def attempt(page: Any, family: str, title: str) -> None:
     """One click on "Try an example" of a method, with a seed that stays."""
     page.locator("#seed input").fill("3")
@@ -130,9 +179,10 @@ def take(folder: Path) -> None:
         try:
             app.wait()
 
-            def shot(page: Any, name: str) -> None:
-                page.screenshot(path=folder / f"{name}.png")
-                print(folder / f"{name}.png")
+            def shot(page: Any, name: str) -> None:  # page: or a part of it
+                path = folder / f"{name}.png"
+                page.screenshot(path=path)
+                print(small(path), flush=True)
 
             with visit(browser, app.url) as page:
                 page.evaluate("document.activeElement?.blur()")
@@ -169,8 +219,14 @@ def take(folder: Path) -> None:
                 page.get_by_role("button", name="Attention maps").click()
                 page.locator(".nw-maps-body").wait_for(timeout=PATIENCE * 1000)
                 page.wait_for_timeout(800)
-                page.locator("#attention").screenshot(path=folder / "attention.png")
-                print(folder / "attention.png")
+                shot(page.locator("#attention"), "attention")
+            with visit(browser, app.url, (1280, 1080)) as page:
+                shot(ways(page), "ways")
+            with visit(browser, app.url, (1280, 1080)) as page:
+                attempt(page, "Revising the process", "DDNM")
+                done(page)
+                page.locator(".nw-measured img").wait_for()
+                shot(page, "measured")
             with visit(browser, app.url, mode="dark") as page:
                 paint(page, PROMPTS[1], seed=20)
                 done(page)
