@@ -55,6 +55,11 @@ def _named_boxes(case: Case) -> Case:
     return replace(case, given={**case.given, "boxes": named})
 
 
+def _background(case: Case) -> Case:
+    """For methods that give every box a picture of its own: what is left for the prompt is the place."""
+    return replace(case, prompt=_place(case.told))
+
+
 def layout_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backbone) -> list[Figures]:
     """iou: of each box with the solid of its colour and shape (0 where there is none); any: with any solid."""
     found = []
@@ -82,10 +87,11 @@ def binding_cases(backbone: Backbone, count: int, noise: float) -> list[Case]:
     found = drawn(count, lambda scene: len(scene.solids) == 2 and _named_once(scene))
     made = []
     for n, scene in found:
-        a, b = (f"a {s.colour} {SHAPE_WORDS[s.shape][0]}" for s in scene.solids)
+        a, b = (f"{'an' if s.colour[0] in 'aeiou' else 'a'} {s.colour} {SHAPE_WORDS[s.shape][0]}" for s in scene.solids)
         prompt = f"{a} and {b} {_place(scene)}"
         words = ", ".join(SHAPE_WORDS[s.shape][0] for s in scene.solids)
-        given = {"also": f"{b} {_place(scene)}", "words": words, "first": f"{a} {_place(scene)}"}
+        # A caption of Still Life names all there is: one that names a alone holds where b is not, and both do nowhere.
+        given = {"also": f"{b} and {a} {_place(scene)}", "words": words}
         made.append(Case(n, prompt, given, pictures([scene], RENDERED), told=parse(prompt)))
     return made
 
@@ -175,12 +181,12 @@ def control_beside(backbone: Backbone) -> list[Row]:
 TASKS = {
     "layout": Task(
         "Layout", ("still-life",), {"iou": "IoU %", "any": "any solid %"},
-        layout_cases, layout_measure, layout_beside, ("layout",), special={"layout_guidance": _named_boxes},
+        layout_cases, layout_measure, layout_beside, ("layout",),
+        special={"layout_guidance": _named_boxes, "multidiffusion": _background},
     ),
     "binding": Task(
         "Two objects", ("still-life",), {"whole": "whole %", "both": "both there %", "each": "each there %"},
         binding_cases, binding_measure, binding_beside, (), ("composable", "attend_and_excite"),
-        special={"composable": lambda case: replace(case, prompt=case.given["first"])},
     ),
     "control": Task(
         "Control by maps", ("still-life",), {"depth": "depth error", "f1": "edge F1 %"},

@@ -27,6 +27,9 @@ def composable(
     Weights count in units of the prompt's own guidance: under classifier-free guidance of scale 7.5 this is the paper's
     u + 7.5 (c - u) + 7.5 weight (also - u) - ..., its default for every concept. Strengths add up: with many concepts
     take a lower scale. An ask for the negative prompt passes unchanged.
+
+    Every prompt must be true of the whole picture. A network whose captions name all there is, as Still Life's do,
+    takes "a red sphere" for that sphere and nothing else: such prompts exclude each other, and both fail.
     """
 
     def composed(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
