@@ -12,6 +12,7 @@ from conditioning.sampling.attention.maps import OWN_STEPS, averaged, before_ste
 from samplers.flow import Cond, Flow, Sampler
 from samplers.schedules import interval, progress
 
+STEPS = 50  # of the paper's runs
 THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak that every word has to reach there
 
 
@@ -23,9 +24,8 @@ def attend_and_excite(
     sigmas: Sequence[float],
     backbone: Any,
     words: Words = "",
-    strength: Annotated[
-        float, Knob(0, 300, neutral=0, help="How far a word that is neglected moves the state")
-    ] = 100.0,
+    strength: Annotated[float, Knob(0, 300, neutral=0, help="How far a word that is neglected moves the state")] = 40.0,
+    start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.3,
     end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.5,
     refinements: Annotated[int, Knob(0, 50, help="At most so many moves at a step where a threshold holds")] = 0,
     sharpness: Annotated[float, Knob(0, 200, help="How hard words compete for a place; 0: maps as they are")] = 0.0,
@@ -37,21 +37,26 @@ def attend_and_excite(
     network attends to it (Chefer et al. 2023, Algorithm 1).
 
         loss = max_k (1 - max_ij G * softmax_k(sharpness A)_ijk)
-        x    = x - strength sqrt(1 - t / 2) (1 + sigma^2) grad loss     t: 0 at the first step, 1 at the last
+        x    = x - strength (50 / N) sqrt(1 - t / 2) (1 + sigma^2) grad loss     t: 0 at the first step, 1 at the last
 
     words: which, as they stand in the prompt, things rather than their colours; left out, the last word before each
-    article, preposition or comma. backbone: tells them in the tokens. sigmas: the schedule of the run.
+    article, preposition or comma, but not where or when it is ("on the grass"). backbone: tells them in the tokens.
+    sigmas: the schedule of the run, of N steps.
 
     A: the cross-attention maps, of the prompt alone, of all layers of one size and their heads, averaged, without the
     first and the last token; G: a Gaussian of 3 x 3. The factor 1 + sigma^2 brings the paper's step on the network's
-    x / sqrt(1 + sigma^2) to x. An altered step costs a call with its backward.
+    x / sqrt(1 + sigma^2) to x. The strength is that of the paper's 50 steps: in fewer, each move is as much larger. An
+    altered step costs a call with its backward.
 
-    The paper's settings, for Stable Diffusion in 50 steps, are a strength of 20, a sharpness of 100 and 20 refinements:
-    at 0, 20 and 40 % of the steps the move is repeated until every word peaks above 0.05, 0.5 and 0.8 (the official
-    code makes one more after that). A network that looks at its padding more than at words, as Still Life does, has
-    next to no gradient there. Where sharpness is 0 the maps count as they are, without softmax.
+    The paper's settings, for Stable Diffusion, are a strength of 20, a start of 0, a sharpness of 100 and 20
+    refinements: at 0, 20 and 40 % of the steps the move is repeated until every word peaks above 0.05, 0.5 and 0.8 (the
+    official code makes one more after that). Where sharpness is 0 the maps count as they are, without softmax.
+
+    The defaults are for Still Life. Above sigma 12, at 30 % of the steps, its maps do not tell a solid that will be
+    missing from one that will be there, and a move is one at random; and it looks at "and", "on" and its padding more
+    than at what they stand beside, so that a softmax over all of them leaves next to no gradient.
     """
-    low, high = interval(sigmas, 0.0, end)
+    low, high = interval(sigmas, start, end)
     steps = len(sigmas) - 1
     texts = [text for text in words.split(",") if text.strip()]
 
@@ -59,7 +64,7 @@ def attend_and_excite(
         if strength == 0 or not low < sigma <= high:
             return x
         chosen = places(texts, cond, backbone).any(1) if texts else subjects(cond, backbone)  # (B, L)
-        step = strength * math.sqrt(1 - progress(sigmas[:-1], sigma) / 2) * (1 + sigma**2)
+        step = strength * STEPS / steps * math.sqrt(1 - progress(sigmas[:-1], sigma) / 2) * (1 + sigma**2)
         i = round(steps * progress(sigmas, sigma))
         threshold = next((peak for part, peak in THRESHOLDS.items() if math.ceil(part * steps) == i), 0.0)
         loss, move = yield from excitement(x, sigma, cond, chosen, sharpness, side)

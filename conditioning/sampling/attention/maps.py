@@ -19,6 +19,8 @@ FUNCTION_WORDS = frozenset(
     "its left near next of off on onto or over photo picture right that the their there these this those to under "
     "underneath up with without".split()
 )
+SETTING = frozenset("above at by during in inside on over under".split())  # say where or when, unless "a" follows
+EVERYWHERE = frozenset("background day evening floor ground morning night sky".split())  # no things, even after "a"
 
 
 class Maps:
@@ -90,14 +92,27 @@ def places(texts: Sequence[str], cond: Cond, backbone: Any) -> Tensor:
 
 def subjects(cond: Cond, backbone: Any) -> Tensor:
     """(B, L) bool: for each row of cond the tokens of what it is about, which in English is the last word before an
-    article, a preposition, a comma or the end: sphere and grass in "a red sphere on the grass"."""
+    article, a preposition, a comma or the end: sphere and cube in "a red sphere and a cube on the grass".
+
+    Where and when it is ("on the grass", "at night") does not count unless there is nothing else: it fills the picture
+    and peaks nowhere.
+    """
     rows = []
     for row in cond["tokens"]:
         words = backbone.words(row)
         says = [word.isalnum() and word not in FUNCTION_WORDS for word, _ in words]
-        last = [at for (_, at), here, after in zip(words, says, [*says[1:], False]) if here and not after]
-        rows.append(_mask([place for at in last for place in at], row))
+        last = [i for i, (here, after) in enumerate(zip(says, [*says[1:], False])) if here and not after]
+        said = [word for word, _ in words]
+        things = [i for i in last if said[i] not in EVERYWHERE and not _setting(said[:i], says[:i])]
+        rows.append(_mask([place for i in things or last for place in words[i][1]], row))
     return torch.stack(rows)
+
+
+def _setting(before: list[str], says: list[bool]) -> bool:
+    """Whether a thing is where or when the rest is, by the words before it, and which of them say something."""
+    while says and says[-1]:  # its adjectives
+        before, says = before[:-1], says[:-1]
+    return bool(before) and (before[-2] if before[-1] == "the" and len(before) > 1 else before[-1]) in SETTING
 
 
 def _mask(places: Sequence[int], row: Tensor) -> Tensor:
