@@ -15,6 +15,8 @@ from samplers.flow import Driver, Noise, ask, run
 from samplers.schedules import native
 from tests.conditioning.sampling.runs import PROMPT, flow
 from tests.oracle import finish
+from world.captions import parse
+from world.judge import check, read
 from world.scene import COLOURS, SHAPES
 
 GUIDED = ("cfg", {"scale": 7.5})
@@ -182,10 +184,7 @@ def made(life, texts, stack, seeds, steps=STEPS):
 
 @pytest.mark.slow
 def test_the_solid_that_is_seen_least_is_seen_more(life):
-    """Where the moves end, the lower of the two solids' peaks is higher than without them.
-
-    What comes of it is told by `bench.methods --task binding`: the better the network, the fewer solids are missing.
-    """
+    """Where the moves end, the lower of the two solids' peaks is higher than without them."""
     texts, end = two_solids(8), 10
     cond, sigma = life.encode_prompt(texts), native(STEPS, life.sigmas)[end]
 
@@ -195,3 +194,24 @@ def test_the_solid_that_is_seen_least_is_seen_more(life):
 
     without, with_it = lowest([]), lowest([("attend_and_excite", {})])
     assert (with_it > without).sum() >= 6 and with_it.mean() > 1.3 * without.mean()
+
+
+@pytest.mark.slow
+def test_solids_that_are_missing_are_found(life):
+    """Of the solids that a prompt alone leaves out, at least a third; of the others most stay."""
+    count = 16
+    texts = two_solids(count)
+
+    def there(stack, which):
+        told = [texts[i] for i in which]
+        x = made(life, told, stack, which)
+        with torch.no_grad():
+            pictures = life.decode(x)
+        return torch.tensor([check(seen, parse(text)).present for seen, text in zip(read(pictures), told)])
+
+    alone = there([], range(count))
+    lacking = [i for i in range(count) if not alone[i].all()]
+    if len(lacking) < 3:
+        pytest.skip(f"the prompt alone makes {count - len(lacking)} of {count} whole: there is next to nothing to find")
+    found, had = there([("attend_and_excite", {})], lacking), alone[lacking]
+    assert found[~had].float().mean() >= 1 / 3 and found[had].float().mean() >= 1 / 2
