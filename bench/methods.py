@@ -51,6 +51,7 @@ class Setting:
 
 
 SETTINGS = {
+    "composable": Setting(scale=2.0),  # two prompts, each with the whole weight
     "ddrm": Setting(20),
     "ddnm": Setting(100),
     "edict": Setting(scale=3.0),
