@@ -40,7 +40,6 @@ class Contrastive(nn.Module):
                                            norm_first=True)  # fmt: skip
         self.text = nn.TransformerEncoder(layer, self.LAYERS, nn.LayerNorm(self.JOINT), enable_nested_tensor=False)
         self.word = nn.Linear(self.JOINT, self.JOINT)
-        self.weight = nn.Linear(self.JOINT, 1)
         self.sharpness = nn.Parameter(torch.tensor(10.0))  # of a word's look at the cells
 
     def score(self, pictures: Tensor, text: str) -> Tensor:
@@ -72,11 +71,14 @@ class Contrastive(nn.Module):
         return F.normalize(self.cell(seen).flatten(2).float(), dim=1).mT
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Numbers of words (N, L), 0 where there is none -> a unit vector of each (N, L, JOINT), its weight (N, L)."""
+        """Numbers of words (N, L), 0 where there is none -> a unit vector of each (N, L, JOINT), its weight (N, L).
+
+        All weigh the same: learnt, weights were on colours and grounds, which are seen first, and shapes stayed unread.
+        """
         nothing = ids == 0
         h = self.text(self.embedding(ids) + self.place[: ids.shape[1]], src_key_padding_mask=nothing)
-        weights = self.weight(h)[..., 0].float().masked_fill(nothing, -torch.inf).softmax(1)
-        return F.normalize(self.word(h).float(), dim=2), weights
+        said = (~nothing).float()
+        return F.normalize(self.word(h).float(), dim=2), said / said.sum(1, keepdim=True)
 
     def looks(self, cells: Tensor, words: Tensor) -> Tensor:
         """Cosines of a picture's cells with its text's words: (B, h w, JOINT), (B, L, JOINT) -> (B, L, h w)."""

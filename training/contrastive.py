@@ -131,7 +131,7 @@ class ContrastiveSpec:
         parts = {
             "pictures": F.cross_entropy(torch.cat([scores, beside[:, None]], 1), own),
             "texts": F.cross_entropy(scores.T, own),
-            "nearly": F.softplus(beside - scores.diagonal()).mean(),
+            "nearly": 4 * F.softplus(beside - scores.diagonal()).mean(),  # others of a batch differ in what is easier
             "looking": looking(scale * model.looks(cells, read[0]), batch),
             "telling": telling(network.tells(seen).float(), batch),
         }

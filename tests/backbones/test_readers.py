@@ -1,10 +1,12 @@
 """Readers: their shapes, that they survive being saved, and that a backbone offers what lies beside its weights."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from backbones.readers import NETWORKS, Classifier, Contrastive, Reader, begun, has, load, save
+from world.captions import describe
 from world.render import render
 from world.scene import draw
 
@@ -141,3 +143,14 @@ def test_still_lifes_classifier_tells_grounds_and_colours_from_noisy_latents(sti
     red = classifier.log_p(x, s, ["red"])
     there = torch.tensor([any(solid.colour == "red" for solid in scene.solids) for scene in scenes])
     assert red[there].mean() > red[~there].mean() + 0.5
+
+
+def test_still_lifes_contrastive_model_tells_captions_apart(still_life):
+    """On 16 renders of the test split; `python -m training.contrastive --check` has the figures."""
+    model = shipped(still_life, "contrastive")
+    scenes = [draw("test", n) for n in range(20_000, 20_016)]
+    x = render(scenes, 128).rgb.clone()
+    texts = [describe(scene, np.random.default_rng(n)).text for n, scene in enumerate(scenes)]
+    told = torch.stack([model.score(x, text) for text in texts], 1)
+    right = torch.arange(16)
+    assert (told.argmax(1) == right).sum() >= 12 and (told.argmax(0) == right).sum() >= 12
