@@ -30,8 +30,6 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
     "quality": (1, 100, 1, "of 100"),
 }
 ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
-_CITED = re.compile(r"\s*\([A-Z][^()]*\d{4}[^()]*\)")
-_SENTENCE = re.compile(r"(?<=[a-z)\"])\.\s+(?=[A-Z])")
 
 
 @cache
@@ -68,17 +66,14 @@ def label(name: str) -> str:
     return ACRONYMS.get(words, words)
 
 
-def first_sentence(text: str) -> str:
-    """What a paragraph says first, without the papers it cites."""
-    return _SENTENCE.split(_CITED.sub("", text.replace("`", "")))[0].rstrip(".") + "."
-
-
 def told(docstring: str, name: str) -> str:
     """What a method's docstring says of an input, "name: words.", without what only programmers read; or ""."""
+    from conditioning.table import CITED
+
     for paragraph in docstring.split("\n\n"):
         found = re.search(rf"(?:^|\. ){name}: (.+?)\.(?= |$)", " ".join(paragraph.split()))
         if found:
-            words = re.sub(r"(?:, latents |\s?)\(B, [^()]*\)(?: in \[0, 1\])?,?", "", _CITED.sub("", found[1]))
+            words = re.sub(r"(?:, latents |\s?)\(B, [^()]*\)(?: in \[0, 1\])?,?", "", CITED.sub("", found[1]))
             words = re.sub(r"\s*\([^()]*$", "", words).strip().replace("cond of ", "").replace("`", "")
             words = re.sub(r"^True where", "painted where", words)
             return "" if words in ("the picture", "a picture") else words[:1].upper() + words[1:]
@@ -88,6 +83,7 @@ def told(docstring: str, name: str) -> str:
 def _method(one: Any) -> dict[str, Any]:
     from app.runs.methods import ASKS, wanted
     from conditioning.registry import NEEDS
+    from conditioning.table import cost, first_sentence
 
     asked = wanted(one)
     return {
@@ -114,19 +110,6 @@ def _options(one: Any, name: str) -> dict[str, list[str]]:
     choices = {knob: made.inputs for knob, made in one.knobs.items() if isinstance(made, Choice)}
     found = {knob: [option for option, given in told.items() if given == name] for knob, told in choices.items()}
     return {knob: options for knob, options in found.items() if options}
-
-
-def cost(one: Any) -> str:
-    """Network calls and gradients, beyond those of the sampler alone, in words."""
-    if one.calls is None:
-        words = "More network calls, by its settings"
-    elif one.rows is None:
-        words = "More rows in a network call, by its settings"
-    elif one.calls == one.rows == 1:
-        words = "No more network calls"
-    else:
-        words = f"{one.rows} rows where there was 1, in {one.calls} network call{'s' if one.calls > 1 else ''}"
-    return words + ("; a gradient through the network at every step" if "gradients" in one.needs else "")
 
 
 def _knob(name: str, knob: Any) -> dict[str, Any]:

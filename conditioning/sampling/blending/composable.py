@@ -22,7 +22,8 @@ def composable(
 
         x0 = c + weight (also - u) - against (without - u)
 
-    null: cond of the negative prompt, whose estimate u is. also, without: conds of the other prompts.
+    also: cond of what holds as well. without: cond of what must not hold. null: cond of the negative prompt, whose
+    estimate u is.
 
     Weights count in units of the prompt's own guidance: under classifier-free guidance of scale 7.5 this is the paper's
     u + 7.5 (c - u) + 7.5 weight (also - u) - ..., its default for every concept. Strengths add up: with many concepts

@@ -31,8 +31,8 @@ def semantic_guidance(
         g = scale (edit - u) where it is above its quantile
         x0 = c + g + momentum nu,   nu <- decay nu + (1 - decay) (g + momentum nu)
 
-    null: cond of the negative prompt, whose estimate u is. edit, also: conds of concepts, such as "glasses". sigmas:
-    the schedule of the run, of which `warmup` is a part.
+    edit: cond of a concept, such as "glasses". also: cond of another concept. null: cond of the negative prompt, whose
+    estimate u is. sigmas: the schedule of the run, of which `warmup` is a part.
 
     g and nu are in units of eps, where the paper has them: x0 moves by sigma as much. Scales count in units of the
     guidance scale: 0.67 under a scale of 7.5 is the paper's 5. nu is kept by level, so that a second ask of one level

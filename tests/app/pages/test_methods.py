@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 import backbones
 from app.pages import attention, create, examples, methods, models, stack, stage
 from app.pages import catalogue as catalogue_
-from app.pages.catalogue import catalogue, first_sentence
+from app.pages.catalogue import catalogue
 from app.pages.stack import Card, Stack
 from app.pages.studio import Studio
 from app.runs import Here, History, Recipe, RecipeError, content_hash
@@ -60,11 +60,6 @@ def test_operators_know_their_parameters_and_every_default_lies_inside():
     for parameters in book.values():
         for one in parameters:
             assert one["type"] == "mask" or one["low"] <= one["default"] <= one["high"]
-
-
-def test_a_summary_is_its_first_sentence_without_citations():
-    text = "After each step `x` is put right (Lugmayr et al. 2022, Alg. 1). Then more."
-    assert first_sentence(text) == "After each step x is put right."
 
 
 def test_what_an_input_is_comes_from_the_docstring():
