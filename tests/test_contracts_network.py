@@ -55,7 +55,7 @@ def flow(methods: tuple[str, ...], seeds: list[int], changes: dict[str, Any] | N
 
 def inputs(method: str, seeds: list[int]) -> dict[str, Any]:
     one, b = METHODS[method], network()
-    needed = {name: kind.kind for name, kind in one.inputs.items() if name not in one.optional and name != "null"}
+    needed = {name: one.inputs[name].kind for name in one.needed({}) if name != "null"}
     given: dict[str, Any] = {}
     for name, kind in needed.items():
         if kind == "prompt":
