@@ -49,10 +49,18 @@ def export(folder: Path, denoiser: str) -> None:
             old.unlink()
     pipeline.to(dtype=torch.float16).save_pretrained(folder, max_shard_size="9MB", safe_serialization=True)
     # transformers opens weights in the dtype its config names, diffusers in float32: without this they would differ.
-    config = folder / "text_encoder" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
+    _configured(folder / "text_encoder", dtype="float32")
+    _configured(folder / "vae")
     sizes = [p.stat().st_size for p in folder.rglob("*.safetensors")]
     print(f"{folder}: {len(sizes)} weight files, {sum(sizes) / 1e6:.1f} MB, the largest {max(sizes) / 1e6:.1f} MB")
+
+
+def _configured(part: Path, **more: str) -> None:
+    """More in the config of a part, and nothing of where on this machine it was read from."""
+    config = part / "config.json"
+    told = json.loads(config.read_text()) | more
+    told.pop("_name_or_path", None)
+    config.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def main() -> None:
