@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from backbones.engines import Graph, OpenVINOEngine
 from training import data
 from training.autoencoder import SHIPPED, settled_autoencoder
 from training.loop import RUNS, averaged_network, best_device, grid
@@ -281,6 +283,36 @@ def sample(
         return (autoencoder.to(device).decoder(x).float() / 2 + 0.5).clamp(0, 1)
 
 
+class EncoderGraph(Graph):
+    """The encoder of an AutoencoderTiny alone: pictures in [-1, 1] -> latents."""
+
+    names = ("x",)
+
+    def __init__(self, autoencoder: nn.Module):
+        super().__init__()
+        self.encoder = autoencoder.encoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.encoder(x)
+
+    def example(self) -> tuple[Tensor, ...]:
+        return (torch.zeros(2, 3, data.SIZE, data.SIZE),)
+
+
+def _encoder(autoencoder: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Pictures (B, 3, H, W) in [-1, 1] -> latents, in bf16; on the CPU in OpenVINO, twice as fast as torch at this."""
+    device = best_device()
+    if device.type == "cpu" and find_spec("openvino"):
+        return OpenVINOEngine(EncoderGraph(autoencoder), "", "bf16").run
+    encoder = autoencoder.to(device).encoder
+
+    def encode(x: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return encoder(x.to(device).contiguous(memory_format=torch.channels_last))
+
+    return encode
+
+
 @torch.no_grad()
 def latents(autoencoder: nn.Module, split: str, size: int) -> Tensor:
     """Latents of a split's pictures at `size` pixels, (N, 4, size / 4, size / 4) float16, made once."""
@@ -288,17 +320,12 @@ def latents(autoencoder: nn.Module, split: str, size: int) -> Tensor:
     path = data.folder(split) / f"latents_{size}_{len(pixels)}.npy"
     if path.exists():
         return torch.from_numpy(np.load(path))
-    device, made = best_device(), []
-    encode = partial(autoencoder.to(device).encoder)
+    encode, made = _encoder(autoencoder), []
     for start in range(0, len(pixels), 128):
-        x = (
-            torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).to(device).permute(0, 3, 1, 2).float()
-            / 255
-        )
+        x = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).permute(0, 3, 1, 2).float() / 255
         if size != data.SIZE:
             x = F.avg_pool2d(x, data.SIZE // size)
-        with torch.autocast(device.type, torch.bfloat16):
-            made.append(encode(x.contiguous(memory_format=torch.channels_last) * 2 - 1).half().cpu())
+        made.append(encode(x * 2 - 1).half().cpu())
         print(f"\rlatents of {split} at {size}: {start + len(x)} of {len(pixels)}", end="", flush=True)
     print()
     out = torch.cat(made)
