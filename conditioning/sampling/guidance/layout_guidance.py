@@ -72,7 +72,8 @@ def outside(kept: Kept, boxes: Sequence[Box], tokens: Tensor) -> Tensor:
     total = torch.zeros(())
     for site, maps in kept:
         masks = torch.stack([covered(box, site.height, site.width) for box in boxes]).flatten(1).to(maps)  # (K, h * w)
-        inside = torch.einsum("bhnl,kn->bhkl", maps, masks) / maps.sum(2).unsqueeze(2)  # (B, heads, K, L)
+        seen = maps.sum(2).clamp(min=1e-8)  # (B, heads, L), 0 for a word that no cell looks at
+        inside = torch.einsum("bhnl,kn->bhkl", maps, masks) / seen.unsqueeze(2)  # (B, heads, K, L)
         missed = (1 - inside).square().mean(1)  # (B, K, L)
         total = total.to(maps) + ((missed * tokens).sum(2) / tokens.sum(2)).mean(1)
     return total / len(kept)

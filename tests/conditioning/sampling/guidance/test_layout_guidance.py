@@ -53,6 +53,17 @@ def test_the_energy_is_what_lies_outside():
     assert energy([upper], tokens[0], kept=two) == 0.5
 
 
+def test_a_word_that_no_cell_looks_at_has_a_gradient_that_is_a_number():
+    """Attention underflows to exact zeros where a word is looked at nowhere: then 0 / 0 moved the state to NaN."""
+    scores = torch.randn(1, 1, 16, 4)
+    scores[..., 2] = -1e4
+    scores.requires_grad_()
+    tokens = torch.tensor([[[False, True, True, False]]])
+    energy = outside([(site("up", 4), scores.softmax(-1))], BOXES[:1], tokens)
+    (slope,) = torch.autograd.grad(energy.sum(), scores)
+    assert energy.isfinite().all() and slope.isfinite().all() and slope.abs().max() > 0
+
+
 def test_the_mid_block_and_one_size_of_the_decoder_decide():
     kept = [(site(place, side), None) for place, side in
             (("down", 16), ("mid", 8), ("up", 16), ("up", 16), ("up", 32), ("up", 64))]  # fmt: skip
