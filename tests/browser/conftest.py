@@ -7,7 +7,7 @@ import pytest
 
 from app.pages.shots import CHROMIUM, FLAGS, PATIENCE, App
 
-RUN = 120_000  # ms for a run, on a busy machine
+RUN = 60_000  # ms for a run, on a busy machine
 
 
 def pytest_collection_modifyitems(items):
