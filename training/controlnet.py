@@ -27,7 +27,7 @@ from transformers import CLIPTextModel
 from training import data
 from training.autoencoder import SHIPPED, settled_autoencoder
 from training.denoiser import STEPS, alphas, latents
-from training.loop import averaged_network, best_device, grid
+from training.loop import averaged_network, best_device, grid, reduced
 from training.maps import NAMES, maps
 from training.text import build_tokenizer, words
 
@@ -168,7 +168,7 @@ class ControlNet:
         n, device = 16, next(network.parameters()).device
         self._follow(device)
         tokens = words("validation", 2000).tokens[:n, 0].astype(np.int64)
-        with torch.autocast(device.type, torch.bfloat16):
+        with reduced(device):
             text = self.text(torch.from_numpy(tokens).to(device)).last_hidden_state
             z = latents(self.autoencoder, "validation", data.SIZE)[:n].float().to(device)
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
@@ -198,7 +198,7 @@ class ControlNet:
         levels = torch.cat([self.sigmas[times], torch.zeros(1)]).to(device)
         side = given.shape[-1] // 4
         x = torch.randn(b, 4, side, side, generator=torch.Generator().manual_seed(0)).to(device) * levels[0]
-        with torch.autocast(device.type, torch.bfloat16):
+        with reduced(device):
             text = self.text(torch.cat([tokens, self.empty.expand(b, -1)]).to(device)).last_hidden_state
             for i, t in enumerate(times.tolist()):
                 s = levels[i]

@@ -25,7 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from backbones.engines import Graph, OpenVINOEngine
 from training import data
 from training.autoencoder import SHIPPED, settled_autoencoder
-from training.loop import RUNS, averaged_network, best_device, grid
+from training.loop import RUNS, averaged_network, best_device, grid, reduced
 from training.teachers import BINS, CLASSES, PLACES, Teachers, places, relations_owned
 from training.text import LENGTH, build_tokenizer, words
 
@@ -232,7 +232,7 @@ class Denoiser:
         tokens = torch.from_numpy(self.held_out_words.tokens[:n, 0].astype(np.int64)).to(device)
         total, swapped = 0.0, 0.0
         levels = (0.2, 0.6, 1.2, 2.5, 6.0, 20.0)
-        with torch.autocast(device.type, torch.bfloat16):
+        with reduced(device):
             text = network.text(tokens).last_hidden_state
             for sigma in levels:
                 t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
@@ -269,7 +269,7 @@ def sample(
     times = torch.linspace(STEPS - 1, 0, steps + 1)[:-1].round().long()
     levels = torch.cat([sigmas[times], torch.zeros(1)]).to(device)
     x = torch.randn(b, 4, size // 4, size // 4, generator=torch.Generator().manual_seed(seed)).to(device) * levels[0]
-    with torch.autocast(device.type, torch.bfloat16):
+    with reduced(device):
         text = network.text(ids).last_hidden_state
         text = torch.cat([text[:b], text[b:].expand(b, -1, -1)])
         for i, t in enumerate(times.tolist()):
@@ -307,7 +307,7 @@ def _encoder(autoencoder: nn.Module) -> Callable[[Tensor], Tensor]:
     encoder = autoencoder.to(device).encoder
 
     def encode(x: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with reduced(device):
             return encoder(x.to(device).contiguous(memory_format=torch.channels_last))
 
     return encode

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from backbones import PIXELS
 from training import data
 from training.denoiser import STEPS, alphas
-from training.loop import averaged_network, best_device, grid
+from training.loop import averaged_network, best_device, grid, reduced
 
 SIZE, PATCH = 64, 2
 
@@ -114,7 +114,7 @@ class PixelDenoiser:
         figures = {}
         for sigma in (0.05, 0.2, 0.6, 2.0, 6.0, 20.0):
             t = torch.full((len(x0),), float(torch.searchsorted(self.sigmas, sigma)), device=device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with reduced(device):
                 figures[f"held_{sigma}"] = self._error(network, x0, noise, t).item()
         return {"held_out": sum(figures.values()) / len(figures), **figures}
 
@@ -127,7 +127,7 @@ class PixelDenoiser:
         x = torch.randn(16, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).to(device) * levels[0]
         for i, t in enumerate(times.tolist()):
             s, scale = levels[i], (1 + levels[i] ** 2) ** -0.5
-            with torch.autocast(device.type, torch.bfloat16):
+            with reduced(device):
                 v = predicted(network, scale * x, torch.full((16,), float(t), device=device))
             x0 = (scale**2 * x - s * scale * v).clamp(-1, 1)
             x = x0 + levels[i + 1] / s * (x - x0)

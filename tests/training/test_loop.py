@@ -100,3 +100,12 @@ def test_rate_rises_stays_and_falls_to_zero():
     plan = Plan(pictures=1000, warmup=100, decay=0.25)
     rates = [rate_at(plan, seen) for seen in (0, 49, 100, 700, 875, 1000)]
     assert rates == pytest.approx([0.01, 0.5, 1, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize("computes_in_it", [True, False])
+def test_bf16_only_where_the_processor_computes_in_it(computes_in_it, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: computes_in_it)
+    layer = nn.Linear(4, 4)
+    with loop.reduced(torch.device("cpu")):
+        made = layer(torch.ones(2, 4))
+    assert made.dtype == (torch.bfloat16 if computes_in_it else torch.float32)
