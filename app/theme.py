@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps")  # each builds on those before it
-STYLES = ("page", "methods", "maps")
+SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy")  # each builds on those before it
+STYLES = ("page", "methods", "maps", "taxonomy")
 
 #: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
 TOKENS: dict[str, tuple[str, str]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from app import theme
-from app.pages import create, history
+from app.pages import create, history, taxonomy
 from app.pages.models import Model
 from app.pages.studio import Studio
 
@@ -33,6 +33,8 @@ def build(studio: Studio) -> gr.Blocks:
                 making = create.tab(studio)
             with gr.Tab("History", id="history") as kept:
                 history.tab(studio, making, tabs, kept)
+            with gr.Tab("Taxonomy", id="taxonomy") as ways:
+                taxonomy.tab(studio, making, tabs, ways)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)
 
@@ -73,7 +75,7 @@ def serve_options(studio: Studio) -> dict[str, Any]:
         "max_threads": 256,  # a run waits in a thread; the engine's one thread does the work
         "enable_monitoring": False,
         "show_error": True,
-        "app_kwargs": {"routes": studio.routes()},
+        "app_kwargs": {"routes": [*studio.routes(), *taxonomy.routes()]},
         "server_name": os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if _on_spaces() else "127.0.0.1"),
     }
 

@@ -1,0 +1,106 @@
+"""The tab "Taxonomy": the survey's tree, what each family changes, all entries, and what does each task.
+
+The tree knows the survey's list alone and is there at once. What is said of methods is read from the registry when the
+tab is first opened, in one piece: from then on choosing, filtering and searching happen in the browser
+(assets/taxonomy.js).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app import survey
+from app.pages import taxonomy_panels, tree
+from app.pages.create import Create
+from app.pages.stack import Stack
+from app.pages.studio import EXAMPLES, Studio
+
+MOUNT = """
+(function begin() {  // Gradio may put the page's script in later; 'attempt' is an event of it
+  if (window.nineWays?.taxonomy) window.nineWays.taxonomy(element, props, watch, trigger); else setTimeout(begin, 30);
+})();
+"""
+
+
+class Taxonomy:
+    """The tab's components. "Try it" fills the tab Create and goes there."""
+
+    def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, tab: gr.Tab):
+        self.studio, self.create = studio, create
+        with gr.Column(elem_id="taxonomy"):
+            self.tree = gr.HTML(_side(), elem_id="taxonomy-tree", apply_default_css=False)
+            self.panel = gr.HTML(
+                taxonomy_panels.waiting(), elem_id="taxonomy-panel", js_on_load=MOUNT, apply_default_css=False
+            )
+        self.read = gr.State(False)
+
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        press = "() => setTimeout(() => document.querySelector('button#generate, #generate button')?.click(), 100)"
+        tab.select(self.fill, self.read, [self.panel, self.read], **light)
+        self.panel.attempt(self.attempt, create.controls, [*create.outputs, tabs], **light).success(
+            None, None, None, js=press, **light
+        )
+
+    def fill(self, read: bool) -> tuple[Any, bool]:
+        """Every panel, once a visit."""
+        return (gr.skip() if read else taxonomy_panels.panels()), True
+
+    def attempt(self, data: gr.EventData, *values: Any) -> list[Any]:
+        """The example of a method, or a prompt for a network, into the controls; and over to Create."""
+        network = (data._data or {}).get("network")
+        if network is None:
+            return [*self.create.example(data, *values), _to_create()]
+        if network not in self.studio.models:
+            return [*self.create.leave("This network is not here. Choose another one under Model."), _to_create()]
+        model = self.studio.model(network)
+        size = model.default_size()
+        settings = {
+            "backbone": model.id, "methods": Stack().json(), "prompt": EXAMPLES[0], "width": size, "height": size
+        }  # fmt: skip
+        note = f'<div class="nw-note" role="status">A prompt for {model.name} is in the controls.</div>'
+        return [*(settings.get(name, gr.skip()) for name in self.create.fields), note, _to_create()]
+
+
+def _to_create() -> Any:
+    return gr.Tabs(selected="create")
+
+
+def _side() -> str:
+    """The tree, what its dots mean, and the choice of a task."""
+    found = survey.counts(survey.entries())
+    legend = "".join(
+        f"<li>{tree.mark(status)}<span>{found[status]} {words}</span></li>"
+        for status, (_, words) in survey.STATUS.items()
+    )
+    options = "".join(f'<option value="task:{key}">{name}</option>' for key, (name, _) in survey.TASKS.items())
+    return (
+        f'<p class="nw-t-lead">The survey lists {len(survey.entries())} methods by how a condition gets in; each is a '
+        f'dot.</p><ul class="nw-t-legend" aria-label="What the dots mean">{legend}</ul>{tree.drawn()}'
+        f'{tree.listed()}<label class="nw-field nw-t-task"><span class="nw-field-head">Which ways can do a task?</span>'
+        f'<select id="taxonomy-task"><option value="">Choose a task</option>{options}</select></label>'
+    )
+
+
+def routes() -> list[Route]:
+    """The pictures of the examples."""
+
+    def example(request: Request) -> Response:
+        name = request.path_params["name"]
+        path = taxonomy_panels.EXAMPLES / f"{name}.webp"
+        if not re.fullmatch(r"[a-z0-9_-]+", name) or not path.is_file():
+            return PlainTextResponse("There is no such picture.", 404)
+        headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(path, media_type="image/webp", headers=headers)
+
+    return [Route("/taxonomy/examples/{name}.webp", example)]
+
+
+def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Taxonomy:
+    """Build the tab inside the page that is being built."""
+    return Taxonomy(studio, create, tabs, own)
