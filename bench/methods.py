@@ -26,12 +26,12 @@ from torch import Tensor
 import conditioning  # noqa: F401  fills the registry
 from backbones import load
 from backbones.base import Backbone
-from bench.measures import mean_and_spread
 from bench.table import Report
 from bench.tasks import TASKS, Case, Made, Row, Task, inputs, rows
 from conditioning.compose import compose, refusals
 from conditioning.inputs import arrive
 from conditioning.registry import METHODS, find
+from fidelity.distances import mean_and_spread
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Done, Failed, Flow, Noise, drive
 

@@ -6,6 +6,7 @@
     python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
     python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
     python -m training judge --pictures 300000
+    python -m training surfaces --pictures 60000                  depth, normals, classes of a picture: to measure
     python -m training reader --pictures 60000                    depth and classes of a picture, to guide by
     python -m training classifier --pictures 150000               what noisy latents will show, to guide by
     python -m training contrastive --pictures 30000               whether a text goes with a picture, to guide by
@@ -82,6 +83,12 @@ def _contrastive() -> Spec:
     return ContrastiveSpec()
 
 
+def _surfaces() -> Spec:
+    from training.surfaces import SurfacesSpec
+
+    return SurfacesSpec()
+
+
 NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
     "autoencoder-decoder": _decoder,
@@ -89,6 +96,7 @@ NETWORKS: dict[str, Callable[[], Spec]] = {
     "denoiser-128": _denoiser(128),
     "denoiser-pixels": _pixels,
     "judge": _judge,
+    "surfaces": _surfaces,
     "reader": _reader,
     "classifier": _classifier,
     "contrastive": _contrastive,

@@ -112,7 +112,7 @@ class Engine:
         self.max_waiting = max_waiting
         self._given, self._settings = backbone, (max_rows, company, max_under_way)
         self._work: Work | None = None
-        self._loaded = threading.Event()
+        self._settled = threading.Event()  # loaded, or failed to
         self._changed = threading.Condition()  # guards the queue
         self._waiting: list[Job] = []
         self._closing = False
@@ -164,8 +164,9 @@ class Engine:
         return Here({self.name: self._work.backbone.revision}, tuple(METHODS), {**versions(), **device})
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until the model is loaded and warm; False where it is not within `seconds`."""
-        return self._loaded.wait(seconds)
+        """Waits until the model is loaded and warm; False where it is not within `seconds`, or cannot be."""
+        self._settled.wait(seconds)
+        return self._work is not None
 
     def close(self) -> None:
         """Cancels every run and ends the thread."""
@@ -227,6 +228,7 @@ class Engine:
     def _load(self) -> None:
         """The model, warm; where that fails every waiting run fails with the reason, and the next one tries again."""
         try:
+            self._settled.clear()
             self.status = "Loading the model"
             backbone: Any = self._given
             if isinstance(backbone, str):
@@ -242,12 +244,13 @@ class Engine:
             log.exception("the model could not be loaded")
             self.status = self.trouble = f"The model {self.name} could not be loaded: {error}"
             self._refuse_waiting(Failed(self.status, "backbone"))
+            self._settled.set()
             with self._changed:
                 while not (self._closing or self._waiting):
                     self._changed.wait()
             return
         self._work, self.status, self.trouble = work, "Ready", None
-        self._loaded.set()
+        self._settled.set()
 
     def _admit(self, work: Work) -> None:
         """Takes up pictures while there is room, in turns: a large run does not hold up the others for long."""

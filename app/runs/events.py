@@ -64,6 +64,7 @@ class Finished:
     calls: int  # network calls that the run took part in
     rows: int  # rows it had in them
     stack: str = ""  # what ran, as a formula in words
+    gradients: int = 0  # of the calls, those that a backward pass ran through
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Plan:
 class Tally:
     calls: int = 0
     rows: int = 0
+    gradients: int = 0  # calls under a tape
 
 
 class Encoder:
@@ -137,6 +138,7 @@ def _counted(flow: Flow, tally: Tally) -> Flow:
             if isinstance(message, list):
                 tally.calls += 1
                 tally.rows += sum(len(one.x) for one in message)
+                tally.gradients += any(one.tape is not None for one in message)
             reply = yield message
     finally:
         flow.close()

@@ -67,6 +67,7 @@ class Job:
     stack: str = ""
     calls: int = 0  # of finished pictures
     rows: int = 0
+    gradients: int = 0
     started: float = 0.0
     last_step: float = 0.0
     pace: float | None = None  # seconds a step, smoothed
@@ -270,14 +271,15 @@ class Work:
         made.info["parameters"] = parameters.write(recipe)
         job.previews[picture.index], job.pictures[picture.index] = pixels, made
         job.under_way.remove(picture)
-        job.calls, job.rows = job.calls + picture.plan.tally.calls, job.rows + picture.plan.tally.rows
+        tally = picture.plan.tally
+        job.calls, job.rows, job.gradients = job.calls + tally.calls, job.rows + tally.rows, job.gradients + tally.gradients
         self._drop_idle_drivers()
         job.box.put(Made(picture.index, made, recipe))
         if len(job.pictures) == job.recipe.count:
             pictures = tuple(job.pictures[i] for i in range(job.recipe.count))
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
-            self.end(job, Finished(pictures, recipes, seconds, job.calls, job.rows, job.stack))
+            self.end(job, Finished(pictures, recipes, seconds, job.calls, job.rows, job.stack, job.gradients))
 
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one picture, with what made it."""

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from backbones.base import Backbone
-from bench import measures
 from bench.tasks.base import RENDERED, Case, Figures, Made, Row, Stack, Task, decoded, true
 from conditioning.compose import compose
 from conditioning.registry import METHODS, Method
+from fidelity import distances
 from samplers import SAMPLERS
 from samplers.flow import Noise, run
 from samplers.schedules import native
@@ -82,9 +82,9 @@ def edit_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backbone
         found.append(
             {
                 "done": 100.0 * edit_done(edit, reading),
-                "kept": float(measures.psnr(one.picture, case.given["image"], ~changed)),
-                "psnr": float(measures.psnr(one.picture, true(case))),
-                "ssim": float(measures.ssim(one.picture, true(case))),
+                "kept": float(distances.psnr(one.picture, case.given["image"], ~changed)),
+                "psnr": float(distances.psnr(one.picture, true(case))),
+                "ssim": float(distances.ssim(one.picture, true(case))),
             }
         )
     return found
@@ -201,7 +201,7 @@ def own_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backbone)
     for case, one, reading in zip(cases, made, read(torch.cat([one.picture for one in made]))):
         edit, seen, outside = case.told
         done = _is_now(edit, reading, seen.u, seen.v)
-        found.append({"done": 100.0 * done, "kept": float(measures.psnr(one.picture, case.given["image"], outside))})
+        found.append({"done": 100.0 * done, "kept": float(distances.psnr(one.picture, case.given["image"], outside))})
     return found
 
 

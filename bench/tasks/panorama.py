@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from backbones.base import Backbone
-from bench import measures
 from bench.tasks.base import Case, Figures, Made, Row, Task, caption, drawn, pictures
 from conditioning.sampling.blending.panorama import places
+from fidelity import distances
 from world.scene import draw
 
 WINDOWS = 3  # of the network's size, side by side
@@ -31,7 +31,7 @@ def panorama_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Back
         starts = places(wide * cells // size, cells, 8)
         borders = sorted({p * size // cells for start in starts for p in (start, start + cells)} - {0, wide})
         own = [size * i for i in range(1, wide // size)]
-        ratios = [float(measures.seams(one.picture, at, every=size // cells)) for at in (borders, own)]
+        ratios = [float(distances.seams(one.picture, at, every=size // cells)) for at in (borders, own)]
         found.append(dict(zip(("seam", "thirds"), ratios)))
     return found
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from backbones.base import Backbone
-from bench import measures
 from bench.tasks.base import RENDERED, Case, Figures, Made, Row, Task, caption, drawn, others, pictures, true
 from conditioning.inputs import Box
 from conditioning.registry import Method
+from fidelity import distances
 from world.captions import GROUND_WORDS, SHAPE_WORDS, SIZE_WORDS, SKY_WORDS, Claims, parse
 from world.judge import Seen, check, read
 from world.render import render
@@ -67,7 +67,7 @@ def layout_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backbo
         own, any_ = [], []
         for box, solid in zip(case.given["boxes"], case.told.solids):
             where = (box.left, box.top, box.right, box.bottom)
-            by: list[tuple[float, Seen]] = [(measures.box_iou(where, seen.box), seen) for seen in reading.solids]
+            by: list[tuple[float, Seen]] = [(distances.box_iou(where, seen.box), seen) for seen in reading.solids]
             any_.append(max((iou for iou, _ in by), default=0.0))
             like = [iou for iou, seen in by if (seen.colour, seen.shape) == (solid.colour, solid.shape)]
             own.append(max(like, default=0.0))
@@ -139,8 +139,8 @@ def control_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backb
         both = (one.picture, true(case))
         got, wanted = (canny(picture)[:, 0] > 0.5 for picture in both)
         near = [nearness(picture, backbone) for picture in both]
-        error = math.nan if near[0] is None else float(measures.depth_error(near[0], near[1]))
-        found.append({"depth": error, "f1": 100 * float(measures.edges_f1(got, wanted))})
+        error = math.nan if near[0] is None else float(distances.depth_error(near[0], near[1]))
+        found.append({"depth": error, "f1": 100 * float(distances.edges_f1(got, wanted))})
     return found
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.base import Backbone
-from bench import measures
 from bench.tasks.base import Case, Figures, Made, Row, Task, caption, decoded, drawn, pictures, true
 from conditioning.operators import Degradation, Measurement, state_is_pixels
 from conditioning.registry import Method
+from fidelity import distances
 
 SMALL = 16  # pixels a side that super-resolution starts from, a quarter or an eighth of the picture
 RESTORED = {"psnr": "PSNR", "ssim": "SSIM", "rms": "rms Ax-y", "max": "max Ax-y"}
@@ -84,8 +84,8 @@ def _restored(case: Case, made: Made, backbone: Backbone) -> Figures:
     x = made.state if made.state is not None and state_is_pixels(backbone) else made.picture * 2 - 1
     gap = measured.operator.A(x.cpu()) - measured.y
     return {
-        "psnr": float(measures.psnr(made.picture, true(case), None if hole is None else hole > 0.5)),
-        "ssim": float(measures.ssim(made.picture, true(case))),
+        "psnr": float(distances.psnr(made.picture, true(case), None if hole is None else hole > 0.5)),
+        "ssim": float(distances.ssim(made.picture, true(case))),
         "rms": float(gap.square().mean().sqrt()),
         "max": float(gap.abs().max()),
     }

@@ -1,10 +1,14 @@
 """The embedded model: diffusers reads its folder, its autoencoder keeps the picture, and it obeys a prompt."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+import backbones
 from backbones import STILL_LIFE, load
 from conditioning.compose import compose
 from samplers import SAMPLERS, SCHEDULES
@@ -115,3 +119,20 @@ def test_a_true_caption_fits_better_than_another(life):
         x0 = run(D(z + sigma * noise, sigma, life.encode_prompt(texts)), life.denoise)
         errors.append((x0 - z).square().mean().item())
     assert errors[0] < 0.8 * errors[1]
+
+
+def test_several_threads_load_one_after_the_other(monkeypatch):
+    """Two at once came out without weights, now and then: the libraries load under switches of the whole process."""
+    under_way, most = [], []
+
+    def loaded(id):
+        under_way.append(id)
+        most.append(len(under_way))
+        time.sleep(0.02)
+        under_way.remove(id)
+        return id
+
+    monkeypatch.setattr(backbones, "_loaded", loaded)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(load, "abcd")) == list("abcd")
+    assert max(most) == 1

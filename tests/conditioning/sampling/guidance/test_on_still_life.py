@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import backbones
-from bench.measures import box_iou
+from fidelity.distances import box_iou
 from conditioning.compose import compose
 from conditioning.energies import ENERGIES
 from samplers import SAMPLERS

@@ -1,4 +1,4 @@
-"""How near a picture comes to the truth: the measures of `bench.methods`, and of whatever else compares pictures.
+"""How near a picture comes to the truth: the measures of `bench.methods` and of the page alike.
 
 Pictures are (B, 3, H, W) in [0, 1]; a measure gives one number for each of them, (B,), unless it says otherwise.
 """

@@ -1,0 +1,189 @@
+"""A comparison under way: the cells that are missing, through the engines, a few at a time, each measured and kept.
+
+All cells share the engines with everybody's runs, so their network calls merge where the engine merges. What befalls a
+cell is said at the cell; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.compare.comparison import Cell, Comparison
+from app.compare.kept import Kept, Result
+from app.runs.events import Array, Cancelled, Failed, Finished, Progress
+from app.runs.recipe import Recipe
+
+log = logging.getLogger(__name__)
+AT_ONCE = 6  # cells in the engines; the others wait here, so that other people's runs come in between
+BUSY = 0.5  # seconds until a refused cell is tried again
+
+Measuring = Callable[[Recipe, Any], tuple[dict[str, float], str]]  # (recipe, picture) -> figures, what is left out
+
+
+@dataclass
+class State:
+    """How a cell is: waiting, running, done, failed, cancelled."""
+
+    status: str = "waiting"
+    step: int = 0
+    steps: int = 0
+    preview: Array | None = field(default=None, repr=False)
+    result: Result | None = None
+    reason: str = ""
+    changed: int = 0  # the number of the change that made it so
+
+
+class Running:
+    """One comparison and how its cells are. `start` makes those that are missing; leaving them is no loss.
+
+    engine(id) gives the engine of a backbone, or raises RuntimeError in words. pictures: content hash -> picture.
+    """
+
+    def __init__(
+        self, id: str, comparison: Comparison, kept: Kept, engine: Callable[[str], Any],
+        pictures: Mapping[str, Any], measure: Measuring,
+    ):  # fmt: skip
+        self.id, self.comparison, self.kept = id, comparison, kept
+        self.cells: list[Cell] = comparison.cells()
+        self.states: dict[str, State] = {}
+        self.made = 0  # cells that this object made
+        self._engine, self._pictures, self._measure = engine, pictures, measure
+        self._changed = threading.Condition()
+        self._count = 0
+        self._stop = threading.Event()
+        self._runs: set[Any] = set()
+        self._thread: threading.Thread | None = None
+        for cell in self.cells:
+            if cell.recipe is None:
+                self.states[cell.key] = State("failed", reason=cell.problem)
+            elif cell.key not in self.states:
+                result = kept.result(id, cell.key)
+                self.states[cell.key] = State("waiting") if result is None else State("done", result=result)
+
+    # ---- for everybody ---------------------------------------------------------------------------------------------
+
+    @property
+    def missing(self) -> list[Cell]:
+        """The cells that have no picture and might have one, each key once."""
+        found: dict[str, Cell] = {}
+        for cell in self.cells:
+            if cell.recipe is not None and self.states[cell.key].status not in ("done", "running"):
+                found.setdefault(cell.key, cell)
+        return list(found.values())
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Makes what is missing, those that failed before too. Does nothing while it is at it."""
+        if self.busy:
+            return
+        self._stop.clear()
+        todo = self.missing
+        for cell in todo:
+            self._set(cell.key, status="waiting", reason="", preview=None, step=0)
+        self._thread = threading.Thread(target=self._main, args=(todo,), name=f"comparison {self.id}", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ends what is under way within one step. What is done stays."""
+        self._stop.set()
+        for run in list(self._runs):
+            run.cancel()
+
+    def wait(self, since: int, seconds: float) -> int:
+        """Until something has changed after change number `since`, or the time is over: the number of the newest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count > since, seconds)
+            return self._count
+
+    def join(self, seconds: float | None = None) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def changes(self, since: int = 0) -> dict[str, State]:
+        """The cells that have changed after change number `since`."""
+        with self._changed:
+            return {key: state for key, state in self.states.items() if state.changed > since or not since}
+
+    def count(self, status: str) -> int:
+        """Cells, by place, of this status."""
+        return sum(self.states[cell.key].status == status for cell in self.cells)
+
+    # ---- the thread ------------------------------------------------------------------------------------------------
+
+    def _main(self, todo: list[Cell]) -> None:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cell") as pool:
+            list(pool.map(self._guarded, todo))
+
+    def _guarded(self, cell: Cell) -> None:
+        try:
+            self._make(cell)
+        except Exception as error:
+            log.exception("a cell failed")
+            own = type(error).__module__.startswith("app.") or isinstance(error, (OSError, RuntimeError))
+            words = str(error) if own else f"Something unexpected happened ({type(error).__name__})."
+            self._set(cell.key, status="failed", reason=words)
+
+    def _make(self, cell: Cell) -> None:
+        assert cell.recipe is not None
+        if self._stop.is_set():
+            self._set(cell.key, status="cancelled")
+            return
+        self._set(cell.key, status="running", steps=cell.recipe.steps)
+        engine = self._engine(cell.recipe.backbone)
+        run = self._submitted(engine, cell.recipe)
+        if run is None:
+            self._set(cell.key, status="cancelled", preview=None)
+            return
+        self._runs.add(run)
+        try:
+            if self._stop.is_set():
+                run.cancel()
+            for event in run:
+                match event:
+                    case Progress(step=step, steps=steps, preview=preview):
+                        self._set(cell.key, step=step, steps=steps, preview=preview)
+                    case Failed(reason=reason):
+                        self._set(cell.key, status="failed", reason=reason, preview=None)
+                    case Cancelled():
+                        self._set(cell.key, status="cancelled", preview=None)
+                    case Finished():
+                        self._finish(cell, event)
+        finally:
+            self._runs.discard(run)
+
+    def _submitted(self, engine: Any, recipe: Recipe) -> Any:
+        """The run; None where it was cancelled before there was room for it."""
+        from app.runs.engine import Busy
+
+        while not self._stop.is_set():
+            try:
+                given = {sha: self._pictures[sha] for use in recipe.methods for sha in use.hashes()
+                         if sha in self._pictures}  # fmt: skip
+                return engine.submit(recipe, given)
+            except Busy:
+                time.sleep(BUSY)
+        return None
+
+    def _finish(self, cell: Cell, event: Finished) -> None:
+        (picture,), (recipe,) = event.pictures, event.recipes
+        figures, said = self._measure(recipe, picture)
+        result = Result(event.seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
+        self.kept.put(self.id, cell.key, picture, recipe, result)
+        self.made += 1
+        self._set(cell.key, status="done", result=result, preview=None)
+
+    def _set(self, key: str, **values: Any) -> None:
+        with self._changed:
+            self._count += 1
+            for name, value in {**values, "changed": self._count}.items():
+                setattr(self.states[key], name, value)
+            self._changed.notify_all()

@@ -1,0 +1,203 @@
+"""The judge's other half: depth, normals and what stands where, read back from a picture, pixel by pixel.
+
+read(pictures)                           Surfaces(depth (B, 64, 64), normals (B, 3, 64, 64), classes (B, 64, 64))
+python -m world.surfaces --json FILE     how far off it is on renders that training never saw
+
+Trained on renders only, and on nothing that steers a picture: it measures how well pictures follow maps of depth, of
+normals and of classes. Its error on renders is the floor of what it can say of any picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from world.eye import SIDE
+from world.render import Rendering, render
+from world.scene import SHAPES, draw
+
+WEIGHTS = Path(__file__).parent / "surfaces.safetensors"
+CLASSES = ("sky", "ground", *SHAPES)
+CELLS = 64  # of the maps, for pictures of 128 x 128 pixels
+NEAREST = 3.0  # metres: depth is told as ln(depth / 3 m)
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """depth (B, 64, 64): metres along the view, inf in the sky. normals (B, 3, 64, 64): unit vectors in camera axes
+    (right, up, towards the camera), 0 in the sky. classes (B, 64, 64) int: 0 sky, 1 ground, 2, ... the shape."""
+
+    depth: Tensor
+    normals: Tensor
+    classes: Tensor
+
+
+def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True))
+
+
+class Network(nn.Module):
+    """0.6 million weights. (B, 3, 128, 128) in [0, 1] -> ln(depth / 3 m) (B, 64, 64), normals (B, 3, 64, 64), scores
+    of the classes (B, 8, 64, 64)."""
+
+    where: Tensor
+
+    def __init__(self, widths: tuple[int, ...] = (32, 48, 80, 128), fused: int = 32):
+        super().__init__()
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, widths[0]))
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(a + 2 * (i == 0), b, 2), _conv(b, b))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
+        self.fuse = nn.ModuleList(_conv(fused, fused) for _ in widths[1:])
+        self.head = nn.Conv2d(fused, 1 + 3 + len(CLASSES), 3, 1, 1)
+        at = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
+        where = torch.stack(torch.meshgrid(-at, at, indexing="ij"))  # the ground's depth is a matter of height
+        self.register_buffer("where", where, persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scales = [self.stem((x - 0.45) * 4)]
+        where = self.where.to(scales[0].dtype).expand(len(x), -1, -1, -1)
+        for i, down in enumerate(self.down):
+            scales.append(down(torch.cat([scales[-1], where], 1) if i == 0 else scales[-1]))
+        y = self.lateral[-1](scales[-1])
+        for i in reversed(range(len(self.fuse))):
+            y = self.fuse[i](torch.relu(F.interpolate(y, scale_factor=2.0) + self.lateral[i](scales[i])))
+        away, normals, classes = self.head(y).float().split((1, 3, len(CLASSES)), 1)
+        return away[:, 0], normals, classes
+
+
+@lru_cache
+def network(device: str = "cpu") -> nn.Module:
+    """As shipped. Raises FileNotFoundError where there are no weights yet."""
+    from safetensors.torch import load_file
+
+    if not WEIGHTS.exists():
+        raise FileNotFoundError(f"No weights at {WEIGHTS}: `python -m training surfaces`, then `-m training.surfaces`.")
+    made: nn.Module = Network()
+    kept = {name: w for name, w in made.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
+    made.load_state_dict({name: w.float() for name, w in load_file(WEIGHTS).items()} | kept)
+    return made.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def read(pictures: Tensor, judge: nn.Module | None = None, rows: int = 64) -> Surfaces:
+    """Pictures (B, 3, H, W) in [0, 1], of any size, brought to 128 x 128 -> what surfaces they show.
+
+    Raises ValueError for another shape.
+    """
+    if pictures.dim() != 4 or pictures.shape[1] != 3:
+        raise ValueError(f"pictures are (B, 3, H, W) in [0, 1], and these {tuple(pictures.shape)}.")
+    judge = judge or network(str(pictures.device))
+    parts = []
+    for part in pictures.split(rows):
+        x = part.detach().to(next(judge.parameters()).device, torch.float32).clamp(0, 1)
+        if x.shape[2:] != (SIDE, SIDE):
+            x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+        with torch.no_grad():
+            away, normals, scores = judge(x.contiguous(memory_format=torch.channels_last))
+        classes = scores.argmax(1)
+        sky = classes == 0
+        depth = torch.where(sky, torch.inf, NEAREST * away.exp())
+        parts.append((depth.cpu(), (F.normalize(normals, dim=1) * ~sky[:, None]).cpu(), classes.cpu()))
+    return Surfaces(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
+
+
+def of_render(out: Rendering) -> Surfaces:
+    """The true surfaces of a rendering whose side is a multiple of 64, at the cells' centres."""
+    step = out.depth.shape[-1] // CELLS
+    at = slice(step // 2, None, step)
+    return Surfaces(out.depth[:, at, at], out.normals[:, :, at, at], out.classes[:, at, at].long())
+
+
+# ---- how far two surfaces are apart ------------------------------------------------------------------------------
+
+
+def depth_gaps(seen: Surfaces, true: Surfaces) -> dict[str, Tensor]:
+    """abs_rel: mean of |depth - true| / true; rmse: metres. Over cells that are sky in neither, (B,); nan of none."""
+    both = seen.depth.isfinite() & true.depth.isfinite()
+    gap = torch.where(both, seen.depth - true.depth, 0.0)
+    count = both.flatten(1).sum(1)
+    relative = (gap.abs() / torch.where(both, true.depth, 1.0)).flatten(1).sum(1) / count
+    return {"abs_rel": relative, "rmse": (gap.square().flatten(1).sum(1) / count).sqrt()}
+
+
+def normals_angle(seen: Surfaces, true: Surfaces) -> Tensor:
+    """Mean angle between the normals in degrees, over cells that are sky in neither, (B,); nan of none."""
+    both = (seen.normals.norm(dim=1) > 0.5) & (true.normals.norm(dim=1) > 0.5)
+    cosine = (seen.normals * true.normals).sum(1).clamp(-1, 1)
+    return (torch.rad2deg(cosine.acos()) * both).flatten(1).sum(1) / both.flatten(1).sum(1)
+
+
+def mean_iou(seen: Surfaces, true: Surfaces) -> Tensor:
+    """Mean over the classes that either shows of intersection by union, (B,) in [0, 1]."""
+    found = torch.zeros(len(seen.classes))
+    shown = torch.zeros(len(seen.classes))
+    for k in range(len(CLASSES)):
+        a, b = seen.classes == k, true.classes == k
+        union = (a | b).flatten(1).sum(1)
+        found += torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 0.0)
+        shown += union > 0
+    return found / shown.clamp(min=1)
+
+
+# ---- validation --------------------------------------------------------------------------------------------------
+
+
+def accuracy(pictures: Tensor, true: Surfaces, judge: nn.Module | None = None) -> dict[str, float]:
+    """Mean errors on pictures whose surfaces are known; on_solids: AbsRel of the depth there alone."""
+    seen = read(pictures, judge)
+    gaps = depth_gaps(seen, true)
+    solid = (true.classes > 1) & seen.depth.isfinite()
+    miss = ((seen.depth - true.depth).abs() / true.depth)[solid]
+    return {
+        "abs_rel": float(gaps["abs_rel"].mean()),
+        "abs_rel_on_solids": float(miss.mean()),
+        "rmse_m": float(gaps["rmse"].mean()),
+        "normals_degrees": float(normals_angle(seen, true).mean()),
+        "mean_iou": float(mean_iou(seen, true).mean()),
+        "cells_right": float((seen.classes == true.classes).float().mean()),
+    }
+
+
+def rendered(split: str, first: int, count: int) -> tuple[Tensor, Surfaces]:
+    """Pictures (count, 3, 128, 128) of scenes first, ... of a split, and their true surfaces."""
+    pictures, parts = [], []
+    for start in range(first, first + count, 50):
+        out = render([draw(split, n) for n in range(start, min(start + 50, first + count))], SIDE)
+        pictures.append(out.rgb)
+        parts.append(of_render(out))
+    maps = [torch.cat([getattr(part, name) for part in parts]) for name in Surfaces.__annotations__]
+    return torch.cat(pictures), Surfaces(*maps)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Validates on renders that training never saw, beside the surfaces of other scenes."""
+    parser = argparse.ArgumentParser(prog="python -m world.surfaces", description=main.__doc__)
+    parser.add_argument("--scenes", type=int, default=500, help="of the test split (default: 500)")
+    parser.add_argument("--quick", action="store_true", help="100 scenes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, flat")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # small tensors: more threads only cost
+    pictures, true = rendered("test", 10_000, 100 if given.quick else given.scenes)
+    others = Surfaces(*(getattr(true, name).roll(1, 0) for name in Surfaces.__annotations__))
+    own, chance = accuracy(pictures, true), accuracy(pictures, others)
+    print(f"{'of test renders':<24}{'own':>10}{'of others':>12}")
+    for name, value in own.items():
+        print(f"{name:<24}{value:>10.4f}{chance[name]:>12.4f}")
+    if given.json:
+        flat = {**own, **{f"{name}_chance": value for name, value in chance.items()}}
+        given.json.write_text(json.dumps({k: round(v, 5) for k, v in flat.items()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
