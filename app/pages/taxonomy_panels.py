@@ -323,11 +323,16 @@ def tables(folder: Path) -> dict[str, list[tuple[str, list[str], list[list[str]]
 
 
 def _table(heading: str, head: list[str], rows: list[list[str]]) -> str:
+    def cell(words: str) -> str:
+        mean, _, spread = words.partition(" ± ")
+        return f"<td>{escape(mean)}" + (
+            f' <span class="nw-quiet">± {escape(spread)}</span></td>' if spread else "</td>"
+        )
+
     words = escape(heading)
-    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
-        for row in rows
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(map(cell, row[1:])) + "</tr>" for row in rows
     )
     return (
         f'<h4>{words}</h4><div class="nw-t-scroll" tabindex="0" role="region" aria-label="{words}"><table>'
