@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,16 @@ def method(one: dict[str, Any]) -> str:
         f'<div class="nw-way-text"><p>{escape(one["summary"])}</p>'
         f'<dl class="nw-t-facts">{"".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in facts)}'
         f"<dt>Paper</dt><dd>{_link(one['link'], 'arXiv ' + one['paper'])}</dd></dl></div>"
-        f'<pre class="nw-t-equation" tabindex="0" role="region" aria-label="Equation of {title}">'
-        f"{escape(one['equation'])}</pre>{knobs}"
+        f"{_equation(one['equation'], title)}{knobs}"
     )
     return _row(name, title, one["task"], f"{_example(name, title, one['family'])}{attempt}", body)
+
+
+def _equation(text: str, title: str) -> str:
+    """In mono, a block a line: a line that is too long goes on below, indented; remarks stand near what they are of."""
+    lines = (re.sub(r"(?<=\S) {3,}", "   ", line.replace("`", "")) for line in text.splitlines())
+    blocks = "".join(f"<span>{escape(line)}\n</span>" for line in lines)
+    return f'<pre class="nw-t-equation" role="region" aria-label="Equation of {title}">{blocks}</pre>'
 
 
 def network(id: str) -> str:
