@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy")  # each builds on those before it
-STYLES = ("page", "methods", "maps", "taxonomy")
+#: Each builds on those before it.
+SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy", "compare", "side")
+STYLES = ("page", "methods", "maps", "taxonomy", "compare")
 
 #: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
 TOKENS: dict[str, tuple[str, str]] = {

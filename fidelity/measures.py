@@ -66,10 +66,14 @@ class Measure:
     world: bool
     number: Callable[[Tensor, Told, Seen], float | None] = field(repr=False)
 
+    @property
+    def digits(self) -> int:
+        """Behind the point, as the page writes a value."""
+        return {"%": 0, "dB": 1, "°": 1}.get(self.unit, 3)
+
     def text(self, value: float) -> str:
-        """A value with its unit, as the page writes it."""
-        digits = 0 if self.unit == "%" else 1 if self.high > 10 else 3
-        return f"{value:.{digits}f}" + (f" {self.unit}" if self.unit else "")
+        """A value with its unit."""
+        return f"{value:.{self.digits}f}" + (f" {self.unit}" if self.unit else "")
 
 
 class Seen:

@@ -28,6 +28,7 @@ from world.scene import SHAPES, draw
 WEIGHTS = Path(__file__).parent / "surfaces.safetensors"
 CLASSES = ("sky", "ground", *SHAPES)
 CELLS = 64  # of the maps, for pictures of 128 x 128 pixels
+FARTHEST = 20.0  # metres: what lies beyond is not compared, as is usual; at the horizon a pixel is hundreds of them
 NEAREST = 3.0  # metres: depth is told as ln(depth / 3 m)
 
 
@@ -123,9 +124,10 @@ def of_render(out: Rendering) -> Surfaces:
 
 
 def depth_gaps(seen: Surfaces, true: Surfaces) -> dict[str, Tensor]:
-    """abs_rel: mean of |depth - true| / true; rmse: metres. Over cells that are sky in neither, (B,); nan of none."""
-    both = seen.depth.isfinite() & true.depth.isfinite()
-    gap = torch.where(both, seen.depth - true.depth, 0.0)
+    """abs_rel: mean of |depth - true| / true; rmse: metres. Over cells that are nearer than FARTHEST in truth and not
+    taken for sky, (B,); nan of none."""
+    both = seen.depth.isfinite() & (true.depth < FARTHEST)
+    gap = torch.where(both, seen.depth.clamp(max=FARTHEST) - true.depth, 0.0)
     count = both.flatten(1).sum(1)
     relative = (gap.abs() / torch.where(both, true.depth, 1.0)).flatten(1).sum(1) / count
     return {"abs_rel": relative, "rmse": (gap.square().flatten(1).sum(1) / count).sqrt()}

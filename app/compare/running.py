@@ -53,7 +53,8 @@ class Running:
         self.cells: list[Cell] = comparison.cells()
         self.states: dict[str, State] = {}
         self.made = 0  # cells that this object made
-        self._engine, self._pictures, self._measure = engine, pictures, measure
+        self.pictures = pictures
+        self._engine, self._measure = engine, measure
         self._changed = threading.Condition()
         self._count = 0
         self._stop = threading.Event()
@@ -166,8 +167,8 @@ class Running:
 
         while not self._stop.is_set():
             try:
-                given = {sha: self._pictures[sha] for use in recipe.methods for sha in use.hashes()
-                         if sha in self._pictures}  # fmt: skip
+                given = {sha: self.pictures[sha] for use in recipe.methods for sha in use.hashes()
+                         if sha in self.pictures}  # fmt: skip
                 return engine.submit(recipe, given)
             except Busy:
                 time.sleep(BUSY)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.runs import methods
+from app.runs.given import Degradation
 from app.runs.recipe import Recipe
 from backbones.base import Backbone
 from conditioning.inputs import Box
@@ -79,7 +80,7 @@ def _of_input(
 def _measured(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
     """The measurement that a method was given, and the picture that was measured: it is the truth."""
     for place, use in enumerate(recipe.methods):
-        given = next((value for value in use.inputs.values() if hasattr(value, "sigma_y")), None)
+        given = next((value for value in use.inputs.values() if isinstance(value, Degradation)), None)
         if given is None or given.picture not in pictures:
             continue
         _, values = methods.used(place, use, recipe, backbone, pictures)

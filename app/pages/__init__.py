@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from app import theme
-from app.pages import create, history, taxonomy
+from app.pages import compare, create, history, taxonomy
 from app.pages.models import Model
 from app.pages.studio import Studio
 
@@ -33,6 +33,8 @@ def build(studio: Studio) -> gr.Blocks:
                 making = create.tab(studio)
             with gr.Tab("History", id="history") as kept:
                 history.tab(studio, making, tabs, kept)
+            with gr.Tab("Compare", id="compare") as side_by_side:
+                compare.tab(studio, making, tabs, side_by_side)
             with gr.Tab("Taxonomy", id="taxonomy") as ways:
                 taxonomy.tab(studio, making, tabs, ways)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)

@@ -272,7 +272,8 @@ class Work:
         job.previews[picture.index], job.pictures[picture.index] = pixels, made
         job.under_way.remove(picture)
         tally = picture.plan.tally
-        job.calls, job.rows, job.gradients = job.calls + tally.calls, job.rows + tally.rows, job.gradients + tally.gradients
+        job.calls, job.rows = job.calls + tally.calls, job.rows + tally.rows
+        job.gradients += tally.gradients
         self._drop_idle_drivers()
         job.box.put(Made(picture.index, made, recipe))
         if len(job.pictures) == job.recipe.count:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import backbones
-from fidelity.distances import box_iou
 from conditioning.compose import compose
 from conditioning.energies import ENERGIES
+from fidelity.distances import box_iou
 from samplers import SAMPLERS
 from samplers.flow import Noise, run
 from samplers.schedules import native

@@ -1,0 +1,132 @@
+"""A comparison as the page's script draws it: plain JSON, the whole once and then what changes. No Gradio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from app.compare.comparison import Change, Comparison
+from app.compare.kept import Result
+from app.compare.ranking import elo, pareto, ranks
+from app.compare.running import Running, State
+
+
+def whole(running: Running, address: Callable[[str], str], source: str, truth: str, trust: Mapping[str, Any]
+          ) -> dict[str, Any]:  # fmt: skip
+    """Everything of a comparison. address(key): where the page finds a cell's picture; source, truth: theirs, or ""."""
+    told = running.comparison
+    return {
+        "id": running.id,
+        "title": told.title,
+        "prompt": told.base.prompt,
+        "axes": [{"name": axis.name, "labels": [value.label for value in axis.values]} for axis in told.axes],
+        "glyphs": [_glyphs(value) for value in told.axes[0].values],
+        "cells": [
+            {"key": cell.key, "place": list(cell.place), "aspect": _aspect(cell.recipe)} for cell in running.cells
+        ],
+        "source": source,
+        "truth": truth,
+        "measures": measures(trust),
+        **news(running, address, 0),
+    }
+
+
+def news(running: Running, address: Callable[[str], str], since: int) -> dict[str, Any]:
+    """What has changed since that change, and how all of it stands."""
+    changed = running.changes(since)
+    done = {key: state.result for key, state in running.states.items() if state.result is not None}
+    told = {
+        "id": running.id,
+        "busy": running.busy,
+        "states": {key: _state(key, state, address) for key, state in changed.items()},
+        "count": {name: running.count(name) for name in ("done", "failed", "running", "waiting", "cancelled")},
+    }
+    if any(state.result is not None for state in changed.values()):
+        told["summary"] = summary(running.comparison, done)
+    return told
+
+
+def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of every measure; trust: key -> {"own", "other"}, of renders of the very scene and of another."""
+    from fidelity.measures import MEASURES
+
+    return {
+        key: {
+            "title": one.title, "unit": one.unit, "better": one.better, "of": one.of,
+            "digits": one.digits,
+            "trust": trust.get(key),
+        }
+        for key, one in MEASURES.items()
+    }  # fmt: skip
+
+
+def summary(told: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
+    """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and calls."""
+    from fidelity.measures import MEASURES, shown_first
+
+    columns = [value.label for value in told.axes[0].values]
+    cells = [(columns[cell.place[0]], done[cell.key]) for cell in told.cells() if cell.key in done]
+    cost = {
+        name: {label: _mean(getattr(one, name) for own, one in cells if own == label) for label in columns}
+        for name in ("seconds", "calls")
+    }
+    found: dict[str, Any] = {}
+    for key in shown_first({key: 0.0 for _, one in cells for key in one.figures}):
+        more = MEASURES[key].better == "more"
+        values = {label: [one.figures[key] for own, one in cells if own == label and key in one.figures]
+                  for label in columns}  # fmt: skip
+        ranked = ranks(values, more)
+        lines = {
+            name: pareto({rank.label: (cost[name][rank.label], rank.mean) for rank in ranked}, more) for name in cost
+        }
+        found[key] = {"ranks": [_finite(asdict(rank)) for rank in ranked], "pareto": lines}
+    return {"measures": found, "cost": {name: _finite(values) for name, values in cost.items()}}
+
+
+def ratings(told: Comparison, votes: list[tuple[str, str]]) -> dict[str, Any]:
+    """Elo of the columns, best first, and how many votes there were."""
+    labels = [value.label for value in told.axes[0].values]
+    rating = elo(votes, labels)
+    return {"count": len(votes), "ratings": sorted(((label, round(value)) for label, value in rating.items()),
+                                                   key=lambda one: -one[1])}  # fmt: skip
+
+
+def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:
+    from app.pages.stage import data_uri
+
+    told: dict[str, Any] = {"status": state.status}
+    if state.result is not None:
+        told |= {"picture": address(key), "result": asdict(state.result)}
+    elif state.preview is not None:
+        told["picture"] = data_uri(state.preview)
+    if state.status == "running":
+        told |= {"step": state.step, "steps": state.steps}
+    if state.reason:
+        told["reason"] = state.reason
+    return told
+
+
+def _glyphs(column: Change) -> str:
+    """Those of the families of a column's methods, as SVG."""
+    from app.theme import glyph
+    from conditioning.registry import METHODS
+
+    known = [METHODS[use.name].family.name for use in column.methods or () if use.name in METHODS]
+    return "".join(glyph(family, 12) for family in dict.fromkeys(known))
+
+
+def _aspect(recipe: Any) -> float:
+    return recipe.width / recipe.height if recipe is not None else 1.0
+
+
+def _mean(values: Iterable[float]) -> float:
+    told = list(values)
+    return sum(told) / len(told) if told else math.nan
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no nan."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in values.items()}  # fmt: skip

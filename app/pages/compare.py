@@ -1,0 +1,255 @@
+"""The tab "Compare": many runs on one input side by side, each cell with what it cost and how faithful it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.compare.comparison import Comparison
+from app.compare.kept import Kept
+from app.pages import comparing
+from app.pages.create import Create
+from app.pages.painting import plain
+from app.pages.studio import Studio, private
+from app.runs import RecipeError
+
+TICK = 0.4  # seconds between what the page is told at most
+KEPT = 20  # comparisons in the list
+READY = """
+element.addEventListener('click', (event) => {
+  const one = event.target.closest('[data-ready]');
+  if (one) trigger('ready', { key: one.dataset.ready });
+});
+"""
+BOARD = """
+(function begin() {  // 'vote' and 'use' are events of assets/compare.js and side.js
+  if (!window.nineWays?.compare) { setTimeout(begin, 30); return; }
+  window.nineWays.compare(element, trigger);
+})();
+"""
+NEWS = "watch('value', () => { if (props.value) window.nineWays?.compared(JSON.parse(props.value)); });"
+
+
+class Compare:
+    """The tab's components. A comparison lives in the studio while it runs, and on disk from its first moment."""
+
+    def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab):
+        self.studio, self.create = studio, create
+        self.kept = Kept(studio.history.folder / "comparisons")
+        with gr.Column(elem_id="compare"):
+            with gr.Column(elem_id="compare-setup"):
+                self.ready = gr.HTML(
+                    comparing.ready_list(), elem_id="ready", js_on_load=READY, apply_default_css=False
+                )  # fmt: skip
+                self._own()
+                self.list = gr.Dropdown(
+                    [], value=None, label="Comparisons kept here", elem_id="kept", interactive=True,
+                )  # fmt: skip
+                self.file = gr.UploadButton(
+                    "Open a comparison file", file_types=[".json"], elem_id="compare-file", size="sm"
+                )
+            with gr.Column(elem_id="compare-result"):
+                with gr.Row(elem_id="compare-acts"):
+                    self.go = gr.Button("Make what is missing", elem_id="resume", interactive=False, min_width=96)
+                    self.cancel = gr.Button("Cancel", elem_id="compare-cancel", interactive=False, min_width=72)
+                self.note = gr.HTML("", elem_id="compare-note", apply_default_css=False)
+                self.board = gr.HTML(
+                    comparing.empty(), elem_id="board", js_on_load=BOARD, apply_default_css=False
+                )  # fmt: skip
+                self.news = gr.HTML("", elem_id="compare-news", html_template="", js_on_load=NEWS)
+        self.id = gr.State("")
+        self.visit = gr.State([])  # ids of the comparisons of this visit
+        self._wire(tabs, own)
+
+    def _own(self) -> None:
+        with gr.Accordion("Make your own", open=False, elem_id="compare-own"):
+            self.columns = gr.Dropdown(
+                comparing.column_choices(), value=[], multiselect=True, label="Columns", elem_id="columns",
+                info="Methods, each as its example has it, beside the stack of Create",
+            )  # fmt: skip
+            self.axes: list[Any] = []
+            for name, label, kind, values in (
+                ("rows", "Rows", "seed", "0, 1"), ("tabs", "Tabs of grids", "", ""),
+            ):  # fmt: skip
+                with gr.Row(elem_classes="nw-pair"):
+                    self.axes += [
+                        gr.Dropdown(
+                            comparing.axis_choices(), value=kind, label=label, elem_id=name, min_width=120,
+                            allow_custom_value=True,
+                        ),
+                        gr.Textbox(value=values, label="Values, with commas", elem_id=f"{name}-values", min_width=120),
+                    ]  # fmt: skip
+            self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
+
+    def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        light: dict[str, Any] = {**quiet, "queue": False}
+        told = [self.news, self.id, self.visit, self.go, self.cancel, self.note]
+        of_create = self.create.controls
+        self.ready.ready(self.begin_ready, self.visit, told, concurrency_limit=None, **quiet)
+        self.make.click(
+            self.begin_own, [self.visit, self.columns, *self.axes, *of_create], told, concurrency_limit=None, **quiet
+        )  # fmt: skip
+        self.go.click(self.go_on, [self.id, self.visit], told, concurrency_limit=None, **quiet)
+        self.file.upload(self.open_file, [self.file, self.visit], told, concurrency_limit=None, **quiet)
+        self.cancel.click(self.stop, self.id, None, **light)
+        self.list.input(self.open_kept, [self.list, self.visit], told, **light)
+        own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **light)
+        self.board.vote(self.vote, [self.id, self.visit], self.news, **light)
+        self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **light)
+
+    # what there is ----------------------------------------------------------------------------------------------------
+
+    def listed(self, visit: list[str]) -> tuple[Any, ...]:
+        """The comparisons that may be opened, newest first (in private those of this visit only), and what columns and
+        axes may be."""
+        found = []
+        for id, told, done in self.kept.all():
+            if len(found) < KEPT and (id in visit or not private()):
+                found.append((f"{told.title} · {done} of {told.size} · {comparing.when(id)}", id))
+        known = self.studio.model().backbone is not None  # the registry imports torch
+        axes = comparing.axis_choices() + (comparing.knob_choices() if known else [])
+        columns = gr.Dropdown(choices=comparing.column_choices(known))
+        return gr.Dropdown(choices=found), columns, *[gr.Dropdown(choices=axes)] * 2
+
+    def _may(self, id: str, visit: list[str]) -> bool:
+        return bool(id) and (id in visit or not private())
+
+    # what happens -----------------------------------------------------------------------------------------------------
+
+    def begin_ready(self, visit: list[str], request: gr.Request, data: gr.EventData) -> Iterator[tuple[Any, ...]]:
+        """A comparison of one click."""
+        key = str((data._data or {}).get("key", ""))
+        yield self._say("Rendering the scene")
+        try:
+            made = comparing.ready(self.studio, key)
+        except Exception as error:
+            yield self._say(plain(error), True)
+            return
+        yield from self._new(made, visit, request)
+
+    def begin_own(self, visit: list[str], *values: Any) -> Iterator[tuple[Any, ...]]:
+        """From the columns and axes that were chosen, over the settings of Create."""
+        columns, rows, rows_values, tabs, tabs_values, *fields = values
+        try:
+            recipe, _ = self.create.recipe(*fields)
+            axes = ((rows, rows_values), (tabs, tabs_values))
+            made = comparing.own(self.studio, recipe, columns, axes)
+        except Exception as error:
+            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else plain(error), True)
+            return
+        yield from self._new(made, visit, None)
+
+    def open_file(self, path: Any, visit: list[str]) -> Iterator[tuple[Any, ...]]:
+        """A comparison file of whoever: its cells, to be made here; what differs here is said."""
+        try:
+            made, words = comparing.from_file(self.studio, path)
+        except Exception as error:
+            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else plain(error), True)
+            return
+        id = self.kept.add(made)
+        yield self._shown(id, [*visit, id], words)
+
+    def open_kept(self, id: Any, visit: list[str]) -> tuple[Any, ...]:
+        """One from the list, as it stands."""
+        if not isinstance(id, str) or not self._may(id, visit):
+            return self._say("Choose a comparison from the list.", True)
+        return self._shown(id, visit)
+
+    def go_on(self, id: str, visit: list[str], request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Makes the cells that are missing, those that failed before too."""
+        if not self._may(id, visit):
+            yield self._say("There is no comparison yet: choose one on the left.", True)
+            return
+        yield from self._run(id, visit, request)
+
+    def stop(self, id: str) -> None:
+        """Ends what is under way; what is done stays."""
+        running = self.studio.comparisons.get(id)
+        if running is not None:
+            running.cancel()
+
+    def vote(self, id: str, visit: list[str], data: gr.EventData) -> Any:
+        """One blind vote; the ratings after it."""
+        told = data._data or {}
+        running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
+        if running is None:
+            return gr.skip()
+        labels = [value.label for value in running.comparison.axes[0].values]
+        better, worse = str(told.get("better")), str(told.get("worse"))
+        if better in labels and worse in labels and better != worse:
+            self.kept.vote(id, better, worse)
+        return json.dumps({"id": id, "votes": comparing.ratings(running.comparison, self.kept.votes(id))})
+
+    def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> list[Any]:
+        """The settings of a cell into Create, and over there."""
+        running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
+        key = str((data._data or {}).get("key", ""))
+        cell = next((one for one in running.cells if one.key == key), None) if running is not None else None
+        if running is None or cell is None or cell.recipe is None:
+            return [*self.create.leave("This cell has no settings: it cannot be."), gr.skip()]
+        words = f"The settings of “{running.comparison.label(cell.place)}” are in the controls."
+        filled = self.create.fill(cell.recipe, words, door=self.studio.door(request.session_hash))
+        return [*filled, gr.Tabs(selected="create")]
+
+    # frames -----------------------------------------------------------------------------------------------------------
+
+    def _new(self, made: Comparison, visit: list[str], request: gr.Request | None) -> Iterator[tuple[Any, ...]]:
+        try:
+            id = self.kept.add(made)
+        except OSError as error:
+            yield self._say(f"The comparison cannot be kept: {error}. Free some space, or set NINE_WAYS_OUTPUT.", True)
+            return
+        yield from self._run(id, [*visit, id], request)
+
+    def _run(self, id: str, visit: list[str], request: gr.Request | None) -> Iterator[tuple[Any, ...]]:
+        running: Any = None
+        try:
+            running = comparing.running(self.studio, self.kept, id)
+            if running is None:
+                yield self._say("This comparison cannot be opened: its file is gone.", True)
+                return
+            running.start()
+            yield self._frame(running, visit, since=-1)
+            since = 0
+            while running.busy:
+                now = running.wait(since, TICK)
+                if now > since:
+                    yield self._frame(running, visit, since)
+                    since = now
+            yield self._frame(running, visit, since=0)
+        except Exception as error:
+            yield self._say(plain(error), True)
+        finally:
+            if running is not None:
+                running.cancel()  # the page was left: what is done stays
+
+    def _shown(self, id: str, visit: list[str], words: str = "") -> tuple[Any, ...]:
+        running = comparing.running(self.studio, self.kept, id)
+        if running is None:
+            return self._say("This comparison cannot be opened: its file is gone.", True)
+        return self._frame(running, visit, since=-1, words=words)
+
+    def _frame(self, running: Any, visit: list[str], since: int, words: str = "") -> tuple[Any, ...]:
+        """What the page is told. since: -1 for all of it, else the number of the change before."""
+        told = comparing.told(self.studio, self.kept, running, since)
+        missing, busy = bool(running.missing), running.busy
+        note = f'<p class="nw-note" role="status">{escape(words)}</p>' if words else ""
+        return (
+            json.dumps(told), running.id, visit, gr.Button(interactive=missing and not busy),
+            gr.Button(interactive=busy), note,
+        )  # fmt: skip
+
+    def _say(self, words: str, wrong: bool = False) -> tuple[Any, ...]:
+        kind = "nw-note nw-error" if wrong else "nw-note"
+        role = "alert" if wrong else "status"
+        return *([gr.skip()] * 5), f'<p class="{kind}" role="{role}">{escape(words)}</p>'
+
+
+def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Compare:
+    """Build the tab inside the page that is being built."""
+    return Compare(studio, create, tabs, own)

@@ -1,0 +1,373 @@
+"""What the tab "Compare" is made of: what can be compared, a comparison that runs, files in and out, addresses.
+
+Imports torch only where it is called for a run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app import __version__
+from app.compare.comparison import Axis, Change, Comparison
+from app.compare.kept import Kept
+from app.compare.running import Running
+from app.pages.catalogue import catalogue
+from app.pages.ready import READY
+from app.pages.stage import data_uri
+from app.runs.given import Use
+from app.runs.pictures import PictureError, content_hash, open_upload
+from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
+
+if TYPE_CHECKING:
+    from app.pages.studio import Studio
+
+LARGEST_FILE = 32 * 2**20  # bytes
+HELD = 12  # comparisons in memory
+WAIT = 300.0  # seconds for a network that is just being loaded
+AXES = {
+    "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
+    "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "sampler": "Sampling method",
+    "schedule": "Schedule type", "backbone": "Model",
+}  # fmt: skip
+NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}
+STACK, NONE = "stack", "none"
+KIND = "nine-ways-comparison"
+
+
+# ---- what can be compared ------------------------------------------------------------------------------------------
+
+
+def ready_list() -> str:
+    """The comparisons of one click."""
+    rows = "".join(
+        f'<li><button type="button" class="nw-ready" data-ready="{key}"><b>{escape(one.title)}</b>'
+        f"<span>{escape(one.summary)}</span></button></li>"
+        for key, one in READY.items()
+    )
+    head = "<h2>Ready to compare</h2>"
+    return f'<section aria-label="Ready-made comparisons">{head}<ul class="nw-readies">{rows}</ul></section>'
+
+
+def empty() -> str:
+    """Nothing yet: what this tab is for."""
+    return (
+        '<div class="nw-board" data-state="empty"><h2>Compare methods on one input</h2><p>Choose a comparison on the '
+        "left. Its cells are made one by one, each with its cost and how faithful it is; then look at two of them "
+        "under a slider, rank them, or vote without knowing whose they are.</p></div>"
+    )
+
+
+def axis_choices() -> list[tuple[str, str]]:
+    return [("none", ""), *((label, key) for key, label in AXES.items())]
+
+
+def knob_choices() -> list[tuple[str, str]]:
+    """Every knob that a row may turn: (its name in words, method.knob)."""
+    return [
+        (f"{one['title']}: {knob['label']}", f"{name}.{knob['name']}")
+        for name, one in catalogue()["methods"].items() if not one["fixed"] for knob in one["knobs"]
+    ]  # fmt: skip
+
+
+def column_choices(known: bool = False) -> list[tuple[str, str]]:
+    """What a column may be; the methods only where the registry may be read (it imports torch)."""
+    found = [("The stack of Create", STACK), ("No method", NONE)]
+    if known:
+        found += [(one["title"], name) for name, one in catalogue()["methods"].items() if not one["fixed"]]
+    return found
+
+
+def ready(studio: Studio, key: str) -> Comparison:
+    """A comparison of one click, its pictures held by the studio. Raises RecipeError for an unknown one."""
+    if key not in READY:
+        raise RecipeError([Problem("ready", f"There is no comparison {key!r}. There are: {', '.join(READY)}.")])
+    studio.model().engine(WAIT)  # whose thread imports torch, once for all
+    made = READY[key].make()
+    for picture in made.pictures.values():
+        studio.take(picture)
+    return made.comparison
+
+
+def own(studio: Studio, base: Recipe, columns: Sequence[str], axes: Iterable[tuple[Any, Any]]) -> Comparison:
+    """From what was chosen on the page. Raises RecipeError in words."""
+    from app.pages.examples import example
+
+    values: list[Change] = []
+    size = studio.model(base.backbone).default_size()
+    for name in columns or [STACK]:
+        if name == STACK:
+            values.append(Change(label="the stack of Create" if base.methods else "the prompt alone"))
+        elif name == NONE:
+            values.append(Change(label="no method", methods=()))
+        else:
+            made = example(name, size)
+            for picture in made.pictures.values():
+                studio.take(picture)
+            use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
+            values.append(Change(label=catalogue()["methods"][name]["title"], methods=(use,)))
+    found = [Axis(name="method", values=tuple(values))]
+    for kind, text in axes:
+        if kind:
+            found.append(axis_of(str(kind), str(text or "")))
+    return Comparison(title="Own comparison", base=base.model_copy(update={"count": 1}), axes=tuple(found))
+
+
+def axis_of(kind: str, text: str) -> Axis:
+    """The axis of these values: "0, 1, 2", names of samplers, prompts with | between. Raises RecipeError."""
+    label = AXES.get(kind, kind)
+    parts = [part.strip() for part in text.split("|" if kind in ("prompt", "negative") else ",")]
+    parts = [part for part in parts if part or kind == "negative"]
+    if not parts:
+        between = "with | between" if kind in ("prompt", "negative") else "with commas between"
+        raise RecipeError([Problem("axes", f"{label}: there are no values. Write some, {between}.")])
+    if kind in AXES:
+        values = [_value(kind, part) for part in parts]
+        changes = [Change(label=f"{label} {part}" if kind in LIMITS else part or "no words", recipe={kind: value})
+                   for part, value in zip(parts, values)]  # fmt: skip
+    elif "." in kind:
+        changes = [Change(label=f"{kind.partition('.')[2]} {part}", knobs={kind: _number(part)}) for part in parts]
+    else:
+        known = ", ".join(AXES)
+        raise RecipeError(
+            [Problem("axes", f"There is no axis {kind!r}. Give one of {known}, or a knob as method.knob.")]
+        )
+    return Axis(name=label, values=tuple(changes))
+
+
+def _value(kind: str, part: str) -> Any:
+    if kind in NAMED:
+        named = {label.lower(): key for key, label in NAMED[kind].items()} | {key: key for key in NAMED[kind]}
+        return named.get(part.lower(), part)  # an unknown one is said at its cells
+    return _number(part) if kind in LIMITS else part
+
+
+def _number(part: str) -> Any:
+    try:
+        value = float(part)
+    except ValueError:
+        return {"yes": True, "no": False, "true": True, "false": False}.get(part.lower(), part)
+    return int(value) if value.is_integer() and "." not in part else value
+
+
+# ---- one that runs --------------------------------------------------------------------------------------------------
+
+
+def running(studio: Studio, kept: Kept, id: str) -> Running | None:
+    """The comparison of this id, as it runs or as it lies on the disk; None where it is not there."""
+    held = studio.comparisons
+    if id in held:
+        return held[id]
+    try:
+        told = kept.get(id)
+    except ValueError:
+        return None
+    if told is None:
+        return None
+    pictures = {sha: picture for sha in told.hashes() if (picture := studio.keep(sha)) is not None}
+    made = Running(id, told, kept, lambda name: _engine(studio, name), pictures, _measuring(studio, told, pictures))
+    for old in [key for key, one in held.items() if not one.busy][: max(0, len(held) - HELD + 1)]:
+        del held[old]
+    held[id] = made
+    return made
+
+
+def _engine(studio: Studio, name: str) -> Any:
+    """The engine of a backbone, loaded. Raises RuntimeError in words."""
+    if name not in studio.models:
+        raise RuntimeError(f"Model {name} is not here. There is: {', '.join(studio.models)}.")
+    model = studio.models[name]
+    engine = model.engine(WAIT)
+    if engine is None or not engine.wait(WAIT):
+        raise RuntimeError(model.trouble or f"{model.name} is still being loaded. Try again in a minute.")
+    return engine
+
+
+def _measuring(studio: Studio, told: Comparison, pictures: dict[str, Any]) -> Callable[..., Any]:
+    def measure(recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
+        from app.compare.measuring import measuring
+
+        return measuring(pictures, lambda name: studio.models[name].backbone, told.truth)(recipe, picture)
+
+    return measure
+
+
+def told(studio: Studio, kept: Kept, one: Running, since: int) -> dict[str, Any]:
+    """What the page is told of a comparison; since: -1 for all of it, else the number of the change before."""
+    from app.compare import view
+    from fidelity.trust import known
+
+    def address(key: str) -> str:
+        return f"comparisons/{one.id}/{_sign(studio, one.id)}/{key}.png"
+
+    if since >= 0:
+        return view.news(one, address, since)
+    shown = {name: data_uri(picture, "PNG") if (picture := one.pictures.get(sha)) is not None else ""
+             for name, sha in (("source", one.comparison.source), ("truth", one.comparison.truth))}  # fmt: skip
+    whole = view.whole(one, address, shown["source"], shown["truth"], known())
+    stem = f"comparisons/{one.id}/{_sign(studio, one.id)}/export"
+    whole["exports"] = {kind: f"{stem}.{kind}" for kind in ("png", "html", "csv", "json")}
+    whole["votes"] = ratings(one.comparison, kept.votes(one.id))
+    return whole
+
+
+def ratings(told: Comparison, votes: list[tuple[str, str]]) -> dict[str, Any]:
+    from app.compare.view import ratings as rated
+
+    return rated(told, votes)
+
+
+def when(id: str) -> str:
+    """The time in a comparison's id, in words."""
+    return datetime.strptime(id[:15], "%Y%m%d-%H%M%S").strftime("%-d %b, %H:%M")
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def to_file(one: Running, studio: Studio) -> str:
+    """Everything that another machine needs: the comparison, the pictures given, what made the cells here."""
+    from app.runs.recipe import versions
+
+    recipes = [cell.recipe for cell in one.cells if cell.recipe is not None]
+    models = {name: str(getattr(studio.models[name].backbone, "revision", ""))
+              for name in dict.fromkeys(recipe.backbone for recipe in recipes) if name in studio.models}  # fmt: skip
+    pictures = {}
+    for sha, picture in one.pictures.items():
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        pictures[sha] = base64.b64encode(buffer.getvalue()).decode()
+    return json.dumps({"kind": KIND, "version": __version__, "comparison": one.comparison.model_dump(mode="json"),
+                       "pictures": pictures, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
+
+
+def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
+    """A comparison file, its pictures held by the studio, and what differs here in words. Raises RecipeError."""
+
+    def refuse(words: str) -> RecipeError:
+        return RecipeError([Problem("file", f"{words} Give a .json that “Comparison file” saved.")])
+
+    if not path:
+        raise refuse("No file was given.")
+    name = Path(path).name
+    if Path(path).stat().st_size > LARGEST_FILE:
+        raise refuse(f"{name} has more than {LARGEST_FILE >> 20} MB.")
+    try:
+        given = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise refuse(f"{name} cannot be read as JSON.") from None
+    if not isinstance(given, dict) or given.get("kind") != KIND:
+        raise refuse(f"{name} is no comparison of Nine Ways.")
+    told = Comparison.read(json.dumps(given.get("comparison")))
+    cells = told.cells()  # refuses what is too large
+    notes = []
+    for sha, text in dict(given.get("pictures") or {}).items():
+        try:
+            picture = open_upload(base64.b64decode(str(text))).picture
+        except (PictureError, ValueError):
+            notes.append("A picture in it is damaged.")
+            continue
+        if content_hash(picture) == sha:
+            studio.take(picture)
+    gone = [sha for sha in told.hashes() if studio.picture(sha) is None]
+    notes += [f"{len(gone)} of its pictures are missing."] if gone else []
+    notes += _differing(studio, [cell.recipe for cell in cells if cell.recipe is not None], given)
+    words = "Nothing differs here." if not notes else "What differs here: " + " ".join(notes)
+    return told, f"{told.title}: {told.size} cells to make. {words}"
+
+
+def _differing(studio: Studio, recipes: list[Recipe], given: dict[str, Any]) -> list[str]:
+    """Models, methods and versions that are other ones here."""
+    from app.runs.recipe import Here, versions
+
+    found: list[str] = []
+    known = {name: str(getattr(model.backbone, "revision", "")) for name, model in studio.models.items()}
+    methods = list(catalogue()["methods"]) if studio.model().backbone is not None else None
+    for recipe in recipes:
+        made = recipe.model_copy(update={
+            "revision": str(dict(given.get("models") or {}).get(recipe.backbone, "")),
+            "versions": {str(k): str(v) for k, v in dict(given.get("versions") or {}).items()},
+        })  # fmt: skip
+        here = Here(known, methods or [use.name for use in recipe.methods], versions())
+        found += differences(made, here)
+    return list(dict.fromkeys(found))
+
+
+# ---- addresses ------------------------------------------------------------------------------------------------------
+
+
+def _sign(studio: Studio, id: str) -> str:
+    return studio._sign(f"comparison {id}")
+
+
+def routes(studio: Studio) -> list[Route]:
+    """The cells' pictures, and what can be taken along; signed, so that nobody can walk through the ids."""
+
+    def kept() -> Kept:
+        return Kept(studio.history.folder / "comparisons")
+
+    def may(request: Request) -> bool:
+        return hmac.compare_digest(request.path_params["sign"], _sign(studio, request.path_params["id"]))
+
+    def cell(request: Request) -> Response:
+        gone = PlainTextResponse("There is no such picture.", 404)
+        if not may(request):
+            return gone
+        try:
+            path = kept().picture(request.path_params["id"], request.path_params["key"])
+        except ValueError:
+            return gone
+        if not path.is_file():
+            return gone
+        headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(path, media_type="image/png", headers=headers)
+
+    async def export(request: Request) -> Response:
+        if not may(request):
+            return PlainTextResponse("There is no such comparison.", 404)
+        return await run_in_threadpool(
+            _exported, studio, kept(), request.path_params["id"], request.path_params["kind"]
+        )
+
+    return [
+        Route("/comparisons/{id}/{sign}/export.{kind}", export),
+        Route("/comparisons/{id}/{sign}/{key}.png", cell),
+    ]
+
+
+def _exported(studio: Studio, kept: Kept, id: str, kind: str) -> Response:
+    from app.compare import export
+
+    one = running(studio, kept, id)
+    if one is None or kind not in ("png", "html", "csv", "json"):
+        return PlainTextResponse("There is no such file.", 404)
+    results = export.results_of(kept, id, one.comparison)
+    body: bytes
+    if kind == "png":
+        buffer = io.BytesIO()
+        sheet: Image.Image = export.sheet(kept, id, one.comparison, results)
+        sheet.save(buffer, "PNG")
+        body = buffer.getvalue()
+    elif kind == "html":
+        body = export.page(kept, id, one.comparison, results).encode()
+    elif kind == "csv":
+        body = export.table(one.comparison, results).encode()
+    else:
+        body = to_file(one, studio).encode()
+    types = {"png": "image/png", "html": "text/html", "csv": "text/csv", "json": "application/json"}
+    name = f"comparison-{id}.{kind}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+    return Response(body, media_type=types[kind], headers=headers)

@@ -1,0 +1,156 @@
+"""The tab Compare behind the page: what is chosen becomes cells, files go out and come back, addresses are signed."""
+
+import csv
+import io
+import json
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app.compare.comparison import Axis, Change, Comparison
+from app.compare.kept import Kept
+from app.pages import comparing
+from app.pages.ready import READY
+from app.pages.studio import Studio
+from app.runs import Recipe, RecipeError
+
+BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    from app.runs import History
+
+    made = Studio("exact", History(tmp_path_factory.mktemp("outputs")))
+    assert made.model().engine(60).wait(60)
+    yield made
+    made.model().engine(0).close()
+
+
+@pytest.fixture(scope="module")
+def done(studio):
+    """A comparison that has been made: (id, kept, running)."""
+    seeds = Axis(name="seed", values=tuple(Change(label=f"seed {n}", recipe={"seed": n}) for n in (1, 2)))
+    steps = Axis(name="steps", values=tuple(Change(label=f"=steps {n}", recipe={"steps": n}) for n in (2, 0)))
+    kept = Kept(studio.history.folder / "comparisons")
+    id = kept.add(Comparison(title="A <b>", base=BASE, axes=(seeds, steps)))
+    one = comparing.running(studio, kept, id)
+    one.start()
+    one.join(60)
+    return id, kept, one
+
+
+# ---- what is chosen --------------------------------------------------------------------------------------------
+
+
+def test_values_of_an_axis_are_read_as_they_are_written():
+    assert [v.recipe for v in comparing.axis_of("seed", "1, 2,3").values] == [{"seed": n} for n in (1, 2, 3)]
+    assert [v.recipe for v in comparing.axis_of("sampler", "Heun, euler").values] == [
+        {"sampler": "heun"}, {"sampler": "euler"},
+    ]  # fmt: skip
+    assert [v.recipe["prompt"] for v in comparing.axis_of("prompt", "a, b | c").values] == ["a, b", "c"]
+    assert [v.knobs for v in comparing.axis_of("sdedit.strength", "0.5, 1").values] == [
+        {"sdedit.strength": 0.5}, {"sdedit.strength": 1},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, text, words", [("seed", " , ", "there are no values"), ("colour", "1", "no axis")])
+def test_what_cannot_be_an_axis_is_said(kind, text, words):
+    with pytest.raises(RecipeError, match=words):
+        comparing.axis_of(kind, text)
+
+
+def test_columns_are_the_stack_no_method_and_methods_by_their_example(studio):
+    made = comparing.own(studio, BASE, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])
+    assert [len(value.methods or ()) for value in made.axes[0].values] == [0, 0, 1]
+    assert made.size == 6 and all(studio.picture(sha) is not None for sha in made.hashes())
+
+
+@pytest.mark.parametrize("key", READY)
+def test_a_ready_one_has_cells_that_can_be_and_its_pictures_are_held(studio, key):
+    made = comparing.ready(studio, key)
+    assert made.size >= 6 and not any(cell.problem for cell in made.cells())
+    assert all(studio.picture(sha) is not None for sha in made.hashes())
+
+
+def test_an_unknown_ready_one_is_said(studio):
+    with pytest.raises(RecipeError, match="no comparison 'x'"):
+        comparing.ready(studio, "x")
+
+
+# ---- what the page is told -------------------------------------------------------------------------------------
+
+
+def test_the_whole_and_then_what_changes(studio, done):
+    _, kept, one = done
+    whole = comparing.told(studio, kept, one, -1)
+    assert json.dumps(whole, allow_nan=False)
+    assert len(whole["cells"]) == 4 and whole["count"]["done"] == 2 and whole["count"]["failed"] == 2
+    reasons = [state.get("reason", "") for state in whole["states"].values()]
+    assert any("out of range" in reason for reason in reasons)
+    later = comparing.told(studio, kept, one, one.wait(0, 0))
+    assert later["states"] == {} and "cells" not in later
+
+
+# ---- files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_file_comes_back_the_same_and_says_what_differs(studio, done, tmp_path):
+    _, _, one = done
+    given = json.loads(comparing.to_file(one, studio))
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(given))
+    told, words = comparing.from_file(studio, file)
+    assert told == one.comparison and "Nothing differs here" in words
+    file.write_text(json.dumps({**given, "versions": {"torch": "0.1"}, "models": {"exact": "other"}}))
+    _, words = comparing.from_file(studio, file)
+    assert "Made with torch 0.1" in words and "other weights" in words
+
+
+def test_its_pictures_travel_with_it(studio, tmp_path):
+    made = comparing.own(studio, BASE, ["ilvr"], [])
+    kept = Kept(studio.history.folder / "comparisons")
+    one = comparing.running(studio, kept, kept.add(made))
+    file = tmp_path / "c.json"
+    file.write_text(comparing.to_file(one, studio))
+    other = Studio("exact", type(studio.history)(tmp_path / "elsewhere"))
+    told, words = comparing.from_file(other, file)
+    assert all(other.picture(sha) is not None for sha in told.hashes()) and "missing" not in words
+
+
+@pytest.mark.parametrize("text", ["", "[1", "{}", '{"kind": "nine-ways-comparison", "comparison": {"axes": 3}}'])
+def test_other_files_are_refused_in_words(studio, tmp_path, text):
+    file = tmp_path / "c.json"
+    file.write_text(text)
+    with pytest.raises(RecipeError):
+        comparing.from_file(studio, file)
+
+
+@pytest.fixture(scope="module")
+def client(studio):
+    with TestClient(Starlette(routes=studio.routes())) as made:
+        yield made
+
+
+def test_pictures_and_exports_open_by_their_signed_address_only(studio, done, client):
+    id, kept, one = done
+    whole = comparing.told(studio, kept, one, -1)
+    made = [state["picture"] for state in whole["states"].values() if state["status"] == "done"]
+    assert all(client.get(f"/{address}").headers["content-type"] == "image/png" for address in made)
+    sign = made[0].split("/")[2]
+    assert client.get(f"/{made[0].replace(sign, 'x' * len(sign))}").status_code == 404
+    assert client.get(f"/comparisons/{id}/{sign}/export.exe").status_code == 404
+    assert client.get(f"/comparisons/../{sign}/export.csv").status_code == 404
+
+
+def test_exports_hold_every_cell(studio, done, client):
+    _, kept, one = done
+    links = comparing.told(studio, kept, one, -1)["exports"]
+    lines = list(csv.DictReader(io.StringIO(client.get(f"/{links['csv']}").text)))
+    assert len(lines) == 4 and [line["network calls"] for line in lines] == ["2", "2", "", ""]
+    assert lines[0]["steps"] == "'=steps 2", "no spreadsheet takes it for a formula"
+    page = client.get(f"/{links['html']}").text
+    assert page.count("data:image/png") == 2 and "A &lt;b&gt;" in page and "http" not in page.split("<pre>")[0]
+    assert client.get(f"/{links['png']}").content[:4] == b"\x89PNG"
+    assert json.loads(client.get(f"/{links['json']}").text)["kind"] == comparing.KIND
