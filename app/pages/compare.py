@@ -49,9 +49,10 @@ class Compare:
                 self.list = gr.Dropdown(
                     [], value=None, label="Comparisons kept here", elem_id="kept", interactive=True,
                 )  # fmt: skip
-                self.file = gr.UploadButton(
-                    "Open a comparison file", file_types=[".json"], elem_id="compare-file", size="sm"
-                )
+                with gr.Column(elem_id="compare-files"):
+                    self.file = gr.UploadButton(
+                        "Open a comparison file", file_types=[".json"], elem_id="compare-file", size="sm"
+                    )
             with gr.Column(elem_id="compare-result"):
                 with gr.Row(elem_id="compare-acts"):
                     self.go = gr.Button("Make what is missing", elem_id="resume", interactive=False, min_width=96)

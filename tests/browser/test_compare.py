@@ -1,0 +1,125 @@
+"""The tab "Compare" as a person uses it: cells, the slider, ranks, votes, exports; cancelled, reloaded, resumed."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+RUN = 240_000  # ms for all cells, on a busy machine
+
+
+class Board:
+    """The open tab."""
+
+    def __init__(self, me):
+        self.me, self.page = me, me.page
+        self.page.get_by_role("tab", name="Compare").click()
+        self.page.locator("#ready").wait_for()
+
+    @property
+    def status(self):
+        return self.page.locator(".nw-board .nw-status")
+
+    def cells(self, status="done"):
+        return self.page.locator(f".nw-cell[data-status={status}]")
+
+    def own(self, columns=(), rows="0, 1", kind=None):
+        """A comparison of one's own, over the settings of Create."""
+        make = self.page.locator("#compare-make")
+        if not make.is_visible():
+            self.me.drawer("Make your own")
+        for name in columns:
+            field = self.page.locator("#columns input")
+            field.click()
+            field.fill(name)
+            self.page.get_by_role("option", name=name, exact=True).click()
+        self.page.keyboard.press("Escape")
+        if kind:
+            self.page.locator("#rows input").click()
+            self.page.get_by_role("option", name=kind, exact=True).click()
+        self.page.get_by_label("Values, with commas").first.fill(rows)
+        make.click()
+
+
+@pytest.fixture
+def board(me):
+    me.put("steps", 2)
+    me.prompt.fill("a large red cube to the left of a small blue sphere on grass")
+    return Board(me)
+
+
+def test_cells_fill_and_two_lie_under_a_slider(board):
+    page = board.page
+    board.own(["The stack of Create", "No method"], "0, 1")
+    expect(board.status).to_have_text("4 of 4 cells", timeout=RUN)
+    expect(board.cells()).to_have_count(4)
+    assert page.locator(".nw-cell img").first.evaluate("image => image.naturalWidth") == 128
+    board.cells().nth(0).get_by_role("button").click()
+    expect(page.locator(".nw-side h3")).to_contain_text("choose another cell")
+    board.cells().nth(3).get_by_role("button").click()
+    expect(page.locator(".nw-side")).to_contain_text("of 255 on average")
+    page.get_by_label("How much of A is shown").fill("20")
+    assert page.locator(".nw-over").evaluate("over => getComputedStyle(over).clipPath") == "inset(0px 80% 0px 0px)"
+    frames = page.locator(".nw-side .nw-frame img")
+    frames.first.hover()
+    page.mouse.wheel(0, -200)
+    zooms = frames.evaluate_all("all => all.map(image => getComputedStyle(image).transform)")
+    assert len(zooms) >= 2 and len(set(zooms)) == 1 and zooms[0] != "matrix(1, 0, 0, 1, 0, 0)", "zoomed in step"
+    page.get_by_label("Sort columns by").select_option("Caption right")
+    expect(page.locator(".nw-cell figcaption").first).to_contain_text("Caption right")
+    expect(page.locator(".nw-scatter")).to_have_count(2)
+    expect(page.get_by_role("region", name="Ranks")).to_contain_text("On renders this measure gives")
+    page.get_by_role("button", name="The left one").click()
+    expect(page.get_by_role("region", name="Blind vote")).to_contain_text("Elo after 1 votes")
+    with page.expect_download() as got:
+        page.get_by_role("link", name="Comparison file").click()
+    file = got.value.path()
+    assert json.loads(file.read_text())["comparison"]["base"]["steps"] == 2
+    page.locator("#compare-files input[type=file]").set_input_files(
+        {"name": "c.json", "mimeType": "application/json", "buffer": file.read_bytes()}
+    )
+    expect(page.locator("#compare-note")).to_contain_text("Nothing differs here")
+    expect(board.status).to_contain_text("0 of 4 cells")
+
+
+def test_a_cell_that_fails_says_why_and_a_cell_goes_to_create(board):
+    page = board.page
+    board.own(rows="2, 0", kind="Sampling steps")
+    expect(board.cells("failed")).to_contain_text("0 is out of range", timeout=RUN)
+    expect(board.status).to_have_text("1 of 2 cells · 1 failed", timeout=RUN)
+    board.cells().get_by_role("button").click()
+    page.get_by_role("button", name="Send A to Create").click()
+    expect(page.locator("#restored")).to_contain_text("are in the controls")
+    expect(board.me.prompt).to_have_value("a large red cube to the left of a small blue sphere on grass")
+
+
+def test_cancelled_reloaded_and_resumed(board):
+    page = board.page
+    board.me.page.get_by_role("tab", name="Create").click()
+    board.me.put("steps", 20)
+    page.get_by_role("tab", name="Compare").click()
+    board.own(rows=", ".join(map(str, range(9))))
+    expect(board.cells().first).to_be_visible(timeout=RUN)
+    page.locator("#compare-cancel").click()
+    expect(board.status).to_contain_text("stopped", timeout=RUN)
+    there = board.cells().count()
+    assert 1 <= there < 9
+    page.reload()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#kept input").click()
+    page.get_by_role("option").first.click()
+    expect(board.cells()).to_have_count(there)
+    page.locator("#resume").click()
+    expect(board.status).to_have_text("9 of 9 cells", timeout=RUN)
+
+
+def test_values_that_cannot_be_are_said(board):
+    board.own(rows=" ")
+    expect(board.page.locator("#compare-note")).to_contain_text("there are no values")
+
+
+def test_no_sideways_scroll_on_a_phone(board):
+    board.own(rows="0")
+    expect(board.status).to_have_text("1 of 1 cells", timeout=RUN)
+    board.page.set_viewport_size({"width": 360, "height": 780})
+    assert board.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
