@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             alone(report, engine, recipe, times)
             together(report, engine, recipe, 1 if report.quick else 4)
+            six(report, engine, 1 if report.quick else 3)
             diffusers(report, engine, recipe, times)
         finally:
             engine.close()
@@ -66,6 +67,7 @@ LABELS = {
     "first_preview_s": "submit to first preview",
     "picture_s": "submit to picture",
     "eight_over_serial": "8 runs at once / 8 in a row",
+    "six_together_over_sum": "six methods compared / each alone",
     "wall_over_diffusers": "picture / the same by diffusers",
 }
 
@@ -104,6 +106,7 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
     recipes = [recipe.but(seed=100 + i) for i in range(8)]
     serial, at_once, same = [], [], True
     for _ in report.steps(range(times), "crowds of eight"):
+        engine.forget()
         began = time.perf_counter()
         expected = [timed(engine, one)[2].pictures[0].tobytes() for one in recipes]
         serial.append(time.perf_counter() - began)
@@ -112,6 +115,7 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
         def client(i: int, pictures: list[bytes] = pictures) -> None:
             pictures[i] = engine.submit(recipes[i]).result().pictures[0].tobytes()
 
+        engine.forget()
         threads = [threading.Thread(target=client, args=(i,)) for i in range(8)]
         began = time.perf_counter()
         for thread in threads:
@@ -124,6 +128,35 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
     report.figure("eight_over_serial", ratio, LABELS["eight_over_serial"], "x")
     report.figure("pictures_a_second", 8 / statistics.median(at_once), "8 runs at once", "1/s")
     report.figure("eight_equal_alone", int(same), "their pictures are those of 8 in a row" + ("" if same else ": NO"))
+
+
+def six(report: Report, engine: Engine, times: int) -> None:
+    """The first six columns of the comparison "Edit a picture by text", together and one after the other."""
+    from app.pages.ready import READY
+
+    label = LABELS["six_together_over_sum"]
+    if engine.name != "still-life":
+        report.skip("six_together_over_sum", label, f"the comparison is one of still-life, and this is {engine.name}")
+        return
+    made = READY["edit"].make()
+    recipes = [cell.recipe.but(steps=20) for cell in made.comparison.cells()[1:7] if cell.recipe is not None]
+    ratios, same = [], True
+    for _ in report.steps(range(times), "comparisons of six"):
+        alone, pictures = 0.0, []
+        for one in recipes:
+            engine.forget()
+            began = time.perf_counter()
+            pictures.append(engine.submit(one, made.pictures).result().pictures[0].tobytes())
+            alone += time.perf_counter() - began
+        engine.forget()
+        began = time.perf_counter()
+        runs = [engine.submit(one, made.pictures) for one in recipes]
+        same = [run.result().pictures[0].tobytes() for run in runs] == pictures and same
+        ratios.append((time.perf_counter() - began) / alone)
+    names = ", ".join(one.methods[-1].name for one in recipes)
+    report.note(f"compared: {names}")
+    report.figure("six_together_over_sum", statistics.median(ratios), label, "x", "at most 0.8")
+    report.figure("six_equal_alone", int(same), "their pictures are those of each alone" + ("" if same else ": NO"))
 
 
 def diffusers(report: Report, engine: Engine, recipe: Recipe, times: int) -> None:

@@ -163,6 +163,11 @@ class Engine:
         device = {"device": self._work.device.type}
         return Here({self.name: self._work.backbone.revision}, tuple(METHODS), {**versions(), **device})
 
+    def forget(self) -> None:
+        """Computes everything anew from now on: nothing that was answered before is taken from memory."""
+        if self._work is not None:
+            self._work.memory.forget()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until the model is loaded and warm; False where it is not within `seconds`, or cannot be."""
         self._settled.wait(seconds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.runs import parameters
+from app.runs import memory, parameters
 from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Progress
 from app.runs.plan import Encoder, Plan, in_words, out_of_memory, plan, problems
 from app.runs.recipe import Recipe, RecipeError, versions
@@ -103,6 +103,7 @@ class Work:
     def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
+        self.memory = memory.Memory(self._fitting)
         self._network_threads = ALL_THREADS if _in_torch(backbone) else 1
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
         cond = self.encode("")
@@ -214,7 +215,8 @@ class Work:
         start = time.perf_counter()
         torch.set_num_threads(self._network_threads if ask.tape is None and ask.edit is None else ALL_THREADS)
         try:
-            return self._fitting(ask)
+            remembers = self.device.type == "cpu" and ask.tape is None and ask.edit is None
+            return self.memory(ask) if remembers else self._fitting(ask)
         finally:
             torch.set_num_threads(1)
             self.spent.network += time.perf_counter() - start
@@ -234,7 +236,8 @@ class Work:
         log.warning("out of memory with %d rows: calls have at most %d from now on", rows, self.max_rows)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return torch.cat([self._fitting(_rows(ask, slice(0, half))), self._fitting(_rows(ask, slice(half, rows)))])
+        parts = (slice(0, half), slice(half, rows))
+        return torch.cat([self._fitting(memory.rows(ask, part)) for part in parts])
 
     def _tell(self, pictures: list[Picture], done: set[Picture]) -> None:
         """Progress to the runs of these pictures, with a look at them where somebody waits for one and it is cheap."""
@@ -317,8 +320,3 @@ def _bytes(pixels: Tensor) -> list[Array]:
     """(B, 3, H, W) in [0, 1] -> B arrays (H, W, 3), uint8."""
     rounded = (pixels.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
     return list(np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy()))
-
-
-def _rows(ask: Ask, part: slice) -> Ask:
-    cond = {key: value[part] if isinstance(value, Tensor) else value for key, value in ask.cond.items()}
-    return replace(ask, x=ask.x[part], sigma=ask.sigma[part], cond=cond)
