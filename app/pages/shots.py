@@ -170,6 +170,20 @@ def done(page: Any) -> None:
     page.wait_for_timeout(300)
 
 
+def compared(page: Any, key: str) -> None:
+    """A comparison of one click, all its cells made, the first two methods under the slider."""
+    page.get_by_role("tab", name="Compare").click()
+    page.locator(f'[data-ready="{key}"]').click()
+    page.locator(".nw-board .nw-status", has_text="cells").wait_for(timeout=PATIENCE * 1000)
+    page.wait_for_function(
+        "!document.querySelector('.nw-board .nw-status').textContent.includes('being made')", timeout=20 * 60 * 1000
+    )
+    for n in (1, 2):
+        page.locator(".nw-cell[data-status=done] button").nth(n).click()
+    page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
+    page.wait_for_timeout(600)
+
+
 def take(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -226,6 +240,13 @@ def take(folder: Path) -> None:
                 done(page)
                 page.locator(".nw-measured img").wait_for()
                 shot(page, "measured")
+            with visit(browser, app.url, (1280, 1400)) as page:
+                compared(page, "inpaint")
+                shot(page, "compare")
+                page.get_by_role("tab", name="Taxonomy").click()
+                page.locator('#taxonomy-tree [data-family="inversion"]:visible').click()
+                page.wait_for_timeout(600)
+                shot(page, "taxonomy")
             with visit(browser, app.url, mode="dark") as page:
                 paint(page, PROMPTS[1], seed=20)
                 done(page)

@@ -16,8 +16,9 @@ from bench.tasks.base import RENDERED, Case, Figures, Made, Row, Task, caption, 
 from conditioning.inputs import Box
 from conditioning.registry import Method
 from fidelity import distances
+from fidelity.measures import box_overlaps
 from world.captions import GROUND_WORDS, SHAPE_WORDS, SIZE_WORDS, SKY_WORDS, Claims, parse
-from world.judge import Seen, check, read
+from world.judge import check, read
 from world.render import render
 from world.scene import Scene, Solid
 
@@ -64,13 +65,9 @@ def layout_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backbo
     """iou: of each box with the solid of its colour and shape (0 where there is none); any: with any solid."""
     found = []
     for case, reading in zip(cases, read(torch.cat([one.picture for one in made]))):
-        own, any_ = [], []
-        for box, solid in zip(case.given["boxes"], case.told.solids):
-            where = (box.left, box.top, box.right, box.bottom)
-            by: list[tuple[float, Seen]] = [(distances.box_iou(where, seen.box), seen) for seen in reading.solids]
-            any_.append(max((iou for iou, _ in by), default=0.0))
-            like = [iou for iou, seen in by if (seen.colour, seen.shape) == (solid.colour, solid.shape)]
-            own.append(max(like, default=0.0))
+        boxes = case.given["boxes"]
+        anything = [Box(one.left, one.top, one.right, one.bottom) for one in boxes]
+        own, any_ = box_overlaps(reading, boxes), box_overlaps(reading, anything)
         found.append({"iou": 100 * float(np.mean(own)), "any": 100 * float(np.mean(any_))})
     return found
 
