@@ -6,6 +6,7 @@ cell is said at the cell; the others go on.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -129,9 +130,7 @@ class Running:
             self._make(cell)
         except Exception as error:
             log.exception("a cell failed")
-            own = type(error).__module__.startswith("app.") or isinstance(error, (OSError, RuntimeError))
-            words = str(error) if own else f"Something unexpected happened ({type(error).__name__})."
-            self._set(cell.key, status="failed", reason=words)
+            self._set(cell.key, status="failed", reason=_in_words(error), preview=None)
 
     def _make(self, cell: Cell) -> None:
         assert cell.recipe is not None
@@ -188,3 +187,14 @@ class Running:
             for name, value in {**values, "changed": self._count}.items():
                 setattr(self.states[key], name, value)
             self._changed.notify_all()
+
+
+def _in_words(error: Exception) -> str:
+    """Why a cell has no picture, for a person."""
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "The disk is full" if full else f"The picture cannot be kept ({error.strerror or error})"
+        return f"{what}: this cell is not kept. Free some space, or set NINE_WAYS_OUTPUT, and make what is missing."
+    if type(error).__module__.startswith("app.") or isinstance(error, RuntimeError):  # written to be read
+        return str(error)
+    return f"Something unexpected happened ({type(error).__name__}). The terminal has the details; try again."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from html import escape
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -108,10 +109,11 @@ class Compare:
     def listed(self, visit: list[str]) -> tuple[Any, ...]:
         """The comparisons that may be opened, newest first (in private those of this visit only), and what columns and
         axes may be."""
-        found = []
-        for id, told, done in self.kept.all():
-            if len(found) < KEPT and (id in visit or not private()):
-                found.append((f"{told.title} · {done} of {told.size} · {comparing.when(id)}", id))
+        mine = ((id, told, done) for id, told, done in self.kept.all() if id in visit or not private())
+        found = [
+            (f"{told.title} · {done} of {told.size} · {comparing.when(id)}", id)
+            for id, told, done in islice(mine, KEPT)
+        ]
         known = self.studio.model().backbone is not None  # the registry imports torch
         axes = comparing.axis_choices() + (comparing.knob_choices() if known else [])
         columns = gr.Dropdown(choices=comparing.column_choices(known))

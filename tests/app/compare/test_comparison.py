@@ -1,5 +1,6 @@
 """A comparison: its cells, what is kept of them, and that whatever stops it, it goes on with the missing ones."""
 
+import errno
 import itertools
 import threading
 
@@ -179,6 +180,23 @@ def test_a_cell_that_fails_says_why_and_leaves_the_others(tmp_path, engine):
     one.start()  # tries it once more, and makes no other again
     one.join(60)
     assert one.made == 2
+
+
+def test_a_full_disk_is_said_at_the_cell_and_nothing_half_is_kept(tmp_path, engine, monkeypatch):
+    kept, told = Kept(tmp_path), comparison(axis("seed", 1, 2))
+    one = running(kept, kept.add(told), told, engine)
+    put = kept.put
+
+    def full(id, key, *rest):
+        if key == one.cells[0].key:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(id, key, *rest)
+
+    monkeypatch.setattr(kept, "put", full)
+    one.start()
+    one.join(60)
+    assert [one.states[cell.key].status for cell in one.cells] == ["failed", "done"]
+    assert "The disk is full" in one.states[one.cells[0].key].reason and one.missing == [one.cells[0]]
 
 
 def test_a_method_that_the_backbone_lacks_fails_in_words(tmp_path, engine):
