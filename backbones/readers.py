@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -158,8 +159,12 @@ def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[
             said = said[take:]
     unknown = [word for word in found if word not in known]
     if unknown or not found:
+        near = get_close_matches(unknown[0], known, 1, 0.7) if unknown else []
         trouble = f"does not know {unknown[0]!r}" if unknown else f"is asked nothing by {text!r}"
-        raise ValueError(f"the classifier {trouble}: it knows {', '.join(known)}")
+        perhaps = f" (perhaps {near[0]}?)" if near else ""
+        pair = next((f', and two of them as in "{word}"' for word in known if " " in word), "")
+        words = ", ".join(word for word in known if " " not in word)
+        raise ValueError(f"the classifier {trouble}{perhaps}: it knows {words}{pair}")
     return list(dict.fromkeys(found))
 
 
