@@ -184,7 +184,7 @@
     for (const x of new Set([Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))])) {
       plot.append(svg("text", { x: px(x), y: H - B + 16, class: "nw-tick", "text-anchor": "middle" }, by === "seconds" ? `${x.toFixed(1)} s` : `${Math.round(x)}`));
     }
-    plot.append(svg("text", { x: W - 8, y: H - 4, class: "nw-tick", "text-anchor": "end" }, by === "seconds" ? "seconds a cell" : "network calls a cell"));
+    plot.append(svg("text", { x: W - 8, y: H - 4, class: "nw-tick", "text-anchor": "end" }, by === "seconds" ? "seconds of the engine a cell" : "network calls a cell"));
     const line = pareto[by].map((name) => points.find((p) => p[0] === name)).filter(Boolean);
     plot.append(svg("path", { d: line.map(([, x, y], i) => `${i ? "L" : "M"}${px(x)} ${py(y)}`).join(""), class: "nw-pareto" }));
     const taken = [];

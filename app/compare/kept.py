@@ -27,8 +27,8 @@ KEY = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell cost and how faithful its picture is. seconds: in the company it was made in; gradients: calls under
-    a tape. said: why some measures are left out, in words."""
+    """What a cell cost and how faithful its picture is. seconds: of the engine, for this cell alone (what another cell
+    had asked already is not counted); gradients: calls under a tape. said: why some measures are left out, in words."""
 
     seconds: float
     calls: int

@@ -176,7 +176,7 @@ class Running:
     def _finish(self, cell: Cell, event: Finished) -> None:
         (picture,), (recipe,) = event.pictures, event.recipes
         figures, said = self._measure(recipe, picture)
-        result = Result(event.seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
+        result = Result(event.own_seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
         self.kept.put(self.id, cell.key, picture, recipe, result)
         self.made += 1
         self._set(cell.key, status="done", result=result, preview=None)

@@ -65,6 +65,7 @@ class Finished:
     rows: int  # rows it had in them
     stack: str = ""  # what ran, as a formula in words
     gradients: int = 0  # of the calls, those that a backward pass ran through
+    own_seconds: float = 0.0  # of the engine: without those that went into the runs beside it
 
 
 @dataclass(frozen=True)

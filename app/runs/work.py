@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -68,6 +68,7 @@ class Job:
     calls: int = 0  # of finished pictures
     rows: int = 0
     gradients: int = 0
+    own_seconds: float = 0.0
     started: float = 0.0
     last_step: float = 0.0
     pace: float | None = None  # seconds a step, smoothed
@@ -93,6 +94,7 @@ class Picture:
     index: int
     plan: Plan
     driver: Driver
+    seconds: float = 0.0  # of the engine, that went into its network calls
     steps: int = 0  # of the schedule, by the level that was reached last
     seen: Step | None = None  # the newest step, until it is told
 
@@ -195,8 +197,13 @@ class Work:
             self.sweep()
             driver.max_rows = self.max_rows
             done: list[tuple[Picture, Tensor]] = []
-            for key, event in driver.round():
-                picture: Any = key
+            mine = [p for job in self.active for p in job.under_way if p.driver is driver]
+            began = time.perf_counter()
+            events = driver.round()
+            for picture in mine:
+                picture.seconds += (time.perf_counter() - began) / len(mine)
+            for key, event in events:
+                picture = cast(Picture, key)
                 if picture.job.box.end is not None:
                     continue
                 if isinstance(event, Step):
@@ -277,13 +284,15 @@ class Work:
         tally = picture.plan.tally
         job.calls, job.rows = job.calls + tally.calls, job.rows + tally.rows
         job.gradients += tally.gradients
+        job.own_seconds += picture.seconds
         self._drop_idle_drivers()
         job.box.put(Made(picture.index, made, recipe))
         if len(job.pictures) == job.recipe.count:
             pictures = tuple(job.pictures[i] for i in range(job.recipe.count))
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
-            self.end(job, Finished(pictures, recipes, seconds, job.calls, job.rows, job.stack, job.gradients))
+            told = (seconds, job.calls, job.rows, job.stack, job.gradients, job.own_seconds)
+            self.end(job, Finished(pictures, recipes, *told))
 
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one picture, with what made it."""

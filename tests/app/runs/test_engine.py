@@ -342,3 +342,13 @@ def test_little_is_spent_beside_the_network(engines: Start) -> None:
     engine.submit(recipe(steps=40)).result()
     own = [later - earlier for earlier, later in pairwise(clock[-40:])]  # includes the oracle, which is quick
     assert statistics.median(own) < 0.004
+
+
+def test_a_run_in_company_is_told_its_own_seconds(engines):
+    engine = engines(company=False)
+    began = time.perf_counter()
+    runs = [engine.submit(Recipe(backbone="exact", width=32, height=32, steps=40, seed=n)) for n in (1, 2, 3)]
+    ends = [run.result() for run in runs]
+    wall = time.perf_counter() - began
+    assert all(0 < end.own_seconds <= end.seconds for end in ends)
+    assert sum(end.own_seconds for end in ends) <= wall
