@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.runs import Cancelled, Event, Failed, Finished, Made, Progress, Queued, here, read
+from app.runs import Cancelled, Event, Failed, Finished, Made, Progress, Queued, Recipe, here, read
 from app.runs.engine import Busy, Engine, RunError
 from app.runs.events import Box
 from samplers.messages import Ask
