@@ -117,8 +117,8 @@
 
   // ---- around the grid --------------------------------------------------------------------------------------------
   const heading = () => {
-    const given = [["source", "Given"], ["truth", "Truth"]].filter(([name]) => told[name]);
-    const shown = given.map(([name, words]) => el("figure", { class: "nw-given" }, el("img", { alt: words, src: told[name] }), el("figcaption", {}, words)));
+    const given = [["source", "Given"], ["truth", "Truth"]].filter(([name]) => told.given[told[name]]);
+    const shown = given.map(([name, words]) => el("figure", { class: "nw-given" }, el("img", { alt: words, src: told.given[told[name]] }), el("figcaption", {}, words)));
     return el("header", { class: "nw-board-head" },
       el("div", {}, el("h2", {}, told.title), el("p", {}, told.prompt), el("p", { class: "nw-status", role: "status" })), ...shown);
   };

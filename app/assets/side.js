@@ -91,7 +91,8 @@
       body.append(both, apart);
     } else body.append(framed(label(a), [el("img", { alt: label(a), src: source(a) })], panel, a.aspect));
     for (const [name, words] of [["source", "Given"], ["truth", "Truth"]]) {
-      if (told[name]) body.append(framed(words, [el("img", { alt: words, src: told[name] })], panel, a.aspect));
+      const picture = told.given[a[name]];
+      if (picture) body.append(framed(words, [el("img", { alt: words, src: picture })], panel, a.aspect));
     }
     const table = el("table", { class: "nw-ranks" }, el("caption", {}, "Figures"));
     const results = [a, b].filter(Boolean).map((cell) => told.states[cell.key].result);

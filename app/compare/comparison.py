@@ -19,13 +19,15 @@ WHOSE = ("revision", "versions")  # of the recipe: what made a picture, not what
 
 class Change(BaseModel):
     """One value of an axis. `recipe`: fields set; `methods`: the whole stack; `knobs`: "method.knob" -> value, of the
-    methods that the stack has by then."""
+    methods that the stack has by then; `swap`: content hash or words -> others, in every input of the stack, and where
+    the comparison's truth and source are the ones swapped: so one axis may bring other pictures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: Annotated[str, Field(max_length=200)]
     recipe: dict[str, Any] = {}
     methods: tuple[Use, ...] | None = None
     knobs: dict[str, bool | int | float | str] = {}
+    swap: dict[str, str] = {}
 
 
 class Axis(BaseModel):
@@ -36,12 +38,15 @@ class Axis(BaseModel):
 
 @dataclass(frozen=True)
 class Cell:
-    """place: the index on each axis. recipe: of one picture; None where it cannot be, with the `problem` in words."""
+    """place: the index on each axis. recipe: of one picture; None where it cannot be, with the `problem` in words.
+    truth, source: of this cell, by their content hashes."""
 
     place: tuple[int, ...]
     key: str
     recipe: Recipe | None
     problem: str = ""
+    truth: str = ""
+    source: str = ""
 
 
 class Comparison(BaseModel):
@@ -87,6 +92,7 @@ class Comparison(BaseModel):
         """Content hashes of every picture that the cells need, each once."""
         found = [self.truth, self.source]
         for cell in self.cells():
+            found += [cell.truth, cell.source]
             if cell.recipe is not None:
                 found += [one for use in cell.recipe.methods for one in use.hashes()]
         return [one for one in dict.fromkeys(found) if one]
@@ -99,18 +105,21 @@ class Comparison(BaseModel):
         fields: dict[str, Any] = {**self.base.model_dump(), "count": 1}
         uses = list(self.base.methods)
         knobs: dict[str, Any] = {}
+        swap: dict[str, str] = {}
         for axis, i in zip(self.axes, place, strict=True):
             change = axis.values[i]
             fields |= change.recipe
             if change.methods is not None:
                 uses = list(change.methods)
             knobs |= change.knobs
+            swap |= change.swap
         try:
-            uses = _turned(uses, knobs)
+            uses = [_swapped(use, swap) for use in _turned(uses, knobs)]
             recipe = Recipe.make(**{**fields, "methods": tuple(uses)})
         except RecipeError as error:
             return Cell(place, _hash([place, str(error)]), None, str(error))
-        return Cell(place, key_of(recipe), recipe)
+        truth, source = (swap.get(one, one) for one in (self.truth, self.source))
+        return Cell(place, key_of(recipe), recipe, truth=truth, source=source)
 
 
 def key_of(recipe: Recipe) -> str:
@@ -131,3 +140,16 @@ def _turned(uses: list[Use], knobs: dict[str, Any]) -> list[Use]:
         uses = [use.model_copy(update={"knobs": {**use.knobs, knob: value}}) if use.name == method else use
                 for use in uses]  # fmt: skip
     return uses
+
+
+def _swapped(use: Use, swap: dict[str, str]) -> Use:
+    """With other pictures and words for its inputs."""
+
+    def other(value: Any) -> Any:
+        if isinstance(value, str):
+            return swap.get(value, value)
+        if isinstance(value, dict):
+            return {key: other(one) for key, one in value.items()}
+        return [other(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+    return Use(**{**use.model_dump(), "inputs": other(use.model_dump()["inputs"])}) if swap else use

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.compare.comparison import Cell
 from app.compare.told import picture_tensor, told
 from app.runs.recipe import Recipe
 from fidelity.measures import left_out, measured
 
 
 def measuring(
-    pictures: Mapping[str, Any], backbone: Callable[[str], Any], truth: str = ""
-) -> Callable[[Recipe, Any], tuple[dict[str, float], str]]:
-    """(recipe, picture) -> figures, and what is left out in words. backbone(id): the loaded one."""
+    pictures: Mapping[str, Any], backbone: Callable[[str], Any]
+) -> Callable[[Cell, Recipe, Any], tuple[dict[str, float], str]]:
+    """(cell, recipe as it was made, picture) -> figures, and what is left out in words. backbone(id): one loaded."""
 
-    def measure(recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
-        one = told(recipe, pictures, backbone(recipe.backbone), truth)
+    def measure(cell: Cell, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
+        one = told(recipe, pictures, backbone(recipe.backbone), cell.truth)
         found = measured(picture_tensor(picture), one)
         return {key: round(value, 6) for key, value in found.items()}, left_out(one)
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 6  # cells in the engines; the others wait here, so that other people's runs come in between
 BUSY = 0.5  # seconds until a refused cell is tried again
 
-Measuring = Callable[[Recipe, Any], tuple[dict[str, float], str]]  # (recipe, picture) -> figures, what is left out
+Measuring = Callable[[Cell, Recipe, Any], tuple[dict[str, float], str]]  # -> figures, and what is left out in words
 
 
 @dataclass
@@ -175,7 +175,7 @@ class Running:
 
     def _finish(self, cell: Cell, event: Finished) -> None:
         (picture,), (recipe,) = event.pictures, event.recipes
-        figures, said = self._measure(recipe, picture)
+        figures, said = self._measure(cell, recipe, picture)
         result = Result(event.own_seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
         self.kept.put(self.id, cell.key, picture, recipe, result)
         self.made += 1

@@ -13,9 +13,10 @@ from app.compare.ranking import elo, pareto, ranks
 from app.compare.running import Running, State
 
 
-def whole(running: Running, address: Callable[[str], str], source: str, truth: str, trust: Mapping[str, Any]
+def whole(running: Running, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
           ) -> dict[str, Any]:  # fmt: skip
-    """Everything of a comparison. address(key): where the page finds a cell's picture; source, truth: theirs, or ""."""
+    """Everything of a comparison. address(key): where the page finds a cell's picture; given: content hash -> data URI,
+    of sources and truths."""
     told = running.comparison
     return {
         "id": running.id,
@@ -24,10 +25,18 @@ def whole(running: Running, address: Callable[[str], str], source: str, truth: s
         "axes": [{"name": axis.name, "labels": [value.label for value in axis.values]} for axis in told.axes],
         "glyphs": [_glyphs(value) for value in told.axes[0].values],
         "cells": [
-            {"key": cell.key, "place": list(cell.place), "aspect": _aspect(cell.recipe)} for cell in running.cells
+            {
+                "key": cell.key,
+                "place": list(cell.place),
+                "aspect": _aspect(cell.recipe),
+                "source": cell.source,
+                "truth": cell.truth,
+            }
+            for cell in running.cells
         ],
-        "source": source,
-        "truth": truth,
+        "source": told.source,
+        "truth": told.truth,
+        "given": dict(given),
         "measures": measures(trust),
         **news(running, address, 0),
     }

@@ -135,7 +135,7 @@ class Compare:
             return
         yield from self._new(made, visit, request)
 
-    def begin_own(self, visit: list[str], *values: Any) -> Iterator[tuple[Any, ...]]:
+    def begin_own(self, request: gr.Request, visit: list[str], *values: Any) -> Iterator[tuple[Any, ...]]:
         """From the columns and axes that were chosen, over the settings of Create."""
         columns, rows, rows_values, tabs, tabs_values, *fields = values
         try:
@@ -145,7 +145,7 @@ class Compare:
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else plain(error), True)
             return
-        yield from self._new(made, visit, None)
+        yield from self._new(made, visit, request)
 
     def open_file(self, path: Any, visit: list[str]) -> Iterator[tuple[Any, ...]]:
         """A comparison file of whoever: its cells, to be made here; what differs here is said."""
@@ -201,7 +201,7 @@ class Compare:
 
     # frames -----------------------------------------------------------------------------------------------------------
 
-    def _new(self, made: Comparison, visit: list[str], request: gr.Request | None) -> Iterator[tuple[Any, ...]]:
+    def _new(self, made: Comparison, visit: list[str], request: gr.Request) -> Iterator[tuple[Any, ...]]:
         try:
             id = self.kept.add(made)
         except OSError as error:
@@ -209,10 +209,10 @@ class Compare:
             return
         yield from self._run(id, [*visit, id], request)
 
-    def _run(self, id: str, visit: list[str], request: gr.Request | None) -> Iterator[tuple[Any, ...]]:
+    def _run(self, id: str, visit: list[str], request: gr.Request) -> Iterator[tuple[Any, ...]]:
         running: Any = None
         try:
-            running = comparing.running(self.studio, self.kept, id)
+            running = comparing.running(self.studio, self.kept, id, self.studio.door(request.session_hash))
             if running is None:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return

@@ -9,7 +9,7 @@ import base64
 import hmac
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -41,7 +41,7 @@ WAIT = 300.0  # seconds for a network that is just being loaded
 AXES = {
     "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
     "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "sampler": "Sampling method",
-    "schedule": "Schedule type", "backbone": "Model",
+    "schedule": "Schedule type", "backbone": "Model", "scene": "Reference: scene number",
 }  # fmt: skip
 NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}
 STACK, NONE = "stack", "none"
@@ -102,9 +102,9 @@ def ready(studio: Studio, key: str) -> Comparison:
     return made.comparison
 
 
-def own(studio: Studio, base: Recipe, columns: Sequence[str], axes: Iterable[tuple[Any, Any]]) -> Comparison:
+def own(studio: Studio, base: Recipe, columns: Sequence[str], axes: Sequence[tuple[Any, Any]]) -> Comparison:
     """From what was chosen on the page. Raises RecipeError in words."""
-    from app.pages.examples import example
+    from app.pages.examples import example, truth
 
     values: list[Change] = []
     size = studio.model(base.backbone).default_size()
@@ -122,8 +122,12 @@ def own(studio: Studio, base: Recipe, columns: Sequence[str], axes: Iterable[tup
     found = [Axis(name="method", values=tuple(values))]
     for kind, text in axes:
         if kind:
-            found.append(axis_of(str(kind), str(text or "")))
-    return Comparison(title="Own comparison", base=base.model_copy(update={"count": 1}), axes=tuple(found))
+            found.append(
+                scenes(studio, str(text or ""), size) if kind == "scene" else axis_of(str(kind), str(text or ""))
+            )
+    known = studio.take(truth(size).picture) if any(kind == "scene" for kind, _ in axes) else ""
+    base = base.model_copy(update={"count": 1})
+    return Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known)
 
 
 def axis_of(kind: str, text: str) -> Axis:
@@ -148,6 +152,24 @@ def axis_of(kind: str, text: str) -> Axis:
     return Axis(name=label, values=tuple(changes))
 
 
+def scenes(studio: Studio, text: str, size: int) -> Axis:
+    """Other reference inputs: for what the example gives (picture, depth, edges, mask, words) that of these scenes of
+    the test split. Raises RecipeError for what is no number of a scene."""
+    from app.pages.examples import BEFORE, of_scene, truth
+
+    values = []
+    for part in text.split(","):
+        if not part.strip().isdigit() or int(part) > 999_999:
+            raise RecipeError(
+                [Problem("axes", f"{part.strip()!r} is no number of a scene. Give some from 0 to 999999.")]
+            )
+        known, caption = of_scene(int(part), size)
+        pairs = [(getattr(truth(size), name), getattr(known, name)) for name in ("picture", "near", "edges", "mask")]
+        swap = {content_hash(old): studio.take(new) for old, new in pairs} | {BEFORE: caption}
+        values.append(Change(label=f"scene {int(part)}", recipe={"prompt": caption}, swap=swap))
+    return Axis(name=AXES["scene"], values=tuple(values))
+
+
 def _value(kind: str, part: str) -> Any:
     if kind in NAMED:
         named = {label.lower(): key for key, label in NAMED[kind].items()} | {key: key for key in NAMED[kind]}
@@ -166,8 +188,9 @@ def _number(part: str) -> Any:
 # ---- one that runs --------------------------------------------------------------------------------------------------
 
 
-def running(studio: Studio, kept: Kept, id: str) -> Running | None:
-    """The comparison of this id, as it runs or as it lies on the disk; None where it is not there."""
+def running(studio: Studio, kept: Kept, id: str, door: str = "") -> Running | None:
+    """The comparison of this id, as it runs or as it lies on the disk; None where it is not there. door: of the visit
+    that makes it, whose pictures open for it."""
     held = studio.comparisons
     if id in held:
         return held[id]
@@ -177,8 +200,8 @@ def running(studio: Studio, kept: Kept, id: str) -> Running | None:
         return None
     if told is None:
         return None
-    pictures = {sha: picture for sha in told.hashes() if (picture := studio.keep(sha)) is not None}
-    made = Running(id, told, kept, lambda name: _engine(studio, name), pictures, _measuring(studio, told, pictures))
+    pictures = {sha: picture for sha in told.hashes() if (picture := studio.keep(sha, door)) is not None}
+    made = Running(id, told, kept, lambda name: _engine(studio, name), pictures, _measuring(studio, pictures))
     for old in [key for key, one in held.items() if not one.busy][: max(0, len(held) - HELD + 1)]:
         del held[old]
     held[id] = made
@@ -196,11 +219,11 @@ def _engine(studio: Studio, name: str) -> Any:
     return engine
 
 
-def _measuring(studio: Studio, told: Comparison, pictures: dict[str, Any]) -> Callable[..., Any]:
-    def measure(recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
+def _measuring(studio: Studio, pictures: dict[str, Any]) -> Callable[..., Any]:
+    def measure(cell: Any, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
         from app.compare.measuring import measuring
 
-        return measuring(pictures, lambda name: studio.models[name].backbone, told.truth)(recipe, picture)
+        return measuring(pictures, lambda name: studio.models[name].backbone)(cell, recipe, picture)
 
     return measure
 
@@ -215,9 +238,9 @@ def told(studio: Studio, kept: Kept, one: Running, since: int) -> dict[str, Any]
 
     if since >= 0:
         return view.news(one, address, since)
-    shown = {name: data_uri(picture, "PNG") if (picture := one.pictures.get(sha)) is not None else ""
-             for name, sha in (("source", one.comparison.source), ("truth", one.comparison.truth))}  # fmt: skip
-    whole = view.whole(one, address, shown["source"], shown["truth"], known())
+    hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
+    given = {sha: data_uri(one.pictures[sha], "PNG") for sha in dict.fromkeys(hashes) if sha in one.pictures}
+    whole = view.whole(one, address, given, known())
     stem = f"comparisons/{one.id}/{_sign(studio, one.id)}/export"
     whole["exports"] = {kind: f"{stem}.{kind}" for kind in ("png", "html", "csv", "json")}
     whole["votes"] = ratings(one.comparison, kept.votes(one.id))

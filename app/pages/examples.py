@@ -6,6 +6,7 @@ from the kinds and names of its inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -45,23 +46,40 @@ class _Truth:
 @lru_cache(maxsize=4)
 def truth(size: int) -> _Truth:
     """What is known of the scene of BEFORE, size x size pixels."""
-    import torch.nn.functional as F
-
-    from world.render import render
     from world.scene import Scene, Solid
 
     solids = (
         Solid("cube", "red", "large", "matte", -0.85, 0.3, 0.5),
         Solid("sphere", "blue", "small", "matte", 1.1, -0.2),
     )
-    seen = render([Scene(solids, "grass", "day")], size)
+    return _known(Scene(solids, "grass", "day"), NAMES, size)
+
+
+@lru_cache(maxsize=32)
+def of_scene(number: int, size: int) -> tuple[_Truth, str]:
+    """The same of a scene of the test split, and a caption of it."""
+    from world.captions import describe
+    from world.scene import draw
+
+    scene = draw("test", number)
+    names = [f"a {solid.size} {solid.colour} {solid.shape}" for solid in scene.solids]
+    return _known(scene, names, size), describe(scene, np.random.default_rng([number, 2])).text
+
+
+def _known(scene: Any, names: Sequence[str], size: int) -> _Truth:
+    import torch.nn.functional as F
+
+    from world.render import render
+
+    seen = render([scene], size)
     near_solid = (seen.instances == 0).float()[:, None]
     margin = 2 * max(1, size // 32) + 1
     mask = F.max_pool2d(near_solid, margin, 1, margin // 2)[0, 0]
     edges = [[min(max(float(edge), 0.0), 1.0) for edge in box] for box in seen.boxes[0]]
     boxes = tuple(
         Box(left=round(l, 3), top=round(t, 3), right=round(r, 3), bottom=round(b, 3), text=name)
-        for (l, t, r, b), name in zip(edges, NAMES)
+        for (l, t, r, b), name in zip(edges, names)
+        if r - l > 0.01 and b - t > 0.01  # of what is hidden there is none
     )
     maps = (seen.rgb[0].permute(1, 2, 0), seen.near[0], seen.edges[0].float(), mask)
     return _Truth(*map(_picture, maps), boxes)

@@ -33,7 +33,7 @@ def engine():
     made.close()
 
 
-def running(kept, id, told, engine, measure=lambda recipe, picture: ({"psnr": float(recipe.seed)}, "")):
+def running(kept, id, told, engine, measure=lambda cell, recipe, picture: ({"psnr": float(recipe.seed)}, "")):
     return Running(id, told, kept, lambda backbone: engine, {}, measure)
 
 
@@ -55,6 +55,16 @@ def test_a_change_sets_methods_and_knobs():
         [], [("ilvr", 4)], [], [("ilvr", 16)],
     ]  # fmt: skip
     assert cells[0].key == cells[2].key, "where a knob says nothing the picture is the same"
+
+
+def test_an_axis_may_bring_other_pictures_and_another_truth():
+    a, b = "a" * 64, "b" * 64
+    base = BASE.but(methods=(Use(name="ilvr", inputs={"reference": a}),))
+    scenes = Axis(name="scene", values=(Change(label="as it is"), Change(label="b", swap={a: b})))
+    told = Comparison(base=base, axes=(scenes,), truth=a)
+    first, second = told.cells()
+    assert [c.recipe.methods[0].inputs["reference"] for c in (first, second)] == [a, b]
+    assert [c.truth for c in (first, second)] == [a, b] and set(told.hashes()) == {a, b}
 
 
 def test_a_value_that_cannot_be_is_said_at_its_cell_and_the_others_stand():
@@ -140,7 +150,7 @@ def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
     other = Kept(tmp_path / "b")
     id, made, enough = other.add(told), [], threading.Event()
 
-    def measure(recipe, picture):
+    def measure(cell, recipe, picture):
         made.append((recipe.seed, recipe.steps))
         if len(made) == 25:
             enough.set()
@@ -167,7 +177,7 @@ def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
 def test_a_cell_that_fails_says_why_and_leaves_the_others(tmp_path, engine):
     kept, told = Kept(tmp_path), comparison(axis("steps", 2, 3, 4))
 
-    def measure(recipe, picture):
+    def measure(cell, recipe, picture):
         if recipe.steps == 3:
             raise RuntimeError("the judge is not at home")
         return {}, ""

@@ -67,6 +67,16 @@ def test_columns_are_the_stack_no_method_and_methods_by_their_example(studio):
     assert made.size == 6 and all(studio.picture(sha) is not None for sha in made.hashes())
 
 
+def test_other_scenes_as_reference_inputs(studio):
+    made = comparing.own(studio, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
+    cells = made.cells()
+    given = [cell.recipe.methods[0].inputs["reference"] for cell in cells]
+    assert len(set(given)) == 2 and [cell.truth for cell in cells] == given
+    assert all(studio.picture(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
+    with pytest.raises(RecipeError, match="no number of a scene"):
+        comparing.own(studio, BASE, ["ilvr"], [("scene", "3, x")])
+
+
 @pytest.mark.parametrize("key", READY)
 def test_a_ready_one_has_cells_that_can_be_and_its_pictures_are_held(studio, key):
     made = comparing.ready(studio, key)
@@ -77,6 +87,22 @@ def test_a_ready_one_has_cells_that_can_be_and_its_pictures_are_held(studio, key
 def test_an_unknown_ready_one_is_said(studio):
     with pytest.raises(RecipeError, match="no comparison 'x'"):
         comparing.ready(studio, "x")
+
+
+def test_in_private_a_picture_that_the_visit_gave_opens_for_its_comparison_only(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from app.runs import History
+    from app.runs.given import Use
+
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    studio = Studio("exact", History(tmp_path))
+    kept, door = Kept(tmp_path / "comparisons"), studio.door("somebody")
+    sha = studio.take(Image.new("RGB", (8, 8), "red"), door)
+    stack = (Use(name="ilvr", inputs={"reference": sha}),)
+    told = Comparison(base=BASE, axes=(Axis(name="method", values=(Change(label="ilvr", methods=stack),)),))
+    assert sha in comparing.running(studio, kept, kept.add(told), door).pictures
+    assert sha not in comparing.running(studio, kept, kept.add(told), studio.door("another")).pictures
 
 
 # ---- what the page is told -------------------------------------------------------------------------------------
