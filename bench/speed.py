@@ -138,7 +138,8 @@ def six(report: Report, engine: Engine, times: int) -> None:
         report.skip("six_together_over_sum", label, f"the comparison is one of still-life, and this is {engine.name}")
         return
     made = READY["edit"].make()
-    recipes = [cell.recipe.but(steps=20) for cell in made.comparison.cells()[1:7] if cell.recipe is not None]
+    steps = 4 if report.quick else STEPS
+    recipes = [cell.recipe.but(steps=steps) for cell in made.comparison.cells()[1:7] if cell.recipe is not None]
     ratios, same = [], True
     for _ in report.steps(range(times), "comparisons of six"):
         alone, pictures = 0.0, []
