@@ -15,59 +15,64 @@ from app.runs.recipe import Recipe
 from backbones.base import Backbone
 from conditioning.inputs import Box
 from conditioning.operators import Measurement
+from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
 from conditioning.registry import METHODS
 from fidelity.measures import Told
 
 OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose pictures the world's judges can read
-LOOKS = {  # an energy -> the measures that a run down it says nothing by
-    "colours": {"colours"}, "edges": {"edges"}, "edge map": {"edges"}, "text": {"text"},
+LOOKS = {  # an energy -> what its target says, and the measure that a run down it says nothing by
+    "colours": "colours", "style": "colours", "edges": "edges", "edge map": "edges", "depth map": "near", "text": "text",
 }  # fmt: skip
+STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
 
-def told(
-    recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "", world: bool | None = None
-) -> Told:
+def told(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Told:
     """What the run of a recipe was told. pictures: content hash -> picture; truth: the hash of what it should be."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
     if truth and truth in pictures:
         found["truth"] = methods.tensor(pictures[truth], size)
-    for use in recipe.methods:
+    for place, use in enumerate(recipe.methods):
         if use.name not in METHODS:
             continue
         method = METHODS[use.name]
-        steered |= LOOKS.get(str(use.knobs.get("energy", "")), set())
+        choices = {name: str(use.knobs.get(name, knob.default)) for name, knob in method.knobs.items()}
+        look = LOOKS.get(choices.get("energy", ""), "")
+        steered |= {look} & set(STEERED)
         for name, declared in methods.wanted(method).items():
             value = use.inputs.get(name)
-            if not value:
-                continue
-            found |= _of_input(name, declared.kind, method.task, value, size, pictures, "truth" in found)
-    if any("operator" in [kind.kind for kind in METHODS[use.name].inputs.values()] for use in recipe.methods
-           if use.name in METHODS):  # fmt: skip
-        found |= _measured(recipe, pictures, backbone)
+            if value and declared.kind == "map" and value in pictures:
+                found |= _of_map(name, methods.tensor(pictures[value], size), choices)
+            elif isinstance(value, Degradation) and value.picture in pictures:
+                found |= _measured(place, recipe, pictures, backbone, value)
+            elif value:
+                found |= _of_input(name, declared.kind, value, size, pictures)
     contrastive = getattr(backbone, "contrastive", None)
     return Told(
         **found,
         score=None if contrastive is None else contrastive.score,
-        world=recipe.backbone in OF_THE_WORLD if world is None else world,
+        world=recipe.backbone in OF_THE_WORLD,
         steered=frozenset(steered),
     )
 
 
-def _of_input(
-    name: str, kind: str, task: str, value: Any, size: tuple[int, int], pictures: Mapping[str, Any], known: bool
-) -> dict[str, Any]:
-    """What one input says: a source, a mask, a map, boxes."""
+def _of_map(name: str, picture: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
+    """A map of edges or depth, made of the picture where the method was to make it; or the target of an energy."""
+    if "energy" in choices:
+        look = LOOKS.get(choices["energy"], "")
+        picture = canny(picture) if choices["energy"] == "edges" else picture
+        return {look: picture} if look and look != "text" else {}
+    annotator = ANNOTATORS.get(choices.get(f"{name}_by", ""), as_it_is)
+    return {"edges" if "edge" in name else "near": annotator(picture)}
+
+
+def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """What one input says: a source, a mask, its prompt, boxes, references."""
     if kind == "image" and value in pictures:
-        picture = methods.tensor(pictures[value], size)
-        return {"source": picture, **({"truth": picture} if task in ("inpainting", "reference") and not known else {})}
+        return {"source": methods.tensor(pictures[value], size)}
     if kind == "mask" and value in pictures:
         return {"mask": methods.tensor(pictures[value], size, "L")}
-    if kind == "map" and value in pictures:
-        picture = methods.tensor(pictures[value], size)
-        key = "edges" if "edge" in name else "near" if "depth" in name else "colours"
-        return {key: picture}
     if kind == "prompt" and "source" in name:
         return {"source_prompt": value}
     if kind == "boxes":
@@ -77,19 +82,15 @@ def _of_input(
     return {}
 
 
-def _measured(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
+def _measured(
+    place: int, recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, given: Degradation
+) -> dict[str, Any]:
     """The measurement that a method was given, and the picture that was measured: it is the truth."""
-    for place, use in enumerate(recipe.methods):
-        given = next((value for value in use.inputs.values() if isinstance(value, Degradation)), None)
-        if given is None or given.picture not in pictures:
-            continue
-        _, values = methods.used(place, use, recipe, backbone, pictures)
-        one = next((value for value in values.values() if isinstance(value, Measurement)), None)
-        found: dict[str, Any] = {"truth": methods.tensor(pictures[given.picture], (recipe.width, recipe.height))}
-        if one is not None and one.operator.shape == (3, recipe.height, recipe.width):
-            found["measured"] = one
-        return found
-    return {}
+    size = (recipe.width, recipe.height)
+    _, values = methods.used(place, recipe.methods[place], recipe, backbone, pictures)
+    one = next((value for value in values.values() if isinstance(value, Measurement)), None)
+    fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
+    return {"truth": methods.tensor(pictures[given.picture], size), **({"measured": one} if fits else {})}
 
 
 def picture_tensor(picture: Image.Image) -> Tensor:
