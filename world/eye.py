@@ -6,6 +6,9 @@ to its centre, and its distance; from the pooled features ground and sky.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +21,7 @@ HEADS = {"heat": 1, **{name: len(values) for name, values in NAMES.items()}, "bo
 NEAREST = 3.0  # metres: distances are told as ln(distance / 3 m)
 
 
-def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
+def conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True))
 
 
@@ -28,7 +31,7 @@ Answer = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]  # maps, ground, sky, 
 class Residual(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.first, self.second = _conv(width, width), nn.Sequential(*_conv(width, width)[:2])
+        self.first, self.second = conv(width, width), nn.Sequential(*conv(width, width)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.second(self.first(x)))
@@ -48,11 +51,11 @@ class Network(nn.Module):
     def __init__(self, widths: tuple[int, int, int] = (48, 96, 192), fused: int = 48):
         super().__init__()
         fine, middle, coarse = widths
-        self.fine = nn.Sequential(nn.PixelUnshuffle(4), _conv(48, fine))
-        self.middle = nn.Sequential(_conv(fine + 2, middle, 2), Residual(middle))
-        self.coarse = nn.Sequential(_conv(middle, coarse, 2), Residual(coarse))
+        self.fine = nn.Sequential(nn.PixelUnshuffle(4), conv(48, fine))
+        self.middle = nn.Sequential(conv(fine + 2, middle, 2), Residual(middle))
+        self.coarse = nn.Sequential(conv(middle, coarse, 2), Residual(coarse))
         self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
-        self.fuse = nn.ModuleList([_conv(fused, fused), _conv(fused, fused)])
+        self.fuse = nn.ModuleList([conv(fused, fused), conv(fused, fused)])
         self.heads = nn.Conv2d(fused, sum(HEADS.values()), 1)
         self.place = nn.Linear(middle + coarse, len(GROUNDS) + len(SKIES))
         assert self.heads.bias is not None
@@ -77,3 +80,30 @@ class Network(nn.Module):
         # Of the two finer maps mean and deviation over the picture: these see blur, noise and blobs best.
         parts = [part(m.float(), (2, 3)) for m in (fine, middle) for part in (torch.mean, torch.std)]
         return maps, ground, sky, (torch.cat(parts, 1) - self.mean) / self.spread
+
+
+def shipped(made: nn.Module, weights: Path, device: str) -> nn.Module:
+    """A judge with the weights that are shipped, frozen. Raises FileNotFoundError where there are none yet."""
+    from safetensors.torch import load_file
+
+    if not weights.exists():
+        name = weights.stem
+        raise FileNotFoundError(f"No weights at {weights}: train them (`python -m training {name}`), then ship them.")
+    kept = {name: w for name, w in made.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
+    made.load_state_dict({name: w.float() for name, w in load_file(weights).items()} | kept)
+    return made.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+
+
+def seen(pictures: Tensor, judge: nn.Module, rows: int = 64) -> Iterator[Tensor]:
+    """Pictures (B, 3, H, W) in [0, 1] of any size, `rows` at a time as a judge takes them: 128 x 128, on its device.
+
+    Raises ValueError for another shape.
+    """
+    if pictures.dim() != 4 or pictures.shape[1] != 3:
+        raise ValueError(f"pictures are (B, 3, H, W) in [0, 1], and these {tuple(pictures.shape)}.")
+    device = next(judge.parameters()).device
+    for part in pictures.split(rows):
+        x = part.detach().to(device, torch.float32).clamp(0, 1)
+        if x.shape[2:] != (SIDE, SIDE):
+            x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+        yield x.contiguous(memory_format=torch.channels_last)

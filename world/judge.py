@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from world import eye
 from world.captions import Claim, Claims, relations
-from world.eye import CELLS, NAMES, NEAREST, SIDE, Answer, Network
+from world.eye import CELLS, NAMES, NEAREST, SIDE, Answer, Network, shipped
 from world.render import render
 from world.scene import FOOTPRINT, GROUNDS, HALF_HEIGHT, HELD_OUT, SIZES, SKIES, Camera, Scene, draw
 
@@ -66,28 +67,15 @@ class Reading:
 @lru_cache
 def network(device: str = "cpu") -> nn.Module:
     """The judge as shipped. Raises FileNotFoundError where there are no weights yet."""
-    from safetensors.torch import load_file
-
-    if not WEIGHTS.exists():
-        raise FileNotFoundError(f"No weights at {WEIGHTS}: train the judge (`python -m training judge`), then ship it.")
-    judge: nn.Module = Network()
-    kept = {name: w for name, w in judge.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
-    judge.load_state_dict({name: w.float() for name, w in load_file(WEIGHTS).items()} | kept)
-    return judge.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return shipped(Network(), WEIGHTS, device)
 
 
 def _answers(pictures: Tensor, judge: nn.Module | None, rows: int = 64) -> Iterator[Answer]:
     """What the network answers, `rows` pictures at a time; pictures (B, 3, H, W) of any size, brought to 128 x 128."""
-    if pictures.dim() != 4 or pictures.shape[1] != 3:
-        raise ValueError(f"pictures are (B, 3, H, W) in [0, 1], and these {tuple(pictures.shape)}.")
     judge = judge or network(str(pictures.device))
-    home = next(judge.parameters())
-    for part in pictures.split(rows):
-        x = part.detach().to(home.device, torch.float32).clamp(0, 1)
-        if x.shape[2:] != (SIDE, SIDE):
-            x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+    for x in eye.seen(pictures, judge, rows):
         with torch.no_grad():
-            answer = judge(x.contiguous(memory_format=torch.channels_last))
+            answer = judge(x)
         yield answer
 
 

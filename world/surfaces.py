@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from world.eye import SIDE
+from world import eye
+from world.eye import SIDE, conv, shipped
 from world.render import Rendering, render
 from world.scene import SHAPES, draw
 
@@ -42,10 +43,6 @@ class Surfaces:
     classes: Tensor
 
 
-def _conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True))
-
-
 class Network(nn.Module):
     """0.6 million weights. (B, 3, 128, 128) in [0, 1] -> ln(depth / 3 m) (B, 64, 64), normals (B, 3, 64, 64), scores
     of the classes (B, 8, 64, 64)."""
@@ -54,13 +51,13 @@ class Network(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = (32, 48, 80, 128), fused: int = 32):
         super().__init__()
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, widths[0]))
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), conv(12, widths[0]))
         self.down = nn.ModuleList(
-            nn.Sequential(_conv(a + 2 * (i == 0), b, 2), _conv(b, b))
+            nn.Sequential(conv(a + 2 * (i == 0), b, 2), conv(b, b))
             for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
-        self.fuse = nn.ModuleList(_conv(fused, fused) for _ in widths[1:])
+        self.fuse = nn.ModuleList(conv(fused, fused) for _ in widths[1:])
         self.head = nn.Conv2d(fused, 1 + 3 + len(CLASSES), 3, 1, 1)
         at = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
         where = torch.stack(torch.meshgrid(-at, at, indexing="ij"))  # the ground's depth is a matter of height
@@ -81,14 +78,7 @@ class Network(nn.Module):
 @lru_cache
 def network(device: str = "cpu") -> nn.Module:
     """As shipped. Raises FileNotFoundError where there are no weights yet."""
-    from safetensors.torch import load_file
-
-    if not WEIGHTS.exists():
-        raise FileNotFoundError(f"No weights at {WEIGHTS}: `python -m training surfaces`, then `-m training.surfaces`.")
-    made: nn.Module = Network()
-    kept = {name: w for name, w in made.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
-    made.load_state_dict({name: w.float() for name, w in load_file(WEIGHTS).items()} | kept)
-    return made.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return shipped(Network(), WEIGHTS, device)
 
 
 def read(pictures: Tensor, judge: nn.Module | None = None, rows: int = 64) -> Surfaces:
@@ -96,16 +86,11 @@ def read(pictures: Tensor, judge: nn.Module | None = None, rows: int = 64) -> Su
 
     Raises ValueError for another shape.
     """
-    if pictures.dim() != 4 or pictures.shape[1] != 3:
-        raise ValueError(f"pictures are (B, 3, H, W) in [0, 1], and these {tuple(pictures.shape)}.")
     judge = judge or network(str(pictures.device))
     parts = []
-    for part in pictures.split(rows):
-        x = part.detach().to(next(judge.parameters()).device, torch.float32).clamp(0, 1)
-        if x.shape[2:] != (SIDE, SIDE):
-            x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+    for x in eye.seen(pictures, judge, rows):
         with torch.no_grad():
-            away, normals, scores = judge(x.contiguous(memory_format=torch.channels_last))
+            away, normals, scores = judge(x)
         classes = scores.argmax(1)
         sky = classes == 0
         depth = torch.where(sky, torch.inf, NEAREST * away.exp())

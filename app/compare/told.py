@@ -21,7 +21,8 @@ from fidelity.measures import Told
 
 OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose pictures the world's judges can read
 LOOKS = {  # an energy -> what its target says, and the measure that a run down it says nothing by
-    "colours": "colours", "style": "colours", "edges": "edges", "edge map": "edges", "depth map": "near", "text": "text",
+    "colours": "colours", "style": "colours", "edges": "edges", "edge map": "edges", "depth map": "near",
+    "text": "text",
 }  # fmt: skip
 STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
@@ -42,7 +43,7 @@ def told(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth:
         steered |= {look} & set(STEERED)
         for name, declared in methods.wanted(method).items():
             value = use.inputs.get(name)
-            if value and declared.kind == "map" and value in pictures:
+            if isinstance(value, str) and declared.kind == "map" and value in pictures:
                 found |= _of_map(name, methods.tensor(pictures[value], size), choices)
             elif isinstance(value, Degradation) and value.picture in pictures:
                 found |= _measured(place, recipe, pictures, backbone, value)
