@@ -235,11 +235,15 @@
       row.append(one);
     });
     section.append(row);
-    if (told.votes?.count) {
-      const list = el("table", { class: "nw-ranks" }, el("caption", {}, `Elo after ${told.votes.count} votes`));
-      for (const [name, rating] of told.votes.ratings) list.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "nw-mono" }, String(rating))));
+    const votes = (count) => `${count} ${count === 1 ? "vote" : "votes"}`;
+    const rated = (words, ratings) => {
+      const list = el("table", { class: "nw-ranks" }, el("caption", {}, words));
+      for (const [name, rating] of ratings) list.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "nw-mono" }, String(rating))));
       section.append(list);
-    }
+    };
+    if (told.votes?.count) rated(`Elo after ${votes(told.votes.count)}`, told.votes.ratings);
+    const all = told.votes?.all;
+    if (all && all.count > told.votes.count) rated(`In all comparisons kept here, after ${votes(all.count)}`, all.ratings);
     return section;
   };
 

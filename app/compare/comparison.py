@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.runs.given import Use
+from app.runs.given import Box, Use
 from app.runs.recipe import Problem, Recipe, RecipeError
 
 MOST = 400  # cells
@@ -20,7 +20,8 @@ WHOSE = ("revision", "versions")  # of the recipe: what made a picture, not what
 class Change(BaseModel):
     """One value of an axis. `recipe`: fields set; `methods`: the whole stack; `knobs`: "method.knob" -> value, of the
     methods that the stack has by then; `swap`: content hash or words -> others, in every input of the stack, and where
-    the comparison's truth and source are the ones swapped: so one axis may bring other pictures."""
+    the comparison's truth and source are the ones swapped: so one axis may bring other pictures; `boxes`: in place of
+    those of every input of boxes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: Annotated[str, Field(max_length=200)]
@@ -28,6 +29,7 @@ class Change(BaseModel):
     methods: tuple[Use, ...] | None = None
     knobs: dict[str, bool | int | float | str] = {}
     swap: dict[str, str] = {}
+    boxes: tuple[Box, ...] = ()
 
 
 class Axis(BaseModel):
@@ -106,6 +108,7 @@ class Comparison(BaseModel):
         uses = list(self.base.methods)
         knobs: dict[str, Any] = {}
         swap: dict[str, str] = {}
+        boxes: tuple[Box, ...] = ()
         for axis, i in zip(self.axes, place, strict=True):
             change = axis.values[i]
             fields |= change.recipe
@@ -113,8 +116,9 @@ class Comparison(BaseModel):
                 uses = list(change.methods)
             knobs |= change.knobs
             swap |= change.swap
+            boxes = change.boxes or boxes
         try:
-            uses = [_swapped(use, swap) for use in _turned(uses, knobs)]
+            uses = [_swapped(use, swap, boxes) for use in _turned(uses, knobs)]
             recipe = Recipe.make(**{**fields, "methods": tuple(uses)})
         except RecipeError as error:
             return Cell(place, _hash([place, str(error)]), None, str(error))
@@ -142,8 +146,8 @@ def _turned(uses: list[Use], knobs: dict[str, Any]) -> list[Use]:
     return uses
 
 
-def _swapped(use: Use, swap: dict[str, str]) -> Use:
-    """With other pictures and words for its inputs."""
+def _swapped(use: Use, swap: dict[str, str], boxes: tuple[Box, ...]) -> Use:
+    """With other pictures, words and boxes for its inputs."""
 
     def other(value: Any) -> Any:
         if isinstance(value, str):
@@ -152,4 +156,8 @@ def _swapped(use: Use, swap: dict[str, str]) -> Use:
             return {key: other(one) for key, one in value.items()}
         return [other(one) for one in value] if isinstance(value, (list, tuple)) else value
 
-    return Use(**{**use.model_dump(), "inputs": other(use.model_dump()["inputs"])}) if swap else use
+    inputs = other(use.model_dump()["inputs"])
+    for name, value in use.inputs.items() if boxes else ():
+        if isinstance(value, tuple) and value and isinstance(value[0], Box):
+            inputs[name] = boxes
+    return Use(**{**use.model_dump(), "inputs": inputs}) if swap or boxes else use

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -103,6 +103,11 @@ class Kept:
             except (ValueError, TypeError):
                 continue
         return found
+
+    def all_votes(self, ids: Container[str] | None = None) -> list[tuple[str, str]]:
+        """Those of every comparison, oldest comparison first; ids: of these only."""
+        paths = sorted(path.parent.name for path in self.folder.glob("*/votes.jsonl"))
+        return [vote for id in paths if ID.fullmatch(id) and (ids is None or id in ids) for vote in self.votes(id)]
 
     def _of(self, id: str) -> Path:
         if not ID.fullmatch(id):

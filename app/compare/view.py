@@ -94,12 +94,25 @@ def summary(told: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
     return {"measures": found, "cost": {name: _finite(values) for name, values in cost.items()}}
 
 
-def ratings(told: Comparison, votes: list[tuple[str, str]]) -> dict[str, Any]:
-    """Elo of the columns, best first, and how many votes there were."""
+def ratings(told: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:
+    """Elo of the columns, best first, and how many votes there were: in this comparison, and in all of them, where a
+    column has met others too. Columns are known by their labels; `all` leaves out those without a vote anywhere."""
     labels = [value.label for value in told.axes[0].values]
-    rating = elo(votes, labels)
-    return {"count": len(votes), "ratings": sorted(((label, round(value)) for label, value in rating.items()),
-                                                   key=lambda one: -one[1])}  # fmt: skip
+    players = list(dict.fromkeys([*labels, *(label for vote in everywhere for label in vote)]))
+    of_all = elo(everywhere, players)
+    met = {label: sum(label in vote for vote in everywhere) for label in labels}
+    return {
+        "count": len(votes),
+        "ratings": _best_first(elo(votes, labels)),
+        "all": {
+            "count": sum(not met.keys().isdisjoint(vote) for vote in everywhere),
+            "ratings": _best_first({label: of_all[label] for label in labels if met[label]}),
+        },
+    }
+
+
+def _best_first(ratings: dict[str, float]) -> list[tuple[str, int]]:
+    return sorted(((label, round(value)) for label, value in ratings.items()), key=lambda one: -one[1])
 
 
 def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import gradio as gr
 
 from app.compare.comparison import Comparison
 from app.compare.kept import Kept
-from app.pages import comparing
+from app.pages import comparing, references
 from app.pages.create import Create
 from app.pages.painting import plain
 from app.pages.studio import Studio, private
-from app.runs import RecipeError
+from app.runs import PictureError, RecipeError
 
 TICK = 0.4  # seconds between what the page is told at most
 KEPT = 20  # comparisons in the list
@@ -64,6 +64,7 @@ class Compare:
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="compare-news", html_template="", js_on_load=NEWS)
         self.id = gr.State("")
+        self.shelf = gr.State({})  # pictures given as references: name -> content hash
         self.visit = gr.State([])  # ids of the comparisons of this visit
         self._wire(tabs, own)
 
@@ -85,6 +86,10 @@ class Compare:
                         ),
                         gr.Textbox(value=values, label="Values, with commas", elem_id=f"{name}-values", min_width=120),
                     ]  # fmt: skip
+            self.give = gr.UploadButton(
+                "Own pictures as rows", file_types=["image"], file_count="multiple", size="sm",
+                elem_id="compare-pictures",
+            )  # fmt: skip
             self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
@@ -94,7 +99,12 @@ class Compare:
         of_create = self.create.controls
         self.ready.ready(self.begin_ready, self.visit, told, concurrency_limit=None, **quiet)
         self.make.click(
-            self.begin_own, [self.visit, self.columns, *self.axes, *of_create], told, concurrency_limit=None, **quiet
+            self.begin_own, [self.visit, self.shelf, self.columns, *self.axes, *of_create], told,
+            concurrency_limit=None, **quiet,
+        )  # fmt: skip
+        self.give.upload(
+            self.take_pictures, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
+            concurrency_limit=None, **quiet,
         )  # fmt: skip
         self.go.click(self.go_on, [self.id, self.visit], told, concurrency_limit=None, **quiet)
         self.file.upload(self.open_file, [self.file, self.visit], told, concurrency_limit=None, **quiet)
@@ -119,6 +129,10 @@ class Compare:
         columns = gr.Dropdown(choices=comparing.column_choices(known))
         return gr.Dropdown(choices=found), columns, *[gr.Dropdown(choices=axes)] * 2
 
+    def _mine(self, visit: list[str]) -> list[str] | None:
+        """The comparisons whose votes this visit may see: None for all."""
+        return visit if private() else None
+
     def _may(self, id: str, visit: list[str]) -> bool:
         return bool(id) and (id in visit or not private())
 
@@ -135,13 +149,27 @@ class Compare:
             return
         yield from self._new(made, visit, request)
 
-    def begin_own(self, request: gr.Request, visit: list[str], *values: Any) -> Iterator[tuple[Any, ...]]:
+    def take_pictures(self, files: Any, shelf: dict[str, str], request: gr.Request) -> tuple[Any, ...]:
+        """Pictures that a person gives become the values of the rows."""
+        try:
+            shelf = references.given(self.studio, files or [], shelf, self.studio.door(request.session_hash))
+        except Exception as error:
+            told = isinstance(error, (RecipeError, PictureError))
+            return gr.skip(), gr.skip(), gr.skip(), self._words(str(error) if told else plain(error), True)
+        words = f"{len(shelf)} {'picture is' if len(shelf) == 1 else 'pictures are'} there for the rows."
+        return shelf, references.PICTURE, ", ".join(shelf), self._words(words)
+
+    def begin_own(
+        self, request: gr.Request, visit: list[str], shelf: dict[str, str], *values: Any
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         """From the columns and axes that were chosen, over the settings of Create."""
         columns, rows, rows_values, tabs, tabs_values, *fields = values
         try:
             recipe, _ = self.create.recipe(*fields)
             axes = ((rows, rows_values), (tabs, tabs_values))
-            made = comparing.own(self.studio, recipe, columns, axes)
+            made = comparing.own(
+                self.studio, recipe, columns, axes, shelf, self.studio.door(request.session_hash)
+            )  # fmt: skip
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else plain(error), True)
             return
@@ -186,7 +214,7 @@ class Compare:
         better, worse = str(told.get("better")), str(told.get("worse"))
         if better in labels and worse in labels and better != worse:
             self.kept.vote(id, better, worse)
-        return json.dumps({"id": id, "votes": comparing.ratings(running.comparison, self.kept.votes(id))})
+        return json.dumps({"id": id, "votes": comparing.ratings(running, self.kept, self._mine(visit))})
 
     def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> list[Any]:
         """The settings of a cell into Create, and over there."""
@@ -239,18 +267,20 @@ class Compare:
 
     def _frame(self, running: Any, visit: list[str], since: int, words: str = "") -> tuple[Any, ...]:
         """What the page is told. since: -1 for all of it, else the number of the change before."""
-        told = comparing.told(self.studio, self.kept, running, since)
+        told = comparing.told(self.studio, self.kept, running, since, self._mine(visit))
         missing, busy = bool(running.missing), running.busy
-        note = f'<p class="nw-note" role="status">{escape(words)}</p>' if words else ""
+        note = self._words(words) if words else ""
         return (
             json.dumps(told), running.id, visit, gr.Button(interactive=missing and not busy),
             gr.Button(interactive=busy), note,
         )  # fmt: skip
 
     def _say(self, words: str, wrong: bool = False) -> tuple[Any, ...]:
-        kind = "nw-note nw-error" if wrong else "nw-note"
-        role = "alert" if wrong else "status"
-        return *([gr.skip()] * 5), f'<p class="{kind}" role="{role}">{escape(words)}</p>'
+        return *([gr.skip()] * 5), self._words(words, wrong)
+
+    def _words(self, words: str, wrong: bool = False) -> str:
+        kind, role = ("nw-note nw-error", "alert") if wrong else ("nw-note", "status")
+        return f'<p class="{kind}" role="{role}">{escape(words)}</p>'
 
 
 def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Compare:

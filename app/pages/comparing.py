@@ -9,7 +9,7 @@ import base64
 import hmac
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -25,6 +25,7 @@ from app import __version__
 from app.compare.comparison import Axis, Change, Comparison
 from app.compare.kept import Kept
 from app.compare.running import Running
+from app.pages import references
 from app.pages.catalogue import catalogue
 from app.pages.ready import READY
 from app.pages.stage import data_uri
@@ -41,7 +42,7 @@ WAIT = 300.0  # seconds for a network that is just being loaded
 AXES = {
     "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
     "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "sampler": "Sampling method",
-    "schedule": "Schedule type", "backbone": "Model", "scene": "Reference: scene number",
+    "schedule": "Schedule type", "backbone": "Model", **references.AXES,
 }  # fmt: skip
 NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}
 STACK, NONE = "stack", "none"
@@ -102,8 +103,12 @@ def ready(studio: Studio, key: str) -> Comparison:
     return made.comparison
 
 
-def own(studio: Studio, base: Recipe, columns: Sequence[str], axes: Sequence[tuple[Any, Any]]) -> Comparison:
-    """From what was chosen on the page. Raises RecipeError in words."""
+def own(
+    studio: Studio, base: Recipe, columns: Sequence[str], axes: Sequence[tuple[Any, Any]],
+    shelf: Mapping[str, str] | None = None, door: str = "",
+) -> Comparison:  # fmt: skip
+    """From what was chosen on the page. shelf: pictures given as references, name -> content hash. Raises RecipeError
+    in words."""
     from app.pages.examples import example, truth
 
     values: list[Change] = []
@@ -120,14 +125,19 @@ def own(studio: Studio, base: Recipe, columns: Sequence[str], axes: Sequence[tup
             use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
             values.append(Change(label=catalogue()["methods"][name]["title"], methods=(use,)))
     found = [Axis(name="method", values=tuple(values))]
-    for kind, text in axes:
-        if kind:
-            found.append(
-                scenes(studio, str(text or ""), size) if kind == "scene" else axis_of(str(kind), str(text or ""))
-            )
-    known = studio.take(truth(size).picture) if any(kind == "scene" for kind, _ in axes) else ""
+    known = source = ""
+    for kind, text in ((kind, str(text or "")) for kind, text in axes if kind):
+        if kind == references.SCENE:
+            found.append(references.scenes(studio, text, size, base))
+            known = studio.take(truth(size).picture)
+        elif kind == references.PICTURE:
+            found.append(references.pictures(studio, text, shelf or {}, values, base, door))
+            stacks = (base.methods if value.methods is None else value.methods for value in values)
+            source = next((one for stack in stacks if (one := references.source_of(stack))), "")
+        else:
+            found.append(axis_of(str(kind), text))
     base = base.model_copy(update={"count": 1})
-    return Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known)
+    return Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known, source=source)
 
 
 def axis_of(kind: str, text: str) -> Axis:
@@ -150,24 +160,6 @@ def axis_of(kind: str, text: str) -> Axis:
             [Problem("axes", f"There is no axis {kind!r}. Give one of {known}, or a knob as method.knob.")]
         )
     return Axis(name=label, values=tuple(changes))
-
-
-def scenes(studio: Studio, text: str, size: int) -> Axis:
-    """Other reference inputs: for what the example gives (picture, depth, edges, mask, words) that of these scenes of
-    the test split. Raises RecipeError for what is no number of a scene."""
-    from app.pages.examples import BEFORE, of_scene, truth
-
-    values = []
-    for part in text.split(","):
-        if not part.strip().isdigit() or int(part) > 999_999:
-            raise RecipeError(
-                [Problem("axes", f"{part.strip()!r} is no number of a scene. Give some from 0 to 999999.")]
-            )
-        known, caption = of_scene(int(part), size)
-        pairs = [(getattr(truth(size), name), getattr(known, name)) for name in ("picture", "near", "edges", "mask")]
-        swap = {content_hash(old): studio.take(new) for old, new in pairs} | {BEFORE: caption}
-        values.append(Change(label=f"scene {int(part)}", recipe={"prompt": caption}, swap=swap))
-    return Axis(name=AXES["scene"], values=tuple(values))
 
 
 def _value(kind: str, part: str) -> Any:
@@ -228,8 +220,9 @@ def _measuring(studio: Studio, pictures: dict[str, Any]) -> Callable[..., Any]:
     return measure
 
 
-def told(studio: Studio, kept: Kept, one: Running, since: int) -> dict[str, Any]:
-    """What the page is told of a comparison; since: -1 for all of it, else the number of the change before."""
+def told(studio: Studio, kept: Kept, one: Running, since: int, ids: Sequence[str] | None = None) -> dict[str, Any]:
+    """What the page is told of a comparison; since: -1 for all of it, else the number of the change before; ids:
+    of the comparisons whose votes may be told, None for all."""
     from app.compare import view
     from fidelity.trust import known
 
@@ -243,14 +236,15 @@ def told(studio: Studio, kept: Kept, one: Running, since: int) -> dict[str, Any]
     whole = view.whole(one, address, given, known())
     stem = f"comparisons/{one.id}/{_sign(studio, one.id)}/export"
     whole["exports"] = {kind: f"{stem}.{kind}" for kind in ("png", "html", "csv", "json")}
-    whole["votes"] = ratings(one.comparison, kept.votes(one.id))
+    whole["votes"] = ratings(one, kept, ids)
     return whole
 
 
-def ratings(told: Comparison, votes: list[tuple[str, str]]) -> dict[str, Any]:
+def ratings(one: Running, kept: Kept, ids: Sequence[str] | None) -> dict[str, Any]:
+    """After the votes of this comparison, and of these or all."""
     from app.compare.view import ratings as rated
 
-    return rated(told, votes)
+    return rated(one.comparison, kept.votes(one.id), kept.all_votes(ids))
 
 
 def when(id: str) -> str:

@@ -6,6 +6,7 @@ from the kinds and names of its inputs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +22,8 @@ from app.runs.pictures import content_hash
 BEFORE = "a large red cube to the left of a small blue sphere on grass"
 AFTER = "a large yellow cube to the left of a small blue sphere on grass"
 NAMES = ("a large red cube", "a small blue sphere")  # of the solids in BEFORE
+WORDS = "cube, sphere"  # of BEFORE, to attend to
+ALSO = f"{NAMES[1]} on grass"
 WIDE = "a large red cube to the left of a small blue sphere on sand at sunset"
 PANORAMA = 3  # times the network's width
 
@@ -55,24 +58,45 @@ def truth(size: int) -> _Truth:
     return _known(Scene(solids, "grass", "day"), NAMES, size)
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """What is known of a scene, and what stands for it where the example has BEFORE, AFTER, WORDS and ALSO."""
+
+    known: _Truth
+    before: str
+    after: str
+    words: str
+    also: str
+
+
 @lru_cache(maxsize=32)
-def of_scene(number: int, size: int) -> tuple[_Truth, str]:
-    """The same of a scene of the test split, and a caption of it."""
-    from world.captions import describe
-    from world.scene import draw
+def of_scene(number: int, size: int) -> _Scene:
+    """The same of a scene of the test split. Its edit gives a solid a colour that no solid has, if the caption says the
+    own colour of one just once; where it does not, nothing changes."""
+    from world.captions import GROUND_WORDS, SHAPE_WORDS, describe
+    from world.scene import COLOURS, draw
 
     scene = draw("test", number)
     names = [f"a {solid.size} {solid.colour} {solid.shape}" for solid in scene.solids]
-    return _known(scene, names, size), describe(scene, np.random.default_rng([number, 2])).text
+    before = describe(scene, np.random.default_rng([number, 2])).text
+    colours = [solid.colour for solid in scene.solids]
+    once = [i for i, colour in enumerate(colours) if before.split().count(colour) == 1]
+    subject = once[0] if once else 0
+    new = next(colour for colour in COLOURS if colour not in colours)
+    after = " ".join(new if once and word == colours[subject] else word for word in before.split())
+    nouns = {word for words in SHAPE_WORDS.values() for word in words}
+    shapes = dict.fromkeys(word for word in re.findall("[a-z]+", before) if word in nouns)
+    also = f"{names[-1]} {GROUND_WORDS[scene.ground][0]}"
+    return _Scene(_known(scene, names, size, subject), before, after, ", ".join(shapes) or WORDS, also)
 
 
-def _known(scene: Any, names: Sequence[str], size: int) -> _Truth:
+def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Truth:
     import torch.nn.functional as F
 
     from world.render import render
 
     seen = render([scene], size)
-    near_solid = (seen.instances == 0).float()[:, None]
+    near_solid = (seen.instances == subject).float()[:, None]
     margin = 2 * max(1, size // 32) + 1
     mask = F.max_pool2d(near_solid, margin, 1, margin // 2)[0, 0]
     edges = [[min(max(float(edge), 0.0), 1.0) for edge in box] for box in seen.boxes[0]]
@@ -120,9 +144,9 @@ def _value(name: str, kind: str, known: _Truth) -> Any:
     if kind == "mask":
         return content_hash(known.mask)
     if kind == "prompt":
-        return BEFORE if "source" in name else f"{NAMES[1]} on grass" if name == "also" else "at sunset"
+        return BEFORE if "source" in name else ALSO if name == "also" else "at sunset"
     if kind == "words":
-        return "cube, sphere"
+        return WORDS
     if kind == "references":
         return (content_hash(known.picture),)
     if kind == "boxes":

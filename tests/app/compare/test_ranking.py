@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+from app.compare.comparison import Axis, Change, Comparison
 from app.compare.ranking import START, elo, pareto, ranks
+from app.runs import Recipe
 
 
 def test_ranks_are_by_the_mean_and_their_intervals_hold_it():
@@ -36,3 +38,23 @@ def test_elo_keeps_its_sum_and_finds_the_better_one():
     rating = elo(votes, ["a", "b", "c", "d"])
     assert rating["a"] > rating["b"] > rating["c"] and rating["d"] == START
     assert sum(rating.values()) == pytest.approx(4 * START)
+
+
+def test_votes_of_all_comparisons_rate_the_columns_of_one(tmp_path):
+    from app.compare.kept import Kept
+    from app.compare.view import ratings
+
+    def comparison(*labels):
+        values = tuple(Change(label=label, recipe={"seed": n}) for n, label in enumerate(labels))
+        return Comparison(base=Recipe(), axes=(Axis(name="method", values=values),))
+
+    kept, one, other = Kept(tmp_path), comparison("a", "b", "c"), comparison("a", "d")
+    ids = [kept.add(one), kept.add(other)]
+    kept.vote(ids[0], "b", "a")
+    for _ in range(9):
+        kept.vote(ids[1], "a", "d")
+    own, everywhere = kept.votes(ids[0]), kept.all_votes()
+    told = ratings(one, own, everywhere)
+    assert told["count"] == 1 and told["ratings"][0] == ("b", 1012) and told["all"]["count"] == 10
+    assert [label for label, _ in told["all"]["ratings"]] == ["a", "b"], "c has no vote anywhere, d is no column here"
+    assert ratings(one, own, kept.all_votes(ids[:1]))["all"]["count"] == 1

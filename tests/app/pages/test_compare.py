@@ -5,15 +5,18 @@ import io
 import json
 
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app.compare.comparison import Axis, Change, Comparison
 from app.compare.kept import Kept
-from app.pages import comparing
+from app.pages import comparing, references
 from app.pages.ready import READY
 from app.pages.studio import Studio
-from app.runs import Recipe, RecipeError
+from app.runs import PictureError, Recipe, RecipeError
+from app.runs.given import Use
+from world.scene import COLOURS, draw
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
 
@@ -75,6 +78,83 @@ def test_other_scenes_as_reference_inputs(studio):
     assert all(studio.picture(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
     with pytest.raises(RecipeError, match="no number of a scene"):
         comparing.own(studio, BASE, ["ilvr"], [("scene", "3, x")])
+
+
+def test_boxes_words_and_prompts_move_with_the_scene(studio):
+    from app.pages.examples import AFTER, WORDS
+
+    excite = Use(name="attend_and_excite", inputs={"words": WORDS})
+    base = BASE.model_copy(update={"prompt": AFTER, "methods": (excite,)})
+    made = comparing.own(studio, base, ["layout_guidance", "stack", "sdedit"], [("scene", "3, 5"), ("", "")])
+    layouts, words, edits = ([c for c in made.cells() if c.place[0] == i] for i in range(3))
+    boxes = [cell.recipe.methods[0].inputs["boxes"] for cell in layouts]
+    assert boxes[0] != boxes[1]
+    for number, cell in zip((3, 5), layouts):
+        names = [f"a {s.size} {s.colour} {s.shape}" for s in draw("test", number).solids]
+        assert {box.text for box in cell.recipe.methods[0].inputs["boxes"]} <= set(names)
+    for cell in words:
+        looked_for = cell.recipe.methods[0].inputs["words"].split(", ")
+        assert all(word in cell.recipe.prompt for word in looked_for)
+    assert any(cell.recipe.methods[0].inputs["words"] != WORDS for cell in words)
+    for number, cell in zip((3, 5), edits):  # an edit stays one: the prompt is that of the scene after it
+        old = [solid.colour for solid in draw("test", number).solids]
+        assert set(cell.recipe.prompt.split()) & (set(COLOURS) - set(old))
+
+
+# ---- own pictures as references ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(studio, tmp_path):
+    paths = []
+    for name, colour in (("red, one.png", "red"), ("blue.png", "blue")):
+        Image.new("RGB", (24, 16), colour).save(tmp_path / name)
+        paths.append(tmp_path / name)
+    return references.given(studio, paths, {}, "")
+
+
+def test_own_pictures_stand_for_every_picture_that_the_columns_take(studio, shelf):
+    made = comparing.own(studio, BASE, ["ilvr", "dps", "none"], [("picture", ", ".join(shelf))], shelf)
+    cells = made.cells()
+    assert list(shelf) == ["red  one.png", "blue.png"] and len(cells) == 6
+    for row, sha in enumerate(shelf.values()):
+        ilvr, dps, none = cells[3 * row : 3 * row + 3]
+        assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.source
+        (measured,) = dps.recipe.methods[0].inputs.values()
+        assert measured.picture == sha and not none.recipe.methods
+    assert all(studio.picture(sha) is not None for sha in made.hashes())
+
+
+def test_of_an_own_picture_the_map_of_edges_is_found_and_masks_stay(studio, shelf):
+    from app.pages.examples import example
+
+    use = example("controlnet", 16).card
+    edges = Use(name="controlnet", inputs={"edges": use.inputs["edges"]})
+    painted = Use(**example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
+    base = BASE.model_copy(update={"methods": (painted, edges)})
+    made = comparing.own(studio, base, ["stack"], [("picture", "blue.png")], shelf)
+    (cell,) = made.cells()
+    swapped, controlled = cell.recipe.methods
+    assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue.png"] in swapped.inputs.values()
+    found = studio.picture(controlled.inputs["edges"])
+    assert controlled.inputs["edges"] not in shelf.values() and found.size == (24, 16)
+    assert max(high for _, high in found.getextrema()) == 0, "a picture of one colour has no edges"
+
+
+@pytest.mark.parametrize(
+    "columns, text, words",
+    [(["ilvr"], "green.png", "No picture 'green.png'"), (["none"], "blue.png", "No column takes a picture"),
+     (["controlnet"], "blue.png", "finished map of depth")],
+)  # fmt: skip
+def test_what_own_pictures_cannot_be_is_said(studio, shelf, columns, text, words):
+    with pytest.raises(RecipeError, match=words):
+        comparing.own(studio, BASE, columns, [("picture", text)], shelf)
+
+
+def test_an_own_picture_that_is_none_is_said(studio, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError):
+        references.given(studio, [tmp_path / "a.png"], {}, "")
 
 
 @pytest.mark.parametrize("key", READY)
