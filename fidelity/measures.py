@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from conditioning.inputs import Box
 from conditioning.operators import Measurement
 from fidelity import distances
+from fidelity.clip import HOW
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Told:
     prompt: of the picture, and of its source where it is an edit. source: the picture it began from; mask: where it
     may change, 1 inside. truth: the picture that it should be. edges, near: maps that it should follow (near: nearness,
     1 at the nearest point). boxes, with words. measured: of the true picture. colours: a picture to be like in that.
-    score: of a network that knows words, (pictures, text) -> (B,). world: whether it shows the rendered world.
+    score: of a network that knows words, (pictures, text) -> (B,); clip: the same of a CLIP (`fidelity.clip`). world: whether it shows the rendered world.
     steered: names of measures that the run itself went by, which say nothing then.
     """
 
@@ -46,6 +47,7 @@ class Told:
     colours: Tensor | None = None
     references: Sequence[Tensor] = ()
     score: Callable[[Tensor, str], Tensor] | None = None
+    clip: Callable[[Tensor, str], Tensor] | None = None
     world: bool = False
     steered: frozenset[str] = frozenset()
 
@@ -149,6 +151,7 @@ def left_out(told: Told) -> str:
     words = []
     if not told.world:
         words.append("What reads the rendered world (solids, depth, boxes) is left out: this model paints another one.")
+        words += [HOW] if told.prompt and told.clip is None else []
     names = [MEASURES[key].title for key in MEASURES if key in told.steered]
     if names:
         words.append(f"Left out, as the run itself went by it: {', '.join(names)}.")
@@ -197,6 +200,11 @@ def place(picture: Tensor, told: Told, seen: Seen) -> float | None:
 @measure("text", "Text score", "", "more", (-math.inf, math.inf), "the prompt, by a network that knows words")
 def text(picture: Tensor, told: Told, seen: Seen) -> float | None:
     return None if told.score is None or not told.prompt else float(told.score(picture, told.prompt))
+
+
+@measure("clip", "CLIP score", "", "more", (0, 100), "the prompt, by the CLIP that is here")
+def clip_score(picture: Tensor, told: Told, seen: Seen) -> float | None:
+    return None if told.clip is None or not told.prompt else float(told.clip(picture, told.prompt))
 
 
 # ---- a source, edited ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from conditioning.inputs import Box
 from conditioning.operators import Measurement
 from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
 from conditioning.registry import METHODS
+from fidelity import clip
 from fidelity.measures import Told
 
 OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose pictures the world's judges can read
@@ -50,10 +51,12 @@ def told(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth:
             elif value:
                 found |= _of_input(name, declared.kind, value, size, pictures)
     contrastive = getattr(backbone, "contrastive", None)
+    world = recipe.backbone in OF_THE_WORLD
     return Told(
         **found,
         score=None if contrastive is None else contrastive.score,
-        world=recipe.backbone in OF_THE_WORLD,
+        clip=None if world else clip.installed(),
+        world=world,
         steered=frozenset(steered),
     )
 
