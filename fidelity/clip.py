@@ -1,7 +1,7 @@
 """CLIP score: how well a picture goes with its prompt, by a CLIP that the user has. Nothing is fetched for it.
 
-`NINE_WAYS_CLIP` names one, a folder or an id of the Hub that lies in its cache; without it those of USUAL are looked for
-there. It speaks of any pictures, so it stands in where the judges of the rendered world cannot read.
+`NINE_WAYS_CLIP` names one, a folder or an id of the Hub that lies in its cache; without it those of USUAL are looked
+for there. It speaks of any pictures, so it stands in where the judges of the rendered world cannot read.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ class Told:
     prompt: of the picture, and of its source where it is an edit. source: the picture it began from; mask: where it
     may change, 1 inside. truth: the picture that it should be. edges, near: maps that it should follow (near: nearness,
     1 at the nearest point). boxes, with words. measured: of the true picture. colours: a picture to be like in that.
-    score: of a network that knows words, (pictures, text) -> (B,); clip: the same of a CLIP (`fidelity.clip`). world: whether it shows the rendered world.
-    steered: names of measures that the run itself went by, which say nothing then.
+    score: of a network that knows words, (pictures, text) -> (B,); clip: the same of a CLIP (`fidelity.clip`).
+    world: whether it shows the rendered world. steered: names of measures that the run itself went by, which say
+    nothing then.
     """
 
     prompt: str = ""
