@@ -2,7 +2,7 @@
 
 A path is a tensor (N + 1, B, ...), N + 1 points of B pictures: `trajectory.x`, or `trajectory.x0`. The chord is the
 straight line from its first point to its last. All lengths are in units of the state, in float64. The measures are
-those of Chen et al. 2023 (arXiv 2305.19947, Section 3) and Chen et al. 2024 (arXiv 2405.11326, Section 3).
+those of Chen et al. 2023 (arXiv 2305.19947) and Chen et al. 2024 (arXiv 2405.11326).
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def frame(paths: Sequence[Tensor], axes: int = 3) -> Frame:
     """A frame that all the paths share, each of one picture, (N + 1, C, H, W) with any N of its own.
 
     The origin is where they end (the mean of the ends), the first axis the chord (of the mean of the starts), and the
-    others are the principal components of what is off it (Chen et al. 2024, Section 3.2), each turned so that its
+    others are the principal components of what is off it (Chen et al. 2024), each turned so that its
     farthest point is on the positive side. Raises ValueError where the paths have no chord, or span no more axes.
     """
     if not paths or axes < 1:
@@ -214,7 +214,7 @@ def frame(paths: Sequence[Tensor], axes: int = 3) -> Frame:
 def own_frames(path: Tensor, axes: int = 3) -> tuple[Tensor, Tensor]:
     """Every picture in its own frame: coordinates (N + 1, B, K) and shares (B, K - 1).
 
-    Side by side they show what the paths have in common (Chen et al. 2024, Figure 3: a boomerang).
+    Side by side they show what the paths have in common (Chen et al. 2024: the shape of a boomerang).
     """
     frames = [frame([path[:, b]], axes) for b in range(path.shape[1])]
     return torch.stack([f(path[:, b]) for b, f in enumerate(frames)], 1), torch.stack([f.shares for f in frames])

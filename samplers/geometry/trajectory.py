@@ -19,7 +19,7 @@ from samplers.messages import Flow, Step
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A run of N steps of B pictures, on the CPU (Chen et al. 2023, arXiv 2305.19947, Section 3).
+    """A run of N steps of B pictures, on the CPU (Chen et al. 2023, arXiv 2305.19947).
 
     sigmas: (N + 1,) float64, the levels of the states, as a rule falling to 0.
     x: (N + 1, B, C, H, W), the states, the start first: the sampling trajectory.
