@@ -17,15 +17,20 @@ def flow(name="euler"):
     return SAMPLERS[name](ask, start(SEEDS, 20.0), SIGMAS, {}, Noise(SEEDS))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_the_record_changes_nothing_and_holds_start_states_and_estimates(name):
+@pytest.mark.parametrize("name", ["euler", "heun", "dpmpp_2m", "ancestral"])
+def test_the_record_holds_start_states_and_the_estimates_at_them(name):
     got = run(recorded(flow(name), start(SEEDS, 20.0), SIGMAS[0]), oracle.denoise)
     assert len(got) == 6 and got.sigmas.tolist() == SIGMAS
     assert torch.equal(got.x[0], start(SEEDS, 20.0))
-    assert torch.equal(got.x[-1], run(flow(name), oracle.denoise))
     for n in range(6):
         assert torch.equal(got.x0[n], oracle.D(got.x[n], SIGMAS[n]))
     torch.testing.assert_close(got.eps[0], (got.x[0] - got.x0[0]) / 20.0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_record_changes_nothing(name):
+    got = run(recorded(flow(name), start(SEEDS, 20.0), SIGMAS[0]), oracle.denoise)
+    assert torch.equal(got.x[-1], run(flow(name), oracle.denoise))
 
 
 def test_listening_to_the_steps_gives_the_same():
