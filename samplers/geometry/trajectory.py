@@ -23,9 +23,9 @@ class Trajectory:
 
     sigmas: (N + 1,) float64, the levels of the states, as a rule falling to 0.
     x: (N + 1, B, C, H, W), the states, the start first: the sampling trajectory.
-    x0: (N, B, C, H, W), x0[n] the estimate from which the step to x[n + 1] was made: the denoising trajectory. It is the
-        estimate at x[n], but for solvers that step from one elsewhere (DPM++ 2S and SDE, churn) and for consistency
-        models; what asks about the field wants Euler, Heun or a multistep solver.
+    x0: (N, B, C, H, W), x0[n] the estimate from which the step to x[n + 1] was made: the denoising trajectory. It is
+        the one at x[n], but for solvers that step from an estimate elsewhere (DPM++ 2S and SDE, churn): what asks about
+        the field wants Euler, Heun or a multistep solver.
     """
 
     sigmas: Tensor

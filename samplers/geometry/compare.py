@@ -1,0 +1,92 @@
+"""Two runs step by step, and one run against the shell of noise and the data it should come down to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from samplers.geometry.optimal import Optimal
+from samplers.geometry.shape import chord, flat
+from samplers.geometry.trajectory import Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Of two runs a and b on the same N + 1 levels, of B pictures.
+
+    x_apart (N + 1, B), x0_apart (N, B): the distance of their states and of their estimates, in units of the state.
+    percent (N + 1, B): x_apart in per cent of the chord of a. onset (B,): the level at which they begin to differ.
+    """
+
+    sigmas: Tensor
+    x_apart: Tensor
+    x0_apart: Tensor
+    percent: Tensor
+    onset: Tensor
+
+
+def compare(a: Trajectory, b: Trajectory, part: float = 0.1) -> Comparison:
+    """How far run b leaves run a: of a guided run, say, from the unguided one of the same start.
+
+    part: see `onset`. Raises ValueError where the runs are on different levels, or of different pictures.
+    """
+    if a.x.shape != b.x.shape or not torch.allclose(a.sigmas, b.sigmas, rtol=1e-6):
+        raise ValueError(
+            f"runs of {tuple(a.x.shape)} and {tuple(b.x.shape)}, from {float(a.sigmas[0]):g} and "
+            f"{float(b.sigmas[0]):g}: step by step only runs of one schedule and one shape are compared"
+        )
+    x_apart = apart(a.x, b.x)
+    return Comparison(a.sigmas, x_apart, apart(a.x0, b.x0), 100 * x_apart / chord(a.x), onset(a, b, part))
+
+
+def apart(a: Tensor, b: Tensor) -> Tensor:
+    """|a_n - b_n| of two paths (N, B, ...): (N, B)."""
+    return (flat(a) - flat(b)).norm(dim=-1)
+
+
+def onset(a: Trajectory, b: Trajectory, part: float = 0.1) -> Tensor:
+    """Where what tells the runs apart, a condition or its guidance, starts to act: (B,) levels.
+
+    That is the first sigma at which their estimates x0 differ by more than `part` of what the last ones differ by; nan
+    where the last ones are equal. Estimates and not states, since a difference shows in those a step before, and at the
+    size that it will have in the picture.
+    """
+    gap = apart(a.x0, b.x0)  # (N, B)
+    acts = (gap > part * gap[-1]) & (gap[-1] > 0)
+    return torch.where(acts.any(0), a.sigmas[acts.int().argmax(0)], math.nan)  # argmax: the first of them
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """norm (N + 1, B): |x|. expected (N + 1,): what it is for noisy data, sqrt(sigma^2 d + |data|^2).
+
+    excess (N + 1, B): norm / expected - 1, 0 on the shell where noisy data lie. nearest (N, B): the distance of every
+    estimate to its nearest picture of the data, None without data.
+    """
+
+    norm: Tensor
+    expected: Tensor
+    excess: Tensor
+    nearest: Tensor | None
+
+
+def drift(trajectory: Trajectory, data: Optimal | None = None) -> Drift:
+    """How far a run leaves the places where noisy data lie.
+
+    In d dimensions noise of level sigma has the norm sigma sqrt(d) almost surely (Chen et al. 2023, arXiv 2305.19947),
+    so all states of a level lie near one sphere. |data|^2 is the mean square norm of the data, and 0 without data: the
+    excess then says something only where sigma is above the scale of the data.
+    """
+    norm = flat(trajectory.x).norm(dim=-1)  # (N + 1, B)
+    d = trajectory.x[0, 0].numel()
+    square, nearest = 0.0, None
+    if data is not None:
+        sizes = [(block.double().flatten(1).square().sum(), len(block)) for block in data.blocks()]
+        square = float(sum(total for total, _ in sizes)) / sum(n for _, n in sizes)
+        N, B = trajectory.x0.shape[:2]
+        nearest = data.nearest(trajectory.x0.flatten(0, 1), 1)[0].view(N, B)
+    expected = (trajectory.sigmas**2 * d + square).sqrt()
+    return Drift(norm, expected, norm / expected[:, None] - 1, nearest)

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from conditioning.sampling.guidance.cfg import cfg
+from samplers.euler import euler
+from samplers.flow import Noise, ask, run
+from samplers.geometry.compare import apart, compare, drift, onset
+from samplers.geometry.optimal import Optimal
+from samplers.geometry.trajectory import Trajectory, recorded
+from samplers.schedules import karras
+from tests.oracle import mixture, start
+
+oracle = mixture()
+SEEDS = list(range(6))
+SIGMAS = karras(24, 0.05, 40.0)
+TEXT = oracle.encode_prompt(["word1"] * 6)
+NULL = oracle.encode_prompt([""] * 6)
+
+
+def trajectory(D=ask, cond=NULL, sigmas=SIGMAS):
+    x = start(SEEDS, sigmas[0])
+    return run(recorded(euler(D, x, sigmas, cond, Noise(SEEDS)), x, sigmas[0]), oracle.denoise)
+
+
+def known(*gaps):
+    """Two runs on levels 4, 3, 2, 1, 0 whose estimates differ by these, in one picture."""
+    zero = torch.zeros(5, 1, 1, 1, 2, dtype=torch.float64)
+    x0 = zero[:4].clone()
+    x0[:, 0, 0, 0, 0] = torch.tensor(gaps, dtype=torch.float64)
+    levels = torch.tensor([4.0, 3, 2, 1, 0]).double()
+    return Trajectory(levels, zero, zero[:4]), Trajectory(levels, zero, x0)
+
+
+def test_the_onset_is_the_first_level_where_the_estimates_differ_enough():
+    a, b = known(0.0, 0.4, 2.0, 10.0)
+    assert [float(onset(a, b, part)) for part in (0.01, 0.1, 0.3)] == [3, 2, 1]
+    assert onset(a, a).isnan().all()
+    assert apart(a.x0, b.x0).flatten().tolist() == pytest.approx([0, 0.4, 2, 10])
+
+
+def test_a_run_does_not_leave_itself():
+    told = compare(trajectory(), trajectory())
+    assert told.x_apart.max() == told.x0_apart.max() == told.percent.max() == 0 and told.onset.isnan().all()
+
+
+def test_guidance_leaves_the_unguided_path_the_farther_the_stronger():
+    """And at once: the mean of what a word names is not that of all."""
+    plain, given = trajectory(), trajectory(cond=TEXT)
+    weak, strong = (trajectory(cfg(ask, NULL, scale), TEXT) for scale in (2.0, 8.0))
+    told = compare(plain, given)
+    assert (told.x_apart[0] == 0).all() and told.x_apart.shape == (25, 6) and told.x0_apart.shape == (24, 6)
+    assert (told.percent[-1] > 0).any()
+    assert (told.onset == 40).any()
+    reached = [compare(plain, run_).x_apart.amax(0).mean() for run_ in (given, weak, strong)]
+    assert reached == sorted(reached)
+
+
+def test_noisy_data_are_on_the_shell_and_a_guided_run_comes_off_it():
+    data = Optimal(oracle.samples(400))
+    many = list(range(200))
+    x = start(many, 40.0)
+    plain = run(recorded(euler(ask, x, SIGMAS, {}, Noise(many)), x, 40.0), oracle.denoise)
+    told = drift(plain, data)
+    assert told.excess.mean(1)[0].abs() < 0.1
+    square = (told.norm**2).mean(1) / told.expected**2
+    assert (square - 1).abs().max() < 0.25  # Euler's error, and that of 400 pictures
+    strong = drift(trajectory(cfg(ask, NULL, 12.0), TEXT), data)
+    assert strong.nearest[-1].mean() > 2 * told.nearest[-1].mean()
+    assert drift(plain).nearest is None
+    torch.testing.assert_close(drift(plain).expected, plain.sigmas * 2)  # sqrt(4)
+
+
+def test_an_estimate_that_is_a_picture_of_the_data_is_at_distance_0():
+    a, b = known(0.0, 0.4, 2.0, 10.0)
+    told = drift(b, Optimal(a.x0[0]))
+    torch.testing.assert_close(told.nearest.flatten(), torch.tensor([0.0, 0.4, 2.0, 10.0]).double())
+
+
+def test_other_levels_are_refused():
+    with pytest.raises(ValueError, match="one schedule"):
+        compare(trajectory(), trajectory(sigmas=karras(24, 0.05, 30.0)))
+    with pytest.raises(ValueError, match="one schedule"):
+        compare(trajectory(), trajectory(sigmas=karras(20, 0.05, 40.0)))
