@@ -86,10 +86,10 @@ class Compare:
                         ),
                         gr.Textbox(value=values, label="Values, with commas", elem_id=f"{name}-values", min_width=120),
                     ]  # fmt: skip
-            self.give = gr.UploadButton(
-                "Own pictures as rows", file_types=["image"], file_count="multiple", size="sm",
-                elem_id="compare-pictures",
-            )  # fmt: skip
+            with gr.Column(elem_id="compare-pictures"):
+                self.give = gr.UploadButton(
+                    "Own pictures as rows", file_types=["image"], file_count="multiple", size="sm"
+                )  # fmt: skip
             self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:

@@ -123,3 +123,68 @@ def test_no_sideways_scroll_on_a_phone(board):
     expect(board.status).to_have_text("1 of 1 cells", timeout=RUN)
     board.page.set_viewport_size({"width": 360, "height": 780})
     assert board.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_every_ready_made_comparison_begins_with_one_click(board):
+    page = board.page
+    ready = page.locator("#ready [data-ready]")
+    titles = [one.strip() for one in ready.locator("b").all_inner_texts()]
+    assert len(titles) >= 9
+    for place, title in enumerate(titles):
+        ready.nth(place).click()
+        expect(page.locator(".nw-board h2")).to_have_text(title, timeout=RUN)
+        expect(page.locator("#compare-cancel")).to_be_enabled(timeout=RUN)
+        expect(page.locator(".nw-cell:is([data-status=running], [data-status=done])").first).to_be_visible(timeout=RUN)
+        assert board.cells("failed").count() == 0, "no cell of a ready-made comparison is one that cannot be"
+        page.locator("#compare-cancel").click()
+        expect(page.locator("#compare-cancel")).to_be_disabled(timeout=RUN)
+
+
+def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
+    page = board.page
+    page.keyboard.press("Escape")
+    board.me.drawer("Make your own")
+    page.locator("#tabs input").click()
+    page.get_by_role("option", name="CFG Scale", exact=True).click()
+    page.get_by_label("Values, with commas").nth(1).fill("1, 4")
+    board.own(rows="0, 1")
+    expect(board.status).to_have_text("4 of 4 cells", timeout=RUN)
+    expect(board.cells()).to_have_count(2)
+    grids = page.locator(".nw-tools .nw-act[aria-pressed]")
+    shown = page.locator(".nw-cell img").first.get_attribute("src")
+    grids.filter(has_text="CFG Scale 4").click()
+    expect(grids.filter(has_text="CFG Scale 4")).to_have_attribute("aria-pressed", "true")
+    expect(board.cells()).to_have_count(2)
+    assert page.locator(".nw-cell img").first.get_attribute("src") != shown
+    begins = {"Picture": b"\x89PNG", "Page": b"<!doctype html", "CSV": b"method,", "Comparison file": b"{"}
+    for name, head in begins.items():
+        with page.expect_download() as got:
+            page.get_by_role("link", name=name, exact=True).click()
+        found = got.value.path().read_bytes()
+        assert found[: len(head)].lower() == head.lower(), name
+        if name == "Page":
+            assert found.count(b"data:image/png;base64,") >= 4
+            assert b"http" not in found.replace(b"http://www.w3.org", b""), "nothing is fetched from elsewhere"
+                b"http://www.w3.org", b""
+            )
+
+
+def test_own_pictures_are_rows(board):
+    from io import BytesIO
+
+    from PIL import Image
+
+    page, files = board.page, []
+    for name, colour in (("red.png", "red"), ("blue.png", "blue")):
+        buffer = BytesIO()
+        Image.new("RGB", (96, 96), colour).save(buffer, "PNG")
+        files.append({"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()})
+    board.me.drawer("Make your own")
+    page.locator("#compare-pictures input[type=file]").set_input_files(files)
+    expect(page.locator("#compare-note")).to_contain_text("2 pictures are there")
+    board.own(["SDEdit (image to image)"], rows="red.png, blue.png")
+    expect(board.status).to_have_text("2 of 2 cells", timeout=RUN)
+    board.cells().first.get_by_role("button").click()
+    expect(page.locator(".nw-side figcaption", has_text="Given")).to_be_visible()
+    board.own([], rows="green.png")
+    expect(page.locator("#compare-note")).to_contain_text("No picture 'green.png'")
