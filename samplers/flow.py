@@ -92,15 +92,16 @@ def on_step(flow: Flow, fix: Callable[[Step], Tensor]) -> Flow:
         flow.close()
 
 
-def climbing(sampler: Sampler) -> Sampler:
+def climbing(sampler: Sampler, stream: str | None = "climbing") -> Sampler:
     """The same sampler for schedules that may also go up.
 
     Every descent is a fresh call of the sampler, so multistep history starts anew. To climb from level a to level b
-    is to add noise of variance b^2 - a^2: the marginal of level b exactly.
+    is to add noise of variance b^2 - a^2: the marginal of level b exactly. stream: that noise's name; None draws it
+    from the run's own, for what is itself a sampler.
     """
 
     def climbed(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
-        rise = noise.child("climbing")
+        rise = noise if stream is None else noise.child(stream)
         tops = [i for i in range(1, len(sigmas)) if sigmas[i] > sigmas[i - 1]]
         for start, end in zip([0, *tops], [*tops, len(sigmas)]):
             if start:

@@ -11,6 +11,7 @@ from samplers.flow import Denoiser, Done, Driver, Failed, Flow, Noise, Sampler, 
 from samplers.schedules import karras
 
 SHAPE = (1, 2, 2)
+KINDS = ("euler", "heun", "dpmpp_2m", "ancestral")  # one solver of each kind, for what is asked of every method
 
 
 def mixture(seed: int = 0, K: int = 3, shape: tuple[int, ...] = SHAPE) -> Mixture:

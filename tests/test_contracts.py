@@ -22,7 +22,7 @@ from conditioning.registry import METHODS, Knob
 from samplers import SAMPLERS
 from samplers.flow import Done, Driver, Failed, Flow, Noise, Step, drive, on_step, run
 from samplers.schedules import native
-from tests.oracle import finish
+from tests.oracle import KINDS, finish
 
 ROOT = Path(__file__).parents[1]
 ORACLE = backbones.load("exact")
@@ -83,8 +83,8 @@ def example(kind: str, name: str, seeds: list[int]) -> Any:
 
 
 RUNNABLE = [m for m in METHODS if not refusals([(m, {})], ORACLE) and METHODS[m].kind != "backbone"]
-RUNS: list[Run] = [(name, ()) for name in SAMPLERS] + [
-    (name, (m,)) for m in RUNNABLE for name in SAMPLERS if name not in METHODS[m].clashes
+RUNS: list[Run] = [(name, methods) for name in SAMPLERS for methods in ((), ("cfg",))] + [
+    (name, (m,)) for m in RUNNABLE if m != "cfg" for name in KINDS if name not in METHODS[m].clashes
 ]
 runs = pytest.mark.parametrize("name", RUNS, ids=lambda name: "+".join([name[0], *name[1]]))
 
@@ -206,7 +206,7 @@ NEUTRAL = [
 ]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", KINDS)
 @pytest.mark.parametrize("method, knob", NEUTRAL)
 def test_a_neutral_knob_is_as_without_the_method(method, knob, sampler):
     if sampler in METHODS[method].clashes:

@@ -165,8 +165,6 @@ def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
         if name == "Page":
             assert found.count(b"data:image/png;base64,") >= 4
             assert b"http" not in found.replace(b"http://www.w3.org", b""), "nothing is fetched from elsewhere"
-                b"http://www.w3.org", b""
-            )
 
 
 def test_own_pictures_are_rows(board):

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.registry import Choice, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETS, Again, clashing, climb, tail
+from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
 @method(
-    task="editing", paper="2010.02502", clashes=clashing("ddim_inversion", ancestral=FORGETS), calls=None, rows=None
+    task="editing", paper="2010.02502", clashes=clashing("ddim_inversion", **FORGETFUL), calls=None, rows=None
 )
 def ddim_inversion(
     sampler: Sampler,

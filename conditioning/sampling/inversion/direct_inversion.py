@@ -4,13 +4,13 @@ from typing import Annotated
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETS, Again, clashing, climb, tail
+from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
 from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
 @method(
-    task="editing", paper="2310.01506", clashes=clashing("direct_inversion", ancestral=FORGETS), calls=None, rows=None
+    task="editing", paper="2310.01506", clashes=clashing("direct_inversion", **FORGETFUL), calls=None, rows=None
 )
 def direct_inversion(
     sampler: Sampler,

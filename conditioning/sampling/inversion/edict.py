@@ -7,11 +7,12 @@ from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import clashing, direction, tail
+from samplers import SAMPLERS
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 OWN = "EDICT has steps of its own, Euler's on two states, in which the other would not act"
 DROPPED = (
-    "heun", "dpmpp_2m", "ancestral", "ddnm", "ddrm", "snips", "repaint", "replacement", "ilvr", "dps", "pigdm",
+    *(name for name in SAMPLERS if name != "euler"), "ddnm", "ddrm", "snips", "repaint", "replacement", "ilvr", "dps", "pigdm",
     "energy_guidance", "layout_guidance", "attend_and_excite", "prompt_to_prompt", "masactrl", "plug_and_play",
 )  # fmt: skip
 

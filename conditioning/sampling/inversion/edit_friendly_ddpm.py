@@ -7,10 +7,20 @@ from torch import Tensor
 from conditioning.registry import Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import clashing, tail
 from conditioning.sampling.trajectory import Trajectory
+from samplers import SAMPLERS
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
-@method(task="editing", paper="2304.06140", clashes=clashing("edit_friendly_ddpm"), calls=None, rows=None)
+CLIMBS = "it adds noise between the levels, where the picture has no state whose noise could be kept"
+
+
+@method(
+    task="editing",
+    paper="2304.06140",
+    clashes=clashing("edit_friendly_ddpm", **{name: CLIMBS for name, solver in SAMPLERS.items() if solver.climbs}),
+    calls=None,
+    rows=None,
+)
 def edit_friendly_ddpm(
     sampler: Sampler,
     source: Image,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Choice, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETS, Again, clashing, climb, tail
+from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
 from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step
 from samplers.schedules import highest
@@ -21,7 +21,7 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
     task="editing",
     paper="2211.09794",
     needs=("gradients",),
-    clashes=clashing("null_text", ancestral=FORGETS),
+    clashes=clashing("null_text", **FORGETFUL),
     calls=None,
     rows=None,
 )
