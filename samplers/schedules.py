@@ -20,8 +20,10 @@ def native(steps: int, sigmas_train: Tensor, spacing: str = "trailing", offset: 
     """Levels that the network was trained at (Lin et al. 2023, arXiv 2305.08891, Table 2).
 
     sigmas_train: (T,) ascending. spacing: "trailing" starts at the last level, whatever the number of steps;
-    "leading" is SD1.5's own (offset levels up from the first; 1 as its `steps_offset`); "linspace" is even between
-    first and last, interpolated. Raises ValueError for another spacing, and where steps is not in 1..T.
+    "leading" is SD1.5's own (offset levels up from the first; 1 as its `steps_offset`); "linspace" is even in time
+    between first and last, interpolated; "sgm" the same with a step more, which ends at the first and is left out;
+    "beta" is dense at both ends, as the quantiles of Beta(0.6, 0.6) are (Lee et al. 2024, arXiv 2407.12173). Raises
+    ValueError for another spacing, and where steps is not in 1..T.
     """
     levels = sigmas_train.double().cpu().numpy()
     T = len(levels)
@@ -34,8 +36,14 @@ def native(steps: int, sigmas_train: Tensor, spacing: str = "trailing", offset: 
         t = np.arange(steps)[::-1] * stride + min(offset, T - 1 - stride * (steps - 1))
     elif spacing == "linspace":
         t = np.linspace(T - 1, 0, steps)
+    elif spacing == "sgm":
+        t = (T - 1) * (1 - np.arange(steps) / steps)
+    elif spacing == "beta":
+        i = np.arange(steps)
+        t = np.round((T - 1) * beta_quantiles(1 - i / steps))
+        t = np.maximum(np.minimum.accumulate(t + i), steps - 1) - i  # each level once, and enough of them left
     else:
-        raise ValueError(f"spacing {spacing!r}: give trailing, leading or linspace")
+        raise ValueError(f"spacing {spacing!r}: give trailing, leading, linspace, sgm or beta")
     return [*np.interp(t, np.arange(T), levels).tolist(), 0.0]
 
 
@@ -57,9 +65,52 @@ def kl_optimal(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
     return _between(steps, sigma_min, sigma_max, np.arctan, np.tan)
 
 
+def flow_shift(steps: int, sigma_min: float, sigma_max: float, shift: float = 3.0) -> list[float]:
+    """Even in the time of a flow, shifted towards noise (Esser et al. 2024, "Stable Diffusion 3", 2403.03206, Eq. 23).
+
+    t' = shift t / (1 + (shift - 1) t), and as sigma = t / (1 - t) that is sigma' = shift sigma. From sigma_max down to
+    0 in steps of one size; sigma_min does not matter.
+    """
+    return _of_time(steps, sigma_min, sigma_max, 1 - np.arange(steps) / steps, shift)
+
+
+def linear_quadratic(steps: int, sigma_min: float, sigma_max: float, threshold: float = 0.025) -> list[float]:
+    """Half of the steps small and even in the time of a flow, up to `threshold`, then quadratic (Polyak et al. 2024).
+
+    From "Movie Gen" (arXiv 2410.13720), with the parabola of Mochi: value and slope go on where it begins, and it ends
+    at 0. From sigma_max; sigma_min does not matter.
+    """
+    i, small = np.arange(steps), max(steps // 2, 1)
+    large = max(steps - small, 1)
+    bend = (1 - threshold - threshold * large / small) / large**2
+    return _of_time(steps, sigma_min, sigma_max, 1 - threshold / small * i - bend * np.clip(i - small, 0, None) ** 2)
+
+
+def _of_time(steps: int, sigma_min: float, sigma_max: float, t: np.ndarray, shift: float = 1.0) -> list[float]:
+    """Levels at these parts (steps,) of the flow's time to sigma_max / shift, 1 at the start, multiplied by shift."""
+    _check(steps, sigma_min, sigma_max)
+    t = t * sigma_max / (shift + sigma_max)
+    return [sigma_max, *(shift * t / (1 - t))[1:].tolist(), 0.0]
+
+
+def beta_quantiles(p: np.ndarray, a: float = 0.6) -> np.ndarray:
+    """Where Beta(a, a) has these parts of its mass below, to 1e-7, in 0..1."""
+    w = np.linspace(-60, 60, 24001)  # u = 1 / (1 + exp(-w)): the density has poles at both ends of u, and none of w
+    mass = np.cumsum((np.exp(w) / (1 + np.exp(w)) ** 2) ** a)
+    middle = (mass - np.diff(mass, prepend=0.0) / 2) / mass[-1]
+    return 1 / (1 + np.exp(-np.interp(p, middle, w, left=-np.inf, right=np.inf)))
+
+
 def _between(
     steps: int, sigma_min: float, sigma_max: float, there: Callable[[Any], Any], back: Callable[[Any], Any]
 ) -> list[float]:
+    _check(steps, sigma_min, sigma_max)
+    levels = back(np.linspace(there(sigma_max), there(sigma_min), steps))  # (steps,)
+    levels[0] = sigma_max  # exactly, not up to a rounding
+    return [*levels.tolist(), 0.0]
+
+
+def _check(steps: int, sigma_min: float, sigma_max: float) -> None:
     if steps < 1:
         raise ValueError(f"{steps} steps: give 1 or more")
     if not 0 < sigma_min < sigma_max < float("inf"):
@@ -67,9 +118,6 @@ def _between(
             f"sigma from {sigma_min} to {sigma_max}: give 0 < sigma_min < sigma_max, both finite ({INFINITE:g} stands "
             "for infinity)"
         )
-    levels = back(np.linspace(there(sigma_max), there(sigma_min), steps))  # (steps,)
-    levels[0] = sigma_max  # exactly, not up to a rounding
-    return [*levels.tolist(), 0.0]
 
 
 def level(sigmas: Sequence[float], progress: float) -> float:
@@ -142,5 +190,9 @@ SCHEDULES: dict[str, Schedule] = {
         Schedule("kl_optimal", "KL Optimal", kl_optimal),
         Native("linspace", "Uniform", native, spacing="linspace"),
         Native("leading", "DDIM", native, spacing="leading"),
+        Native("sgm_uniform", "SGM Uniform", native, spacing="sgm"),
+        Native("beta", "Beta", native, spacing="beta"),
+        Schedule("linear_quadratic", "Linear-quadratic", linear_quadratic),
+        Schedule("flow_shift", "Flow, shift 3", flow_shift),
     )
 }

@@ -23,11 +23,15 @@ _NEGATIVE = "Negative prompt:"
 _PAIR = re.compile(r'\s*+(\w[\w \-/]{0,60}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
 
 _SAMPLER_NAMES = {label.lower(): name for name, label in SAMPLERS.items()} | {name: name for name in SAMPLERS} | {
-    "ddim": "euler", "ddpm": "ancestral", "dpm++ 2m": "dpmpp_2m", "k_euler": "euler", "k_euler_a": "ancestral",
-    "k_heun": "heun", "euler ancestral": "ancestral",
+    "ddim": "euler", "ddpm": "ancestral", "k_euler": "euler", "k_euler_a": "ancestral", "euler_ancestral": "ancestral",
+    "euler ancestral": "ancestral", "k_heun": "heun", "plms": "ipndm", "pndm": "ipndm", "ipndm_v": "lms",
+    "k_lms": "lms", "dpm_2": "dpm_solver_2", "k_dpm_2": "dpm_solver_2",
+    "dpm_2_ancestral": "dpm_solver_2_a", "k_dpm_2_a": "dpm_solver_2_a", "dpmpp_2s_ancestral": "dpmpp_2s_a",
+    "k_dpmpp_2m": "dpmpp_2m", "k_dpmpp_sde": "dpmpp_sde", "dpm++ 2m sde heun": "dpmpp_2m_sde", "uni_pc": "unipc",
+    "uni_pc_bh2": "unipc",
 }  # fmt: skip
 _SCHEDULE_NAMES = {label.lower(): name for name, label in SCHEDULES.items()} | {name: name for name in SCHEDULES} | {
-    "normal": "linspace", "sgm uniform": "native", "simple": "native", "polyexponential": "exponential",
+    "normal": "linspace", "simple": "native", "polyexponential": "exponential", "ddim_uniform": "leading",
 }  # fmt: skip
 
 

@@ -16,7 +16,27 @@ from pydantic_core import PydanticCustomError
 from app import __version__
 from app.runs.given import Use
 
-SAMPLERS = {"euler": "Euler", "heun": "Heun", "dpmpp_2m": "DPM++ 2M", "ancestral": "Euler a"}
+SAMPLERS = {  # as in samplers/, which would import torch
+    "euler": "Euler",
+    "heun": "Heun",
+    "dpmpp_2m": "DPM++ 2M",
+    "ancestral": "Euler a",
+    "dpmpp_3m": "DPM++ 3M",
+    "unipc": "UniPC",
+    "deis": "DEIS",
+    "ipndm": "iPNDM",
+    "lms": "LMS",
+    "dpm_solver_2": "DPM2",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_sde": "DPM++ SDE",
+    "dpmpp_2s_a": "DPM++ 2S a",
+    "dpm_solver_2_a": "DPM2 a",
+    "sa_solver": "SA-Solver",
+    "churn": "Heun, churned",
+    "restart": "Restart",
+    "lcm": "LCM",
+}
 SCHEDULES = {
     "native": "Automatic",
     "karras": "Karras",
@@ -24,6 +44,10 @@ SCHEDULES = {
     "kl_optimal": "KL Optimal",
     "linspace": "Uniform",
     "leading": "DDIM",
+    "sgm_uniform": "SGM Uniform",
+    "beta": "Beta",
+    "linear_quadratic": "Linear-quadratic",
+    "flow_shift": "Flow, shift 3",
 }
 LIBRARIES = ("torch", "diffusers", "transformers")
 SEEDS = 2**32

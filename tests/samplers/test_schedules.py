@@ -5,8 +5,22 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
 
-from samplers.schedules import INFINITE, SCHEDULES, exponential, interval, karras, kl_optimal, level, native, progress
+from samplers.schedules import (
+    INFINITE,
+    SCHEDULES,
+    beta_quantiles,
+    exponential,
+    flow_shift,
+    interval,
+    karras,
+    kl_optimal,
+    level,
+    linear_quadratic,
+    native,
+    progress,
+)
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 alpha_bar = DDIMScheduler(**SD).alphas_cumprod.double()
@@ -46,6 +60,42 @@ def test_curves_are_those_of_diffusers(kind, ours):
     np.testing.assert_allclose(ours(20, float(TRAIN[0]), float(TRAIN[-1])), scheduler.sigmas, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize("steps", [4, 20])
+def test_flow_shift_is_what_flow_pipelines_give_their_scheduler(steps, shift):
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
+    sigmas = np.array(flow_shift(steps, 0.001, INFINITE, shift))
+    np.testing.assert_allclose(sigmas / (1 + sigmas), scheduler.sigmas, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 30])
+def test_linear_quadratic_is_mochis(steps):
+    sigmas = np.array(linear_quadratic(steps, 0.001, INFINITE))
+    np.testing.assert_allclose(sigmas[:-1] / (1 + sigmas[:-1]), linear_quadratic_schedule(steps, 0.025), atol=1e-5)
+
+
+def test_beta_quantiles_are_those_of_the_distribution():
+    p = np.linspace(0, 1, 41)
+    stats = pytest.importorskip("scipy.stats")
+    np.testing.assert_allclose(beta_quantiles(p), stats.beta.ppf(p, 0.6, 0.6), atol=1e-6)
+    np.testing.assert_allclose(beta_quantiles(p) + beta_quantiles(1 - p), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [3, 10, 20, 50])
+def test_beta_levels_are_trained_ones_near_the_quantiles(steps):
+    """Where two quantiles round to one level, the next lower is taken."""
+    sigmas = native(steps, TRAIN, "beta")
+    t = np.searchsorted(TRAIN.numpy(), sigmas[:-1])
+    np.testing.assert_array_equal(TRAIN[t], sigmas[:-1])
+    assert np.abs(t - 999 * beta_quantiles(1 - np.arange(steps) / steps)).max() < (1 if steps <= 20 else 2)
+
+
+def test_sgm_uniform_is_even_in_time_and_leaves_the_end_to_0():
+    sigmas = native(10, TRAIN, "sgm")
+    np.testing.assert_allclose(sigmas[:-1], np.interp(np.linspace(999, 0, 11)[:-1], np.arange(1000), TRAIN), rtol=1e-12)
+
+
 def test_a_flow_network_is_served_by_its_levels():
     """sigma = t / (1 - t), whose first level is infinite."""
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -75,7 +125,7 @@ def test_native_refuses_steps_it_has_no_levels_for(steps):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="spacing 'even': give trailing, leading or linspace"):
+    with pytest.raises(ValueError, match="spacing 'even': give trailing, leading, linspace, sgm or beta"):
         native(10, TRAIN, "even")
     with pytest.raises(ValueError, match="0 steps: give 1 or more"):
         karras(0, 0.1, 10)

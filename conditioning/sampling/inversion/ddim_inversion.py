@@ -8,9 +8,7 @@ from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing,
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
-@method(
-    task="editing", paper="2010.02502", clashes=clashing("ddim_inversion", **FORGETFUL), calls=None, rows=None
-)
+@method(task="editing", paper="2010.02502", clashes=clashing("ddim_inversion", **FORGETFUL), calls=None, rows=None)
 def ddim_inversion(
     sampler: Sampler,
     source: Image,

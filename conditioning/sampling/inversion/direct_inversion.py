@@ -9,9 +9,7 @@ from conditioning.sampling.trajectory import Trajectory
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
-@method(
-    task="editing", paper="2310.01506", clashes=clashing("direct_inversion", **FORGETFUL), calls=None, rows=None
-)
+@method(task="editing", paper="2310.01506", clashes=clashing("direct_inversion", **FORGETFUL), calls=None, rows=None)
 def direct_inversion(
     sampler: Sampler,
     source: Image,

@@ -12,8 +12,9 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 OWN = "EDICT has steps of its own, Euler's on two states, in which the other would not act"
 DROPPED = (
-    *(name for name in SAMPLERS if name != "euler"), "ddnm", "ddrm", "snips", "repaint", "replacement", "ilvr", "dps", "pigdm",
-    "energy_guidance", "layout_guidance", "attend_and_excite", "prompt_to_prompt", "masactrl", "plug_and_play",
+    *(name for name in SAMPLERS if name != "euler"), "ddnm", "ddrm", "snips", "repaint", "replacement", "ilvr", "dps",
+    "pigdm", "energy_guidance", "layout_guidance", "attend_and_excite", "prompt_to_prompt", "masactrl",
+    "plug_and_play",
 )  # fmt: skip
 
 

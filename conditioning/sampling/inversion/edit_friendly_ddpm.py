@@ -10,7 +10,6 @@ from conditioning.sampling.trajectory import Trajectory
 from samplers import SAMPLERS
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
-
 CLIMBS = "it adds noise between the levels, where the picture has no state whose noise could be kept"
 
 

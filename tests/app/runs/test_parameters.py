@@ -41,14 +41,28 @@ def test_a1111() -> None:
         ("Euler a", ("ancestral", "native")),
         ("DDIM", ("euler", "native")),
         ("Heun", ("heun", "native")),
-        ("UniPC", ("euler", "native")),
+        ("UniPC", ("unipc", "native")),
+        ("DPM++ 2M SDE Karras", ("dpmpp_2m_sde", "karras")),
+        ("DPM++ 3M SDE Exponential", ("dpmpp_3m_sde", "exponential")),
+        ("DPM++ SDE Karras", ("dpmpp_sde", "karras")),
+        ("DPM++ 2S a", ("dpmpp_2s_a", "native")),
+        ("DPM2 a Karras", ("dpm_solver_2_a", "karras")),
+        ("DPM2", ("dpm_solver_2", "native")),
+        ("LMS", ("lms", "native")),
+        ("PLMS", ("ipndm", "native")),
+        ("DEIS", ("deis", "native")),
+        ("Restart", ("restart", "native")),
+        ("LCM", ("lcm", "native")),
+        ("uni_pc_bh2", ("unipc", "native")),
+        ("ipndm_v", ("lms", "native")),
+        ("DPM adaptive", ("euler", "native")),
     ],
 )
 def test_names_of_samplers(sampler: str, expected: tuple[str, str]) -> None:
     reading = read(f"x\nSteps: 20, Sampler: {sampler}, CFG scale: 7, Seed: 1")
     assert reading.recipe is not None
     assert (reading.recipe.sampler, reading.recipe.schedule) == expected
-    assert ("UniPC" in " ".join(reading.notes)) == (sampler == "UniPC")
+    assert ("is not here" in " ".join(reading.notes)) == (sampler == "DPM adaptive")
 
 
 def test_what_is_out_of_range_is_left_out_and_said() -> None:
