@@ -1,0 +1,173 @@
+"""GITS: time schedules from the shape of the path, by dynamic programming (Chen et al. 2024, arXiv 2405.11326).
+
+All paths of a network have one shape, straight at first with a late bend; so levels chosen on a few runs of a teacher
+fit all others. Between the levels of a fine schedule every Euler jump is priced by how far it misses the teacher's
+path, and the cheapest chain of a given number of jumps is the schedule, for any solver.
+
+    sigmas = run(gits(D, x, karras(60, *ends), cond, noise, steps=6), backbone.denoise)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samplers.geometry.shape import along_and_off, flat
+from samplers.geometry.trajectory import Trajectory, recorded
+from samplers.ipndm import ipndm
+from samplers.messages import Cond, Denoiser, Flow, Sampler
+from samplers.noise import Noise
+
+PIXELS, GUIDED_LATENTS = 1.15, 1.20  # gamma: the authors' choice for pixel networks, and for guided latent ones
+TEACHER_STEPS = 60
+
+Cost = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # landed, teacher (J, B, D), its start, end (B, D) -> (J, B)
+
+
+def gits(
+    D: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    cond: Cond,
+    noise: Noise,
+    steps: int,
+    gamma: float = PIXELS,
+    cost: str = "dev",
+    teacher: Sampler = ipndm,
+    afs: bool = False,
+) -> Flow:
+    """A schedule for `steps` network calls of a one-call solver: list of steps + 1 falling floats, the last 0.0.
+
+    x (B, C, H, W) at sigmas[0], some warm-up pictures (the authors take 256; a few tens give the same levels).
+    sigmas: the teacher's levels, which must fall; the result is a choice among them. D may be guided: the schedule is
+    then one for that guidance. The flow yields the teacher's Steps, so it shows progress and can be cancelled.
+
+    gamma > 1 weighs late jumps more. cost: of COSTS. afs: one more level, the jump to which needs no network call; run
+    that schedule with `samplers.afs.afs(sampler)`. The authors try where to put it, in whole runs of the solver; here
+    its jump is priced like the others, and the best of all chains is found at once.
+
+    Raises ValueError for a cost that is not there, and for steps that are not in 1 .. the teacher's.
+    """
+    if cost not in COSTS:
+        raise ValueError(f"cost {cost!r}: give one of {', '.join(COSTS)}")
+    jumps = steps + afs
+    if steps < 1 or jumps >= len(sigmas):
+        raise ValueError(f"{steps} steps of a teacher with {len(sigmas) - 1}: give 1 or more, and no more than it has")
+    taught = yield from recorded(teacher(D, x, sigmas, cond, noise), x, sigmas[0])
+    return [float(sigmas[node]) for node in cheapest(costs(taught, cost, afs), jumps, gamma)]
+
+
+# ---- the price of a jump --------------------------------------------------------------------------------------------
+
+
+def _dev(landed: Tensor, there: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """How much farther from the teacher's chord than the teacher is at that level: may be negative."""
+
+    def off(points: Tensor) -> Tensor:
+        return along_and_off(torch.cat([start[None], points, end[None]]))[1][1:-1].norm(dim=-1)
+
+    return off(landed) - off(there)
+
+
+def _l1(landed: Tensor, there: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    return (landed - there).abs().sum(-1)
+
+
+def _l2(landed: Tensor, there: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    return (landed - there).norm(dim=-1)
+
+
+COSTS: dict[str, Cost] = {"dev": _dev, "l1": _l1, "l2": _l2}
+
+
+def costs(taught: Trajectory, cost: str = "dev", afs: bool = False) -> Tensor:
+    """(N + 1, N + 1) float64: entry (i, j) the price of one Euler jump from the teacher's state i to its level j, the
+    mean over the pictures; infinite where j does not come after i. afs: jumps from the start are made without the
+    network, along eps = x / sqrt(1 + sigma^2) (Dockhorn et al. 2022, arXiv 2210.05475).
+
+    Raises ValueError where the levels do not fall.
+    """
+    s = taught.sigmas
+    if (s.diff() >= 0).any():
+        raise ValueError(f"levels {s.tolist()}: a teacher goes down all the way")
+    x, eps, price = flat(taught.x), flat(taught.eps), COSTS[cost]
+    if afs:
+        eps[0] = x[0] / (1 + s[0] ** 2).sqrt()
+    table = torch.full((len(s), len(s)), torch.inf, dtype=torch.float64)
+    for i in range(len(taught)):
+        landed = x[i] + (s[i + 1 :] - s[i])[:, None, None] * eps[i]  # (N - i, B, D)
+        table[i, i + 1 :] = price(landed, x[i + 1 :], x[0], x[-1]).mean(1)
+    return table
+
+
+def cheapest(table: Tensor, jumps: int, gamma: float = 1.0) -> list[int]:
+    """The chain of so many jumps from the first node to the last with the least sum of gamma^k price_k, with k = 0, 1,
+    ... the number of the jump: jumps + 1 nodes.
+
+    Bellman's recursion, from the end: V_j(k) = min_i price(j, i) + gamma V_i(k - 1), with k jumps still to go. table:
+    (M, M) prices, infinite where there is no such jump. Raises ValueError where there is no such chain.
+    """
+    if not 1 <= jumps < len(table):
+        raise ValueError(f"{jumps} jumps over {len(table)} nodes: give 1 to {len(table) - 1}")
+    V, choices = table[:, -1], []
+    for _ in range(jumps - 1):
+        V, choice = (table + gamma * V).min(1)
+        choices.append(choice)
+    nodes = [0]
+    for choice in reversed(choices):
+        nodes.append(int(choice[nodes[-1]]))
+    return [*nodes, len(table) - 1]
+
+
+# ---- kept on disk ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that decides a schedule; one that was found before is read back by an equal key.
+
+    revision: of the backbone's weights. prompts: of the warm-up. scale: of the guidance. teacher: its name and steps.
+    """
+
+    revision: str
+    prompts: tuple[str, ...]
+    scale: float
+    steps: int
+    teacher: str = f"ipndm {TEACHER_STEPS}"
+    cost: str = "dev"
+    gamma: float = PIXELS
+    afs: bool = False
+
+    @property
+    def name(self) -> str:
+        """A file name, the same for equal keys."""
+        told = {**asdict(self), "prompts": hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()}
+        return f"gits-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]}.json"
+
+
+def save(folder: str | Path, key: Key, sigmas: Sequence[float]) -> Path:
+    """Keeps a schedule in the folder, which is made where it is missing: the file, whole or not at all."""
+    file = Path(folder) / key.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_text(json.dumps({"sigmas": [float(s) for s in sigmas], **asdict(key)}, indent=1) + "\n", "utf-8")
+    os.replace(part, file)
+    return file
+
+
+def load(folder: str | Path, key: Key) -> list[float] | None:
+    """The schedule that was kept under this key; None where there is none, or what is there cannot be read."""
+    try:
+        sigmas = [float(s) for s in json.loads((Path(folder) / key.name).read_text("utf-8"))["sigmas"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    falling = all(a > b for a, b in pairwise(sigmas))
+    return sigmas if falling and len(sigmas) == key.steps + key.afs + 1 and sigmas[-1] == 0 else None
