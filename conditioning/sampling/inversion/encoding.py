@@ -23,8 +23,8 @@ STARTS = (
 )  # fmt: skip
 Again = Annotated[int, Knob(0, 30, help="Times that a step of the encoding is corrected, at most; 0 is plain DDIM")]
 STILL = 1e-8  # mean square by which a state may still move, of VP states
-WHY = "its fresh noise at every step erases the picture that was encoded: take another sampler, such as Euler"
-FORGETFUL = {name: WHY for name, solver in SAMPLERS.items() if solver.stochastic}
+FORGETS = "its fresh noise at every step erases the picture that was encoded: take another sampler, such as Euler"
+FORGETFUL = {name: FORGETS for name, solver in SAMPLERS.items() if solver.stochastic}
 
 
 def clashing(name: str, **more: str) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from samplers import SAMPLERS
 from samplers.flow import Done, Driver, Failed, Noise, Step, drive, run
 from samplers.schedules import native
 from tests.conditioning.sampling.runs import PROMPT, flow
+from tests.oracle import KINDS
 
 OTHER = "a blue cube on grass"
 METHODS = ["prompt_to_prompt", "masactrl", "plug_and_play"]
@@ -47,7 +48,7 @@ def near(a, b, part=1e-4):
 # ---- with the network ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", KINDS)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_prompt_gives_the_source(tiny_net, method, sampler):
     """And so source and target go through the sampler with the same noise."""
