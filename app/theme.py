@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 #: Each builds on those before it.
-SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy", "compare", "side")
-STYLES = ("page", "methods", "maps", "taxonomy", "compare")
+SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy", "compare", "side", "paths", "trajectory")
+STYLES = ("page", "methods", "maps", "taxonomy", "compare", "trajectory")
 
 #: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
 TOKENS: dict[str, tuple[str, str]] = {

@@ -108,7 +108,9 @@
     [a, b].filter(Boolean).forEach((cell, i) => {
       const use = el("button", { type: "button", class: "nw-act" }, `Send ${"AB"[i]} to Create`);
       use.addEventListener("click", () => tell("use", { key: cell.key }));
-      acts.append(use);
+      const follow = el("button", { type: "button", class: "nw-act" }, `Send ${"AB"[i]} to Trajectory`);
+      follow.addEventListener("click", () => tell("follow", { key: cell.key }));
+      acts.append(use, follow);
     });
     const said = [...new Set(results.map((one) => one.said).filter(Boolean))].map((words) => el("p", { class: "nw-note" }, words));
     const stacks = [a, b].filter(Boolean).map((cell, i) => el("p", { class: "nw-formula" }, `${"AB"[i]}  ${told.states[cell.key].result.stack}`));

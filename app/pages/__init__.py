@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from app import theme
-from app.pages import compare, create, history, taxonomy
+from app.pages import compare, create, history, taxonomy, trajectory
 from app.pages.models import Model
 from app.pages.studio import Studio
 
@@ -32,11 +32,16 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab("Create", id="create"):
                 making = create.tab(studio)
             with gr.Tab("History", id="history") as kept:
-                history.tab(studio, making, tabs, kept)
+                pictures = history.tab(studio, making, tabs, kept)
             with gr.Tab("Compare", id="compare") as side_by_side:
-                compare.tab(studio, making, tabs, side_by_side)
+                cells = compare.tab(studio, making, tabs, side_by_side)
+            with gr.Tab("Trajectory", id="trajectory"):
+                paths = trajectory.tab(studio, making, tabs)
             with gr.Tab("Taxonomy", id="taxonomy") as ways:
                 taxonomy.tab(studio, making, tabs, ways)
+        paths.opens(making.stage.follow, [making.visit], making.recipe_of)
+        paths.opens(pictures.detail.follow, [making.visit], pictures.recipe_of)
+        paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)
 

@@ -17,6 +17,7 @@ from app.pages.create import Create
 from app.pages.painting import plain
 from app.pages.studio import Studio, private
 from app.runs import PictureError, RecipeError
+from app.runs.recipe import Recipe
 
 TICK = 0.4  # seconds between what the page is told at most
 KEPT = 20  # comparisons in the list
@@ -27,7 +28,7 @@ element.addEventListener('click', (event) => {
 });
 """
 BOARD = """
-(function begin() {  // 'vote' and 'use' are events of assets/compare.js and side.js
+(function begin() {  // 'vote', 'use' and 'follow' are events of assets/compare.js and side.js
   if (!window.nineWays?.compare) { setTimeout(begin, 30); return; }
   window.nineWays.compare(element, trigger);
 })();
@@ -218,14 +219,20 @@ class Compare:
 
     def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> list[Any]:
         """The settings of a cell into Create, and over there."""
-        running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
-        key = str((data._data or {}).get("key", ""))
-        cell = next((one for one in running.cells if one.key == key), None) if running is not None else None
-        if running is None or cell is None or cell.recipe is None:
+        recipe = self.recipe_of(data._data or {}, id, visit)
+        if recipe is None:
             return [*self.create.leave("This cell has no settings: it cannot be."), gr.skip()]
-        words = f"The settings of “{running.comparison.label(cell.place)}” are in the controls."
-        filled = self.create.fill(cell.recipe, words, door=self.studio.door(request.session_hash))
+        running = comparing.running(self.studio, self.kept, id)
+        place = next(cell.place for cell in running.cells if cell.recipe == recipe)
+        words = f"The settings of “{running.comparison.label(place)}” are in the controls."
+        filled = self.create.fill(recipe, words, door=self.studio.door(request.session_hash))
         return [*filled, gr.Tabs(selected="create")]
+
+    def recipe_of(self, told: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
+        """The recipe of a cell that the page names by its key; None where there is none."""
+        running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
+        key = str(told.get("key", ""))
+        return next((one.recipe for one in running.cells if one.key == key), None) if running is not None else None
 
     # frames -----------------------------------------------------------------------------------------------------------
 

@@ -150,8 +150,9 @@ def axis_of(kind: str, text: str) -> Axis:
         raise RecipeError([Problem("axes", f"{label}: there are no values. Write some, {between}.")])
     if kind in AXES:
         values = [_value(kind, part) for part in parts]
-        changes = [Change(label=f"{label} {part}" if kind in LIMITS else part or "no words", recipe={kind: value})
-                   for part, value in zip(parts, values)]  # fmt: skip
+        words = [NAMED.get(kind, {}).get(str(value), part) for part, value in zip(parts, values)]
+        changes = [Change(label=f"{label} {word}" if kind in LIMITS else word or "no words", recipe={kind: value})
+                   for word, value in zip(words, values)]  # fmt: skip
     elif "." in kind:
         changes = [Change(label=f"{kind.partition('.')[2]} {part}", knobs={kind: _number(part)}) for part in parts]
     else:

@@ -175,6 +175,10 @@ class Create(Painter, Restorer):
         recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
         return seeded(recipe, -1 if drawn else seed), stack
 
+    def recipe_of(self, told: dict[str, Any], visit: list[stage.Shown]) -> Recipe | None:
+        """The recipe of a picture of this visit that the page names by its id; None where it is not in the strip."""
+        return next((shown.recipe for shown in visit if shown.id == str(told.get("id", ""))), None)
+
     def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
         """The recipe of the controls, or what is wrong, field by field, in words."""
         recipe = None

@@ -13,6 +13,7 @@ from app.pages.catalogue import catalogue
 from app.pages.create import Create
 from app.pages.studio import Studio, private
 from app.runs import HistoryError
+from app.runs.recipe import Recipe
 
 PAGE = 24
 SCRIPT = """
@@ -148,6 +149,11 @@ class Pictures:
             except HistoryError as error:
                 return *self.page(words, visit, offset), _sorry(str(error))
         return *self.page(words, visit, offset), ""
+
+    def recipe_of(self, told: dict[str, Any], visit: list[stage.Shown]) -> Recipe | None:
+        """The recipe of a picture that the page names by its id; None where it is gone, or another's."""
+        entry = self._entry(told.get("id"), visit)
+        return None if entry is None else entry.recipe
 
     def use(self, create: Create) -> Any:
         """A handler: the settings of the picture into the controls, and over to Create."""

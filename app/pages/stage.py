@@ -23,7 +23,9 @@ ACTS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-act]');
   if (!button) return;
-  const names = { use: 'use', example: 'example', open: 'open', remove: 'remove', attention: 'attention' };
+  const names = {
+    use: 'use', example: 'example', open: 'open', remove: 'remove', attention: 'attention', follow: 'follow',
+  };
   if (names[button.dataset.act]) trigger(names[button.dataset.act], { ...button.dataset });
 });
 """
@@ -182,6 +184,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     )
     if shown.attentive:
         acts += f'<button type="button" class="nw-act" data-act="attention" data-id="{name}">Attention maps</button>'
+    acts += f'<button type="button" class="nw-act" data-act="follow" data-id="{name}">Open in Trajectory</button>'
     if removable:
         acts += f'<button type="button" class="nw-act" data-act="remove" data-id="{name}">Delete</button>'
     known = settings(recipe) | dict(shown.rows)

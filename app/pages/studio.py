@@ -42,6 +42,7 @@ class Studio:
         self.history = history or History()
         self.live: dict[str, Any] = {}  # session -> the run under way
         self.comparisons: dict[str, Any] = {}  # id -> comparison, running or looked at lately
+        self.followed: dict[str, Any] = {}  # id -> runs that were followed step by step, for their files
         self._key = secrets.token_bytes(16)
         self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> picture, doors
         self._lock = threading.Lock()
@@ -179,10 +180,11 @@ class Studio:
             self.model().engine(120)  # whose thread imports torch, once for all
             return JSONResponse(catalogue(), headers={"Cache-Control": "no-cache"})
 
-        from app.pages import comparing
+        from app.pages import comparing, following
 
         return [
             *comparing.routes(self),
+            *following.routes(self),
             Route("/pictures/{entry_id}/{sign}.png", picture),
             Route("/inputs/{sha}.png", given),
             Route("/inputs", give, methods=["POST"]),

@@ -1,0 +1,238 @@
+"""What the tab "Trajectory" is made of: which runs are followed, how they go, what the page and its files are told.
+
+Imports torch only where it is called for a run.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from app.compare.comparison import Axis, Change, Comparison
+from app.pages import comparing
+from app.pages.stack import hashes
+from app.runs import Cancelled, Failed, Finished
+from app.runs.recipe import Problem, Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from app.pages.studio import Studio
+
+MOST = 6  # runs side by side
+HELD = 6  # results in memory, for their files
+CONDITION = "condition"
+
+
+class Stopped(RuntimeError):
+    """Nothing could be followed to its end; why, in words."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One of the ready-made: its name, what one sees."""
+
+    title: str
+    summary: str
+
+
+READY = {
+    CONDITION: Way("With and without the condition", "The stack, the prompt alone, and neither: where do they part?"),
+    "guidance": Way("Guidance 1, 2, 4, 8", "How far a stronger pull leaves the unguided path."),
+    "solvers": Way("Four solvers", "The same start and the same end, other ways between."),
+    "seeds": Way("Four seeds", "Other starts: is the shape of the way the same?"),
+    "steps": Way("5, 10, 20, 40 steps", "How straight a path has to be for few steps."),
+}
+SOLVERS = ("euler", "heun", "dpmpp_2m", "unipc")
+AXES = {"": "Nothing: one run", CONDITION: "With and without the condition"}
+
+
+# ---- which runs ------------------------------------------------------------------------------------------------------
+
+
+def ready_list() -> str:
+    """What may be followed with one click."""
+    rows = "".join(
+        f'<li><button type="button" class="nw-ready" data-ready="{key}"><b>{escape(one.title)}</b>'
+        f"<span>{escape(one.summary)}</span></button></li>"
+        for key, one in READY.items()
+    )
+    head = "<h2>Follow the settings of Create</h2>"
+    return f'<section aria-label="Ready to follow">{head}<ul class="nw-readies">{rows}</ul></section>'
+
+
+def empty() -> str:
+    return (
+        '<div class="nw-board" data-state="empty"><h2>See how a picture comes about</h2><p>A run moves from noise to a '
+        "picture along a nearly straight path. Follow the settings of Create with one click on the left: the states "
+        "and the estimates at every step, the paths in two and three dimensions, how they bend, how hard guidance "
+        "pulls, and where runs part that differ in one thing.</p></div>"
+    )
+
+
+def choices() -> list[tuple[str, str]]:
+    """What runs may differ in."""
+    left_out = ("scene", "picture", "backbone")
+    found = [(label, key) for key, label in AXES.items()]
+    return found + [(label, key) for key, label in comparing.AXES.items() if key not in left_out]
+
+
+def ready(base: Recipe, key: str) -> list[tuple[str, Recipe]]:
+    """The runs of one click: (label, recipe). Raises RecipeError for an unknown one."""
+    if key == CONDITION:
+        return runs_of(base, CONDITION, "")
+    if key == "guidance":
+        return runs_of(base, "cfg_scale", "1, 2, 4, 8")
+    if key == "solvers":
+        return runs_of(base, "sampler", ", ".join(SOLVERS))
+    if key == "seeds":
+        return runs_of(base, "seed", ", ".join(str(base.seed + n) for n in range(4)))
+    if key == "steps":
+        return runs_of(base, "steps", "40, 20, 10, 5")
+    raise RecipeError([Problem("along", f"There is no {key!r} to follow. There are: {', '.join(READY)}.")])
+
+
+def runs_of(base: Recipe, along: str, values: str) -> list[tuple[str, Recipe]]:
+    """The base, along one axis: (label, recipe of one picture). Raises RecipeError in words, and for more than MOST."""
+    base = base.model_copy(update={"count": 1})
+    if along == "":
+        return [(base.prompt or "no words", base)]
+    axis = _conditions(base) if along == CONDITION else comparing.axis_of(along, values)
+    if len(axis.values) > MOST:
+        raise RecipeError([Problem("along", f"{len(axis.values)} runs are too many to follow. Give at most {MOST}.")])
+    cells = Comparison(base=base, axes=(axis,)).cells()
+    wrong = next((cell for cell in cells if cell.recipe is None), None)
+    if wrong is not None:
+        raise RecipeError([Problem("along", f"{axis.values[wrong.place[0]].label}: {wrong.problem}")])
+    return [(value.label, cell.recipe) for value, cell in zip(axis.values, cells) if cell.recipe is not None]
+
+
+def _conditions(base: Recipe) -> Axis:
+    """The whole stack, the prompt alone, and neither; what the base lacks is left out."""
+    neither = Change(label="no condition", recipe={"prompt": "", "negative": "", "cfg_scale": 1.0}, methods=())
+    values = [Change(label="the whole stack" if base.methods else "the prompt")]
+    if base.methods:
+        values.append(Change(label="the prompt alone", methods=()))
+    return Axis(name="condition", values=(*values, neither))
+
+
+# ---- how they go -----------------------------------------------------------------------------------------------------
+
+
+class Going:
+    """Runs under way, all in the engine at once. `frames` tells how far they are, until all have ended."""
+
+    def __init__(self, studio: Studio, runs: list[tuple[str, Recipe]], attend: bool, door: str):
+        from app.runs.attention import Looking, readable
+        from app.trajectories.following import Recording
+
+        self.studio = studio
+        self.model = studio.model(runs[0][1].backbone)
+        engine = self.model.engine(comparing.WAIT)
+        if engine is None or not engine.wait(comparing.WAIT):
+            raise Stopped(self.model.trouble or f"{self.model.name} is still being loaded. Try again in a minute.")
+        attend = attend and readable(engine.backbone)
+        self.recordings = [Recording(label, recipe, Looking() if attend else None) for label, recipe in runs]
+        self.ends: list[Any] = [None] * len(runs)
+        self.troubles: list[str] = []
+        self.runs: list[Any] = []
+        for one in self.recordings:
+            given = {sha: found for sha in hashes(one.recipe.methods)
+                     if (found := studio.picture(sha, door)) is not None}  # fmt: skip
+            self.runs.append(engine.submit(one.recipe, given, one))
+
+    def frames(self, tick: float) -> Iterator[dict[str, Any]]:
+        """How far all of them are together, at most once a tick."""
+        of = sum(one.recipe.steps for one in self.recordings)
+        last = 0.0
+        for place, run in enumerate(self.runs):
+            for event in run:
+                match event:
+                    case Finished():
+                        self.ends[place] = event
+                    case Failed(reason=reason):
+                        self.troubles.append(f"{self.recordings[place].label}: {reason}")
+                    case Cancelled():
+                        self.troubles.append(f"{self.recordings[place].label}: cancelled.")
+                if time.monotonic() - last > tick:
+                    last = time.monotonic()
+                    steps = sum(min(len(one.steps), one.recipe.steps) for one in self.recordings)
+                    yield {"busy": [one.label for one in self.recordings], "steps": steps, "of": of}
+
+    def cancel(self) -> None:
+        for run in self.runs:
+            run.cancel()
+
+
+@dataclass(frozen=True)
+class Held:
+    """What was followed, for its files; of one visit."""
+
+    session: str
+    runs: list[Any]
+
+
+def result(studio: Studio, going: Going, session: str) -> dict[str, Any]:
+    """What the page draws of the runs that ended. Raises Stopped where none did."""
+    from app.trajectories import told
+
+    done = [
+        told.followed(one, end.pictures[0], end.calls, end.own_seconds)
+        for one, end in zip(going.recordings, going.ends)
+        if end is not None and one.steps
+    ]
+    if not done:
+        raise Stopped(" ".join(going.troubles) or "No run took a step that could be followed.")
+    id = f"{time.time_ns():x}"
+    for old in list(studio.followed)[: max(0, len(studio.followed) - HELD + 1)]:
+        studio.followed.pop(old, None)
+    studio.followed[id] = Held(session, done)
+    stem = f"trajectories/{id}/{studio._sign(f'trajectory {id}')}"
+    drawn = told.told(done, going.model.backbone)
+    first = done[0].recording.recipe
+    return {**drawn, "id": id, "prompt": first.prompt, "model": going.model.name,
+            "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip
+
+
+def maps(one: Any) -> str:
+    """The maps of attention of a run that was followed."""
+    from app.pages import attention, stage
+
+    look = one.recording.look
+    if look is None or not look.maps:
+        return attention.note("Attention was not read in this run: tick the box and follow it again.")
+    recipe = one.recording.recipe
+    shown = stage.Shown("", stage.data_uri(one.picture, "PNG"), recipe, "")
+    return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def routes(studio: Studio) -> list[Route]:
+    """The data of what was followed; signed, so that nobody can walk through the ids."""
+
+    async def file(request: Request) -> Response:
+        id, sign, name = (request.path_params[key] for key in ("id", "sign", "name"))
+        held = studio.followed.get(id)
+        if held is None or not hmac.compare_digest(sign, studio._sign(f"trajectory {id}")):
+            return PlainTextResponse("This is no longer in memory: follow it again.", 404)
+        from app.trajectories import told
+
+        if name == "trajectories.npz":
+            body, kind = await run_in_threadpool(told.archive, held.runs), "application/octet-stream"
+        elif name == "figures.csv":
+            body, kind = (await run_in_threadpool(told.table, held.runs)).encode(), "text/csv"
+        else:
+            return PlainTextResponse("There is no such file.", 404)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+        return Response(body, media_type=kind, headers=headers)
+
+    return [Route("/trajectories/{id}/{sign}/{name}", file)]

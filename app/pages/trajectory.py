@@ -1,0 +1,180 @@
+"""The tab "Trajectory": one run, or a few that differ in one thing, followed step by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.pages import following
+from app.pages.create import Create
+from app.pages.painting import plain
+from app.pages.studio import Studio
+from app.runs import RecipeError
+from app.runs.recipe import Recipe
+
+TICK = 0.4  # seconds between what the page is told at most
+READY = """
+element.addEventListener('click', (event) => {
+  const one = event.target.closest('[data-ready]');
+  if (one) trigger('ready', { key: one.dataset.ready });
+});
+"""
+BOARD = """
+(function begin() {  // 'attention' is an event of assets/trajectory.js
+  if (!window.nineWays?.trajectory) { setTimeout(begin, 30); return; }
+  window.nineWays.trajectory(element, trigger);
+})();
+"""
+NEWS = "watch('value', () => { if (props.value) window.nineWays?.followed(JSON.parse(props.value)); });"
+MAPS = """
+(function begin() {  // 'close' is an event of assets/maps.js
+  if (!window.nineWays?.maps) { setTimeout(begin, 30); return; }
+  window.nineWays.maps(element, props, watch, trigger);
+})();
+"""
+
+
+class TrajectoryTab:
+    """The tab's components. What was followed lies in the studio's memory, for its files, until others follow."""
+
+    def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs):
+        self.studio, self.create, self.tabs = studio, create, tabs
+        with gr.Column(elem_id="trajectory"):
+            with gr.Column(elem_id="trajectory-setup"):
+                self.ready = gr.HTML(
+                    following.ready_list(), elem_id="follow-ready", js_on_load=READY, apply_default_css=False
+                )  # fmt: skip
+                with gr.Accordion("Choose what differs", open=False, elem_id="follow-own"):
+                    self.along = gr.Dropdown(
+                        following.choices(), value="", label="Runs differ in", elem_id="along",
+                        info="The settings of Create are the first run", allow_custom_value=True,
+                    )  # fmt: skip
+                    self.values = gr.Textbox(value="", label="Values, with commas", elem_id="along-values")
+                self.attend = gr.Checkbox(
+                    False, label="Read attention to words as well", elem_id="follow-attention",
+                    info="One more network call a step",
+                )  # fmt: skip
+                with gr.Row(elem_id="follow-acts"):
+                    self.go = gr.Button("Follow", variant="primary", elem_id="follow", min_width=96)
+                    self.cancel = gr.Button("Cancel", elem_id="follow-cancel", interactive=False, min_width=72)
+            with gr.Column(elem_id="trajectory-result"):
+                self.note = gr.HTML("", elem_id="trajectory-note", apply_default_css=False)
+                self.board = gr.HTML(
+                    following.empty(), elem_id="paths", js_on_load=BOARD, apply_default_css=False
+                )  # fmt: skip
+                self.news = gr.HTML("", elem_id="trajectory-news", html_template="", js_on_load=NEWS)
+                self.maps = gr.HTML("", elem_id="path-attention", js_on_load=MAPS, apply_default_css=False)
+        self.outputs = [self.news, self.note, self.go, self.cancel, self.maps]
+        self._wire()
+
+    def _wire(self) -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        light: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        of_create = self.create.controls
+        self.go.click(self.follow_own, [self.along, self.values, self.attend, *of_create], self.outputs, **quiet)
+        self.ready.ready(self.follow_ready, [self.attend, *of_create], self.outputs, **quiet)
+        self.cancel.click(self.stop, None, None, **light)
+        self.board.attention(self.attention, None, self.maps, **light)
+        self.maps.close(lambda: "", None, self.maps, **light)
+
+    # what happens -----------------------------------------------------------------------------------------------------
+
+    def follow_own(
+        self, request: gr.Request, along: Any, values: Any, attend: Any, *fields: Any
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        """The settings of Create, along what was chosen."""
+        try:
+            base, _ = self.create.recipe(*fields)
+            runs = following.runs_of(base, str(along or ""), str(values or ""))
+        except Exception as error:
+            yield self._say(_words(error))
+            return
+        yield from self._follow(runs, bool(attend), request)
+
+    def follow_ready(
+        self, request: gr.Request, data: gr.EventData, attend: Any, *values: Any
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        """One of the ready-made ones, over the settings of Create."""
+        key = str((data._data or {}).get("key", ""))
+        try:
+            base, _ = self.create.recipe(*values)
+            runs = following.ready(base, key)
+        except Exception as error:
+            yield self._say(_words(error))
+            return
+        yield from self._follow(runs, bool(attend), request)
+
+    def opens(self, event: Any, inputs: list[Any], recipe_of: Callable[..., Recipe | None]) -> None:
+        """Wires an event of another tab: the run of a picture that was made, once more, beside the one without its
+        methods and the one without its words. recipe_of(what the event says, *inputs) finds its recipe."""
+
+        def show(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[tuple[Any, ...]]:
+            recipe = recipe_of(data._data or {}, *values)
+            if recipe is None:
+                yield *self._say("This picture is no longer here: make it once more."), gr.Tabs(selected="trajectory")
+                return
+            over = gr.Tabs(selected="trajectory")
+            for frame in self._follow(following.ready(recipe, following.CONDITION), False, request):
+                yield *frame, over
+                over = gr.skip()
+
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        event(show, inputs, [*self.outputs, self.tabs], **quiet)
+
+    def attention(self, request: gr.Request, data: gr.EventData) -> str:
+        """The maps of one run, where attention was read."""
+        told = data._data or {}
+        held = self.studio.followed.get(str(told.get("id", "")))
+        place = int(told.get("run", -1)) if str(told.get("run", "")).isdigit() else -1
+        if held is None or held.session != request.session_hash or not 0 <= place < len(held.runs):
+            return ""
+        return following.maps(held.runs[place])
+
+    def stop(self, request: gr.Request) -> None:
+        """Ends what is under way within one step."""
+        for run in self.studio.live.get(f"{request.session_hash} trajectory", []):
+            run.cancel()
+
+    # frames -----------------------------------------------------------------------------------------------------------
+
+    def _follow(self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        session = f"{request.session_hash} trajectory"
+        door = self.studio.door(request.session_hash)
+        self.stop(request)
+        off, on = gr.Button(interactive=False), gr.Button(interactive=True)
+        yield json.dumps({"busy": [label for label, _ in runs], "steps": 0, "of": 0}), "", off, on, ""
+        going: following.Going | None = None
+        try:
+            going = following.Going(self.studio, runs, attend, door)
+            self.studio.live[session] = going.runs
+            for frame in going.frames(TICK):
+                yield json.dumps(frame), *([gr.skip()] * 4)
+            told = following.result(self.studio, going, request.session_hash or "")
+            words = " ".join(going.troubles)
+            yield json.dumps(told), self._note(words) if words else "", on, off, gr.skip()
+        except Exception as error:
+            yield json.dumps({"stopped": True}), self._note(_words(error)), on, off, gr.skip()
+        finally:
+            if going is not None:
+                going.cancel()
+            if self.studio.live.get(session) is (going.runs if going is not None else None):
+                self.studio.live.pop(session, None)
+
+    def _say(self, words: str) -> tuple[Any, ...]:
+        return gr.skip(), self._note(words), gr.skip(), gr.skip(), gr.skip()
+
+    def _note(self, words: str) -> str:
+        return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, (RecipeError, following.Stopped)) else plain(error)
+
+
+def tab(studio: Studio, create: Create, tabs: gr.Tabs) -> TrajectoryTab:
+    """Build the tab inside the page that is being built."""
+    return TrajectoryTab(studio, create, tabs)
