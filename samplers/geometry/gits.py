@@ -46,9 +46,10 @@ def gits(
 ) -> Flow:
     """A schedule for `steps` network calls of a one-call solver: list of steps + 1 falling floats, the last 0.0.
 
-    x (B, C, H, W) at sigmas[0], some warm-up pictures (the authors take 256; a few tens give the same levels).
-    sigmas: the teacher's levels, which must fall; the result is a choice among them. D may be guided: the schedule is
-    then one for that guidance. The flow yields the teacher's Steps, so it shows progress and can be cancelled.
+    x (B, C, H, W) at sigmas[0], the warm-up pictures: the authors take 256; from two or four the levels scatter by a
+    factor of two, so take 16 at least. sigmas: the teacher's levels, which must fall; the result is a choice among
+    them. D may be guided: the schedule is then one for that guidance. The flow yields the teacher's Steps, so it shows
+    progress and can be cancelled.
 
     gamma > 1 weighs late jumps more. cost: of COSTS. afs: one more level, the jump to which needs no network call; run
     that schedule with `samplers.afs.afs(sampler)`. The authors try where to put it, in whole runs of the solver; here
