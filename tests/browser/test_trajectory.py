@@ -57,6 +57,7 @@ def test_runs_are_followed_looked_at_and_taken_along(paths):
     strip.click(position={"x": box["width"] * 0.7, "y": 20})  # of five frames the fourth
     expect(status).to_contain_text("step 3 of 4")
     plot = page.locator(".nw-paths")
+    plot.evaluate("plot => plot.scrollIntoView({ block: 'center', behavior: 'instant' })")
     before = plot.locator("path.nw-line").first.get_attribute("d")
     dot = plot.locator("circle").nth(2).bounding_box()
     page.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
