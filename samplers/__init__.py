@@ -55,7 +55,7 @@ SAMPLERS: dict[str, Solver] = {
         Solver("dpmpp_2m", "DPM++ 2M", dpmpp_2m, "2211.01095", order=2),
         Solver("ancestral", "Euler a", ancestral, "2010.02502", order=1, stochastic=True),
         Solver("dpmpp_3m", "DPM++ 3M", dpmpp_3m, "2211.01095", order=3),
-        Solver("unipc", "UniPC", unipc, "2302.04867", order=3),
+        Solver("unipc", "UniPC", unipc, "2302.04867", order=4),
         Solver("deis", "DEIS", deis, "2204.13902", order=3),
         Solver("ipndm", "iPNDM", ipndm, "2202.09778", order=2),
         Solver("lms", "LMS", lms, "2204.13902", order=4),
