@@ -8,10 +8,10 @@ from torch import Tensor
 from samplers.ancestral import ancestral
 from samplers.churn import churn
 from samplers.deis import deis
-from samplers.dpm_solver_2 import dpm_solver_2, dpm_solver_2_ancestral
+from samplers.dpm_solver_2 import dpm_solver_2, dpm_solver_2_a
 from samplers.dpmpp_2m import dpmpp_2m
 from samplers.dpmpp_2m_sde import dpmpp_2m_sde
-from samplers.dpmpp_2s import dpmpp_2s_ancestral
+from samplers.dpmpp_2s import dpmpp_2s_a
 from samplers.dpmpp_3m import dpmpp_3m, dpmpp_3m_sde
 from samplers.dpmpp_sde import dpmpp_sde
 from samplers.euler import euler
@@ -63,8 +63,8 @@ SAMPLERS: dict[str, Solver] = {
         Solver("dpmpp_2m_sde", "DPM++ 2M SDE", dpmpp_2m_sde, "2211.01095", order=2, stochastic=True),
         Solver("dpmpp_3m_sde", "DPM++ 3M SDE", dpmpp_3m_sde, "2211.01095", order=3, stochastic=True),
         Solver("dpmpp_sde", "DPM++ SDE", dpmpp_sde, "2211.01095", order=2, calls=2, stochastic=True),
-        Solver("dpmpp_2s_a", "DPM++ 2S a", dpmpp_2s_ancestral, "2211.01095", order=2, calls=2, stochastic=True),
-        Solver("dpm_solver_2_a", "DPM2 a", dpm_solver_2_ancestral, "2206.00927", order=2, calls=2, stochastic=True),
+        Solver("dpmpp_2s_a", "DPM++ 2S a", dpmpp_2s_a, "2211.01095", order=2, calls=2, stochastic=True),
+        Solver("dpm_solver_2_a", "DPM2 a", dpm_solver_2_a, "2206.00927", order=2, calls=2, stochastic=True),
         Solver("sa_solver", "SA-Solver", sa_solver, "2309.05019", order=3, stochastic=True),
         Solver("churn", "Heun, churned", churn, "2206.00364", order=2, calls=2, stochastic=True, climbs=True),
         Solver("restart", "Restart", restart, "2306.14878", order=2, calls=2, stochastic=True, climbs=True),

@@ -33,7 +33,7 @@ def dpm_solver_2(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, no
     return x
 
 
-def dpm_solver_2_ancestral(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+def dpm_solver_2_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """DPM-Solver-2 with fresh noise at every step (k-diffusion's "DPM2 a").
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step; stochastic. See `dpm_solver_2`.

@@ -30,6 +30,6 @@ def restart(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: 
     """Heun steps, gone twice between the levels 2 and 0.1, with fresh noise between (Xu et al. 2023, Alg. 2).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, and those of the second descent on
-    top: at 20 steps of Karras's schedule half as many again; stochastic.
+    top: a third more at 20 steps; stochastic.
     """
     return restarted(heun)(D, x, sigmas, cond, noise)

@@ -163,3 +163,9 @@ def test_a_single_step_and_a_single_level_do_nothing_odd():
     for solver in SAMPLERS.values():
         assert run(solver(ask, x, [5.0, 1.0], {}, Noise([1, 2])), oracle.denoise).isfinite().all()
         assert torch.equal(run(solver(ask, x, [5.0], {}, Noise([1, 2])), oracle.denoise), x)
+
+
+def test_a_solver_is_called_by_its_key():
+    """Its function's name is what `compose` says of a run, and its docstring says what a page needs."""
+    for key, solver in SAMPLERS.items():
+        assert solver.key == solver.function.__name__ == key and solver.label and solver.summary.endswith("."), key
