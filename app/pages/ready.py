@@ -22,6 +22,7 @@ from app.runs.recipe import SAMPLERS, Recipe
 LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
 #: Methods that steer a run without a picture are run under an inversion, which gives them one.
 UNDER = {"semantic_guidance": "edit_friendly_ddpm"}
+OTHER_CALLS = ("lcm",)  # solvers made for other networks; those that climb make more calls than their steps say
 STOCHASTIC = ("edit_friendly_ddpm", "replacement", "repaint", "ilvr", "dps")  # their papers' sampler is ancestral
 TWO = "a red cube and a blue sphere on grass by day"
 
@@ -147,6 +148,7 @@ def samplers() -> Made:
     columns = [
         Change(label=label, recipe={"sampler": key, "steps": max(1, 8 // solvers[key].calls)})
         for key, label in SAMPLERS.items()
+        if key not in OTHER_CALLS and not solvers[key].climbs
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
     return Made(Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8), axes=axes))

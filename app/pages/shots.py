@@ -184,6 +184,17 @@ def compared(page: Any, key: str) -> None:
     page.wait_for_timeout(600)
 
 
+def followed(page: Any, key: str) -> None:
+    """What is ready to follow in the tab Trajectory, half way through."""
+    page.get_by_label("Prompt", exact=True).fill(PROMPTS[0])
+    page.get_by_role("tab", name="Trajectory").click()
+    page.locator(f'#follow-ready [data-ready="{key}"]').click()
+    page.locator("#paths .nw-board[data-state=open]").wait_for(timeout=PATIENCE * 1000)
+    page.locator("#path-step").fill("9")
+    page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
+    page.wait_for_timeout(600)
+
+
 def take(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -247,6 +258,9 @@ def take(folder: Path) -> None:
                 page.locator('#taxonomy-tree [data-family="inversion"]:visible').click()
                 page.wait_for_timeout(600)
                 shot(page, "taxonomy")
+            with visit(browser, app.url, (1280, 1640)) as page:
+                followed(page, "guidance")
+                shot(page, "trajectory")
             with visit(browser, app.url, mode="dark") as page:
                 paint(page, PROMPTS[1], seed=20)
                 done(page)

@@ -50,7 +50,7 @@ def result(net, stack, cond, steps, scale):
 
 @pytest.mark.parametrize("name, scale, within", [("edict", 3.0, 0.1), ("edit_friendly_ddpm", 7.5, 0.1)])
 def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, name, scale, within):
-    found = made("recolour", 2)
+    found = made("recolour", 1)
     render, _, _ = edits.pictures(found)
     z, cond = net.encode_image(render.rgb), told(net, [one.before for one in found])
     got = result(net, [(name, {"source": z, "source_prompt": cond})], cond, 50, scale)
@@ -60,7 +60,7 @@ def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, n
         assert ((got - z) ** 2).mean() < 1e-6
 
 
-@pytest.mark.parametrize("begin, scale, count", [("null", 4.0, 1), ("source", 7.5, 2)])
+@pytest.mark.parametrize("begin, scale, count", [("null", 4.0, 1), ("source", 7.5, 1)])
 def test_null_text_gives_held_out_renders_back_within_1_db_of_the_autoencoder(net, begin, scale, count):
     """In few steps. A plain encoding loses 5 dB in 25 even without guidance; the official rate leaves it at that."""
     found = made("recolour", count)
