@@ -51,9 +51,10 @@ def gits(
     them. D may be guided: the schedule is then one for that guidance. The flow yields the teacher's Steps, so it shows
     progress and can be cancelled.
 
-    gamma > 1 weighs late jumps more. cost: of COSTS. afs: one more level, the jump to which needs no network call; run
-    that schedule with `samplers.afs.afs(sampler)`. The authors try where to put it, in whole runs of the solver; here
-    its jump is priced like the others, and the best of all chains is found at once.
+    gamma > 1 weighs late jumps more; for Still Life, whose paths bend early, 1.05 is better from 8 steps on
+    (docs/geometry.md). cost: of COSTS. afs: one more level, the jump to which needs no network call; run that schedule
+    with `samplers.afs.afs(sampler)`. The authors try where to put it, in whole runs of the solver; here its jump is
+    priced like the others, and the best of all chains is found at once.
 
     Raises ValueError for a cost that is not there, and for steps that are not in 1 .. the teacher's.
     """

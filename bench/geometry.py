@@ -1,0 +1,327 @@
+"""The geometry of Still Life's sampling, beside what the authors of the geometric perspective found on CIFAR-10.
+
+Near-straight paths, estimates that settle before the states do, the departure from the optimal denoiser, schedules made
+from the shape of the path, and a solver whose middle is learnt. It writes docs/geometry.md's tables and its plots.
+
+    python -m bench.geometry --keep outputs/geometry --json geometry.json
+    python -m bench.geometry --keep outputs/geometry        again: what is kept is not measured anew, only drawn
+
+About half an hour on one core in full, some minutes with --quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backbones import load
+from backbones.base import Backbone
+from bench import geometry_page
+from bench.fidelity import RENDERS, Case, batches, cases, kernel_distance, rendered, scores
+from bench.table import Report
+from conditioning.sampling.guidance.cfg import cfg
+from samplers import SAMPLERS
+from samplers.dpm_solver_2 import dpm_solver_2
+from samplers.euler import euler
+from samplers.flow import Done, Failed, Flow, Noise, Sampler, ask, drive
+from samplers.geometry.amed import amed, train
+from samplers.geometry.compare import compare
+from samplers.geometry.gits import PIXELS, TEACHER_STEPS, cheapest, costs
+from samplers.geometry.optimal import Optimal
+from samplers.geometry.optimal import score_deviation as deviating
+from samplers.geometry.shape import chord, cosine, figures, length, own_frames
+from samplers.geometry.trajectory import Trajectory, recorded
+from samplers.heun import heun
+from samplers.ipndm import ipndm
+from samplers.messages import Ask
+from samplers.schedules import karras
+from world.judge import features, read
+from world.render import render
+from world.scene import draw
+
+STEPS, SCALE, ROWS = 20, 4.0, 16
+CALLS = (5, 6, 8, 10)
+SOLVERS = ("euler", "dpmpp_2m", "ipndm")
+CHOSEN = {"gits": ("dev", PIXELS), "l2": ("l2", PIXELS), "mild": ("dev", 1.05)}  # price of a jump, gamma
+AMED_STEPS = 4  # so 7 calls
+SHOWN = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20)  # calls after which both trajectories are looked at
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class Bench:
+    """What all the parts need."""
+
+    report: Report
+    backbone: Backbone
+    keep: Path | None
+
+    def sigmas(self, steps: int) -> list[float]:
+        """The authors' schedule between the network's own ends."""
+        return karras(steps, float(self.backbone.sigmas[0]), float(self.backbone.sigmas[-1]))
+
+    def start(self, seeds: range, sigma: float) -> Tensor:
+        size = self.backbone.default_size
+        x = Noise(seeds)(torch.empty(len(seeds), *self.backbone.latent_shape(size, size)))
+        return x * math.sqrt(1 + sigma**2)
+
+    def cond(self, texts: list[str]) -> dict[str, Tensor]:
+        return self.backbone.encode_prompt(texts)
+
+    def run(self, flow: Flow, label: str, steps: int | None = None) -> Any:
+        """What a flow returns; its Steps are the progress."""
+        for event in self.report.steps((event for _, event in drive([flow], self._answer, ROWS)), label, steps):
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Done):
+                return event.result
+        raise RuntimeError(f"{label}: the run did not end")
+
+    def _answer(self, one: Ask) -> Tensor:
+        return self.backbone.denoise(one)
+
+    def part(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a part, made now or kept from before."""
+        file = None if self.keep is None else self.keep / f"{name}{'_quick' if self.report.quick else ''}.npz"
+        if file is not None and file.exists():
+            with np.load(file) as archive:
+                return dict(archive)
+        arrays = make()
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part.npz")
+            np.savez(part, **arrays)
+            part.replace(file)
+        return arrays
+
+
+# ---- the parts ------------------------------------------------------------------------------------------------------
+
+
+def data(bench: Bench, count: int) -> Optimal:
+    """The latents of the first training scenes."""
+
+    def make() -> Arrays:
+        made = []
+        for numbers in bench.report.steps(list(batches(range(count), 32)), "batches of 32 training scenes"):
+            rgb = render([draw("train", n) for n in numbers], bench.backbone.default_size).rgb
+            with torch.no_grad():
+                made.append(bench.backbone.encode_image((rgb * 255).round() / 255).float().cpu())
+        return {"latents": torch.cat(made).numpy()}
+
+    return Optimal(torch.from_numpy(bench.part("data", make)["latents"]))
+
+
+def paths(bench: Bench, told: list[Case], optimal: Optimal) -> Arrays:
+    """Euler runs from one start: without a prompt, beside the optimum of the data, and guided by the captions."""
+
+    def make() -> Arrays:
+        sigmas, seeds = bench.sigmas(STEPS), range(len(told))
+        x, noise, null = bench.start(seeds, sigmas[0]), Noise(seeds), bench.cond([""] * len(told))
+        gone = bench.run(
+            deviating(ask, x, sigmas, null, noise, optimal), "steps of both optimum and network", 2 * STEPS
+        )
+        D = cfg(ask, null, SCALE)
+        flow = recorded(euler(D, x, sigmas, bench.cond([case.text for case in told]), noise), x, sigmas[0])
+        guided = bench.run(flow, "guided steps", STEPS)
+        runs = {"plain": gone.model, "optimal": gone.optimal, "guided": guided}
+        out = {f"{name}_{path}": getattr(run, path).numpy() for name, run in runs.items() for path in ("x", "x0")}
+        gaps = {name: getattr(gone, name).numpy() for name in ("on_model", "on_optimal", "apart")}
+        return {"sigmas": np.array(sigmas), **out, **gaps}
+
+    return bench.part("paths", make)
+
+
+def of(arrays: Arrays, name: str) -> Trajectory:
+    return Trajectory(*(torch.from_numpy(arrays[key]) for key in ("sigmas", f"{name}_x", f"{name}_x0")))
+
+
+def judged(bench: Bench, guided: Trajectory, told: list[Case]) -> Arrays:
+    """What the judge reads of both trajectories after so many calls, and their kernel distance to other renders."""
+
+    def make() -> Arrays:
+        claims = [case.claims for case in told]
+        far = features(rendered(bench.report, cases(120 if bench.report.quick else RENDERS, first=100_000)))
+        own = rendered(bench.report, told)
+        out: dict[str, list[float]] = {"calls": list(SHOWN), "floor": [kernel_distance(features(own), far)]}
+        out["ceiling"] = [scores(read(own), claims)["binding"]]
+        for calls in bench.report.steps(SHOWN, "looks at both trajectories"):
+            for name, latents in (("x", guided.x[calls]), ("x0", guided.x0[calls - 1])):
+                with torch.no_grad():
+                    pictures = torch.cat([bench.backbone.decode(part).float().cpu() for part in latents.split(ROWS)])
+                out.setdefault(f"{name}_binding", []).append(scores(read(pictures), claims)["binding"])
+                out.setdefault(f"{name}_kid", []).append(kernel_distance(features(pictures), far))
+        return {name: np.array(values) for name, values in out.items()}
+
+    return bench.part("judged", make)
+
+
+def setting(bench: Bench, rows: int, first: int) -> tuple[Tensor, dict[str, Tensor], Noise]:
+    """Starts, prompts and noise of test scenes first, first + 1, ..."""
+    seeds = range(first, first + rows)
+    texts = [case.text for case in cases(rows, first=first)]
+    return bench.start(seeds, bench.sigmas(2)[0]), bench.cond(texts), Noise(seeds)
+
+
+def taught(bench: Bench, rows: int) -> Trajectory:
+    """The teacher's run, with prompts and without guidance, of other pictures than it is tried on."""
+
+    def make() -> Arrays:
+        fine, (x, cond, noise) = bench.sigmas(TEACHER_STEPS), setting(bench, rows, 5000)
+        run = bench.run(recorded(ipndm(ask, x, fine, cond, noise), x, fine[0]), "steps of the teacher", TEACHER_STEPS)
+        return {name: getattr(run, name).numpy() for name in ("sigmas", "x", "x0")}
+
+    return Trajectory(*(torch.from_numpy(array) for array in bench.part("taught", make).values()))
+
+
+def solvers(bench: Bench, rows: int) -> Arrays:
+    """How far solvers end from the true end of their path in a few calls, in RMS of latents, (rows,) each."""
+    teacher = taught(bench, rows)
+    x, cond, noise = setting(bench, rows, 6000)
+
+    def ends() -> Arrays:
+        fine = bench.sigmas(30)
+        return {"x": bench.run(heun(ask, x, fine, cond, noise), "steps to the true ends", 30).numpy()}
+
+    true = torch.from_numpy(bench.part("true", ends)["x"])
+
+    def ended(sampler: Sampler, sigmas: list[float]) -> np.ndarray:
+        end = bench.run(sampler(ask, x, sigmas, cond, noise), "steps", len(sigmas) - 1)
+        return (end - true).flatten(1).square().mean(1).sqrt().numpy()
+
+    def few(by: str) -> Arrays:
+        fine, out = teacher.sigmas.tolist(), {}
+        for calls in CALLS:
+            sigmas = bench.sigmas(calls)
+            if by in CHOSEN:
+                cost, gamma = CHOSEN[by]
+                sigmas = [fine[node] for node in cheapest(costs(teacher, cost), calls, gamma)]
+            out[f"{by}_{calls}"] = np.array(sigmas)
+            for name in SOLVERS:
+                out[f"{name}_{by}_{calls}"] = ended(SAMPLERS[name], sigmas)
+        return out
+
+    def two_calls() -> Arrays:
+        sigmas = bench.sigmas(AMED_STEPS)
+        x_old, cond_old, noise_old = setting(bench, rows, 5000)
+        epochs = 2 if bench.report.quick else 5
+        lessons = train(ask, x_old, sigmas, cond_old, noise_old, rows=4, epochs=epochs, inserted=2)
+        predictor = bench.run(lessons, "steps of AMED's lessons")
+        three = {"heun": heun, "dpm_solver_2": dpm_solver_2, "amed": amed(predictor)}
+        return {name: ended(sampler, sigmas) for name, sampler in three.items()}
+
+    found = bench.part("two_calls", two_calls)
+    for by in ("karras", *CHOSEN):
+        found |= bench.part(f"few_{by}", lambda by=by: few(by))
+    return found
+
+
+# ---- what they say --------------------------------------------------------------------------------------------------
+
+
+def tell_paths(report: Report, arrays: Arrays) -> None:
+    for name, words in (("plain", "no prompt"), ("guided", f"guidance {SCALE:g}")):
+        run = of(arrays, name)
+        told = figures(run)
+        for path, noun in (("x", "sampling"), ("x0", "denoising")):
+            off = told[f"{path}_deviation"].nan_to_num(0).mean(1)  # (N + 1,), the authors' mean over pictures
+            at = int(off.argmax())
+            percent = float(100 * off[at] / chord(getattr(run, path)).mean())
+            label = f"{noun} path off its chord, at most ({words})"
+            sigma, distance = float(run.sigmas[at]), float(off[at])
+            report.figure(f"{name}_{path}_deviation", percent, label, "%", distance=distance, sigma=sigma)
+        ratio = float((length(run.x) / length(run.x0)).mean())
+        report.figure(f"{name}_shorter", ratio, f"sampling path longer than denoising ({words})", "times")
+        left, _ = cosine(run)
+        report.figure(f"{name}_cosine", float(left.mean(1).min()), f"cos(eps, way left), least ({words})")
+        shares = own_frames(run.x)[1].sum(1).mean()
+        report.figure(f"{name}_plane", 100 * float(shares), f"off the chord, in two axes ({words})", "%")
+        report.figure(f"{name}_chord", float(chord(run.x).mean()), f"chord ({words})", "", sqrt_d=_noise(run))
+    told = compare(of(arrays, "plain"), of(arrays, "guided"))
+    report.figure("guidance_leaves", float(told.percent[-1].mean()), "guided end from unguided, of the chord", "%")
+    report.figure("onset", float(told.onset.nanmedian()), "prompt and guidance act from sigma")
+
+
+def _noise(run: Trajectory) -> float:
+    """sigma sqrt(d) at the start."""
+    return float(run.sigmas[0]) * math.sqrt(run.x[0, 0].numel())
+
+
+def tell_scores(report: Report, arrays: Arrays, optimal: Optimal) -> None:
+    sigmas, d = arrays["sigmas"], math.sqrt(arrays["plain_x"][0, 0].size)
+    peak = int(arrays["on_optimal"].mean(1).argmax())
+    last = arrays["on_model"].mean(1)[-1]
+    report.figure("score_model_end", float(last), "network from optimum, own path, at its end", "", per_sqrt_d=last / d)
+    report.figure(
+        "score_optimal_peak",
+        float(arrays["on_optimal"].mean(1)[peak]),
+        "the same on the optimal path, most",
+        sigma=float(sigmas[peak]),
+        end=float(arrays["on_optimal"].mean(1)[-1]),
+    )
+    for name in ("plain", "guided", "optimal"):
+        end = of(arrays, name).x[-1]
+        nearest = optimal.nearest(end, 1)[0]
+        copied = optimal.copied(end).mean()
+        report.figure(
+            f"{name}_nearest", float(nearest.mean()), f"end to nearest training scene ({name})", copied=float(copied)
+        )
+
+
+def tell_judged(report: Report, seen: Arrays) -> None:
+    for name, words in (("x0", "estimate"), ("x", "state")):
+        for calls, binding, kid in zip(seen["calls"], seen[f"{name}_binding"], seen[f"{name}_kid"], strict=True):
+            label = f"{words} after {int(calls)} calls: pairs bound right"
+            report.figure(f"{name}_binding_{int(calls)}", float(binding), label, "%", kid=float(kid))
+
+
+def tell_solvers(report: Report, found: Arrays) -> None:
+    for calls in CALLS:
+        for by in CHOSEN:
+            report.note(f"{by}, {calls}: " + ", ".join(f"{s:.3g}" for s in found[f"{by}_{calls}"]))
+        for name in SOLVERS:
+            errors = {by: float(found[f"{name}_{by}_{calls}"].mean()) for by in ("karras", *CHOSEN)}
+            label = f"{SAMPLERS[name].label}, {calls} calls: RMS from the true end"
+            report.figure(f"{name}_{calls}", errors.pop("karras"), label, "", **errors)
+    for name in ("heun", "dpm_solver_2", "amed"):
+        label = f"{name}, {2 * AMED_STEPS - 1} calls: RMS from the true end"
+        report.figure(f"{name}_{2 * AMED_STEPS - 1}", float(found[name].mean()), label)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with Report("bench.geometry", __doc__, _options, arguments) as report:
+        given, quick = report.args, report.quick
+        bench = Bench(report, load(given.backbone), given.keep)
+        told = cases(4 if quick else given.captions)
+        optimal = data(bench, 200 if quick else given.scenes)
+        arrays = paths(bench, told, optimal)
+        tell_paths(report, arrays)
+        tell_scores(report, arrays, optimal)
+        seen = judged(bench, of(arrays, "guided"), told)
+        tell_judged(report, seen)
+        found = solvers(bench, 2 if quick else given.rows)
+        tell_solvers(report, found)
+        if not quick:
+            runs = {name: of(arrays, name) for name in ("plain", "guided", "optimal")}
+            geometry_page.write(report.figures, runs, arrays, seen, found, bench.backbone)
+            report.note(f"plots: {geometry_page.IMAGES}")
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--captions", type=int, default=16, help="pictures of every run (default: 16)")
+    parser.add_argument("--scenes", type=int, default=2000, help="training scenes of the optimum (default: 2000)")
+    parser.add_argument("--rows", type=int, default=8, help="pictures that solvers are tried on (default: 8)")
+    parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")
+
+
+if __name__ == "__main__":
+    main()
