@@ -1,22 +1,7 @@
 // The board of the tab Compare: grids of cells that fill as they are made, sorted, ranked, plotted. Two cells under a
 // slider are in side.js, which comes after this.
 (() => {
-  const el = (tag, attributes = {}, ...inside) => {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name in made && typeof value !== "string") made[name] = value; else made.setAttribute(name, value);
-    }
-    made.append(...inside);
-    return made;
-  };
-  const NS = "http://www.w3.org/2000/svg";
-  const svg = (tag, attributes = {}, ...inside) => {
-    const made = document.createElementNS(NS, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...inside);
-    return made;
-  };
-
+  const { el, svg } = window.nineWays;
   let board = null, tell = () => {}, told = null;  // the component, its trigger, the comparison as it stands
   let sorted = "", tab = "", chosen = [];  // the figure that columns are sorted by, the grid in view, cells A and B
   const cells = new Map();  // key -> its elements, one for each place

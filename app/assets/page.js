@@ -85,7 +85,24 @@
     first?.focus();
   };
   document.addEventListener("input", (event) => { if (event.target.ariaInvalid === "true") forget(event.target); }, true);
+  // elements: properties where there are such and the value is no text, attributes else; children after them
+  const el = (tag, attributes = {}, ...inside) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name in made && typeof value !== "string") made[name] = value; else made.setAttribute(name, value);
+    }
+    made.append(...inside);
+    return made;
+  };
+  const svg = (tag, attributes = {}, ...inside) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.append(...inside);
+    return made;
+  };
+
   window.nineWays = {
+    el, svg,
     problems(all) {
       const ofMethods = ([name]) => name.startsWith("methods");
       const found = Object.fromEntries(Object.entries(all).filter((one) => !ofMethods(one)));

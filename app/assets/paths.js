@@ -1,6 +1,6 @@
 // Paths of runs in the frame of their chord: turned with the mouse, hovered for the step; and plots taken along.
 (() => {
-  const nw = window.nineWays;
+  const nw = window.nineWays, { el, svg } = nw;
 
   // ---- any plot as a file: its own style written into it, so that it looks the same elsewhere ------------------------
   const STYLED = ["stroke", "stroke-width", "stroke-dasharray", "fill", "font-family", "font-size", "opacity"];
@@ -14,29 +14,23 @@
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("width", w); copy.setAttribute("height", h);
     const paper = getComputedStyle(document.body).getPropertyValue("--nw-paper") || "#fff";
-    const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    for (const [name, value] of Object.entries({ width: w, height: h, fill: paper.trim() })) ground.setAttribute(name, value);
-    copy.prepend(ground);
+    copy.prepend(svg("rect", { width: w, height: h, fill: paper.trim() }));
     return [new XMLSerializer().serializeToString(copy), w, h];
   };
   const save = (blob, name) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob); link.download = name;
+    const link = el("a", { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
   const file = (title, kind) => `${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.${kind}`;
   nw.takeAlong = (plot, title) => {
-    const holder = document.createElement("span");
-    holder.className = "nw-take";
+    const holder = el("span", { class: "nw-take" });
     for (const kind of ["svg", "png"]) {
-      const button = document.createElement("button");
-      Object.assign(button, { type: "button", className: "nw-act", textContent: kind.toUpperCase() });
-      button.setAttribute("aria-label", `${title} as ${kind.toUpperCase()}`);
+      const button = el("button", { type: "button", class: "nw-act", "aria-label": `${title} as ${kind.toUpperCase()}` }, kind.toUpperCase());
       button.addEventListener("click", () => {
         const [text, w, h] = standalone(plot), blob = new Blob([text], { type: "image/svg+xml" });
         if (kind === "svg") { save(blob, file(title, kind)); return; }
-        const image = new Image(), canvas = document.createElement("canvas");
+        const image = new Image(), canvas = el("canvas");
         image.onload = () => {
           canvas.width = 2 * w; canvas.height = 2 * h;
           canvas.getContext("2d").drawImage(image, 0, 0, 2 * w, 2 * h);
@@ -53,7 +47,7 @@
   const [W, H, PAD] = [560, 360, 28];
   let kind = "x", turn = [0, 0];  // which paths; how far they are turned, radians about the upright and the level axis
 
-  nw.paths = (told, { el, svg, hue, step, steps, short, go, moves }) => {
+  nw.paths = (told, { hue, step, steps, short, go, moves }) => {
     const section = el("section", { class: "nw-summary", "aria-label": "Paths" });
     const known = Object.keys(told.paths).filter((name) => told.paths[name]);
     if (!known.length) return section;

@@ -1,11 +1,6 @@
 // Two cells of a comparison under a slider, their difference, source and truth beside them; all zoomed and moved as one.
 (() => {
-  const el = (tag, attributes = {}, ...inside) => {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...inside);
-    return made;
-  };
+  const { el } = window.nineWays;
   const view = { zoom: 1, x: 0, y: 0 };  // of every picture in the panel: in parts of its width and height
 
   const apply = (panel) => {

@@ -1,20 +1,6 @@
 // The tab Trajectory: film strips with a slider over the steps, figures against the step. Paths in paths.js, after this.
 (() => {
-  const el = (tag, attributes = {}, ...inside) => {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name in made && typeof value !== "string") made[name] = value; else made.setAttribute(name, value);
-    }
-    made.append(...inside);
-    return made;
-  };
-  const NS = "http://www.w3.org/2000/svg";
-  const svg = (tag, attributes = {}, ...inside) => {
-    const made = document.createElementNS(NS, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...inside);
-    return made;
-  };
+  const { el, svg } = window.nineWays;
   let board = null, tell = () => {}, told = null;
   let at = 1, byLevel = false;  // how far along the runs, 0..1; whether figures stand against the level of noise
   const moves = [];  // called whenever the step changes
@@ -147,7 +133,7 @@
     moves.length = 0;
     const links = el("span", { class: "nw-exports" });
     for (const [kind, words] of [["npz", "States (npz)"], ["csv", "Figures (CSV)"]]) links.append(el("a", { class: "nw-act", href: told.files[kind], download: "" }, words));
-    const parts = [runs(), slider(), films(), window.nineWays.paths(told, { el, svg, hue, step, steps, short, go, moves }), charts()];
+    const parts = [runs(), slider(), films(), window.nineWays.paths(told, { hue, step, steps, short, go, moves }), charts()];
     board.replaceChildren(el("div", { class: "nw-board", "data-state": "open" },
       el("header", { class: "nw-board-head" }, el("div", {}, el("h2", {}, told.prompt || "No words"), el("p", {}, told.model)), links), ...parts));
     go(at);

@@ -52,15 +52,16 @@ KIND = "nine-ways-comparison"
 # ---- what can be compared ------------------------------------------------------------------------------------------
 
 
-def ready_list() -> str:
-    """The comparisons of one click."""
+def ready_list(
+    found: Mapping[str, Any] = READY, head: str = "Ready to compare", label: str = "Ready-made comparisons"
+) -> str:  # fmt: skip
+    """What one click begins: key -> what has a title and a summary."""
     rows = "".join(
         f'<li><button type="button" class="nw-ready" data-ready="{key}"><b>{escape(one.title)}</b>'
         f"<span>{escape(one.summary)}</span></button></li>"
-        for key, one in READY.items()
+        for key, one in found.items()
     )
-    head = "<h2>Ready to compare</h2>"
-    return f'<section aria-label="Ready-made comparisons">{head}<ul class="nw-readies">{rows}</ul></section>'
+    return f'<section aria-label="{label}"><h2>{escape(head)}</h2><ul class="nw-readies">{rows}</ul></section>'
 
 
 def empty() -> str:

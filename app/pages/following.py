@@ -9,7 +9,6 @@ import hmac
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
@@ -59,13 +58,7 @@ AXES = {"": "Nothing: one run", CONDITION: "With and without the condition"}
 
 def ready_list() -> str:
     """What may be followed with one click."""
-    rows = "".join(
-        f'<li><button type="button" class="nw-ready" data-ready="{key}"><b>{escape(one.title)}</b>'
-        f"<span>{escape(one.summary)}</span></button></li>"
-        for key, one in READY.items()
-    )
-    head = "<h2>Follow the settings of Create</h2>"
-    return f'<section aria-label="Ready to follow">{head}<ul class="nw-readies">{rows}</ul></section>'
+    return comparing.ready_list(READY, "Follow the settings of Create", "Ready to follow")
 
 
 def empty() -> str:
