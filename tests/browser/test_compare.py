@@ -65,6 +65,13 @@ def test_cells_fill_and_two_lie_under_a_slider(board):
     page.mouse.wheel(0, -200)
     zooms = frames.evaluate_all("all => all.map(image => getComputedStyle(image).transform)")
     assert len(zooms) >= 2 and len(set(zooms)) == 1 and zooms[0] != "matrix(1, 0, 0, 1, 0, 0)", "zoomed in step"
+    box = frames.first.locator("xpath=ancestor::*[contains(@class, 'nw-frame')]").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 15, box["y"] + box["height"] / 2 + 10, steps=3)
+    page.mouse.up()
+    moved = frames.evaluate_all("all => all.map(image => getComputedStyle(image).transform)")
+    assert len(set(moved)) == 1 and moved[0] != zooms[0], "moved in step"
     page.get_by_label("Sort columns by").select_option("Caption right")
     expect(page.locator(".nw-cell figcaption").first).to_contain_text("Caption right")
     expect(page.locator(".nw-scatter")).to_have_count(2)
