@@ -34,6 +34,12 @@ TOKENS: dict[str, tuple[str, str]] = {
     "error": ("#ab231b", "#ff9f95"),
 }
 
+#: Runs side by side, in plots and above their pictures.
+RUNS: dict[str, tuple[str, str]] = {
+    "run-a": ("#1b1f24", "#f0ede6"), "run-b": ("#b3400f", "#f08a5b"), "run-c": ("#2a62b8", "#7fb0f5"),
+    "run-d": ("#2c7a3f", "#74c98a"), "run-e": ("#8a3f9e", "#d08fe3"), "run-f": ("#8c6d00", "#d9b944"),
+}  # fmt: skip
+
 SIZES = {"small": "13px", "text": "15px", "head": "20px"}  # three, and no more
 SANS, MONO = "IBM Plex Sans", "IBM Plex Mono"  # both come with Gradio: nothing is fetched
 WEIGHTS = (400, 700)  # Gradio's files of the weights between hold a few letters only
@@ -84,7 +90,8 @@ def glyph(family: str, size: int = 12) -> str:
 
 def variables(dark: bool = False) -> dict[str, str]:
     """Every token as a CSS variable."""
-    colours = {name: pair[dark] for name, pair in TOKENS.items()} | {k: f.hue[dark] for k, f in FAMILIES.items()}
+    plain = {name: pair[dark] for name, pair in (TOKENS | RUNS).items()}
+    colours = plain | {key: family.hue[dark] for key, family in FAMILIES.items()}
     return {f"--nw-{name}": colour for name, colour in colours.items()}
 
 

@@ -85,6 +85,11 @@
     first?.focus();
   };
   document.addEventListener("input", (event) => { if (event.target.ariaInvalid === "true") forget(event.target); }, true);
+  // a long list of a menu scrolls, so the browser would let Tab go into it, where the menu closes and the focus is lost
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Tab") document.querySelectorAll(".options, .options [role=listbox]").forEach((list) => { list.tabIndex = -1; });
+  }, true);
+
   // elements: properties where there are such and the value is no text, attributes else; children after them
   const el = (tag, attributes = {}, ...inside) => {
     const made = document.createElement(tag);

@@ -7,7 +7,8 @@
 
   const steps = (run) => run.sigmas.length - 1;
   const step = (run) => Math.round(at * steps(run));
-  const hue = (i) => `var(--nw-run-${i})`;
+  const HUES = ["var(--nw-run-a)", "var(--nw-run-b)", "var(--nw-run-c)", "var(--nw-run-d)", "var(--nw-run-e)", "var(--nw-run-f)"];
+  const hue = (i) => HUES[i % HUES.length];
   const short = (value) => (value === null || value === undefined ? "-" : Math.abs(value) >= 1000 || (value && Math.abs(value) < 0.001) ? value.toExponential(2) : String(Number(value.toPrecision(4))));
   const go = (part) => { at = Math.max(0, Math.min(1, part)); moves.forEach((move) => move()); };
 

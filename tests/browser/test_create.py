@@ -200,7 +200,7 @@ def test_the_stack_follows_the_controls(me):
     me.put("cfg_scale", 1)
     me.page.locator("#stack .nw-formula", has_text=re.compile(r"over ask")).wait_for()
     me.page.get_by_label("Sampling method").click()
-    me.page.get_by_role("option", name="Heun").click()
+    me.page.get_by_role("option", name="Heun", exact=True).click()
     me.page.locator("#stack .nw-formula", has_text="heun").wait_for()
 
 
