@@ -7,6 +7,7 @@ for there. It speaks of any pictures, so it stands in where the judges of the re
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -20,9 +21,13 @@ HOW = "Set NINE_WAYS_CLIP to the folder of a CLIP model, and the CLIP score of t
 Score = Callable[[Tensor, str], Tensor]
 
 
+_one_at_a_time = threading.Lock()  # transformers fails where two threads import from it for the first time
+
+
 def installed() -> Score | None:
-    """(pictures (B, 3, H, W) in [0, 1], text) -> (B,) in [0, 100], or None where there is no CLIP here."""
-    return _found(os.environ.get("NINE_WAYS_CLIP", ""))
+    """(pictures (B, 3, H, W) in [0, 1], text) -> (B,) in [0, 100], or None where there is no CLIP here. Any thread."""
+    with _one_at_a_time:
+        return _found(os.environ.get("NINE_WAYS_CLIP", ""))
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,8 @@
 """The CLIP score: of a CLIP of random weights, held against the two embeddings by transformers' own functions."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -46,6 +49,21 @@ def test_it_is_a_hundred_times_the_cosine_of_the_two(folder):
     seen, read = embeddings(folder, "a red cube")
     torch.testing.assert_close(got, (100 * F.cosine_similarity(seen, read)).clamp(min=0), atol=1e-4, rtol=1e-4)
     assert got.shape == (2,) and got[0] != got[1]
+
+
+def test_one_thread_at_a_time_looks_for_it(monkeypatch):
+    """The cells of a comparison ask at once, and the first import of transformers does not bear two threads."""
+    inside, most = [], []
+
+    def found(named):
+        inside.append(named)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+
+    monkeypatch.setattr(clip, "_found", found)
+    list(ThreadPoolExecutor(8).map(lambda _: clip.installed(), range(8)))
+    assert most == [1] * 8
 
 
 def test_a_text_too_long_is_cut(folder):
