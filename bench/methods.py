@@ -33,7 +33,7 @@ from conditioning.inputs import arrive
 from conditioning.registry import METHODS, find
 from fidelity.distances import mean_and_spread
 from samplers import SAMPLERS, SCHEDULES
-from samplers.flow import Done, Failed, Flow, Noise, drive
+from samplers.flow import Done, Failed, Flow, Noise, drive, heard
 
 COMPANY = 10  # pictures made at once
 WIDE = 38  # characters of a label
@@ -71,19 +71,13 @@ class Tally:
 
 def counted(flow: Flow, tally: Tally) -> Flow:
     """The same flow, the network calls that it would make alone counted, and those of them under a tape."""
-    reply = None
-    try:
-        while True:
-            try:
-                message = flow.send(reply)
-            except StopIteration as end:
-                return end.value
-            if isinstance(message, list):
-                tally.calls += 1
-                tally.taped += any(one.tape is not None for one in message)
-            reply = yield message
-    finally:
-        flow.close()
+
+    def count(message: Any, reply: Any) -> None:
+        if isinstance(message, list):
+            tally.calls += 1
+            tally.taped += any(one.tape is not None for one in message)
+
+    return heard(flow, count)
 
 
 def setting(row: Row, task: Task, given: argparse.Namespace) -> Setting:

@@ -24,7 +24,7 @@ from samplers.noise import Noise
 
 __all__ = [
     "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Failed", "Flow", "Noise", "Sampler", "Step",
-    "ask", "climbing", "drive", "on_step", "run", "together",
+    "ask", "climbing", "drive", "heard", "on_step", "run", "together",
 ]  # fmt: skip
 
 
@@ -88,6 +88,21 @@ def on_step(flow: Flow, fix: Callable[[Step], Tensor]) -> Flow:
             if isinstance(message, Step):
                 message = replace(message, x=fix(message))
             reply = yield message
+    finally:
+        flow.close()
+
+
+def heard(flow: Flow, tell: Callable[[list[Ask] | Step, Any], object]) -> Flow:
+    """The same flow, whose messages are told with what was answered to each: the estimates, or the x to go on with."""
+    reply = None
+    try:
+        while True:
+            try:
+                message = flow.send(reply)
+            except StopIteration as end:
+                return end.value
+            reply = yield message
+            tell(message, reply)
     finally:
         flow.close()
 

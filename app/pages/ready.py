@@ -140,7 +140,11 @@ def panorama() -> Made:
     return Made(Comparison(title=READY["panorama"].title, base=Recipe(**made.settings), axes=axes))
 
 
-@_ready("samplers", "Samplers at 8 calls", "Eight network calls for each: which solver makes most of them?")
+@_ready(
+    "samplers",
+    "Samplers at 8 calls",
+    "Eight network calls each, on Karras's schedule: which solver makes most of them?",
+)
 def samplers() -> Made:
     from samplers import SAMPLERS as solvers
 
@@ -151,7 +155,9 @@ def samplers() -> Made:
         if key not in OTHER_CALLS and not solvers[key].climbs
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
-    return Made(Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8), axes=axes))
+    return Made(
+        Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8, schedule="karras"), axes=axes)
+    )
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from backbones.base import Backbone
 from conditioning.compose import compose
 from conditioning.registry import find
 from samplers import SAMPLERS, SCHEDULES
-from samplers.flow import Cond, Flow, Noise
+from samplers.flow import Ask, Cond, Flow, Noise, Step, heard
 
 Inputs = Mapping[str, Any]  # sha256 -> picture
 
@@ -127,21 +127,15 @@ def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], recipe: Recipe, share
 
 
 def _counted(flow: Flow, tally: Tally) -> Flow:
-    """The same flow; `tally` counts the lists of asks that it yields (a network call each) and their rows."""
-    reply = None
-    try:
-        while True:
-            try:
-                message = flow.send(reply)
-            except StopIteration as end:
-                return end.value
-            if isinstance(message, list):
-                tally.calls += 1
-                tally.rows += sum(len(one.x) for one in message)
-                tally.gradients += any(one.tape is not None for one in message)
-            reply = yield message
-    finally:
-        flow.close()
+    """The same flow; `tally` counts the lists of asks that are answered (a network call each) and their rows."""
+
+    def count(message: list[Ask] | Step, reply: Any) -> None:
+        if isinstance(message, list):
+            tally.calls += 1
+            tally.rows += sum(len(one.x) for one in message)
+            tally.gradients += any(one.tape is not None for one in message)
+
+    return heard(flow, count)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from app.runs.attention import Looking
 from app.runs.plan import Plan
 from app.runs.recipe import Recipe
 from backbones.base import Backbone
-from samplers.flow import Cond, Flow, Step
+from samplers.flow import Ask, Cond, Flow, Step, heard
 from samplers.geometry.trajectory import Trajectory, trajectory
 
 
@@ -32,28 +32,21 @@ class Recording:
     pulls: list[float] = field(default_factory=list)
 
     def __call__(self, plan: Plan, backbone: Backbone) -> Flow:
-        plan.flow = self._along(plan.flow, plan.cond)
-        return plan.flow if self.look is None else self.look(plan, backbone)
+        pull = math.nan
 
-    def _along(self, flow: Flow, cond: Cond) -> Flow:
-        reply, pull = None, math.nan
-        try:
-            while True:
-                try:
-                    message = flow.send(reply)
-                except StopIteration as end:
-                    return end.value
-                if self.start is None and isinstance(message, list) and message:
-                    self.start = _kept(message[0].x), float(message[0].sigma[0])
-                reply = yield message
-                if isinstance(message, Step):
-                    self.steps.append(Step(_kept(reply), _kept(message.x0), message.sigma))
-                    self.pulls.append(pull)
-                    pull = math.nan
-                else:
-                    pull = _pull(message, reply, cond, pull)
-        finally:
-            flow.close()
+        def keep(message: list[Ask] | Step, reply: Any) -> None:
+            nonlocal pull
+            if isinstance(message, Step):
+                self.steps.append(Step(_kept(reply), _kept(message.x0), message.sigma))
+                self.pulls.append(pull)
+                pull = math.nan
+                return
+            if self.start is None and message:
+                self.start = _kept(message[0].x), float(message[0].sigma[0])
+            pull = _pull(message, reply, plan.cond, pull)
+
+        plan.flow = heard(plan.flow, keep)
+        return plan.flow if self.look is None else self.look(plan, backbone)
 
     def descent(self) -> tuple[Trajectory, list[float]]:
         """The way down, from the last of the highest states, and the pulls on it: what an inversion climbs before is

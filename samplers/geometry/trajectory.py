@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from samplers.messages import Flow, Step
+from samplers.flow import Ask, Flow, Step, heard
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,18 +95,13 @@ def recorded(flow: Flow, x: Tensor, sigma: float) -> Flow:
     schedule that climbs is recorded too, but the noise of a climb is no Step: x[n] is the state before that noise.
     """
     steps: list[Step] = []
-    reply = None
-    try:
-        while True:
-            try:
-                message = flow.send(reply)
-            except StopIteration:
-                return trajectory(x, sigma, steps)
-            reply = yield message
-            if isinstance(message, Step):
-                steps.append(Step(_kept(reply), _kept(message.x0), message.sigma))
-    finally:
-        flow.close()
+
+    def keep(message: list[Ask] | Step, reply: Any) -> None:
+        if isinstance(message, Step):
+            steps.append(Step(_kept(reply), _kept(message.x0), message.sigma))
+
+    yield from heard(flow, keep)
+    return trajectory(x, sigma, steps)
 
 
 def _kept(x: Tensor) -> Tensor:
