@@ -110,7 +110,9 @@ def main() -> None:
         prog="python -m training", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("network", choices=NETWORKS)
-    parser.add_argument("--pictures", type=int, required=True, help="how many to see in all, over all pieces")
+    parser.add_argument(
+        "--pictures", type=int, default=0, help="how many to see in all, over all pieces; 0: what the minutes allow"
+    )
     parser.add_argument("--minutes", type=float, default=9.5, help="length of this piece")
     parser.add_argument("--decay", type=float, default=0.25, help="last fraction over which the learning rate falls")
     parser.add_argument("--warmup", type=int, default=8_000, help="pictures over which the learning rate rises")

@@ -76,7 +76,7 @@ class Autoencoder:
         x = int(rng.integers(0, data.SIZE - CROP + 1))
         return pixels[:, :, y : y + CROP, x : x + CROP]
 
-    def loss(self, network: nn.Module, batch: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         x = batch * 2 - 1
         with torch.set_grad_enabled(not self.decoder_only):
             z = network.encoder(x.contiguous(memory_format=torch.channels_last)).float()

@@ -71,7 +71,7 @@ class ClassifierSpec:
         told = {"there": self.there[index], "place": self.place[index], "at": at}
         return {"x": x, "sigma": sigma, **{name: one.to(device) for name, one in told.items()}}
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         cells, scores = network.maps(batch["x"], batch["sigma"])
         there, ground, sky = scores.split([len(group) for group in GROUPS], 1)
         each = F.binary_cross_entropy_with_logits(cells, batch["at"], reduction="none")

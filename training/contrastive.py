@@ -120,7 +120,7 @@ class ContrastiveSpec:
         told = {name: torch.from_numpy(array.astype(np.int64)).to(device) for name, array in arrays.items()}
         return {"x": x.to(device).contiguous(memory_format=torch.channels_last), **told}
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         model, b = network.network, len(batch["x"])
         seen = model.seen(batch["x"])
         cells, read = model.cells(seen), model.read(batch["ids"])

@@ -14,6 +14,8 @@ higher than the UNet's own, where scenes take shape. All is at 128 pixels: at 64
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,13 +28,13 @@ from transformers import CLIPTextModel
 
 from training import data
 from training.autoencoder import SHIPPED, settled_autoencoder
-from training.denoiser import STEPS, alphas, latents
+from training.denoiser import STEPS, alphas, latents, times_of
 from training.loop import averaged_network, best_device, grid, reduced
 from training.maps import NAMES, maps
 from training.text import build_tokenizer, words
 
 CONTROLNETS = SHIPPED.with_name(SHIPPED.name + "_controlnets")
-SCENES = 8_000  # of the training split, with their maps
+SCENES = 24_000 if torch.cuda.is_available() else 8_000  # of the training split, with their maps
 STEM = (16, 32, 64)  # widths of the map's own layers; one fewer than halvings of its size, as the autoencoder has
 LEVELS = (1.2, 3.0, 8.0)  # sigmas of the held-out figures
 FIRST = "controlnet_cond_embedding.conv_in.weight"  # (16, kinds of maps, 3, 3)
@@ -88,7 +90,8 @@ class ControlNet:
             self.rows = 128
         self.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
         self.unet.eval().requires_grad_(False)
-        self.unet.set_attn_processor(AttnProcessor())  # quicker backwards on the CPU than the fused kernel
+        if best_device().type == "cpu":
+            self.unet.set_attn_processor(AttnProcessor())  # quicker backwards there than the fused kernel
         self.network: nn.Module = build(self.unet, len(NAMES))
         if CONTROLNETS.exists():
             parts = [ControlNetModel.from_pretrained(CONTROLNETS / name, torch_dtype=torch.float32) for name in NAMES]
@@ -96,41 +99,48 @@ class ControlNet:
         self.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32).eval()
         self.text.requires_grad_(False)
         self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
-        self.latents = latents(self.autoencoder, "train", data.SIZE)
-        self.maps = maps("train", SCENES)
-        self.tokens = words("train", len(self.latents)).tokens[:SCENES]
-        self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
+        z = latents(self.autoencoder, "train", data.SIZE)
         self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
+        self.arrays = {
+            "z": z[:SCENES],
+            "maps": torch.from_numpy(np.array(maps("train", SCENES))),
+            "tokens": torch.from_numpy(words("train", len(z)).tokens[:SCENES]),
+            "empty": self.empty,
+        }
+        self.table: dict[str, Tensor] | None = None
+        self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
 
     # ------------------------------------------------------------------------------------------------ batches
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
-        """Latents, noise, times, tokens and maps of some scenes."""
-        scene = np.sort(rng.choice(SCENES, self.rows, replace=False))
-        caption = rng.integers(self.tokens.shape[1], size=self.rows)
-        tokens = torch.from_numpy(self.tokens[scene, caption].astype(np.int64))
-        tokens[rng.random(self.rows) < 0.5] = self.empty
-        z = self.latents[torch.from_numpy(scene)].float()
-        sigma = self._sigmas(rng)
+        """Latents, noise, times, tokens and maps of some scenes, drawn and looked up on the device."""
+        if self.table is None:
+            self.table = {name: tensor.to(device) for name, tensor in self.arrays.items()}
+        draws = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+        uniform = partial(torch.rand, self.rows, device=device, generator=draws)
+        scene = (uniform() * len(self.table["maps"])).long()
+        caption = (uniform() * self.table["tokens"].shape[1]).long()
+        tokens = self.table["tokens"][scene, caption].long()
+        z = self.table["z"][scene].float()
         return {
-            "z": z.to(device),
-            "noise": torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device),
-            "t": torch.from_numpy(np.interp(np.log(sigma), self.sigmas.log().numpy(), np.arange(STEPS))).to(device),
-            "tokens": tokens.to(device),
-            "map": shown(self.maps[scene], rng.integers(len(NAMES), size=self.rows)).to(device),
+            "z": z,
+            "noise": torch.randn(z.shape, device=device, generator=draws),
+            "t": self._times(uniform),
+            "tokens": torch.where(uniform()[:, None] < 0.5, self.table["empty"], tokens),
+            "map": shown(self.table["maps"][scene], (uniform() * len(NAMES)).long()),
         }
 
-    def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
-        """Log-normal, stratified; every eighth uniform over the schedule."""
-        u = (rng.permutation(self.rows) + rng.random(self.rows)) / self.rows
-        normal = torch.special.ndtri(torch.from_numpy(u).clamp(1e-4, 1 - 1e-4)).numpy()
-        sigma = np.exp(normal * 1.2 + 1.5)
-        sigma[::8] = self.sigmas.numpy()[rng.integers(STEPS, size=len(sigma[::8]))]
-        return sigma.clip(self.sigmas[0], self.sigmas[-1])
+    def _times(self, uniform: Callable[[], Tensor]) -> Tensor:
+        """Log-normal in sigma, stratified; every eighth uniform over the schedule."""
+        jitter = uniform()
+        u = (torch.arange(self.rows, device=jitter.device) + jitter) / self.rows
+        t = times_of(torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.2 + 1.5, self.sigmas)
+        t[::8] = uniform()[::8] * (STEPS - 1)
+        return t[uniform().argsort()]
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         self._follow(batch["z"].device)
         with torch.no_grad():
             text = self.text(batch["tokens"]).last_hidden_state
@@ -172,7 +182,7 @@ class ControlNet:
             text = self.text(torch.from_numpy(tokens).to(device)).last_hidden_state
             z = latents(self.autoencoder, "validation", data.SIZE)[:n].float().to(device)
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
-            given = shown(maps("validation", n), np.arange(n) % len(NAMES)).to(device)
+            given = held_maps(n).to(device)
             errors = []
             for sigma in LEVELS:
                 t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
@@ -187,7 +197,7 @@ class ControlNet:
         """Rows of eight, depth and edges in turn: maps, what is made from them and the captions, the renders."""
         n, device = 8, next(network.parameters()).device
         tokens = torch.from_numpy(words("validation", 2000).tokens[:n, 0].astype(np.int64))
-        given = shown(maps("validation", n), np.arange(n) % len(NAMES)).to(device)
+        given = held_maps(n).to(device)
         made = self._sampled(network, given, tokens)
         truth = self._decoded(latents(self.autoencoder, "validation", data.SIZE)[:n].float().to(device))
         return grid(torch.cat([given.amax(1, keepdim=True).expand(-1, 3, -1, -1), made, truth]), n)
@@ -213,10 +223,14 @@ class ControlNet:
         return (self.autoencoder.decoder(z).float() / 2 + 0.5).clamp(0, 1)
 
 
-def shown(both: np.ndarray, kinds: np.ndarray) -> Tensor:
+def shown(both: Tensor, kinds: Tensor) -> Tensor:
     """Maps (B, 2, H, W) uint8 -> the same in [0, 1]; in each row the kind that is asked for (B,), the other zero."""
-    full = torch.from_numpy(both.astype(np.float32) / 255)
-    return full * F.one_hot(torch.from_numpy(kinds), len(NAMES))[:, :, None, None]
+    return both.float() / 255 * F.one_hot(kinds, len(NAMES))[:, :, None, None]
+
+
+def held_maps(count: int) -> Tensor:
+    """Maps (N, 2, 128, 128) of held-out scenes, depth and edges in turn."""
+    return shown(torch.from_numpy(np.array(maps("validation", count))), torch.arange(count) % len(NAMES))
 
 
 def export() -> None:

@@ -107,6 +107,14 @@ def alphas() -> Tensor:
     return torch.cumprod(1 - torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64), 0)
 
 
+def times_of(wanted: Tensor, sigmas: Tensor) -> Tensor:
+    """Continuous times in [0, 999] at which ln sigma is as wanted (B,), between the levels of the schedule (1000,)."""
+    levels = sigmas.log().to(wanted.device)
+    above = torch.searchsorted(levels, wanted).clamp(1, STEPS - 1)
+    low, high = levels[above - 1], levels[above]
+    return above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
+
+
 class Denoiser:
     rows, rate = 32, 5e-4
 
@@ -181,10 +189,7 @@ class Denoiser:
         jitter = uniform()
         u = (torch.arange(self.rows, device=jitter.device) + jitter) / self.rows
         wanted = torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.2 + 0.4 + math.log(self.size / 64)
-        levels = self.sigmas.log().to(u.device)
-        above = torch.searchsorted(levels, wanted).clamp(1, STEPS - 1)
-        low, high = levels[above - 1], levels[above]
-        t = above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
+        t = times_of(wanted, self.sigmas)
         every = 2 if self.size == 64 else 4
         t[::every] = uniform()[::every] * (STEPS - 1)
         return t[uniform().argsort()]
@@ -196,7 +201,7 @@ class Denoiser:
 
     # ------------------------------------------------------------------------------------------------ losses
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         self.teachers.listen(network)
         text = network.text(batch["tokens"]).last_hidden_state
         sigma = self._sigma(batch["t"])

@@ -201,7 +201,7 @@ class Judge:
         place = self.truth.place[rows].to(device)
         return {"x": soften(x, rng).contiguous(memory_format=torch.channels_last), "place": place, **given}
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         maps, ground, sky, _ = network(batch["x"])
         solids = batch["weight"].sum().clamp(min=1)
         parts = {"heat": focal(maps["heat"][:, 0], batch["heat"])}

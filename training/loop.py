@@ -4,7 +4,8 @@ Everything of a run stands in `training/runs/<name>/`: `last.pt` (weights, avera
 written by temp-and-rename every two minutes, `curve.json`, `curve.png`, and a grid of pictures at every check.
 Killed at any moment, the same command goes on from there. The learning rate rises over `warmup` pictures, stays,
 and falls to zero over the last `decay` fraction of the pictures planned: so a run may be prolonged by asking for
-more.
+more. Where no pictures are planned the minutes are the plan, and the piece is the whole run: for a machine that is
+lent for a time.
 """
 
 from __future__ import annotations
@@ -40,14 +41,15 @@ class Spec(Protocol):
     network: nn.Module
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> Any: ...
-    def loss(self, network: nn.Module, batch: Any, progress: float) -> tuple[Tensor, dict[str, float]]: ...
+    def loss(self, network: nn.Module, batch: Any, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
     def check(self, network: nn.Module) -> dict[str, float]: ...
     def pictures(self, network: nn.Module) -> Image.Image: ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long: `pictures` in all, `minutes` in this piece; and how: the numbers the loop leaves to the caller."""
+    """How long: `pictures` in all (0: as many as come), `minutes` in this piece; and how: the numbers the loop leaves
+    to the caller."""
 
     pictures: int
     minutes: float = 9.5
@@ -71,10 +73,14 @@ def reduced(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
-def rate_at(plan: Plan, seen: int) -> float:
+def progress_at(plan: Plan, seen: int, seconds: float) -> float:
+    """How much of the plan is done, in [0, 1]: of its pictures, or of its minutes where no pictures are planned."""
+    return min(1.0, seen / plan.pictures if plan.pictures else seconds / (60 * plan.minutes))
+
+
+def rate_at(plan: Plan, seen: int, progress: float) -> float:
     """The learning rate as a fraction of the full one, after `seen` pictures."""
-    left = (plan.pictures - seen) / (plan.decay * plan.pictures)
-    return max(0.0, min(1.0, (seen + 1) / plan.warmup, left))
+    return max(0.0, min(1.0, (seen + 1) / plan.warmup, (1 - progress) / plan.decay))
 
 
 def _folded(network: nn.Module, averaged: dict[str, Tensor], seen: int, rows: int, plan: Plan) -> None:
@@ -136,7 +142,16 @@ def train(spec: Spec, plan: Plan) -> None:
         seen, spent = saved["seen"], saved["spent"]
         curve = json.loads((here / "curve.json").read_text())
 
+    def read() -> dict[str, float]:
+        told = {name: float(mean) for name, mean in means.items()}
+        if not all(map(math.isfinite, told.values())):
+            raise FloatingPointError(
+                f"{spec.name}: the loss is not finite after {seen} pictures ({told}); last checkpoint kept."
+            )
+        return told
+
     def save() -> None:
+        read()
         kept = {
             "network": network.state_dict(),
             "averaged": averaged,
@@ -152,7 +167,8 @@ def train(spec: Spec, plan: Plan) -> None:
         with _Swapped(network, averaged) as best:
             figures = spec.check(best)
             spec.pictures(best).save(here / f"pictures_{seen:08d}.png")
-        point = {"seen": seen, "minutes": spent / 60, **{k: round(v, 5) for k, v in {**means, **figures}.items()}}
+        told = {k: round(v, 5) for k, v in {**read(), **figures}.items()}
+        point = {"seen": seen, "minutes": spent / 60, **told}
         curve.append(point)
         print("\n" + "  ".join(f"{k} {v:.4g}" for k, v in point.items()), flush=True)
         save()
@@ -160,20 +176,19 @@ def train(spec: Spec, plan: Plan) -> None:
 
     rng = np.random.default_rng([plan.seed, seen])
     torch.manual_seed(plan.seed + seen)
-    means: dict[str, float] = {}
+    means: dict[str, Tensor] = {}  # on the device: reading them makes the machine wait, so they are read now and then
     begun = saved_at = checked_at = time.perf_counter()
     before, began_with = spent, seen
-    while seen < plan.pictures and time.perf_counter() - begun < plan.minutes * 60:
-        fraction = rate_at(plan, seen)
+    while True:
+        elapsed = time.perf_counter() - begun
+        progress = progress_at(plan, seen, elapsed)
+        if progress >= 1 or elapsed >= plan.minutes * 60:
+            break
         for group in optimiser.param_groups:
-            group["lr"] = spec.rate * fraction
+            group["lr"] = spec.rate * rate_at(plan, seen, progress)
         batch = spec.batch(rng, device)
         with reduced(device):
-            loss, figures = spec.loss(network, batch, seen / plan.pictures)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"{spec.name}: the loss is {loss.item()} after {seen} pictures; last checkpoint kept."
-            )
+            loss, figures = spec.loss(network, batch, progress)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
@@ -181,13 +196,14 @@ def train(spec: Spec, plan: Plan) -> None:
         seen += spec.rows
         _folded(network, averaged, seen, spec.rows, plan)
         for key, value in {"loss": loss.detach(), **figures}.items():
-            means[key] = means.get(key, float(value)) * 0.98 + 0.02 * float(value)
+            means[key] = torch.lerp(means[key], value.float(), 0.02) if key in means else value.float()
         now = time.perf_counter()
         spent = before + now - begun
         if seen // spec.rows % 10 == 0:
             speed = (seen - began_with) / (now - begun)
-            text = "  ".join(f"{k} {v:.4f}" for k, v in means.items())
-            print(f"\r{spec.name} {seen}/{plan.pictures}  {speed:.0f}/s  {text}  ", end="", flush=True)
+            text = "  ".join(f"{k} {v:.4f}" for k, v in read().items())
+            whole = f"/{plan.pictures}" if plan.pictures else ""
+            print(f"\r{spec.name} {seen}{whole}  {speed:.0f}/s  {text}  ", end="", flush=True)
         if now - checked_at > plan.check_every * 60:
             check()
             checked_at = saved_at = time.perf_counter()

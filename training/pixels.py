@@ -15,6 +15,7 @@ hides less. Every picture is also seen mirrored, which is a scene of this world 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from torch.nn import functional as F
 
 from backbones import PIXELS
 from training import data
-from training.denoiser import STEPS, alphas
+from training.denoiser import STEPS, alphas, times_of
 from training.loop import averaged_network, best_device, grid, reduced
 
 SIZE, PATCH = 64, 2
@@ -73,27 +74,28 @@ class PixelDenoiser:
     def __init__(self) -> None:
         torch.manual_seed(0)
         unet = started()
-        plain_attention(unet)
         self.network: nn.Module = unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if best_device().type == "cuda":
-            self.rows, self.rate = 256, 1e-3
+            self.rows, self.rate = 128, 1e-3
+        else:
+            plain_attention(unet)
         self.pictures_ = small("train")
         self.held_out = small("validation")[:128]
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
         """x0 (B, 3, 64, 64) in [-1, 1], noise alike, t (B,) continuous times in [0, 999]."""
-        x0 = _signed(self.pictures_[np.sort(rng.integers(len(self.pictures_), size=self.rows))])
-        mirrored = torch.from_numpy(rng.random(self.rows) < 0.5)[:, None, None, None]
-        x0 = torch.where(mirrored, x0.flip(-1), x0)
-        u = (np.arange(self.rows) + rng.random(self.rows)) / self.rows  # stratified, which lowers the variance for free
-        wanted = torch.special.ndtri(torch.from_numpy(u).clamp(1e-4, 1 - 1e-4)) * 1.4 - 0.4  # ln sigma
-        t = np.interp(wanted.numpy(), self.sigmas.log().numpy(), np.arange(STEPS))
-        t[::8] = rng.random(len(t[::8])) * (STEPS - 1)
-        noise = torch.from_numpy(rng.standard_normal(x0.shape, dtype=np.float32))
-        return {"x0": x0.to(device), "noise": noise.to(device), "t": torch.from_numpy(t).float().to(device)}
+        self.pictures_ = self.pictures_.to(device)  # once: the whole set stands on the device
+        draws = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+        uniform = partial(torch.rand, self.rows, device=device, generator=draws)
+        x0 = _signed(self.pictures_[(uniform() * len(self.pictures_)).long()])
+        x0 = torch.where(uniform()[:, None, None, None] < 0.5, x0.flip(-1), x0)
+        u = (torch.arange(self.rows, device=device) + uniform()) / self.rows  # stratified: lowers the variance for free
+        t = times_of(torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.4 - 0.4, self.sigmas)
+        t[::8] = uniform()[::8] * (STEPS - 1)
+        return {"x0": x0, "noise": torch.randn(x0.shape, device=device, generator=draws), "t": t}
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         return self._error(network, batch["x0"], batch["noise"], batch["t"]), {}
 
     def _error(self, network: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

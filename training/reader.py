@@ -70,7 +70,7 @@ class ReaderSpec:
             x = soften(x, rng)
         return {"x": x.contiguous(memory_format=torch.channels_last), "near": near, "classes": classes}
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         read = network(batch["x"])
         near = (read.nearness[:, 0] - batch["near"]).abs()
         weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the picture

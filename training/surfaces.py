@@ -76,7 +76,7 @@ class SurfacesSpec:
             x = soften(x, rng)
         return {"x": x.contiguous(memory_format=torch.channels_last), **maps}
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         away, normals, classes = network(batch["x"])
         weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the picture
         ground = weight * (batch["classes"] > 0)

@@ -70,6 +70,9 @@ class Looking:
             layer(x).view(b, -1, attn.heads, layer.out_features // attn.heads).transpose(1, 2)
             for layer, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
         )
+        if encoder_hidden_states is None and q.is_cuda:
+            out = F.scaled_dot_product_attention(q, k, v)
+            return attn.to_out[0](out.transpose(1, 2).reshape(b, -1, q.shape[1] * q.shape[-1]))
         # Plain products: on the CPU the fused kernel's backward pass takes several times as long at these sizes.
         weights = (q * attn.scale @ k.transpose(-1, -2)).softmax(-1)  # (B, heads, cells, tokens or cells)
         if encoder_hidden_states is not None:

@@ -6,6 +6,7 @@ vocabulary is one token, every other word is spelt in bytes, nothing is unknown.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -113,7 +114,7 @@ def _is_noun(word: str) -> bool:
     return any(word in words for words in SHAPE_WORDS.values())
 
 
-def words(split: str, scenes: int, per_scene: int = 6, workers: int = 2) -> Words:
+def words(split: str, scenes: int, per_scene: int = 6, workers: int = os.cpu_count() or 1) -> Words:
     """The captions of scenes 0, ..., scenes - 1, made once and kept beside the renders."""
     path: Path = data.folder(split) / f"words_{scenes}_{per_scene}.npz"
     if not path.exists():

@@ -59,10 +59,10 @@ def test_each_kind_s_network_is_the_common_one_on_that_kind(unet):
 
 
 def test_maps_are_of_one_kind():
-    full = np.zeros((2, 2, 128, 128), np.uint8)
+    full = torch.zeros(2, 2, 128, 128, dtype=torch.uint8)
     full[:, 0] = 102
     full[:, 1, 5] = 255
-    given = training.shown(full, np.array([0, 1]))
+    given = training.shown(full, torch.arange(2))
     assert given.shape == (2, 2, 128, 128)
     assert given[0, 0].unique().tolist() == [pytest.approx(0.4)] and not given[0, 1].any()
     assert given[1, 1, 5].eq(1).all() and given[1].sum() == 128
