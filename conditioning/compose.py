@@ -32,7 +32,7 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
     uses = [(find(name), values) for name, values in stack]
     _refuse_clashes([one.name for one, _ in uses], _name(sampler))
     D: Denoiser = ask
-    D_text, sampler_text = "ask", _name(sampler)
+    D_text, sampler_text = "ask", str(getattr(sampler, "text", None) or _name(sampler))
     for one, given in sorted(uses, key=lambda use: (use[0].family.order, use[0].within)):
         values = _values(one, given, shared)
         if one.kind == "sampler":

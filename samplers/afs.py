@@ -7,6 +7,8 @@ from torch import Tensor
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 from samplers.schedules import highest
 
+NOISE = 10.0  # from this level on a state is nearly all noise
+
 
 def afs(sampler: Sampler) -> Sampler:
     """The same sampler, whose first call is answered without the network: the analytical first step.
@@ -14,13 +16,13 @@ def afs(sampler: Sampler) -> Sampler:
     At the first level the state is nearly all noise, and of data with mean 0 and variance 1 its direction is nearly
     eps = x / sqrt(1 + s^2) (Dockhorn et al. 2022, arXiv 2210.05475, Section 3; in AMED-Solver one call of five). So a
     run costs one call less. A method that steers the first step by what the network says (guidance, a condition) does
-    not act there.
+    not act there. A run that starts lower, as an edit does that keeps something of a picture, asks as ever.
     """
 
     def free(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         def analytical(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
             s = highest(sigma)
-            if s < sigmas[0]:
+            if s < max(sigmas[0], NOISE):
                 return (yield from D(x, sigma, cond, **kw))
             root = sqrt(1 + s**2)
             return x / (root * (root + s))  # x - s eps, without cancellation

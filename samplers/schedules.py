@@ -151,7 +151,7 @@ def interval(sigmas: Sequence[float], start: float, end: float) -> tuple[float, 
 
 def highest(sigma: float | Tensor) -> float:
     """A level as a number: the highest of (B,) levels."""
-    return float(sigma.max()) if isinstance(sigma, Tensor) else float(sigma)
+    return float(sigma.detach().max()) if isinstance(sigma, Tensor) else float(sigma)
 
 
 @dataclass(frozen=True)

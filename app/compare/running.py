@@ -17,7 +17,7 @@ from typing import Any
 
 from app.compare.comparison import Cell, Comparison
 from app.compare.kept import Kept, Result
-from app.runs.events import Array, Cancelled, Failed, Finished, Progress
+from app.runs.events import Array, Cancelled, Failed, Finished, Preparing, Progress
 from app.runs.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,8 @@ class Running:
                 run.cancel()
             for event in run:
                 match event:
+                    case Preparing(step=step, steps=steps):
+                        self._set(cell.key, step=step, steps=steps)
                     case Progress(step=step, steps=steps, preview=preview):
                         self._set(cell.key, step=step, steps=steps, preview=preview)
                     case Failed(reason=reason):

@@ -18,7 +18,7 @@ from app.pages import stage
 from app.pages.painting import plain
 from app.pages.stack import hashes
 from app.pages.studio import Studio, waiting
-from app.runs import Cancelled, Failed, Finished, Progress
+from app.runs import Cancelled, Failed, Finished, Preparing, Progress
 from app.runs.recipe import Recipe
 
 SHOW = """
@@ -69,6 +69,8 @@ class Attention:
             self.studio.live[session] = run
             for event in run:
                 match event:
+                    case Preparing(words=words, step=step, steps=steps):
+                        yield busy(words, step / max(steps, 1))
                     case Progress(step=step, steps=steps):
                         yield busy(f"Step {step} of {steps}, made again to look at", step / max(steps, 1))
                     case Failed(reason=reason):

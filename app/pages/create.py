@@ -15,12 +15,12 @@ from app.pages.restoring import Restorer
 from app.pages.stack import Stack, strip
 from app.pages.studio import EXAMPLES, Studio, seeded, surprise
 from app.runs import Problem, Recipe, RecipeError
-from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES
+from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, schedule_label
 
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
-    "cfg_rescale", "cfg_start", "cfg_end", "backbone", "methods",
+    "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone", "methods",
 )  # fmt: skip
 DEFAULTS = Recipe()
 PROBLEMS = "watch('value', () => window.nineWays?.problems(JSON.parse(props.value || '{}')));"
@@ -84,7 +84,7 @@ class Create(Painter, Restorer):
                     label="Sampling method", elem_id="sampler", min_width=120,
                 )  # fmt: skip
                 self.schedule = gr.Dropdown(
-                    [(label, key) for key, label in SCHEDULES.items()], value=DEFAULTS.schedule,
+                    schedule_choices(DEFAULTS.steps), value=DEFAULTS.schedule,
                     label="Schedule type", elem_id="schedule", min_width=120,
                 )  # fmt: skip
             self.steps = self._slider("steps")
@@ -107,6 +107,15 @@ class Create(Painter, Restorer):
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
                 self.cfg_end = self._slider("cfg_end")
+                with gr.Row(elem_classes="nw-pair"):
+                    self.afs = gr.Checkbox(
+                        label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
+                        info="Costs no network call",
+                    )  # fmt: skip
+                    self.stop_sigma = gr.Number(
+                        label=LIMITS["stop_sigma"].label, value=DEFAULTS.stop_sigma, elem_id="stop_sigma",
+                        min_width=120, info="0: the whole run",
+                    )  # fmt: skip
             with gr.Column(elem_id="restore-row"):
                 self.restore = gr.UploadButton(
                     "Restore settings from a picture", file_types=["image"], elem_id="restore", size="sm"
@@ -155,6 +164,8 @@ class Create(Painter, Restorer):
             "cfg_scale",
             "cfg_start",
             "cfg_end",
+            "afs",
+            "stop_sigma",
             "width",
             "height",
             "backbone",
@@ -162,6 +173,10 @@ class Create(Painter, Restorer):
         )
         gr.on(
             [getattr(self, name).change for name in shown], self.restack, self.controls, [self.stack, self.marks],
+            trigger_mode="always_last", **light,
+        )  # fmt: skip
+        self.steps.change(
+            lambda steps: gr.Dropdown(choices=schedule_choices(steps)), self.steps, self.schedule,
             trigger_mode="always_last", **light,
         )  # fmt: skip
         self.restore.upload(self.restore_from, self.restore, self.outputs, **light)
@@ -244,6 +259,11 @@ class Create(Painter, Restorer):
             words += f" {escape(self.studio.model(model).name)} paints it: it has what the method needs."
         note = f'<div class="nw-note" role="status">{words}</div>'
         return [*(settings.get(name, gr.skip()) for name in FIELDS), note]
+
+
+def schedule_choices(steps: Any) -> list[tuple[str, str]]:
+    """(label, key) of every schedule; one that is found says for how many steps."""
+    return [(schedule_label(key, steps), key) for key in SCHEDULES]
 
 
 def _text_of(data: gr.EventData) -> str:

@@ -13,7 +13,7 @@ import gradio as gr
 from app.pages import stage
 from app.pages.stack import hashes
 from app.pages.studio import Studio, waiting
-from app.runs import Cancelled, Failed, Finished, Made, Progress, Queued, Recipe
+from app.runs import Cancelled, Failed, Finished, Made, Preparing, Progress, Queued, Recipe
 
 KEPT = 24  # pictures in the strip of a visit
 
@@ -76,6 +76,8 @@ class Painter:
                         if model.backbone is None:
                             words = f"{model.name}: {model.state()[1]}"
                         yield frame(stage.waiting(words, size))
+                    case Preparing():
+                        yield frame(stage.preparing(event, size))
                     case Progress():
                         last = [stage.data_uri(p) if p is not None else "" for p in event.previews]
                         step = int(event.fraction * recipe.steps)  # the engine counts over all pictures

@@ -152,7 +152,7 @@ def samplers() -> Made:
     columns = [
         Change(label=label, recipe={"sampler": key, "steps": max(1, 8 // solvers[key].calls)})
         for key, label in SAMPLERS.items()
-        if key not in OTHER_CALLS and not solvers[key].climbs
+        if key in solvers and key not in OTHER_CALLS and not solvers[key].climbs
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
     return Made(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.pages.catalogue import STRIP, catalogue, place
 from app.runs.given import Use
-from app.runs.recipe import SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, problem_of
+from app.runs.recipe import SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
 from app.theme import glyph
 
 LONGEST = 400_000  # characters of the JSON
@@ -90,7 +90,8 @@ def formula(recipe: Recipe) -> str:
     if recipe.methods:  # else there is nothing to sort, and no need of the registry, which imports torch
         known = _known()
         names = sorted((name for name in names if name in known), key=lambda name: known[name]["composed"])
-    D, solver = "ask", recipe.sampler
+    D, solver = "ask", f"afs({recipe.sampler})" if recipe.afs else recipe.sampler
+    solver = f"stopping_at({solver}, {recipe.stop_sigma:g})" if recipe.stop_sigma else solver
     for name in names:
         if name != "cfg" and _known()[name]["kind"] == "sampler":
             solver = f"{name}({solver})"
@@ -131,7 +132,11 @@ def _known() -> dict[str, Any]:
 
 
 def _schedule(recipe: Recipe) -> str:
-    return f"{SCHEDULES.get(recipe.schedule, recipe.schedule)}, {recipe.steps} steps"
+    label = schedule_label(recipe.schedule, recipe.steps)
+    words = [label if label.endswith("steps)") else f"{label}, {recipe.steps} steps"]
+    words += ["first step free"] if recipe.afs else []
+    words += [f"to sigma {recipe.stop_sigma:g}"] if recipe.stop_sigma else []
+    return ", ".join(words)
 
 
 def _guidance(recipe: Recipe) -> str:

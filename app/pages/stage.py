@@ -16,7 +16,8 @@ from html import escape
 from typing import Any
 
 from app.pages.stack import titles
-from app.runs.recipe import SAMPLERS, SCHEDULES, Recipe
+from app.runs.events import Preparing
+from app.runs.recipe import SAMPLERS, Recipe, schedule_label
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
 ACTS = """
@@ -56,13 +57,15 @@ def settings(recipe: Recipe) -> dict[str, str]:
         "Prompt": recipe.prompt or "none",
         "Negative prompt": recipe.negative,
         "Sampling method": SAMPLERS.get(recipe.sampler, recipe.sampler),
-        "Schedule type": SCHEDULES.get(recipe.schedule, recipe.schedule),
+        "Schedule type": schedule_label(recipe.schedule, recipe.steps),
         "Sampling steps": str(recipe.steps),
         "CFG Scale": f"{recipe.cfg_scale:g}",
         "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
         "Guidance": f"{recipe.cfg_start:g} to {recipe.cfg_end:g} of the steps"
         if (recipe.cfg_start, recipe.cfg_end) != (0, 1)
         else "",
+        "Analytical first step": "on" if recipe.afs else "",
+        "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Seed": str(recipe.seed),
         "Size": f"{recipe.width} × {recipe.height} pixels",
         "Model": f"{recipe.backbone} {recipe.revision[:12]}".strip(),
@@ -147,20 +150,31 @@ def waiting(words: str, size: tuple[int, int]) -> str:
     return _stage("running", _mat(bar, size) + _label(escape(words)))
 
 
+def preparing(event: Preparing, size: tuple[int, int]) -> str:
+    """Something is found on the network first: what, how far, how long still."""
+    words = f"<span>{escape(event.words)}</span> <span>{_mono(event.step)} of {_mono(event.steps)}</span>"
+    if event.seconds_left is not None:
+        words += f" <span>{_time(event.seconds_left)} left</span>"
+    return _stage("running", _mat(_bar(event.step, event.steps), size) + _label(words, live="off"))
+
+
+def _bar(step: int, steps: int) -> str:
+    return (
+        f'<div class="nw-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="{steps}" '
+        f'aria-valuenow="{step}"><span style="width:{100 * step / max(steps, 1):.1f}%"></span></div>'
+    )
+
+
 def forming(
     previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int], made: int = 0
 ) -> str:
     """A run under way: the pictures as the network sees them now, the bar, step k of n and the time left."""
-    bar = (
-        f'<div class="nw-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="{steps}" '
-        f'aria-valuenow="{step}"><span style="width:{100 * step / max(steps, 1):.1f}%"></span></div>'
-    )
     words = f"<span>Step {_mono(step)} of {_mono(steps)}</span>"
     if made:
         words += f" <span>{_mono(made)} of {_mono(len(previews))} pictures made</span>"
     if left is not None:
         words += f" <span>{_time(left)} left</span>"
-    return _stage("running", _mat(_sheet(previews, "forming") + bar, size) + _label(words, live="off"))
+    return _stage("running", _mat(_sheet(previews, "forming") + _bar(step, steps), size) + _label(words, live="off"))
 
 
 def made(shown: Shown, removable: bool = False) -> str:

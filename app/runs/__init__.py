@@ -1,7 +1,7 @@
 """Runs: from a recipe to pictures, with events on the way and a history behind.
 
-Nothing here but `engine`, `work`, `plan`, `methods` and `attention` imports torch. A page is served before torch is
-there: import the engine inside a function or a thread.
+Nothing here but `engine`, `work`, `plan`, `found`, `methods` and `attention` imports torch. A page is served before
+torch is there: import the engine inside a function or a thread.
 
     from app.runs import Recipe, RecipeError, Queued, Progress, Made, Finished, Failed, Cancelled
     from app.runs.engine import Engine, Busy                          # imports torch
@@ -13,6 +13,7 @@ there: import the engine inside a function or a thread.
     for event in run:                                                 # closing this loop's generator cancels the run
         match event:
             case Queued(position):              ...                   # 0 = next; may come several times, or never
+            case Preparing(words, step, steps): ...                   # something is found first, once: see found.py
             case Progress(step=k, steps=n):     event.preview         # newest only, older ones are dropped unseen
             case Made(index, picture, recipe):  history.add(picture, recipe)      # HistoryError in words (disk full)
             case Finished():                    event.pictures, event.recipes, event.seconds
@@ -24,7 +25,8 @@ Finished, Failed or Cancelled is always the last event. Pictures are PIL images,
 Gradio's Image and Gallery (format="png") write the recipe into the file by themselves.
 
 recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler, schedule, steps, cfg_scale,
-                   cfg_rescale, cfg_start, cfg_end, seed, count, methods, versions), frozen, JSON round trip
+                   cfg_rescale, cfg_start, cfg_end, afs, stop_sigma, seed, count, methods, versions), frozen, JSON round
+                   trip
             Recipe.make(**fields) -> Recipe                           RecipeError.problems: [Problem(field, message)]
             recipe.one(i) -> Recipe                                   the recipe of picture i alone: seed + i, count 1
             recipe.to_json() / Recipe.from_json(text)
@@ -35,7 +37,8 @@ methods     problems(recipe, backbone) -> list[Problem], at methods.<place>.knob
 attention   Looking(), to be given as `watch`: .words, .steps, .sheet() -> all maps of attention         # imports torch
 parameters  write(recipe) -> str                                      A1111's text, exact JSON in the last line
             read(text) -> Reading(recipe | None, exact, notes)        ours or foreign; never raises; notes in words
-events      Queued(position), Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
+events      Queued(position), Preparing(words, step, steps, seconds_left), what is found first (found.py),
+            Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
             Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
 engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=32, max_waiting=64, company=None)
@@ -52,7 +55,7 @@ pictures    open_upload(source) -> Upload(picture, parameters, notes) raises Pic
             content_hash(picture) -> sha256 of size and pixels
 """
 
-from app.runs.events import Cancelled, Event, Failed, Finished, Made, Progress, Queued
+from app.runs.events import Cancelled, Event, Failed, Finished, Made, Preparing, Progress, Queued
 from app.runs.given import Use
 from app.runs.history import Entry, History, HistoryError
 from app.runs.parameters import Reading, read, write
@@ -72,6 +75,7 @@ from app.runs.recipe import (
 
 __all__ = [
     "LIMITS", "SAMPLERS", "SCHEDULES", "Cancelled", "Entry", "Event", "Failed", "Finished", "Here", "History",
-    "HistoryError", "Made", "PictureError", "Problem", "Progress", "Queued", "Reading", "Recipe", "RecipeError",
-    "Upload", "Use", "content_hash", "differences", "here", "open_upload", "random_seed", "read", "write",
+    "HistoryError", "Made", "PictureError", "Preparing", "Problem", "Progress", "Queued", "Reading", "Recipe",
+    "RecipeError", "Upload", "Use", "content_hash", "differences", "here", "open_upload", "random_seed", "read",
+    "write",
 ]  # fmt: skip

@@ -23,6 +23,16 @@ class Queued:
     position: int
 
 
+@dataclass(frozen=True)
+class Preparing:
+    """Something is found on the network first, once (app/runs/found.py): `step` of `steps` of that is done."""
+
+    words: str
+    step: int
+    steps: int
+    seconds_left: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Progress:
     """Step `step` of `steps` is done, both over all pictures of the run."""
@@ -81,8 +91,8 @@ class Cancelled:
     """The run was cancelled and everything of it is freed."""
 
 
-Event = Queued | Progress | Made | Finished | Failed | Cancelled
-News = (Queued, Progress)  # of these only the newest counts
+Event = Queued | Preparing | Progress | Made | Finished | Failed | Cancelled
+News = (Queued, Preparing, Progress)  # of these only the newest counts
 Ends = (Finished, Failed, Cancelled)
 
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from app.runs import methods
+from app.runs.found import Found
 from app.runs.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
 from conditioning.registry import find
-from samplers import SAMPLERS, SCHEDULES
-from samplers.flow import Ask, Cond, Flow, Noise, Step, heard
+from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, heard
 
 Inputs = Mapping[str, Any]  # sha256 -> picture
 
@@ -83,13 +83,16 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
+    found += Found(backbone).problems(recipe)
     found += methods.problems(recipe, backbone)
     return found
 
 
-def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) -> Plan:
-    """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be."""
-    sigmas = SCHEDULES[recipe.schedule](recipe.steps, backbone.sigmas)
+def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, found: Found | None = None) -> Plan:
+    """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be, and where the
+    recipe needs something that is not in `found` yet."""
+    found = found or Found(backbone)
+    sigmas, solver = found.levels(recipe), found.sampler(recipe)
     cond = encode(recipe.prompt)
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = {**encode(recipe.negative)}  # an object of its own, by which blendings know it, whatever the prompt is
@@ -101,11 +104,11 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) ->
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
         shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
-        D, sampler, text = compose(stack, SAMPLERS[recipe.sampler], **shared)
+        D, sampler, text = compose(stack, solver, **shared)
     except RecipeError:
         raise
     except (ValueError, TypeError) as error:
-        blamed = next((place for place, one in enumerate(stack) if _fails([one], recipe, shared)), None)
+        blamed = next((place for place, one in enumerate(stack) if _fails([one], solver, shared)), None)
         if blamed is None or blamed >= len(recipe.methods):
             raise RecipeError([Problem("methods", f"The stack of methods cannot run: {error}.")]) from error
         words = f"{find(recipe.methods[blamed].name).title} cannot run: {error}."
@@ -117,10 +120,10 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs) ->
     return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond, sigmas)
 
 
-def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], recipe: Recipe, shared: Mapping[str, Any]) -> bool:
+def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shared: Mapping[str, Any]) -> bool:
     """Whether this part of a stack cannot be composed by itself."""
     try:
-        compose(stack, SAMPLERS[recipe.sampler], **shared)
+        compose(stack, solver, **shared)
     except (ValueError, TypeError):
         return True
     return False

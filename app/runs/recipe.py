@@ -36,6 +36,7 @@ SAMPLERS = {  # as in samplers/, which would import torch
     "churn": "Heun, churned",
     "restart": "Restart",
     "lcm": "LCM",
+    "amed": "AMED-Solver",  # is taught on the network first: see app/runs/found.py
 }
 SCHEDULES = {
     "native": "Automatic",
@@ -48,6 +49,7 @@ SCHEDULES = {
     "beta": "Beta",
     "linear_quadratic": "Linear-quadratic",
     "flow_shift": "Flow, shift 3",
+    "gits": "GITS",  # is found on the network first
 }
 LIBRARIES = ("torch", "diffusers", "transformers")
 SEEDS = 2**32
@@ -71,6 +73,7 @@ LIMITS = {
     "cfg_rescale": Limit(0, 1, 0.05, "CFG rescale"),
     "cfg_start": Limit(0, 1, 0.05, "Guidance start", "of the steps"),
     "cfg_end": Limit(0, 1, 0.05, "Guidance end", "of the steps"),
+    "stop_sigma": Limit(0, 1000, 0.1, "Stop at sigma"),
     "seed": Limit(0, SEEDS - 1, 1, "Seed"),
     "count": Limit(1, 64, 1, "Batch count"),
 }
@@ -139,6 +142,21 @@ def _choice(label: str, allowed: Mapping[str, str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _switch(label: str) -> BeforeValidator:
+    def check(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise _wrong(f"{label}: {_shown(value)} is neither on nor off.")
+        return value
+
+    return BeforeValidator(check)
+
+
+def schedule_label(schedule: str, steps: int) -> str:
+    """A schedule in words; one that was found for a number of steps says for how many."""
+    label = SCHEDULES.get(schedule, schedule)
+    return f"{label} ({steps} steps)" if schedule == "gits" else label
+
+
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -148,7 +166,9 @@ class Recipe(BaseModel):
     """Everything that decides `count` pictures; picture i is drawn with seed + i (modulo 2^32).
 
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
-    unconditional pass is made. `revision` and `versions` are empty until a machine has made the picture.
+    unconditional pass is made. `afs`: the first step costs no network call. `stop_sigma`: the run ends at this noise
+    level with the denoised estimate there; 0 is the whole run. `revision` and `versions` are empty until a machine has
+    made the picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -166,6 +186,8 @@ class Recipe(BaseModel):
     cfg_rescale: Annotated[float, _number("cfg_rescale", False)] = 0.0
     cfg_start: Annotated[float, _number("cfg_start", False)] = 0.0
     cfg_end: Annotated[float, _number("cfg_end", False)] = 1.0
+    afs: Annotated[bool, _switch("Analytical first step")] = False
+    stop_sigma: Annotated[float, _number("stop_sigma", False)] = 0.0
     seed: Annotated[int, _number("seed", True)] = 0
     count: Annotated[int, _number("count", True)] = 1
     methods: tuple[Use, ...] = ()

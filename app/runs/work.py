@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from app.runs import memory, parameters
-from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Progress
+from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Preparing, Progress
+from app.runs.found import Found, Search
 from app.runs.plan import Encoder, Plan, in_words, out_of_memory, plan, problems
 from app.runs.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
@@ -69,6 +70,7 @@ class Job:
     rows: int = 0
     gradients: int = 0
     own_seconds: float = 0.0
+    waits_for: str = ""  # the name of what has to be found first
     started: float = 0.0
     last_step: float = 0.0
     pace: float | None = None  # seconds a step, smoothed
@@ -99,12 +101,30 @@ class Picture:
     seen: Step | None = None  # the newest step, until it is told
 
 
+@dataclass(eq=False)
+class Preparation:
+    """What is found first for a run, under way: as a picture is, but nothing is shown of it."""
+
+    job: Job
+    search: Search
+    driver: Driver
+    began: float = field(default_factory=time.perf_counter)
+    steps: int = 0
+
+    def told(self) -> Preparing:
+        left = None
+        if self.steps:
+            left = (time.perf_counter() - self.began) / self.steps * (self.search.steps - self.steps)
+        return Preparing(self.search.words, self.steps, self.search.steps, left)
+
+
 class Work:
     """Runs under way on a loaded backbone. `name` is what the backbone is called in recipes."""
 
     def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
+        self.found = Found.of(backbone)
         self.memory = memory.Memory(self._fitting)
         self._network_threads = ALL_THREADS if _in_torch(backbone) else 1
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
@@ -114,6 +134,7 @@ class Work:
         self.max_under_way = max_under_way or (max(1, max_rows // 2) if self.company else 8)
         self.active: list[Job] = []
         self.spent = Spent()
+        self.preparing: list[Preparation] = []
         self._drivers: list[Driver] = []
         self._last_preview = 0.0
 
@@ -137,7 +158,7 @@ class Work:
     def open(self) -> Job | None:
         """The run under way whose next picture should be taken up, if any: the one that had its turn longest ago."""
         most = self.max_under_way if self.company else 1
-        jobs = [job for job in self.active if job.todo and len(job.under_way) < most]
+        jobs = [job for job in self.active if job.todo and not job.waits_for and len(job.under_way) < most]
         return min(jobs, key=lambda job: job.since, default=None)
 
     @property
@@ -153,8 +174,11 @@ class Work:
         try:
             if wrong := problems(job.recipe, self.backbone, self.name):
                 raise RecipeError(wrong)
+            if (search := self.found.search(job.recipe)) is not None:
+                self._prepare(job, search)
+                return
             index = job.todo.pop(0)
-            made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs)
+            made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.found)
             if not (self.company and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
             picture = Picture(job, index, made, self._drivers[-1])
@@ -166,6 +190,8 @@ class Work:
 
     def end(self, job: Job, event: Event) -> None:
         """Closes and forgets all of a run, then says so."""
+        for preparation in [one for one in self.preparing if one.job is job]:
+            self._leave(preparation)
         for picture in job.under_way:
             try:
                 picture.driver.cancel(picture)
@@ -176,6 +202,51 @@ class Work:
         job.todo, job.under_way, job.pictures, job.previews, job.inputs = [], [], {}, [], {}
         self._drop_idle_drivers()
         job.box.put(event)
+
+    # ---- what is found first ---------------------------------------------------------------------------------------
+
+    def _prepare(self, job: Job, search: Search) -> None:
+        """Begins a search for a run, or lets it wait for the same one that is under way."""
+        job.waits_for = search.name
+        under_way = next((one for one in self.preparing if one.search.name == search.name), None)
+        if under_way is None:
+            under_way = Preparation(job, search, Driver(lambda ask: self._answer(ask, remembers=False), self.max_rows))
+            under_way.driver.add(under_way, search.flow)
+            self.preparing.append(under_way)
+        job.box.put(under_way.told())
+
+    def _search(self, preparation: Preparation) -> None:
+        """One network call of a search, and what follows from it."""
+        preparation.driver.max_rows = self.max_rows
+        for _, event in preparation.driver.round():
+            if isinstance(event, Step):
+                preparation.steps += 1
+                for job in self.active:
+                    if job.waits_for == preparation.search.name:
+                        job.box.put(preparation.told())
+            elif isinstance(event, messages.Failed):
+                self._fail(preparation.job, event.error, preparation.steps)
+            else:
+                try:
+                    preparation.search.keep(event.result)
+                except OSError as error:  # a full disk: it is in memory
+                    log.warning("what was found is not kept: %s", error)
+                self._released(preparation)
+
+    def _leave(self, preparation: Preparation) -> None:
+        """The run that asked for a search is no longer there: another one that waits for it takes it over."""
+        heirs = [job for job in self.active if job is not preparation.job and job.waits_for == preparation.search.name]
+        if heirs and len(preparation.driver):
+            preparation.job = heirs[0]
+            return
+        preparation.driver.cancel(preparation)
+        self._released(preparation)
+
+    def _released(self, preparation: Preparation) -> None:
+        self.preparing.remove(preparation)
+        for job in self.active:
+            if job.waits_for == preparation.search.name:
+                job.waits_for = ""
 
     def sweep(self) -> None:
         """Ends the runs that were cancelled."""
@@ -193,6 +264,9 @@ class Work:
 
     def round(self) -> None:
         """One network call for every driver (and group of alike asks in it), and what follows from the answers."""
+        self.sweep()
+        for preparation in list(self.preparing):
+            self._search(preparation)
         for driver in list(self._drivers):
             self.sweep()
             driver.max_rows = self.max_rows
@@ -218,11 +292,11 @@ class Work:
                 if picture.job.box.end is None and not picture.job.cancelled:
                     self._finish(picture, x)
 
-    def _answer(self, ask: Ask) -> Tensor:
+    def _answer(self, ask: Ask, remembers: bool = True) -> Tensor:
         start = time.perf_counter()
         torch.set_num_threads(self._network_threads if ask.tape is None and ask.edit is None else ALL_THREADS)
         try:
-            remembers = self.device.type == "cpu" and ask.tape is None and ask.edit is None
+            remembers = remembers and self.device.type == "cpu" and ask.tape is None and ask.edit is None
             return self.memory(ask) if remembers else self._fitting(ask)
         finally:
             torch.set_num_threads(1)

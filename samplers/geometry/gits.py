@@ -14,10 +14,11 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from samplers.geometry.shape import along_and_off, flat
@@ -58,13 +59,45 @@ def gits(
 
     Raises ValueError for a cost that is not there, and for steps that are not in 1 .. the teacher's.
     """
-    if cost not in COSTS:
-        raise ValueError(f"cost {cost!r}: give one of {', '.join(COSTS)}")
     jumps = steps + afs
     if steps < 1 or jumps >= len(sigmas):
         raise ValueError(f"{steps} steps of a teacher with {len(sigmas) - 1}: give 1 or more, and no more than it has")
+    prices = yield from priced(D, x, sigmas, cond, noise, cost, teacher)
+    return prices.schedule(jumps, gamma, afs)
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What the teacher's runs say of every jump: all that schedules of any number of steps are made from.
+
+    sigmas: the teacher's levels, N + 1 falling floats. table, free: (N + 1, N + 1) float64, `costs` without and with
+    the analytical first step.
+    """
+
+    sigmas: tuple[float, ...]
+    table: Tensor
+    free: Tensor
+
+    def schedule(self, jumps: int, gamma: float = PIXELS, afs: bool = False) -> list[float]:
+        """jumps + 1 falling levels, the last 0.0. afs: the first jump costs no network call. Raises ValueError
+        where the teacher has fewer steps."""
+        return [self.sigmas[node] for node in cheapest(self.free if afs else self.table, jumps, gamma)]
+
+
+def priced(
+    D: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    cond: Cond,
+    noise: Noise,
+    cost: str = "dev",
+    teacher: Sampler = ipndm,
+) -> Flow:
+    """Prices for schedules of any length, from one run of the teacher; arguments as of `gits`. Yields its Steps."""
+    if cost not in COSTS:
+        raise ValueError(f"cost {cost!r}: give one of {', '.join(COSTS)}")
     taught = yield from recorded(teacher(D, x, sigmas, cond, noise), x, sigmas[0])
-    return [float(sigmas[node]) for node in cheapest(costs(taught, cost, afs), jumps, gamma)]
+    return Prices(tuple(map(float, sigmas)), costs(taught, cost), costs(taught, cost, afs=True))
 
 
 # ---- the price of a jump --------------------------------------------------------------------------------------------
@@ -134,7 +167,7 @@ def cheapest(table: Tensor, jumps: int, gamma: float = 1.0) -> list[int]:
 
 @dataclass(frozen=True)
 class Key:
-    """All that decides a schedule; one that was found before is read back by an equal key.
+    """All that decides prices; what was found before is read back by an equal key.
 
     revision: of the backbone's weights. prompts: of the warm-up. scale: of the guidance. teacher: its name and steps.
     """
@@ -142,34 +175,35 @@ class Key:
     revision: str
     prompts: tuple[str, ...]
     scale: float
-    steps: int
     teacher: str = f"ipndm {TEACHER_STEPS}"
     cost: str = "dev"
-    gamma: float = PIXELS
-    afs: bool = False
 
     @property
     def name(self) -> str:
         """A file name, the same for equal keys."""
         told = {**asdict(self), "prompts": hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()}
-        return f"gits-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]}.json"
+        return f"gits-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]}.safetensors"
 
 
-def save(folder: str | Path, key: Key, sigmas: Sequence[float]) -> Path:
-    """Keeps a schedule in the folder, which is made where it is missing: the file, whole or not at all."""
+def save(folder: str | Path, key: Key, prices: Prices) -> Path:
+    """Keeps prices in the folder, which is made where it is missing: the file, whole or not at all."""
     file = Path(folder) / key.name
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps({"sigmas": [float(s) for s in sigmas], **asdict(key)}, indent=1) + "\n", "utf-8")
+    levels = torch.tensor(prices.sigmas, dtype=torch.float64)
+    save_file({"sigmas": levels, "table": prices.table, "free": prices.free}, part)
     os.replace(part, file)
     return file
 
 
-def load(folder: str | Path, key: Key) -> list[float] | None:
-    """The schedule that was kept under this key; None where there is none, or what is there cannot be read."""
+def load(folder: str | Path, key: Key) -> Prices | None:
+    """The prices that were kept under this key; None where there are none, or what is there cannot be read."""
     try:
-        sigmas = [float(s) for s in json.loads((Path(folder) / key.name).read_text("utf-8"))["sigmas"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        told = load_file(Path(folder) / key.name)
+        sigmas, table, free = (told[name] for name in ("sigmas", "table", "free"))
+    except (OSError, KeyError, SafetensorError):
         return None
-    falling = all(a > b for a, b in pairwise(sigmas))
-    return sigmas if falling and len(sigmas) == key.steps + key.afs + 1 and sigmas[-1] == 0 else None
+    n = len(sigmas)
+    if n < 2 or table.shape != (n, n) or free.shape != (n, n) or (sigmas.diff() >= 0).any():
+        return None
+    return Prices(tuple(sigmas.tolist()), table, free)

@@ -80,6 +80,14 @@ def test_afs_changes_little(top):
     assert 0 < (ends[0] - ends[1]).abs().max() < 0.1
 
 
+def test_afs_asks_where_the_start_is_no_noise():
+    """An edit starts from a picture that is half there: its direction is not that of the state."""
+    asked = []
+    x, low = start([1], 3.0), karras(4, 0.05, 3.0)
+    run(afs(euler)(ask, x, low, {}, Noise([1])), counting(asked))
+    assert asked == pytest.approx(low[:-1])
+
+
 def test_churn_climbs_where_it_is_told_to():
     asked = []
     run(flow(churned(euler, amount=2.0, low=0.5, high=5.0), [1]), counting(asked))

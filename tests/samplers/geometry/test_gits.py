@@ -9,7 +9,7 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers.afs import afs
 from samplers.euler import euler
 from samplers.flow import Driver, Noise, Step, ask, drive, run
-from samplers.geometry.gits import COSTS, PIXELS, Key, cheapest, costs, gits, load, save
+from samplers.geometry.gits import COSTS, PIXELS, Key, Prices, cheapest, costs, gits, load, priced, save
 from samplers.geometry.trajectory import recorded
 from samplers.heun import heun
 from samplers.schedules import exponential, karras
@@ -115,15 +115,32 @@ def test_it_shows_progress_and_can_be_cancelled():
     assert flow.gi_frame is None
 
 
-def test_it_is_kept_and_found_again(tmp_path):
-    key = Key("abc", ("a red cube",), 4.0, steps=3)
+def test_one_search_serves_all_numbers_of_steps():
+    def priced_again(**how):
+        return run(gits(ask, start(WARM[:2], FINE[0], SHAPE), FINE, {}, Noise(WARM[:2]), **how), oracle.denoise)
+
+    flow = priced(ask, start(WARM[:2], FINE[0], SHAPE), FINE, {}, Noise(WARM[:2]))
+    prices = run(flow, oracle.denoise)
+    for steps in (3, 8):
+        assert prices.schedule(steps, 1.05) == priced_again(steps=steps, gamma=1.05)
+    assert prices.schedule(6, 1.05, afs=True) == priced_again(steps=5, gamma=1.05, afs=True)
+
+
+def test_prices_are_kept_and_found_again(tmp_path):
+    key = Key("abc", ("a red cube",), 4.0)
+    table = torch.rand(4, 4, dtype=torch.float64)
+    prices = Prices((9.0, 2.5, 0.3, 0.0), table, table + 1)
     assert load(tmp_path / "none", key) is None
-    file = save(tmp_path / "new", key, [9.0, 2.5, 0.3, 0.0])
-    assert load(tmp_path / "new", key) == [9.0, 2.5, 0.3, 0.0]
+    file = save(tmp_path / "new", key, prices)
+    again = load(tmp_path / "new", key)
+    assert again.sigmas == prices.sigmas
+    assert torch.equal(again.table, prices.table) and torch.equal(again.free, prices.free)
     for change in ({"revision": "abd"}, {"prompts": ("a cube",)}, {"scale": 5.0}, {"teacher": "heun 60"}):
         assert load(tmp_path / "new", replace(key, **change)) is None
-    file.write_text(file.read_text()[:20])
+    file.write_bytes(file.read_bytes()[:20])
     assert load(tmp_path / "new", key) is None
+    save(tmp_path / "new", key, Prices((0.3, 2.5, 9.0, 0.0), table, table.clone()))
+    assert load(tmp_path / "new", key) is None, "levels that do not fall are no schedule"
 
 
 def test_what_cannot_be_is_refused():

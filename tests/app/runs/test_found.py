@@ -1,0 +1,191 @@
+"""What is found on the network before a picture: once, kept, shared between runs, told, cancelled, refused in words."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.runs import Cancelled, Failed, Finished, Preparing, Progress, RecipeError
+from app.runs.engine import Engine
+from app.runs.found import LONGEST, TEACHER, WARM, Found, gamma
+from app.runs.plan import Encoder, plan, problems
+from backbones.exact import pictures
+from samplers.flow import drive, run
+from samplers.messages import Ask, Step
+from tests.app.runs.doubles import Double, recipe
+
+Start = Callable[..., Engine]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NINE_WAYS_CACHE", str(tmp_path))
+    return tmp_path / "found"
+
+
+def searches(events: list[Any]) -> list[Preparing]:
+    return [event for event in events if isinstance(event, Preparing)]
+
+
+def test_gits_is_found_once_for_all_numbers_of_steps(engines: Start, cache: Path) -> None:
+    engine = engines()
+    first = list(engine.submit(recipe(schedule="gits", steps=5)))
+    told = searches(first)
+    assert told and "GITS" in told[0].words and all(0 <= one.step <= one.steps == TEACHER for one in told)
+    assert isinstance(first[-1], Finished) and first[-1].calls == 5, "the search is not the picture's cost"
+    other = list(engine.submit(recipe(schedule="gits", steps=8, seed=3)))
+    assert isinstance(other[-1], Finished) and not searches(other)
+    assert len(list(cache.iterdir())) == 1
+    again = list(engines().submit(recipe(schedule="gits", steps=5)))  # another start of the app
+    assert not searches(again) and again[-1].pictures[0].tobytes() == first[-1].pictures[0].tobytes()
+    guided = list(engine.submit(recipe(schedule="gits", steps=5, cfg_scale=7.0)))
+    assert searches(guided), "guidance bends the path: another schedule"
+
+
+def test_the_levels_are_gits_own() -> None:
+    backbone = pictures()
+    found = Found(backbone)
+    asked = recipe(schedule="gits", steps=6)
+    with pytest.raises(RecipeError, match="has not been found yet"):
+        found.levels(asked)
+    search = found.search(asked)
+    assert search is not None and search.steps == TEACHER
+    rows: list[int] = []
+
+    def answer(ask: Ask) -> Any:
+        rows.append(len(ask.x))
+        return backbone.denoise(ask)
+
+    prices = run(search.flow, answer)
+    assert set(rows) == {2 * WARM}, "guided, and all pictures at once"
+    search.keep(prices)
+    levels = found.levels(asked)
+    assert found.search(asked) is None
+    assert len(levels) == 7 and levels[-1] == 0 and levels == sorted(levels, reverse=True)
+    assert levels == prices.schedule(6, gamma(6))
+    free = found.levels(asked.but(afs=True))
+    assert len(free) == 7 and free == prices.schedule(6, gamma(6), afs=True)
+
+
+def test_amed_is_taught_and_comes_closer_than_what_it_starts_from(engines: Start, cache: Path) -> None:
+    """Untaught it is DPM-Solver-2; the oracle's own end of the path is the judge."""
+    asked = recipe(sampler="amed", schedule="karras", steps=4)
+    engine = engines()
+    events = list(engine.submit(asked))
+    told = searches(events)
+    assert told and "AMED" in told[0].words and told[-1].step <= told[-1].steps
+    assert isinstance(events[-1], Finished) and events[-1].calls == 7
+    assert [file.name.split("-")[0] for file in cache.iterdir()] == ["amed"]
+    backbone = pictures()
+    found, encode = Found.of(backbone), Encoder(backbone)
+
+    def ended(seed: int, **fields: Any) -> Any:
+        made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, found)
+        return run(made.flow, backbone.denoise)
+
+    gaps = {"amed": 0.0, "dpm_solver_2": 0.0}
+    for seed in range(20, 28):
+        true = ended(seed, sampler="heun", steps=80)
+        for name in gaps:
+            gaps[name] += float((ended(seed, sampler=name) - true).square().mean().sqrt())
+    assert gaps["amed"] < gaps["dpm_solver_2"]
+
+
+def test_the_steps_of_a_search_are_as_many_as_it_says() -> None:
+    backbone = pictures()
+    found = Found(backbone)
+    for asked in (recipe(schedule="gits"), recipe(sampler="amed", schedule="karras", steps=3)):
+        search = found.search(asked)
+        assert search is not None
+        told = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
+        assert len(told) == search.steps
+
+
+def test_runs_that_need_the_same_search_share_it(engines: Start) -> None:
+    engine = engines(Double(delay=0.002))
+    runs = [engine.submit(recipe(schedule="gits", steps=4, seed=seed)) for seed in (1, 2, 3)]
+    heard: list[list[Any]] = [[] for _ in runs]
+    threads = [
+        threading.Thread(target=lambda one=one, to=to: to.extend(one))  # type: ignore[misc]
+        for one, to in zip(runs, heard, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(isinstance(events[-1], Finished) and searches(events) for events in heard)
+    assert engine.spent.calls == TEACHER + 3 * 4
+
+
+def test_a_search_that_is_cancelled_goes_on_for_whoever_waits_for_it(engines: Start) -> None:
+    engine = engines(Double(delay=0.01))
+    first, second = (engine.submit(recipe(schedule="gits", steps=4, seed=seed)) for seed in (1, 2))
+    for event in first:
+        if isinstance(event, Preparing) and event.step > 3:
+            break  # leaves the loop: cancelled
+    end = list(second)[-1]
+    assert isinstance(end, Finished)
+    assert engine.spent.calls <= TEACHER + 4 + 2, "not begun anew"
+    last = engine.submit(recipe(schedule="gits", steps=4, cfg_scale=9.0))
+    for event in last:
+        if isinstance(event, Preparing):
+            last.cancel()
+            break
+    deadline = time.perf_counter() + 5
+    assert engine._work is not None
+    while (engine._work.active or not last.done) and time.perf_counter() < deadline:
+        time.sleep(0.01)
+    assert isinstance(last._job.box.end, Cancelled)
+    assert not engine._work.preparing and not engine._work.active
+
+
+def test_others_paint_while_something_is_found(engines: Start) -> None:
+    engine = engines(Double(delay=0.01))
+    slow = engine.submit(recipe(schedule="gits", steps=4))
+    quick = engine.submit(recipe(steps=3)).result()
+    assert quick.calls == 3 and not slow.done
+    assert slow.result().calls == 4
+
+
+def test_a_search_that_fails_says_so_and_hurts_nobody(engines: Start) -> None:
+    class Broken(Double):
+        def denoise(self, ask: Ask) -> Any:
+            if len(ask.x) > 2:
+                raise RuntimeError("the network is out of order")
+            return super().denoise(ask)
+
+    engine = engines(Broken())
+    end = list(engine.submit(recipe(schedule="gits")))[-1]
+    assert isinstance(end, Failed) and "out of order" in end.reason
+    assert engine.submit(recipe(steps=3)).result().calls == 3
+
+
+def test_what_cannot_be_found_is_refused_at_its_field() -> None:
+    backbone = pictures()
+
+    def fields(**given: Any) -> list[str]:
+        return [problem.field for problem in problems(recipe(**given), backbone, "exact")]
+
+    assert fields(schedule="gits", steps=LONGEST["gits"] + 1) == ["steps"]
+    assert fields(sampler="amed", steps=LONGEST["amed"] + 1) == ["steps"] == fields(sampler="amed", steps=1)
+    assert fields(schedule="gits", steps=5) == [] == fields(sampler="amed", steps=5)
+    blind = pictures()
+    blind.offers = frozenset()
+    assert [problem.field for problem in problems(recipe(sampler="amed"), blind, "exact")] == ["sampler"]
+
+
+def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> None:
+    engine = engines()
+    whole = engine.submit(recipe(steps=6)).result()
+    free = engine.submit(recipe(steps=6, afs=True)).result()
+    assert (whole.calls, free.calls) == (6, 5) and free.stack == "afs(euler) over cfg(ask)"
+    early = engine.submit(recipe(steps=6, stop_sigma=1.0))
+    events = list(early)
+    assert isinstance(events[-1], Finished) and events[-1].stack == "stopping_at(euler, 1) over cfg(ask)"
+    assert any(isinstance(event, Progress) for event in events)
+    assert events[-1].pictures[0].tobytes() != whole.pictures[0].tobytes()
+    both = engine.submit(recipe(steps=6, afs=True, stop_sigma=1.0)).result()
+    assert both.calls == events[-1].calls - 1
