@@ -20,7 +20,9 @@ from conditioning.inputs import Box, Point
 from conditioning.operators import BlockAverage, measure
 from conditioning.registry import METHODS, Knob
 from samplers import SAMPLERS
+from samplers.afs import afs
 from samplers.flow import Done, Driver, Failed, Flow, Noise, Step, drive, on_step, run
+from samplers.jump import stopping_at
 from samplers.schedules import native
 from tests.oracle import KINDS, finish
 
@@ -36,14 +38,16 @@ SETTINGS = {"panorama": {"window": 4, "stride": 2}}  # without which a method do
 Run = tuple[str, tuple[str, ...]]  # a sampler and the methods over it
 
 
-def flow(name: Run, seeds: list[int], changes: dict[str, dict[str, Any]] | None = None, close: Any = None) -> Flow:
+def flow(
+    name: Run, seeds: list[int], changes: dict[str, dict[str, Any]] | None = None, wrap: Any = None
+) -> Flow:  # fmt: skip
     """A run of 4 steps, one picture for every seed, everything about a picture a function of its seed."""
     sampler_name, methods = name
     prompts = [PROMPTS[seed % len(PROMPTS)] for seed in seeds]
     stack = [(m, {**inputs(m, seeds), **SETTINGS.get(m, {}), **(changes or {}).get(m, {})}) for m in methods]
     D, sampler, _ = compose(
         stack,
-        SAMPLERS[sampler_name],
+        SAMPLERS[sampler_name] if wrap is None else wrap(SAMPLERS[sampler_name]),
         sigmas=SIGMAS,
         null=ORACLE.encode_prompt([""] * len(seeds)),
         backbone=ORACLE,
@@ -237,6 +241,16 @@ def test_every_pair_that_does_not_clash_composes_and_runs(pair):
     if any(a in METHODS[b].clashes for a in pair for b in pair):
         pytest.skip("they clash")
     assert run(flow(("euler", pair), [1]), ORACLE.denoise).isfinite().all()
+
+
+@pytest.mark.parametrize("wrap", [afs, lambda sampler: stopping_at(sampler, 1.0)], ids=["afs", "stopped"])
+@pytest.mark.parametrize("method", RUNNABLE)
+def test_a_method_goes_with_a_free_first_step_and_an_early_end(method, wrap):
+    sampler = next(name for name in KINDS if name not in METHODS[method].clashes)
+    events = [event for _, event in drive([flow((sampler, (method,)), [1, 2], wrap=wrap)], ORACLE.denoise)]
+    *steps, done = events
+    assert isinstance(done, Done) and done.result.isfinite().all()
+    assert steps[-1].sigma == 0.0 and torch.equal(steps[-1].x, done.result)
 
 
 @pytest.mark.parametrize("method", METHODS)

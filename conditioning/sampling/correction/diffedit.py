@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import torch
@@ -50,11 +50,19 @@ def diffedit(
         stored = yield from climb(start, part, source, again=again)
 
         def back(step: Step) -> Tensor:
-            return torch.where(found, step.x, stored[step.sigma])
+            return torch.where(found, step.x, encoded(stored, step.sigma))
 
         return (yield from on_step(sampler(D, stored[part[0]], part, cond, noise), back))
 
     return edited
+
+
+def encoded(stored: Mapping[float, Tensor], sigma: float) -> Tensor:
+    """The state of the encoding at a level; on the line between its neighbours where the run stops between two."""
+    if sigma in stored:
+        return stored[sigma]
+    below, above = max(s for s in stored if s < sigma), min(s for s in stored if s > sigma)
+    return torch.lerp(stored[below], stored[above], (sigma - below) / (above - below))
 
 
 def edit_mask(

@@ -58,6 +58,8 @@ def dps(
             return x0 if outer else x0.detach()
 
         def down(step: Step) -> Tensor:
+            if not slopes:  # a first step that asked nothing: see samplers/afs.py
+                return step.x
             s, slope = slopes.pop()
             factor = math.sqrt((1 + step.sigma**2) * (1 + s**2))
             return step.x - at(zeta, sigmas, s) * factor * slope

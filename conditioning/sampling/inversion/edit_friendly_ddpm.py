@@ -49,13 +49,27 @@ def edit_friendly_ddpm(
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         picture, fresh = source.to(x), noise.child("edit_friendly_ddpm")
         part = tail(sigmas, strength)
-        states = {s: picture + s * fresh(x) for s in part[:-1]} | {part[-1]: picture}
+        states = Noised(picture, fresh)
+        states.update({s: picture + s * fresh(x) for s in part[:-1]})
         trajectory.keep(states, source_prompt)
         start, silent = states[part[0]], Silent(noise)
         maps = yield from extracted(sampler(D, start, part, source_prompt, silent), states)
         return (yield from on_step(sampler(D, start, part, cond, silent), lambda step: step.x + maps[step.sigma]))
 
     return inverted
+
+
+class Noised(dict[float, Tensor]):
+    """The picture with noise of its own at every level; drawn when it is asked for, where it is none of the schedule,
+    as the level at which a run is stopped."""
+
+    def __init__(self, picture: Tensor, fresh: Noise):
+        super().__init__({0.0: picture})
+        self.picture, self.fresh = picture, fresh
+
+    def __missing__(self, sigma: float) -> Tensor:
+        self[sigma] = self.picture + sigma * self.fresh(self.picture)
+        return self[sigma]
 
 
 class Silent(Noise):
