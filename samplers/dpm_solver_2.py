@@ -33,9 +33,9 @@ def dpm_solver_2(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, no
     return x
 
 
-def dpm_solver_2_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+def dpm_solver_2_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
     """DPM-Solver-2 with fresh noise at every step (k-diffusion's "DPM2 a").
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step; stochastic. See `dpm_solver_2`.
     """
-    return dpm_solver_2(D, x, sigmas, cond, noise, eta=1.0)
+    return dpm_solver_2(D, x, sigmas, cond, noise, eta=eta)

@@ -30,9 +30,9 @@ def dpmpp_2s(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise:
     return x
 
 
-def dpmpp_2s_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+def dpmpp_2s_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
     """DPM-Solver++(2S) with fresh noise at every step (k-diffusion's "DPM++ 2S a").
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step; stochastic. See `dpmpp_2s`.
     """
-    return dpmpp_2s(D, x, sigmas, cond, noise, eta=1.0)
+    return dpmpp_2s(D, x, sigmas, cond, noise, eta=eta)

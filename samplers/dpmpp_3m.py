@@ -54,9 +54,9 @@ def dpmpp_3m(
     return x
 
 
-def dpmpp_3m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+def dpmpp_3m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
     """DPM-Solver++(3M) for the SDE (k-diffusion's "DPM++ 3M SDE", with the whole third-order term).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. See `dpmpp_3m`.
     """
-    return dpmpp_3m(D, x, sigmas, cond, noise, eta=1.0)
+    return dpmpp_3m(D, x, sigmas, cond, noise, eta=eta)

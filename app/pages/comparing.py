@@ -41,7 +41,8 @@ HELD = 12  # comparisons in memory
 WAIT = 300.0  # seconds for a network that is just being loaded
 AXES = {
     "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
-    "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "sampler": "Sampling method",
+    "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "eta": LIMITS["eta"].label,
+    "stop_sigma": LIMITS["stop_sigma"].label, "sampler": "Sampling method",
     "schedule": "Schedule type", "backbone": "Model", **references.AXES,
 }  # fmt: skip
 NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}

@@ -20,7 +20,7 @@ from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, schedule_label
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
-    "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone", "methods",
+    "cfg_rescale", "cfg_start", "cfg_end", "eta", "afs", "stop_sigma", "backbone", "methods",
 )  # fmt: skip
 DEFAULTS = Recipe()
 PROBLEMS = "watch('value', () => window.nineWays?.problems(JSON.parse(props.value || '{}')));"
@@ -107,6 +107,7 @@ class Create(Painter, Restorer):
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
                 self.cfg_end = self._slider("cfg_end")
+                self.eta = self._slider("eta", "How much noise stochastic solvers draw: 0 is none")
                 with gr.Row(elem_classes="nw-pair"):
                     self.afs = gr.Checkbox(
                         label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
@@ -121,11 +122,11 @@ class Create(Painter, Restorer):
                     "Restore settings from a picture", file_types=["image"], elem_id="restore", size="sm"
                 )
 
-    def _slider(self, name: str) -> gr.Slider:
+    def _slider(self, name: str, info: str | None = None) -> gr.Slider:
         limit = LIMITS[name]
         return gr.Slider(
             limit.low, limit.high, value=getattr(DEFAULTS, name), step=limit.step, label=limit.label, elem_id=name,
-            buttons=[],
+            buttons=[], info=info,
         )  # fmt: skip
 
     # what happens -------------------------------------------------------------------------------------------------

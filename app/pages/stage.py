@@ -64,6 +64,7 @@ def settings(recipe: Recipe) -> dict[str, str]:
         "Guidance": f"{recipe.cfg_start:g} to {recipe.cfg_end:g} of the steps"
         if (recipe.cfg_start, recipe.cfg_end) != (0, 1)
         else "",
+        "Eta": f"{recipe.eta:g}" if recipe.eta != 1 else "",
         "Analytical first step": "on" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Seed": str(recipe.seed),

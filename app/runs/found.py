@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from samplers.geometry import amed, gits
 from samplers.jump import stopping_at
 from samplers.schedules import karras, native
 
-WARM = 16  # pictures whose paths GITS is found on, and AMED is taught on
+WARM = 16  # pictures whose paths GITS is found on
 TEACHER = gits.TEACHER_STEPS
 LONGEST = {"gits": 40, "amed": 20}  # steps: with more, the schedule or the middle of a step matters little
-EPOCHS, INSERTED, ROWS = 6, 2, 8  # of AMED's lessons
+LEARNT, EPOCHS, INSERTED, ROWS = 8, 5, 2, 4  # AMED's lessons: pictures, times, teacher's levels, pictures at once
 FAR = 1000.0  # levels that begin beyond are those of a flow network: there Karras' curve wastes steps on pure noise
 
 #: Prompts of the search for networks that are not of our world.
@@ -91,7 +92,8 @@ class Found:
                 raise RecipeError([Problem("sampler", words)])
             sampler = amed.amed(predictor)
         else:
-            sampler = SAMPLERS[recipe.sampler]
+            solver = SAMPLERS[recipe.sampler]
+            sampler = partial(solver.function, eta=recipe.eta) if solver.eta else solver  # type: ignore[call-arg]
         text = recipe.sampler
         if recipe.afs:
             sampler, text = afs(sampler), f"afs({text})"
@@ -132,7 +134,7 @@ class Found:
             if self.folder is not None:
                 gits.save(self.folder, key, prices)
 
-        x, cond, noise = self._start(fine[0])
+        x, cond, noise = self._start(fine[0], WARM)
         flow = gits.priced(self._guided(recipe), x, fine, cond, noise)
         words = f"Finding the schedule GITS for guidance {recipe.cfg_scale:g}, once for all numbers of steps"
         return Search(key.name, words, TEACHER, flow, keep)
@@ -146,11 +148,11 @@ class Found:
             if self.folder is not None:
                 amed.save(self.folder / name, predictor)
 
-        x, cond, noise = self._start(levels[0])
+        x, cond, noise = self._start(levels[0], LEARNT)
         flow = amed.train(
             self._guided(recipe), x, levels, cond, noise, rows=ROWS, epochs=EPOCHS, inserted=INSERTED
         )  # fmt: skip
-        steps = recipe.steps * (INSERTED + 1) + EPOCHS * -(-WARM // ROWS) * (recipe.steps - 1)
+        steps = recipe.steps * (INSERTED + 1) + EPOCHS * -(-LEARNT // ROWS) * (recipe.steps - 1)
         return Search(name, f"Teaching AMED-Solver {recipe.steps} steps, once", steps, flow, keep)
 
     # ---- parts -----------------------------------------------------------------------------------------------------
@@ -178,7 +180,8 @@ class Found:
         return gits.Key(self.backbone.revision, self._prompts(), recipe.cfg_scale, f"ipndm {TEACHER}")
 
     def _predictor_name(self, recipe: Recipe) -> str:
-        told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, self.levels(recipe), EPOCHS, INSERTED, WARM]
+        lessons = [LEARNT, EPOCHS, INSERTED]
+        told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, self.levels(recipe), *lessons]
         return f"amed-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]}.safetensors"
 
     def _fine(self) -> list[float]:
@@ -192,12 +195,12 @@ class Found:
             null = self.backbone.encode_prompt([""] * WARM)
         return _rows(null, recipe.cfg_scale)
 
-    def _start(self, sigma: float) -> tuple[torch.Tensor, dict[str, Any], Noise]:
+    def _start(self, sigma: float, rows: int) -> tuple[torch.Tensor, dict[str, Any], Noise]:
         size = self.backbone.default_size
-        noise = Noise(range(WARM))
-        empty = torch.empty(WARM, *self.backbone.latent_shape(size, size), device=self._device())
+        noise = Noise(range(rows))
+        empty = torch.empty(rows, *self.backbone.latent_shape(size, size), device=self._device())
         with torch.no_grad():
-            cond = dict(self.backbone.encode_prompt(list(self._prompts())))
+            cond = dict(self.backbone.encode_prompt(list(self._prompts()[:rows])))
         return noise(empty) * math.sqrt(1 + sigma**2), cond, noise
 
     def _device(self) -> torch.device:

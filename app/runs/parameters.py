@@ -58,6 +58,7 @@ def write(recipe: Recipe) -> str:
         "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
         "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
         "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
+        "Eta": f"{recipe.eta:g}" if recipe.eta != 1 else "",
         "First step": "analytical" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Batch size": recipe.count if recipe.count > 1 else "",

@@ -73,6 +73,7 @@ LIMITS = {
     "cfg_rescale": Limit(0, 1, 0.05, "CFG rescale"),
     "cfg_start": Limit(0, 1, 0.05, "Guidance start", "of the steps"),
     "cfg_end": Limit(0, 1, 0.05, "Guidance end", "of the steps"),
+    "eta": Limit(0, 1, 0.05, "Eta"),
     "stop_sigma": Limit(0, 1000, 0.1, "Stop at sigma"),
     "seed": Limit(0, SEEDS - 1, 1, "Seed"),
     "count": Limit(1, 64, 1, "Batch count"),
@@ -166,9 +167,9 @@ class Recipe(BaseModel):
     """Everything that decides `count` pictures; picture i is drawn with seed + i (modulo 2^32).
 
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
-    unconditional pass is made. `afs`: the first step costs no network call. `stop_sigma`: the run ends at this noise
-    level with the denoised estimate there; 0 is the whole run. `revision` and `versions` are empty until a machine has
-    made the picture.
+    unconditional pass is made. `eta`: how much noise the stochastic solvers draw that take it, 0 is none. `afs`: the
+    first step costs no network call. `stop_sigma`: the run ends at this noise level with the denoised estimate there;
+    0 is the whole run. `revision` and `versions` are empty until a machine has made the picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -186,6 +187,7 @@ class Recipe(BaseModel):
     cfg_rescale: Annotated[float, _number("cfg_rescale", False)] = 0.0
     cfg_start: Annotated[float, _number("cfg_start", False)] = 0.0
     cfg_end: Annotated[float, _number("cfg_end", False)] = 1.0
+    eta: Annotated[float, _number("eta", False)] = 1.0
     afs: Annotated[bool, _switch("Analytical first step")] = False
     stop_sigma: Annotated[float, _number("stop_sigma", False)] = 0.0
     seed: Annotated[int, _number("seed", True)] = 0

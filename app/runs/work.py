@@ -169,7 +169,6 @@ class Work:
         """Starts the next picture of a run. A run that cannot be fails here."""
         if job not in self.active:
             self.active.append(job)
-            job.started = job.last_step = time.perf_counter()
         job.since = time.perf_counter()
         try:
             if wrong := problems(job.recipe, self.backbone, self.name):
@@ -177,6 +176,8 @@ class Work:
             if (search := self.found.search(job.recipe)) is not None:
                 self._prepare(job, search)
                 return
+            if not (job.pictures or job.under_way):
+                job.started = job.last_step = time.perf_counter()  # what was found before is not the picture's time
             index = job.todo.pop(0)
             made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.found)
             if not (self.company and self._drivers):

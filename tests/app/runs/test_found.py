@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from app.runs import Cancelled, Failed, Finished, Preparing, Progress, RecipeError
 from app.runs.engine import Engine
 from app.runs.found import LONGEST, TEACHER, WARM, Found, gamma
 from app.runs.plan import Encoder, plan, problems
 from backbones.exact import pictures
-from samplers.flow import drive, run
+from samplers import SAMPLERS
+from samplers.flow import Noise, ask, drive, run
 from samplers.messages import Ask, Step
+from samplers.schedules import karras
 from tests.app.runs.doubles import Double, recipe
 
 Start = Callable[..., Engine]
@@ -189,3 +192,24 @@ def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> No
     assert events[-1].pictures[0].tobytes() != whole.pictures[0].tobytes()
     both = engine.submit(recipe(steps=6, afs=True, stop_sigma=1.0)).result()
     assert both.calls == events[-1].calls - 1
+
+
+@pytest.mark.parametrize("sampler", [key for key, solver in SAMPLERS.items() if solver.eta])
+def test_without_eta_no_noise_is_drawn(sampler: str) -> None:
+    backbone = pictures()
+    levels, x = karras(6, 0.1, 50.0), 50 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = Found(backbone)
+
+    def ended(seed: int, eta: float) -> Any:
+        solver = found.sampler(recipe(sampler=sampler, eta=eta))
+        return run(solver(ask, x, levels, backbone.encode_prompt(["red disc"]), Noise([seed])), backbone.denoise)
+
+    assert torch.equal(ended(1, 0.0), ended(2, 0.0))
+    assert not torch.equal(ended(1, 1.0), ended(2, 1.0))
+    assert not torch.equal(ended(1, 1.0), ended(1, 0.5))
+
+
+def test_the_search_is_not_the_time_of_the_run(engines: Start) -> None:
+    engine = engines(Double(delay=0.02))
+    events = list(engine.submit(recipe(schedule="gits", steps=4)))
+    assert isinstance(events[-1], Finished) and events[-1].seconds < 0.02 * TEACHER
