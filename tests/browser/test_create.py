@@ -1,5 +1,6 @@
 """The Create tab as a person uses it."""
 
+import random
 import re
 from io import BytesIO
 from urllib.parse import urlparse
@@ -242,3 +243,48 @@ def test_keyboard_alone_reaches_and_shows_the_focus(me):
     ):  # fmt: skip
         assert wanted in text, f"{wanted} is not reached by Tab: {text}"
     assert all(seen for _, seen in names), f"focus is not visible on {[n for n, seen in names if not seen]}"
+
+
+def test_gits_is_found_first_with_progress_and_then_known(me):
+    """In pixels, where it takes seconds; under a guidance scale of its own, so that it was never found before."""
+    me.page.get_by_label("Model", exact=True).click()
+    me.page.get_by_role("option", name="Still Life in pixels").click()
+    me.put("steps", 6)
+    me.put("cfg_scale", round(1 + random.random() * 20, 4))
+    me.put("width", 64)
+    me.put("height", 64)
+    me.page.get_by_label("Schedule type").click()
+    me.page.get_by_role("option", name="GITS (6 steps)").click()
+    me.page.evaluate(
+        """() => {
+            window.said = new Set();
+            new MutationObserver(() => said.add(document.querySelector('#stage .nw-status')?.textContent))
+                .observe(document.querySelector('#stage'), { subtree: true, childList: true });
+        }"""
+    )
+    me.button("Generate").click()
+    done = me.sees("done")
+    words = me.page.evaluate("[...said].filter(Boolean)")
+    assert any(re.search(r"Finding the schedule GITS.*\d+ of 60", text) for text in words), words
+    assert "6 network calls" in done.locator(".nw-status").inner_text()
+    done.get_by_text("Settings of this picture").click()
+    assert "GITS (6 steps)" in done.locator("dl").inner_text()
+    me.page.evaluate("said.clear()")
+    me.put("steps", 5)
+    me.button("Generate").click()
+    expect(me.label).to_contain_text("5 network calls", timeout=60_000)
+    assert not any("Finding" in text for text in me.page.evaluate("[...said].filter(Boolean)"))
+
+
+def test_the_run_stops_early_and_the_first_step_is_free(me):
+    me.drawer("Advanced")
+    me.page.get_by_label("Analytical first step").check()
+    me.page.locator("#stop_sigma input").fill("1")
+    me.page.locator("#stop_sigma input").press("Tab")
+    me.paint(steps=8)
+    done = me.sees("done")
+    calls = int(re.search(r"(\d+) network calls", done.locator(".nw-status").inner_text())[1])
+    assert 2 <= calls < 8
+    assert "stopping_at(afs(euler), 1)" in me.page.locator(".nw-formula").inner_text()
+    done.get_by_text("Settings of this picture").click()
+    assert "Stop at sigma" in done.locator("dl").inner_text()
