@@ -129,6 +129,21 @@ def test_there_are_no_seams():
     assert seams(2) < 1.25
 
 
+def test_windows_that_disagree_end_unseen_under_feathered_weights():
+    """Each window answers with a number of its own: the paper's mean jumps where one ends, the feathered one does not."""
+
+    def own(x, sigma, cond, **kw):
+        return torch.full_like(x, float(cond["map"][0, 0, 0, 0]))
+        yield
+
+    def largest_step(feather):
+        made = run(panorama(own, 8, 2, feather)(wide(32), 3.0, {"map": maps}), oracle.denoise)
+        return made.diff(dim=3).abs().max().item()
+
+    maps = torch.randn(32, generator=torch.Generator().manual_seed(0)).expand(2, 1, 8, 32).double()
+    assert largest_step(1.0) < 0.6 * largest_step(0.0)
+
+
 def test_maps_in_cond_are_cut_as_the_picture_is():
     seen = []
 
