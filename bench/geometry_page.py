@@ -74,7 +74,7 @@ def filled(text: str, name: str, table: str) -> str:
     """The text with this table between its marks. Raises ValueError where it has no such marks."""
     marks = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     if not marks.search(text):
-        raise ValueError(f"{PAGE.name} has no place for the table {name!r}")
+        raise ValueError(f"the page has no place for the table {name!r}")
     return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
 
 

@@ -1,0 +1,234 @@
+"""Which solver on which schedule makes most of few network calls on Still Life, and what our loop costs beside them.
+
+Every pair of solver and schedule has the same number of calls, with guidance and without, on held-out captions: how far
+it ends from the 200-step solution of the same start (stochastic solvers go elsewhere, so they have no distance), how
+many captions come out whole, and the kernel distance to renders (noisy: it is of few pictures). Then the best pair and
+Euler over many numbers of calls, and the time of a step without the network beside diffusers' schedulers.
+
+    python -m bench.samplers --keep outputs/samplers --json samplers.json
+    python -m bench.samplers --keep outputs/samplers        again: what is kept is not measured anew
+
+About half an hour of two cores in full, a minute with --quick. It writes docs/samplers.md's tables and plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backbones import load
+from bench import samplers_overhead, samplers_page
+from bench.fidelity import Case, cases, kernel_distance, rendered, scores
+from bench.geometry import ROWS, Arrays, Bench
+from bench.samplers_page import Figures, Key
+from bench.table import Report
+from conditioning.sampling.guidance.cfg import cfg
+from samplers import SAMPLERS, SCHEDULES, Solver
+from samplers.dpmpp_2m import dpmpp_2m
+from samplers.flow import Ask, Denoiser, Noise, Sampler, ask, heard, run
+from samplers.geometry import gits
+from world.judge import features, read
+
+CALLS, TRUE, SCALE = 8, 200, 4.0
+SCALES = (SCALE, 1.0)
+CURVE = (4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
+TAUGHT = 5000  # number of the first scene that GITS is found on
+FAR = 150  # renders that pictures are held against, of other scenes
+
+
+@dataclass
+class Setting:
+    """One start, its captions, guided or not. `true`: where the 200-step solution ends, (B, 4, h, w)."""
+
+    bench: Bench
+    told: list[Case]
+    scale: float
+    name: str
+
+    @cached_property
+    def D(self) -> Denoiser:
+        return ask if self.scale == 1 else cfg(ask, self.bench.cond([""] * len(self.told)), self.scale)
+
+    @cached_property
+    def cond(self) -> dict[str, Tensor]:
+        return self.bench.cond([case.text for case in self.told])
+
+    @cached_property
+    def true(self) -> Tensor:
+        return self.end(f"true_{self.name}", dpmpp_2m, self.bench.sigmas(TRUE), f"the {TRUE}-step solution")
+
+    @cached_property
+    def prices(self) -> gits.Prices:
+        """What GITS schedules are made from, found on other captions under the same guidance."""
+        fine = self.bench.sigmas(gits.TEACHER_STEPS)
+
+        def find() -> Arrays:
+            count = min(ROWS, 2 * len(self.told))
+            other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
+            seeds = range(TAUGHT, TAUGHT + count)
+            flow = gits.priced(other.D, self.bench.start(seeds, fine[0]), fine, other.cond, Noise(seeds))
+            found = self.bench.run(flow, f"steps of GITS' teacher, guidance {self.scale:g}", gits.TEACHER_STEPS)
+            return {"table": found.table.numpy(), "free": found.free.numpy()}
+
+        kept = self.bench.part(f"gits_{self.name}", find)
+        return gits.Prices(tuple(fine), *(torch.from_numpy(kept[key]) for key in ("table", "free")))
+
+    def levels(self, schedule: str, steps: int) -> list[float]:
+        """Raises ValueError where the schedule has none for so few steps."""
+        if schedule == "gits":
+            return self.prices.schedule(steps, gits.PIXELS if steps <= 6 else 1.05)
+        return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
+
+    def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
+        """Where the solver ends, (B, 4, h, w); kept under that name."""
+        seeds = range(len(self.told))
+
+        def go() -> Arrays:
+            x, noise = self.bench.start(seeds, sigmas[0]), Noise(seeds)
+            flow = sampler(self.D, x, sigmas, self.cond, noise)
+            return {"x": self.bench.run(flow, label, len(sigmas) - 1).numpy()}
+
+        return torch.from_numpy(self.bench.part(name, go)["x"])
+
+
+def counted(sampler: Sampler, sigmas: Sequence[float]) -> int:
+    """Network calls of a run on this schedule."""
+    calls = 0
+
+    def count(message: object, reply: object) -> None:
+        nonlocal calls
+        calls += isinstance(message, list)
+
+    def nothing(one: Ask) -> Tensor:
+        return torch.zeros_like(one.x)
+
+    run(heard(sampler(ask, torch.ones(1, 1, 1, 1), sigmas, {}, Noise([0])), count), nothing)
+    return calls
+
+
+def steps_within(setting: Setting, solver: Solver, schedule: str, calls: int) -> int:
+    """The most steps that cost no more calls; 0 where none does, or the schedule has no levels for so few."""
+    for steps in range(calls, 0, -1):
+        try:
+            if counted(solver, setting.levels(schedule, steps)) <= calls:
+                return steps
+        except ValueError:
+            continue
+    return 0
+
+
+def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | None:
+    """One pair; None where it cannot be had for so few calls."""
+    solver, schedule = SAMPLERS[key[0]], key[1]
+    steps = steps_within(setting, solver, schedule, calls)
+    if not steps:
+        return None
+    sigmas = setting.levels(schedule, steps)
+    x = setting.end(f"{setting.name}_{key[0]}_{schedule}_{calls}", solver, sigmas, "steps")
+    rms = None if solver.stochastic else float((x - setting.true).flatten(1).square().mean(1).sqrt().mean())
+    with torch.no_grad():
+        pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
+    told = scores(read(pictures), [case.claims for case in setting.told])
+    kid = kernel_distance(features(pictures), far)
+    return Figures(counted(solver, sigmas), rms, told["exact"], told["binding"], kid)
+
+
+def calls_like(target: float, calls: Sequence[int], errors: Sequence[float]) -> float:
+    """The number of calls at which a curve comes down to an error, between its points on log-log paper; a curve that
+    rises again is taken as flat. The ends of the curve where the error lies beyond them."""
+    low = np.minimum.accumulate(np.asarray(errors, dtype=float))
+    return float(np.exp(np.interp(-np.log(target), -np.log(low), np.log(np.asarray(calls, dtype=float)))))
+
+
+def best(pairs: dict[Key, Figures], within: Sequence[str] | None = None) -> Key:
+    """The deterministic pair that ends nearest, of these schedules."""
+    near = {key: one.rms for key, one in pairs.items() if one.rms is not None and (within is None or key[1] in within)}
+    return min(near, key=lambda key: near[key])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with Report("bench.samplers", __doc__, _options, arguments) as report:
+        given, quick = report.args, report.quick
+        samplers_overhead.tell(report, rounds=5 if quick else 40)
+        bench = Bench(report, load(given.backbone), given.keep)
+        far = features(rendered(report, cases(40 if quick else FAR, first=100_000)))
+        solvers = ("euler", "dpmpp_2m", "ancestral") if quick else tuple(SAMPLERS)
+        schedules = ("native", "karras") if quick else (*SCHEDULES, "gits")
+        told = cases(2 if quick else given.captions)
+        pairs: dict[float, dict[Key, Figures]] = {}
+        for scale in SCALES:
+            setting = Setting(bench, told, scale, f"pairs_{scale:g}")
+            keys = [(solver, schedule) for solver in solvers for schedule in schedules]
+            found = {}
+            for key in report.steps(keys, f"pairs with guidance {scale:g}"):
+                one = measured(setting, key, CALLS, far)
+                if one is None:
+                    report.skip(f"{key[0]}_{key[1]}_{scale:g}", f"{key[0]} on {key[1]}", f"not in {CALLS} calls")
+                else:
+                    found[key] = one
+            pairs[scale] = found
+            tell_pairs(report, found, scale)
+        top = best(pairs[SCALE])
+        plain = best(pairs[SCALE], within=[key for key in schedules if key != "gits"])
+        shown = dict.fromkeys([("euler", "native"), ("euler", best_of(pairs[SCALE], "euler")), plain, top])
+        setting = Setting(bench, cases(2 if quick else given.longer), SCALE, "curves")
+        curves: dict[Key, list[Figures]] = {}
+        for key in shown:
+            wanted = (4, 8, 12) if quick else CURVE
+            label = f"curve of {key[0]} on {key[1]}"
+            some = [measured(setting, key, calls, far) for calls in report.steps(wanted, label)]
+            curves[key] = [one for one in some if one is not None]
+        tell_curves(report, curves, top)
+        if not quick:
+            samplers_page.write(pairs, curves, top)
+            report.note(f"page: {samplers_page.PAGE}")
+
+
+def best_of(pairs: dict[Key, Figures], solver: str) -> str:
+    """The schedule on which this solver ends nearest."""
+    return best({key: one for key, one in pairs.items() if key[0] == solver})[1]
+
+
+def tell_pairs(report: Report, pairs: dict[Key, Figures], scale: float) -> None:
+    order = sorted(pairs, key=lambda key: (pairs[key].rms is None, pairs[key].rms or 0.0))
+    for solver, schedule in order:
+        one = pairs[solver, schedule]
+        beside = {"exact": one.exact, "binding": one.binding, "kid": one.kid}
+        label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.calls} calls"
+        name = f"{solver}_{schedule}_{scale:g}"
+        if one.rms is None:
+            report.figure(f"{name}_exact_alone", one.exact, label, "%", kid=one.kid)
+        else:
+            report.figure(f"{name}_rms", one.rms, label, "rms", **beside)
+
+
+def tell_curves(report: Report, curves: dict[Key, list[Figures]], top: Key) -> None:
+    for (solver, schedule), curve in curves.items():
+        for one in curve:
+            label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}: {one.calls} calls"
+            name = f"curve_{solver}_{schedule}_{one.calls}"
+            report.figure(name, one.rms or 0.0, label, "rms", exact=one.exact, binding=one.binding, kid=one.kid)
+    at = next((one.rms for one in curves[top] if one.calls in (CALLS, CALLS - 1)), None)
+    euler = curves["euler", "native"]
+    if at is not None:
+        like = calls_like(at, [one.calls for one in euler], [one.rms or 0.0 for one in euler])
+        label = f"{SAMPLERS[top[0]].label}, {samplers_page.named(top[1])}, {CALLS} calls: as Euler with"
+        report.figure("calls_like_euler_25", like, label, "calls", "at least 25")
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--captions", type=int, default=8, help="pictures of every pair (default: 8)")
+    parser.add_argument("--longer", type=int, default=24, help="pictures of every curve (default: 24)")
+    parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What bench.samplers writes: the tables of docs/samplers.md, and its plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from bench.geometry_page import STYLE, filled
+from samplers import SAMPLERS, SCHEDULES
+
+PAGE = Path(__file__).parents[1] / "docs" / "samplers.md"
+PLOT = PAGE.parent / "images" / "samplers.webp"
+QUIET, INK = "#595b60", "#1b1c1e"
+HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one pair at one number of calls: root mean square from the true end (None of a stochastic solver), per cent of
+    captions and of pairs of colour and shape right, kernel distance."""
+
+    calls: int
+    rms: float | None
+    exact: float
+    binding: float
+    kid: float
+
+
+Key = tuple[str, str]
+Pairs = Mapping[Key, Figures]
+
+
+def named(schedule: str) -> str:
+    return "GITS" if schedule == "gits" else SCHEDULES[schedule].label
+
+
+def write(pairs: Mapping[float, Pairs], curves: Mapping[Key, Sequence[Figures]], top: Key) -> None:
+    """The tables between their marks, and the plot."""
+    text = PAGE.read_text("utf-8")
+    for scale, found in pairs.items():
+        name = "guided" if scale != 1 else "plain"
+        text = filled(text, f"{name}-distance", table(found, "rms"))
+        text = filled(text, f"{name}-exact", table(found, "exact"))
+    text = filled(text, "curves", curve_table(curves))
+    PAGE.write_text(text, "utf-8")
+    with plt.rc_context(STYLE):
+        draw(pairs, curves)
+
+
+def table(pairs: Pairs, figure: str) -> str:
+    """Solvers down, the best first, schedules across; the best of all in bold."""
+    schedules = [key for key in (*SCHEDULES, "gits") if any(pair[1] == key for pair in pairs)]
+    values = {key: getattr(one, figure) for key, one in pairs.items() if getattr(one, figure) is not None}
+    sign = 1 if figure == "rms" else -1
+    solvers = {solver for solver, _ in values}
+    order = sorted(solvers, key=lambda solver: min(sign * v for (name, _), v in values.items() if name == solver))
+    first = min(sign * value for value in values.values())
+
+    def cell(key: Key) -> str:
+        if key not in values:
+            return "-"
+        told = f"{values[key]:.3f}" if figure == "rms" else f"{values[key]:.0f}"
+        return f"**{told}**" if sign * values[key] == first else told
+
+    lines = [f"| | {' | '.join(map(named, schedules))} |", "| --- |" + " ---: |" * len(schedules)]
+    for solver in order:
+        lines.append(f"| {SAMPLERS[solver].label} | {' | '.join(cell((solver, one)) for one in schedules)} |")
+    return "\n".join(lines)
+
+
+def curve_table(curves: Mapping[Key, Sequence[Figures]]) -> str:
+    lines = ["| solver, schedule | calls | distance | captions right | kernel distance |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    for (solver, schedule), curve in curves.items():
+        for one in curve:
+            rms = "-" if one.rms is None else f"{one.rms:.3f}"
+            name = f"{SAMPLERS[solver].label}, {named(schedule)}"
+            lines.append(f"| {name} | {one.calls} | {rms} | {one.exact:.0f} % | {one.kid:.3f} |")
+    return "\n".join(lines)
+
+
+def draw(pairs: Mapping[float, Pairs], curves: Mapping[Key, Sequence[Figures]]) -> None:
+    """Left: the curves. Middle and right: every pair at the same number of calls, guided and not."""
+    figure, axes = plt.subplots(1, 1 + len(pairs), figsize=(11.6, 4.6), layout="constrained", width_ratios=(1.25, 1, 1))
+    _curves(axes[0], curves)
+    for axis, (scale, found) in zip(axes[1:], pairs.items(), strict=True):
+        _pairs(axis, found, "with guidance 4" if scale != 1 else "without guidance")
+    PLOT.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PLOT, pil_kwargs={"quality": 92})
+    plt.close(figure)
+
+
+def _curves(axis: Axes, curves: Mapping[Key, Sequence[Figures]]) -> None:
+    axis.set(xscale="log", yscale="log")
+    for hue, ((solver, schedule), curve) in zip(HUES, curves.items()):
+        at = [(one.calls, one.rms) for one in curve if one.rms is not None]
+        calls, errors = zip(*at)
+        label = f"{SAMPLERS[solver].label}, {named(schedule)}"
+        axis.plot(calls, errors, color=hue, lw=1.8, marker="o", ms=3.4, mew=0, label=label)
+    axis.set_xticks([4, 6, 8, 12, 20, 40])
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("network calls", color=QUIET)
+    axis.set_title("Distance from the 200-step solution", loc="left", color=INK)
+    axis.legend(frameon=False, fontsize=8, loc="lower left")
+
+
+def _pairs(axis: Axes, pairs: Pairs, words: str) -> None:
+    near = {key: one.rms for key, one in pairs.items() if one.rms is not None}
+    solvers = sorted({key[0] for key in near}, key=lambda s: min(v for key, v in near.items() if key[0] == s))
+    schedules = sorted({key[1] for key in near}, key=lambda s: min(v for key, v in near.items() if key[1] == s))
+    grid = np.array([[near.get((solver, schedule), np.nan) for schedule in schedules] for solver in solvers])
+    axis.imshow(np.log(grid), cmap="YlGnBu_r", aspect="auto")
+    middle = np.nanmedian(np.log(grid))
+    for (row, column), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            color = INK if np.log(value) > middle else "white"
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=color)
+    axis.set_xticks(range(len(schedules)), [named(key) for key in schedules], rotation=60, ha="right", fontsize=7)
+    axis.set_yticks(range(len(solvers)), [SAMPLERS[key].label for key in solvers], fontsize=7)
+    axis.grid(False)
+    axis.set_title(f"8 calls, {words}", loc="left", color=INK)
