@@ -82,7 +82,7 @@ def test_solids_come_where_those_of_the_target_are(name, strength, still_life, t
     assert overlap(got, truth.boxes) > overlap(plain, truth.boxes) + 0.1
 
 
-@pytest.mark.parametrize("name, strength", [("colours", 0.5), ("style", 0.2)])
+@pytest.mark.parametrize("name, strength", [("colours", 0.5), ("style", 0.3)])
 def test_pictures_come_in_the_colours_of_the_target(name, strength, still_life, truth):
     """Those of the scene before, of which the prompt says nothing: mean and deviation of each channel."""
     target, prompts = truth.rgb.roll(1, 0), [prompt.split(" on ")[0] for prompt in PROMPTS]
