@@ -36,7 +36,7 @@
       }
       lines.push(el("span", { class: "nw-mono nw-cost" }, cost(state.result)));
     } else if (state.reason) lines.push(el("span", { class: "nw-error" }, state.reason));
-    else if (state.status === "running") lines.push(el("span", {}, `Step ${state.step || 0} of ${state.steps || "?"}`));
+    else if (state.status === "running") lines.push(el("span", {}, `${state.first ? `${state.first}: ` : "Step "}${state.step || 0} of ${state.steps || "?"}`));
     else lines.push(el("span", {}, state.status === "cancelled" ? "Cancelled" : "Waiting"));
     words.replaceChildren(...lines);
     const side = chosen.indexOf(cell.key);

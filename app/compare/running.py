@@ -34,6 +34,7 @@ class State:
     status: str = "waiting"
     step: int = 0
     steps: int = 0
+    first: str = ""  # what is found on the network before the run, in words, while it is
     preview: Array | None = field(default=None, repr=False)
     result: Result | None = None
     reason: str = ""
@@ -149,10 +150,10 @@ class Running:
                 run.cancel()
             for event in run:
                 match event:
-                    case Preparing(step=step, steps=steps):
-                        self._set(cell.key, step=step, steps=steps)
+                    case Preparing(words=words, step=step, steps=steps):
+                        self._set(cell.key, step=step, steps=steps, first=words)
                     case Progress(step=step, steps=steps, preview=preview):
-                        self._set(cell.key, step=step, steps=steps, preview=preview)
+                        self._set(cell.key, step=step, steps=steps, first="", preview=preview)
                     case Failed(reason=reason):
                         self._set(cell.key, status="failed", reason=reason, preview=None)
                     case Cancelled():

@@ -124,7 +124,7 @@ def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, A
     elif state.preview is not None:
         told["picture"] = data_uri(state.preview)
     if state.status == "running":
-        told |= {"step": state.step, "steps": state.steps}
+        told |= {"step": state.step, "steps": state.steps, "first": state.first}
     if state.reason:
         told["reason"] = state.reason
     return told

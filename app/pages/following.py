@@ -19,7 +19,7 @@ from starlette.routing import Route
 from app.compare.comparison import Axis, Change, Comparison
 from app.pages import comparing
 from app.pages.stack import hashes
-from app.runs import Cancelled, Failed, Finished
+from app.runs import Cancelled, Failed, Finished, Preparing
 from app.runs.recipe import Problem, Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -144,10 +144,13 @@ class Going:
     def frames(self, tick: float) -> Iterator[dict[str, Any]]:
         """How far all of them are together, at most once a tick."""
         of = sum(one.recipe.steps for one in self.recordings)
-        last = 0.0
+        last, first = 0.0, ""
         for place, run in enumerate(self.runs):
             for event in run:
+                first = ""
                 match event:
+                    case Preparing(words=words, step=step, steps=all_of_it):
+                        first = f"{words}: {step} of {all_of_it}"
                     case Finished():
                         self.ends[place] = event
                     case Failed(reason=reason):
@@ -157,7 +160,7 @@ class Going:
                 if time.monotonic() - last > tick:
                     last = time.monotonic()
                     steps = sum(min(len(one.steps), one.recipe.steps) for one in self.recordings)
-                    yield {"busy": [one.label for one in self.recordings], "steps": steps, "of": of}
+                    yield {"busy": [one.label for one in self.recordings], "steps": steps, "of": of, "first": first}
 
     def cancel(self) -> None:
         for run in self.runs:

@@ -130,7 +130,7 @@ def test_there_are_no_seams():
 
 
 def test_windows_that_disagree_end_unseen_under_feathered_weights():
-    """Each window answers with a number of its own: the paper's mean jumps where one ends, the feathered one does not."""
+    """Each window answers with a number of its own: the paper's mean jumps where one ends, the feathered does not."""
 
     def own(x, sigma, cond, **kw):
         return torch.full_like(x, float(cond["map"][0, 0, 0, 0]))
