@@ -181,3 +181,17 @@ def test_a_run_that_fails_is_said_and_the_others_are_shown(tmp_path):
             following.result(studio, alone, "me")
     finally:
         studio.model().engine(0).close()
+
+
+def test_what_is_found_before_the_runs_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_CACHE", str(tmp_path))
+    studio = Studio("exact", History(tmp_path))
+    base = Recipe(prompt="a red disc", backbone="exact", width=64, height=64, steps=4, schedule="gits")
+    try:
+        going = following.Going(studio, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
+        frames = list(going.frames(0.0))
+        assert any("Finding the schedule GITS" in frame["first"] for frame in frames)
+        assert not frames[-1]["first"] and all(going.ends)
+        assert [len(one.steps) for one in going.recordings] == [4, 6], "the search is not part of what is followed"
+    finally:
+        studio.model().engine(0).close()
