@@ -175,20 +175,26 @@ def main(arguments: list[str] | None = None) -> None:
                     found[key] = one
             pairs[scale] = found
             tell_pairs(report, found, scale)
-        top = best(pairs[SCALE])
-        plain = best(pairs[SCALE], within=[key for key in schedules if key != "gits"])
-        shown = dict.fromkeys([("euler", "native"), ("euler", best_of(pairs[SCALE], "euler")), plain, top])
-        setting = Setting(bench, cases(2 if quick else given.longer), SCALE, "curves")
-        curves: dict[Key, list[Figures]] = {}
-        for key in shown:
-            wanted = (4, 8, 12) if quick else CURVE
-            label = f"curve of {key[0]} on {key[1]}"
-            some = [measured(setting, key, calls, far) for calls in report.steps(wanted, label)]
-            curves[key] = [one for one in some if one is not None]
-        tell_curves(report, curves, top)
+        curves: dict[float, dict[Key, list[Figures]]] = {}
+        for scale in SCALES:
+            setting = Setting(bench, cases(2 if quick else given.longer), scale, f"curves_{scale:g}")
+            curves[scale] = {}
+            for key in compared(pairs[scale]):
+                label = f"guidance {scale:g}, curve of {key[0]} on {key[1]}"
+                calls = report.steps((4, 8, 12) if quick else CURVE, label)
+                curves[scale][key] = [one for n in calls if (one := measured(setting, key, n, far)) is not None]
+            tell_curves(report, curves[scale], best(pairs[scale]), scale)
         if not quick:
-            samplers_page.write(pairs, curves, top)
+            samplers_page.write(pairs, curves)
             report.note(f"page: {samplers_page.PAGE}")
+
+
+def compared(pairs: dict[Key, Figures]) -> list[Key]:
+    """What is followed over many numbers of calls: Euler on the network's own levels and where it is best, DPM++ 2M as
+    users know it, the best pair on a plain schedule, the best of all."""
+    plain = best(pairs, within=[schedule for _, schedule in pairs if schedule != "gits"])
+    own = [("euler", "native"), ("euler", best_of(pairs, "euler")), ("dpmpp_2m", best_of(pairs, "dpmpp_2m"))]
+    return list(dict.fromkeys([*own, plain, best(pairs)]))
 
 
 def best_of(pairs: dict[Key, Figures], solver: str) -> str:
@@ -209,18 +215,18 @@ def tell_pairs(report: Report, pairs: dict[Key, Figures], scale: float) -> None:
             report.figure(f"{name}_rms", one.rms, label, "rms", **beside)
 
 
-def tell_curves(report: Report, curves: dict[Key, list[Figures]], top: Key) -> None:
+def tell_curves(report: Report, curves: dict[Key, list[Figures]], top: Key, scale: float) -> None:
     for (solver, schedule), curve in curves.items():
         for one in curve:
-            label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}: {one.calls} calls"
-            name = f"curve_{solver}_{schedule}_{one.calls}"
+            label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.calls} calls"
+            name = f"curve_{solver}_{schedule}_{scale:g}_{one.calls}"
             report.figure(name, one.rms or 0.0, label, "rms", exact=one.exact, binding=one.binding, kid=one.kid)
-    at = next((one.rms for one in curves[top] if one.calls in (CALLS, CALLS - 1)), None)
+    at = max((one for one in curves[top] if one.calls <= CALLS), key=lambda one: one.calls).rms
     euler = curves["euler", "native"]
-    if at is not None:
-        like = calls_like(at, [one.calls for one in euler], [one.rms or 0.0 for one in euler])
-        label = f"{SAMPLERS[top[0]].label}, {samplers_page.named(top[1])}, {CALLS} calls: as Euler with"
-        report.figure("calls_like_euler_25", like, label, "calls", "at least 25")
+    like = calls_like(at or 0.0, [one.calls for one in euler], [one.rms or 0.0 for one in euler])
+    label = f"{SAMPLERS[top[0]].label}, {samplers_page.named(top[1])}, {CALLS} calls, guidance {scale:g}: as Euler with"
+    key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
+    report.figure(key, like, label, "calls", "at least 25")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from samplers import SAMPLERS, SCHEDULES
 PAGE = Path(__file__).parents[1] / "docs" / "samplers.md"
 PLOT = PAGE.parent / "images" / "samplers.webp"
 QUIET, INK = "#595b60", "#1b1c1e"
-HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6")
+HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6", "#742469")
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,21 @@ class Figures:
 
 Key = tuple[str, str]
 Pairs = Mapping[Key, Figures]
+Curves = Mapping[Key, Sequence[Figures]]
 
 
 def named(schedule: str) -> str:
     return "GITS" if schedule == "gits" else SCHEDULES[schedule].label
 
 
-def write(pairs: Mapping[float, Pairs], curves: Mapping[Key, Sequence[Figures]], top: Key) -> None:
+def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
     """The tables between their marks, and the plot."""
     text = PAGE.read_text("utf-8")
     for scale, found in pairs.items():
         name = "guided" if scale != 1 else "plain"
         text = filled(text, f"{name}-distance", table(found, "rms"))
         text = filled(text, f"{name}-exact", table(found, "exact"))
-    text = filled(text, "curves", curve_table(curves))
+        text = filled(text, f"{name}-curves", curve_table(curves[scale]))
     PAGE.write_text(text, "utf-8")
     with plt.rc_context(STYLE):
         draw(pairs, curves)
@@ -77,29 +78,34 @@ def table(pairs: Pairs, figure: str) -> str:
     return "\n".join(lines)
 
 
-def curve_table(curves: Mapping[Key, Sequence[Figures]]) -> str:
-    lines = ["| solver, schedule | calls | distance | captions right | kernel distance |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: |")
-    for (solver, schedule), curve in curves.items():
-        for one in curve:
-            rms = "-" if one.rms is None else f"{one.rms:.3f}"
-            name = f"{SAMPLERS[solver].label}, {named(schedule)}"
-            lines.append(f"| {name} | {one.calls} | {rms} | {one.exact:.0f} % | {one.kid:.3f} |")
+def curve_table(curves: Curves) -> str:
+    """Pairs across, calls down: distance, and captions right."""
+    numbers = sorted({one.calls for curve in curves.values() for one in curve})
+    heads = [f"{SAMPLERS[solver].label}, {named(schedule)}" for solver, schedule in curves]
+    lines = [f"| calls | {' | '.join(heads)} |", "| ---: |" + " ---: |" * len(heads)]
+    for calls in numbers:
+        cells = []
+        for curve in curves.values():
+            one = next((one for one in curve if one.calls == calls), None)
+            rms = "" if one is None or one.rms is None else f"{one.rms:.3f}"
+            cells.append("-" if one is None else f"{rms} ({one.exact:.0f} %)")
+        lines.append(f"| {calls} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def draw(pairs: Mapping[float, Pairs], curves: Mapping[Key, Sequence[Figures]]) -> None:
-    """Left: the curves. Middle and right: every pair at the same number of calls, guided and not."""
-    figure, axes = plt.subplots(1, 1 + len(pairs), figsize=(11.6, 4.6), layout="constrained", width_ratios=(1.25, 1, 1))
-    _curves(axes[0], curves)
-    for axis, (scale, found) in zip(axes[1:], pairs.items(), strict=True):
-        _pairs(axis, found, "with guidance 4" if scale != 1 else "without guidance")
+def draw(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
+    """Above the curves, below every pair at the same number of calls; guided on the left, and not."""
+    figure, axes = plt.subplots(2, len(pairs), figsize=(10.4, 9.2), layout="constrained", height_ratios=(1, 1.15))
+    for column, (scale, found) in enumerate(pairs.items()):
+        words = "with guidance 4" if scale != 1 else "without guidance"
+        _curves(axes[0, column], curves[scale], words)
+        _pairs(axes[1, column], found, words)
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT, pil_kwargs={"quality": 92})
     plt.close(figure)
 
 
-def _curves(axis: Axes, curves: Mapping[Key, Sequence[Figures]]) -> None:
+def _curves(axis: Axes, curves: Curves, words: str) -> None:
     axis.set(xscale="log", yscale="log")
     for hue, ((solver, schedule), curve) in zip(HUES, curves.items()):
         at = [(one.calls, one.rms) for one in curve if one.rms is not None]
@@ -110,8 +116,8 @@ def _curves(axis: Axes, curves: Mapping[Key, Sequence[Figures]]) -> None:
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("network calls", color=QUIET)
-    axis.set_title("Distance from the 200-step solution", loc="left", color=INK)
-    axis.legend(frameon=False, fontsize=8, loc="lower left")
+    axis.set_title(f"Distance from the 200-step solution, {words}", color=INK)
+    axis.legend(fontsize=8, loc="lower left")
 
 
 def _pairs(axis: Axes, pairs: Pairs, words: str) -> None:
@@ -128,4 +134,4 @@ def _pairs(axis: Axes, pairs: Pairs, words: str) -> None:
     axis.set_xticks(range(len(schedules)), [named(key) for key in schedules], rotation=60, ha="right", fontsize=7)
     axis.set_yticks(range(len(solvers)), [SAMPLERS[key].label for key in solvers], fontsize=7)
     axis.grid(False)
-    axis.set_title(f"8 calls, {words}", loc="left", color=INK)
+    axis.set_title(f"Every pair at 8 calls, {words}", color=INK)
