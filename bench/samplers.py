@@ -83,7 +83,7 @@ class Setting:
     def levels(self, schedule: str, steps: int) -> list[float]:
         """Raises ValueError where the schedule has none for so few steps."""
         if schedule == "gits":
-            return self.prices.schedule(steps, gits.PIXELS if steps <= 6 else 1.05)
+            return self.prices.schedule(steps, gits.gamma(steps, self.scale))
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
@@ -131,13 +131,18 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
     if not steps:
         return None
     sigmas = setting.levels(schedule, steps)
-    x = setting.end(f"{setting.name}_{key[0]}_{schedule}_{calls}", solver, sigmas, "steps")
+    name = f"{setting.name}_{key[0]}_{schedule}_{calls}"
+    x = setting.end(name, solver, sigmas, "steps")
     rms = None if solver.stochastic else float((x - setting.true).flatten(1).square().mean(1).sqrt().mean())
-    with torch.no_grad():
-        pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
-    told = scores(read(pictures), [case.claims for case in setting.told])
-    kid = kernel_distance(features(pictures), far)
-    return Figures(counted(solver, sigmas), rms, told["exact"], told["binding"], kid)
+
+    def look() -> Arrays:
+        with torch.no_grad():
+            pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
+        told = scores(read(pictures), [case.claims for case in setting.told])
+        return {"seen": np.array([told["exact"], told["binding"], kernel_distance(features(pictures), far)])}
+
+    exact, binding, kid = setting.bench.part(f"{name}_seen", look)["seen"].tolist()
+    return Figures(counted(solver, sigmas), rms, exact, binding, kid)
 
 
 def calls_like(target: float, calls: Sequence[int], errors: Sequence[float]) -> float:

@@ -80,7 +80,7 @@ class Found:
         prices = self._known_prices(recipe)
         if prices is None:
             raise RecipeError([Problem("schedule", "The schedule GITS has not been found yet. Generate once more.")])
-        return prices.schedule(recipe.steps, gamma(recipe.steps), recipe.afs)
+        return prices.schedule(recipe.steps, gits.gamma(recipe.steps, recipe.cfg_scale), recipe.afs)
 
     def sampler(self, recipe: Recipe) -> Sampler:
         """The solver of a recipe, with what it is told of the first and the last step. Raises as `levels`."""
@@ -228,11 +228,6 @@ class Told:
 
     def __call__(self, *given: Any) -> Flow:
         return self.function(*given)
-
-
-def gamma(steps: int) -> float:
-    """How much late jumps weigh: as measured on Still Life (docs/geometry.md), the authors' value for few steps."""
-    return gits.PIXELS if steps <= 6 else 1.05
 
 
 def _rows(null: Mapping[str, Any], scale: float) -> Denoiser:

@@ -11,11 +11,12 @@ import torch
 
 from app.runs import Cancelled, Failed, Finished, Preparing, Progress, RecipeError
 from app.runs.engine import Engine
-from app.runs.found import LONGEST, TEACHER, WARM, Found, gamma
+from app.runs.found import LONGEST, TEACHER, WARM, Found
 from app.runs.plan import Encoder, plan, problems
 from backbones.exact import pictures
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, drive, run
+from samplers.geometry.gits import gamma
 from samplers.messages import Ask, Step
 from samplers.schedules import karras
 from tests.app.runs.doubles import Double, recipe
@@ -68,9 +69,9 @@ def test_the_levels_are_gits_own() -> None:
     levels = found.levels(asked)
     assert found.search(asked) is None
     assert len(levels) == 7 and levels[-1] == 0 and levels == sorted(levels, reverse=True)
-    assert levels == prices.schedule(6, gamma(6))
+    assert levels == prices.schedule(6, gamma(6, asked.cfg_scale))
     free = found.levels(asked.but(afs=True))
-    assert len(free) == 7 and free == prices.schedule(6, gamma(6), afs=True)
+    assert len(free) == 7 and free == prices.schedule(6, gamma(6, asked.cfg_scale), afs=True)
 
 
 def test_amed_is_taught_and_comes_closer_than_what_it_starts_from(engines: Start, cache: Path) -> None:
