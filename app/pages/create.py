@@ -22,7 +22,8 @@ FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
     "cfg_rescale", "cfg_start", "cfg_end", "eta", "afs", "stop_sigma", "backbone", "methods",
 )  # fmt: skip
-DEFAULTS = Recipe()
+#: What the page begins with: the fewest network calls that lose nothing measurable on Still Life (docs/samplers.md).
+DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
 PROBLEMS = "watch('value', () => window.nineWays?.problems(JSON.parse(props.value || '{}')));"
 
 

@@ -143,7 +143,7 @@ def panorama() -> Made:
 @_ready(
     "samplers",
     "Samplers at 8 calls",
-    "Eight network calls each, on Karras's schedule: which solver makes most of them?",
+    "Eight network calls each, on the levels of a flow: which solver makes most of them?",
 )
 def samplers() -> Made:
     from samplers import SAMPLERS as solvers
@@ -156,7 +156,7 @@ def samplers() -> Made:
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
     return Made(
-        Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8, schedule="karras"), axes=axes)
+        Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8, schedule="flow_shift"), axes=axes)
     )
 
 
