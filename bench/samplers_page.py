@@ -126,10 +126,10 @@ def _pairs(axis: Axes, pairs: Pairs, words: str) -> None:
     schedules = sorted({key[1] for key in near}, key=lambda s: min(v for key, v in near.items() if key[1] == s))
     grid = np.array([[near.get((solver, schedule), np.nan) for schedule in schedules] for solver in solvers])
     axis.imshow(np.log(grid), cmap="YlGnBu_r", aspect="auto")
-    middle = np.nanmedian(np.log(grid))
+    low, high = np.log(np.nanmin(grid)), np.log(np.nanmax(grid))
     for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
-            color = INK if np.log(value) > middle else "white"
+            color = INK if np.log(value) > low + 0.55 * (high - low) else "white"
             axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=color)
     axis.set_xticks(range(len(schedules)), [named(key) for key in schedules], rotation=60, ha="right", fontsize=7)
     axis.set_yticks(range(len(solvers)), [SAMPLERS[key].label for key in solvers], fontsize=7)
