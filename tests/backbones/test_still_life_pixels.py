@@ -153,6 +153,6 @@ def test_it_denoises_held_out_renders():
     assert life.default_size == 64 and life.id == "still-life-pixels"
     x0 = life.encode_image(render([draw("test", n) for n in range(8)], 64).rgb)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
-    for sigma, bar in ((0.1, 3.0), (0.4, 7.0), (1.5, 14.0)):
+    for sigma, bar in ((0.1, 11.0), (0.4, 16.5), (1.5, 23.0)):
         error = life.denoise(Ask(x0 + sigma * noise, torch.full((8,), sigma), {})) - x0
         assert -20 * (error.square().mean().sqrt() / sigma).log10() > bar, sigma
