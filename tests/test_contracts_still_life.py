@@ -31,7 +31,8 @@ def started(method, networks):
         made = example(method, size)
         own = [key for key in SAMPLERS if key not in METHODS[method].clashes]
         use = Use(name=method, inputs=made.card.inputs, knobs=made.card.knobs)
-        recipe = Recipe.make(backbone=name, steps=STEPS, seed=1, sampler=own[0], methods=(use,), **made.settings)
+        settings = {**made.settings, "steps": STEPS, "sampler": own[0]}
+        recipe = Recipe.make(backbone=name, seed=1, methods=(use,), **settings)
         refused = problems(recipe, network)
         if not refused:
             return recipe, network, plan(recipe, network, Encoder(network), made.pictures).flow

@@ -285,6 +285,6 @@ def test_the_run_stops_early_and_the_first_step_is_free(me):
     done = me.sees("done")
     calls = int(re.search(r"(\d+) network calls", done.locator(".nw-status").inner_text())[1])
     assert 2 <= calls < 8
-    assert "stopping_at(afs(euler), 1)" in me.page.locator(".nw-formula").inner_text()
+    assert "stopping_at(afs(dpmpp_2m), 1)" in me.page.locator(".nw-formula").inner_text()
     done.get_by_text("Settings of this picture").click()
     assert "Stop at sigma" in done.locator("dl").inner_text()

@@ -224,17 +224,17 @@ def test_the_stack_is_muted_soloed_reordered_and_cleared(cards):
     assert strip == ["blending", "correction"]
     chips = cards.page.locator("#stack .nw-chip-name")
     expect(chips).to_contain_text(["Composable diffusion", "ILVR", "RePaint"])
-    expect(cards.formula).to_have_text("repaint(ilvr(euler)) over cfg(composable(ask))")
+    expect(cards.formula).to_have_text("repaint(ilvr(dpmpp_2m)) over cfg(composable(ask))")
     expect(cards.card(0).get_by_role("button", name="Later")).to_have_count(0)  # its order is fixed
     cards.card(1).get_by_role("button", name="Later: ILVR").click()
-    expect(cards.formula).to_have_text("ilvr(repaint(euler)) over cfg(composable(ask))")
+    expect(cards.formula).to_have_text("ilvr(repaint(dpmpp_2m)) over cfg(composable(ask))")
     cards.card(1).get_by_role("button", name="Mute: RePaint").click()
-    expect(cards.formula).to_have_text("ilvr(euler) over cfg(composable(ask))")
+    expect(cards.formula).to_have_text("ilvr(dpmpp_2m) over cfg(composable(ask))")
     cards.card(0).get_by_role("button", name="Solo: Composable diffusion").click()
-    expect(cards.formula).to_have_text("euler over cfg(composable(ask))")
+    expect(cards.formula).to_have_text("dpmpp_2m over cfg(composable(ask))")
     for _ in range(3):
         cards.card(0).get_by_role("button", name="Take out").click()
-    expect(cards.formula).to_have_text("euler over cfg(ask)")
+    expect(cards.formula).to_have_text("dpmpp_2m over cfg(ask)")
 
 
 def test_one_click_tries_a_method_and_cancel_stops_it(cards):
