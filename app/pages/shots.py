@@ -106,6 +106,7 @@ def visit(browser: Any, url: str, size: tuple[int, int] = (1280, 800), mode: str
 
 
 def paint(page: Any, prompt: str, seed: int, count: int = 1, steps: int = 20) -> None:
+    _forget(page)
     for name, value in (("seed", seed), ("count", count), ("steps", steps)):
         field = page.locator(f"#{name} input[type=number]").first
         field.fill(str(value))
@@ -155,6 +156,7 @@ def ways(page: Any) -> Any:
 
 def attempt(page: Any, family: str, title: str) -> None:
     """One click on "Try an example" of a method, with a seed that stays."""
+    _forget(page)
     page.locator("#seed input").fill("3")
     page.locator("#seed input").press("Tab")
     page.get_by_role("button", name="Add a method").click()
@@ -162,9 +164,13 @@ def attempt(page: Any, family: str, title: str) -> None:
     page.get_by_role("button", name=f"Try an example: {title}", exact=True).click()
 
 
+def _forget(page: Any) -> None:
+    """Marks what stands on the stage as old: a run may be over before anybody sees it under way."""
+    page.evaluate("document.querySelector('#stage .nw-stage')?.setAttribute('data-old', '')")
+
+
 def done(page: Any) -> None:
-    page.locator("#stage [data-state=running]").wait_for(timeout=PATIENCE * 1000)
-    page.locator("#stage [data-state=done]").wait_for(timeout=PATIENCE * 1000)
+    page.locator("#stage [data-state=done]:not([data-old])").wait_for(timeout=PATIENCE * 1000)
     page.evaluate("document.activeElement?.blur()")
     page.wait_for_function("[...document.images].every((i) => i.complete)")
     page.wait_for_timeout(300)
