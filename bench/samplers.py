@@ -84,7 +84,7 @@ class Setting:
     def levels(self, schedule: str, steps: int) -> list[float]:
         """Raises ValueError where the schedule has none for so few steps."""
         if schedule == "gits":
-            return self.prices.schedule(steps, gits.gamma(steps, self.scale))
+            return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:

@@ -142,7 +142,7 @@
 
   const busy = (fresh) => {
     const part = fresh.of ? fresh.steps / fresh.of : 0;
-    const words = fresh.first || (fresh.of ? `Step ${fresh.steps} of ${fresh.of}, ${fresh.busy.length} ${fresh.busy.length === 1 ? "run" : "runs"}` : "Starting");
+    const words = fresh.first ? `${fresh.first}: ${fresh.steps} of ${fresh.of}` : (fresh.of ? `Step ${fresh.steps} of ${fresh.of}, ${fresh.busy.length} ${fresh.busy.length === 1 ? "run" : "runs"}` : "Starting");
     board.replaceChildren(el("div", { class: "nw-board", "data-state": "running" }, el("h2", {}, "Following"),
       el("div", { class: "nw-bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": String(fresh.of), "aria-valuenow": String(fresh.steps), "aria-label": "Progress", ...(fresh.of ? {} : { "data-open": "" }) },
         el("span", { style: fresh.of ? `width:${(100 * part).toFixed(1)}%` : "" })),

@@ -166,6 +166,7 @@ class Create(Painter, Restorer):
             "cfg_scale",
             "cfg_start",
             "cfg_end",
+            "eta",
             "afs",
             "stop_sigma",
             "width",

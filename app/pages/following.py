@@ -142,15 +142,14 @@ class Going:
             self.runs.append(engine.submit(one.recipe, given, one))
 
     def frames(self, tick: float) -> Iterator[dict[str, Any]]:
-        """How far all of them are together, at most once a tick."""
-        of = sum(one.recipe.steps for one in self.recordings)
-        last, first = 0.0, ""
+        """How far all of them are together, or what is found first; at most once a tick."""
+        last = 0.0
         for place, run in enumerate(self.runs):
             for event in run:
-                first = ""
+                told = self._steps()
                 match event:
-                    case Preparing(words=words, step=step, steps=all_of_it):
-                        first = f"{words}: {step} of {all_of_it}"
+                    case Preparing(words=words, step=step, steps=of):
+                        told = {"steps": step, "of": of, "first": words}
                     case Finished():
                         self.ends[place] = event
                     case Failed(reason=reason):
@@ -159,8 +158,12 @@ class Going:
                         self.troubles.append(f"{self.recordings[place].label}: cancelled.")
                 if time.monotonic() - last > tick:
                     last = time.monotonic()
-                    steps = sum(min(len(one.steps), one.recipe.steps) for one in self.recordings)
-                    yield {"busy": [one.label for one in self.recordings], "steps": steps, "of": of, "first": first}
+                    yield {"busy": [one.label for one in self.recordings], **told}
+
+    def _steps(self) -> dict[str, Any]:
+        """Of all runs together."""
+        steps = sum(min(len(one.steps), one.recipe.steps) for one in self.recordings)
+        return {"steps": steps, "of": sum(one.recipe.steps for one in self.recordings), "first": ""}
 
     def cancel(self) -> None:
         for run in self.runs:

@@ -90,8 +90,7 @@ def formula(recipe: Recipe) -> str:
     if recipe.methods:  # else there is nothing to sort, and no need of the registry, which imports torch
         known = _known()
         names = sorted((name for name in names if name in known), key=lambda name: known[name]["composed"])
-    D, solver = "ask", f"afs({recipe.sampler})" if recipe.afs else recipe.sampler
-    solver = f"stopping_at({solver}, {recipe.stop_sigma:g})" if recipe.stop_sigma else solver
+    D, solver = "ask", recipe.solver
     for name in names:
         if name != "cfg" and _known()[name]["kind"] == "sampler":
             solver = f"{name}({solver})"
@@ -133,7 +132,8 @@ def _known() -> dict[str, Any]:
 
 def _schedule(recipe: Recipe) -> str:
     label = schedule_label(recipe.schedule, recipe.steps)
-    words = [label if label.endswith("steps)") else f"{label}, {recipe.steps} steps"]
+    words = [label] if recipe.schedule == "gits" else [label, f"{recipe.steps} steps"]
+    words += [f"eta {recipe.eta:g}"] if recipe.eta != 1 else []
     words += ["first step free"] if recipe.afs else []
     words += [f"to sigma {recipe.stop_sigma:g}"] if recipe.stop_sigma else []
     return ", ".join(words)

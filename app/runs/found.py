@@ -80,7 +80,7 @@ class Found:
         prices = self._known_prices(recipe)
         if prices is None:
             raise RecipeError([Problem("schedule", "The schedule GITS has not been found yet. Generate once more.")])
-        return prices.schedule(recipe.steps, gits.gamma(recipe.steps, recipe.cfg_scale), recipe.afs)
+        return prices.schedule(recipe.steps, gits.chosen_gamma(recipe.steps, recipe.cfg_scale), recipe.afs)
 
     def sampler(self, recipe: Recipe) -> Sampler:
         """The solver of a recipe, with what it is told of the first and the last step. Raises as `levels`."""
@@ -94,26 +94,9 @@ class Found:
         else:
             solver = SAMPLERS[recipe.sampler]
             sampler = partial(solver.function, eta=recipe.eta) if solver.eta else solver  # type: ignore[call-arg]
-        text = recipe.sampler
-        if recipe.afs:
-            sampler, text = afs(sampler), f"afs({text})"
-        if recipe.stop_sigma:
-            sampler, text = stopping_at(sampler, recipe.stop_sigma), f"stopping_at({text}, {recipe.stop_sigma:g})"
-        return Told(sampler, recipe.sampler, text)
-
-    def problems(self, recipe: Recipe) -> list[Problem]:
-        """What GITS and AMED cannot do of a recipe."""
-        found = []
-        for field, key, label in (("schedule", "gits", "GITS"), ("sampler", "amed", "AMED-Solver")):
-            if getattr(recipe, field) == key and recipe.steps > LONGEST[key]:
-                words = f"Sampling steps: {label} is for few steps, at most {LONGEST[key]}. Give fewer."
-                found.append(Problem("steps", words))
-        if recipe.sampler == "amed" and recipe.steps < 2:
-            found.append(Problem("steps", "Sampling steps: AMED-Solver learns from two steps or more. Give 2."))
-        if recipe.sampler == "amed" and "gradients" not in getattr(self.backbone, "offers", ()):
-            words = f"AMED-Solver learns through the network, and {self.backbone.id} has no gradients. Choose DPM2."
-            found.append(Problem("sampler", words))
-        return found
+        sampler = afs(sampler) if recipe.afs else sampler
+        sampler = stopping_at(sampler, recipe.stop_sigma) if recipe.stop_sigma else sampler
+        return Told(sampler, recipe.sampler, recipe.solver)
 
     # ---- what is still to be done ----------------------------------------------------------------------------------
 
@@ -216,6 +199,21 @@ class Found:
                 scenes = enumerate(draw("train", n) for n in range(WARM))
                 self._texts = tuple(describe(scene, np.random.default_rng(n)).text for n, scene in scenes)
         return self._texts
+
+
+def problems(recipe: Recipe, backbone: Backbone) -> list[Problem]:
+    """What GITS and AMED cannot do of a recipe."""
+    found = []
+    for field, key, label in (("schedule", "gits", "GITS"), ("sampler", "amed", "AMED-Solver")):
+        if getattr(recipe, field) == key and recipe.steps > LONGEST[key]:
+            words = f"Sampling steps: {label} is for few steps, at most {LONGEST[key]}. Give fewer."
+            found.append(Problem("steps", words))
+    if recipe.sampler == "amed" and recipe.steps < 2:
+        found.append(Problem("steps", "Sampling steps: AMED-Solver learns from two steps or more. Give 2."))
+    if recipe.sampler == "amed" and "gradients" not in getattr(backbone, "offers", ()):
+        words = f"AMED-Solver learns through the network, and {backbone.id} has no gradients. Choose DPM2."
+        found.append(Problem("sampler", words))
+    return found
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
 
     for key, name in (
         ("Steps", "steps"), ("CFG scale", "cfg_scale"), ("Seed", "seed"), ("CFG rescale", "cfg_rescale"),
-        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"),
+        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"), ("Eta", "eta"),
     ):  # fmt: skip
         if key in rest:
             fields[name] = rest.pop(key)

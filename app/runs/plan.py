@@ -14,6 +14,7 @@ from torch import Tensor
 
 from app.runs import methods
 from app.runs.found import Found
+from app.runs.found import problems as of_found
 from app.runs.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
@@ -83,7 +84,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
-    found += Found(backbone).problems(recipe)
+    found += of_found(recipe, backbone)
     found += methods.problems(recipe, backbone)
     return found
 

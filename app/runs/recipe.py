@@ -220,6 +220,12 @@ class Recipe(BaseModel):
         """The recipe of picture `index` alone."""
         return self.model_copy(update={"seed": (self.seed + index) % SEEDS, "count": 1})
 
+    @property
+    def solver(self) -> str:
+        """The solver, with what is told of its first and last step, in the notation of `conditioning.compose`."""
+        text = f"afs({self.sampler})" if self.afs else self.sampler
+        return f"stopping_at({text}, {self.stop_sigma:g})" if self.stop_sigma else text
+
     def to_json(self) -> str:
         return self.model_dump_json()
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,9 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from app.runs import memory, parameters
-from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Preparing, Progress
-from app.runs.found import Found, Search
+from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Progress
+from app.runs.found import Found
 from app.runs.plan import Encoder, Plan, in_words, out_of_memory, plan, problems
+from app.runs.preparations import Preparations
 from app.runs.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
 from samplers import messages
@@ -70,7 +72,6 @@ class Job:
     rows: int = 0
     gradients: int = 0
     own_seconds: float = 0.0
-    waits_for: str = ""  # the name of what has to be found first
     started: float = 0.0
     last_step: float = 0.0
     pace: float | None = None  # seconds a step, smoothed
@@ -101,23 +102,6 @@ class Picture:
     seen: Step | None = None  # the newest step, until it is told
 
 
-@dataclass(eq=False)
-class Preparation:
-    """What is found first for a run, under way: as a picture is, but nothing is shown of it."""
-
-    job: Job
-    search: Search
-    driver: Driver
-    began: float = field(default_factory=time.perf_counter)
-    steps: int = 0
-
-    def told(self) -> Preparing:
-        left = None
-        if self.steps:
-            left = (time.perf_counter() - self.began) / self.steps * (self.search.steps - self.steps)
-        return Preparing(self.search.words, self.steps, self.search.steps, left)
-
-
 class Work:
     """Runs under way on a loaded backbone. `name` is what the backbone is called in recipes."""
 
@@ -134,7 +118,7 @@ class Work:
         self.max_under_way = max_under_way or (max(1, max_rows // 2) if self.company else 8)
         self.active: list[Job] = []
         self.spent = Spent()
-        self.preparing: list[Preparation] = []
+        self.preparations = Preparations(partial(self._answer, remembers=False), self._fail)
         self._drivers: list[Driver] = []
         self._last_preview = 0.0
 
@@ -158,7 +142,9 @@ class Work:
     def open(self) -> Job | None:
         """The run under way whose next picture should be taken up, if any: the one that had its turn longest ago."""
         most = self.max_under_way if self.company else 1
-        jobs = [job for job in self.active if job.todo and not job.waits_for and len(job.under_way) < most]
+        jobs = [
+            job for job in self.active if job.todo and not self.preparations.awaited(job) and len(job.under_way) < most
+        ]
         return min(jobs, key=lambda job: job.since, default=None)
 
     @property
@@ -174,7 +160,7 @@ class Work:
             if wrong := problems(job.recipe, self.backbone, self.name):
                 raise RecipeError(wrong)
             if (search := self.found.search(job.recipe)) is not None:
-                self._prepare(job, search)
+                self.preparations.begin(job, search, self.max_rows)
                 return
             if not (job.pictures or job.under_way):
                 job.started = job.last_step = time.perf_counter()  # what was found before is not the picture's time
@@ -191,8 +177,7 @@ class Work:
 
     def end(self, job: Job, event: Event) -> None:
         """Closes and forgets all of a run, then says so."""
-        for preparation in [one for one in self.preparing if one.job is job]:
-            self._leave(preparation)
+        self.preparations.leave(job)
         for picture in job.under_way:
             try:
                 picture.driver.cancel(picture)
@@ -203,51 +188,6 @@ class Work:
         job.todo, job.under_way, job.pictures, job.previews, job.inputs = [], [], {}, [], {}
         self._drop_idle_drivers()
         job.box.put(event)
-
-    # ---- what is found first ---------------------------------------------------------------------------------------
-
-    def _prepare(self, job: Job, search: Search) -> None:
-        """Begins a search for a run, or lets it wait for the same one that is under way."""
-        job.waits_for = search.name
-        under_way = next((one for one in self.preparing if one.search.name == search.name), None)
-        if under_way is None:
-            under_way = Preparation(job, search, Driver(lambda ask: self._answer(ask, remembers=False), self.max_rows))
-            under_way.driver.add(under_way, search.flow)
-            self.preparing.append(under_way)
-        job.box.put(under_way.told())
-
-    def _search(self, preparation: Preparation) -> None:
-        """One network call of a search, and what follows from it."""
-        preparation.driver.max_rows = self.max_rows
-        for _, event in preparation.driver.round():
-            if isinstance(event, Step):
-                preparation.steps += 1
-                for job in self.active:
-                    if job.waits_for == preparation.search.name:
-                        job.box.put(preparation.told())
-            elif isinstance(event, messages.Failed):
-                self._fail(preparation.job, event.error, preparation.steps)
-            else:
-                try:
-                    preparation.search.keep(event.result)
-                except OSError as error:  # a full disk: it is in memory
-                    log.warning("what was found is not kept: %s", error)
-                self._released(preparation)
-
-    def _leave(self, preparation: Preparation) -> None:
-        """The run that asked for a search is no longer there: another one that waits for it takes it over."""
-        heirs = [job for job in self.active if job is not preparation.job and job.waits_for == preparation.search.name]
-        if heirs and len(preparation.driver):
-            preparation.job = heirs[0]
-            return
-        preparation.driver.cancel(preparation)
-        self._released(preparation)
-
-    def _released(self, preparation: Preparation) -> None:
-        self.preparing.remove(preparation)
-        for job in self.active:
-            if job.waits_for == preparation.search.name:
-                job.waits_for = ""
 
     def sweep(self) -> None:
         """Ends the runs that were cancelled."""
@@ -266,8 +206,7 @@ class Work:
     def round(self) -> None:
         """One network call for every driver (and group of alike asks in it), and what follows from the answers."""
         self.sweep()
-        for preparation in list(self.preparing):
-            self._search(preparation)
+        self.preparations.round(self.max_rows)
         for driver in list(self._drivers):
             self.sweep()
             driver.max_rows = self.max_rows

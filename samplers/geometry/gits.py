@@ -52,10 +52,10 @@ def gits(
     them. D may be guided: the schedule is then one for that guidance. The flow yields the teacher's Steps, so it shows
     progress and can be cancelled.
 
-    gamma > 1 weighs late jumps more: see `gamma` for what is good on Still Life. cost: of COSTS. afs: one more level,
-    the jump to which needs no network call; run that schedule with `samplers.afs.afs(sampler)`. The authors try where
-    to put it, in whole runs of the solver; here its jump is priced like the others, and the best of all chains is found
-    at once.
+    gamma > 1 weighs late jumps more: see `chosen_gamma` for what is good on Still Life. cost: of COSTS. afs: one more
+    level, the jump to which needs no network call; run that schedule with `samplers.afs.afs(sampler)`. The authors try
+    where to put it, in whole runs of the solver; here its jump is priced like the others, and the best of all chains is
+    found at once.
 
     Raises ValueError for a cost that is not there, and for steps that are not in 1 .. the teacher's.
     """
@@ -66,7 +66,7 @@ def gits(
     return prices.schedule(jumps, gamma, afs)
 
 
-def gamma(steps: int, scale: float) -> float:
+def chosen_gamma(steps: int, scale: float) -> float:
     """How much late jumps weigh, as measured on Still Life with DEIS and Euler at 5 to 12 steps: under guidance, whose
     paths bend late, the authors' value; without, all jumps alike, but for the fewest steps."""
     return PIXELS if scale != 1 else 1.0 if steps > 5 else 1.05

@@ -128,3 +128,9 @@ def test_what_is_kept_is_not_run_again(tmp_path):
     assert len(schedule) == 6 and np.all(np.diff(schedule) < 0)
     before = len(asked)
     assert again.levels("gits", 5) == schedule and len(asked) == before
+
+
+def test_the_app_begins_with_what_the_bench_says() -> None:
+    from app.pages.create import DEFAULTS
+
+    assert bench.CHOSEN == (DEFAULTS.sampler, DEFAULTS.schedule)

@@ -262,6 +262,16 @@ def test_the_formula_is_that_of_compose():
         assert stack.formula(recipe.but(cfg_scale=1)) == compose([], solver.function)[2]
 
 
+def test_the_strip_says_what_the_solver_is_told():
+    recipe = Recipe.make(sampler="ancestral", schedule="gits", steps=8, eta=0.5, afs=True, stop_sigma=0.3)
+    said = stack.strip("Still Life", recipe, stack.Stack())
+    assert "GITS (8 steps), eta 0.5, first step free, to sigma 0.3<" in said
+    assert "stopping_at(afs(ancestral), 0.3) over" in said
+    assert "Karras, 8 steps<" in stack.strip(
+        "Still Life", recipe.but(schedule="karras", eta=1, afs=False, stop_sigma=0), stack.Stack()
+    )
+
+
 def test_png_data_keeps_the_settings():
     import base64
     import io

@@ -16,7 +16,7 @@ from app.runs.plan import Encoder, plan, problems
 from backbones.exact import pictures
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, drive, run
-from samplers.geometry.gits import gamma
+from samplers.geometry.gits import chosen_gamma
 from samplers.messages import Ask, Step
 from samplers.schedules import karras
 from tests.app.runs.doubles import Double, recipe
@@ -69,9 +69,9 @@ def test_the_levels_are_gits_own() -> None:
     levels = found.levels(asked)
     assert found.search(asked) is None
     assert len(levels) == 7 and levels[-1] == 0 and levels == sorted(levels, reverse=True)
-    assert levels == prices.schedule(6, gamma(6, asked.cfg_scale))
+    assert levels == prices.schedule(6, chosen_gamma(6, asked.cfg_scale))
     free = found.levels(asked.but(afs=True))
-    assert len(free) == 7 and free == prices.schedule(6, gamma(6, asked.cfg_scale), afs=True)
+    assert len(free) == 7 and free == prices.schedule(6, chosen_gamma(6, asked.cfg_scale), afs=True)
 
 
 def test_amed_is_taught_and_comes_closer_than_what_it_starts_from(engines: Start, cache: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_search_that_is_cancelled_goes_on_for_whoever_waits_for_it(engines: St
     while (engine._work.active or not last.done) and time.perf_counter() < deadline:
         time.sleep(0.01)
     assert isinstance(last._job.box.end, Cancelled)
-    assert not engine._work.preparing and not engine._work.active
+    assert not len(engine._work.preparations) and not engine._work.active
 
 
 def test_others_paint_while_something_is_found(engines: Start) -> None:

@@ -16,6 +16,13 @@ Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 96540
 Model hash: 45dee52b, Model: v1-5, Lora hashes: "cats: 0a1b", ENSD: 31337, Version: v1.10.1"""
 
 
+def test_eta_of_others_is_read() -> None:
+    reading = read("a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Eta: 0.67")
+    assert (
+        reading.recipe is not None and reading.recipe.eta == 0.67 and not any("Eta" in note for note in reading.notes)
+    )
+
+
 def test_a1111() -> None:
     reading = read(A1111)
     assert reading.recipe is not None and not reading.exact

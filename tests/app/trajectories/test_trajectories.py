@@ -190,7 +190,11 @@ def test_what_is_found_before_the_runs_is_said(tmp_path, monkeypatch):
     try:
         going = following.Going(studio, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
         frames = list(going.frames(0.0))
-        assert any("Finding the schedule GITS" in frame["first"] for frame in frames)
+        searched = [frame for frame in frames if "Finding the schedule GITS" in frame["first"]]
+        assert searched[-1]["steps"] > 6 and {frame["of"] for frame in searched} == {60}, (
+            "of the search, not of the runs"
+        )
+        assert frames[-1]["steps"] == frames[-1]["of"] == 10
         assert not frames[-1]["first"] and all(going.ends)
         assert [len(one.steps) for one in going.recordings] == [4, 6], "the search is not part of what is followed"
     finally:
