@@ -3,12 +3,14 @@
 Every pair of solver and schedule has the same number of calls, with guidance and without, on held-out captions: how far
 it ends from the 200-step solution of the same start (stochastic solvers go elsewhere, so they have no distance), how
 many captions come out whole, and the kernel distance to renders (noisy: it is of few pictures). Then the best pair and
-Euler over many numbers of calls, and the time of a step without the network beside diffusers' schedulers.
+Euler over many numbers of calls, levels that are learnt for some solvers, and the time of a step without the network
+beside diffusers' schedulers.
 
     python -m bench.samplers --keep outputs/samplers --json samplers.json
     python -m bench.samplers --keep outputs/samplers        again: what is kept is not measured anew
+    python -m bench.samplers --learnt --longer 48           the levels of LD3 alone, on more captions
 
-About half an hour of two cores in full, a minute with --quick. It writes docs/samplers.md's tables and plot.
+About an hour of two cores in full, a minute with --quick. It writes docs/samplers.md's tables and plot.
 """
 
 from __future__ import annotations
@@ -27,20 +29,21 @@ from backbones import load
 from bench import samplers_overhead, samplers_page
 from bench.fidelity import Case, cases, kernel_distance, rendered, scores
 from bench.geometry import ROWS, Arrays, Bench
-from bench.samplers_page import Figures, Key
+from bench.samplers_page import Figures, Key, Learnt
 from bench.table import Report
 from conditioning.sampling.guidance.cfg import cfg
-from samplers import SAMPLERS, SCHEDULES, Solver
+from samplers import SAMPLERS, SCHEDULES
 from samplers.dpmpp_2m import dpmpp_2m
 from samplers.flow import Ask, Denoiser, Noise, Sampler, ask, heard, run
-from samplers.geometry import gits
+from samplers.geometry import gits, ld3
 from world.judge import features, read
 
 CALLS, TRUE, SCALE = 8, 200, 4.0
 SCALES = (SCALE, 1.0)
+LEARNT = ("unipc", "deis", "dpmpp_2m")  # solvers that levels are learnt for
 CURVE = (4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
 CHOSEN = ("dpmpp_2m", "flow_shift")  # what the app begins with
-TAUGHT = 5000  # number of the first scene that GITS is found on
+TAUGHT = 5000  # number of the first scene that GITS and LD3 are found on
 FAR = 150  # renders that pictures are held against, of other scenes
 
 
@@ -81,11 +84,30 @@ class Setting:
         kept = self.bench.part(f"gits_{self.name}", find)
         return gits.Prices(tuple(fine), *(torch.from_numpy(kept[key]) for key in ("table", "free")))
 
-    def levels(self, schedule: str, steps: int) -> list[float]:
-        """Raises ValueError where the schedule has none for so few steps."""
+    def levels(self, schedule: str, steps: int, solver: str = "") -> list[float]:
+        """Raises ValueError where the schedule has none for so few steps. solver: for the levels that are learnt."""
         if schedule == "gits":
             return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
+        if schedule == "ld3":
+            return self.learnt(solver, steps)
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
+
+    def learnt(self, solver: str, steps: int) -> list[float]:
+        """LD3's levels, from trials on other captions under the same guidance."""
+        fine = self.bench.sigmas(gits.TEACHER_STEPS)
+
+        def find() -> Arrays:
+            count = min(ld3.PUPILS, 2 * len(self.told))
+            other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
+            seeds = range(TAUGHT, TAUGHT + count)
+            begin = [levels for name in SCHEDULES if ld3.falls(levels := self.levels(name, steps))]
+            start = self.bench.start(seeds, fine[0])
+            flow = ld3.ld3(other.D, start, fine, other.cond, Noise(seeds), SAMPLERS[solver], begin)
+            label = f"steps of LD3 for {steps} of {solver}, guidance {self.scale:g}"
+            return {"levels": np.array(self.bench.run(flow, label, len(fine) - 1 + ld3.TRIALS * steps))}
+
+        found: list[float] = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)["levels"].tolist()
+        return found
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
         """Where the solver ends, (B, 4, h, w); kept under that name."""
@@ -114,11 +136,11 @@ def counted(sampler: Sampler, sigmas: Sequence[float]) -> int:
     return calls
 
 
-def steps_within(setting: Setting, solver: Solver, schedule: str, calls: int) -> int:
+def steps_within(setting: Setting, key: Key, calls: int) -> int:
     """The most steps that cost no more calls; 0 where none does, or the schedule has no levels for so few."""
     for steps in range(calls, 0, -1):
         try:
-            if counted(solver, setting.levels(schedule, steps)) <= calls:
+            if counted(SAMPLERS[key[0]], setting.levels(key[1], steps, key[0])) <= calls:
                 return steps
         except ValueError:
             continue
@@ -128,10 +150,10 @@ def steps_within(setting: Setting, solver: Solver, schedule: str, calls: int) ->
 def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | None:
     """One pair; None where it cannot be had for so few calls."""
     solver, schedule = SAMPLERS[key[0]], key[1]
-    steps = steps_within(setting, solver, schedule, calls)
+    steps = steps_within(setting, key, calls)
     if not steps:
         return None
-    sigmas = setting.levels(schedule, steps)
+    sigmas = setting.levels(schedule, steps, key[0])
     name = f"{setting.name}_{key[0]}_{schedule}_{calls}"
     x = setting.end(name, solver, sigmas, "steps")
     rms = None if solver.stochastic else float((x - setting.true).flatten(1).square().mean(1).sqrt().mean())
@@ -162,37 +184,83 @@ def best(pairs: dict[Key, Figures], within: Sequence[str] | None = None) -> Key:
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.samplers", __doc__, _options, arguments) as report:
         given, quick = report.args, report.quick
-        samplers_overhead.tell(report, rounds=5 if quick else 40)
         bench = Bench(report, load(given.backbone), given.keep)
         far = features(rendered(report, cases(40 if quick else FAR, first=100_000)))
-        solvers = ("euler", "dpmpp_2m", "ancestral") if quick else tuple(SAMPLERS)
-        schedules = ("native", "karras") if quick else (*SCHEDULES, "gits")
-        told = cases(2 if quick else given.captions)
-        pairs: dict[float, dict[Key, Figures]] = {}
-        for scale in SCALES:
-            setting = Setting(bench, told, scale, f"pairs_{scale:g}")
-            keys = [(solver, schedule) for solver in solvers for schedule in schedules]
-            found = {}
-            for key in report.steps(keys, f"pairs with guidance {scale:g}"):
-                one = measured(setting, key, CALLS, far)
-                if one is None:
-                    report.skip(f"{key[0]}_{key[1]}_{scale:g}", f"{key[0]} on {key[1]}", f"not in {CALLS} calls")
-                else:
-                    found[key] = one
-            pairs[scale] = found
-            tell_pairs(report, found, scale)
-        curves: dict[float, dict[Key, list[Figures]]] = {}
-        for scale in SCALES:
-            setting = Setting(bench, cases(2 if quick else given.longer), scale, f"curves_{scale:g}")
-            curves[scale] = {}
-            for key in compared(pairs[scale]):
-                label = f"guidance {scale:g}, curve of {key[0]} on {key[1]}"
-                calls = report.steps((4, 8, 12) if quick else CURVE, label)
-                curves[scale][key] = [one for n in calls if (one := measured(setting, key, n, far)) is not None]
-            tell_curves(report, curves[scale], best(pairs[scale]), scale)
+        longer = {
+            scale: Setting(bench, cases(2 if quick else given.longer), scale, f"curves_{scale:g}") for scale in SCALES
+        }
+        like: dict[float, list[float]] = {scale: [] for scale in SCALES}
+        if not given.learnt:
+            samplers_overhead.tell(report, rounds=5 if quick else 40)
+            pairs = {scale: every_pair(report, bench, scale, far) for scale in SCALES}
+            curves = {scale: every_curve(report, longer[scale], pairs[scale], far) for scale in SCALES}
+            for scale in SCALES:
+                top = best(pairs[scale])
+                at = max((one for one in curves[scale][top] if one.calls <= CALLS), key=lambda one: one.calls).rms
+                like[scale].append(calls_like(at or 0.0, *euler(longer[scale], far, quick)))
+            if not quick:
+                samplers_page.write(pairs, curves)
+        learnt = {scale: every_learnt(report, longer[scale], far) for scale in SCALES}
+        for scale, lines in learnt.items():
+            like[scale] += [line.like for line in lines]
+            key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
+            label = f"best pair, {CALLS} calls, guidance {scale:g}: as Euler with"
+            report.figure(key, max(like[scale]), label, "calls", "at least 25")
         if not quick:
-            samplers_page.write(pairs, curves)
+            samplers_page.write_learnt(learnt)
             report.note(f"page: {samplers_page.PAGE}")
+
+
+def every_pair(report: Report, bench: Bench, scale: float, far: Tensor) -> dict[Key, Figures]:
+    """All solvers on all schedules that need no lessons, at the same number of calls."""
+    quick = report.quick
+    solvers = ("euler", "dpmpp_2m", "ancestral") if quick else tuple(SAMPLERS)
+    schedules = ("native", "karras") if quick else (*SCHEDULES, "gits")
+    setting = Setting(bench, cases(2 if quick else report.args.captions), scale, f"pairs_{scale:g}")
+    found = {}
+    keys = [(solver, schedule) for solver in solvers for schedule in schedules]
+    for key in report.steps(keys, f"pairs with guidance {scale:g}"):
+        one = measured(setting, key, CALLS, far)
+        if one is None:
+            report.skip(f"{key[0]}_{key[1]}_{scale:g}", f"{key[0]} on {key[1]}", f"not in {CALLS} calls")
+        else:
+            found[key] = one
+    tell_pairs(report, found, scale)
+    return found
+
+
+def every_curve(report: Report, setting: Setting, pairs: dict[Key, Figures], far: Tensor) -> dict[Key, list[Figures]]:
+    """What is worth following, over the number of calls."""
+    curves = {}
+    for key in compared(pairs):
+        label = f"guidance {setting.scale:g}, curve of {key[0]} on {key[1]}"
+        calls = report.steps((4, 8, 12) if report.quick else CURVE, label)
+        curves[key] = [one for n in calls if (one := measured(setting, key, n, far)) is not None]
+    tell_curves(report, curves, setting.scale)
+    return curves
+
+
+def euler(setting: Setting, far: Tensor, quick: bool) -> tuple[list[int], list[float]]:
+    """Euler on the network's own levels: calls, and how far it ends."""
+    found = [measured(setting, ("euler", "native"), n, far) for n in ((4, 8, 12) if quick else CURVE)]
+    return [one.calls for one in found if one], [one.rms or 0.0 for one in found if one]
+
+
+def every_learnt(report: Report, setting: Setting, far: Tensor) -> list[Learnt]:
+    """What levels that are learnt for a solver make of it."""
+    curve = euler(setting, far, report.quick)
+    lines = []
+    for solver in LEARNT[-1:] if report.quick else LEARNT:
+        before, after = (measured(setting, (solver, schedule), CALLS, far) for schedule in ("gits", "ld3"))
+        if before is None or after is None:
+            raise RuntimeError(f"{solver} has no schedule of {CALLS} calls")
+        like = calls_like(after.rms or 0.0, *curve)
+        levels = setting.levels("ld3", CALLS, solver)
+        lines.append(Learnt(solver, before, after, like, levels))
+        label = f"{SAMPLERS[solver].label}, LD3, {CALLS} calls, guidance {setting.scale:g}"
+        beside = {"gits": before.rms or 0.0, "like_euler": like, "exact": after.exact, "kid": after.kid}
+        report.figure(f"learnt_{solver}_{setting.scale:g}_rms", after.rms or 0.0, label, "rms", **beside)
+    return lines
 
 
 def compared(pairs: dict[Key, Figures]) -> list[Key]:
@@ -220,23 +288,18 @@ def tell_pairs(report: Report, pairs: dict[Key, Figures], scale: float) -> None:
             report.figure(f"{name}_rms", one.rms, label, "rms", **beside)
 
 
-def tell_curves(report: Report, curves: dict[Key, list[Figures]], top: Key, scale: float) -> None:
+def tell_curves(report: Report, curves: dict[Key, list[Figures]], scale: float) -> None:
     for (solver, schedule), curve in curves.items():
         for one in curve:
             label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.calls} calls"
             name = f"curve_{solver}_{schedule}_{scale:g}_{one.calls}"
             report.figure(name, one.rms or 0.0, label, "rms", exact=one.exact, binding=one.binding, kid=one.kid)
-    at = max((one for one in curves[top] if one.calls <= CALLS), key=lambda one: one.calls).rms
-    euler = curves["euler", "native"]
-    like = calls_like(at or 0.0, [one.calls for one in euler], [one.rms or 0.0 for one in euler])
-    label = f"{SAMPLERS[top[0]].label}, {samplers_page.named(top[1])}, {CALLS} calls, guidance {scale:g}: as Euler with"
-    key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
-    report.figure(key, like, label, "calls", "at least 25")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=8, help="pictures of every pair (default: 8)")
     parser.add_argument("--longer", type=int, default=24, help="pictures of every curve (default: 24)")
+    parser.add_argument("--learnt", action="store_true", help="only the levels that are learnt, and Euler")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")
 

@@ -35,13 +35,24 @@ class Figures:
     kid: float
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """A solver on GITS' levels and on those that were learnt for it; with how many calls Euler ends as near as that."""
+
+    solver: str
+    gits: Figures
+    ld3: Figures
+    like: float
+    levels: list[float]
+
+
 Key = tuple[str, str]
 Pairs = Mapping[Key, Figures]
 Curves = Mapping[Key, Sequence[Figures]]
 
 
 def named(schedule: str) -> str:
-    return "GITS" if schedule == "gits" else SCHEDULES[schedule].label
+    return {"gits": "GITS", "ld3": "LD3"}.get(schedule) or SCHEDULES[schedule].label
 
 
 def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
@@ -55,6 +66,27 @@ def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
     PAGE.write_text(text, "utf-8")
     with plt.rc_context(STYLE):
         draw(pairs, curves)
+
+
+def write_learnt(learnt: Mapping[float, Sequence[Learnt]]) -> None:
+    """The table of the levels that were learnt, between its marks."""
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learnt", learnt_table(learnt)), "utf-8")
+
+
+def learnt_table(learnt: Mapping[float, Sequence[Learnt]]) -> str:
+    lines = [
+        "| guidance | solver | GITS | LD3 | as Euler with | LD3's levels |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+    ]
+    for scale, found in learnt.items():
+        for one in found:
+            distances = " | ".join(f"{of.rms or 0:.3f} ({of.exact:.0f} %)" for of in (one.gits, one.ld3))
+            levels = " ".join(f"{level:.3g}" for level in one.levels)
+            guidance = "none" if scale == 1 else f"{scale:g}"
+            lines.append(
+                f"| {guidance} | {SAMPLERS[one.solver].label} | {distances} | {one.like:.0f} calls | {levels} |"
+            )
+    return "\n".join(lines)
 
 
 def table(pairs: Pairs, figure: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.pages.catalogue import STRIP, catalogue, place
 from app.runs.given import Use
-from app.runs.recipe import SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
+from app.runs.recipe import FOUND, SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
 from app.theme import glyph
 
 LONGEST = 400_000  # characters of the JSON
@@ -132,7 +132,7 @@ def _known() -> dict[str, Any]:
 
 def _schedule(recipe: Recipe) -> str:
     label = schedule_label(recipe.schedule, recipe.steps)
-    words = [label] if recipe.schedule == "gits" else [label, f"{recipe.steps} steps"]
+    words = [label] if recipe.schedule in FOUND else [label, f"{recipe.steps} steps"]
     words += [f"eta {recipe.eta:g}"] if recipe.eta != 1 else []
     words += ["first step free"] if recipe.afs else []
     words += [f"to sigma {recipe.stop_sigma:g}"] if recipe.stop_sigma else []

@@ -1,7 +1,8 @@
-"""What a network has to be asked before some pictures can be made: the schedule GITS, the predictor of AMED-Solver.
+"""What a network has to be asked before some pictures: the schedules GITS and LD3, the predictor of AMED-Solver.
 
-Both are found by runs on the network itself, once for a network and its guidance (AMED also for its levels), and kept
-in the cache folder. `Found.search` is what is still to be done before a recipe, with its flow; None in all other cases.
+They are found by runs on the network itself, once for a network and its guidance (LD3 also for the solver and the
+number of steps, AMED for the levels), and kept in the cache folder. `Found.search` is what is still to be done before a
+recipe, with its flow; None in all other cases.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,13 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES
 from samplers.afs import afs
 from samplers.flow import Denoiser, Flow, Noise, Sampler, ask
-from samplers.geometry import amed, gits
+from samplers.geometry import amed, gits, ld3
 from samplers.jump import stopping_at
 from samplers.schedules import karras, native
 
 WARM = 16  # pictures whose paths GITS is found on
 TEACHER = gits.TEACHER_STEPS
-LONGEST = {"gits": 40, "amed": 20}  # steps: with more, the schedule or the middle of a step matters little
+LONGEST = {"gits": 40, "ld3": 20, "amed": 20}  # steps: with more, the schedule or the middle of a step matters little
 LEARNT, EPOCHS, INSERTED, ROWS = 8, 5, 2, 4  # AMED's lessons: pictures, times, teacher's levels, pictures at once
 FAR = 1000.0  # levels that begin beyond are those of a flow network: there Karras' curve wastes steps on pure noise
 
@@ -62,6 +65,7 @@ class Found:
     def __init__(self, backbone: Backbone, folder: Path | None = None):
         self.backbone, self.folder = backbone, folder
         self._prices: dict[str, gits.Prices] = {}
+        self._learnt: dict[str, list[float]] = {}
         self._predictors: dict[str, amed.Predictor] = {}
         self._texts: tuple[str, ...] | None = None
 
@@ -75,6 +79,12 @@ class Found:
 
     def levels(self, recipe: Recipe) -> list[float]:
         """The schedule of a recipe. Raises RecipeError where it has not been found yet."""
+        if recipe.schedule == "ld3":
+            learnt = self._known_learnt(recipe)
+            if learnt is None:
+                words = "The schedule LD3 has not been learnt yet. Generate once more."
+                raise RecipeError([Problem("schedule", words)])
+            return learnt
         if recipe.schedule != "gits":
             return SCHEDULES[recipe.schedule](recipe.steps, self.backbone.sigmas)
         prices = self._known_prices(recipe)
@@ -104,6 +114,8 @@ class Found:
         """What has to be found before the pictures of a recipe, the schedule first; None where all is known."""
         if recipe.schedule == "gits" and self._known_prices(recipe) is None:
             return self._search_prices(recipe)
+        if recipe.schedule == "ld3" and self._known_learnt(recipe) is None:
+            return self._search_learnt(recipe)
         if recipe.sampler == "amed" and self._known_predictor(recipe) is None:
             return self._search_predictor(recipe)
         return None
@@ -121,6 +133,21 @@ class Found:
         flow = gits.priced(self._guided(recipe), x, fine, cond, noise)
         words = f"Finding the schedule GITS for guidance {recipe.cfg_scale:g}, once for all numbers of steps"
         return Search(key.name, words, TEACHER, flow, keep)
+
+    def _search_learnt(self, recipe: Recipe) -> Search:
+        name = self._learnt_name(recipe)
+        fine = self._fine()
+
+        def keep(levels: list[float]) -> None:
+            self._learnt[name] = levels
+            if self.folder is not None:
+                _write(self.folder / name, json.dumps(levels))
+
+        x, cond, noise = self._start(fine[0], ld3.PUPILS)
+        solver, begin = self.sampler(recipe.model_copy(update={"stop_sigma": 0.0})), self._schedules(recipe.steps)
+        flow = ld3.ld3(self._guided(recipe), x, fine, cond, noise, solver, begin)
+        words = f"Learning the schedule LD3 for {recipe.steps} steps of {SAMPLERS[recipe.sampler].label}, once"
+        return Search(name, words, TEACHER + ld3.TRIALS * recipe.steps, flow, keep)
 
     def _search_predictor(self, recipe: Recipe) -> Search:
         levels = self.levels(recipe)
@@ -148,6 +175,17 @@ class Found:
                 self._prices[key.name] = prices
         return self._prices.get(key.name)
 
+    def _known_learnt(self, recipe: Recipe) -> list[float] | None:
+        name = self._learnt_name(recipe)
+        if name not in self._learnt and self.folder is not None:
+            try:
+                levels = json.loads((self.folder / name).read_text())
+            except (OSError, ValueError):
+                return None
+            if ld3.falls(levels) and len(levels) == recipe.steps + 1:
+                self._learnt[name] = levels
+        return self._learnt.get(name)
+
     def _known_predictor(self, recipe: Recipe) -> amed.Predictor | None:
         if recipe.schedule == "gits" and self._known_prices(recipe) is None:
             return None
@@ -162,10 +200,26 @@ class Found:
     def _key(self, recipe: Recipe) -> gits.Key:
         return gits.Key(self.backbone.revision, self._prompts(), recipe.cfg_scale, f"ipndm {TEACHER}")
 
+    def _learnt_name(self, recipe: Recipe) -> str:
+        lessons = [ld3.PUPILS, ld3.TRIALS, TEACHER]
+        told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, recipe.sampler, recipe.steps, recipe.afs]
+        return f"ld3-{_hash([*told, lessons])}.json"
+
+    def _schedules(self, steps: int) -> list[list[float]]:
+        """All that need no search, and fall."""
+        found = []
+        for schedule in SCHEDULES.values():
+            try:
+                levels = schedule(steps, self.backbone.sigmas)
+            except ValueError:
+                continue
+            found += [levels] if ld3.falls(levels) else []
+        return found
+
     def _predictor_name(self, recipe: Recipe) -> str:
         lessons = [LEARNT, EPOCHS, INSERTED]
         told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, self.levels(recipe), *lessons]
-        return f"amed-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]}.safetensors"
+        return f"amed-{_hash(told)}.safetensors"
 
     def _fine(self) -> list[float]:
         low, high = float(self.backbone.sigmas[0]), float(self.backbone.sigmas[-1])
@@ -175,7 +229,7 @@ class Found:
         if recipe.cfg_scale == 1:
             return ask
         with torch.no_grad():
-            null = self.backbone.encode_prompt([""] * WARM)
+            null = self.backbone.encode_prompt([""] * max(WARM, ld3.PUPILS, LEARNT))
         return _rows(null, recipe.cfg_scale)
 
     def _start(self, sigma: float, rows: int) -> tuple[torch.Tensor, dict[str, Any], Noise]:
@@ -183,7 +237,7 @@ class Found:
         noise = Noise(range(rows))
         empty = torch.empty(rows, *self.backbone.latent_shape(size, size), device=self._device())
         with torch.no_grad():
-            cond = dict(self.backbone.encode_prompt(list(self._prompts()[:rows])))
+            cond = dict(self.backbone.encode_prompt(list(islice(cycle(self._prompts()), rows))))
         return noise(empty) * math.sqrt(1 + sigma**2), cond, noise
 
     def _device(self) -> torch.device:
@@ -202,12 +256,18 @@ class Found:
 
 
 def problems(recipe: Recipe, backbone: Backbone) -> list[Problem]:
-    """What GITS and AMED cannot do of a recipe."""
+    """What GITS, LD3 and AMED cannot do of a recipe."""
     found = []
-    for field, key, label in (("schedule", "gits", "GITS"), ("sampler", "amed", "AMED-Solver")):
+    names = (("schedule", "gits", "GITS"), ("schedule", "ld3", "LD3"), ("sampler", "amed", "AMED-Solver"))
+    for field, key, label in names:
         if getattr(recipe, field) == key and recipe.steps > LONGEST[key]:
             words = f"Sampling steps: {label} is for few steps, at most {LONGEST[key]}. Give fewer."
             found.append(Problem("steps", words))
+    if recipe.schedule == "ld3" and (recipe.sampler == "amed" or SAMPLERS[recipe.sampler].stochastic):
+        words = (
+            "LD3 is learnt from where a solver ends, so for one without chance. Choose UniPC, or GITS as the schedule."
+        )
+        found.append(Problem("schedule", words))
     if recipe.sampler == "amed" and recipe.steps < 2:
         found.append(Problem("steps", "Sampling steps: AMED-Solver learns from two steps or more. Give 2."))
     if recipe.sampler == "amed" and "gradients" not in getattr(backbone, "offers", ()):
@@ -226,6 +286,18 @@ class Told:
 
     def __call__(self, *given: Any) -> Flow:
         return self.function(*given)
+
+
+def _hash(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_text(text)
+    os.replace(part, file)
 
 
 def _rows(null: Mapping[str, Any], scale: float) -> Denoiser:

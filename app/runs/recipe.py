@@ -50,7 +50,9 @@ SCHEDULES = {
     "linear_quadratic": "Linear-quadratic",
     "flow_shift": "Flow, shift 3",
     "gits": "GITS",  # is found on the network first
+    "ld3": "LD3",  # likewise, with the solver itself
 }
+FOUND = ("gits", "ld3")  # schedules for a number of steps
 LIBRARIES = ("torch", "diffusers", "transformers")
 SEEDS = 2**32
 
@@ -155,7 +157,7 @@ def _switch(label: str) -> BeforeValidator:
 def schedule_label(schedule: str, steps: int) -> str:
     """A schedule in words; one that was found for a number of steps says for how many."""
     label = SCHEDULES.get(schedule, schedule)
-    return f"{label} ({steps} steps)" if schedule == "gits" else label
+    return f"{label} ({steps} steps)" if schedule in FOUND else label
 
 
 def _shown(value: Any) -> str:

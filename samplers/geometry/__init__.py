@@ -5,6 +5,7 @@ shape         how straight a path is: deviation, angles, curvature, torsion, nor
 optimal       the optimal denoiser of a finite set of pictures, mean shift, score deviation, nearest pictures
 compare       two runs step by step: where a condition sets in, how far guidance leaves the unguided path
 gits          schedules by dynamic programming over the teacher's path
+ld3           schedules for one solver, by trials of it
 amed          a solver whose intermediate point is learnt
 
 Everything is after "A Geometric Perspective on Diffusion Models" (Chen et al. 2023, arXiv 2305.19947) and what its

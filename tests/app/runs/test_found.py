@@ -98,6 +98,36 @@ def test_amed_is_taught_and_comes_closer_than_what_it_starts_from(engines: Start
     assert gaps["amed"] < gaps["dpm_solver_2"]
 
 
+def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, cache: Path) -> None:
+    asked = recipe(sampler="dpmpp_2m", schedule="ld3", steps=5)
+    engine = engines()
+    events = list(engine.submit(asked))
+    told = searches(events)
+    assert told and "LD3 for 5 steps of DPM++ 2M" in told[0].words and told[-1].step <= told[-1].steps
+    assert isinstance(events[-1], Finished) and events[-1].calls == 5
+    assert [file.name.split("-")[0] for file in cache.iterdir()] == ["ld3"]
+    again = list(engines().submit(asked.but(seed=4)))  # another start of the app
+    assert not searches(again) and isinstance(again[-1], Finished)
+    (cache / next(cache.iterdir()).name).write_text("[3, 2")
+    assert searches(list(engines().submit(asked))), "what is broken is learnt again"
+    backbone = pictures()
+    found, encode = Found.of(backbone), Encoder(backbone)
+    for other in (asked.but(steps=6), asked.but(sampler="euler"), asked.but(cfg_scale=2), asked.but(afs=True)):
+        assert found.search(other) is not None, "for one solver, number of steps and guidance"
+
+    def ended(seed: int, **fields: Any) -> Any:
+        made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, found)
+        return run(made.flow, backbone.denoise)
+
+    def gap(schedule: str) -> float:
+        return sum(
+            float((ended(seed, schedule=schedule) - ended(seed, schedule="karras", sampler="heun", steps=80)).norm())
+            for seed in range(40, 56)
+        )
+
+    assert gap("ld3") < min(gap("native"), gap("karras"), gap("exponential"), gap("flow_shift"))
+
+
 def test_the_steps_of_a_search_are_as_many_as_it_says() -> None:
     backbone = pictures()
     found = Found(backbone)
@@ -106,6 +136,10 @@ def test_the_steps_of_a_search_are_as_many_as_it_says() -> None:
         assert search is not None
         told = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
         assert len(told) == search.steps
+    search = found.search(recipe(schedule="ld3", steps=3))
+    assert search is not None
+    told = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
+    assert TEACHER < len(told) <= search.steps, "or fewer, where nothing is nearer any more"
 
 
 def test_runs_that_need_the_same_search_share_it(engines: Start) -> None:
@@ -176,13 +210,20 @@ def test_what_cannot_be_found_is_refused_at_its_field() -> None:
     assert fields(schedule="gits", steps=LONGEST["gits"] + 1) == ["steps"]
     assert fields(sampler="amed", steps=LONGEST["amed"] + 1) == ["steps"] == fields(sampler="amed", steps=1)
     assert fields(schedule="gits", steps=5) == [] == fields(sampler="amed", steps=5)
+    assert fields(schedule="ld3", steps=LONGEST["ld3"] + 1) == ["steps"]
+    assert (
+        fields(schedule="ld3", sampler="ancestral", steps=5)
+        == ["schedule"]
+        == fields(schedule="ld3", sampler="amed", steps=5)
+    )
+    assert fields(schedule="ld3", sampler="unipc", steps=5) == []
     blind = pictures()
     blind.offers = frozenset()
     assert [problem.field for problem in problems(recipe(sampler="amed"), blind, "exact")] == ["sampler"]
 
 
 def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> None:
-    engine = engines()
+    engine = engines(Double(delay=0.005))  # slow enough to be seen on its way
     whole = engine.submit(recipe(steps=6)).result()
     free = engine.submit(recipe(steps=6, afs=True)).result()
     assert (whole.calls, free.calls) == (6, 5) and free.stack == "afs(euler) over cfg(ask)"
