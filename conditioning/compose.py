@@ -23,7 +23,9 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
     """The denoiser, the sampler, and the stack in words, such as "repaint(euler) over cfg(ask)".
 
     shared: what methods take by name beyond their own knobs and inputs: `sigmas` (the schedule of the run, which
-        curves and intervals need), `null` (the cond of the negative prompt), `backbone`.
+        curves and intervals need), `null` (the cond of the negative prompt), `backbone`. It adds `trajectory`, and
+        for methods around the sampler `plain`: the denoiser of the network's own methods and classifier-free guidance
+        alone, for a source that is not to be steered as the target is.
     A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
     Raises ValueError or TypeError, with the method and what it takes, for an unknown method or knob, a knob out of
     its range, a missing input, a method twice, or two that clash.
@@ -31,17 +33,25 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
     shared = {"trajectory": Trajectory(), **shared}  # of this run: see conditioning/sampling/trajectory.py
     uses = [(find(name), values) for name, values in stack]
     _refuse_clashes([one.name for one, _ in uses], _name(sampler))
+    uses.sort(key=lambda use: (use[0].family.order, use[0].within))
     D: Denoiser = ask
     D_text, sampler_text = "ask", str(getattr(sampler, "text", None) or _name(sampler))
-    for one, given in sorted(uses, key=lambda use: (use[0].family.order, use[0].within)):
-        values = _values(one, given, shared)
+    plain = D
+    for one, given in uses:
         if one.kind == "sampler":
-            sampler, sampler_text = one.function(sampler, **values), f"{one.name}({sampler_text})"
-        elif one.kind == "backbone" and "backbone" not in shared:
+            continue
+        if one.kind == "backbone" and "backbone" not in shared:
             raise ValueError(f"{one.name} works on the network: give compose() the backbone of the run")
-        else:
-            make = one.function if one.kind == "denoiser" else partial(_keyed, one.function, shared["backbone"])
-            D, D_text = _wrapped(one, make, D, values, shared.get("sigmas")), f"{one.name}({D_text})"
+        values = _values(one, given, shared)
+        make = one.function if one.kind == "denoiser" else partial(_keyed, one.function, shared["backbone"])
+        D, D_text = _wrapped(one, make, D, values, shared.get("sigmas")), f"{one.name}({D_text})"
+        if one.kind == "backbone" or one.name == "cfg":
+            plain = _wrapped(one, make, plain, values, shared.get("sigmas"))
+    shared["plain"] = plain
+    for one, given in uses:
+        if one.kind == "sampler":
+            sampler = one.function(sampler, **_values(one, given, shared))
+            sampler_text = f"{one.name}({sampler_text})"
     return D, sampler, f"{sampler_text} over {D_text}"
 
 

@@ -179,8 +179,8 @@ class Found:
         name = self._learnt_name(recipe)
         if name not in self._learnt and self.folder is not None:
             try:
-                levels = json.loads((self.folder / name).read_text())
-            except (OSError, ValueError):
+                levels = [float(level) for level in json.loads((self.folder / name).read_text())]
+            except (OSError, ValueError, TypeError):
                 return None
             if ld3.falls(levels) and len(levels) == recipe.steps + 1:
                 self._learnt[name] = levels

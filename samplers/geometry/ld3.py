@@ -39,11 +39,11 @@ def ld3(
 ) -> Flow:
     """Levels for this solver: list of steps + 1 falling floats, the last 0.0; never worse here than any of `begin`.
 
-    x (B, C, H, W) at sigmas[0], the warm-up pictures, PUPILS or more. sigmas: the
-    teacher's levels, which end at 0; what is learnt lies within theirs and those of `begin`. sampler: deterministic.
-    begin: schedules of the wanted number of steps, each tried once; from the best it goes on. D may be guided. The flow
-    yields the teacher's Steps, then those of every trial, so it shows progress and can be cancelled; it ends before
-    `trials` where nothing is nearer any more.
+    x (B, C, H, W) at sigmas[0], the warm-up pictures, PUPILS or more. sigmas: the teacher's levels, which end at 0;
+    what is learnt lies within theirs and those of `begin`. sampler: deterministic. begin: schedules of the wanted
+    number of steps, each tried once; from the best it goes on. D may be guided. The flow yields the teacher's Steps,
+    then those of every trial, so it shows progress and can be cancelled; it ends before `trials` where nothing is
+    nearer any more.
 
     Minimised is the mean over the pictures of log |student's end - teacher's end|, so that one picture whose paths
     fork does not outweigh all others (the authors let the student's start move a little instead), over log sigma of all

@@ -26,6 +26,7 @@ def edit_friendly_ddpm(
     source_prompt: Prompt,
     trajectory: Trajectory,
     strength: Annotated[float, Knob(0.05, 1, help="The run starts with this part of the steps left")] = 0.64,
+    plain: Denoiser | None = None,
 ) -> Sampler:
     """Edit-friendly DDPM inversion.
 
@@ -38,7 +39,8 @@ def edit_friendly_ddpm(
         x = sampler(x, prompt) + z[s']
 
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. trajectory: where the states
-    x[s] are kept, for methods that run the source beside the target.
+    x[s] are kept, for methods that run the source beside the target. plain: the denoiser that the maps are taken with,
+    that of the run where it is None; what steers the run besides its prompt must not be in it, or the maps undo it.
 
     The paper's sampler is "Euler a", 100 steps, of which the first 36 are left out, with guidance 3.5 for the source
     and 15 for the edit; here both have that of the run. The maps are kept with their standard deviation. The last one
@@ -53,7 +55,7 @@ def edit_friendly_ddpm(
         states.update({s: picture + s * fresh(x) for s in part[:-1]})
         trajectory.keep(states, source_prompt)
         start, silent = states[part[0]], Silent(noise)
-        maps = yield from extracted(sampler(D, start, part, source_prompt, silent), states)
+        maps = yield from extracted(sampler(plain or D, start, part, source_prompt, silent), states)
         return (yield from on_step(sampler(D, start, part, cond, silent), lambda step: step.x + maps[step.sigma]))
 
     return inverted

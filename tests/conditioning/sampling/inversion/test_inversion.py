@@ -490,6 +490,22 @@ def test_edit_friendly_ddpm_is_the_papers():
     torch.testing.assert_close(got, x, atol=1e-10, rtol=1e-10)
 
 
+def test_what_steers_the_run_is_not_undone_by_edit_friendly_maps():
+    """The maps are of the source as it is; taken from a run that is steered too, they take all steering back."""
+
+    def made(*more):
+        stack = [
+            ("edit_friendly_ddpm", {"source": source, "source_prompt": cond, "strength": 1.0}),
+            ("cfg", {"scale": 3.0}),
+        ]
+        D, sampler, _ = compose([*stack, *more], ancestral, sigmas=sigmas, null=oracle.encode_prompt(["", ""]))
+        return run(sampler(D, start([1, 2], sigmas[0], SHAPE), sigmas, dict(cond), Noise([1, 2])), oracle.denoise)
+
+    steered = ("semantic_guidance", {"edit": other, "scale": 2.0, "threshold": 0.0})
+    assert (made() - source).abs().max() < 1e-10, "guidance is of source and target alike"
+    assert (made(steered) - source).abs().max() > 0.1
+
+
 def test_edit_friendly_states_are_noised_independently_and_their_maps_are_louder_than_noise():
     many, rows = oracle.samples(200, seed=8), range(200)
     kept, prompt = Trajectory(), oracle.encode_prompt([""] * 200)
