@@ -8,9 +8,9 @@ beside diffusers' schedulers.
 
     python -m bench.samplers --keep outputs/samplers --json samplers.json
     python -m bench.samplers --keep outputs/samplers        again: what is kept is not measured anew
-    python -m bench.samplers --learnt --longer 48           the levels of LD3 alone, on more captions
+    python -m bench.samplers --learnt                       the levels of LD3 alone
 
-About an hour of two cores in full, a minute with --quick. It writes docs/samplers.md's tables and plot.
+Some two hours of two cores in full, a minute with --quick. It writes docs/samplers.md's tables and plot.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +33,9 @@ from bench.geometry import ROWS, Arrays, Bench
 from bench.samplers_page import Figures, Key, Learnt
 from bench.table import Report
 from conditioning.sampling.guidance.cfg import cfg
-from samplers import SAMPLERS, SCHEDULES
+from samplers import SAMPLERS, SCHEDULES, Solver
 from samplers.dpmpp_2m import dpmpp_2m
-from samplers.flow import Ask, Denoiser, Noise, Sampler, ask, heard, run
+from samplers.flow import Ask, Denoiser, Flow, Noise, Sampler, ask, heard, run
 from samplers.geometry import gits, ld3
 from world.judge import features, read
 
@@ -84,16 +85,14 @@ class Setting:
         kept = self.bench.part(f"gits_{self.name}", find)
         return gits.Prices(tuple(fine), *(torch.from_numpy(kept[key]) for key in ("table", "free")))
 
-    def levels(self, schedule: str, steps: int, solver: str = "") -> list[float]:
-        """Raises ValueError where the schedule has none for so few steps. solver: for the levels that are learnt."""
+    def levels(self, schedule: str, steps: int) -> list[float]:
+        """Raises ValueError where the schedule has none for so few steps."""
         if schedule == "gits":
             return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
-        if schedule == "ld3":
-            return self.learnt(solver, steps)
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
-    def learnt(self, solver: str, steps: int) -> list[float]:
-        """LD3's levels, from trials on other captions under the same guidance."""
+    def learnt(self, solver: str, steps: int) -> ld3.Learnt:
+        """LD3's levels and labels, from trials on other captions under the same guidance."""
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
         def find() -> Arrays:
@@ -104,10 +103,11 @@ class Setting:
             start = self.bench.start(seeds, fine[0])
             flow = ld3.ld3(other.D, start, fine, other.cond, Noise(seeds), SAMPLERS[solver], begin)
             label = f"steps of LD3 for {steps} of {solver}, guidance {self.scale:g}"
-            return {"levels": np.array(self.bench.run(flow, label, len(fine) - 1 + ld3.TRIALS * steps))}
+            one = self.bench.run(flow, label, len(fine) - 1 + ld3.TRIALS * steps)
+            return {"sigmas": np.array(one.sigmas), "labels": np.array(one.labels)}
 
-        found: list[float] = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)["levels"].tolist()
-        return found
+        kept = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
+        return ld3.Learnt(*(tuple(kept[key].tolist()) for key in ("sigmas", "labels")))
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
         """Where the solver ends, (B, 4, h, w); kept under that name."""
@@ -136,11 +136,11 @@ def counted(sampler: Sampler, sigmas: Sequence[float]) -> int:
     return calls
 
 
-def steps_within(setting: Setting, key: Key, calls: int) -> int:
+def steps_within(setting: Setting, solver: Solver, schedule: str, calls: int) -> int:
     """The most steps that cost no more calls; 0 where none does, or the schedule has no levels for so few."""
     for steps in range(calls, 0, -1):
         try:
-            if counted(SAMPLERS[key[0]], setting.levels(key[1], steps, key[0])) <= calls:
+            if counted(solver, setting.levels(schedule, steps)) <= calls:
                 return steps
         except ValueError:
             continue
@@ -150,13 +150,27 @@ def steps_within(setting: Setting, key: Key, calls: int) -> int:
 def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | None:
     """One pair; None where it cannot be had for so few calls."""
     solver, schedule = SAMPLERS[key[0]], key[1]
-    steps = steps_within(setting, key, calls)
+    steps = steps_within(setting, solver, schedule, calls)
     if not steps:
         return None
-    sigmas = setting.levels(schedule, steps, key[0])
     name = f"{setting.name}_{key[0]}_{schedule}_{calls}"
-    x = setting.end(name, solver, sigmas, "steps")
-    rms = None if solver.stochastic else float((x - setting.true).flatten(1).square().mean(1).sqrt().mean())
+    return ended(setting, name, solver, setting.levels(schedule, steps), far)
+
+
+def learnt(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt]:
+    """A solver on levels that were learnt for it, and these."""
+    one, solver = setting.learnt(key, CALLS), SAMPLERS[key]
+
+    def told(D: Denoiser, *given: Any) -> Flow:
+        return solver(one.told(D), *given)
+
+    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", told, list(one.sigmas), far), one
+
+
+def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:
+    x = setting.end(name, sampler, sigmas, "steps")
+    off = (x - setting.true).flatten(1).square().mean(1).sqrt()
+    near = not getattr(sampler, "stochastic", False)
 
     def look() -> Arrays:
         with torch.no_grad():
@@ -165,7 +179,8 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
         return {"seen": np.array([told["exact"], told["binding"], kernel_distance(features(pictures), far)])}
 
     exact, binding, kid = setting.bench.part(f"{name}_seen", look)["seen"].tolist()
-    return Figures(counted(solver, sigmas), rms, exact, binding, kid)
+    distances = (float(off.mean()), float(off.median())) if near else (None, None)
+    return Figures(counted(sampler, sigmas), distances[0], exact, binding, kid, distances[1])
 
 
 def calls_like(target: float, calls: Sequence[int], errors: Sequence[float]) -> float:
@@ -251,14 +266,15 @@ def every_learnt(report: Report, setting: Setting, far: Tensor) -> list[Learnt]:
     curve = euler(setting, far, report.quick)
     lines = []
     for solver in LEARNT[-1:] if report.quick else LEARNT:
-        before, after = (measured(setting, (solver, schedule), CALLS, far) for schedule in ("gits", "ld3"))
-        if before is None or after is None:
+        before = measured(setting, (solver, "gits"), CALLS, far)
+        after, one = learnt(setting, solver, far)
+        if before is None:
             raise RuntimeError(f"{solver} has no schedule of {CALLS} calls")
         like = calls_like(after.rms or 0.0, *curve)
-        levels = setting.levels("ld3", CALLS, solver)
-        lines.append(Learnt(solver, before, after, like, levels))
+        lines.append(Learnt(solver, before, after, like, one.sigmas, one.labels))
         label = f"{SAMPLERS[solver].label}, LD3, {CALLS} calls, guidance {setting.scale:g}"
         beside = {"gits": before.rms or 0.0, "like_euler": like, "exact": after.exact, "kid": after.kid}
+        beside["median"] = after.median or 0.0
         report.figure(f"learnt_{solver}_{setting.scale:g}_rms", after.rms or 0.0, label, "rms", **beside)
     return lines
 
@@ -298,7 +314,7 @@ def tell_curves(report: Report, curves: dict[Key, list[Figures]], scale: float) 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=8, help="pictures of every pair (default: 8)")
-    parser.add_argument("--longer", type=int, default=24, help="pictures of every curve (default: 24)")
+    parser.add_argument("--longer", type=int, default=48, help="pictures of every curve (default: 48)")
     parser.add_argument("--learnt", action="store_true", help="only the levels that are learnt, and Euler")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")

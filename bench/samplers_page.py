@@ -25,25 +25,29 @@ HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6", "#742469")
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one pair at one number of calls: root mean square from the true end (None of a stochastic solver), per cent of
-    captions and of pairs of colour and shape right, kernel distance."""
+    """Of one pair at one number of calls: root mean square from the true end, mean of the pictures (None of a
+    stochastic solver), per cent of captions and of pairs of colour and shape right, kernel distance, and the median in
+    place of the mean."""
 
     calls: int
     rms: float | None
     exact: float
     binding: float
     kid: float
+    median: float | None = None
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """A solver on GITS' levels and on those that were learnt for it; with how many calls Euler ends as near as that."""
+    """A solver on GITS' levels and on those that were learnt for it, with what the network is told there; with how many
+    calls Euler ends as near as that."""
 
     solver: str
     gits: Figures
     ld3: Figures
     like: float
-    levels: list[float]
+    levels: Sequence[float]
+    labels: Sequence[float]
 
 
 Key = tuple[str, str]
@@ -74,18 +78,16 @@ def write_learnt(learnt: Mapping[float, Sequence[Learnt]]) -> None:
 
 
 def learnt_table(learnt: Mapping[float, Sequence[Learnt]]) -> str:
-    lines = [
-        "| guidance | solver | GITS | LD3 | as Euler with | LD3's levels |",
-        "| --- | --- | ---: | ---: | ---: | --- |",
-    ]
+    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what the network is told")
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | ---: | --- |"]
     for scale, found in learnt.items():
         for one in found:
-            distances = " | ".join(f"{of.rms or 0:.3f} ({of.exact:.0f} %)" for of in (one.gits, one.ld3))
-            levels = " ".join(f"{level:.3g}" for level in one.levels)
-            guidance = "none" if scale == 1 else f"{scale:g}"
-            lines.append(
-                f"| {guidance} | {SAMPLERS[one.solver].label} | {distances} | {one.like:.0f} calls | {levels} |"
+            sides = " | ".join(
+                f"{of.rms or 0:.3f}, median {of.median or 0:.3f} ({of.exact:.0f} %)" for of in (one.gits, one.ld3)
             )
+            told = "; ".join(" ".join(f"{level:.3g}" for level in levels) for levels in (one.levels, one.labels))
+            guidance = "none" if scale == 1 else f"{scale:g}"
+            lines.append(f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} calls | {told} |")
     return "\n".join(lines)
 
 

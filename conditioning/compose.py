@@ -19,9 +19,10 @@ from samplers.schedules import progress
 Stack = Sequence[tuple[str, Mapping[str, Any]]]  # (name of a method, its knobs and inputs), in any order
 
 
-def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sampler, str]:
+def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared: Any) -> tuple[Denoiser, Sampler, str]:
     """The denoiser, the sampler, and the stack in words, such as "repaint(euler) over cfg(ask)".
 
+    network: what the stack asks in the end. LD3 has it told other levels than those that methods see.
     shared: what methods take by name beyond their own knobs and inputs: `sigmas` (the schedule of the run, which
         curves and intervals need), `null` (the cond of the negative prompt), `backbone`. It adds `trajectory`, and
         for methods around the sampler `plain`: the denoiser of the network's own methods and classifier-free guidance
@@ -34,7 +35,7 @@ def compose(stack: Stack, sampler: Sampler, **shared: Any) -> tuple[Denoiser, Sa
     uses = [(find(name), values) for name, values in stack]
     _refuse_clashes([one.name for one, _ in uses], _name(sampler))
     uses.sort(key=lambda use: (use[0].family.order, use[0].within))
-    D: Denoiser = ask
+    D = network
     D_text, sampler_text = "ask", str(getattr(sampler, "text", None) or _name(sampler))
     plain = D
     for one, given in uses:

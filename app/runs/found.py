@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +64,7 @@ class Found:
     def __init__(self, backbone: Backbone, folder: Path | None = None):
         self.backbone, self.folder = backbone, folder
         self._prices: dict[str, gits.Prices] = {}
-        self._learnt: dict[str, list[float]] = {}
+        self._learnt: dict[str, ld3.Learnt] = {}
         self._predictors: dict[str, amed.Predictor] = {}
         self._texts: tuple[str, ...] | None = None
 
@@ -80,11 +79,7 @@ class Found:
     def levels(self, recipe: Recipe) -> list[float]:
         """The schedule of a recipe. Raises RecipeError where it has not been found yet."""
         if recipe.schedule == "ld3":
-            learnt = self._known_learnt(recipe)
-            if learnt is None:
-                words = "The schedule LD3 has not been learnt yet. Generate once more."
-                raise RecipeError([Problem("schedule", words)])
-            return learnt
+            return list(self._told(recipe).sigmas)
         if recipe.schedule != "gits":
             return SCHEDULES[recipe.schedule](recipe.steps, self.backbone.sigmas)
         prices = self._known_prices(recipe)
@@ -107,6 +102,10 @@ class Found:
         sampler = afs(sampler) if recipe.afs else sampler
         sampler = stopping_at(sampler, recipe.stop_sigma) if recipe.stop_sigma else sampler
         return Told(sampler, recipe.sampler, recipe.solver)
+
+    def network(self, recipe: Recipe) -> Denoiser:
+        """What the stack of methods asks in the end: the network, told what was learnt. Raises as `levels`."""
+        return self._told(recipe).told(ask) if recipe.schedule == "ld3" else ask
 
     # ---- what is still to be done ----------------------------------------------------------------------------------
 
@@ -138,10 +137,10 @@ class Found:
         name = self._learnt_name(recipe)
         fine = self._fine()
 
-        def keep(levels: list[float]) -> None:
-            self._learnt[name] = levels
+        def keep(learnt: ld3.Learnt) -> None:
+            self._learnt[name] = learnt
             if self.folder is not None:
-                _write(self.folder / name, json.dumps(levels))
+                ld3.write(self.folder / name, learnt)
 
         x, cond, noise = self._start(fine[0], ld3.PUPILS)
         solver, begin = self.sampler(recipe.model_copy(update={"stop_sigma": 0.0})), self._schedules(recipe.steps)
@@ -175,16 +174,20 @@ class Found:
                 self._prices[key.name] = prices
         return self._prices.get(key.name)
 
-    def _known_learnt(self, recipe: Recipe) -> list[float] | None:
+    def _known_learnt(self, recipe: Recipe) -> ld3.Learnt | None:
         name = self._learnt_name(recipe)
         if name not in self._learnt and self.folder is not None:
-            try:
-                levels = [float(level) for level in json.loads((self.folder / name).read_text())]
-            except (OSError, ValueError, TypeError):
-                return None
-            if ld3.falls(levels) and len(levels) == recipe.steps + 1:
-                self._learnt[name] = levels
+            learnt = ld3.read(self.folder / name, recipe.steps)
+            if learnt is not None:
+                self._learnt[name] = learnt
         return self._learnt.get(name)
+
+    def _told(self, recipe: Recipe) -> ld3.Learnt:
+        learnt = self._known_learnt(recipe)
+        if learnt is None:
+            words = "The schedule LD3 has not been learnt yet. Generate once more."
+            raise RecipeError([Problem("schedule", words)])
+        return learnt
 
     def _known_predictor(self, recipe: Recipe) -> amed.Predictor | None:
         if recipe.schedule == "gits" and self._known_prices(recipe) is None:
@@ -290,14 +293,6 @@ class Told:
 
 def _hash(told: Any) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, file)
 
 
 def _rows(null: Mapping[str, Any], scale: float) -> Denoiser:

@@ -93,7 +93,7 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, fo
     """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be, and where the
     recipe needs something that is not in `found` yet."""
     found = found or Found(backbone)
-    sigmas, solver = found.levels(recipe), found.sampler(recipe)
+    sigmas, solver, network = found.levels(recipe), found.sampler(recipe), found.network(recipe)
     cond = encode(recipe.prompt)
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = {**encode(recipe.negative)}  # an object of its own, by which blendings know it, whatever the prompt is
@@ -105,7 +105,7 @@ def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, fo
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
         shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
-        D, sampler, text = compose(stack, solver, **shared)
+        D, sampler, text = compose(stack, solver, network, **shared)
     except RecipeError:
         raise
     except (ValueError, TypeError) as error:

@@ -1,18 +1,26 @@
 """LD3: levels learnt for one solver, so that few steps end where many do (Tong et al. 2024, arXiv 2405.15506).
 
 GITS' levels suit any solver, since they price Euler's jumps. These are tried with the solver itself: they are for it,
-for one number of steps and one guidance, and nearer. The authors go down the gradient through all network calls; but
-there are as few unknowns as steps, so here whole runs suffice, without gradients, on any backbone.
+for one number of steps and one guidance, and nearer. As in the paper, the level that the network is told at a step is
+learnt beside the level that the step is made from. The authors go down the gradient through all network calls; but
+there are so few unknowns that here whole runs suffice, without gradients, on any backbone.
 
-    sigmas = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, [native(8, levels), ...]), backbone.denoise)
+    learnt = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, [native(8, levels), ...]), backbone.denoise)
+    x = run(unipc(learnt.told(D), x, learnt.sigmas, cond, noise), backbone.denoise)
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +29,31 @@ from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
 from samplers.schedules import INFINITE
 
-TRIALS, PUPILS = 50, 24  # whole runs; pictures from which on what is learnt holds for others
-NUDGE, FARTHEST, APART = 0.05, 0.5, 0.05  # in log sigma: for a difference, at most at once, between two levels
+TRIALS, PUPILS = 70, 24  # whole runs; pictures from which on what is learnt holds for others
+# in log sigma: of a difference; of a step at most; between two levels at least; between a level and its label at most
+NUDGE, FARTHEST, APART, OTHER = 0.04, 0.5, 0.05, 0.25
 SOFTER, HARDER, STIFFEST = 4.0, 4.0, 1e3  # damping after a trial that was nearer, or was not; where to give up
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """sigmas: the levels, N + 1 falling floats, the last 0.0. labels: the N levels that the network is told there."""
+
+    sigmas: tuple[float, ...]
+    labels: tuple[float, ...]
+
+    def told(self, D: Denoiser) -> Denoiser:
+        """D that is told the labels; between the levels, as a solver's second call is, by the nearest two."""
+        falling = np.log(self.sigmas[:-1])
+        apart = np.log(self.labels) - falling
+
+        def labelled(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
+            level = np.asarray(sigma.detach().cpu() if isinstance(sigma, Tensor) else sigma, dtype=float)
+            factor = np.exp(np.interp(np.log(level), falling[::-1], apart[::-1]))
+            told = sigma * sigma.new_tensor(factor) if isinstance(sigma, Tensor) else float(level * factor)
+            return (yield from D(x, told, cond, **kw))
+
+        return labelled
 
 
 def ld3(
@@ -37,7 +67,7 @@ def ld3(
     trials: int = TRIALS,
     teacher: Sampler = dpmpp_2m,
 ) -> Flow:
-    """Levels for this solver: list of steps + 1 falling floats, the last 0.0; never worse here than any of `begin`.
+    """Learnt levels and labels for this solver; never worse on these pictures than any schedule of `begin`.
 
     x (B, C, H, W) at sigmas[0], the warm-up pictures, PUPILS or more. sigmas: the teacher's levels, which end at 0;
     what is learnt lies within theirs and those of `begin`. sampler: deterministic. begin: schedules of the wanted
@@ -46,9 +76,9 @@ def ld3(
     nearer any more.
 
     Minimised is the mean over the pictures of log |student's end - teacher's end|, so that one picture whose paths
-    fork does not outweigh all others (the authors let the student's start move a little instead), over log sigma of all
-    levels but the last, the first too: by Levenberg and Marquardt's damped Gauss-Newton steps, with differences for
-    the derivatives and, from trial to trial, Broyden's update of them.
+    fork does not outweigh all others (the authors let the student's start move a little instead), over the logs of all
+    levels, the first too, and of the labels: by Levenberg and Marquardt's damped Gauss-Newton steps, with differences
+    for the derivatives and, from trial to trial, Broyden's update of them. An infinite first level stays.
 
     Raises ValueError where `begin` is empty, or its schedules differ in length, do not fall or do not end at 0.
     """
@@ -58,24 +88,20 @@ def ld3(
     goal = yield from teacher(D, x, sigmas, cond, noise)
     unit = x / math.sqrt(1 + sigmas[0] ** 2)
 
-    def trial(levels: Sequence[float]) -> Flow:
+    def trial(one: Learnt) -> Flow:
         """(B, D) float64: where the solver ends less where the teacher does."""
-        end = yield from sampler(D, unit * math.sqrt(1 + levels[0] ** 2), levels, cond, noise)
+        end = yield from sampler(one.told(D), unit * math.sqrt(1 + one.sigmas[0] ** 2), one.sigmas, cond, noise)
         return (end - goal).flatten(1).double().cpu()
 
-    best, off, left = starts[0], torch.tensor([[math.inf]]), trials
+    best, off = Learnt((), ()), torch.tensor([[math.inf]])
     for levels in starts:
-        one = yield from trial(levels)
-        left -= 1
-        if loss(one) < loss(off):
-            best, off = levels, one
-    fixed = best[: best[0] >= INFINITE]  # such a start is told from all others by being just that
-
-    def levels_of(logs: Tensor) -> list[float]:
-        return [*fixed, *logs.exp().tolist(), 0.0]
-
-    at = torch.tensor(best[len(fixed) : -1], dtype=torch.float64).log()
-    lowest, highest = (math.log(of([*sigmas[:-1], *best[:-1]])) for of in (min, max))
+        one = Learnt(tuple(levels), tuple(levels[:-1]))
+        ended = yield from trial(one)
+        if not best.sigmas or loss(ended) < loss(off):
+            best, off = one, ended
+    left = trials - len(starts)
+    room = Room(best, float(sigmas[-2]), float(sigmas[0]))
+    at = room.begin
     slopes, damping, fresh = None, 0.1, False
     while left > (len(at) if slopes is None else 0) and damping < STIFFEST and len(at):
         if slopes is None:
@@ -83,23 +109,45 @@ def ld3(
             for n in range(len(at)):
                 nudged = at.clone()
                 nudged[n] -= NUDGE  # down: the highest level may be as high as it can be
-                slopes[..., n] = (off - (yield from trial(levels_of(nudged)))) / NUDGE
+                slopes[..., n] = (off - (yield from trial(room.learnt(nudged)))) / NUDGE
             left, fresh = left - len(at), True
-        moved = (at + damped(slopes, off, damping)).clamp(lowest, highest)
-        if (moved.diff() > -APART).any():
+        moved = room.within(at + damped(slopes, off, damping))
+        if moved is None:
             damping *= HARDER
             continue
-        one = yield from trial(levels_of(moved))
+        ended = yield from trial(room.learnt(moved))
         left -= 1
         step = moved - at
-        slopes = slopes + (one - off - slopes @ step)[..., None] * step / (step @ step)
-        if loss(one) < loss(off):
-            best, at, off, damping, fresh = levels_of(moved), moved, one, damping / SOFTER, False
+        slopes = slopes + (ended - off - slopes @ step)[..., None] * step / (step @ step).clamp_min(1e-12)
+        if loss(ended) < loss(off):
+            at, off, best, damping, fresh = moved, ended, room.learnt(moved), damping / SOFTER, False
         else:
             damping *= HARDER
             if not fresh:
                 slopes = None  # the slopes were of somewhere else
     return best
+
+
+class Room:
+    """The unknowns as one vector, log levels and then log(label / level), and where they may be."""
+
+    def __init__(self, start: Learnt, lowest: float, highest: float):
+        self.fixed = start.sigmas[: start.sigmas[0] >= INFINITE]  # such a start is known by being just that
+        levels = torch.tensor(start.sigmas[len(self.fixed) : -1], dtype=torch.float64)
+        self.begin = torch.cat([levels.log(), torch.zeros_like(levels)])
+        ends = [lowest, highest, *levels.tolist()]
+        self.low, self.high = math.log(min(ends)), math.log(max(ends))
+
+    def learnt(self, at: Tensor) -> Learnt:
+        logs, apart = at.chunk(2)
+        levels, labels = logs.exp().tolist(), (logs + apart).clamp(self.low, self.high).exp().tolist()
+        return Learnt((*self.fixed, *levels, 0.0), (*self.fixed, *labels))
+
+    def within(self, at: Tensor) -> Tensor | None:
+        """The same within the bounds; None where levels would come too near to each other."""
+        logs, apart = at.chunk(2)
+        logs, apart = logs.clamp(self.low, self.high), apart.clamp(-OTHER, OTHER)
+        return None if (logs.diff() > -APART).any() else torch.cat([logs, apart])
 
 
 def loss(off: Tensor) -> float:
@@ -118,6 +166,25 @@ def damped(slopes: Tensor, off: Tensor, damping: float) -> Tensor:
     slope = torch.einsum("b,bdn,bd->n", weight, slopes, off)
     scale = square.diag().clamp_min(1e-9 * square.diag().max()).clamp_min(tiny)
     return -torch.linalg.solve(square + damping * scale.diag(), slope).clamp(-FARTHEST, FARTHEST)
+
+
+def write(file: Path, learnt: Learnt) -> None:
+    """Keeps it as JSON, whole or not at all; the folder is made where it is missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(asdict(learnt)))
+    os.replace(part, file)
+
+
+def read(file: Path, steps: int) -> Learnt | None:
+    """What `write` kept, of so many steps; None where there is none, or what is there cannot be read."""
+    try:
+        told = json.loads(file.read_text())
+        sigmas, labels = (tuple(map(float, told[name])) for name in ("sigmas", "labels"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    sound = falls(sigmas) and len(sigmas) == steps + 1 == len(labels) + 1 and min(labels) > 0
+    return Learnt(sigmas, labels) if sound else None
 
 
 def falls(levels: Sequence[float]) -> bool:

@@ -21,7 +21,7 @@ LEVELS = torch.linspace(0.03, 80, 1000, dtype=torch.float64)
 def setting():
     """Schedules alone: no network is asked."""
 
-    def levels(schedule, steps, solver=""):
+    def levels(schedule, steps):
         return SCHEDULES[schedule](steps, LEVELS)
 
     return SimpleNamespace(levels=levels)
@@ -30,7 +30,7 @@ def setting():
 @pytest.mark.parametrize("solver", SAMPLERS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_no_pair_makes_more_calls_than_are_allowed(solver, schedule, setting):
-    steps = bench.steps_within(setting, (solver, schedule), 8)
+    steps = bench.steps_within(setting, SAMPLERS[solver], schedule, 8)
     assert steps >= 1
     assert bench.counted(SAMPLERS[solver], setting.levels(schedule, steps)) <= 8
     more = bench.counted(SAMPLERS[solver], setting.levels(schedule, steps + 1))
@@ -43,10 +43,10 @@ def test_calls_are_counted_for_real():
 
 
 def test_a_schedule_without_levels_for_so_few_steps_is_left_out():
-    def none(schedule, steps, solver):
+    def none(schedule, steps):
         raise ValueError("no levels")
 
-    assert bench.steps_within(SimpleNamespace(levels=none), ("euler", "native"), 8) == 0
+    assert bench.steps_within(SimpleNamespace(levels=none), SAMPLERS["euler"], "native", 8) == 0
 
 
 def test_a_curve_is_read_backwards_on_log_log_paper():
@@ -128,16 +128,18 @@ def test_what_is_kept_is_not_run_again(tmp_path):
     assert len(schedule) == 6 and np.all(np.diff(schedule) < 0)
     before = len(asked)
     assert again.levels("gits", 5) == schedule and len(asked) == before
-    learnt = first.levels("ld3", 5, "euler")
-    assert len(learnt) == 6 and np.all(np.diff(learnt) < 0) and learnt != schedule
+    learnt = first.learnt("euler", 5)
+    assert len(learnt.sigmas) == 6 and np.all(np.diff(learnt.sigmas) < 0) and list(learnt.sigmas) != schedule
     before = len(asked)
-    assert again.levels("ld3", 5, "euler") == learnt and len(asked) == before
+    assert again.learnt("euler", 5) == learnt and len(asked) == before
 
 
 def test_what_was_learnt_is_told_beside_gits():
-    one = page.Learnt("unipc", figures(0.2), figures(0.1234, 75.0), 25.4, [157.41, 12.345, 0.0])
+    told = (Figures(8, rms, exact, 80.0, 0.1, rms / 2) for rms, exact in ((0.2, 50.0), (0.1234, 75.0)))
+    one = page.Learnt("unipc", *told, 25.4, [157.41, 12.345, 0.0], [150.0, 12.0])
     lines = page.learnt_table({4.0: [one], 1.0: [one]}).splitlines()
-    assert lines[2] == "| 4 | UniPC | 0.200 (50 %) | 0.123 (75 %) | 25 calls | 157 12.3 0 |"
+    sides = "0.200, median 0.100 (50 %) | 0.123, median 0.062 (75 %)"
+    assert lines[2] == f"| 4 | UniPC | {sides} | 25 calls | 157 12.3 0; 150 12 |"
     assert lines[3].startswith("| none | UniPC |")
 
 

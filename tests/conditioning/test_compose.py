@@ -6,7 +6,7 @@ import torch
 from conditioning.compose import compose, refusals
 from conditioning.registry import METHODS, Image, Knob, method
 from samplers import SAMPLERS
-from samplers.flow import Driver, Noise, on_step, run
+from samplers.flow import Driver, Noise, ask, on_step, run
 from samplers.schedules import karras
 from tests.oracle import finish, mixture, start
 
@@ -53,6 +53,21 @@ def three_methods():
 def test_nothing_is_the_sampler_over_the_network():
     _, sampler, text = compose([], SAMPLERS["euler"])
     assert text == "euler over ask" and sampler is SAMPLERS["euler"]
+
+
+def test_the_network_at_the_bottom_may_be_another():
+    def told(x, sigma, cond, **kw):
+        return (yield from ask(x, 2 * sigma, cond, **kw))
+
+    seen = []
+
+    def answer(one):
+        seen.append(float(torch.as_tensor(one.sigma).max()))
+        return one.x
+
+    D, sampler, text = compose([("cfg", {"scale": 2.0})], SAMPLERS["euler"], told, null={}, sigmas=[4.0, 1.0, 0.0])
+    run(sampler(D, torch.ones(1, 1, 2, 2), [4.0, 1.0, 0.0], {"text": torch.zeros(1, 1)}, Noise([0])), answer)
+    assert seen == [8.0, 2.0] and text == "euler over cfg(ask)"
 
 
 def test_it_sorts_by_family_and_says_so():

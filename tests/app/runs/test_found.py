@@ -119,6 +119,15 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
         made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, found)
         return run(made.flow, backbone.denoise)
 
+    asks: list[float] = []
+
+    def answer(ask: Ask) -> Any:
+        asks.append(float(torch.as_tensor(ask.sigma).max()))
+        return backbone.denoise(ask)
+
+    run(plan(asked, backbone, encode, {}, found).flow, answer)
+    assert asks != pytest.approx(found.levels(asked)[:-1], rel=1e-3), "the network is told other levels"
+
     def gap(schedule: str) -> float:
         return sum(
             float((ended(seed, schedule=schedule) - ended(seed, schedule="karras", sampler="heun", steps=80)).norm())

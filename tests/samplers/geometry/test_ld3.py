@@ -10,7 +10,7 @@ import torch
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
 from samplers.flow import Done, Driver, Noise, Step, ask, drive, run
-from samplers.geometry.ld3 import damped, ld3, loss
+from samplers.geometry.ld3 import Learnt, damped, ld3, loss
 from samplers.heun import heun
 from samplers.schedules import INFINITE, exponential, karras, native
 from tests.oracle import mixture, start
@@ -32,20 +32,25 @@ def learnt(name, trials=60):
     return run(learning(SAMPLERS[name].function, trials), oracle.denoise)
 
 
-def distance(sampler, sigmas, seeds=HELD_OUT, D=ask):
-    """The mean of log rms to where the teacher's levels lead with a finer solver."""
+def plain(levels):
+    """A schedule, with the network told just what is so."""
+    return Learnt(tuple(levels), tuple(levels[:-1]))
 
-    def end(solver, levels):
-        x = start(list(seeds), levels[0], SHAPE)
-        return run(solver(D, x, levels, {}, Noise(seeds)), oracle.denoise)
 
-    return loss((end(sampler, sigmas) - end(heun, karras(200, 0.05, 40.0))).flatten(1))
+def distance(sampler, learnt, seeds=HELD_OUT, D=ask):
+    """The mean of log rms to where many levels lead with a finer solver."""
+
+    def end(solver, one):
+        x = start(list(seeds), one.sigmas[0], SHAPE)
+        return run(solver(one.told(D), x, one.sigmas, {}, Noise(seeds)), oracle.denoise)
+
+    return loss((end(sampler, learnt) - end(heun, plain(karras(200, 0.05, 40.0)))).flatten(1))
 
 
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "unipc", "deis", "heun"])
 def test_what_is_learnt_is_much_nearer_on_other_starts(name):
     sampler = SAMPLERS[name].function
-    best = min(distance(sampler, levels) for levels in BEGIN)
+    best = min(distance(sampler, plain(levels)) for levels in BEGIN)
     assert distance(sampler, learnt(name)) < best - math.log(1.3)
 
 
@@ -56,21 +61,26 @@ def test_more_trials_are_never_worse_on_the_warm_up(name, trials):
     x = start(list(WARM), FINE[0], SHAPE)
     goal = run(SAMPLERS["dpmpp_2m"](ask, x, FINE, {}, Noise(WARM)), oracle.denoise)
 
-    def off(levels):
-        begin = x * math.sqrt((1 + levels[0] ** 2) / (1 + FINE[0] ** 2))
-        return loss((run(sampler(ask, begin, levels, {}, Noise(WARM)), oracle.denoise) - goal).flatten(1))
+    def off(one):
+        begin = x * math.sqrt((1 + one.sigmas[0] ** 2) / (1 + FINE[0] ** 2))
+        end = run(sampler(one.told(ask), begin, one.sigmas, {}, Noise(WARM)), oracle.denoise)
+        return loss((end - goal).flatten(1))
 
-    assert off(learnt(name, trials)) <= min(off(levels) for levels in BEGIN) + 1e-9
+    assert off(learnt(name, trials)) <= min(off(plain(levels)) for levels in BEGIN) + 1e-9
     if trials > 2:
         assert off(learnt(name, trials)) <= off(learnt(name, 2)) + 1e-9
 
 
 def test_the_levels_fall_within_the_teachers_and_end_at_0():
     for name in ("euler", "unipc"):
-        levels = learnt(name)
-        assert len(levels) == STEPS + 1 and levels[-1] == 0
+        levels, labels = learnt(name).sigmas, learnt(name).labels
+        assert len(levels) == STEPS + 1 == len(labels) + 1 and levels[-1] == 0
         assert all(a > b for a, b in pairwise(levels))
-        assert levels[0] <= FINE[0] * (1 + 1e-9) and levels[-2] >= FINE[-2] * (1 - 1e-9)
+        for told in (levels[:-1], labels):
+            assert max(told) <= FINE[0] * (1 + 1e-9) and min(told) >= FINE[-2] * (1 - 1e-9)
+        assert labels != levels[:-1] and all(
+            abs(math.log(a / b)) < 0.3 for a, b in zip(labels, levels[:-1], strict=True)
+        )
 
 
 def test_it_tells_its_steps_and_no_more_than_was_said():
@@ -82,8 +92,9 @@ def test_it_tells_its_steps_and_no_more_than_was_said():
 
 def test_under_guidance_it_is_for_that_guidance():
     D = cfg(ask, {}, 3.0)  # the oracle knows no words: the same estimate twice, yet two rows an ask
-    levels = run(learning(SAMPLERS["euler"].function, 40, D=D), oracle.denoise)
-    assert distance(SAMPLERS["euler"].function, levels, D=D) < distance(SAMPLERS["euler"].function, BEGIN[0], D=D)
+    found = run(learning(SAMPLERS["euler"].function, 40, D=D), oracle.denoise)
+    euler = SAMPLERS["euler"].function
+    assert distance(euler, found, D=D) < distance(euler, plain(BEGIN[0]), D=D)
 
 
 def test_a_start_that_breaks_is_not_taken():
@@ -91,15 +102,30 @@ def test_a_start_that_breaks_is_not_taken():
         x = yield from SAMPLERS["euler"].function(D, x, sigmas, cond, noise)
         return x * math.nan if sigmas[1] == pytest.approx(BEGIN[0][1]) else x
 
-    assert run(learning(breaking, 2), oracle.denoise) == BEGIN[1]
+    assert run(learning(breaking, 2), oracle.denoise) == plain(BEGIN[1])
 
 
 def test_an_infinite_start_stays_infinite():
     fine = native(40, torch.tensor([*torch.linspace(0.05, 40, 100).tolist(), INFINITE], dtype=torch.float64))
     begin = [[INFINITE, *BEGIN[0]]]
     flow = ld3(ask, start(list(WARM), fine[0], SHAPE), fine, {}, Noise(WARM), SAMPLERS["dpmpp_2m"], begin, 30)
-    levels = run(flow, oracle.denoise)
-    assert levels[0] == INFINITE and levels != begin[0]
+    found = run(flow, oracle.denoise)
+    assert found.sigmas[0] == found.labels[0] == INFINITE and found != plain(begin[0])
+
+
+def test_between_the_levels_the_labels_are_between():
+    asked = []
+
+    def D(x, sigma, cond):
+        asked.append(sigma)
+        return x
+        yield
+
+    one = Learnt((8.0, 2.0, 1.0, 0.0), (4.0, 2.0, 1.5))
+    for sigma in (8.0, 4.0, 2.0, 1.0, 0.1, torch.tensor([8.0, 2.0])):
+        run(one.told(D)(torch.zeros(2, 1), sigma, {}), oracle.denoise)
+    assert asked[:5] == pytest.approx([4.0, 4.0 * math.sqrt(0.5), 2.0, 1.5, 0.15])
+    torch.testing.assert_close(asked[5], torch.tensor([4.0, 2.0]))
 
 
 def test_it_can_be_cancelled():
@@ -142,4 +168,4 @@ def test_the_loss_weighs_pictures_alike():
 
 def test_levels_of_a_network_can_begin_it():
     sigmas = torch.linspace(0.05, 40, 100, dtype=torch.float64)
-    assert len(run(learning(SAMPLERS["euler"].function, 3, [native(4, sigmas)]), oracle.denoise)) == 5
+    assert len(run(learning(SAMPLERS["euler"].function, 3, [native(4, sigmas)]), oracle.denoise).sigmas) == 5
