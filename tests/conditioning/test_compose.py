@@ -67,7 +67,7 @@ def test_the_network_at_the_bottom_may_be_another():
 
     D, sampler, text = compose([("cfg", {"scale": 2.0})], SAMPLERS["euler"], told, null={}, sigmas=[4.0, 1.0, 0.0])
     run(sampler(D, torch.ones(1, 1, 2, 2), [4.0, 1.0, 0.0], {"text": torch.zeros(1, 1)}, Noise([0])), answer)
-    assert seen == [8.0, 2.0] and text == "euler over cfg(ask)"
+    assert seen == [8.0, 8.0, 2.0, 2.0] and text == "euler over cfg(ask)"
 
 
 def test_it_sorts_by_family_and_says_so():
