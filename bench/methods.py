@@ -54,7 +54,7 @@ SETTINGS = {
     "composable": Setting(scale=2.0),  # two prompts, each with the whole weight
     "ddrm": Setting(20),
     "ddnm": Setting(100),
-    "edict": Setting(scale=3.0),
+    "edict": Setting(scale=1.0),  # the paper has 3, with which this network keeps 19 dB of the background and not 35
     "dps": Setting(200, "ancestral"),
     "repaint": Setting(50, "ancestral", knobs=(("jump", 5), ("times", 5))),
     "replacement": Setting(100, "ancestral"),

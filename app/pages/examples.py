@@ -26,7 +26,8 @@ WORDS = "cube, sphere"  # of BEFORE, to attend to
 ALSO = f"{NAMES[1]} on grass"
 WIDE = "a large red cube to the left of a small blue sphere on sand at sunset"
 PANORAMA = 3  # times the network's width
-TRIED = {"sampler": "euler", "schedule": "native", "steps": 20}  # as the methods were: inversions want small steps
+TRIED = {"sampler": "euler", "schedule": "native", "steps": 20, "cfg_scale": 4.0}  # inversions want small steps
+OTHER = {"edict": {"cfg_scale": 1.0}}  # guidance on its way up leads it off: then nothing of the picture is kept
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,14 @@ def example(method: str, size: int) -> Example:
         for name, declared in asked.items()
         if name not in one.optional or declared.kind == "map"
     }
-    settings: dict[str, Any] = {"prompt": AFTER, "width": size, "height": size, "count": 1, **TRIED}
+    settings: dict[str, Any] = {
+        "prompt": AFTER,
+        "width": size,
+        "height": size,
+        "count": 1,
+        **TRIED,
+        **OTHER.get(method, {}),
+    }
     changed = any(declared.kind in ("image", "mask") or "source" in name for name, declared in asked.items())
     if not changed or one.task == "reference":
         settings["prompt"] = BEFORE
