@@ -46,9 +46,9 @@ def edict(
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. mix: the paper's p.
 
     Guidance acts on both ways; the paper takes scale 3. Where that leads the way up away from what the network knows as
-    noise, nothing of the picture is kept under another prompt: Still Life wants scale 1. Which of the two goes first changes from step to step, as in
-    the official code. Every step costs two estimates, on the way up too. Rounding grows by 1 / p^2 a step, so the
-    states are in float64, whatever the network computes in.
+    noise, nothing of the picture is kept under another prompt: Still Life wants scale 1. Which of the two goes first
+    changes from step to step, as in the official code. Every step costs two estimates, on the way up too. Rounding
+    grows by 1 / p^2 a step, so the states are in float64, whatever the network computes in.
     """
 
     def coupled(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

@@ -162,6 +162,12 @@ def test_the_scene_of_the_examples_is_what_its_words_say():
     assert covered.mean() < 0.25
 
 
+def test_an_example_sets_the_guidance_it_was_tried_with():
+    assert {name: examples.example(name, 128).settings["cfg_scale"] for name in ("edict", "sdedit")} == {
+        "edict": 1.0, "sdedit": 4.0,
+    }  # fmt: skip
+
+
 def test_an_example_takes_the_place_of_the_stack_or_fills_its_card(studio):
     now = {"backbone": "exact", "methods": cards({"name": "ilvr", "knobs": {"detail": 3}}, {"name": "panorama"}).json()}
     _, made, alone = methods.example(studio, {"name": "ilvr", "alone": True}, now)
