@@ -36,12 +36,16 @@
     }, nw.glyphOf(one.key), h("span", {}, one.name), h("span", { class: "nw-mono nw-quiet" }, count ? String(count) : "coming"));
   };
   const choose = (key) => { chosen = key; words = ""; dialog.querySelector("input").value = ""; draw(); dialog.querySelector(`#picker-${key}`)?.focus(); };
-  const draw = () => {
+  const draw = () => {  // also while it is open, when the stack changes: the focus stays where it was
+    const at = dialog.contains(document.activeElement) ? document.activeElement : null;
+    const family = at?.closest("[role=tab]")?.id, method = at?.closest("[data-method]")?.dataset.method;
     const tabs = h("div", { class: "nw-families", role: "tablist", "aria-orientation": "vertical", "aria-label": "Families of methods" });
     for (const group of [...new Set(nw.book.families.map((one) => one.group))]) {
       tabs.append(h("h3", { role: "presentation" }, group), ...nw.book.families.filter((one) => one.group === group).map(tab));
     }
     dialog.querySelector(".nw-picker-body").replaceChildren(tabs, panel());
+    if (family) dialog.querySelector(`#${family}`)?.focus();
+    if (method) dialog.querySelector(`[data-method="${method}"] button`)?.focus();
   };
 
   nw.pick = () => {

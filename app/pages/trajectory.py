@@ -115,15 +115,13 @@ class TrajectoryTab:
         def show(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[tuple[Any, ...]]:
             recipe = recipe_of(data._data or {}, *values)
             if recipe is None:
-                yield *self._say("This picture is no longer here: make it once more."), gr.Tabs(selected="trajectory")
+                yield self._say("This picture is no longer here: make it once more.")
                 return
-            over = gr.Tabs(selected="trajectory")
-            for frame in self._follow(following.ready(recipe, following.CONDITION), False, request):
-                yield *frame, over
-                over = gr.skip()
+            yield from self._follow(following.ready(recipe, following.CONDITION), False, request)
 
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-        event(show, inputs, [*self.outputs, self.tabs], **quiet)
+        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        event(lambda: gr.Tabs(selected="trajectory"), None, self.tabs, queue=False, **hidden)  # before the runs begin
+        event(show, inputs, self.outputs, concurrency_limit=None, **hidden)
 
     def attention(self, request: gr.Request, data: gr.EventData) -> str:
         """The maps of one run, where attention was read."""
