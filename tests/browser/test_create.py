@@ -277,6 +277,18 @@ def test_gits_is_found_first_with_progress_and_then_known(me):
     assert not any("Finding" in text for text in me.page.evaluate("[...said].filter(Boolean)"))
 
 
+def test_a_problem_of_a_menu_stands_below_it_and_above_the_next_field(me):
+    me.page.get_by_label("Sampling method").click()
+    me.page.get_by_role("option", name="Euler a", exact=True).click()
+    me.page.get_by_label("Schedule type").click()
+    me.page.get_by_role("option", name="LD3").click()
+    me.button("Generate").click()
+    problem = me.page.locator("#schedule-problem")
+    expect(problem).to_contain_text("LD3 is learnt from where a solver ends")
+    said, steps = problem.bounding_box(), me.page.locator("#steps").bounding_box()
+    assert said["y"] + said["height"] <= steps["y"]
+
+
 def test_the_run_stops_early_and_the_first_step_is_free(me):
     me.drawer("Advanced")
     me.page.get_by_label("Analytical first step").check()
