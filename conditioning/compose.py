@@ -26,7 +26,7 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
     shared: what methods take by name beyond their own knobs and inputs: `sigmas` (the schedule of the run, which
         curves and intervals need), `null` (the cond of the negative prompt), `backbone`. It adds `trajectory`, and
         for methods around the sampler `plain`: the denoiser of the network's own methods and classifier-free guidance
-        alone, for a source that is not to be steered as the target is.
+        alone. An inversion asks its source through it: what steers source and target alike is undone.
     A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
     Raises ValueError or TypeError, with the method and what it takes, for an unknown method or knob, a knob out of
     its range, a missing input, a method twice, or two that clash.
@@ -37,7 +37,7 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
     uses.sort(key=lambda use: (use[0].family.order, use[0].within))
     D = network
     D_text, sampler_text = "ask", str(getattr(sampler, "text", None) or _name(sampler))
-    plain = D
+    plain, wanted = D, any("plain" in one.fills for one, _ in uses)
     for one, given in uses:
         if one.kind == "sampler":
             continue
@@ -46,7 +46,7 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
         values = _values(one, given, shared)
         make = one.function if one.kind == "denoiser" else partial(_keyed, one.function, shared["backbone"])
         D, D_text = _wrapped(one, make, D, values, shared.get("sigmas")), f"{one.name}({D_text})"
-        if one.kind == "backbone" or one.name == "cfg":
+        if wanted and (one.kind == "backbone" or one.name == "cfg"):
             plain = _wrapped(one, make, plain, values, shared.get("sigmas"))
     shared["plain"] = plain
     for one, given in uses:

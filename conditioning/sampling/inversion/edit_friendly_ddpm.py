@@ -40,7 +40,7 @@ def edit_friendly_ddpm(
 
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. trajectory: where the states
     x[s] are kept, for methods that run the source beside the target. plain: the denoiser that the maps are taken with,
-    that of the run where it is None; what steers the run besides its prompt must not be in it, or the maps undo it.
+    that of the run where it is None; see `compose`.
 
     The paper's sampler is "Euler a", 100 steps, of which the first 36 are left out, with guidance 3.5 for the source
     and 15 for the edit; here both have that of the run. The maps are kept with their standard deviation. The last one

@@ -38,6 +38,7 @@ def null_text(
     updates: Annotated[int, Knob(0, 50, help="At most so many at a level, each a network call with its backward")] = 10,
     rate: Annotated[float, Knob(0.001, 1, help="Of the updates, at the first level; half of that at the last")] = RATE,
     again: Again = 10,
+    plain: Denoiser | None = None,
 ) -> Sampler:
     """Null-text inversion.
 
@@ -49,7 +50,8 @@ def null_text(
         x = DDIM(x, s, u + w (c - u)) with null[s]
 
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. null: the cond of the negative
-    prompt. trajectory: where the source's states are kept, for methods that run it beside the target.
+    prompt. trajectory: where the source's states are kept, for methods that run it beside the target. plain: the
+    denoiser that the texts are tuned with, that of the run where it is None; see `compose`.
 
     Whatever the denoiser of the run asks for the negative prompt, it asks with the tuned text; what else it asks is
     answered once a level. On the way of the source the tuned estimate is the source prompt's own, whatever it was begun
@@ -70,7 +72,7 @@ def null_text(
         start = pivot[part[0]]
         nulls, states = {}, pivot
         if null is not None:
-            nulls, states = yield from tuned(D, pivot, source_prompt, null, updates, rate, begin)
+            nulls, states = yield from tuned(plain or D, pivot, source_prompt, null, updates, rate, begin)
         trajectory.keep(states, source_prompt)
         return (yield from sampler(replaced(D, null, nulls), start, part, cond, noise))
 
