@@ -10,7 +10,7 @@ beside diffusers' schedulers.
     python -m bench.samplers --keep outputs/samplers        again: what is kept is not measured anew
     python -m bench.samplers --learnt                       the levels of LD3 alone
 
-Some two hours of two cores in full, a minute with --quick. It writes docs/samplers.md's tables and plot.
+Some two hours of two cores in full, two minutes with --quick. It writes docs/samplers.md's tables and plot.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Setting:
             count = min(ld3.PUPILS, 2 * len(self.told))
             other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
             seeds = range(TAUGHT, TAUGHT + count)
-            begin = [levels for name in SCHEDULES if ld3.falls(levels := self.levels(name, steps))]
+            begin = ld3.schedules(steps, self.bench.backbone.sigmas)
             start = self.bench.start(seeds, fine[0])
             flow = ld3.ld3(other.D, start, fine, other.cond, Noise(seeds), SAMPLERS[solver], begin)
             label = f"steps of LD3 for {steps} of {solver}, guidance {self.scale:g}"
@@ -168,6 +168,7 @@ def learnt(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt
 
 
 def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:
+    """How far a run ends, and what the judge sees there; kept under that name."""
     x = setting.end(name, sampler, sigmas, "steps")
     off = (x - setting.true).flatten(1).square().mean(1).sqrt()
     near = not getattr(sampler, "stochastic", False)
@@ -215,14 +216,14 @@ def main(arguments: list[str] | None = None) -> None:
                 like[scale].append(calls_like(at or 0.0, *euler(longer[scale], far, quick)))
             if not quick:
                 samplers_page.write(pairs, curves)
-        learnt = {scale: every_learnt(report, longer[scale], far) for scale in SCALES}
-        for scale, lines in learnt.items():
+        lessons = {scale: every_learnt(report, longer[scale], far) for scale in SCALES}
+        for scale, lines in lessons.items():
             like[scale] += [line.like for line in lines]
             key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
             label = f"best pair, {CALLS} calls, guidance {scale:g}: as Euler with"
             report.figure(key, max(like[scale]), label, "calls", "at least 25")
         if not quick:
-            samplers_page.write_learnt(learnt)
+            samplers_page.write_learnt(lessons)
             report.note(f"page: {samplers_page.PAGE}")
 
 

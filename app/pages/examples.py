@@ -125,14 +125,8 @@ def example(method: str, size: int) -> Example:
         for name, declared in asked.items()
         if name not in one.optional or declared.kind == "map"
     }
-    settings: dict[str, Any] = {
-        "prompt": AFTER,
-        "width": size,
-        "height": size,
-        "count": 1,
-        **TRIED,
-        **OTHER.get(method, {}),
-    }
+    settings: dict[str, Any] = {"prompt": AFTER, "width": size, "height": size, "count": 1}
+    settings |= TRIED | OTHER.get(method, {})
     changed = any(declared.kind in ("image", "mask") or "source" in name for name, declared in asked.items())
     if not changed or one.task == "reference":
         settings["prompt"] = BEFORE

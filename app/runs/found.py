@@ -79,7 +79,7 @@ class Found:
     def levels(self, recipe: Recipe) -> list[float]:
         """The schedule of a recipe. Raises RecipeError where it has not been found yet."""
         if recipe.schedule == "ld3":
-            return list(self._told(recipe).sigmas)
+            return list(self._learnt_for(recipe).sigmas)
         if recipe.schedule != "gits":
             return SCHEDULES[recipe.schedule](recipe.steps, self.backbone.sigmas)
         prices = self._known_prices(recipe)
@@ -105,7 +105,7 @@ class Found:
 
     def network(self, recipe: Recipe) -> Denoiser:
         """What the stack of methods asks in the end: the network, told what was learnt. Raises as `levels`."""
-        return self._told(recipe).told(ask) if recipe.schedule == "ld3" else ask
+        return self._learnt_for(recipe).told(ask) if recipe.schedule == "ld3" else ask
 
     # ---- what is still to be done ----------------------------------------------------------------------------------
 
@@ -143,7 +143,8 @@ class Found:
                 ld3.write(self.folder / name, learnt)
 
         x, cond, noise = self._start(fine[0], ld3.PUPILS)
-        solver, begin = self.sampler(recipe.model_copy(update={"stop_sigma": 0.0})), self._schedules(recipe.steps)
+        solver = self.sampler(recipe.model_copy(update={"stop_sigma": 0.0}))
+        begin = ld3.schedules(recipe.steps, self.backbone.sigmas)
         flow = ld3.ld3(self._guided(recipe), x, fine, cond, noise, solver, begin)
         words = f"Learning the schedule LD3 for {recipe.steps} steps of {SAMPLERS[recipe.sampler].label}, once"
         return Search(name, words, TEACHER + ld3.TRIALS * recipe.steps, flow, keep)
@@ -182,7 +183,7 @@ class Found:
                 self._learnt[name] = learnt
         return self._learnt.get(name)
 
-    def _told(self, recipe: Recipe) -> ld3.Learnt:
+    def _learnt_for(self, recipe: Recipe) -> ld3.Learnt:
         learnt = self._known_learnt(recipe)
         if learnt is None:
             words = "The schedule LD3 has not been learnt yet. Generate once more."
@@ -207,17 +208,6 @@ class Found:
         lessons = [ld3.PUPILS, ld3.TRIALS, TEACHER]
         told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, recipe.sampler, recipe.steps, recipe.afs]
         return f"ld3-{_hash([*told, lessons])}.json"
-
-    def _schedules(self, steps: int) -> list[list[float]]:
-        """All that need no search, and fall."""
-        found = []
-        for schedule in SCHEDULES.values():
-            try:
-                levels = schedule(steps, self.backbone.sigmas)
-            except ValueError:
-                continue
-            found += [levels] if ld3.falls(levels) else []
-        return found
 
     def _predictor_name(self, recipe: Recipe) -> str:
         lessons = [LEARNT, EPOCHS, INSERTED]

@@ -5,7 +5,8 @@ for one number of steps and one guidance, and nearer. As in the paper, the level
 learnt beside the level that the step is made from. The authors go down the gradient through all network calls; but
 there are so few unknowns that here whole runs suffice, without gradients, on any backbone.
 
-    learnt = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, [native(8, levels), ...]), backbone.denoise)
+    begin = schedules(8, backbone.sigmas)
+    learnt = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, begin), backbone.denoise)
     x = run(unipc(learnt.told(D), x, learnt.sigmas, cond, noise), backbone.denoise)
 """
 
@@ -27,7 +28,7 @@ from torch import Tensor
 from samplers.dpmpp_2m import dpmpp_2m
 from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
-from samplers.schedules import INFINITE
+from samplers.schedules import INFINITE, SCHEDULES
 
 TRIALS, PUPILS = 70, 24  # whole runs; pictures from which on what is learnt holds for others
 # in log sigma: of a difference; of a step at most; between two levels at least; between a level and its label at most
@@ -185,6 +186,18 @@ def read(file: Path, steps: int) -> Learnt | None:
         return None
     sound = falls(sigmas) and len(sigmas) == steps + 1 == len(labels) + 1 and min(labels) > 0
     return Learnt(sigmas, labels) if sound else None
+
+
+def schedules(steps: int, sigmas_train: Tensor) -> list[list[float]]:
+    """To begin with: all of SCHEDULES that have so many steps for a network of these levels (T,), and fall."""
+    found = []
+    for schedule in SCHEDULES.values():
+        try:
+            levels = schedule(steps, sigmas_train)
+        except ValueError:
+            continue
+        found += [levels] if falls(levels) else []
+    return found
 
 
 def falls(levels: Sequence[float]) -> bool:
