@@ -1,7 +1,6 @@
 """python -m training NETWORK: train one network of Still Life, or go on with it.
 
-    python -m training autoencoder --pictures 80000 --minutes 12
-    python -m training autoencoder-decoder --pictures 200000      the decoder alone, after the encoder is settled
+    python -m training autoencoder --minutes 120
     python -m training denoiser-64 --pictures 600000              text encoder and UNet at 64 x 64
     python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
     python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
@@ -30,12 +29,6 @@ def _autoencoder() -> Spec:
     from training.autoencoder import Autoencoder
 
     return Autoencoder()
-
-
-def _decoder() -> Spec:
-    from training.autoencoder import Autoencoder
-
-    return Autoencoder(decoder_only=True)
 
 
 def _denoiser(size: int) -> Callable[[], Spec]:
@@ -91,7 +84,6 @@ def _surfaces() -> Spec:
 
 NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
-    "autoencoder-decoder": _decoder,
     "denoiser-64": _denoiser(64),
     "denoiser-128": _denoiser(128),
     "denoiser-pixels": _pixels,

@@ -62,6 +62,12 @@ class Plan:
     seed: int = 0
 
 
+def adamw(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """What trains a network whose spec brings no `optimiser(network, rate, weight_decay)` of its own."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay)
+
+
 def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -125,12 +131,8 @@ def train(spec: Spec, plan: Plan) -> None:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    optimiser = torch.optim.AdamW(
-        [p for p in network.parameters() if p.requires_grad],
-        lr=spec.rate,
-        betas=(0.9, 0.99),
-        weight_decay=plan.weight_decay,
-    )
+    make = getattr(spec, "optimiser", adamw)
+    optimiser = make(network, spec.rate, plan.weight_decay)
     seen, spent, curve = 0, 0.0, []
     averaged = {k: v.clone() for k, v in network.state_dict().items()}
     if (here / "last.pt").exists():
