@@ -14,7 +14,7 @@ Decode = Callable[[Tensor], Tensor]
 
 
 class Pictures:
-    """AutoencoderKL or AutoencoderTiny, with latents scaled to unit size as its config says.
+    """AutoencoderKL, AutoencoderTiny or AutoencoderDC, with latents scaled to unit size as its config says.
 
     vae: on its device, in its dtype. decoder: takes the place of vae.decode for latents without gradients, if given:
     raw latents (1, C, h, w) -> (1, 3, H, W) in [-1, 1].
@@ -24,7 +24,8 @@ class Pictures:
         config = vae.config
         self.vae, self.decoder = vae, decoder
         self.channels = int(config.latent_channels)
-        self.factor = 2 ** (len(config.block_out_channels) - 1)  # pixels to a latent
+        stages = config.get("block_out_channels") or config.encoder_block_out_channels  # AutoencoderDC's name
+        self.factor = 2 ** (len(stages) - 1)  # pixels to a latent
         mean, std = config.get("latents_mean"), config.get("latents_std")
         per_channel = mean is not None and std is not None
         scale = float(config.get("scaling_factor") or 1.0)
@@ -42,8 +43,7 @@ class Pictures:
             raise ValueError(f"pictures are (B, 3, H, W), H and W multiples of {self.factor}: got {_shape(pixels)}")
         rows = []
         for row in (pixels.to(self.vae.device, self.vae.dtype) * 2 - 1).split(1):
-            out = self.vae.encode(row)
-            rows.append((out.latents if hasattr(out, "latents") else out.latent_dist.mode()).float())
+            rows.append(_latents(self.vae.encode(row)).float())
         latents = torch.cat(rows)
         return (latents - self.shift.to(latents)) * self.scale.to(latents)
 
@@ -83,6 +83,14 @@ class Pictures:
             outs = F.unfold(pixels, self.factor, stride=self.factor).transpose(1, 2).flatten(0, 1).double()
             ridge = torch.eye(ins.shape[1], dtype=torch.float64) * 1e-3 * len(ins)
             return torch.linalg.solve(ins.T @ ins + ridge, ins.T @ outs).float()
+
+
+def _latents(encoded: Any) -> Tensor:
+    """What an encoder of diffusers returns -> latents; the mode where it is a distribution."""
+    for name in ("latents", "latent"):  # AutoencoderTiny, AutoencoderDC
+        if hasattr(encoded, name):
+            return getattr(encoded, name)
+    return encoded.latent_dist.mode()
 
 
 def discs(n: int, size: int, seed: int = 0) -> Tensor:

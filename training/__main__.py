@@ -1,8 +1,7 @@
 """python -m training NETWORK: train one network of Still Life, or go on with it.
 
     python -m training autoencoder --minutes 120
-    python -m training denoiser-64 --pictures 600000              text encoder and UNet at 64 x 64
-    python -m training denoiser-128 --pictures 900000             the same, on at 128 x 128
+    python -m training denoiser --minutes 100                     text encoder and UNet
     python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
     python -m training judge --pictures 300000
     python -m training surfaces --pictures 60000                  depth, normals, classes of a picture: to measure
@@ -31,13 +30,10 @@ def _autoencoder() -> Spec:
     return Autoencoder()
 
 
-def _denoiser(size: int) -> Callable[[], Spec]:
-    def build() -> Spec:
-        from training.denoiser import Denoiser
+def _denoiser() -> Spec:
+    from training.denoiser import Denoiser
 
-        return Denoiser(size)
-
-    return build
+    return Denoiser()
 
 
 def _pixels() -> Spec:
@@ -84,8 +80,7 @@ def _surfaces() -> Spec:
 
 NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
-    "denoiser-64": _denoiser(64),
-    "denoiser-128": _denoiser(128),
+    "denoiser": _denoiser,
     "denoiser-pixels": _pixels,
     "judge": _judge,
     "surfaces": _surfaces,

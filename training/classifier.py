@@ -28,7 +28,7 @@ from backbones import STILL_LIFE
 from backbones.readers import Classifier, begun, load, save
 from training import data
 from training.autoencoder import settled_autoencoder
-from training.denoiser import latents
+from training.latents import latents
 from training.loop import averaged_network, grid
 from training.text import words
 from world.captions import SHAPE_WORDS
@@ -51,11 +51,11 @@ class ClassifierSpec:
         torch.manual_seed(0)
         self.network = begun(STILL_LIFE, "classifier", **CONFIG)
         autoencoder = settled_autoencoder().eval().requires_grad_(False)
-        self.latents = latents(autoencoder, "train", 128)
+        self.latents = latents(autoencoder, "train")
         self.there, self.place = truth("train", len(self.latents))
         self.masks = torch.from_numpy(data.instances("train")[: len(self.latents), 1::2, 1::2].astype(np.int64))
         self.each = solids("train", len(self.latents))
-        self.held_out = latents(autoencoder, "validation", 128)[:500].float()
+        self.held_out = latents(autoencoder, "validation")[:500].float()
         self.held_out_truth = truth("validation", len(self.held_out))
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.check:
         file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **CONFIG)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    z = latents(settled_autoencoder().eval(), "validation", 128).float()
+    z = latents(settled_autoencoder().eval(), "validation").float()
     told = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))
     for level in SHOWN:
         row = {name.split("_")[0]: value for name, value in told.items() if name.endswith(f"_{level:g}")}

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel
 
-from training import data
 from training.autoencoder import SHIPPED, settled_autoencoder
-from training.denoiser import STEPS, alphas, latents, times_of
+from training.denoiser import STEPS, alphas, times_of
+from training.latents import latents
 from training.loop import averaged_network, best_device, grid, reduced
 from training.maps import NAMES, maps
 from training.text import build_tokenizer, words
@@ -99,7 +99,7 @@ class ControlNet:
         self.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32).eval()
         self.text.requires_grad_(False)
         self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
-        z = latents(self.autoencoder, "train", data.SIZE)
+        z = latents(self.autoencoder, "train")
         self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
         self.arrays = {
             "z": z[:SCENES],
@@ -180,7 +180,7 @@ class ControlNet:
         tokens = words("validation", 2000).tokens[:n, 0].astype(np.int64)
         with reduced(device):
             text = self.text(torch.from_numpy(tokens).to(device)).last_hidden_state
-            z = latents(self.autoencoder, "validation", data.SIZE)[:n].float().to(device)
+            z = latents(self.autoencoder, "validation")[:n].float().to(device)
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
             given = held_maps(n).to(device)
             errors = []
@@ -199,7 +199,7 @@ class ControlNet:
         tokens = torch.from_numpy(words("validation", 2000).tokens[:n, 0].astype(np.int64))
         given = held_maps(n).to(device)
         made = self._sampled(network, given, tokens)
-        truth = self._decoded(latents(self.autoencoder, "validation", data.SIZE)[:n].float().to(device))
+        truth = self._decoded(latents(self.autoencoder, "validation")[:n].float().to(device))
         return grid(torch.cat([given.amax(1, keepdim=True).expand(-1, 3, -1, -1), made, truth]), n)
 
     def _sampled(self, network: nn.Module, given: Tensor, tokens: Tensor, steps: int = 12) -> Tensor:

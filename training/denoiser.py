@@ -1,36 +1,37 @@
-"""Text encoder and UNet of Still Life, trained together on the autoencoder's latents.
+"""Text encoder and UNet of Still Life, trained together on the autoencoder's latents of renders that never end.
 
 v-prediction on a variance-preserving schedule (linear betas 1e-4 to 0.02: practically zero signal at the end).
-Noise levels are drawn where scenes take shape, ln sigma ~ N(0.4, 1.2) at 64 pixels and a factor of two higher at 128
-(there the same noise hides half as much: Hoogeboom et al., "simple diffusion", 2023, section 2.1), every second
-(at 128 pixels every fourth) uniformly over the schedule: what stands left and right is learnt from the high levels.
-Four teachers (teachers.py) help the small network to bind words to things; all are dropped in the last fifth of a run.
+Noise levels are drawn where scenes take shape, every fourth uniformly over the schedule: what stands left and right is
+learned from the high levels. Teachers (teachers.py) help the small network to bind words to things and to know what a
+solid is; they fall silent in the last fifth of a run. Matrices are stepped by Muon.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from backbones.engines import Graph, OpenVINOEngine
-from training import data
-from training.autoencoder import SHIPPED, settled_autoencoder
-from training.loop import RUNS, averaged_network, best_device, grid, reduced
-from training.teachers import BINS, CLASSES, PLACES, Teachers, places, relations_owned
-from training.text import LENGTH, build_tokenizer, words
+from training.autoencoder import CHANNELS, FACTOR, NEXT, settled_autoencoder
+from training.latents import encoder
+from training.loop import best_device, grid, reduced
+from training.muon import Muon
+from training.renders import SIZE, Pool
+from training.scene_arrays import map_arrays, scene_arrays
+from training.teachers import WIDTH, Heads, Teachers, placed_layers
+from training.text import LENGTH, build_tokenizer
+from world.render import Rendering, render
+from world.scene import Scene, draw, random_scene
 
-WIDTH = 192  # of the text
 STEPS = 1000
+SIDE = SIZE // FACTOR  # latents a side
+CENTRE, SPREAD = 0.9, 1.2  # of ln sigma
 EXAMPLES = (
     "a large red sphere to the left of a small blue cube on grass at sunset",
     "a large metal yellow torus on snow by day",
@@ -44,16 +45,17 @@ EXAMPLES = (
 
 
 def build_unet() -> UNet2DConditionModel:
+    """Attention at both sizes, 16 x 16 and 8 x 8: methods that read or replace it need maps fine enough for a solid."""
     return UNet2DConditionModel(
-        sample_size=32,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(64, 128, 192),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        sample_size=SIDE,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        block_out_channels=(96, 192),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
         cross_attention_dim=WIDTH,
-        attention_head_dim=8,  # diffusers' name for the number of heads
+        attention_head_dim=4,  # diffusers' name for the number of heads
         norm_num_groups=16,
     )
 
@@ -83,22 +85,17 @@ class Network(nn.Module):
         super().__init__()
         self.text = build_text_encoder()
         self.unet = build_unet()
-        self.reads = nn.Linear(WIDTH, sum(CLASSES))
-        self.reads_place = nn.Linear(WIDTH, sum(PLACES))
-        self.sees = nn.Conv2d(128, 2 + sum(CLASSES), 1)
-        self.reads_where = nn.Linear(WIDTH, 2 * BINS)
-        self.placed = nn.ModuleList(nn.Conv2d(channels, 2 * BINS, 1) for channels in (192, 192, 192, 128))
+        widths = tuple(layer.proj_out.out_features if isinstance(layer.proj_out, nn.Linear) else
+                       layer.proj_out.out_channels for layer in placed_layers(self.unet))  # fmt: skip
+        self.heads = Heads(widths, self.unet.config.block_out_channels[0])
 
 
 def started() -> Network:
-    """The network a run begins with: the last run at 64 pixels, else what the repository ships, else fresh."""
+    """The network a run begins with: what lies in training, else a fresh one."""
     network = Network()
-    if (RUNS / "denoiser-64" / "last.pt").exists():
-        fresh = {name: w.clone() for name, w in network.placed.state_dict(prefix="placed.").items()}
-        network.load_state_dict(averaged_network("denoiser-64") | fresh)  # where padding shows differs with the size
-    elif (SHIPPED / "unet").exists():
-        network.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32)
-        network.unet = UNet2DConditionModel.from_pretrained(SHIPPED / "unet", torch_dtype=torch.float32)
+    if (NEXT / "unet").exists():
+        network.text = CLIPTextModel.from_pretrained(NEXT / "text_encoder", dtype=torch.float32)
+        network.unet = UNet2DConditionModel.from_pretrained(NEXT / "unet", torch_dtype=torch.float32)
     return network
 
 
@@ -115,83 +112,69 @@ def times_of(wanted: Tensor, sigmas: Tensor) -> Tensor:
     return above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
 
 
-class Denoiser:
-    rows, rate = 32, 5e-4
+def training_scene(rng: np.random.Generator) -> Scene:
+    """A scene without the pairs of colour and shape that are held out, of all colours that the world has."""
+    return random_scene(rng, int(rng.choice(4, p=(0.25, 0.35, 0.25, 0.15))) + 1)
 
-    def __init__(self, size: int):
-        """size: pixels a side, 64 or 128."""
-        self.size, self.name = size, f"denoiser-{size}"
+
+class Denoiser:
+    name, rows, rate = "denoiser", 32, 1e-3
+    captions, scenes_a_step = 2, 4  # of each scene; newly rendered
+
+    def __init__(self) -> None:
         torch.manual_seed(0)
+        device = best_device()
+        if device.type == "cuda":
+            self.rows, self.scenes_a_step = 512, 64
         self.network: nn.Module = started()
-        if best_device().type == "cuda":
-            self.rows, self.rate = 512, 1e-3
-        if size == 128:
-            self.rows, self.rate = self.rows // 2, 0.6 * self.rate
         self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
-        self.latents = latents(self.autoencoder, "train", size)
-        self.masks = torch.from_numpy(np.array(data.instances("train")[: len(self.latents)]))
-        self.words = words("train", len(self.latents))
-        self.owners, self.links = relations_owned(self.words)
-        self.where = places(self.masks.numpy())
-        self.held_out = latents(self.autoencoder, "validation", size)[:512]
-        self.held_out_words = words("validation", len(self.held_out))
+        self.encode = encoder(self.autoencoder, device)
+        self.rng = np.random.default_rng()  # of captions; those of scenes are the pool's
+        entropy = int(np.random.SeedSequence().generate_state(1)[0])  # every piece of a run sees scenes of its own
+        first = 16_000 if device.type == "cuda" else 1_500
+        self.pool = Pool(training_scene, self._arrays, 32_000, first, entropy, device)
+        held_out = [draw("validation", n) for n in range(64)]
+        self.held_out = self._arrays(held_out, render(held_out, SIZE, device))
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
         self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
-        self.table: dict[str, Tensor] | None = None
         self.teachers = Teachers()
+
+    def optimiser(self, network: nn.Module, rate: float, weight_decay: float) -> torch.optim.Optimizer:
+        return Muon(network, rate, weight_decay, is_matrix=lambda name, p: "embedding" not in name)
 
     # ------------------------------------------------------------------------------------------------ batches
 
+    def _arrays(self, scenes: list[Scene], rendering: Rendering) -> dict[str, Tensor]:
+        pixels = (rendering.rgb * 255).round() / 127.5 - 1  # as an 8-bit image has them
+        arrays = scene_arrays(scenes, self.rng, self.captions) | map_arrays(rendering)
+        arrays["z"] = self.encode(pixels).half()
+        return {name: rows.to(pixels.device) for name, rows in arrays.items()}
+
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
-        """Rows of the training set, drawn, looked up and noised on the device."""
-        table = self._on(device)
+        """Scenes of the pool with one of their captions each, every tenth without, and noise."""
+        self.pool.renew(self.scenes_a_step)
         draws = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
         uniform = partial(torch.rand, self.rows, device=device, generator=draws)
-        scene = torch.randint(len(table["z"]), (self.rows,), device=device, generator=draws)
-        k = (uniform() * table["tokens"].shape[1]).long()
-        drop = uniform() < 0.1
-        z = table["z"][scene].float()
-        return {
-            "z": z,
-            "noise": torch.randn(z.shape, device=device, generator=draws),
-            "t": self._times(uniform),
-            "tokens": torch.where(drop[:, None], table["empty"], table["tokens"][scene, k].long()),
-            "owners": torch.where(drop[:, None], -1, table["owners"][scene, k].long()),
-            "nouns": table["nouns"][scene, k].long(),
-            "links": table["links"][scene, k].long(),
-            "attributes": table["attributes"][scene].long(),
-            "where": table["where"][scene].long(),
-            "place": table["place"][scene].long(),
-            "mask": table["mask"][scene].long(),
-            "told": ~drop,
-        }
-
-    def _on(self, device: torch.device) -> dict[str, Tensor]:
-        """The whole training set on the device, moved there once."""
-        if self.table is None:
-            w = self.words
-            arrays = {
-                "tokens": w.tokens,
-                "owners": self.owners,
-                "nouns": w.nouns,
-                "links": self.links,
-                "attributes": w.attributes,
-                "where": self.where,
-                "place": w.place,
-            }
-            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            tensors |= {"z": self.latents, "mask": self.masks, "empty": self.empty}
-            self.table = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return self.table
+        scene = (uniform() * self.pool.size).long()
+        caption = (uniform() * self.captions).long()
+        batch = {}
+        for name, table in self.pool.tables.items():
+            of_captions = name in ("tokens", "owners", "nouns", "alone", "links", "subjects")
+            values = table[scene, caption] if of_captions else table[scene]
+            batch[name] = values if values.dtype == torch.bool else values.float() if name == "z" else values.long()
+        batch["captioned"] = uniform() >= 0.1
+        batch["tokens"] = torch.where(batch["captioned"][:, None], batch["tokens"], self.empty.to(device))
+        batch["owners"] = batch["owners"] * batch["captioned"][:, None]
+        batch["noise"] = torch.randn(batch["z"].shape, device=device, generator=draws)
+        batch["t"] = self._times(uniform)
+        return batch
 
     def _times(self, uniform: Callable[[], Tensor]) -> Tensor:
         """Continuous times in [0, 999], interpolated in ln sigma; stratified, which lowers the variance for free."""
         jitter = uniform()
         u = (torch.arange(self.rows, device=jitter.device) + jitter) / self.rows
-        wanted = torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.2 + 0.4 + math.log(self.size / 64)
-        t = times_of(wanted, self.sigmas)
-        every = 2 if self.size == 64 else 4
-        t[::every] = uniform()[::every] * (STEPS - 1)
+        t = times_of(torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * SPREAD + CENTRE, self.sigmas)
+        t[::4] = uniform()[::4] * (STEPS - 1)
         return t[uniform().argsort()]
 
     def _sigma(self, t: Tensor) -> Tensor:
@@ -202,18 +185,18 @@ class Denoiser:
     # ------------------------------------------------------------------------------------------------ losses
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        self.teachers.listen(network)
+        helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
+        self.teachers.listen(network.unet)
         text = network.text(batch["tokens"]).last_hidden_state
         sigma = self._sigma(batch["t"])
         squared = self._error(network.unet, batch, text, sigma)
-        clear = batch["told"] / (1 + (sigma / 30) ** 2)  # the less of the scene can be seen, the less is asked
-        read = self.teachers.reading(network, text, batch)
+        clear = batch["captioned"] / (1 + (sigma / 30) ** 2)  # the less of the scene can be seen, the less is asked
+        read = self.teachers.reading(network.heads, text, batch)
         look = self.teachers.looking(batch, clear)
-        see = self.teachers.seeing(network, batch, torch.ones_like(sigma))
-        place = self.teachers.placing(network)
-        helpers = max(0.0, min(1.0, (1 - progress) / 0.2))  # off in the last fifth
-        total = squared + helpers * (0.05 * read + 0.1 * look + 0.1 * see + 0.03 * place)
-        parts = {"v": squared, "read": read, "look": look, "see": see, "place": place}
+        surface = self.teachers.surfaces(network.heads, batch)
+        place = self.teachers.placing(network.heads)
+        total = squared + helpers * (0.05 * read + 0.1 * look + 0.05 * surface + 0.02 * place)
+        parts = {"v": squared, "read": read, "look": look, "surface": surface, "place": place}
         return total, {name: part.detach() for name, part in parts.items()}
 
     def _error(self, unet: nn.Module, batch: dict[str, Tensor], text: Tensor, sigma: Tensor) -> Tensor:
@@ -230,30 +213,25 @@ class Denoiser:
     def check(self, network: nn.Module) -> dict[str, float]:
         """Held-out v error at six noise levels, with the true caption and with another scene's."""
         device = next(network.parameters()).device
-        n, figures = 64, {}
-        generator = torch.Generator().manual_seed(1)
-        z = self.held_out[:n].float().to(device)
-        noise = torch.randn(z.shape, generator=generator).to(device)
-        tokens = torch.from_numpy(self.held_out_words.tokens[:n, 0].astype(np.int64)).to(device)
-        total, swapped = 0.0, 0.0
-        levels = (0.2, 0.6, 1.2, 2.5, 6.0, 20.0)
+        figures = {}
+        z = self.held_out["z"].float()
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
+        total, swapped, levels = 0.0, 0.0, (0.2, 0.6, 1.2, 2.5, 6.0, 20.0)
         with reduced(device):
-            text = network.text(tokens).last_hidden_state
+            text = network.text(self.held_out["tokens"][:, 0].long()).last_hidden_state
             for sigma in levels:
-                t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
+                t = torch.full((len(z),), float(torch.searchsorted(self.sigmas, sigma)), device=device)
                 batch = {"z": z, "noise": noise, "t": t}
                 error = self._error(network.unet, batch, text, self._sigma(t)).item()
                 total += error / len(levels)
+                figures[f"held_{sigma}"] = error
                 if sigma in (1.2, 6.0):
                     swapped += self._error(network.unet, batch, text.roll(1, 0), self._sigma(t)).item() - error
-                    figures[f"held_{sigma}"] = error
         return {"held_out": total, "caption_gain": swapped / 2, **figures}
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> Image.Image:
-        return grid(
-            sample(network, self.autoencoder, list(EXAMPLES) * 2, self.size, self.sigmas), scale=256 // self.size
-        )
+        return grid(sample(network, self.autoencoder, list(EXAMPLES) * 2, self.sigmas), scale=2)
 
 
 @torch.no_grad()
@@ -261,78 +239,27 @@ def sample(
     network: nn.Module,
     autoencoder: nn.Module,
     captions: list[str],
-    size: int,
     sigmas: Tensor,
     steps: int = 20,
     scale: float = 4.0,
     seed: int = 0,
 ) -> Tensor:
-    """Euler steps with guidance, for the grids of training only: (B, 3, size, size) in [0, 1]."""
+    """Euler steps with guidance, for the grids of training only: (B, 3, 128, 128) in [0, 1]."""
     device = next(network.parameters()).device
     ids = build_tokenizer()([*captions, ""], padding="max_length", return_tensors="pt")["input_ids"].to(device)
     b = len(captions)
     times = torch.linspace(STEPS - 1, 0, steps + 1)[:-1].round().long()
     levels = torch.cat([sigmas[times], torch.zeros(1)]).to(device)
-    x = torch.randn(b, 4, size // 4, size // 4, generator=torch.Generator().manual_seed(seed)).to(device) * levels[0]
+    x = torch.randn(b, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)).to(device) * levels[0]
     with reduced(device):
         text = network.text(ids).last_hidden_state
         text = torch.cat([text[:b], text[b:].expand(b, -1, -1)])
         for i, t in enumerate(times.tolist()):
             s = levels[i]
-            given = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-            v = network.unet(given, torch.full((2 * b,), float(t), device=device), text).sample.float()
+            rows = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            v = network.unet(rows, torch.full((2 * b,), float(t), device=device), text).sample.float()
             c, u = v.chunk(2)
             v = u + scale * (c - u)
             x0 = (x / (1 + s * s).sqrt() - s * v) / (1 + s * s).sqrt()
             x = x0 + levels[i + 1] / s * (x - x0)
         return (autoencoder.to(device).decoder(x).float() / 2 + 0.5).clamp(0, 1)
-
-
-class EncoderGraph(Graph):
-    """The encoder of an AutoencoderTiny alone: pictures in [-1, 1] -> latents."""
-
-    names = ("x",)
-
-    def __init__(self, autoencoder: nn.Module):
-        super().__init__()
-        self.encoder = autoencoder.encoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.encoder(x)
-
-    def example(self) -> tuple[Tensor, ...]:
-        return (torch.zeros(2, 3, data.SIZE, data.SIZE),)
-
-
-def _encoder(autoencoder: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Pictures (B, 3, H, W) in [-1, 1] -> latents, in bf16; on the CPU in OpenVINO, twice as fast as torch at this."""
-    device = best_device()
-    if device.type == "cpu" and find_spec("openvino"):
-        return OpenVINOEngine(EncoderGraph(autoencoder), "", "bf16").run
-    encoder = autoencoder.to(device).encoder
-
-    def encode(x: Tensor) -> Tensor:
-        with reduced(device):
-            return encoder(x.to(device).contiguous(memory_format=torch.channels_last))
-
-    return encode
-
-
-@torch.no_grad()
-def latents(autoencoder: nn.Module, split: str, size: int) -> Tensor:
-    """Latents of a split's pictures at `size` pixels, (N, 4, size / 4, size / 4) float16, made once."""
-    pixels = data.pictures(split)
-    path = data.folder(split) / f"latents_{size}_{len(pixels)}.npy"
-    if path.exists():
-        return torch.from_numpy(np.load(path))
-    encode, made = _encoder(autoencoder), []
-    for start in range(0, len(pixels), 128):
-        x = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 128])).permute(0, 3, 1, 2).float() / 255
-        if size != data.SIZE:
-            x = F.avg_pool2d(x, data.SIZE // size)
-        made.append(encode(x * 2 - 1).half().cpu())
-        print(f"\rlatents of {split} at {size}: {start + len(x)} of {len(pixels)}", end="", flush=True)
-    print()
-    out = torch.cat(made)
-    np.save(path, out.numpy())
-    return out

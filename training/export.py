@@ -1,4 +1,4 @@
-"""python -m training.export: put the trained networks together as a Stable Diffusion folder, `backbones/still_life/`.
+"""python -m training.export: the trained networks as a Stable Diffusion folder, `backbones/still_life_next/`.
 
 Averaged weights in half precision, in shards below 9 MB, readable by `diffusers.DiffusionPipeline.from_pretrained`.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from training.autoencoder import SHIPPED, settled_autoencoder
+from training.autoencoder import NEXT, settled_autoencoder
 from training.denoiser import STEPS, Network
 from training.loop import averaged_network
 from training.text import build_tokenizer
@@ -65,8 +65,8 @@ def _configured(part: Path, **more: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("--denoiser", default="denoiser-128", help="training run of the text encoder and UNet")
-    parser.add_argument("--to", type=Path, default=SHIPPED)
+    parser.add_argument("--denoiser", default="denoiser", help="training run of the text encoder and UNet")
+    parser.add_argument("--to", type=Path, default=NEXT)
     given = parser.parse_args()
     export(given.to, given.denoiser)
 

@@ -13,7 +13,8 @@ def checkpoints(tmp_path_factory):
 
     def folder(kind: str) -> Path:
         if kind not in made:
-            made[kind] = tiny.save(tmp_path_factory.mktemp(kind), kind, "tiny" if kind == "flow" else "kl")
+            autoencoder = {"flow": "tiny", "zero": "dc"}.get(kind, "kl")
+            made[kind] = tiny.save(tmp_path_factory.mktemp(kind), kind, autoencoder)
         return made[kind]
 
     return folder

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
@@ -66,7 +67,15 @@ def unet(text: int, **more: object) -> UNet2DConditionModel:
                norm_num_groups=16), **more})  # fmt: skip
 
 
-def vae(kind: str = "kl") -> AutoencoderKL | AutoencoderTiny:
+def vae(kind: str = "kl") -> AutoencoderKL | AutoencoderTiny | AutoencoderDC:
+    if kind == "dc":
+        made = AutoencoderDC(latent_channels=4, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
+                             encoder_block_out_channels=(4, 8), decoder_block_out_channels=(4, 8),
+                             encoder_layers_per_block=(0, 1), decoder_layers_per_block=(0, 1),
+                             encoder_qkv_multiscales=((), ()), decoder_qkv_multiscales=((), ()),
+                             scaling_factor=0.5)  # fmt: skip
+        made.register_to_config(block_out_channels=(4, 8))  # what StableDiffusionPipeline reads, as Still Life's has
+        return made
     if kind == "tiny":
         return AutoencoderTiny(encoder_block_out_channels=(8,) * 3, decoder_block_out_channels=(8,) * 3,
                                num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1))  # fmt: skip
