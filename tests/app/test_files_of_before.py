@@ -1,0 +1,216 @@
+"""Files that version 0.1 wrote still open, say what they said, and give the same images on the same weights."""
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.compare.kept import Kept
+from app.pages import comparing
+from app.pages.studio import Studio
+from app.runs import History, Recipe, open_upload, read
+from app.runs.engine import Engine
+from app.runs.pictures import content_hash
+
+WRITTEN = Path(__file__).parents[1] / "fixtures" / "written_by_0_1"
+MADE = json.loads((WRITTEN / "made.json").read_text())
+RECIPES = sorted(MADE)
+COMPARISONS = {"Solvers by steps": "samplers", "Restored": "restoration"}
+#: Root mean square, in steps of 8 bits. On one CPU images agree bit for bit; with torch, oneDNN and MKL held to other
+#: instruction sets (SSE, AVX2) they differ by 0.03 at most, and by 0.15 where the search of LD3 enlarges the rounding.
+TOLERANCE = {name: 0.1 for name in MADE} | {"schedule_of_ld3": 0.5}
+BY_MACHINE = ("revision", "versions")  # empty until a machine has made the image
+
+
+def recipe_json(name):
+    return (WRITTEN / "recipes" / f"{name}.json").read_text()
+
+
+def image_of(name, index=0):
+    return WRITTEN / MADE[name]["images"][index]
+
+
+def fields_of(recipe):
+    """As plain JSON, so that a number that turned into text, or a box into a list, is a difference."""
+    return json.loads(recipe.model_dump_json())
+
+
+def without(fields, *names):
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+@pytest.fixture
+def history(tmp_path):
+    """A copy: opening a history may write to its index."""
+    shutil.copytree(WRITTEN / "history", tmp_path / "history")
+    opened = History(tmp_path / "history")
+    yield opened
+    opened.close()
+
+
+# ---- what is read ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_said(name):
+    written = json.loads(recipe_json(name))
+    assert fields_of(Recipe.from_json(recipe_json(name))) == written
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_text_of_an_image_gives_the_very_recipe(name):
+    reading = read((WRITTEN / "recipes" / f"{name}.txt").read_text())
+    assert (reading.exact, reading.notes) == (True, ())
+    assert fields_of(reading.recipe) == json.loads(recipe_json(name))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_readable_settings_alone_give_what_they_can_say(name):
+    """A text whose exact recipe was cut off, as some sites do."""
+    text, exact, _ = (WRITTEN / "recipes" / f"{name}.txt").read_text().partition(', Nine Ways: "{')
+    assert exact, "the text ends with the exact recipe"
+    written, reading = json.loads(recipe_json(name)), read(text)
+    assert not reading.exact
+    said = ("prompt", "negative", "width", "height", "sampler", "schedule", "steps", "cfg_scale", "cfg_rescale",
+            "cfg_start", "cfg_end", "eta", "seed")  # fmt: skip
+    assert {key: fields_of(reading.recipe)[key] for key in said} == {key: written[key] for key in said}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_image_carries_its_recipe(name):
+    for index in range(len(MADE[name]["images"])):
+        upload = open_upload(image_of(name, index))
+        reading = read(upload.parameters)
+        assert (reading.exact, reading.notes) == (True, ())
+        found, written = fields_of(reading.recipe), json.loads(recipe_json(name))
+        own = {"seed": (written["seed"] + index) % 2**32, "count": 1}  # of this image alone
+        assert without(found, *BY_MACHINE) == without(written, *BY_MACHINE) | own
+        assert found["revision"] and found["versions"]["nine-ways"] == "0.1.0" and found["versions"]["device"] == "cpu"
+        assert upload.picture.size == (written["width"], written["height"])
+
+
+def test_the_history_lists_every_image_with_its_recipe(history):
+    assert history.note is None, "nothing had to be repaired"
+    entries = {entry.path.relative_to(history.folder).as_posix(): entry for entry in history.search(limit=100)}
+    wanted = [file.removeprefix("history/") for name in RECIPES for file in MADE[name]["images"]]
+    assert sorted(entries) == sorted(wanted)
+    for file, entry in entries.items():
+        in_the_image = read(open_upload(WRITTEN / "history" / file).parameters).recipe
+        assert fields_of(entry.recipe) == fields_of(in_the_image)
+        assert entry.seconds > 0 and entry.made > 1.7e9
+    assert history.count("direct_inversion") == history.count("yellow 3") == 1
+    assert history.count("exact") == 4
+
+
+def test_the_inputs_of_every_recipe_lie_beside_the_history(history):
+    hashes = {sha for name in RECIPES for use in Recipe.from_json(recipe_json(name)).methods for sha in use.hashes()}
+    assert len(hashes) == 4
+    assert all(content_hash(history.input(sha)) == sha for sha in hashes)
+
+
+def test_comparisons_open_with_their_cells_and_votes(history):
+    kept = Kept(history.folder / "comparisons")
+    found = {told.title: (id, told, count) for id, told, count in kept.all()}
+    assert found.keys() == COMPARISONS.keys()
+    for title, (id, told, count) in found.items():
+        written = json.loads((WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json").read_text())["comparison"]
+        assert json.loads(told.model_dump_json()) == written
+        cells = {cell.key: cell for cell in told.cells()}
+        assert count == len(cells), "every cell is known by the key that it was kept under: nothing is made again"
+        for key, cell in cells.items():
+            result = kept.result(id, key)
+            assert result.calls > 0 and result.rows > 0 and result.seconds > 0 and result.stack
+            in_the_image = read(open_upload(kept.picture(id, key)).parameters).recipe
+            assert without(fields_of(in_the_image), *BY_MACHINE) == without(fields_of(cell.recipe), *BY_MACHINE)
+        labels = [value.label for value in told.axes[0].values]
+        pairs = ((0, 1), (0, 2), (1, 2), (2, 0))
+        assert kept.votes(id) == [(labels[better], labels[worse]) for better, worse in pairs]
+    id, told, _ = found["Restored"]
+    assert any({"psnr", "ssim"} <= set(kept.result(id, cell.key).figures) for cell in told.cells())
+
+
+@pytest.mark.parametrize("title", COMPARISONS)
+def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
+    studio = Studio("exact", History(tmp_path))
+    path = WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json"
+    told, note = comparing.from_file(studio, path)
+    written = json.loads(path.read_text())
+    assert json.loads(told.model_dump_json()) == written["comparison"]
+    assert set(told.hashes()) == set(written["pictures"]) and len(told.hashes()) == (2 if title == "Restored" else 0)
+    assert all(content_hash(studio.picture(sha)) == sha for sha in told.hashes())
+    assert "missing" not in note and "damaged" not in note
+
+
+# ---- what is made ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """Of a backbone, once each: torch in float32 as the images were made, whatever is quicker here."""
+    started = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NINE_WAYS_ENGINE", "torch")
+        patch.setenv("NINE_WAYS_DEVICE", "cpu")
+        patch.setenv("NINE_WAYS_CACHE", "")  # schedules are tuned here and now
+
+        @cache
+        def start(id):
+            made = Engine(id)
+            started.append(made)
+            assert made.wait(120), made.status
+            return made
+
+        yield start
+    for made in started:
+        made.close()
+
+
+def difference(images, others):
+    """Root mean square over all images, in steps of 8 bits."""
+    a, b = (np.stack([np.asarray(image.convert("RGB"), np.float64) for image in some]) for some in (images, others))
+    return float(np.sqrt(((a - b) ** 2).mean()))
+
+
+def made_again(recipe, engine):
+    inputs = {sha: Image.open(WRITTEN / "history" / "inputs" / f"{sha}.png")
+              for use in recipe.methods for sha in use.hashes()}  # fmt: skip
+    return engine(recipe.backbone).submit(recipe, inputs).result().pictures
+
+
+def stored(name, engine):
+    """(recipe, its images), skipped where the network here is another one."""
+    images = [Image.open(image_of(name, index)) for index in range(len(MADE[name]["images"]))]
+    recipe = Recipe.from_json(recipe_json(name))
+    before, now = read(images[0].info["parameters"]).recipe.revision, engine(recipe.backbone).backbone.revision
+    if now != before:
+        pytest.skip(f"{recipe.backbone} has other weights ({now}) than the image was made with ({before})")
+    return recipe, images
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_gives_the_image_that_it_gave(name, engine):
+    recipe, images = stored(name, engine)
+    assert difference(made_again(recipe, engine), images) < TOLERANCE[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("plain", {"cfg_rescale": 0.25}),
+        ("stopped_early", {"afs": False}),
+        ("edited_by_prompt_to_prompt", {"prompt_to_prompt": {"keep": 0.3}}),
+        ("restored_by_dps", {"dps": {"zeta": 2.2}}),
+        ("layout_of_a_reference", {"ilvr": {"end": 0.8}}),
+    ],
+)
+def test_the_tolerance_is_narrower_than_one_changed_setting(name, changes, engine):
+    recipe, images = stored(name, engine)
+    methods = [use.model_copy(update={"knobs": use.knobs | changes[use.name]}) if use.name in changes else use
+               for use in recipe.methods]  # fmt: skip
+    fields = {field: value for field, value in changes.items() if field in Recipe.model_fields}
+    changed = made_again(recipe.but(**fields, methods=tuple(methods)), engine)
+    assert difference(changed, images) > 2 * TOLERANCE[name]
