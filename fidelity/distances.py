@@ -50,6 +50,18 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return map_.reshape(len(a), -1).mean(1).float()
 
 
+def edge_error(y: Tensor, x: Tensor, steep: float = 0.1) -> float:
+    """RMS difference of images y from x over the edges of x: pixels that differ from a neighbour by more than `steep`
+    in a channel. nan where x has no such pixels."""
+    edge = torch.zeros_like(x[:, 0], dtype=torch.bool)
+    for axis in (2, 3):
+        length = x.shape[axis] - 1
+        jumps = x.diff(dim=axis).abs().amax(1) > steep
+        edge.narrow(axis - 1, 0, length).logical_or_(jumps)
+        edge.narrow(axis - 1, 1, length).logical_or_(jumps)
+    return (y - x).square().mean(1)[edge].mean().sqrt().item()
+
+
 def box_iou(a: Box, b: Box) -> float:
     """Area of what two boxes share, over that of both together; 0 where neither has any."""
     wide = min(a[2], b[2]) - max(a[0], b[0])

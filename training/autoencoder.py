@@ -10,8 +10,8 @@ What is descended, with x the image and y its reconstruction, both in [-1, 1]:
 * a pull of each latent channel towards mean 0 and deviation 1, and a little noise on the latents in place of a KL term;
 * on every fourth batch the latents are shrunk, and have to decode to the shrunk image (EQ-VAE, Kouzelis et al. 2025,
   arXiv 2502.09509): latents that mean the same at every scale are easier to diffuse;
-* from half of the run on, features of the network that reads depth and classes (a perceptual loss), and a critic of
-  patches (hinge loss, Esser et al. 2021), both faded in.
+* from seven tenths of the run on, features of the network that reads depth and classes (a perceptual loss), and a
+  critic of patches (hinge loss, Esser et al. 2021), both faded in.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from fidelity.distances import edge_error
 from training.loop import RUNS, averaged_network, best_device, grid
 from training.muon import Muon
 from training.renders import Pool, any_scene
@@ -155,7 +156,7 @@ class Autoencoder:
         colour = _chroma(_down(d, 4)).abs().mean()
         total = error + 3 * colour + 0.3 * edges + 0.02 * unit
         figures = {"colour": colour, "mse_db": -10 * torch.log10(d.square().mean() / 4), "unit": unit}
-        late = min(1.0, max(0.0, (progress - 0.5) / 0.1))
+        late = min(1.0, max(0.0, (progress - 0.7) / 0.1))
         if late and scale == 1:
             features = self._feature_error(y, x)
             score, told_apart = self._judged(network.critic, y, x)
@@ -200,18 +201,6 @@ class Autoencoder:
         x = self.held_out[:8].to(next(network.parameters()).device)
         y = network.autoencoder.decoder(network.autoencoder.encoder(x * 2 - 1)).float() / 2 + 0.5
         return grid(torch.cat([x, y]), scale=2)
-
-
-def edge_error(y: Tensor, x: Tensor) -> float:
-    """RMS difference of images (B, 3, H, W) in [0, 1] over the pixels of x that differ from a neighbour by more than
-    0.1 in a channel."""
-    edge = torch.zeros_like(x[:, 0], dtype=torch.bool)
-    for axis in (1, 2):
-        n = x.shape[axis + 1]
-        steep = x.diff(dim=axis + 1).abs().amax(1) > 0.1
-        edge.narrow(axis, 0, n - 1).logical_or_(steep)
-        edge.narrow(axis, 1, n - 1).logical_or_(steep)
-    return (y - x).square().mean(1)[edge].mean().sqrt().item()
 
 
 def shrunk(x: Tensor, scale: float) -> Tensor:

@@ -92,3 +92,14 @@ def test_mean_and_spread() -> None:
     assert distances.mean_and_spread([1.0, 3.0, math.nan]) == (2.0, pytest.approx(math.sqrt(2)))
     assert distances.mean_and_spread([4.0]) == (4.0, 0.0)
     assert all(math.isnan(v) for v in distances.mean_and_spread([]))
+
+
+def test_edge_error_looks_at_edges_alone():
+    x = torch.zeros(1, 3, 8, 8)
+    x[..., 4:] = 1.0  # an edge between columns 3 and 4
+    y = x.clone()
+    y[..., 0] = 0.5  # far from it
+    assert distances.edge_error(y, x) == 0
+    y[..., 3] = 0.2  # one of the two columns of the edge
+    assert distances.edge_error(y, x) == pytest.approx(0.2 / 2**0.5)
+    assert distances.edge_error(y.transpose(2, 3), x.transpose(2, 3)) == pytest.approx(0.2 / 2**0.5)
