@@ -1,13 +1,12 @@
-"""One place for how Nine Ways looks: tokens, family hues and glyphs, the Gradio theme, the style of plots.
-
-Light and dark come from the same table. Everything that draws (page, plots, documents) takes its colours here.
-"""
+"""How the page looks: fonts and sizes, glyphs of the families, style sheet, Gradio theme. Colours: `common.colours`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from common.colours import HUES, RUNS, TOKENS
 
 if TYPE_CHECKING:
     from gradio.themes import Base
@@ -16,29 +15,6 @@ ASSETS = Path(__file__).parent / "assets"
 #: Each builds on those before it.
 SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy", "compare", "side", "paths", "trajectory")
 STYLES = ("page", "methods", "maps", "taxonomy", "compare", "trajectory")
-
-#: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
-TOKENS: dict[str, tuple[str, str]] = {
-    "paper": ("#fafaf8", "#151619"),  # the page
-    "surface": ("#ffffff", "#1d1f23"),  # fields, menus
-    "mat": ("#efefeb", "#0e0f11"),  # behind pictures
-    "line": ("#deded8", "#30333a"),  # a hairline between things
-    "edge": ("#878880", "#6f747d"),  # the edge of something one can use
-    "ink": ("#1b1c1e", "#ecedef"),  # text
-    "quiet": ("#595b60", "#a7abb3"),  # text that can wait
-    "accent": ("#1f55c6", "#8fb2ff"),  # the action of the moment
-    "accent-strong": ("#17429c", "#b1c9ff"),
-    "on-accent": ("#ffffff", "#0d1730"),
-    "focus": ("#1f55c6", "#8fb2ff"),
-    "warn": ("#7a5100", "#e9b95c"),
-    "error": ("#ab231b", "#ff9f95"),
-}
-
-#: Runs side by side, in plots and above their pictures.
-RUNS: dict[str, tuple[str, str]] = {
-    "run-a": ("#1b1f24", "#f0ede6"), "run-b": ("#b3400f", "#f08a5b"), "run-c": ("#2a62b8", "#7fb0f5"),
-    "run-d": ("#2c7a3f", "#74c98a"), "run-e": ("#8a3f9e", "#d08fe3"), "run-f": ("#8c6d00", "#d9b944"),
-}  # fmt: skip
 
 SIZES = {"small": "13px", "text": "15px", "head": "20px"}  # three, and no more
 SANS, MONO = "IBM Plex Sans", "IBM Plex Mono"  # both come with Gradio: nothing is fetched
@@ -53,8 +29,12 @@ class Family:
     name: str
     glyph: str  # as text: plots, documents, plain terminals
     path: str  # as a 16 x 16 SVG path: the page
-    hue: tuple[str, str]  # light, dark: 3:1 on paper, told apart under colour blindness
     stage: str
+
+    @property
+    def hue(self) -> tuple[str, str]:
+        """In light mode, in dark mode."""
+        return HUES[self.key]
 
 
 _STAR = "M8 1.6l1.9 4.1 4.5.5-3.3 3 .9 4.4L8 11.4l-4 2.2.9-4.4-3.3-3 4.5-.5z"
@@ -67,15 +47,15 @@ _BOOK = "M3 3h10v10H3zM8.8 4.5v7h2.7v-7z"
 FAMILIES: dict[str, Family] = {
     f.key: f
     for f in (
-        Family("training", "Training", "■", "M3 3h10v10H3z", ("#3a3fa0", "#9b93f5"), "network"),
-        Family("repurposing", "Re-purposing", "◧", _BOOK, ("#3f9397", "#5fe3ea"), "network"),
-        Family("specialization", "Specialization", "★", _STAR, ("#286b0c", "#6bc586"), "network"),
-        Family("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", ("#848b00", "#878e00"), "sampling"),
-        Family("attention", "Attention", "◉", _TARGET, ("#6d2c00", "#e0a034"), "sampling"),
-        Family("blending", "Blending", "◑", _HALF, ("#be6a6a", "#cb5e6f"), "sampling"),
-        Family("revision", "Revising the process", "∿", _WAVE, ("#742469", "#f09ad2"), "sampling"),
-        Family("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", ("#8b5cb4", "#9566cf"), "sampling"),
-        Family("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", ("#6c615c", "#ecd3b8"), "sampling"),
+        Family("training", "Training", "■", "M3 3h10v10H3z", "network"),
+        Family("repurposing", "Re-purposing", "◧", _BOOK, "network"),
+        Family("specialization", "Specialization", "★", _STAR, "network"),
+        Family("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", "sampling"),
+        Family("attention", "Attention", "◉", _TARGET, "sampling"),
+        Family("blending", "Blending", "◑", _HALF, "sampling"),
+        Family("revision", "Revising the process", "∿", _WAVE, "sampling"),
+        Family("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", "sampling"),
+        Family("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", "sampling"),
     )
 }
 
@@ -181,21 +161,3 @@ def theme() -> Base:
         "button_large_padding": "10px 16px", "button_medium_padding": "8px 12px", "button_small_padding": "6px 10px",
     }  # fmt: skip
     return base.set(**both, **plain, **shape)
-
-
-def plot_style(dark: bool = False) -> dict[str, Any]:
-    """matplotlib's rcParams for every plot: `with plt.rc_context(plot_style()): ...`"""
-    token = {name: pair[dark] for name, pair in TOKENS.items()}
-    return {
-        "font.family": ["IBM Plex Sans", "DejaVu Sans"], "font.size": 10, "svg.fonttype": "none",
-        "figure.facecolor": token["paper"], "axes.facecolor": token["paper"], "savefig.facecolor": token["paper"],
-        "text.color": token["ink"], "axes.labelcolor": token["quiet"], "axes.edgecolor": token["line"],
-        "xtick.color": token["quiet"], "ytick.color": token["quiet"], "axes.spines.top": False,
-        "axes.spines.right": False, "axes.grid": True, "grid.color": token["line"], "grid.linewidth": 0.6,
-        "axes.titlelocation": "left", "axes.titlesize": 10, "lines.linewidth": 1.6, "legend.frameon": False,
-    }  # fmt: skip
-
-
-def family_hues(dark: bool = False) -> list[str]:
-    """The nine hues in the families' order, for `axes.prop_cycle` and the like."""
-    return [f.hue[dark] for f in FAMILIES.values()]

@@ -20,6 +20,7 @@ from torch import Tensor
 import backbones
 from backbones.exact import Mixture
 from bench.table import Report
+from common.colours import light
 from samplers import SAMPLERS
 from samplers.dpmpp_3m import dpmpp_3m
 from samplers.flow import Noise, Sampler, ask, run
@@ -31,7 +32,7 @@ CALLS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 TOP, BOTTOM = 20.0, 0.1
 SEEDS = range(16)
 
-PAPER, LINE, QUIET, INK = "#fafaf8", "#deded8", "#595b60", "#1b1c1e"  # the page's
+PAPER, LINE, QUIET, INK = light("paper", "line", "quiet", "ink")
 PUBLISHED = "DPM++ 3M as published"
 TWO_CALLS = {one.label for one in SAMPLERS.values() if one.calls == 2}
 COLORS = {

@@ -25,6 +25,7 @@ from torch import Tensor
 from backbones import load
 from backbones.base import Backbone
 from bench.table import Report
+from common.images import to_pixels
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, ask, run
@@ -168,7 +169,7 @@ def keep(folder: Path, pictures: Tensor, texts: Sequence[str], first: int) -> No
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "captions.txt", "a" if first else "w", encoding="utf-8") as captions:
         captions.writelines(text + "\n" for text in texts)
-    for i, picture in enumerate((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()):
+    for i, picture in enumerate(to_pixels(pictures)):
         Image.fromarray(picture).save(folder / f"{first + i:04d}.png")
 
 

@@ -27,6 +27,7 @@ from backbones.base import Backbone
 from bench import geometry_page
 from bench.fidelity import RENDERS, Case, batches, cases, kernel_distance, rendered, scores
 from bench.table import Report
+from common.files import atomic_write
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
 from samplers.dpm_solver_2 import dpm_solver_2
@@ -96,10 +97,8 @@ class Bench:
                 return dict(archive)
         arrays = make()
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part.npz")
-            np.savez(part, **arrays)
-            part.replace(file)
+            with atomic_write(file) as stream:
+                np.savez(stream, **arrays)
         return arrays
 
 

@@ -28,6 +28,7 @@ from backbones import load
 from backbones.base import Backbone
 from bench.table import Report
 from bench.tasks import TASKS, Case, Made, Row, Task, inputs, rows
+from common.images import to_pixels
 from conditioning.compose import compose, refusals
 from conditioning.inputs import arrive
 from conditioning.registry import METHODS, find
@@ -222,9 +223,8 @@ def keep(path: Path, pictures: Sequence[Tensor], columns: int = 10) -> None:
     shown = torch.cat(list(pictures[: 3 * columns]))
     shown = torch.cat([shown, shown.new_zeros((-len(shown)) % min(columns, len(shown)), *shown.shape[1:])])
     lines = [torch.cat(list(line), -1) for line in shown.split(min(columns, len(pictures)))]
-    pixels = (torch.cat(lines, -2).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(to_pixels(torch.cat(lines, -2))).save(path)
 
 
 def _key(label: str) -> str:

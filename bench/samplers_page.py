@@ -15,11 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from bench.geometry_page import STYLE, filled
+from common.colours import light
 from samplers import SAMPLERS, SCHEDULES
 
 PAGE = Path(__file__).parents[1] / "docs" / "samplers.md"
 PLOT = PAGE.parent / "images" / "samplers.webp"
-QUIET, INK = "#595b60", "#1b1c1e"
+QUIET, INK = light("quiet", "ink")
 HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6", "#742469")
 
 

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from common.files import write_text
+
 T = TypeVar("T")
 LABEL, VALUE = 44, 11  # characters
 
@@ -58,10 +60,7 @@ class Report:
         self._line("-" * (LABEL + VALUE + 24))
         self._line(f"{'' if kind is None else 'broken off after '}{time.perf_counter() - self._began:.0f} s")
         if self.args.json is not None:
-            part = self.args.json.with_name(self.args.json.name + ".part")
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self.figures, indent=1) + "\n")
-            os.replace(part, self.args.json)
+            write_text(self.args.json, json.dumps(self.figures, indent=1) + "\n")
             self._line(f"figures: {self.args.json}")
 
     def figure(self, key: str, value: float, label: str, unit: str = "", bar: str = "", **beside: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 from collections.abc import Iterator, Mapping
@@ -13,10 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from app.compare.comparison import Cell, Comparison
 from app.compare.kept import Kept, Result
+from common.colours import light
+from common.images import data_uri
 from fidelity.measures import MEASURES, shown_first
 
 CELL, GAP, LINE = 192, 12, 18  # pixels
-INK, QUIET, PAPER, MAT = "#1b1c1e", "#595b60", "#fafaf8", "#efefeb"
+INK, QUIET, PAPER, MAT = light("ink", "quiet", "paper", "mat")
 ROW = "font: 15px/1.5 system-ui, sans-serif"
 
 
@@ -126,11 +127,10 @@ def page(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Resu
 def _cell(path: Path, cell: Cell, one: Result | None, names: list[str]) -> str:
     if one is None:
         return f"<small>{escape(cell.problem or 'not made')}</small>"
-    source = base64.b64encode(path.read_bytes()).decode()
     told = [f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}" for key in names if key in one.figures]
     told.append(f"{one.seconds:.1f} s, {one.calls} calls, {one.gradients} gradients")
     small = "".join(f"<small>{escape(words)}</small>" for words in told)
-    return f'<img alt="" src="data:image/png;base64,{source}">{small}'
+    return f'<img alt="" src="{data_uri(path.read_bytes())}">{small}'
 
 
 def _grids(comparison: Comparison) -> Iterator[tuple[str, list[Cell]]]:

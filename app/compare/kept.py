@@ -20,6 +20,7 @@ from app.compare.comparison import Comparison
 from app.runs import parameters
 from app.runs.pictures import save_png
 from app.runs.recipe import Recipe
+from common.files import write_text
 
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -48,7 +49,7 @@ class Kept:
     def add(self, comparison: Comparison) -> str:
         """Keeps a new one, and gives its id."""
         id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-        _write(self._of(id) / "comparison.json", comparison.model_dump_json())
+        write_text(self._of(id) / "comparison.json", comparison.model_dump_json())
         return id
 
     def get(self, id: str) -> Comparison | None:
@@ -68,7 +69,7 @@ class Kept:
     def put(self, id: str, key: str, picture: Image.Image, recipe: Recipe, result: Result) -> None:
         """Keeps a cell: the picture with its recipe first, then the figures."""
         save_png(picture, self.picture(id, key), parameters.write(recipe))
-        _write(self._cell(id, key, "json"), json.dumps(asdict(result)))
+        write_text(self._cell(id, key, "json"), json.dumps(asdict(result)))
 
     def result(self, id: str, key: str) -> Result | None:
         """The figures of a cell; None where it is missing."""
@@ -118,16 +119,3 @@ class Kept:
         if not KEY.fullmatch(key):
             raise ValueError(f"{key!r} is the key of no cell.")
         return self._of(id) / "cells" / f"{key}.{kind}"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{secrets.token_hex(8)}")
-    try:
-        with open(part, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -17,8 +17,10 @@ from typing import Any
 
 from app.compare.comparison import Cell, Comparison
 from app.compare.kept import Kept, Result
-from app.runs.events import Array, Cancelled, Failed, Finished, Preparing, Progress
+from app.errors import error_message
+from app.runs.events import Cancelled, Failed, Finished, Preparing, Progress
 from app.runs.recipe import Recipe
+from common.images import Array
 
 log = logging.getLogger(__name__)
 AT_ONCE = 6  # cells in the engines; the others wait here, so that other people's runs come in between
@@ -198,6 +200,4 @@ def _in_words(error: Exception) -> str:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "The disk is full" if full else f"The picture cannot be kept ({error.strerror or error})"
         return f"{what}: this cell is not kept. Free some space, or set NINE_WAYS_OUTPUT, and make what is missing."
-    if type(error).__module__.startswith("app.") or isinstance(error, RuntimeError):  # written to be read
-        return str(error)
-    return f"Something unexpected happened ({type(error).__name__}). The terminal has the details; try again."
+    return str(error) if isinstance(error, RuntimeError) else error_message(error)

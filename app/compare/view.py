@@ -11,6 +11,7 @@ from app.compare.comparison import Change, Comparison
 from app.compare.kept import Result
 from app.compare.ranking import elo, pareto, ranks
 from app.compare.running import Running, State
+from common.images import data_uri
 
 
 def whole(running: Running, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
@@ -116,13 +117,11 @@ def _best_first(ratings: dict[str, float]) -> list[tuple[str, int]]:
 
 
 def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:
-    from app.pages.stage import data_uri
-
     told: dict[str, Any] = {"status": state.status}
     if state.result is not None:
         told |= {"picture": address(key), "result": asdict(state.result)}
     elif state.preview is not None:
-        told["picture"] = data_uri(state.preview)
+        told["picture"] = data_uri(state.preview, "JPEG")
     if state.status == "running":
         told |= {"step": state.step, "steps": state.steps, "first": state.first}
     if state.reason:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +10,14 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
+from app.errors import error_message
 from app.pages import stage
-from app.pages.painting import plain
 from app.pages.stack import hashes
 from app.pages.studio import Studio, waiting
 from app.runs import Cancelled, Failed, Finished, Preparing, Progress
 from app.runs.recipe import Recipe
+from common.images import data_uri
 
 SHOW = """
 (function begin() {  // 'close' is an event of assets/maps.js
@@ -80,7 +78,7 @@ class Attention:
                     case Finished():
                         yield view(Maps(look.words, look.steps, look.sheet()), shown)
         except Exception as error:
-            yield note(plain(error))
+            yield note(error_message(error))
         finally:
             if run is not None:
                 run.cancel()
@@ -150,7 +148,7 @@ def view(maps: Maps, shown: stage.Shown) -> str:
     alt = f"{rows} words by {columns} steps: bright where the network looks"
     sheet = (
         f'<div class="nw-grid-maps" style="{shape}"><div class="nw-words-column">{words}</div>'
-        f'<div class="nw-sheet-maps"><img class="nw-all" src="{_png(maps.sheet)}" alt="{alt}">'
+        f'<div class="nw-sheet-maps"><img class="nw-all" src="{data_uri(maps.sheet)}" alt="{alt}">'
         '<span class="nw-cursor"></span></div></div>'
     )
     how = "A row is a word, a column a step; bright is where the picture takes from the word; each has its own scale."
@@ -166,9 +164,3 @@ def first(maps: Maps) -> int:
     height, width = maps.sheet.shape[0] // rows, maps.sheet.shape[1] // columns
     last = maps.sheet[:, -width:].reshape(rows, height * width).astype(float)
     return int(np.argmax(last.max(1) - last.mean(1)))
-
-
-def _png(grey: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

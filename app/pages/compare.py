@@ -12,9 +12,9 @@ import gradio as gr
 
 from app.compare.comparison import Comparison
 from app.compare.kept import Kept
+from app.errors import error_message
 from app.pages import comparing, references
 from app.pages.create import Create
-from app.pages.painting import plain
 from app.pages.studio import Studio, private
 from app.runs import PictureError, RecipeError
 from app.runs.recipe import Recipe
@@ -146,7 +146,7 @@ class Compare:
         try:
             made = comparing.ready(self.studio, key)
         except Exception as error:
-            yield self._say(plain(error), True)
+            yield self._say(error_message(error), True)
             return
         yield from self._new(made, visit, request)
 
@@ -156,7 +156,7 @@ class Compare:
             shelf = references.given(self.studio, files or [], shelf, self.studio.door(request.session_hash))
         except Exception as error:
             told = isinstance(error, (RecipeError, PictureError))
-            return gr.skip(), gr.skip(), gr.skip(), self._words(str(error) if told else plain(error), True)
+            return gr.skip(), gr.skip(), gr.skip(), self._words(str(error) if told else error_message(error), True)
         words = f"{len(shelf)} {'picture is' if len(shelf) == 1 else 'pictures are'} there for the rows."
         return shelf, references.PICTURE, ", ".join(shelf), self._words(words)
 
@@ -172,7 +172,7 @@ class Compare:
                 self.studio, recipe, columns, axes, shelf, self.studio.door(request.session_hash)
             )  # fmt: skip
         except Exception as error:
-            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else plain(error), True)
+            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
         yield from self._new(made, visit, request)
 
@@ -181,7 +181,7 @@ class Compare:
         try:
             made, words = comparing.from_file(self.studio, path)
         except Exception as error:
-            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else plain(error), True)
+            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
         id = self.kept.add(made)
         yield self._shown(id, [*visit, id], words)
@@ -261,7 +261,7 @@ class Compare:
                     since = now
             yield self._frame(running, visit, since=0)
         except Exception as error:
-            yield self._say(plain(error), True)
+            yield self._say(error_message(error), True)
         finally:
             if running is not None:
                 running.cancel()  # the page was left: what is done stays

@@ -28,10 +28,10 @@ from app.compare.running import Running
 from app.pages import references
 from app.pages.catalogue import catalogue
 from app.pages.ready import READY
-from app.pages.stage import data_uri
 from app.runs.given import Use
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
+from common.images import data_uri, encoded
 
 if TYPE_CHECKING:
     from app.pages.studio import Studio
@@ -235,7 +235,7 @@ def told(studio: Studio, kept: Kept, one: Running, since: int, ids: Sequence[str
     if since >= 0:
         return view.news(one, address, since)
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
-    given = {sha: data_uri(one.pictures[sha], "PNG") for sha in dict.fromkeys(hashes) if sha in one.pictures}
+    given = {sha: data_uri(one.pictures[sha]) for sha in dict.fromkeys(hashes) if sha in one.pictures}
     whole = view.whole(one, address, given, known())
     stem = f"comparisons/{one.id}/{_sign(studio, one.id)}/export"
     whole["exports"] = {kind: f"{stem}.{kind}" for kind in ("png", "html", "csv", "json")}
@@ -265,11 +265,7 @@ def to_file(one: Running, studio: Studio) -> str:
     recipes = [cell.recipe for cell in one.cells if cell.recipe is not None]
     models = {name: str(getattr(studio.models[name].backbone, "revision", ""))
               for name in dict.fromkeys(recipe.backbone for recipe in recipes) if name in studio.models}  # fmt: skip
-    pictures = {}
-    for sha, picture in one.pictures.items():
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        pictures[sha] = base64.b64encode(buffer.getvalue()).decode()
+    pictures = {sha: base64.b64encode(encoded(picture)).decode() for sha, picture in one.pictures.items()}
     return json.dumps({"kind": KIND, "version": __version__, "comparison": one.comparison.model_dump(mode="json"),
                        "pictures": pictures, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
 

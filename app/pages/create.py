@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import error_message
 from app.pages import methods, stage
 from app.pages.attention import Attention
 from app.pages.examples import Example
-from app.pages.painting import Painter, plain
+from app.pages.painting import Painter
 from app.pages.restoring import Restorer
 from app.pages.stack import Stack, strip
 from app.pages.studio import EXAMPLES, Studio, seeded, surprise
@@ -252,7 +253,7 @@ class Create(Painter, Restorer):
         try:
             model, made, kept = methods.example(self.studio, asked, given)
         except Exception as error:
-            return self.leave(plain(error))
+            return self.leave(error_message(error))
         return self._example(model, made, kept, given["backbone"])
 
     def _example(self, model: str, made: Example, kept: Stack, now: str) -> list[Any]:

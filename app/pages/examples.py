@@ -18,6 +18,7 @@ from PIL import Image
 from app.pages.stack import Card
 from app.runs.given import Box, Degradation, Point
 from app.runs.pictures import content_hash
+from common.images import to_uint8
 
 BEFORE = "a large red cube to the left of a small blue sphere on grass"
 AFTER = "a large yellow cube to the left of a small blue sphere on grass"
@@ -165,4 +166,4 @@ def _value(name: str, kind: str, known: _Truth) -> Any:
 
 def _picture(values: Any) -> Image.Image:
     """(H, W) or (H, W, 3) in [0, 1]."""
-    return Image.fromarray((np.asarray(values) * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(to_uint8(values)).convert("RGB")

@@ -20,7 +20,9 @@ from app.compare.comparison import Axis, Change, Comparison
 from app.pages import comparing
 from app.pages.stack import hashes
 from app.runs import Cancelled, Failed, Finished, Preparing
+from app.runs.pictures import png_bytes
 from app.runs.recipe import Problem, Recipe, RecipeError
+from common.images import data_uri
 
 if TYPE_CHECKING:
     from app.pages.studio import Studio
@@ -208,7 +210,7 @@ def maps(one: Any) -> str:
     if look is None or not look.maps:
         return attention.note("Attention was not read in this run: tick the box and follow it again.")
     recipe = one.recording.recipe
-    shown = stage.Shown("", stage.data_uri(one.picture, "PNG"), recipe, "")
+    shown = stage.Shown("", data_uri(png_bytes(one.picture)), recipe, "")
     return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.pages.stage import data_uri
 from app.runs.given import Degradation, Use
 from app.runs.recipe import LIMITS, Recipe, RecipeError
+from common.images import data_uri
 
 if TYPE_CHECKING:
     from app.pages.studio import Studio
@@ -50,4 +50,4 @@ def measured(studio: Studio, data: bytes, door: str) -> dict[str, Any]:
             picture, words = look(recipe, model.backbone, pictures)
     except (RecipeError, ValueError, TypeError, KeyError, StopIteration) as error:
         return {"error": str(error) if isinstance(error, RecipeError) else "This cannot be measured."}
-    return {"picture": data_uri(picture, "PNG"), "words": words}
+    return {"picture": data_uri(picture), "words": words}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from app.errors import error_message
 from app.pages import stage
 from app.pages.stack import hashes
 from app.pages.studio import Studio, waiting
 from app.runs import Cancelled, Failed, Finished, Made, Preparing, Progress, Queued, Recipe
+from app.runs.pictures import png_bytes
+from common.images import data_uri
 
 KEPT = 24  # pictures in the strip of a visit
 
@@ -79,7 +81,7 @@ class Painter:
                     case Preparing():
                         yield frame(stage.preparing(event, size))
                     case Progress():
-                        last = [stage.data_uri(p) if p is not None else "" for p in event.previews]
+                        last = [data_uri(p, "JPEG") if p is not None else "" for p in event.previews]
                         step = int(event.fraction * recipe.steps)  # the engine counts over all pictures
                         yield frame(stage.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
                     case Made(picture=picture, recipe=one):
@@ -94,7 +96,7 @@ class Painter:
                         words = f"Cancelled at step {step} of {recipe.steps}"
                         yield end(stage.stopped(words, size, last), fresh)
         except Exception as error:
-            yield end(stage.trouble(plain(error), size))
+            yield end(stage.trouble(error_message(error), size))
         finally:
             if run is not None:
                 run.cancel()
@@ -113,7 +115,7 @@ class Painter:
             source = self.studio.address(entry.id)
             return stage.Shown(str(entry.id), source, recipe, text, attentive=attentive)
         except Exception as error:
-            source, note = stage.data_uri(picture, "PNG"), f"not kept: {plain(error)}"
+            source, note = data_uri(png_bytes(picture)), f"not kept: {error_message(error)}"
             return stage.Shown("", source, recipe, text, note=note, attentive=attentive)
 
     def _attentive(self, recipe: Recipe) -> bool:
@@ -126,11 +128,3 @@ class Painter:
         run = self.studio.live.get(request.session_hash or "")
         if run is not None:
             run.cancel()
-
-
-def plain(error: Exception) -> str:
-    """An error in words; the programmer's detail goes to the terminal."""
-    if type(error).__module__.startswith("app."):  # RecipeError, Busy, HistoryError, ...: written to be read
-        return str(error)
-    traceback.print_exception(error)
-    return f"Something unexpected happened ({type(error).__name__}). The terminal has the details; try again."

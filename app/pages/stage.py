@@ -5,8 +5,6 @@ Every word from outside is escaped here. Buttons carry `data-act`; the page's co
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 import re
@@ -81,23 +79,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
-
-
-def data_uri(pixels: Any, kind: str = "JPEG") -> str:
-    """uint8 (H, W, 3) or a PIL picture -> data:image/...;base64,..."""
-    from PIL import Image
-
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    if kind == "PNG":
-        from PIL.PngImagePlugin import PngInfo
-
-        chunk = PngInfo()
-        chunk.add_text("parameters", str(picture.info.get("parameters", "")))
-        picture.save(buffer, "PNG", pnginfo=chunk)
-    else:
-        picture.save(buffer, kind, quality=88)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _mono(value: Any) -> str:

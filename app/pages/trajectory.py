@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import error_message
 from app.pages import following
 from app.pages.create import Create
-from app.pages.painting import plain
 from app.pages.studio import Studio
 from app.runs import RecipeError
 from app.runs.recipe import Recipe
@@ -170,7 +170,7 @@ class TrajectoryTab:
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, (RecipeError, following.Stopped)) else plain(error)
+    return str(error) if isinstance(error, (RecipeError, following.Stopped)) else error_message(error)
 
 
 def tab(studio: Studio, create: Create, tabs: gr.Tabs) -> TrajectoryTab:

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.runs.events import Array
 from app.runs.plan import Plan
 from backbones.base import Backbone
+from common.images import Array, to_uint8
 from samplers.messages import Ask, Flow, Step
 
 GRID = 16  # cells across the longer side of a map
@@ -89,7 +89,7 @@ class Looking:
         low, high = every.min((1, 2, 3), keepdims=True), every.max((1, 2, 3), keepdims=True)
         shown = (every - low) / np.maximum(high - low, 1e-6)
         words, steps, h, w = shown.shape
-        return (shown.transpose(0, 2, 1, 3).reshape(words * h, steps * w) * 255).round().astype(np.uint8)
+        return to_uint8(shown.transpose(0, 2, 1, 3).reshape(words * h, steps * w))
 
 
 def _grid(h: int, w: int) -> tuple[int, int]:

@@ -6,14 +6,12 @@ import math
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from app.runs.recipe import Recipe
-
-Array = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3), uint8
+from common.images import Array
 
 
 @dataclass(frozen=True)

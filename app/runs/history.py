@@ -27,6 +27,7 @@ from PIL import Image
 from app.runs import parameters
 from app.runs.pictures import content_hash, save_png
 from app.runs.recipe import Recipe, RecipeError
+from common.files import UNFINISHED
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -233,7 +234,7 @@ class History:
         listed = {file for (file,) in db.execute("SELECT file FROM pictures")}
         there = set()
         for path in sorted((self.folder / "pictures").rglob("*.png")):
-            if path.name.startswith(".part-"):
+            if path.name.startswith(UNFINISHED):
                 if time.time() - path.stat().st_mtime > _STALE:
                     path.unlink(missing_ok=True)
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from app.runs import methods
 from app.runs.recipe import Recipe, RecipeError
 from backbones.base import Backbone
+from common.images import to_pixels
 from conditioning.operators import Linear, Measurement, state_is_pixels
 
 
@@ -32,8 +32,7 @@ def measured(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) ->
     with torch.no_grad():
         y = seen(one)
         shown = backbone.decode(y) if state_is_pixels(backbone) else (y + 1) / 2
-    array = (shown[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(np.ascontiguousarray(array)), words(one)
+    return Image.fromarray(to_pixels(shown[0])), words(one)
 
 
 def seen(one: Measurement) -> Tensor:

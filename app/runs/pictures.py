@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
-import secrets
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,9 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from common.files import atomic_write
+from common.images import encoded, to_uint8
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 64 * 2**20
@@ -114,7 +115,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     """16 and 32 bits a pixel, and floats: 16-bit pictures by their range, the others by their own extremes."""
     values = np.nan_to_num(np.asarray(picture, np.float64))
     low, high = (0.0, 65535.0) if picture.mode.startswith("I;16") else (min(values.min(), 0.0), max(values.max(), 1.0))
-    return Image.fromarray(((values - low) / (high - low) * 255).round().astype(np.uint8))
+    return Image.fromarray(to_uint8((values - low) / (high - low)))
 
 
 def _parameters(picture: Image.Image) -> str | None:
@@ -138,23 +139,15 @@ def content_hash(picture: Image.Image) -> str:
     return hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
 
 
-def save_png(picture: Image.Image, path: Path, parameters: str | None = None) -> None:
-    """Writes the whole file under another name, then renames it: at no moment is there half a picture at `path`.
-
-    Raises OSError (ENOSPC where the disk is full), and leaves nothing behind then.
-    """
+def png_bytes(picture: Image.Image, parameters: str | None = None) -> bytes:
+    """A PNG file with this settings text; without one, with the text that the picture carries."""
     text = PngImagePlugin.PngInfo()
-    if parameters:
+    if parameters := parameters or str(picture.info.get("parameters", "")):
         text.add_text("parameters", parameters)
-    part = path.with_name(f".part-{secrets.token_hex(8)}.png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "xb") as file:
-            picture.save(file, "PNG", pnginfo=text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    return encoded(picture, "PNG", pnginfo=text)
+
+
+def save_png(picture: Image.Image, path: Path, parameters: str | None = None) -> None:
+    """`png_bytes` into a file, whole or not at all. Raises OSError (ENOSPC where the disk is full)."""
+    with atomic_write(path) as file:
+        file.write(png_bytes(picture, parameters))

@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from app.runs import memory, parameters
-from app.runs.events import Array, Box, Cancelled, Event, Failed, Finished, Made, Progress
+from app.runs.events import Box, Cancelled, Event, Failed, Finished, Made, Progress
 from app.runs.found import Found
 from app.runs.plan import Encoder, Plan, in_words, out_of_memory, plan, problems
 from app.runs.preparations import Preparations
 from app.runs.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
+from common.images import Array, to_pixels
 from samplers import messages
 from samplers.driver import Driver
 from samplers.messages import Ask, Flow, Step
@@ -323,13 +323,13 @@ class Work:
             torch.set_num_threads(1)
         if not pixels.isfinite().all():
             raise FloatingPointError("the decoder answered with NaN or infinity")
-        arrays = _bytes(pixels)
+        arrays = list(to_pixels(pixels))
         self.spent.decode += time.perf_counter() - start
         return arrays
 
     def _looks(self, x0: Tensor) -> list[Array]:
         with torch.no_grad():
-            return _bytes(self.backbone.preview(x0))
+            return list(to_pixels(self.backbone.preview(x0)))
 
 
 def _in_torch(backbone: Backbone) -> bool:
@@ -337,9 +337,3 @@ def _in_torch(backbone: Backbone) -> bool:
     own, which torch's would keep from working."""
     name = str(getattr(getattr(backbone, "engine", None), "name", "torch"))
     return name.startswith("torch") and torch.device(getattr(backbone, "device", "cpu")).type == "cpu"
-
-
-def _bytes(pixels: Tensor) -> list[Array]:
-    """(B, 3, H, W) in [0, 1] -> B arrays (H, W, 3), uint8."""
-    rounded = (pixels.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    return list(np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy()))

@@ -5,7 +5,6 @@ Plain JSON; pictures as data URIs. Coordinates are those of the states (latents,
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import os
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from app.trajectories.following import Recording
 from backbones.base import Backbone
+from common.images import data_uri, to_pixels
 from samplers.geometry import shape
 from samplers.geometry.compare import compare
 from samplers.geometry.trajectory import Trajectory
@@ -134,16 +134,14 @@ def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
 
 def _sheet(pictures: Tensor) -> tuple[str, tuple[int, int]]:
     """(N, 3, H, W) in [0, 1] -> one picture as a data URI, and the size of a frame."""
-    pixels = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    pixels = to_pixels(pictures)
     h, w = pixels.shape[1:3]
     sheet = Image.fromarray(np.concatenate(list(pixels), 1))
     shrink = min(1.0, FRAME / max(h, w))
     if shrink < 1:
         w, h = max(1, round(w * shrink)), max(1, round(h * shrink))
         sheet = sheet.resize((w * len(pixels), h), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=88, method=2)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", (w, h)
+    return data_uri(sheet, "WEBP", method=2), (w, h)
 
 
 def _numbers(values: Tensor) -> list[float | None]:

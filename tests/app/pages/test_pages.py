@@ -14,6 +14,8 @@ from app.pages.models import vocabulary
 from app.pages.studio import Studio
 from app.runs import History, Problem, Recipe
 from app.runs.events import Cancelled, Failed, Finished, Made, Progress, Queued
+from app.runs.pictures import png_bytes
+from common.images import data_uri
 
 ROOT = Path(__file__).parents[3]
 NASTY = "<script>alert(1)</script> \"' & onerror="
@@ -276,7 +278,7 @@ def test_png_data_keeps_the_settings():
     import base64
     import io
 
-    data = stage.data_uri(picture(Recipe.make(prompt="a cone")), "PNG").split(",")[1]
+    data = data_uri(png_bytes(picture(Recipe.make(prompt="a cone")))).split(",")[1]
     assert "a cone" in Image.open(io.BytesIO(base64.b64decode(data))).info["parameters"]
 
 

@@ -107,10 +107,3 @@ def test_gradio_takes_the_theme():
     made = theme.theme()
     assert made.body_background_fill == theme.TOKENS["paper"][0]
     assert made.body_background_fill_dark == theme.TOKENS["paper"][1]
-
-
-def test_plots_share_the_look():
-    matplotlib = pytest.importorskip("matplotlib")
-    with matplotlib.rc_context(theme.plot_style(dark=True)):
-        assert matplotlib.rcParams["figure.facecolor"] == theme.TOKENS["paper"][1]
-    assert len(set(theme.family_hues())) == 9

@@ -1,0 +1,13 @@
+"""Errors in words."""
+
+from __future__ import annotations
+
+import traceback
+
+
+def error_message(error: Exception) -> str:
+    """What to say of an error on the page; the programmer's detail goes to the terminal."""
+    if type(error).__module__.startswith("app."):  # RecipeError, Busy, HistoryError, ...: written to be read
+        return str(error)
+    traceback.print_exception(error)
+    return f"Something unexpected happened ({type(error).__name__}). The terminal has the details; try again."
