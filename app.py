@@ -12,7 +12,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401  # before torch, as ZeroGPU wants it
 
-from app.pages import build, serve_options
+from app.page import build, serve_options
 from app.pages.studio import Studio
 
 studio = Studio()

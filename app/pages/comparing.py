@@ -1,4 +1,4 @@
-"""What the tab "Compare" is made of: what can be compared, a comparison that runs, files in and out, addresses.
+"""What the tab "Compare" is made of: what can be compared, a comparison that runs, files in and out.
 
 Imports torch only where it is called for a run.
 """
@@ -6,20 +6,12 @@ Imports torch only where it is called for a run.
 from __future__ import annotations
 
 import base64
-import hmac
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from PIL import Image
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from typing import Any
 
 from app import __version__
 from app.compare.comparison import Axis, Change, Comparison
@@ -28,13 +20,11 @@ from app.compare.running import Running
 from app.pages import references
 from app.pages.catalogue import catalogue
 from app.pages.ready import READY
+from app.pages.studio import Studio
 from app.runs.given import Use
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
 from common.images import data_uri, encoded
-
-if TYPE_CHECKING:
-    from app.pages.studio import Studio
 
 LARGEST_FILE = 32 * 2**20  # bytes
 HELD = 12  # comparisons in memory
@@ -229,16 +219,17 @@ def told(studio: Studio, kept: Kept, one: Running, since: int, ids: Sequence[str
     from app.compare import view
     from fidelity.trust import known
 
+    stem = f"comparisons/{one.id}/{studio.sign(f'comparison {one.id}')}"
+
     def address(key: str) -> str:
-        return f"comparisons/{one.id}/{_sign(studio, one.id)}/{key}.png"
+        return f"{stem}/{key}.png"
 
     if since >= 0:
         return view.news(one, address, since)
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
     given = {sha: data_uri(one.pictures[sha]) for sha in dict.fromkeys(hashes) if sha in one.pictures}
     whole = view.whole(one, address, given, known())
-    stem = f"comparisons/{one.id}/{_sign(studio, one.id)}/export"
-    whole["exports"] = {kind: f"{stem}.{kind}" for kind in ("png", "html", "csv", "json")}
+    whole["exports"] = {kind: f"{stem}/export.{kind}" for kind in ("png", "html", "csv", "json")}
     whole["votes"] = ratings(one, kept, ids)
     return whole
 
@@ -320,70 +311,3 @@ def _differing(studio: Studio, recipes: list[Recipe], given: dict[str, Any]) -> 
         here = Here(known, methods or [use.name for use in recipe.methods], versions())
         found += differences(made, here)
     return list(dict.fromkeys(found))
-
-
-# ---- addresses ------------------------------------------------------------------------------------------------------
-
-
-def _sign(studio: Studio, id: str) -> str:
-    return studio._sign(f"comparison {id}")
-
-
-def routes(studio: Studio) -> list[Route]:
-    """The cells' pictures, and what can be taken along; signed, so that nobody can walk through the ids."""
-
-    def kept() -> Kept:
-        return Kept(studio.history.folder / "comparisons")
-
-    def may(request: Request) -> bool:
-        return hmac.compare_digest(request.path_params["sign"], _sign(studio, request.path_params["id"]))
-
-    def cell(request: Request) -> Response:
-        gone = PlainTextResponse("There is no such picture.", 404)
-        if not may(request):
-            return gone
-        try:
-            path = kept().picture(request.path_params["id"], request.path_params["key"])
-        except ValueError:
-            return gone
-        if not path.is_file():
-            return gone
-        headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type="image/png", headers=headers)
-
-    async def export(request: Request) -> Response:
-        if not may(request):
-            return PlainTextResponse("There is no such comparison.", 404)
-        return await run_in_threadpool(
-            _exported, studio, kept(), request.path_params["id"], request.path_params["kind"]
-        )
-
-    return [
-        Route("/comparisons/{id}/{sign}/export.{kind}", export),
-        Route("/comparisons/{id}/{sign}/{key}.png", cell),
-    ]
-
-
-def _exported(studio: Studio, kept: Kept, id: str, kind: str) -> Response:
-    from app.compare import export
-
-    one = running(studio, kept, id)
-    if one is None or kind not in ("png", "html", "csv", "json"):
-        return PlainTextResponse("There is no such file.", 404)
-    results = export.results_of(kept, id, one.comparison)
-    body: bytes
-    if kind == "png":
-        buffer = io.BytesIO()
-        sheet: Image.Image = export.sheet(kept, id, one.comparison, results)
-        sheet.save(buffer, "PNG")
-        body = buffer.getvalue()
-    elif kind == "html":
-        body = export.page(kept, id, one.comparison, results).encode()
-    elif kind == "csv":
-        body = export.table(one.comparison, results).encode()
-    else:
-        body = to_file(one, studio).encode()
-    types = {"png": "image/png", "html": "text/html", "csv": "text/csv", "json": "application/json"}
-    name = f"comparison-{id}.{kind}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return Response(body, media_type=types[kind], headers=headers)

@@ -5,27 +5,19 @@ Imports torch only where it is called for a run.
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from typing import Any
 
 from app.compare.comparison import Axis, Change, Comparison
 from app.pages import comparing
 from app.pages.stack import hashes
+from app.pages.studio import Studio
 from app.runs import Cancelled, Failed, Finished, Preparing
 from app.runs.pictures import png_bytes
 from app.runs.recipe import Problem, Recipe, RecipeError
 from common.images import data_uri
-
-if TYPE_CHECKING:
-    from app.pages.studio import Studio
 
 MOST = 6  # runs side by side
 HELD = 6  # results in memory, for their files
@@ -195,7 +187,7 @@ def result(studio: Studio, going: Going, session: str) -> dict[str, Any]:
     for old in list(studio.followed)[: max(0, len(studio.followed) - HELD + 1)]:
         studio.followed.pop(old, None)
     studio.followed[id] = Held(session, done)
-    stem = f"trajectories/{id}/{studio._sign(f'trajectory {id}')}"
+    stem = f"trajectories/{id}/{studio.sign(f'trajectory {id}')}"
     drawn = told.told(done, going.model.backbone)
     first = done[0].recording.recipe
     return {**drawn, "id": id, "prompt": first.prompt, "model": going.model.name,
@@ -212,28 +204,3 @@ def maps(one: Any) -> str:
     recipe = one.recording.recipe
     shown = stage.Shown("", data_uri(png_bytes(one.picture)), recipe, "")
     return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
-
-
-def routes(studio: Studio) -> list[Route]:
-    """The data of what was followed; signed, so that nobody can walk through the ids."""
-
-    async def file(request: Request) -> Response:
-        id, sign, name = (request.path_params[key] for key in ("id", "sign", "name"))
-        held = studio.followed.get(id)
-        if held is None or not hmac.compare_digest(sign, studio._sign(f"trajectory {id}")):
-            return PlainTextResponse("This is no longer in memory: follow it again.", 404)
-        from app.trajectories import told
-
-        if name == "trajectories.npz":
-            body, kind = await run_in_threadpool(told.archive, held.runs), "application/octet-stream"
-        elif name == "figures.csv":
-            body, kind = (await run_in_threadpool(told.table, held.runs)).encode(), "text/csv"
-        else:
-            return PlainTextResponse("There is no such file.", 404)
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-        return Response(body, media_type=kind, headers=headers)
-
-    return [Route("/trajectories/{id}/{sign}/{name}", file)]

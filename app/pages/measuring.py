@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.pages.studio import Studio
 from app.runs.given import Degradation, Use
 from app.runs.recipe import LIMITS, Recipe, RecipeError
 from common.images import data_uri
-
-if TYPE_CHECKING:
-    from app.pages.studio import Studio
 
 _WAIT = 20.0  # seconds for a network that is just being loaded
 _turn = threading.Lock()  # one measurement at a time: they share the processor with the runs

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.compare.comparison import Axis, Change
 from app.pages.examples import AFTER, ALSO, BEFORE, WORDS, of_scene, truth
+from app.pages.studio import Studio
 from app.runs.given import Degradation, Use
 from app.runs.pictures import content_hash, open_upload
 from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError
-
-if TYPE_CHECKING:
-    from app.pages.studio import Studio
 
 SCENE, PICTURE = "scene", "picture"
 AXES = {SCENE: "Reference: scene number", PICTURE: "Reference: own pictures"}

@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import io
 import os
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
 from app.pages.models import Model, present
 from app.runs import History, HistoryError, PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, Recipe, random_seed
 
-LARGEST_UPLOAD = 32 * 2**20  # bytes
-LARGEST_QUESTION = 2**20  # bytes of what is asked about a degradation
 DRAFTS = 128 * 2**20  # bytes of pictures that were given and not used yet
 
 
@@ -67,12 +59,12 @@ class Studio:
 
     def door(self, session: str | None) -> str:
         """The key of a visit, which its page is told: who has it gives pictures, and in private sees those it gave."""
-        visit = self._sign(f"visit {session or ''}")
-        return visit + self._sign(visit)
+        visit = self.sign(f"visit {session or ''}")
+        return visit + self.sign(visit)
 
     def opens(self, door: str) -> bool:
         """Whether a visit of this process has this door."""
-        return door.isascii() and hmac.compare_digest(door, door[:24] + self._sign(door[:24]))
+        return self.signed(door[:24], door[24:])
 
     def take(self, picture: Image.Image, door: str = "") -> str:
         """Holds a picture until a run uses it, and gives the hash that stands for it; the oldest make room.
@@ -126,71 +118,15 @@ class Studio:
 
     def address(self, entry_id: Any) -> str:
         """Where the page finds a kept picture; signed, so that nobody can walk through the numbers."""
-        return f"pictures/{entry_id}/{self._sign(str(entry_id))}.png"
+        return f"pictures/{entry_id}/{self.sign(str(entry_id))}.png"
 
-    def _sign(self, entry_id: str) -> str:
-        return hmac.new(self._key, entry_id.encode(), hashlib.sha256).hexdigest()[:24]
+    def sign(self, words: str) -> str:
+        """A signature that only this process can give."""
+        return hmac.new(self._key, words.encode(), hashlib.sha256).hexdigest()[:24]
 
-    def routes(self) -> list[Route]:
-        """The addresses beside Gradio's own: kept pictures, pictures given to methods, what is known of methods."""
-
-        def picture(request: Request) -> Response:
-            entry_id, sign = request.path_params["entry_id"], request.path_params["sign"]
-            if not hmac.compare_digest(sign, self._sign(entry_id)):
-                return PlainTextResponse("There is no such picture.", 404)
-            entry = self.entry(entry_id)
-            if entry is None or not os.path.isfile(entry.path):
-                return PlainTextResponse("The picture is gone: its file was deleted.", 404)
-            headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
-            return FileResponse(entry.path, media_type="image/png", headers=headers)
-
-        def given(request: Request) -> Response:
-            # shared: who knows the hash knows the picture, or its recipe. Private: a hash alone opens nothing
-            found = self.picture(request.path_params["sha"], request.query_params.get("door", ""))
-            if found is None:
-                return PlainTextResponse("There is no such picture.", 404)
-            buffer = io.BytesIO()
-            found.save(buffer, "PNG")
-            headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
-            return Response(buffer.getvalue(), media_type="image/png", headers=headers)
-
-        async def posted(request: Request, answer: Callable[[bytes, str], dict[str, Any]], largest: int) -> Response:
-            # the header cannot be sent from another site without asking first, and the door is on our page only
-            door = request.query_params.get("door", "")
-            if not self.opens(door) or "x-nine-ways" not in request.headers:
-                return JSONResponse({"error": "The page is older than the app: load it once more."}, 403)
-            data = b""
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > largest:
-                    return JSONResponse({"error": f"The file has more than {largest >> 20} MB."}, 413)
-            return JSONResponse(await run_in_threadpool(answer, data, door))
-
-        async def give(request: Request) -> Response:
-            return await posted(request, self.receive, LARGEST_UPLOAD)
-
-        async def measure(request: Request) -> Response:
-            from app.pages.measuring import measured
-
-            return await posted(request, partial(measured, self), LARGEST_QUESTION)
-
-        def known(request: Request) -> Response:
-            from app.pages.catalogue import catalogue
-
-            self.model().engine(120)  # whose thread imports torch, once for all
-            return JSONResponse(catalogue(), headers={"Cache-Control": "no-cache"})
-
-        from app.pages import comparing, following
-
-        return [
-            *comparing.routes(self),
-            *following.routes(self),
-            Route("/pictures/{entry_id}/{sign}.png", picture),
-            Route("/inputs/{sha}.png", given),
-            Route("/inputs", give, methods=["POST"]),
-            Route("/measured", measure, methods=["POST"]),
-            Route("/catalogue.json", known),
-        ]
+    def signed(self, words: str, signature: str) -> bool:
+        """Whether this process gave that signature to these words."""
+        return signature.isascii() and hmac.compare_digest(signature, self.sign(words))
 
     def entry(self, entry_id: Any) -> Any:
         """The entry of this id as it comes from a page, or None."""

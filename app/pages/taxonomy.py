@@ -7,13 +7,9 @@ tab is first opened, in one piece: from then on choosing, filtering and searchin
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import gradio as gr
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
 from app import survey
 from app.pages import taxonomy_panels, tree
@@ -85,20 +81,6 @@ def _side() -> str:
         f'{tree.listed()}<label class="nw-field nw-t-task"><span class="nw-field-head">Which ways can do a task?</span>'
         f'<select id="taxonomy-task"><option value="">Choose a task</option>{options}</select></label>'
     )
-
-
-def routes() -> list[Route]:
-    """The pictures of the examples."""
-
-    def example(request: Request) -> Response:
-        name = request.path_params["name"]
-        path = taxonomy_panels.EXAMPLES / f"{name}.webp"
-        if not re.fullmatch(r"[a-z0-9_-]+", name) or not path.is_file():
-            return PlainTextResponse("There is no such picture.", 404)
-        headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type="image/webp", headers=headers)
-
-    return [Route("/taxonomy/examples/{name}.webp", example)]
 
 
 def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Taxonomy:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from app.runs.events import Cancelled, Ends, Event, Failed, Finished, Queued
+from app.runs.jobs import Job, Watch
 from app.runs.plan import problems
 from app.runs.recipe import Here, Problem, Recipe, versions
-from app.runs.work import Job, Spent, Watch, Work
+from app.runs.work import Spent, Work
 from backbones.base import Backbone
 from conditioning.registry import METHODS
 
@@ -46,12 +47,12 @@ class Run:
 
     @property
     def done(self) -> bool:
-        return self._job.box.end is not None
+        return self._job.events.end is not None
 
     def __iter__(self) -> Iterator[Event]:
         try:
             while True:
-                event = self._job.box.take(timeout=1.0)
+                event = self._job.events.take(timeout=1.0)
                 if event is None:
                     self._engine._revive()
                     continue
@@ -146,7 +147,7 @@ class Engine:
                     "Try again when some of them are done."
                 )
             job.position = len(self._waiting)
-            job.box.put(Queued(job.position))
+            job.events.put(Queued(job.position))
             self._waiting.append(job)
             self._changed.notify_all()
         self._revive()
@@ -210,7 +211,7 @@ class Engine:
             for job in list(self._work.active):
                 self._work.end(job, failed)
         elif threading.current_thread() is self._thread:
-            self._refuse_waiting(failed)  # lest it falls over the same one for ever
+            self._refuse_waiting(failed)  # else it would stop at the same run again and again
 
     def _serve(self) -> None:
         while True:
@@ -266,18 +267,18 @@ class Engine:
                     job = self._waiting.pop(0)
             if job is None:
                 break
-            work.take_up(job)
+            work.start_next_image(job)
         with self._changed:
             for position, job in enumerate(self._waiting):
                 if job.position != position:
                     job.position = position
-                    job.box.put(Queued(position))
+                    job.events.put(Queued(position))
 
     def _refuse_waiting(self, event: Event) -> None:
         with self._changed:
             jobs, self._waiting = self._waiting, []
         for job in jobs:
-            job.box.put(event)
+            job.events.put(event)
 
     def _cancel(self, job: Job) -> None:
         """From any thread: a waiting run ends at once, one under way between two network calls."""
@@ -285,4 +286,4 @@ class Engine:
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.box.put(Cancelled())
+                job.events.put(Cancelled())

@@ -1,4 +1,4 @@
-"""What a run tells on its way, and the box in which it waits for whoever reads it. No torch here."""
+"""What a run tells on its way, and the queue in which it waits for whoever reads it. No torch here."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ News = (Queued, Preparing, Progress)  # of these only the newest counts
 Ends = (Finished, Failed, Cancelled)
 
 
-class Box:
+class EventQueue:
     """Events from the engine's thread to one reader. Never grows with the number of steps: news replaces older news."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Box:
             self._changed.notify_all()
 
     @property
-    def hungry(self) -> bool:
+    def wants_preview(self) -> bool:
         """Whether the last preview was taken: only then another one is worth its cost."""
         with self._changed:
             return not any(isinstance(e, Progress) and any(p is not None for p in e.previews) for e in self._events)

@@ -6,21 +6,18 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from app.runs.events import Preparing
 from app.runs.found import Search
+from app.runs.jobs import Job
 from samplers import messages
 from samplers.driver import Driver
 from samplers.messages import Ask, Step
 
-if TYPE_CHECKING:
-    from app.runs.work import Job
-
 log = logging.getLogger(__name__)
-Fail = Callable[["Job", BaseException, int], None]  # ends a run that failed after so many steps
+Fail = Callable[[Job, BaseException, int], None]  # ends a run that failed after so many steps
 
 
 @dataclass(eq=False)
@@ -62,7 +59,7 @@ class Preparations:
             one.driver.add(one, search.flow)
             self._under_way.append(one)
         one.jobs.append(job)
-        job.box.put(one.told())
+        job.events.put(one.told())
 
     def round(self, max_rows: int) -> None:
         """One network call for every search, and what follows from it."""
@@ -72,7 +69,7 @@ class Preparations:
                 if isinstance(event, Step):
                     one.steps += 1
                     for job in one.jobs:
-                        job.box.put(one.told())
+                        job.events.put(one.told())
                     continue
                 self._under_way.remove(one)
                 if isinstance(event, messages.Failed):

@@ -1,43 +1,40 @@
 """The work of the engine's thread: pictures of many runs under way on one backbone. Single-threaded by design.
 
-A picture is the unit of work: a run of four pictures is four flows. Where `company` is on, all flows share a driver and
-so their network calls; where it is off, every picture has a driver of its own and they are gone round, one call each: a
-picture's numbers are then the same to the last bit, alone or in company, since its network calls are the same.
+An image is the unit of work: a run of four images is four flows. Where `company` is on, all flows share a driver and so
+their network calls; where it is off, every image has a driver of its own and they are gone round, one call each: an
+image's numbers are then the same to the last bit, alone or in company, since its network calls are the same.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from app.runs import memory, parameters
-from app.runs.events import Box, Cancelled, Event, Failed, Finished, Made, Progress
+from app.runs.events import Cancelled, Event, Failed, Finished, Made
 from app.runs.found import Found
-from app.runs.plan import Encoder, Plan, in_words, out_of_memory, plan, problems
+from app.runs.jobs import ImageTask, Job
+from app.runs.plan import Encoder, in_words, out_of_memory, plan, problems
 from app.runs.preparations import Preparations
 from app.runs.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
 from common.images import Array, to_pixels
 from samplers import messages
 from samplers.driver import Driver
-from samplers.messages import Ask, Flow, Step
+from samplers.messages import Ask, Step
 from samplers.schedules import progress
 
 log = logging.getLogger(__name__)
 ALL_THREADS = torch.get_num_threads()  # asked before an engine's thread takes one only
 PREVIEW_SHARE = 0.03  # of the network's time may go into previews ...
 PREVIEW_EVERY = 1.0  # ... or one round of them in this many seconds, whichever allows more
-
-
-Watch = Callable[[Plan, Backbone], Flow]  # the flow of a picture with more asks in between: see `runs.attention`
 
 
 @dataclass
@@ -49,57 +46,6 @@ class Spent:
     decode: float = 0.0
     calls: int = 0
     rows: int = 0
-
-
-@dataclass(eq=False)
-class Job:
-    """A run as the engine sees it. Below the line only the engine's thread touches it."""
-
-    recipe: Recipe
-    inputs: Mapping[str, Any]
-    watch: Watch | None = None
-    box: Box = field(default_factory=Box)
-    cancelled: bool = False
-    # ----
-    position: int = 0  # in the queue, as told
-    since: float = field(default_factory=time.perf_counter)  # when it was submitted, or a picture of it taken up
-    todo: list[int] = field(default_factory=list)
-    under_way: list[Picture] = field(default_factory=list)
-    pictures: dict[int, Image.Image] = field(default_factory=dict)
-    previews: list[Array | None] = field(default_factory=list)
-    stack: str = ""
-    calls: int = 0  # of finished pictures
-    rows: int = 0
-    gradients: int = 0
-    own_seconds: float = 0.0
-    started: float = 0.0
-    last_step: float = 0.0
-    pace: float | None = None  # seconds a step, smoothed
-
-    def __post_init__(self) -> None:
-        self.todo = list(range(self.recipe.count))
-        self.previews = [None] * self.recipe.count
-
-    def progress(self, sigma: float) -> Progress:
-        per_picture = self.recipe.steps
-        step = len(self.pictures) * per_picture + sum(p.steps for p in self.under_way)
-        steps = self.recipe.count * per_picture
-        left = (steps - step) * self.pace if self.pace is not None else None
-        calls = self.calls + sum(p.plan.tally.calls for p in self.under_way)
-        return Progress(step, steps, sigma, tuple(self.previews), left, calls, len(self.pictures))
-
-
-@dataclass(eq=False)
-class Picture:
-    """One picture under way: its place in the run, its flow, the driver that runs it."""
-
-    job: Job
-    index: int
-    plan: Plan
-    driver: Driver
-    seconds: float = 0.0  # of the engine, that went into its network calls
-    steps: int = 0  # of the schedule, by the level that was reached last
-    seen: Step | None = None  # the newest step, until it is told
 
 
 class Work:
@@ -140,7 +86,7 @@ class Work:
     # ---- taking up and ending --------------------------------------------------------------------------------------
 
     def open(self) -> Job | None:
-        """The run under way whose next picture should be taken up, if any: the one that had its turn longest ago."""
+        """The run under way whose next image should be begun, if any: the one that had its turn longest ago."""
         most = self.max_under_way if self.company else 1
         jobs = [
             job for job in self.active if job.todo and not self.preparations.awaited(job) and len(job.under_way) < most
@@ -151,8 +97,8 @@ class Work:
     def full(self) -> bool:
         return sum(len(job.under_way) for job in self.active) >= self.max_under_way
 
-    def take_up(self, job: Job) -> None:
-        """Starts the next picture of a run. A run that cannot be fails here."""
+    def start_next_image(self, job: Job) -> None:
+        """Starts the next image of a run. A run that cannot be fails here."""
         if job not in self.active:
             self.active.append(job)
         job.since = time.perf_counter()
@@ -162,15 +108,15 @@ class Work:
             if (search := self.found.search(job.recipe)) is not None:
                 self.preparations.begin(job, search, self.max_rows)
                 return
-            if not (job.pictures or job.under_way):
-                job.started = job.last_step = time.perf_counter()  # what was found before is not the picture's time
+            if not (job.images or job.under_way):
+                job.started = job.last_step = time.perf_counter()  # what was found before is not the image's time
             index = job.todo.pop(0)
             made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.found)
             if not (self.company and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
-            picture = Picture(job, index, made, self._drivers[-1])
-            picture.driver.add(picture, job.watch(made, self.backbone) if job.watch is not None else made.flow)
-            job.under_way.append(picture)
+            task = ImageTask(job, index, made, self._drivers[-1])
+            task.driver.add(task, job.watch(made, self.backbone) if job.watch is not None else made.flow)
+            job.under_way.append(task)
             job.stack = made.stack
         except Exception as error:
             self._fail(job, error, 0)
@@ -178,16 +124,16 @@ class Work:
     def end(self, job: Job, event: Event) -> None:
         """Closes and forgets all of a run, then says so."""
         self.preparations.leave(job)
-        for picture in job.under_way:
+        for task in job.under_way:
             try:
-                picture.driver.cancel(picture)
+                task.driver.cancel(task)
             except Exception:
                 log.exception("a flow raised while it was closed")
         if job in self.active:
             self.active.remove(job)
-        job.todo, job.under_way, job.pictures, job.previews, job.inputs = [], [], {}, [], {}
+        job.todo, job.under_way, job.images, job.previews, job.inputs = [], [], {}, [], {}
         self._drop_idle_drivers()
-        job.box.put(event)
+        job.events.put(event)
 
     def sweep(self) -> None:
         """Ends the runs that were cancelled."""
@@ -210,27 +156,27 @@ class Work:
         for driver in list(self._drivers):
             self.sweep()
             driver.max_rows = self.max_rows
-            done: list[tuple[Picture, Tensor]] = []
+            done: list[tuple[ImageTask, Tensor]] = []
             mine = [p for job in self.active for p in job.under_way if p.driver is driver]
             began = time.perf_counter()
             events = driver.round()
-            for picture in mine:
-                picture.seconds += (time.perf_counter() - began) / len(mine)
+            for task in mine:
+                task.seconds += (time.perf_counter() - began) / len(mine)
             for key, event in events:
-                picture = cast(Picture, key)
-                if picture.job.box.end is not None:
+                task = cast(ImageTask, key)
+                if task.job.events.end is not None:
                     continue
                 if isinstance(event, Step):
-                    at = progress(picture.plan.sigmas, event.sigma)  # inversions climb, time travel goes back up
-                    picture.seen, picture.steps = event, round(at * picture.job.recipe.steps)
+                    at = progress(task.plan.sigmas, event.sigma)  # inversions climb, time travel goes back up
+                    task.latest, task.steps = event, round(at * task.job.recipe.steps)
                 elif isinstance(event, messages.Failed):
-                    self._fail(picture.job, event.error, picture.steps)
+                    self._fail(task.job, event.error, task.steps)
                 else:
-                    done.append((picture, event.result))
-            self._tell([p for job in self.active for p in job.under_way if p.seen is not None], {p for p, _ in done})
-            for picture, x in done:
-                if picture.job.box.end is None and not picture.job.cancelled:
-                    self._finish(picture, x)
+                    done.append((task, event.result))
+            self._tell([p for job in self.active for p in job.under_way if p.latest is not None], {p for p, _ in done})
+            for task, x in done:
+                if task.job.events.end is None and not task.job.cancelled:
+                    self._finish(task, x)
 
     def _answer(self, ask: Ask, remembers: bool = True) -> Tensor:
         start = time.perf_counter()
@@ -260,18 +206,18 @@ class Work:
         parts = (slice(0, half), slice(half, rows))
         return torch.cat([self._fitting(memory.rows(ask, part)) for part in parts])
 
-    def _tell(self, pictures: list[Picture], done: set[Picture]) -> None:
+    def _tell(self, tasks: list[ImageTask], done: set[ImageTask]) -> None:
         """Progress to the runs of these pictures, with a look at them where somebody waits for one and it is cheap."""
         now = time.perf_counter()
-        steps = {picture: picture.seen for picture in pictures if picture.seen is not None}
-        wanted = [p for p in steps if p not in done and p.job.box.hungry and not p.job.cancelled]
+        steps = {task: task.latest for task in tasks if task.latest is not None}
+        wanted = [p for p in steps if p not in done and p.job.events.wants_preview and not p.job.cancelled]
         first = any(p.job.previews[p.index] is None for p in wanted)
         cheap = self.spent.preview < PREVIEW_SHARE * self.spent.network or now - self._last_preview > PREVIEW_EVERY
         if wanted and (first or cheap):
             for shape in dict.fromkeys(steps[p].x0.shape for p in wanted):
                 alike = [p for p in wanted if steps[p].x0.shape == shape]
-                for picture, look in zip(alike, self._looks(torch.cat([steps[p].x0 for p in alike]))):
-                    picture.job.previews[picture.index] = look
+                for task, look in zip(alike, self._looks(torch.cat([steps[p].x0 for p in alike]))):
+                    task.job.previews[task.index] = look
             self._last_preview = time.perf_counter()
             self.spent.preview += self._last_preview - now
         for job in dict.fromkeys(p.job for p in steps):
@@ -279,37 +225,37 @@ class Work:
             pace = (now - job.last_step) / len(fresh)
             job.pace = pace if job.pace is None else 0.7 * job.pace + 0.3 * pace
             job.last_step = now
-            job.box.put(job.progress(steps[fresh[0]].sigma))
-        for picture in pictures:
-            picture.seen = None
+            job.events.put(job.progress(steps[fresh[0]].sigma))
+        for task in tasks:
+            task.latest = None
 
-    def _finish(self, picture: Picture, x: Tensor) -> None:
-        job = picture.job
+    def _finish(self, task: ImageTask, x: Tensor) -> None:
+        job = task.job
         try:
             (pixels,) = self._decoded(x)
         except Exception as error:
-            self._fail(job, error, picture.steps)
+            self._fail(job, error, task.steps)
             return
-        recipe = self._recipe(job, picture.index)
+        recipe = self._recipe(job, task.index)
         made = Image.fromarray(pixels)
         made.info["parameters"] = parameters.write(recipe)
-        job.previews[picture.index], job.pictures[picture.index] = pixels, made
-        job.under_way.remove(picture)
-        tally = picture.plan.tally
+        job.previews[task.index], job.images[task.index] = pixels, made
+        job.under_way.remove(task)
+        tally = task.plan.tally
         job.calls, job.rows = job.calls + tally.calls, job.rows + tally.rows
         job.gradients += tally.gradients
-        job.own_seconds += picture.seconds
+        job.own_seconds += task.seconds
         self._drop_idle_drivers()
-        job.box.put(Made(picture.index, made, recipe))
-        if len(job.pictures) == job.recipe.count:
-            pictures = tuple(job.pictures[i] for i in range(job.recipe.count))
+        job.events.put(Made(task.index, made, recipe))
+        if len(job.images) == job.recipe.count:
+            images = tuple(job.images[i] for i in range(job.recipe.count))
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
             told = (seconds, job.calls, job.rows, job.stack, job.gradients, job.own_seconds)
-            self.end(job, Finished(pictures, recipes, *told))
+            self.end(job, Finished(images, recipes, *told))
 
     def _recipe(self, job: Job, index: int) -> Recipe:
-        """The recipe of one picture, with what made it."""
+        """The recipe of one image, with what made it."""
         made_with = {**versions(), "device": self.device.type}
         return job.recipe.one(index).model_copy(update={"revision": self.backbone.revision, "versions": made_with})
 

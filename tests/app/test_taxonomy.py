@@ -13,6 +13,9 @@ from app import survey, theme
 from app.pages import diagrams, taxonomy, taxonomy_panels, tree
 from app.pages.catalogue import catalogue
 from app.pages.models import NAMES
+from app.pages.studio import Studio
+from app.routes import all_routes
+from app.runs import History
 from bench.tasks import TASKS as BENCH
 from conditioning.registry import METHODS
 
@@ -224,7 +227,7 @@ def test_an_example_picture_is_served_where_there_is_one_and_its_place_is_kept_w
     assert "<img" not in taxonomy_panels.method(one) and "nw-way-blank" in taxonomy_panels.method(one)
     (tmp_path / "ilvr.webp").write_bytes(b"RIFF")
     source = Tags(taxonomy_panels.method(one)).of("src")[0]
-    client = TestClient(Starlette(routes=taxonomy.routes()))
+    client = TestClient(Starlette(routes=all_routes(Studio("exact", History(tmp_path / "history")))))
     assert client.get(f"/{source}").content == b"RIFF"
     for bad in ("nothing", "..%2f..%2fentries", "ILVR"):
         assert client.get(f"/taxonomy/examples/{bad}.webp").status_code == 404

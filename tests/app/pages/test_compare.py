@@ -14,6 +14,7 @@ from app.compare.kept import Kept
 from app.pages import comparing, references
 from app.pages.ready import READY
 from app.pages.studio import Studio
+from app.routes import all_routes
 from app.runs import PictureError, Recipe, RecipeError
 from app.runs.given import Use
 from world.scene import COLOURS, draw
@@ -235,7 +236,7 @@ def test_other_files_are_refused_in_words(studio, tmp_path, text):
 
 @pytest.fixture(scope="module")
 def client(studio):
-    with TestClient(Starlette(routes=studio.routes())) as made:
+    with TestClient(Starlette(routes=all_routes(studio))) as made:
         yield made
 
 

@@ -16,6 +16,7 @@ from app.pages import catalogue as catalogue_
 from app.pages.catalogue import catalogue
 from app.pages.stack import Card, Stack
 from app.pages.studio import Studio
+from app.routes import all_routes
 from app.runs import Here, History, Recipe, RecipeError, content_hash
 from app.runs import methods as given
 from app.runs.given import Use
@@ -294,7 +295,7 @@ def png(picture):
 
 
 def test_pictures_come_in_through_the_door_only(studio):
-    client = TestClient(Starlette(routes=studio.routes()))
+    client = TestClient(Starlette(routes=all_routes(studio)))
     ours = {"X-Nine-Ways": "1"}
     assert client.post("/inputs?door=guess", content=png(PICTURE), headers=ours).status_code == 403
     assert client.post(f"/inputs?door={studio.door('me')}", content=png(PICTURE)).status_code == 403
@@ -309,7 +310,7 @@ def test_pictures_come_in_through_the_door_only(studio):
 
 
 def test_on_a_space_a_hash_opens_nothing_to_another_visit(studio, tab, monkeypatch):
-    client = TestClient(Starlette(routes=studio.routes()))
+    client = TestClient(Starlette(routes=all_routes(studio)))
     mine, theirs = studio.door("me"), studio.door("other")
     sha = client.post(f"/inputs?door={mine}", content=png(PICTURE), headers={"X-Nine-Ways": "1"}).json()["sha256"]
     monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
@@ -352,7 +353,7 @@ def ask(client, door, sha, name="super_resolution", size=64, **given):
 
 
 def test_a_card_shows_what_is_measured(tab, studio):
-    client, door = TestClient(Starlette(routes=studio.routes())), studio.door("me")
+    client, door = TestClient(Starlette(routes=all_routes(studio))), studio.door("me")
     sha = studio.take(PICTURE.resize((64, 64)), door)
     four, two = (ask(client, door, sha, parameters={"factor": factor}) for factor in (4, 2))
     assert four["words"] == "Measured: 2 × 2 of 8 × 8 pixels." and four["picture"] != two["picture"]
@@ -375,7 +376,7 @@ def test_large_pictures_are_made_smaller_and_old_drafts_make_room(studio, monkey
 
 def test_the_page_can_ask_what_there_is(studio, monkeypatch):
     monkeypatch.setattr(type(studio.model()), "engine", lambda self, seconds=None: None)
-    client = TestClient(Starlette(routes=studio.routes()))
+    client = TestClient(Starlette(routes=all_routes(studio)))
     assert set(client.get("/catalogue.json").json()["methods"]) == set(METHODS)
 
 

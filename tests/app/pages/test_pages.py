@@ -12,6 +12,7 @@ from PIL import Image
 from app.pages import create, stack, stage
 from app.pages.models import vocabulary
 from app.pages.studio import Studio
+from app.routes import all_routes
 from app.runs import History, Problem, Recipe
 from app.runs.events import Cancelled, Failed, Finished, Made, Progress, Queued
 from app.runs.pictures import png_bytes
@@ -23,7 +24,7 @@ NASTY = "<script>alert(1)</script> \"' & onerror="
 
 def test_the_page_is_made_without_torch():
     code = (
-        "import sys, app.pages as p; from app.pages.studio import Studio; "
+        "import sys, app.page as p; from app.pages.studio import Studio; "
         "p.build(Studio('exact')); sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
@@ -290,7 +291,7 @@ def test_addresses_are_signed(studio):
     from starlette.testclient import TestClient
 
     entry = studio.history.add(picture(), Recipe())
-    client = TestClient(Starlette(routes=studio.routes()))
+    client = TestClient(Starlette(routes=all_routes(studio)))
     good = studio.address(entry.id)
     assert client.get(f"/{good}").headers["content-type"] == "image/png"
     assert client.get(f"/pictures/{entry.id}/{'0' * 24}.png").status_code == 404

@@ -16,7 +16,7 @@ from PIL import Image
 
 from app.runs import Cancelled, Event, Failed, Finished, Made, Progress, Queued, Recipe, here, read
 from app.runs.engine import Busy, Engine, RunError
-from app.runs.events import Box
+from app.runs.events import EventQueue
 from samplers.messages import Ask
 from tests.app.runs.doubles import Double, all_at_once, nan_for, recipe, size_of
 
@@ -218,9 +218,9 @@ def test_a_large_run_does_not_hold_up_the_others(engines: Start) -> None:
     engine = engines(Double(delay=0.002), max_under_way=1)
     large = engine.submit(recipe(count=30))
     assert until(lambda: not engine._waiting)
-    before = len(large._job.pictures)
+    before = len(large._job.images)
     assert engine.submit(recipe()).result() and not large.done
-    assert len(large._job.pictures) - before <= 4
+    assert len(large._job.images) - before <= 4
     large.cancel()
 
 
@@ -238,14 +238,14 @@ def test_a_slow_reader_holds_up_nobody_and_piles_up_nothing(engines: Start) -> N
 
 
 def test_the_newest_progress_keeps_the_look_that_nobody_saw() -> None:
-    box = Box()
+    box = EventQueue()
     look = np.zeros((2, 2, 3), np.uint8)
     box.put(Progress(1, 9, 5.0, (look, None), 1.0, 1))
-    assert not box.hungry
+    assert not box.wants_preview
     box.put(Progress(2, 9, 4.0, (None, None), 1.0, 2))
     event = box.take()
     assert isinstance(event, Progress) and event.step == 2 and event.previews[0] is look and event.preview is not None
-    assert event.preview.shape == (2, 4, 3) and box.hungry and box.take(0.01) is None
+    assert event.preview.shape == (2, 4, 3) and box.wants_preview and box.take(0.01) is None
 
 
 def test_memory_that_does_not_suffice_halves_the_calls(engines: Start) -> None:

@@ -185,7 +185,7 @@ def test_a_search_that_is_cancelled_goes_on_for_whoever_waits_for_it(engines: St
     assert engine._work is not None
     while (engine._work.active or not last.done) and time.perf_counter() < deadline:
         time.sleep(0.01)
-    assert isinstance(last._job.box.end, Cancelled)
+    assert isinstance(last._job.events.end, Cancelled)
     assert not len(engine._work.preparations) and not engine._work.active
 
 

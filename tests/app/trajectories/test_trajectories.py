@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from app.pages import following
 from app.pages.studio import Studio
+from app.routes import all_routes
 from app.runs import History, Recipe, RecipeError
 from app.runs.engine import Engine
 from app.runs.given import Use
@@ -156,7 +157,7 @@ def test_going_tells_how_far_it_is_and_its_files_are_signed(tmp_path):
         frames = list(going.frames(0.0))
         assert frames[-1]["steps"] == frames[-1]["of"] == 12 and frames[-1]["busy"] == ["CFG Scale 1", "CFG Scale 4"]
         drawn = following.result(studio, going, "me")
-        client = TestClient(Starlette(routes=following.routes(studio)))
+        client = TestClient(Starlette(routes=all_routes(studio)))
         found = client.get("/" + drawn["files"]["csv"])
         assert found.status_code == 200 and "attachment" in found.headers["content-disposition"]
         _, id, sign, _ = drawn["files"]["npz"].split("/")

@@ -1,0 +1,120 @@
+"""The page, its tabs put together: `build` makes it, `serve_options` says how it is served.
+
+Importing this module imports Gradio and nothing of torch: the page is up while the network still loads.
+"""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app import theme
+from app.pages import compare, create, history, taxonomy, trajectory
+from app.pages.models import Model
+from app.pages.studio import Studio
+from app.routes import all_routes
+
+LARGEST_UPLOAD = "32mb"
+KEYS = (
+    ("Ctrl", "Enter", "Generate (⌘ Enter on a Mac)"),
+    ("Esc", "", "Cancel the run"),
+    ("←", "→", "Walk through the pictures"),
+    ("?", "", "This list"),
+)
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The page over a studio. Serve it with `page.launch(**serve_options(studio))`."""
+    with gr.Blocks(title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)) as page:
+        header = gr.HTML(_header(studio.model()), elem_id="nw-header", apply_default_css=False)
+        with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
+            with gr.Tab("Create", id="create"):
+                making = create.tab(studio)
+            with gr.Tab("History", id="history") as kept:
+                pictures = history.tab(studio, making, tabs, kept)
+            with gr.Tab("Compare", id="compare") as side_by_side:
+                cells = compare.tab(studio, making, tabs, side_by_side)
+            with gr.Tab("Trajectory", id="trajectory"):
+                paths = trajectory.tab(studio, making, tabs)
+            with gr.Tab("Taxonomy", id="taxonomy") as ways:
+                taxonomy.tab(studio, making, tabs, ways)
+        paths.opens(making.stage.follow, [making.visit], making.recipe_of)
+        paths.opens(pictures.detail.follow, [making.visit], pictures.recipe_of)
+        paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
+        gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
+        clock = gr.Timer(1.0)
+
+        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> tuple[Any, ...]:
+            model = studio.model(backbone)
+            model.start()
+            state, _ = model.state()
+            if state == "loading":
+                return _header(model), gr.Timer(active=True), gr.skip(), gr.skip(), gr.skip()
+            size, usual = model.default_size(), {other.default_size() for other in studio.models.values()}
+            grow = [size if value in usual and value != size else gr.skip() for value in (width, height)]
+            return _header(model), gr.Timer(active=False), making.unknown_note(prompt, backbone), *grow
+
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        seen = [making.prompt, making.width, making.height, making.backbone]
+        told = [header, clock, making.unknown, making.width, making.height]
+        said = [making.stack, making.marks]  # once the network is there, what does not fit it can be said
+        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **light).then(
+            making.restack, making.controls, said, **light
+        )
+    page.queue(max_size=256, default_concurrency_limit=None, api_open=False)
+    return page
+
+
+def serve_options(studio: Studio) -> dict[str, Any]:
+    """Arguments of `launch`: only this machine by default, no tunnel, no folder opened, nothing fetched from elsewhere.
+
+    Gradio reads GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_ROOT_PATH and others by itself.
+    """
+    return {
+        "theme": theme.theme(),
+        "head": theme.head(),
+        "footer_links": [],
+        "share": False,
+        "ssr_mode": False,
+        "strict_cors": True,
+        "max_file_size": LARGEST_UPLOAD,
+        "max_threads": 256,  # a run waits in a thread; the engine's one thread does the work
+        "enable_monitoring": False,
+        "show_error": True,
+        "app_kwargs": {"routes": all_routes(studio)},
+        "server_name": os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if _on_spaces() else "127.0.0.1"),
+    }
+
+
+def _on_spaces() -> bool:
+    return os.environ.get("SYSTEM") == "spaces"
+
+
+def _header(model: Model) -> str:
+    state, words = model.state()
+    words = model.name if state == "ready" else f"{model.name}: {words}" if state == "loading" else words
+    moon = (
+        '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path fill="currentColor" '
+        'd="M8 1.500a6.500 6.500 0 1 0 0 13 6.500 6.500 0 0 0 0-13zM8 3v10A5 5 0 0 1 8 3z"/></svg>'
+    ).replace(".500", ".5")
+    return (
+        '<header class="nw-header"><h1>Nine Ways</h1><p class="nw-tag">to tell a diffusion model what you want</p>'
+        f'<span class="nw-grow"></span><span class="nw-model" data-state="{state}" role="status">'
+        f'<span class="nw-dot" aria-hidden="true"></span>{escape(words)}</span>'
+        '<button type="button" class="nw-quiet-button" id="nw-keys-open" aria-haspopup="dialog">Keys</button>'
+        f'<button type="button" class="nw-quiet-button" id="nw-mode" aria-label="Dark">{moon}</button></header>'
+    )
+
+
+def _keys() -> str:
+    rows = "".join(
+        f"<dt>{' '.join(f'<kbd>{key}</kbd>' for key in (first, second) if key)}</dt><dd>{what}</dd>"
+        for first, second, what in KEYS
+    )
+    return (
+        f'<dialog class="nw-keys" id="nw-keys" aria-label="Keys"><h2>Keys</h2><dl>{rows}</dl>'
+        '<button type="button" class="nw-act" id="nw-keys-close">Close</button></dialog>'
+    )

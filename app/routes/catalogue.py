@@ -1,0 +1,35 @@
+"""What is known of methods, as JSON and as example images.
+
+    GET /catalogue.json                      methods, operators and more, for the page's scripts
+    GET /taxonomy/examples/{name}.webp       what a method makes of its example
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.pages import taxonomy_panels
+from app.pages.catalogue import catalogue
+from app.pages.studio import Studio
+from app.routes.answers import gone, image_file
+
+
+def routes(studio: Studio) -> list[Route]:
+    """See the head of this file."""
+
+    def methods(request: Request) -> Response:
+        studio.model().engine(120)  # whose thread imports torch, once for all
+        return JSONResponse(catalogue(), headers={"Cache-Control": "no-cache"})
+
+    def example(request: Request) -> Response:
+        name = request.path_params["name"]
+        path = taxonomy_panels.EXAMPLES / f"{name}.webp"
+        if not re.fullmatch(r"[a-z0-9_-]+", name) or not path.is_file():
+            return gone()
+        return image_file(path, "webp", "max-age=3600")
+
+    return [Route("/catalogue.json", methods), Route("/taxonomy/examples/{name}.webp", example)]

@@ -1,0 +1,73 @@
+"""Images of the history, and inputs of methods in both directions.
+
+    GET  /pictures/{entry_id}/{sign}.png     an image of the history
+    GET  /inputs/{sha}.png                   an input image, by its content hash
+    POST /inputs                             an upload -> {"sha256", "width", "height", "notes"} or {"error"}
+    POST /measured                           what an operator makes of an image -> {"picture", "words"} or {"error"}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.pages.measuring import measured
+from app.pages.studio import Studio
+from app.routes.answers import SAFE, gone, image_file
+from common.images import encoded
+
+LARGEST_UPLOAD = 32 * 2**20  # bytes
+LARGEST_QUESTION = 2**20  # bytes of what is asked about a degradation
+
+
+def routes(studio: Studio) -> list[Route]:
+    """See the head of this file."""
+
+    def of_history(request: Request) -> Response:
+        entry_id = request.path_params["entry_id"]
+        if not studio.signed(entry_id, request.path_params["sign"]):
+            return gone()
+        entry = studio.entry(entry_id)
+        if entry is None or not os.path.isfile(entry.path):
+            return gone("The picture is gone: its file was deleted.")
+        return image_file(entry.path)
+
+    def input_image(request: Request) -> Response:
+        # shared: who knows the hash knows the image, or its recipe. Private: a hash alone opens nothing
+        image = studio.picture(request.path_params["sha"], request.query_params.get("door", ""))
+        if image is None:
+            return gone()
+        headers = {"Cache-Control": "private, max-age=3600", **SAFE}
+        return Response(encoded(image), media_type="image/png", headers=headers)
+
+    async def posted(request: Request, answer: Callable[[bytes, str], dict[str, Any]], largest: int) -> Response:
+        # the header cannot be sent from another site without asking first, and the door is on our page only
+        door = request.query_params.get("door", "")
+        if not studio.opens(door) or "x-nine-ways" not in request.headers:
+            return JSONResponse({"error": "The page is older than the app: load it once more."}, 403)
+        data = b""
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > largest:
+                return JSONResponse({"error": f"The file has more than {largest >> 20} MB."}, 413)
+        return JSONResponse(await run_in_threadpool(answer, data, door))
+
+    async def upload(request: Request) -> Response:
+        return await posted(request, studio.receive, LARGEST_UPLOAD)
+
+    async def measure(request: Request) -> Response:
+        return await posted(request, partial(measured, studio), LARGEST_QUESTION)
+
+    return [
+        Route("/pictures/{entry_id}/{sign}.png", of_history),
+        Route("/inputs/{sha}.png", input_image),
+        Route("/inputs", upload, methods=["POST"]),
+        Route("/measured", measure, methods=["POST"]),
+    ]

@@ -1,0 +1,34 @@
+"""The data of runs that were followed step by step; signed, so that nobody can walk through the ids.
+
+    GET /trajectories/{id}/{sign}/trajectories.npz      all states and denoised predictions
+    GET /trajectories/{id}/{sign}/figures.csv           all figures of all steps
+"""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.pages.studio import Studio
+from app.routes.answers import gone, to_save
+
+
+def routes(studio: Studio) -> list[Route]:
+    """See the head of this file."""
+
+    async def file(request: Request) -> Response:
+        id, sign, name = (request.path_params[key] for key in ("id", "sign", "name"))
+        held = studio.followed.get(id)
+        if held is None or not studio.signed(f"trajectory {id}", sign):
+            return gone("This is no longer in memory: follow it again.")
+        from app.trajectories import told  # imports torch
+
+        if name == "trajectories.npz":
+            return to_save(await run_in_threadpool(told.archive, held.runs), "application/octet-stream", name)
+        if name == "figures.csv":
+            return to_save((await run_in_threadpool(told.table, held.runs)).encode(), "text/csv", name)
+        return gone("There is no such file.")
+
+    return [Route("/trajectories/{id}/{sign}/{name}", file)]
