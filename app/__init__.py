@@ -1,3 +1,5 @@
-"""Nine Ways in the browser: pages (what is seen) over runs (what makes, streams and keeps the pictures)."""
+"""Nine Ways in the browser: pages (what is seen) over runs (what makes, streams and keeps the images)."""
 
-__version__ = "0.1.0"
+from app.version import VERSION as __version__
+
+__all__ = ["__version__"]

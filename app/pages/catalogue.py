@@ -134,7 +134,7 @@ def _step(span: float) -> float:
 
 
 def _operator(name: str, made: Any) -> dict[str, Any]:
-    parameters = []
+    parameters: list[dict[str, Any]] = []
     for parameter in list(inspect.signature(made).parameters.values())[1:]:
         if parameter.name == "mask":
             parameters.append({"name": "mask", "label": "What is lost", "type": "mask"})

@@ -10,8 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare.comparison import Comparison
+from app.compare.comparison import Cell, Comparison
 from app.compare.kept import Kept
+from app.compare.running import Running
 from app.errors import error_message
 from app.pages import comparing, references
 from app.pages.create import Create
@@ -219,20 +220,23 @@ class Compare:
 
     def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> list[Any]:
         """The settings of a cell into Create, and over there."""
-        recipe = self.recipe_of(data._data or {}, id, visit)
-        if recipe is None:
+        running, cell = self._cell(data._data or {}, id, visit)
+        if running is None or cell is None or cell.recipe is None:
             return [*self.create.leave("This cell has no settings: it cannot be."), gr.skip()]
-        running = comparing.running(self.studio, self.kept, id)
-        place = next(cell.place for cell in running.cells if cell.recipe == recipe)
-        words = f"The settings of “{running.comparison.label(place)}” are in the controls."
-        filled = self.create.fill(recipe, words, door=self.studio.door(request.session_hash))
+        words = f"The settings of “{running.comparison.label(cell.place)}” are in the controls."
+        filled = self.create.fill(cell.recipe, words, door=self.studio.door(request.session_hash))
         return [*filled, gr.Tabs(selected="create")]
 
     def recipe_of(self, told: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
         """The recipe of a cell that the page names by its key; None where there is none."""
+        _, cell = self._cell(told, id, visit)
+        return cell.recipe if cell is not None else None
+
+    def _cell(self, told: dict[str, Any], id: str, visit: list[str]) -> tuple[Running | None, Cell | None]:
+        """The comparison of this id, if the visit may see it, and its cell that the page names by its key."""
         running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
-        key = str(told.get("key", ""))
-        return next((one.recipe for one in running.cells if one.key == key), None) if running is not None else None
+        cells = running.cells if running is not None else []
+        return running, next((cell for cell in cells if cell.key == str(told.get("key", ""))), None)
 
     # frames -----------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from app import __version__
 from app.compare.comparison import Axis, Change, Comparison
 from app.compare.kept import Kept
 from app.compare.running import Running
@@ -24,6 +23,7 @@ from app.pages.studio import Studio
 from app.runs.given import Use
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
+from app.version import VERSION
 from common.images import data_uri, encoded
 
 LARGEST_FILE = 32 * 2**20  # bytes
@@ -257,7 +257,7 @@ def to_file(one: Running, studio: Studio) -> str:
     models = {name: str(getattr(studio.models[name].backbone, "revision", ""))
               for name in dict.fromkeys(recipe.backbone for recipe in recipes) if name in studio.models}  # fmt: skip
     pictures = {sha: base64.b64encode(encoded(picture)).decode() for sha, picture in one.pictures.items()}
-    return json.dumps({"kind": KIND, "version": __version__, "comparison": one.comparison.model_dump(mode="json"),
+    return json.dumps({"kind": KIND, "version": VERSION, "comparison": one.comparison.model_dump(mode="json"),
                        "pictures": pictures, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
 
 

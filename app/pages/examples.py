@@ -108,8 +108,13 @@ def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Tr
         for (l, t, r, b), name in zip(edges, names)
         if r - l > 0.01 and b - t > 0.01  # of what is hidden there is none
     )
-    maps = (seen.rgb[0].permute(1, 2, 0), seen.near[0], seen.edges[0].float(), mask)
-    return _Truth(*map(_picture, maps), boxes)
+    return _Truth(
+        picture=_picture(seen.rgb[0].permute(1, 2, 0)),
+        near=_picture(seen.near[0]),
+        edges=_picture(seen.edges[0].float()),
+        mask=_picture(mask),
+        boxes=boxes,
+    )
 
 
 def example(method: str, size: int) -> Example:

@@ -15,9 +15,7 @@ from app.pages import comparing
 from app.pages.stack import hashes
 from app.pages.studio import Studio
 from app.runs import Cancelled, Failed, Finished, Preparing
-from app.runs.pictures import png_bytes
 from app.runs.recipe import Problem, Recipe, RecipeError
-from common.images import data_uri
 
 MOST = 6  # runs side by side
 HELD = 6  # results in memory, for their files
@@ -192,15 +190,3 @@ def result(studio: Studio, going: Going, session: str) -> dict[str, Any]:
     first = done[0].recording.recipe
     return {**drawn, "id": id, "prompt": first.prompt, "model": going.model.name,
             "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip
-
-
-def maps(one: Any) -> str:
-    """The maps of attention of a run that was followed."""
-    from app.pages import attention, stage
-
-    look = one.recording.look
-    if look is None or not look.maps:
-        return attention.note("Attention was not read in this run: tick the box and follow it again.")
-    recipe = one.recording.recipe
-    shown = stage.Shown("", data_uri(png_bytes(one.picture)), recipe, "")
-    return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)

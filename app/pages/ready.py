@@ -58,7 +58,8 @@ def _ready(key: str, title: str, summary: str) -> Callable[[Callable[[], Made]],
 def edit() -> Made:
     from conditioning.registry import METHODS
 
-    pictures, columns = {}, [_alone("the new prompt alone")]
+    pictures: dict[str, Image.Image] = {}
+    columns = [_alone("the new prompt alone")]
     for method in METHODS.values():
         if method.task != "editing":
             continue
@@ -182,7 +183,8 @@ def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change]
     """A column for every method of these tasks, with what its example gives it."""
     from conditioning.registry import METHODS
 
-    columns, pictures = [], {}
+    columns: list[Change] = []
+    pictures: dict[str, Image.Image] = {}
     for method in METHODS.values():
         if method.task in tasks:
             card, found = _card(method.name, where)

@@ -131,7 +131,7 @@ def ways(page: Any) -> Any:
 
     seen = "(i) => { const c = document.createElement('canvas'); c.width = i.naturalWidth; c.height = i.naturalHeight; \
             c.getContext('2d').drawImage(i, 0, 0); return c.toDataURL(); }"
-    cells = []
+    cells: list[str] = []
 
     def cell(source: str, head: str, title: str, words: str) -> str:
         image = f'<img src="{source}" style="width:100%; display:block; margin:0 0 8px">'

@@ -10,11 +10,13 @@ from typing import Any
 import gradio as gr
 
 from app.errors import error_message
-from app.pages import following
+from app.pages import attention, following, stage
 from app.pages.create import Create
 from app.pages.studio import Studio
 from app.runs import RecipeError
+from app.runs.pictures import png_bytes
 from app.runs.recipe import Recipe
+from common.images import data_uri
 
 TICK = 0.4  # seconds between what the page is told at most
 READY = """
@@ -30,12 +32,6 @@ BOARD = """
 })();
 """
 NEWS = "watch('value', () => { if (props.value) window.nineWays?.followed(JSON.parse(props.value)); });"
-MAPS = """
-(function begin() {  // 'close' is an event of assets/maps.js
-  if (!window.nineWays?.maps) { setTimeout(begin, 30); return; }
-  window.nineWays.maps(element, props, watch, trigger);
-})();
-"""
 
 
 class TrajectoryTab:
@@ -67,7 +63,7 @@ class TrajectoryTab:
                     following.empty(), elem_id="paths", js_on_load=BOARD, apply_default_css=False
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="trajectory-news", html_template="", js_on_load=NEWS)
-                self.maps = gr.HTML("", elem_id="path-attention", js_on_load=MAPS, apply_default_css=False)
+                self.maps = gr.HTML("", elem_id="path-attention", js_on_load=attention.SHOW, apply_default_css=False)
         self.outputs = [self.news, self.note, self.go, self.cancel, self.maps]
         self._wire()
 
@@ -130,7 +126,7 @@ class TrajectoryTab:
         place = int(told.get("run", -1)) if str(told.get("run", "")).isdigit() else -1
         if held is None or held.session != request.session_hash or not 0 <= place < len(held.runs):
             return ""
-        return following.maps(held.runs[place])
+        return _maps(held.runs[place])
 
     def stop(self, request: gr.Request) -> None:
         """Ends what is under way within one step."""
@@ -167,6 +163,15 @@ class TrajectoryTab:
 
     def _note(self, words: str) -> str:
         return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
+
+
+def _maps(one: Any) -> str:
+    """The maps of attention of a run that was followed."""
+    look = one.recording.look
+    if look is None or not look.maps:
+        return attention.note("Attention was not read in this run: tick the box and follow it again.")
+    shown = stage.Shown("", data_uri(png_bytes(one.picture)), one.recording.recipe, "")
+    return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
 
 
 def _words(error: Exception) -> str:

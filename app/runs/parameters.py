@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from app import __version__
 from app.runs.recipe import SAMPLERS, SCHEDULES, Recipe, RecipeError
+from app.version import VERSION
 
 LONGEST = 200_000  # characters; a longer text is not read
 _NEGATIVE = "Negative prompt:"
@@ -63,7 +63,7 @@ def write(recipe: Recipe) -> str:
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Batch size": recipe.count if recipe.count > 1 else "",
         "Methods": " + ".join(use.name for use in recipe.methods),
-        "Version": f"Nine Ways {recipe.versions.get('nine-ways', __version__)}",
+        "Version": f"Nine Ways {recipe.versions.get('nine-ways', VERSION)}",
         "Nine Ways": recipe.to_json(),
     }
     lines = [recipe.prompt] + ([f"{_NEGATIVE} {recipe.negative}"] if recipe.negative else [])

@@ -13,8 +13,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from app import __version__
 from app.runs.given import Use
+from app.version import VERSION
 
 SAMPLERS = {  # as in samplers/, which would import torch
     "euler": "Euler",
@@ -261,7 +261,7 @@ def random_seed() -> int:
 @cache
 def versions() -> Mapping[str, str]:
     """This program's version and those of the libraries that compute the picture, read without importing them."""
-    found = {"nine-ways": __version__}
+    found = {"nine-ways": VERSION}
     for library in LIBRARIES:
         try:
             found[library] = metadata.version(library)

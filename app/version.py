@@ -1,0 +1,3 @@
+"""The program's version, in recipes, in PNGs and in comparison files."""
+
+VERSION = "0.1.0"
