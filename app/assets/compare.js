@@ -223,10 +223,13 @@
     const votes = (count) => `${count} ${count === 1 ? "vote" : "votes"}`;
     const rated = (words, ratings) => {
       const list = el("table", { class: "nw-ranks" }, el("caption", {}, words));
-      for (const [name, rating] of ratings) list.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "nw-mono" }, String(rating))));
+      for (const [name, rating, low, high] of ratings) {
+        list.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "nw-mono" }, String(rating)),
+          el("td", { class: "nw-mono nw-quiet" }, `${low} to ${high}`)));
+      }
       section.append(list);
     };
-    if (told.votes?.count) rated(`Elo after ${votes(told.votes.count)}`, told.votes.ratings);
+    if (told.votes?.count) rated(`Ratings after ${votes(told.votes.count)}, with 95 % intervals`, told.votes.ratings);
     const all = told.votes?.all;
     if (all && all.count > told.votes.count) rated(`In all comparisons kept here, after ${votes(all.count)}`, all.ratings);
     return section;

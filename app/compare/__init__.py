@@ -4,6 +4,6 @@ comparison  Comparison(title, base, axes, truth): .cells() -> [Cell(place, recip
 kept        Kept(folder): comparisons on disk, cell by cell; what is there is never made twice
 running     Running(comparison, ...): the cells that are missing, made through the engines, each measured
 told        from a recipe and its pictures to what `fidelity` compares with
-ranking     ranks with intervals, the Pareto line, Elo of blind votes
+ranking     ranks with intervals, the Pareto line, ratings by blind votes
 export      one picture with legend, a page, CSV, a file that reproduces it
 """

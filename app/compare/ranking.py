@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-K, START = 24.0, 1000.0  # of Elo's ratings
+START = 1000.0  # the mean rating
 DRAWS = 2000  # of the bootstrap
 
 
@@ -52,12 +52,54 @@ def pareto(points: Mapping[str, tuple[float, float]], more: bool) -> list[str]:
     return found
 
 
-def elo(votes: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[str, float]:
-    """Ratings after these votes (better, worse), in their order; those without a vote stand at START."""
-    rating = dict.fromkeys(labels, START)
+@dataclass(frozen=True)
+class Rating:
+    """A column after blind votes, on Elo's scale: 400 points are odds of 10 to 1, and START is the mean of all columns
+    that have votes. low, high: the 95 % interval of its distance from that mean."""
+
+    label: str
+    rating: float
+    low: float
+    high: float
+    votes: int  # that it was part of
+
+
+def bradley_terry(votes: Sequence[tuple[str, str]], labels: Sequence[str]) -> list[Rating]:
+    """The strengths under which these votes (better, worse) are likeliest, best first (Bradley & Terry 1952).
+
+    Votes among `labels` count, in any order; labels without a vote are left out. Each column has half a vote for it and
+    half a vote against it beside an opponent of mean strength, so that one that never lost has a rating, too. The
+    intervals are Laplace's, from the curvature at the maximum.
+    """
+    known = set(labels)
+    votes = [vote for vote in votes if known.issuperset(vote) and vote[0] != vote[1]]
+    at = {label: i for i, label in enumerate(sorted({label for vote in votes for label in vote}))}
+    if not at:
+        return []
+    wins = np.zeros((len(at), len(at)))
     for better, worse in votes:
-        if better in rating and worse in rating and better != worse:
-            expected = 1 / (1 + 10 ** ((rating[worse] - rating[better]) / 400))
-            rating[better] += K * (1 - expected)
-            rating[worse] -= K * (1 - expected)
-    return rating
+        wins[at[better], at[worse]] += 1
+    met = wins + wins.T
+
+    strength = np.zeros(len(at))
+    for _ in range(200):  # Newton's method: the logarithm of the likelihood is concave
+        chance = 1 / (1 + np.exp(strength[None] - strength[:, None]))  # that the row beats the column
+        alone = 1 / (1 + np.exp(-strength))  # that it beats the opponent of mean strength
+        slope = (wins - met * chance).sum(1) + (0.5 - alone)
+        pairs = met * chance * (1 - chance)
+        curvature = np.diag(pairs.sum(1) + alone * (1 - alone)) - pairs
+        step = np.linalg.solve(curvature, slope)
+        largest = np.abs(step).max()
+        strength += step * min(1.0, 1.0 / max(largest, 1e-12))  # far from the maximum no further than 1 at once
+        if largest < 1e-10:
+            break
+
+    from_mean = np.eye(len(at)) - 1 / len(at)  # the votes say how far columns are apart, and nothing of their mean
+    spread = 1.959964 * np.sqrt(np.diag(from_mean @ np.linalg.inv(curvature) @ from_mean))
+    points = 400 / math.log(10)
+    middle, reach = START + points * from_mean @ strength, points * spread
+    found = [
+        Rating(label, float(middle[i]), float(middle[i] - reach[i]), float(middle[i] + reach[i]), int(met[i].sum()))
+        for label, i in at.items()
+    ]
+    return sorted(found, key=lambda one: -one.rating)

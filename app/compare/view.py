@@ -9,7 +9,7 @@ from typing import Any
 
 from app.compare.comparison import Change, Comparison
 from app.compare.kept import Result
-from app.compare.ranking import elo, pareto, ranks
+from app.compare.ranking import Rating, bradley_terry, pareto, ranks
 from app.compare.running import Running, State
 from common.images import data_uri
 
@@ -96,24 +96,24 @@ def summary(told: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
 
 
 def ratings(told: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:
-    """Elo of the columns, best first, and how many votes there were: in this comparison, and in all of them, where a
-    column has met others too. Columns are known by their labels; `all` leaves out those without a vote anywhere."""
+    """Ratings of the columns, best first, and how many votes there were: in this comparison, and in all of them, where
+    a column has met others too. Columns are known by their labels; those without a vote are left out."""
     labels = [value.label for value in told.axes[0].values]
     players = list(dict.fromkeys([*labels, *(label for vote in everywhere for label in vote)]))
-    of_all = elo(everywhere, players)
-    met = {label: sum(label in vote for vote in everywhere) for label in labels}
+    of_all = [one for one in bradley_terry(everywhere, players) if one.label in labels]
     return {
         "count": len(votes),
-        "ratings": _best_first(elo(votes, labels)),
+        "ratings": _rounded(bradley_terry(votes, labels)),
         "all": {
-            "count": sum(not met.keys().isdisjoint(vote) for vote in everywhere),
-            "ratings": _best_first({label: of_all[label] for label in labels if met[label]}),
+            "count": sum(any(label in vote for label in labels) for vote in everywhere),
+            "ratings": _rounded(of_all),
         },
     }
 
 
-def _best_first(ratings: dict[str, float]) -> list[tuple[str, int]]:
-    return sorted(((label, round(value)) for label, value in ratings.items()), key=lambda one: -one[1])
+def _rounded(ratings: list[Rating]) -> list[tuple[str, int, int, int]]:
+    """(label, rating, low, high)"""
+    return [(one.label, round(one.rating), round(one.low), round(one.high)) for one in ratings]
 
 
 def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_cells_fill_and_two_lie_under_a_slider(board):
     expect(page.locator(".nw-scatter")).to_have_count(2)
     expect(page.get_by_role("region", name="Ranks")).to_contain_text("On renders this measure gives")
     page.get_by_role("button", name="The left one").click()
-    expect(page.get_by_role("region", name="Blind vote")).to_contain_text("Elo after 1 vote")
+    expect(page.get_by_role("region", name="Blind vote")).to_contain_text("Ratings after 1 vote")
     with page.expect_download() as got:
         page.get_by_role("link", name="Comparison file").click()
     file = got.value.path()
