@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 
 PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
@@ -174,12 +175,18 @@ def cache_folder() -> Path | None:
     own = os.environ.get("NINE_WAYS_CACHE")
     if own == "":
         return None
-    folder = Path(own or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nine-ways").expanduser()
     try:
+        folder = Path(own).expanduser() if own else _usual_cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def _usual_cache_folder() -> Path:
+    """As the system has it; where there is ~/.cache/nine-ways, which version 0.1 had on every system, that one."""
+    before = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nine-ways"
+    return before if before.is_dir() else platformdirs.user_cache_path("nine-ways", appauthor=False)
 
 
 @contextmanager
