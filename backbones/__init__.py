@@ -1,13 +1,16 @@
 """Backbones: checkpoints behind one interface, `backbones.base.Backbone`."""
 
+from __future__ import annotations
+
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from backbones.base import Backbone
+from backbones.embedded import EMBEDDED, PIXELS, STILL_LIFE
 
-STILL_LIFE = Path(__file__).parent / "still_life"
-PIXELS = Path(__file__).parent / "still_life_pixels"
-EMBEDDED = {"still-life": STILL_LIFE, "still-life-pixels": PIXELS}
+if TYPE_CHECKING:
+    from backbones.base import Backbone  # imports torch
+
+__all__ = ["EMBEDDED", "PIXELS", "STILL_LIFE", "load"]
 _LOADING = threading.Lock()
 
 
@@ -30,7 +33,7 @@ def _loaded(id: str) -> Backbone:
         return pictures()
     from backbones import checkpoint, pixels, unet  # diffusers is slow to import
 
-    path = str(EMBEDDED.get(id, id))
-    folder = checkpoint.locate(path, (*unet.FITS, *pixels.FITS))
+    path = EMBEDDED[id].folder if id in EMBEDDED else id
+    folder = checkpoint.locate(str(path), (*unet.FITS, *pixels.FITS))
     kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
     return (pixels.PixelBackbone if kind in pixels.FITS else unet.UNetBackbone).load(str(folder), id)

@@ -6,19 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from backbones.embedded import EMBEDDED, Embedded
 
 if TYPE_CHECKING:
     from app.runs.engine import Engine
 
-NAMES = {
-    "still-life": "Still Life",
-    "still-life-pixels": "Still Life in pixels",
-    "exact": "Gaussian mixture (exact)",
-}
-IN_PIXELS = ("still-life-pixels", "exact")  # whose state is pixels, known before they are loaded
-FOLDERS = Path(__file__).parents[2] / "backbones"
 
 
 class Model:
@@ -26,7 +20,8 @@ class Model:
 
     def __init__(self, id: str):
         self.id = id
-        self.name = NAMES.get(id, id)
+        self.declared = EMBEDDED.get(id) or Embedded(id, None, 128)
+        self.name = self.declared.name
         self._trouble = ""  # why there is no engine, in words
         self._engine: Engine | None = None
         self._wordless: bool | None = None
@@ -79,15 +74,14 @@ class Model:
         return "ready", self._engine.status if self._engine is not None else "ready"
 
     def default_size(self) -> int:
-        """In pixels; before the network is there, what the embedded ones of this name have."""
-        usual = 64 if self.id in IN_PIXELS else 128
-        return int(getattr(self.backbone, "default_size", usual))
+        """In pixels; before the network is there, what is declared of it."""
+        return int(getattr(self.backbone, "default_size", self.declared.default_size))
 
     def may(self, needs: Collection[str]) -> bool:
         """Whether it has what methods need (`conditioning.registry.NEEDS`), as far as that is known before loading."""
         if self.backbone is not None:
             return set(needs) <= set(getattr(self.backbone, "offers", ()))
-        return ("pixels" in needs) is (self.id in IN_PIXELS)
+        return ("pixels" in needs) is self.declared.in_pixels
 
     @property
     def wordless(self) -> bool:
@@ -111,8 +105,7 @@ class Model:
 def present() -> list[str]:
     """The networks that can be chosen here, the first of them to begin with."""
     first = os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
-    embedded = [id for id in NAMES if (FOLDERS / id.replace("-", "_") / "model_index.json").exists()]
-    return list(dict.fromkeys([first, *embedded, "exact"]))
+    return list(dict.fromkeys([first, *(id for id, one in EMBEDDED.items() if one.present)]))
 
 
 def vocabulary() -> list[str]:

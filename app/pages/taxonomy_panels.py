@@ -13,8 +13,8 @@ from typing import Any
 from app import survey, theme
 from app.pages.catalogue import catalogue
 from app.pages.diagrams import CHANGES, diagram
-from app.pages.models import FOLDERS, NAMES
 from app.pages.tree import mark
+from backbones.embedded import EMBEDDED
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = theme.ASSETS / "examples"  # <method>.webp, made by app.pages.examples_shots
@@ -99,7 +99,7 @@ def _try(what: str, name: str, title: str) -> str:
 
 def _trained() -> list[str]:
     """The networks of TRAINED whose weights are in this checkout."""
-    return [id for id in TRAINED if (FOLDERS / id.replace("-", "_") / "model_index.json").exists()]
+    return [id for id in TRAINED if EMBEDDED[id].present]
 
 
 def method(one: dict[str, Any]) -> str:
@@ -135,7 +135,7 @@ def _equation(text: str, title: str) -> str:
 
 def network(id: str) -> str:
     """A row for a network that was trained with its condition."""
-    name = escape(NAMES.get(id, id))
+    name = escape(EMBEDDED[id].name)
     attempt = _try("data-network", id, name)
     return _row(
         id, name, "text-to-image", f'{_example(id, name, "training")}{attempt}',
@@ -222,7 +222,7 @@ def _entry(one: survey.Entry) -> str:
 def _title(by: str) -> str:
     """The title of a method, or the name of a network."""
     known = catalogue()["methods"].get(by)
-    return str(known["title"]) if known else NAMES.get(by, by)
+    return str(known["title"]) if known else EMBEDDED[by].name if by in EMBEDDED else by
 
 
 # one task -----------------------------------------------------------------------------------------------------------

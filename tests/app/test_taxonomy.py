@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 from app import survey, theme
 from app.pages import diagrams, taxonomy, taxonomy_panels, tree
 from app.pages.catalogue import catalogue
-from app.pages.models import NAMES
 from app.pages.studio import Studio
 from app.routes import all_routes
 from app.runs import History
+from backbones.embedded import EMBEDDED
 from bench.tasks import TASKS as BENCH
 from conditioning.registry import METHODS
 
@@ -86,7 +86,7 @@ def test_every_family_has_entries_and_a_paper_is_in_a_group_once():
 
 def test_whatever_runs_or_covers_an_entry_is_here():
     for one in ENTRIES:
-        assert not one.by or one.by in METHODS or one.by in NAMES, f"{one.short} by {one.by}: no such method"
+        assert not one.by or one.by in METHODS or one.by in EMBEDDED, f"{one.short} by {one.by}: no such method"
 
 
 def test_no_method_of_the_registry_is_told_to_be_missing():
@@ -235,7 +235,7 @@ def test_an_example_picture_is_served_where_there_is_one_and_its_place_is_kept_w
 
 def test_the_pictures_in_the_checkout_are_those_of_methods_and_small():
     kept = list(taxonomy_panels.EXAMPLES.glob("*"))
-    assert {path.stem for path in kept} <= {*METHODS, *NAMES}
+    assert {path.stem for path in kept} <= {*METHODS, *EMBEDDED}
     assert sum(path.stat().st_size for path in kept) < 600_000
 
 
