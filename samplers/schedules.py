@@ -53,11 +53,8 @@ def karras(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> 
 
 
 def exponential(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
-    """Even in log sigma: a constant ratio from level to level."""
+    """Even in log sigma, a constant ratio from level to level; so also even in log SNR, as DPM-Solver has it."""
     return _between(steps, sigma_min, sigma_max, np.log, np.exp)
-
-
-uniform_logsnr = exponential  # log SNR = -2 log sigma, so "uniform in log SNR" (DPM-Solver) is the same schedule
 
 
 def kl_optimal(steps: int, sigma_min: float, sigma_max: float) -> list[float]:

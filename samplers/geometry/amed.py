@@ -10,7 +10,6 @@ nearly to its end. Where it is, and how to scale that direction, depends on the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.files import atomic_write
 from samplers.geometry.trajectory import recorded
 from samplers.heun import heun
 from samplers.messages import Cond, Denoiser, Flow, Sampler, Step
@@ -158,12 +158,9 @@ def finer(sigmas: Sequence[float], inserted: int) -> list[float]:
 
 def save(path: str | Path, predictor: Predictor) -> None:
     """Writes the predictor as safetensors, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     weights = {name: v.detach().float().cpu().contiguous() for name, v in predictor.state_dict().items()}
-    save_file(weights, part, {"format": FORMAT, "width": str(predictor.width)})
-    os.replace(part, path)
+    with atomic_write(path) as file:
+        file.write(to_bytes(weights, {"format": FORMAT, "width": str(predictor.width)}))
 
 
 def load(path: str | Path) -> Predictor:

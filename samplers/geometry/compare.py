@@ -1,4 +1,4 @@
-"""Two runs step by step, and one run against the shell of noise and the data it should come down to."""
+"""Two runs step by step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samplers.geometry.optimal import Optimal
 from samplers.geometry.shape import chord, flat
 from samplers.geometry.trajectory import Trajectory
 
@@ -57,36 +56,3 @@ def onset(a: Trajectory, b: Trajectory, part: float = 0.1) -> Tensor:
     gap = apart(a.x0, b.x0)  # (N, B)
     acts = (gap > part * gap[-1]) & (gap[-1] > 0)
     return torch.where(acts.any(0), a.sigmas[acts.int().argmax(0)], math.nan)  # argmax: the first of them
-
-
-@dataclass(frozen=True, eq=False)
-class Drift:
-    """norm (N + 1, B): |x|. expected (N + 1,): what it is for noisy data, sqrt(sigma^2 d + |data|^2).
-
-    excess (N + 1, B): norm / expected - 1, 0 on the shell where noisy data lie. nearest (N, B): the distance of every
-    estimate to its nearest picture of the data, None without data.
-    """
-
-    norm: Tensor
-    expected: Tensor
-    excess: Tensor
-    nearest: Tensor | None
-
-
-def drift(trajectory: Trajectory, data: Optimal | None = None) -> Drift:
-    """How far a run leaves the places where noisy data lie.
-
-    In d dimensions noise of level sigma has the norm sigma sqrt(d) almost surely (Chen et al. 2023, arXiv 2305.19947),
-    so all states of a level lie near one sphere. |data|^2 is the mean square norm of the data, and 0 without data: the
-    excess then says something only where sigma is above the scale of the data.
-    """
-    norm = flat(trajectory.x).norm(dim=-1)  # (N + 1, B)
-    d = trajectory.x[0, 0].numel()
-    square, nearest = 0.0, None
-    if data is not None:
-        sizes = [(block.double().flatten(1).square().sum(), len(block)) for block in data.blocks()]
-        square = float(sum(total for total, _ in sizes)) / sum(n for _, n in sizes)
-        N, B = trajectory.x0.shape[:2]
-        nearest = data.nearest(trajectory.x0.flatten(0, 1), 1)[0].view(N, B)
-    expected = (trajectory.sigmas**2 * d + square).sqrt()
-    return Drift(norm, expected, norm / expected[:, None] - 1, nearest)

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from common.files import atomic_write
 from samplers.geometry.shape import along_and_off, flat
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.ipndm import ipndm
@@ -194,11 +195,9 @@ class Key:
 def save(folder: str | Path, key: Key, prices: Prices) -> Path:
     """Keeps prices in the folder, which is made where it is missing: the file, whole or not at all."""
     file = Path(folder) / key.name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     levels = torch.tensor(prices.sigmas, dtype=torch.float64)
-    save_file({"sigmas": levels, "table": prices.table, "free": prices.free}, part)
-    os.replace(part, file)
+    with atomic_write(file) as stream:
+        stream.write(to_bytes({"sigmas": levels, "table": prices.table, "free": prices.free}))
     return file
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.files import write_text
 from samplers.dpmpp_2m import dpmpp_2m
 from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
@@ -171,10 +171,7 @@ def damped(slopes: Tensor, off: Tensor, damping: float) -> Tensor:
 
 def write(file: Path, learnt: Learnt) -> None:
     """Keeps it as JSON, whole or not at all; the folder is made where it is missing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(asdict(learnt)))
-    os.replace(part, file)
+    write_text(file, json.dumps(asdict(learnt)))
 
 
 def read(file: Path, steps: int) -> Learnt | None:

@@ -8,21 +8,16 @@ need the memory of one block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from samplers.euler import euler
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.messages import Ask, Cond, Denoiser, Flow
 from samplers.noise import Noise
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 
 class Optimal:
@@ -138,40 +133,6 @@ class Optimal:
         """
         distances, _ = self.nearest(x, k)
         return distances[:, 0] / distances.mean(1).clamp(min=1e-300)
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The pictures of a folder, by name, as blocks of (m, 3, size, size): `Optimal(Folder("pictures", 64))`.
-
-    Each is cut to its central square and resized. through: what is made of a block of pictures in [0, 1], [-1, 1] as
-    pixel networks see them unless told otherwise; with an autoencoder's encoder (not cheap: it runs at each pass) keep
-    what comes out, `torch.cat(list(folder))`. Iterating raises FileNotFoundError where there is no picture.
-    """
-
-    path: Path | str
-    size: int
-    block: int = 256
-    through: Callable[[Tensor], Tensor] = lambda pictures: 2 * pictures - 1
-
-    def files(self) -> list[Path]:
-        found = sorted(file for file in Path(self.path).iterdir() if file.suffix.lower() in SUFFIXES)
-        if not found:
-            raise FileNotFoundError(f"no picture in {self.path}: looked for {', '.join(sorted(SUFFIXES))}")
-        return found
-
-    def __iter__(self) -> Iterator[Tensor]:
-        files = self.files()
-        for i in range(0, len(files), self.block):
-            yield self.through(torch.stack([self._read(file) for file in files[i : i + self.block]]))
-
-    def _read(self, file: Path) -> Tensor:
-        with Image.open(file) as opened:
-            picture = opened.convert("RGB")
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = picture.resize((self.size, self.size), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
-        return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 
 # ---- a network against the optimum ----------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ trajectory = run(recorded(sampler(D, x, sigmas, cond, noise), x, sigmas[0]), bac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.files import atomic_write
 from samplers.flow import Ask, Flow, Step, heard
 
 
@@ -57,11 +57,8 @@ class Trajectory:
 
     def save(self, path: str | Path) -> None:
         """Writes sigmas, x and x0 as an npz archive, whole or not at all."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        with open(part, "wb") as file:
+        with atomic_write(path) as file:
             np.savez(file, sigmas=_array(self.sigmas), x=_array(self.x), x0=_array(self.x0))
-        os.replace(part, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:

@@ -4,8 +4,7 @@ import torch
 from conditioning.sampling.guidance.cfg import cfg
 from samplers.euler import euler
 from samplers.flow import Noise, ask, run
-from samplers.geometry.compare import apart, compare, drift, onset
-from samplers.geometry.optimal import Optimal
+from samplers.geometry.compare import apart, compare, onset
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.schedules import karras
 from tests.oracle import mixture, start
@@ -53,27 +52,6 @@ def test_guidance_leaves_the_unguided_path_the_farther_the_stronger():
     assert (told.onset == 40).any()
     reached = [compare(plain, run_).x_apart.amax(0).mean() for run_ in (given, weak, strong)]
     assert reached == sorted(reached)
-
-
-def test_noisy_data_are_on_the_shell_and_a_guided_run_comes_off_it():
-    data = Optimal(oracle.samples(400))
-    many = list(range(200))
-    x = start(many, 40.0)
-    plain = run(recorded(euler(ask, x, SIGMAS, {}, Noise(many)), x, 40.0), oracle.denoise)
-    told = drift(plain, data)
-    assert told.excess.mean(1)[0].abs() < 0.1
-    square = (told.norm**2).mean(1) / told.expected**2
-    assert (square - 1).abs().max() < 0.25  # Euler's error, and that of 400 pictures
-    strong = drift(trajectory(cfg(ask, NULL, 12.0), TEXT), data)
-    assert strong.nearest[-1].mean() > 2 * told.nearest[-1].mean()
-    assert drift(plain).nearest is None
-    torch.testing.assert_close(drift(plain).expected, plain.sigmas * 2)  # sqrt(4)
-
-
-def test_an_estimate_that_is_a_picture_of_the_data_is_at_distance_0():
-    a, b = known(0.0, 0.4, 2.0, 10.0)
-    told = drift(b, Optimal(a.x0[0]))
-    torch.testing.assert_close(told.nearest.flatten(), torch.tensor([0.0, 0.4, 2.0, 10.0]).double())
 
 
 def test_other_levels_are_refused():

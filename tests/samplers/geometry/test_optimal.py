@@ -4,13 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from PIL import Image
 
 from backbones.exact import Mixture
 from samplers import SAMPLERS
 from samplers.euler import euler
 from samplers.flow import Driver, Noise, ask, run, together
-from samplers.geometry.optimal import Folder, Optimal, score_deviation
+from samplers.geometry.optimal import Optimal, score_deviation
 from samplers.geometry.trajectory import recorded
 from samplers.schedules import karras
 from tests.oracle import finish, start
@@ -139,18 +138,6 @@ def test_nearest_pictures_and_copies():
     ratio = Optimal(DATA).copied(x)
     assert ratio[0] == 0 and ratio[1] < 0.05 and ratio[2] > 0.8
     assert Optimal(DATA[:2]).nearest(x, 5)[0].shape == (3, 2)
-
-
-def test_a_folder_of_pictures(tmp_path):
-    for i, colour in enumerate(["red", "lime", "blue"]):
-        Image.new("RGB", (20 + i, 12), colour).save(tmp_path / f"{i}.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    folder = Folder(tmp_path, size=8, block=2)
-    assert [len(block) for block in folder] == [2, 1]
-    mean = Optimal(folder)(torch.zeros(1, 3, 8, 8), 1e4)
-    torch.testing.assert_close(mean, torch.full((1, 3, 8, 8), -1 / 3), atol=1e-4, rtol=0)
-    with pytest.raises(FileNotFoundError, match="no picture"):
-        list(Folder(tmp_path / "..", size=8))
 
 
 def test_what_cannot_be_answered_is_refused():
