@@ -1,6 +1,6 @@
 """Runs: from a recipe to pictures, with events on the way and a history behind.
 
-Nothing here but `engine`, `work`, `plan`, `found`, `methods` and `attention` imports torch. A page is served before
+Nothing of torch is in `recipe`, `given`, `parameters`, `events`, `history` and `pictures`; all else here imports it. A page is served before
 torch is there: import the engine inside a function or a thread.
 
     from app.runs import Recipe, RecipeError, Queued, Progress, Made, Finished, Failed, Cancelled
