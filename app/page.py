@@ -47,15 +47,17 @@ def build(studio: Studio) -> gr.Blocks:
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)
 
-        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> tuple[Any, ...]:
+        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> dict[Any, Any]:
             model = studio.model(backbone)
             model.start()
-            state, _ = model.state()
-            if state == "loading":
-                return _header(model), gr.Timer(active=True), gr.skip(), gr.skip(), gr.skip()
+            loading = model.state()[0] == "loading"
+            shown = {header: _header(model), clock: gr.Timer(active=loading)}
+            if loading:
+                return shown
             size, usual = model.default_size(), {other.default_size() for other in studio.models.values()}
-            grow = [size if value in usual and value != size else gr.skip() for value in (width, height)]
-            return _header(model), gr.Timer(active=False), making.unknown_note(prompt, backbone), *grow
+            sides = {making.width: width, making.height: height}
+            resized = {side: size for side, value in sides.items() if value in usual and value != size}
+            return {**shown, making.unknown: making.unknown_note(prompt, backbone), **resized}
 
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         seen = [making.prompt, making.width, making.height, making.backbone]

@@ -41,7 +41,7 @@ class Compare:
     """The tab's components. A comparison lives in the studio while it runs, and on disk from its first moment."""
 
     def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab):
-        self.studio, self.create = studio, create
+        self.studio, self.create, self.tabs = studio, create, tabs
         self.kept = Kept(studio.history.folder / "comparisons")
         with gr.Column(elem_id="compare"):
             with gr.Column(elem_id="compare-setup"):
@@ -118,7 +118,7 @@ class Compare:
 
     # what there is ----------------------------------------------------------------------------------------------------
 
-    def listed(self, visit: list[str]) -> tuple[Any, ...]:
+    def listed(self, visit: list[str]) -> dict[Any, Any]:
         """The comparisons that may be opened, newest first (in private those of this visit only), and what columns and
         axes may be."""
         mine = ((id, told, done) for id, told, done in self.kept.all() if id in visit or not private())
@@ -128,8 +128,9 @@ class Compare:
         ]
         known = self.studio.model().backbone is not None  # the registry imports torch
         axes = comparing.axis_choices() + (comparing.knob_choices() if known else [])
-        columns = gr.Dropdown(choices=comparing.column_choices(known))
-        return gr.Dropdown(choices=found), columns, *[gr.Dropdown(choices=axes)] * 2
+        columns = comparing.column_choices(known)
+        choices = {self.list: found, self.columns: columns, **dict.fromkeys(self.axes[::2], axes)}
+        return {component: gr.Dropdown(choices=those) for component, those in choices.items()}
 
     def _mine(self, visit: list[str]) -> list[str] | None:
         """The comparisons whose votes this visit may see: None for all."""
@@ -140,7 +141,7 @@ class Compare:
 
     # what happens -----------------------------------------------------------------------------------------------------
 
-    def begin_ready(self, visit: list[str], request: gr.Request, data: gr.EventData) -> Iterator[tuple[Any, ...]]:
+    def begin_ready(self, visit: list[str], request: gr.Request, data: gr.EventData) -> Iterator[dict[Any, Any]]:
         """A comparison of one click."""
         key = str((data._data or {}).get("key", ""))
         yield self._say("Rendering the scene")
@@ -151,19 +152,20 @@ class Compare:
             return
         yield from self._new(made, visit, request)
 
-    def take_pictures(self, files: Any, shelf: dict[str, str], request: gr.Request) -> tuple[Any, ...]:
+    def take_pictures(self, files: Any, shelf: dict[str, str], request: gr.Request) -> dict[Any, Any]:
         """Pictures that a person gives become the values of the rows."""
         try:
             shelf = references.given(self.studio, files or [], shelf, self.studio.door(request.session_hash))
         except Exception as error:
             told = isinstance(error, (RecipeError, PictureError))
-            return gr.skip(), gr.skip(), gr.skip(), self._words(str(error) if told else error_message(error), True)
+            return self._say(str(error) if told else error_message(error), True)
         words = f"{len(shelf)} {'picture is' if len(shelf) == 1 else 'pictures are'} there for the rows."
-        return shelf, references.PICTURE, ", ".join(shelf), self._words(words)
+        rows, values = self.axes[:2]
+        return {self.shelf: shelf, rows: references.PICTURE, values: ", ".join(shelf)} | self._say(words)
 
     def begin_own(
         self, request: gr.Request, visit: list[str], shelf: dict[str, str], *values: Any
-    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
         """From the columns and axes that were chosen, over the settings of Create."""
         columns, rows, rows_values, tabs, tabs_values, *fields = values
         try:
@@ -177,7 +179,7 @@ class Compare:
             return
         yield from self._new(made, visit, request)
 
-    def open_file(self, path: Any, visit: list[str]) -> Iterator[tuple[Any, ...]]:
+    def open_file(self, path: Any, visit: list[str]) -> Iterator[dict[Any, Any]]:
         """A comparison file of whoever: its cells, to be made here; what differs here is said."""
         try:
             made, words = comparing.from_file(self.studio, path)
@@ -187,13 +189,13 @@ class Compare:
         id = self.kept.add(made)
         yield self._shown(id, [*visit, id], words)
 
-    def open_kept(self, id: Any, visit: list[str]) -> tuple[Any, ...]:
+    def open_kept(self, id: Any, visit: list[str]) -> dict[Any, Any]:
         """One from the list, as it stands."""
         if not isinstance(id, str) or not self._may(id, visit):
             return self._say("Choose a comparison from the list.", True)
         return self._shown(id, visit)
 
-    def go_on(self, id: str, visit: list[str], request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def go_on(self, id: str, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Makes the cells that are missing, those that failed before too."""
         if not self._may(id, visit):
             yield self._say("There is no comparison yet: choose one on the left.", True)
@@ -218,14 +220,14 @@ class Compare:
             self.kept.vote(id, better, worse)
         return json.dumps({"id": id, "votes": comparing.ratings(running, self.kept, self._mine(visit))})
 
-    def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> list[Any]:
+    def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """The settings of a cell into Create, and over there."""
         running, cell = self._cell(data._data or {}, id, visit)
         if running is None or cell is None or cell.recipe is None:
-            return [*self.create.leave("This cell has no settings: it cannot be."), gr.skip()]
+            return self.create.leave("This cell has no settings: it cannot be.")
         words = f"The settings of “{running.comparison.label(cell.place)}” are in the controls."
         filled = self.create.fill(cell.recipe, words, door=self.studio.door(request.session_hash))
-        return [*filled, gr.Tabs(selected="create")]
+        return filled | {self.tabs: gr.Tabs(selected="create")}
 
     def recipe_of(self, told: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
         """The recipe of a cell that the page names by its key; None where there is none."""
@@ -240,7 +242,7 @@ class Compare:
 
     # frames -----------------------------------------------------------------------------------------------------------
 
-    def _new(self, made: Comparison, visit: list[str], request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def _new(self, made: Comparison, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
         try:
             id = self.kept.add(made)
         except OSError as error:
@@ -248,7 +250,7 @@ class Compare:
             return
         yield from self._run(id, [*visit, id], request)
 
-    def _run(self, id: str, visit: list[str], request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def _run(self, id: str, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
         running: Any = None
         try:
             running = comparing.running(self.studio, self.kept, id, self.studio.door(request.session_hash))
@@ -270,28 +272,28 @@ class Compare:
             if running is not None:
                 running.cancel()  # the page was left: what is done stays
 
-    def _shown(self, id: str, visit: list[str], words: str = "") -> tuple[Any, ...]:
+    def _shown(self, id: str, visit: list[str], words: str = "") -> dict[Any, Any]:
         running = comparing.running(self.studio, self.kept, id)
         if running is None:
             return self._say("This comparison cannot be opened: its file is gone.", True)
         return self._frame(running, visit, since=-1, words=words)
 
-    def _frame(self, running: Any, visit: list[str], since: int, words: str = "") -> tuple[Any, ...]:
+    def _frame(self, running: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
         """What the page is told. since: -1 for all of it, else the number of the change before."""
         told = comparing.told(self.studio, self.kept, running, since, self._mine(visit))
         missing, busy = bool(running.missing), running.busy
-        note = self._words(words) if words else ""
-        return (
-            json.dumps(told), running.id, visit, gr.Button(interactive=missing and not busy),
-            gr.Button(interactive=busy), note,
-        )  # fmt: skip
+        return {
+            self.news: json.dumps(told),
+            self.id: running.id,
+            self.visit: visit,
+            self.go: gr.Button(interactive=missing and not busy),
+            self.cancel: gr.Button(interactive=busy),
+            **self._say(words),
+        }
 
-    def _say(self, words: str, wrong: bool = False) -> tuple[Any, ...]:
-        return *([gr.skip()] * 5), self._words(words, wrong)
-
-    def _words(self, words: str, wrong: bool = False) -> str:
+    def _say(self, words: str, wrong: bool = False) -> dict[Any, Any]:
         kind, role = ("nw-note nw-error", "alert") if wrong else ("nw-note", "status")
-        return f'<p class="{kind}" role="{role}">{escape(words)}</p>'
+        return {self.note: f'<p class="{kind}" role="{role}">{escape(words)}</p>' if words else ""}
 
 
 def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Compare:

@@ -235,18 +235,21 @@ class Create(Painter, Restorer):
     def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
         return strip(self.studio.model(recipe.backbone).name, recipe, stack, wrong)
 
-    def restack(self, request: gr.Request, *values: Any) -> tuple[Any, Any]:
+    def restack(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
         """The strip of chips with the formula, and what is to be said at the cards, for the controls as they stand."""
         door = self.studio.door(request.session_hash)
         model = self.studio.model(dict(zip(FIELDS, values, strict=True))["backbone"])
         try:
             recipe, stack = self.recipe(*values)
         except RecipeError as error:
-            return gr.skip(), methods.said(methods.at_cards(error.problems), Stack(), model, door)
+            return {self.marks: methods.said(methods.at_cards(error.problems), Stack(), model, door)}
         wrong = methods.at_cards(self._wrong(recipe, stack, door))
-        return self._strip(recipe, stack, wrong), methods.said(wrong, stack, model, door)
+        return {
+            self.stack: self._strip(recipe, stack, wrong),
+            self.marks: methods.said(wrong, stack, model, door),
+        }
 
-    def example(self, data: gr.EventData, *values: Any) -> list[Any]:
+    def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """An example for one method: in place of the stack, or for its card in it."""
         asked = data._data or {}
         given = dict(zip(FIELDS, values, strict=True))
@@ -256,13 +259,12 @@ class Create(Painter, Restorer):
             return self.leave(error_message(error))
         return self._example(model, made, kept, given["backbone"])
 
-    def _example(self, model: str, made: Example, kept: Stack, now: str) -> list[Any]:
+    def _example(self, model: str, made: Example, kept: Stack, now: str) -> dict[Any, Any]:
         settings = {"backbone": model, "methods": kept.json(), **made.settings}
         words = "An example is in the controls: a rendered scene and what is known of it."
         if model != now:
             words += f" {escape(self.studio.model(model).name)} paints it: it has what the method needs."
-        note = f'<div class="nw-note" role="status">{words}</div>'
-        return [*(settings.get(name, gr.skip()) for name in FIELDS), note]
+        return self.put(settings, words)
 
 
 def schedule_choices(steps: Any) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ class Pictures:
     """The tab's components. On a public Space it shows what the visitor made, and nobody else's."""
 
     def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, tab: gr.Tab):
-        self.studio = studio
+        self.studio, self.tabs = studio, tabs
         with gr.Column(elem_id="history"):
             with gr.Column(elem_id="history-list"):
                 self.words = gr.Textbox(
@@ -77,12 +77,12 @@ class Pictures:
 
     # what is shown ------------------------------------------------------------------------------------------------
 
-    def page(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
+    def page(self, words: str, visit: list[stage.Shown], offset: int) -> dict[Any, Any]:
         """The cards from `offset` on, where we are, and whether there is more on either side."""
         try:
             entries, total = self._find(words, visit, max(0, offset))
         except HistoryError as error:
-            return _sorry(str(error)), "", gr.skip(), gr.skip(), 0
+            return {self.grid: _sorry(str(error)), self.where: "", self.offset: 0}
         if not entries and offset > 0:
             return self.page(words, visit, max(0, min(offset - PAGE, (total - 1) // PAGE * PAGE)))
         cards = "".join(self._card(entry) for entry in entries)
@@ -98,13 +98,13 @@ class Pictures:
         else:
             cards = f'<div class="nw-grid">{cards}</div>'
             where = f"{offset + 1} to {offset + len(entries)} of {total:,}"
-        return (
-            note + cards,
-            f'<p class="nw-status" aria-live="polite"><span class="nw-mono">{where}</span></p>',
-            gr.Button(interactive=offset > 0, visible=total > PAGE),
-            gr.Button(interactive=offset + PAGE < total, visible=total > PAGE),
-            offset,
-        )
+        return {
+            self.grid: note + cards,
+            self.where: f'<p class="nw-status" aria-live="polite"><span class="nw-mono">{where}</span></p>',
+            self.newer: gr.Button(interactive=offset > 0, visible=total > PAGE),
+            self.older: gr.Button(interactive=offset + PAGE < total, visible=total > PAGE),
+            self.offset: offset,
+        }
 
     def _card(self, entry: Any) -> str:
         prompt = entry.recipe.prompt or "no prompt"
@@ -115,13 +115,13 @@ class Pictures:
             f"<span>{escape(prompt)}</span><time>{_when(entry.made)}</time></button>"
         )
 
-    def first(self, words: str, visit: list[stage.Shown]) -> tuple[Any, ...]:
+    def first(self, words: str, visit: list[stage.Shown]) -> dict[Any, Any]:
         return self.page(words, visit, 0)
 
-    def back(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
+    def back(self, words: str, visit: list[stage.Shown], offset: int) -> dict[Any, Any]:
         return self.page(words, visit, max(0, offset - PAGE))
 
-    def on(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[Any, ...]:
+    def on(self, words: str, visit: list[stage.Shown], offset: int) -> dict[Any, Any]:
         return self.page(words, visit, offset + PAGE)
 
     def open(self, visit: list[stage.Shown], data: gr.EventData) -> str:
@@ -140,15 +140,15 @@ class Pictures:
         )  # fmt: skip
         return stage.made(shown, removable=True)
 
-    def remove(self, words: str, visit: list[stage.Shown], offset: int, data: gr.EventData) -> tuple[Any, ...]:
+    def remove(self, words: str, visit: list[stage.Shown], offset: int, data: gr.EventData) -> dict[Any, Any]:
         """Delete the picture and its file."""
-        entry = self._entry((data._data or {}).get("id"), visit)
+        entry, trouble = self._entry((data._data or {}).get("id"), visit), ""
         if entry is not None:
             try:
                 self.studio.history.delete(entry.id)
             except HistoryError as error:
-                return *self.page(words, visit, offset), _sorry(str(error))
-        return *self.page(words, visit, offset), ""
+                trouble = _sorry(str(error))
+        return self.page(words, visit, offset) | {self.detail: trouble}
 
     def recipe_of(self, told: dict[str, Any], visit: list[stage.Shown]) -> Recipe | None:
         """The recipe of a picture that the page names by its id; None where it is gone, or another's."""
@@ -158,13 +158,13 @@ class Pictures:
     def use(self, create: Create) -> Any:
         """A handler: the settings of the picture into the controls, and over to Create."""
 
-        def to_controls(visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> list[Any]:
+        def to_controls(visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
             entry = self._entry((data._data or {}).get("id"), visit)
             if entry is None:
-                return [*create.leave("This picture is gone from the history."), gr.skip()]
+                return create.leave("This picture is gone from the history.")
             words = f"The settings of seed {entry.recipe.seed} are in the controls."
             filled = create.fill(entry.recipe, words, door=self.studio.door(request.session_hash))
-            return [*filled, gr.Tabs(selected="create")]
+            return filled | {self.tabs: gr.Tabs(selected="create")}
 
         return to_controls
 

@@ -25,6 +25,14 @@ class Painter:
 
     studio: Studio
     fields: Sequence[str]  # that have a control, where a problem can be said
+    stage: gr.HTML
+    film: gr.HTML
+    visit: gr.State
+    generate: gr.Button
+    cancel: gr.Button
+    surprise: gr.Button
+    unknown: gr.HTML
+    problems: gr.HTML
 
     def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
         raise NotImplementedError
@@ -32,29 +40,32 @@ class Painter:
     def unknown_note(self, prompt: str, backbone: Any = None) -> str:
         raise NotImplementedError
 
-    def paint(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def paint(self, request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
         """One click on Generate: frames while the run goes on. Closing this generator cancels the run."""
         *fields, visit = values
         door = self.studio.door(request.session_hash)
         recipe, problems = self.check(*fields, door=door)
         if recipe is None:
-            yield *([gr.skip()] * 7), json.dumps(problems)
+            yield {self.problems: json.dumps(problems)}
             return
         model = self.studio.model(recipe.backbone)
         session = request.session_hash or ""
         size = (recipe.width, recipe.height)
 
-        def frame(html: str) -> tuple[Any, ...]:
-            return html, *([gr.skip()] * 7)
+        def frame(html: str) -> dict[Any, Any]:
+            return {self.stage: html}
 
-        def begin(html: str) -> tuple[Any, ...]:
-            off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-            return html, gr.skip(), gr.skip(), off, on, off, self.unknown_note(recipe.prompt, recipe.backbone), "{}"
+        def begin(html: str) -> dict[Any, Any]:
+            note = self.unknown_note(recipe.prompt, recipe.backbone)
+            return {self.stage: html, self.unknown: note, self.problems: "{}"} | self._buttons(busy=True)
 
-        def end(html: str, fresh: Sequence[stage.Shown] = (), selected: int = -1, found: str = "{}") -> tuple[Any, ...]:
+        def end(
+            html: str, fresh: Sequence[stage.Shown] = (), selected: int = -1, found: str = "{}"
+        ) -> dict[Any, Any]:
             kept = [*fresh, *visit][:KEPT]
-            on, off = gr.Button(interactive=True), gr.Button(interactive=False)
-            return html, stage.film(kept, "stage", selected), kept, on, off, on, gr.skip(), found
+            film = stage.film(kept, "stage", selected)
+            shown = {self.stage: html, self.film: film, self.visit: kept, self.problems: found}
+            return shown | self._buttons(busy=False)
 
         run: Any = None
         try:
@@ -101,6 +112,11 @@ class Painter:
             if run is not None:
                 run.cancel()
             self.studio.live.pop(session, None)
+
+    def _buttons(self, busy: bool) -> dict[Any, Any]:
+        """While a run goes on it can be cancelled, and no other one be begun."""
+        begin, stop = gr.Button(interactive=not busy), gr.Button(interactive=busy)
+        return {self.generate: begin, self.surprise: begin, self.cancel: stop}
 
     def _has(self, field: str | None) -> bool:
         """Whether a problem can be said at this field."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,27 @@ from app.runs import Here, Recipe, differences, here
 
 
 class Restorer:
-    """Updates for the tab's `outputs`: a value for each of `fields`, then the note below."""
+    """Updates of the controls, one for each of `fields`, and of the note below them."""
 
     studio: Studio
     fields: Sequence[str]
+    restored: gr.HTML
 
-    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), door: str = "") -> list[Any]:
+    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), door: str = "") -> dict[Any, Any]:
         """The recipe in the controls, and below what was restored and what differs. door: of the visit."""
         notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, door)]
         listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
         what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
-        note = f'<div class="nw-note" role="status">{what}</div>'
-        return [*(self._value(recipe, name) for name in self.fields), note]
+        values = {name: getattr(recipe, name) for name in self.fields}
+        values["methods"] = Stack.of(recipe).json()
+        if recipe.backbone not in self.studio.models:
+            del values["backbone"]
+        return self.put(values, what)
 
-    def _value(self, recipe: Recipe, name: str) -> Any:
-        if name == "methods":
-            return Stack.of(recipe).json()
-        if name == "backbone" and recipe.backbone not in self.studio.models:
-            return gr.skip()
-        return getattr(recipe, name)
+    def put(self, values: Mapping[str, Any], note: str) -> dict[Any, Any]:
+        """These fields into the controls, the others as they are, and the note, in HTML."""
+        controls = {getattr(self, name): value for name, value in values.items()}
+        return controls | {self.restored: f'<div class="nw-note" role="status">{note}</div>'}
 
     def _here(self, recipe: Recipe) -> Here:
         """This machine, as far as it is known: networks that are not loaded have no revision yet."""
@@ -50,11 +52,11 @@ class Restorer:
             [f"{len(gone)} of the pictures that its methods were given are not here: give them again."] if gone else []
         )
 
-    def leave(self, words: str) -> list[Any]:
+    def leave(self, words: str) -> dict[Any, Any]:
         """The controls as they are, and why."""
-        return [*([gr.skip()] * len(self.fields)), f'<div class="nw-note nw-error" role="alert">{escape(words)}</div>']
+        return {self.restored: f'<div class="nw-note nw-error" role="alert">{escape(words)}</div>'}
 
-    def use(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> list[Any]:
+    def use(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """Settings of a picture on the stage, back into the controls."""
         wanted = str((data._data or {}).get("id", ""))
         shown = next((s for s in visit if s.id == wanted), None)
@@ -63,7 +65,7 @@ class Restorer:
         words = f"The settings of seed {shown.recipe.seed} are in the controls."
         return self.fill(shown.recipe, words, door=self.studio.door(request.session_hash))
 
-    def restore_from(self, path: str | None, request: gr.Request) -> list[Any]:
+    def restore_from(self, path: str | None, request: gr.Request) -> dict[Any, Any]:
         """A dropped or chosen picture: its recipe into the controls."""
         from app.runs.parameters import read
         from app.runs.pictures import PictureError, open_upload

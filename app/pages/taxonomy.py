@@ -7,6 +7,7 @@ tab is first opened, in one piece: from then on choosing, filtering and searchin
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -28,7 +29,7 @@ class Taxonomy:
     """The tab's components. "Try it" fills the tab Create and goes there."""
 
     def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, tab: gr.Tab):
-        self.studio, self.create = studio, create
+        self.studio, self.create, self.tabs = studio, create, tabs
         with gr.Column(elem_id="taxonomy"):
             self.tree = gr.HTML(_side(), elem_id="taxonomy-tree", apply_default_css=False)
             self.panel = gr.HTML(
@@ -43,28 +44,24 @@ class Taxonomy:
             None, None, None, js=press, **light
         )
 
-    def fill(self, read: bool) -> tuple[Any, bool]:
+    def fill(self, read: bool) -> dict[Any, Any]:
         """Every panel, once a visit."""
-        return (gr.skip() if read else taxonomy_panels.panels()), True
+        return {self.read: True} if read else {self.read: True, self.panel: taxonomy_panels.panels()}
 
-    def attempt(self, data: gr.EventData, *values: Any) -> list[Any]:
+    def attempt(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """The example of a method, or a prompt for a network, into the controls; and over to Create."""
+        over = {self.tabs: gr.Tabs(selected="create")}
         network = (data._data or {}).get("network")
         if network is None:
-            return [*self.create.example(data, *values), _to_create()]
+            return self.create.example(data, *values) | over
         if network not in self.studio.models:
-            return [*self.create.leave("This network is not here. Choose another one under Model."), _to_create()]
+            return self.create.leave("This network is not here. Choose another one under Model.") | over
         model = self.studio.model(network)
         size = model.default_size()
         settings = {
             "backbone": model.id, "methods": Stack().json(), "prompt": EXAMPLES[0], "width": size, "height": size
         }  # fmt: skip
-        note = f'<div class="nw-note" role="status">A prompt for {model.name} is in the controls.</div>'
-        return [*(settings.get(name, gr.skip()) for name in self.create.fields), note, _to_create()]
-
-
-def _to_create() -> Any:
-    return gr.Tabs(selected="create")
+        return self.create.put(settings, f"A prompt for {escape(model.name)} is in the controls.") | over
 
 
 def _side() -> str:

@@ -81,7 +81,7 @@ class TrajectoryTab:
 
     def follow_own(
         self, request: gr.Request, along: Any, values: Any, attend: Any, *fields: Any
-    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
         """The settings of Create, along what was chosen."""
         try:
             base, _ = self.create.recipe(*fields)
@@ -93,7 +93,7 @@ class TrajectoryTab:
 
     def follow_ready(
         self, request: gr.Request, data: gr.EventData, attend: Any, *values: Any
-    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
         """One of the ready-made ones, over the settings of Create."""
         key = str((data._data or {}).get("key", ""))
         try:
@@ -108,7 +108,7 @@ class TrajectoryTab:
         """Wires an event of another tab: the run of a picture that was made, once more, beside the one without its
         methods and the one without its words. recipe_of(what the event says, *inputs) finds its recipe."""
 
-        def show(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[tuple[Any, ...]]:
+        def show(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[dict[Any, Any]]:
             recipe = recipe_of(data._data or {}, *values)
             if recipe is None:
                 yield self._say("This picture is no longer here: make it once more.")
@@ -135,34 +135,40 @@ class TrajectoryTab:
 
     # frames -----------------------------------------------------------------------------------------------------------
 
-    def _follow(self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def _follow(self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request) -> Iterator[dict[Any, Any]]:
         session = f"{request.session_hash} trajectory"
         door = self.studio.door(request.session_hash)
         self.stop(request)
-        off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-        yield json.dumps({"busy": [label for label, _ in runs], "steps": 0, "of": 0}), "", off, on, ""
+        begun = {"busy": [label for label, _ in runs], "steps": 0, "of": 0}
+        yield {self.news: json.dumps(begun), self.note: "", self.maps: ""} | self._buttons(busy=True)
         going: following.Going | None = None
         try:
             going = following.Going(self.studio, runs, attend, door)
             self.studio.live[session] = going.runs
             for frame in going.frames(TICK):
-                yield json.dumps(frame), *([gr.skip()] * 4)
+                yield {self.news: json.dumps(frame)}
             told = following.result(self.studio, going, request.session_hash or "")
             words = " ".join(going.troubles)
-            yield json.dumps(told), self._note(words) if words else "", on, off, gr.skip()
+            shown = {self.news: json.dumps(told), self.note: _note(words) if words else ""}
+            yield shown | self._buttons(busy=False)
         except Exception as error:
-            yield json.dumps({"stopped": True}), self._note(_words(error)), on, off, gr.skip()
+            shown = {self.news: json.dumps({"stopped": True}), self.note: _note(_words(error))}
+            yield shown | self._buttons(busy=False)
         finally:
             if going is not None:
                 going.cancel()
             if self.studio.live.get(session) is (going.runs if going is not None else None):
                 self.studio.live.pop(session, None)
 
-    def _say(self, words: str) -> tuple[Any, ...]:
-        return gr.skip(), self._note(words), gr.skip(), gr.skip(), gr.skip()
+    def _say(self, words: str) -> dict[Any, Any]:
+        return {self.note: _note(words)}
 
-    def _note(self, words: str) -> str:
-        return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
+    def _buttons(self, busy: bool) -> dict[Any, Any]:
+        return {self.go: gr.Button(interactive=not busy), self.cancel: gr.Button(interactive=busy)}
+
+
+def _note(words: str) -> str:
+    return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
 
 
 def _maps(one: Any) -> str:

@@ -1,7 +1,7 @@
 """Runs: from a recipe to pictures, with events on the way and a history behind.
 
-Nothing of torch is in `recipe`, `given`, `parameters`, `events`, `history` and `pictures`; all else here imports it. A page is served before
-torch is there: import the engine inside a function or a thread.
+Nothing of torch is in `recipe`, `given`, `parameters`, `events`, `history` and `pictures`; all else here imports it. A
+page is served before torch is there: import the engine inside a function or a thread.
 
     from app.runs import Recipe, RecipeError, Queued, Progress, Made, Finished, Failed, Cancelled
     from app.runs.engine import Engine, Busy                          # imports torch

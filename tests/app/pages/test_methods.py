@@ -224,19 +224,19 @@ def values(**change):
 
 def test_what_is_missing_is_said_at_the_card_and_starts_nothing(tab):
     text = cards({"name": "composable", "muted": True}, {"name": "ilvr", "knobs": {"detail": 999}}).json()
-    shown, marks = tab.restack(ME, *values(methods=text))
-    marks = json.loads(marks)
+    stacked = tab.restack(ME, *values(methods=text))
+    shown, marks = stacked[tab.stack], json.loads(stacked[tab.marks])
     assert set(marks["problems"]) == {"methods.1.inputs.reference", "methods.1.knobs.detail"}
     assert "999" in marks["problems"]["methods.1.knobs.detail"] and "pixels" in marks["offers"]
     assert shown.count("data-wrong") == 1
     frames = list(tab.paint(ME, *values(methods=text), []))
-    assert len(frames) == 1 and set(json.loads(frames[0][-1])) == set(marks["problems"]) and not tab.submitted
+    assert len(frames) == 1 and set(json.loads(frames[0][tab.problems])) == set(marks["problems"]) and not tab.submitted
 
 
 def test_a_method_that_the_network_cannot_run_names_one_that_can(tab):
     tab.studio.models["still-life"] = models.Model("still-life")
     text = cards({"name": "perturbed_attention"}, {"name": "composable"}).json()
-    found = json.loads(tab.restack(ME, *values(methods=text))[1])["problems"]
+    found = json.loads(tab.restack(ME, *values(methods=text))[tab.marks])["problems"]
     assert "attention layers" in found["methods.0"] and found["methods.0"].endswith("Choose another Model: Still Life.")
     assert "another Model" not in found["methods.1.inputs.also"]
 
@@ -251,7 +251,7 @@ def test_a_network_without_words_says_so_once(tab, monkeypatch):
 
 def test_what_cannot_be_read_is_said_too(tab):
     text = json.dumps({"cards": [{"name": "ilvr", "inputs": {"reference": 3}}]})
-    assert "methods.0.inputs.reference" in json.loads(tab.restack(ME, *values(methods=text))[1])["problems"]
+    assert "methods.0.inputs.reference" in json.loads(tab.restack(ME, *values(methods=text))[tab.marks])["problems"]
 
 
 def test_a_measurement_says_where_it_is_taken(tab):
@@ -276,13 +276,13 @@ def test_a_picture_that_is_gone_is_asked_for(tab):
     recipe_, problems = tab.check(*values(methods=text))
     assert recipe_ is None and "give it again" in problems["methods.0.inputs.reference"]
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": "ab" * 32}}])
-    assert "1 of the pictures" in tab.fill(whole, "Here.")[-1]
+    assert "1 of the pictures" in tab.fill(whole, "Here.")[tab.restored]
 
 
 def test_a_restored_recipe_brings_its_cards(tab):
     whole = recipe(methods=[full("composable", weight="0:1, 0.5:0")])
-    back = dict(zip(create.FIELDS, tab.fill(whole, "Here."), strict=False))
-    assert Stack.read(back["methods"]).uses == whole.methods and back["backbone"] == "exact"
+    back = tab.fill(whole, "Here.")
+    assert Stack.read(back[tab.methods]).uses == whole.methods and back[tab.backbone] == "exact"
 
 
 # addresses ----------------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_on_a_space_a_hash_opens_nothing_to_another_visit(studio, tab, monkeypat
     assert not tab.submitted
     assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
-    assert "1 of the pictures" in tab.fill(whole, "Here.", door=theirs)[-1]
+    assert "1 of the pictures" in tab.fill(whole, "Here.", door=theirs)[tab.restored]
     # who gives the same picture may see it; after the visit nobody may: it is nowhere on the disk
     list(tab.paint(ME, *values(methods=text), []))
     assert len(tab.submitted) == 1 and studio.history.input(sha) is None

@@ -112,13 +112,13 @@ def test_a_run_from_queue_to_picture(tab):
         Finished((picture(recipe),), (recipe,), 1.2, 20, 40),
     )
     frames = list(tab.paint(VISIT, *values(prompt="a red sphere", seed=5)))
-    assert "Starting" in frames[0][0] and frames[0][-1] == "{}"
-    assert "2 before this" in frames[1][0]
-    assert "Step" in frames[2][0] and "data:image/jpeg" not in frames[2][0]
-    assert "data:image/jpeg" in frames[3][0] and "0.9</span> s" in frames[3][0]
-    last = frames[-1]
-    assert 'data-state="done"' in last[0] and "pictures/1/" in last[0] and "20</span> network calls" in last[0]
-    assert last[2][0].recipe.seed == 5 and engine.recipe.seed == 5
+    shown = [frame[tab.stage] for frame in frames]
+    assert "Starting" in shown[0] and frames[0][tab.problems] == "{}"
+    assert "2 before this" in shown[1]
+    assert "Step" in shown[2] and "data:image/jpeg" not in shown[2]
+    assert "data:image/jpeg" in shown[3] and "0.9</span> s" in shown[3]
+    assert 'data-state="done"' in shown[-1] and "pictures/1/" in shown[-1] and "20</span> network calls" in shown[-1]
+    assert frames[-1][tab.visit][0].recipe.seed == 5 and engine.recipe.seed == 5
     assert tab.studio.history.count("") == 1
 
 
@@ -160,14 +160,16 @@ def test_cancel_reaches_the_run_of_its_visit_only(tab):
 def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
     tab.plays(end)
     last = list(tab.paint(VISIT, *values()))[-1]
-    assert word in last[0] and last[3].interactive and not last[4].interactive and last[5].interactive
+    assert word in last[tab.stage]
+    assert last[tab.generate].interactive and not last[tab.cancel].interactive and last[tab.surprise].interactive
 
 
 def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
     engine = tab.plays()
     engine.submit = lambda *given: 1 / 0
     last = list(tab.paint(VISIT, *values()))[-1]
-    assert "ZeroDivisionError" in last[0] and "Traceback" not in last[0] and last[3].interactive
+    assert "ZeroDivisionError" in last[tab.stage] and "Traceback" not in last[tab.stage]
+    assert last[tab.generate].interactive
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -180,7 +182,7 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
     monkeypatch.setattr(tab.studio.history, "add", full)
     recipe = Recipe.make(seed=5)
     tab.plays(Made(0, picture(recipe), recipe), Finished((picture(recipe),), (recipe,), 1.0, 1, 1))
-    html = list(tab.paint(VISIT, *values()))[-1][0]
+    html = list(tab.paint(VISIT, *values()))[-1][tab.stage]
     assert "data:image/png" in html and "The disk is full." in html
 
 
@@ -191,19 +193,19 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
 def test_trouble_names_its_field_and_starts_nothing(tab, change, field):
     engine = tab.plays()
     frames = list(tab.paint(VISIT, *values(**change)))
-    assert len(frames) == 1 and field in json.loads(frames[0][-1]) and not hasattr(engine, "recipe")
+    assert len(frames) == 1 and field in json.loads(frames[0][tab.problems]) and not hasattr(engine, "recipe")
 
 
 def test_what_the_engine_refuses_is_said_too(tab):
     tab.plays(problems=[Problem("height", "Height: 130 is no multiple of 8 pixels.")])
-    assert "130" in json.loads(next(tab.paint(VISIT, *values()))[-1])["height"]
+    assert "130" in json.loads(next(tab.paint(VISIT, *values()))[tab.problems])["height"]
 
 
 def test_a_model_that_cannot_be_loaded_is_said(tab):
     tab.plays()
     model = tab.studio.model()
     model._engine, model._trouble = None, "The model could not be loaded: no file."
-    assert "no file" in list(tab.paint(VISIT, *values()))[-1][0]
+    assert "no file" in list(tab.paint(VISIT, *values()))[-1][tab.stage]
 
 
 def test_unknown_words_are_named(tab):
@@ -224,15 +226,16 @@ def test_a_picture_restores_and_the_upload_is_forgotten(tab, tmp_path):
     chunk = PngInfo()
     chunk.add_text("parameters", picture(recipe).info["parameters"])
     picture().save(file, pnginfo=chunk)
-    *controls, note = tab.restore_from(str(file), VISIT)
-    assert dict(zip(create.FIELDS, controls, strict=True))["steps"] == 7
+    back = tab.restore_from(str(file), VISIT)
+    assert back[tab.steps] == 7 and back[tab.prompt] == "a cube"
+    note = back[tab.restored]
     assert "mine.png" in note and "other weights" in note and not file.exists()
 
 
 def test_a_file_that_is_no_picture_is_said_at_the_field(tab, tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"nothing")
-    assert "nw-error" in tab.restore_from(str(file), VISIT)[-1] and not file.exists()
+    assert "nw-error" in tab.restore_from(str(file), VISIT)[tab.restored] and not file.exists()
 
 
 # what is shown ------------------------------------------------------------------------------------------------------
@@ -316,9 +319,9 @@ def test_on_a_space_everyone_sees_their_own(studio, monkeypatch):
     visit = [stage.Shown(str(mine.id), "", mine.recipe, "")]
     asks = SimpleNamespace(_data={"id": str(theirs.id)})
     monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
-    assert "theirs" in kept.page("", visit, 0)[0] and "theirs" in kept.open(visit, asks)
+    assert "theirs" in kept.page("", visit, 0)[kept.grid] and "theirs" in kept.open(visit, asks)
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
-    cards = kept.page("", visit, 0)[0]
+    cards = kept.page("", visit, 0)[kept.grid]
     assert "mine" in cards and "theirs" not in cards and "gone" in kept.open(visit, asks)
     kept.remove("", visit, 0, asks)
     assert studio.history.get(theirs.id) is not None
