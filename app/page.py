@@ -13,6 +13,7 @@ import gradio as gr
 
 from app import theme
 from app.pages import compare, create, history, taxonomy, trajectory
+from app.pages.listeners import SHORT
 from app.pages.models import Model
 from app.pages.studio import Studio
 from app.routes import all_routes
@@ -59,12 +60,11 @@ def build(studio: Studio) -> gr.Blocks:
             resized = {side: size for side, value in sides.items() if value in usual and value != size}
             return {**shown, making.unknown: making.unknown_note(prompt, backbone), **resized}
 
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         seen = [making.prompt, making.width, making.height, making.backbone]
         told = [header, clock, making.unknown, making.width, making.height]
         said = [making.stack, making.marks]  # once the network is there, what does not fit it can be said
-        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **light).then(
-            making.restack, making.controls, said, **light
+        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **SHORT).then(
+            making.restack, making.controls, said, **SHORT
         )
     page.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     return page

@@ -13,6 +13,8 @@ import numpy as np
 
 from app.errors import error_message
 from app.pages import stage
+from app.pages.listeners import SHORT
+from app.pages.notes import failure
 from app.pages.stack import hashes
 from app.pages.studio import Studio, waiting
 from app.runs import Cancelled, Failed, Finished, Preparing, Progress
@@ -33,9 +35,7 @@ class Attention:
     def __init__(self, studio: Studio):
         self.studio = studio
         self.panel = gr.HTML("", elem_id="attention", js_on_load=SHOW, apply_default_css=False)
-        self.panel.close(
-            self.close, None, self.panel, queue=False, show_progress="hidden", api_visibility="private"
-        )  # fmt: skip
+        self.panel.close(self.close, None, self.panel, **SHORT)
 
     def show(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> Iterator[str]:
         """The maps of a picture of this visit: the run once more, and a look after every step."""
@@ -110,7 +110,7 @@ def busy(words: str, part: float | None = None) -> str:
 
 
 def note(words: str) -> str:
-    return _panel(f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>')
+    return _panel(failure(escape(words)))
 
 
 def _panel(inside: str) -> str:

@@ -16,6 +16,8 @@ from app.compare.running import Running
 from app.errors import error_message
 from app.pages import comparing, references
 from app.pages.create import Create
+from app.pages.listeners import LONG, SHORT
+from app.pages.notes import failure, note
 from app.pages.studio import Studio, private
 from app.runs import PictureError, RecipeError
 from app.runs.recipe import Recipe
@@ -95,26 +97,24 @@ class Compare:
             self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        light: dict[str, Any] = {**quiet, "queue": False}
         told = [self.news, self.id, self.visit, self.go, self.cancel, self.note]
         of_create = self.create.controls
-        self.ready.ready(self.begin_ready, self.visit, told, concurrency_limit=None, **quiet)
+        self.ready.ready(self.begin_ready, self.visit, told, **LONG)
         self.make.click(
             self.begin_own, [self.visit, self.shelf, self.columns, *self.axes, *of_create], told,
-            concurrency_limit=None, **quiet,
+            **LONG,
         )  # fmt: skip
         self.give.upload(
             self.take_pictures, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
-            concurrency_limit=None, **quiet,
+            **LONG,
         )  # fmt: skip
-        self.go.click(self.go_on, [self.id, self.visit], told, concurrency_limit=None, **quiet)
-        self.file.upload(self.open_file, [self.file, self.visit], told, concurrency_limit=None, **quiet)
-        self.cancel.click(self.stop, self.id, None, **light)
-        self.list.input(self.open_kept, [self.list, self.visit], told, **light)
-        own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **light)
-        self.board.vote(self.vote, [self.id, self.visit], self.news, **light)
-        self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **light)
+        self.go.click(self.go_on, [self.id, self.visit], told, **LONG)
+        self.file.upload(self.open_file, [self.file, self.visit], told, **LONG)
+        self.cancel.click(self.stop, self.id, None, **SHORT)
+        self.list.input(self.open_kept, [self.list, self.visit], told, **SHORT)
+        own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **SHORT)
+        self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
+        self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
 
     # what there is ----------------------------------------------------------------------------------------------------
 
@@ -292,8 +292,8 @@ class Compare:
         }
 
     def _say(self, words: str, wrong: bool = False) -> dict[Any, Any]:
-        kind, role = ("nw-note nw-error", "alert") if wrong else ("nw-note", "status")
-        return {self.note: f'<p class="{kind}" role="{role}">{escape(words)}</p>' if words else ""}
+        shown = failure(escape(words)) if wrong else note(escape(words))
+        return {self.note: shown if words else ""}
 
 
 def tab(studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Compare:

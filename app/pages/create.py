@@ -11,6 +11,8 @@ from app.errors import error_message
 from app.pages import methods, stage
 from app.pages.attention import Attention
 from app.pages.examples import Example
+from app.pages.listeners import LONG, SHORT
+from app.pages.notes import note, warning
 from app.pages.painting import Painter
 from app.pages.restoring import Restorer
 from app.pages.stack import Stack, strip
@@ -134,32 +136,30 @@ class Create(Painter, Restorer):
     # what happens -------------------------------------------------------------------------------------------------
 
     def _wire(self) -> None:
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        light: dict[str, Any] = {**quiet, "queue": False}
         press = "() => document.querySelector('button#generate, #generate button')?.click()"
 
         self.generate.click(
             self.paint, [*self.controls, self.visit],
             [self.stage, self.film, self.visit, self.generate, self.cancel, self.surprise, self.unknown, self.problems],
-            concurrency_limit=None, **quiet,
+            **LONG,
         )  # fmt: skip
-        self.cancel.click(self.stop, None, None, **light)
-        self.surprise.click(surprise, None, self.prompt, **light).then(None, None, None, js=press, **light)
-        self.stage.example(_text_of, None, self.prompt, **light).then(None, None, None, js=press, **light)
-        self.stage.use(self.use, self.visit, self.outputs, **light)
+        self.cancel.click(self.stop, None, None, **SHORT)
+        self.surprise.click(surprise, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
+        self.stage.example(_text_of, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
+        self.stage.use(self.use, self.visit, self.outputs, **SHORT)
         self.stage.attention(
-            self.attention.show, self.visit, self.attention.panel, concurrency_limit=None, **quiet
+            self.attention.show, self.visit, self.attention.panel, **LONG
         )  # fmt: skip
-        self.methods.example(self.example, self.controls, self.outputs, **light)
-        self.methods.attempt(self.example, self.controls, self.outputs, **light).then(
-            None, None, None, js=f"() => setTimeout({press}, 100)", **light
+        self.methods.example(self.example, self.controls, self.outputs, **SHORT)
+        self.methods.attempt(self.example, self.controls, self.outputs, **SHORT).then(
+            None, None, None, js=f"() => setTimeout({press}, 100)", **SHORT
         )
 
-        self.dice.click(lambda: -1, None, self.seed, **light)
-        self.recycle.click(lambda visit: visit[0].recipe.seed if visit else -1, self.visit, self.seed, **light)
+        self.dice.click(lambda: -1, None, self.seed, **SHORT)
+        self.recycle.click(lambda visit: visit[0].recipe.seed if visit else -1, self.visit, self.seed, **SHORT)
         asked = [self.prompt, self.backbone]
         gr.on([self.prompt.change, self.backbone.change], self.unknown_note, asked, self.unknown,
-              trigger_mode="always_last", **light)  # fmt: skip
+              trigger_mode="always_last", **SHORT)  # fmt: skip
         shown = (
             "sampler",
             "schedule",
@@ -177,13 +177,13 @@ class Create(Painter, Restorer):
         )
         gr.on(
             [getattr(self, name).change for name in shown], self.restack, self.controls, [self.stack, self.marks],
-            trigger_mode="always_last", **light,
+            trigger_mode="always_last", **SHORT,
         )  # fmt: skip
         self.steps.change(
             lambda steps: gr.Dropdown(choices=schedule_choices(steps)), self.steps, self.schedule,
-            trigger_mode="always_last", **light,
+            trigger_mode="always_last", **SHORT,
         )  # fmt: skip
-        self.restore.upload(self.restore_from, self.restore, self.outputs, **light)
+        self.restore.upload(self.restore_from, self.restore, self.outputs, **SHORT)
 
     def recipe(self, *values: Any) -> tuple[Recipe, Stack]:
         """The recipe of the controls, and its cards; raises RecipeError. A seed of -1 becomes a drawn one."""
@@ -222,7 +222,7 @@ class Create(Painter, Restorer):
         model = self.studio.model(backbone)
         if model.wordless:
             words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its pictures."
-            return f'<p class="nw-note" role="status">{words}</p>'
+            return note(words)
         found = model.unknown(prompt)
         if not found:
             return ""
@@ -230,7 +230,7 @@ class Create(Painter, Restorer):
             f"<b>{escape(word)}</b>" + (f" (perhaps {escape(near)}?)" if near else "") for word, near in found[:8]
         )
         what = "This word is" if len(found) == 1 else "These words are"
-        return f'<p class="nw-note nw-warn" role="status">{what} new to {escape(model.name)}: {words}</p>'
+        return warning(f"{what} new to {escape(model.name)}: {words}")
 
     def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
         return strip(self.studio.model(recipe.backbone).name, recipe, stack, wrong)

@@ -11,6 +11,8 @@ import gradio as gr
 from app.pages import stage
 from app.pages.catalogue import catalogue
 from app.pages.create import Create
+from app.pages.listeners import SHORT
+from app.pages.notes import failure, note, warning
 from app.pages.studio import Studio, private
 from app.runs import HistoryError
 from app.runs.recipe import Recipe
@@ -48,16 +50,15 @@ class Pictures:
                 self.detail = gr.HTML("", elem_id="detail", js_on_load=stage.ACTS, apply_default_css=False)
         self.offset = gr.State(0)
 
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         listed = [self.grid, self.where, self.newer, self.older, self.offset]
         first = [self.words, create.visit]
-        tab.select(self.first, first, listed, **light)
-        self.words.change(self.first, first, listed, trigger_mode="always_last", **light)
-        self.newer.click(self.back, [*first, self.offset], listed, **light)
-        self.older.click(self.on, [*first, self.offset], listed, **light)
-        self.grid.open(self.open, create.visit, self.detail, **light)
-        self.detail.remove(self.remove, [*first, self.offset], [*listed, self.detail], **light)
-        self.detail.use(self.use(create), create.visit, [*create.outputs, tabs], **light)
+        tab.select(self.first, first, listed, **SHORT)
+        self.words.change(self.first, first, listed, trigger_mode="always_last", **SHORT)
+        self.newer.click(self.back, [*first, self.offset], listed, **SHORT)
+        self.older.click(self.on, [*first, self.offset], listed, **SHORT)
+        self.grid.open(self.open, create.visit, self.detail, **SHORT)
+        self.detail.remove(self.remove, [*first, self.offset], [*listed, self.detail], **SHORT)
+        self.detail.use(self.use(create), create.visit, [*create.outputs, tabs], **SHORT)
 
     # what there is ------------------------------------------------------------------------------------------------
 
@@ -82,11 +83,11 @@ class Pictures:
         try:
             entries, total = self._find(words, visit, max(0, offset))
         except HistoryError as error:
-            return {self.grid: _sorry(str(error)), self.where: "", self.offset: 0}
+            return {self.grid: failure(escape(str(error))), self.where: "", self.offset: 0}
         if not entries and offset > 0:
             return self.page(words, visit, max(0, min(offset - PAGE, (total - 1) // PAGE * PAGE)))
         cards = "".join(self._card(entry) for entry in entries)
-        note = f'<p class="nw-note nw-warn">{escape(self.studio.history.note)}</p>' if self.studio.history.note else ""
+        above = warning(escape(self.studio.history.note)) if self.studio.history.note else ""
         if not total:
             text = (
                 f"No picture has “{escape(words)}” in its prompt, methods, model or seed. Search for fewer words, or "
@@ -94,12 +95,12 @@ class Pictures:
                 if words.strip()
                 else "No pictures yet. What you paint in Create is kept here, with everything that made it."
             )
-            cards, where = f'<p class="nw-note">{text}</p>', ""
+            cards, where = note(text), ""
         else:
             cards = f'<div class="nw-grid">{cards}</div>'
             where = f"{offset + 1} to {offset + len(entries)} of {total:,}"
         return {
-            self.grid: note + cards,
+            self.grid: above + cards,
             self.where: f'<p class="nw-status" aria-live="polite"><span class="nw-mono">{where}</span></p>',
             self.newer: gr.Button(interactive=offset > 0, visible=total > PAGE),
             self.older: gr.Button(interactive=offset + PAGE < total, visible=total > PAGE),
@@ -128,12 +129,12 @@ class Pictures:
         """One picture with its settings."""
         entry = self._entry((data._data or {}).get("id"), visit)
         if entry is None:
-            return _sorry("This picture is gone. Search again to see what is there.")
+            return failure("This picture is gone. Search again to see what is there.")
         try:
             with entry.picture() as picture:
                 text = str(picture.info.get("parameters", ""))
         except HistoryError as error:
-            return _sorry(str(error))
+            return failure(escape(str(error)))
         shown = stage.Shown(
             str(entry.id), self.studio.address(entry.id), entry.recipe, text, entry.seconds,
             rows={"Made": _when(entry.made)},
@@ -147,7 +148,7 @@ class Pictures:
             try:
                 self.studio.history.delete(entry.id)
             except HistoryError as error:
-                trouble = _sorry(str(error))
+                trouble = failure(escape(str(error)))
         return self.page(words, visit, offset) | {self.detail: trouble}
 
     def recipe_of(self, told: dict[str, Any], visit: list[stage.Shown]) -> Recipe | None:
@@ -167,10 +168,6 @@ class Pictures:
             return filled | {self.tabs: gr.Tabs(selected="create")}
 
         return to_controls
-
-
-def _sorry(words: str) -> str:
-    return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
 
 
 def _when(made: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from app.pages import stage
+from app.pages.notes import failure, note
 from app.pages.stack import Stack, hashes
 from app.pages.studio import Studio
 from app.runs import Here, Recipe, differences, here
@@ -34,10 +35,10 @@ class Restorer:
             del values["backbone"]
         return self.put(values, what)
 
-    def put(self, values: Mapping[str, Any], note: str) -> dict[Any, Any]:
+    def put(self, values: Mapping[str, Any], html: str) -> dict[Any, Any]:
         """These fields into the controls, the others as they are, and the note, in HTML."""
         controls = {getattr(self, name): value for name, value in values.items()}
-        return controls | {self.restored: f'<div class="nw-note" role="status">{note}</div>'}
+        return controls | {self.restored: note(html)}
 
     def _here(self, recipe: Recipe) -> Here:
         """This machine, as far as it is known: networks that are not loaded have no revision yet."""
@@ -54,7 +55,7 @@ class Restorer:
 
     def leave(self, words: str) -> dict[Any, Any]:
         """The controls as they are, and why."""
-        return {self.restored: f'<div class="nw-note nw-error" role="alert">{escape(words)}</div>'}
+        return {self.restored: failure(escape(words))}
 
     def use(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """Settings of a picture on the stage, back into the controls."""

@@ -15,6 +15,7 @@ import gradio as gr
 from app import survey
 from app.pages import taxonomy_panels, tree
 from app.pages.create import Create
+from app.pages.listeners import SHORT
 from app.pages.stack import Stack
 from app.pages.studio import EXAMPLES, Studio
 
@@ -37,11 +38,10 @@ class Taxonomy:
             )
         self.read = gr.State(False)
 
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         press = "() => setTimeout(() => document.querySelector('button#generate, #generate button')?.click(), 100)"
-        tab.select(self.fill, self.read, [self.panel, self.read], **light)
-        self.panel.attempt(self.attempt, create.controls, [*create.outputs, tabs], **light).success(
-            None, None, None, js=press, **light
+        tab.select(self.fill, self.read, [self.panel, self.read], **SHORT)
+        self.panel.attempt(self.attempt, create.controls, [*create.outputs, tabs], **SHORT).success(
+            None, None, None, js=press, **SHORT
         )
 
     def fill(self, read: bool) -> dict[Any, Any]:

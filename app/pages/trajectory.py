@@ -12,6 +12,8 @@ import gradio as gr
 from app.errors import error_message
 from app.pages import attention, following, stage
 from app.pages.create import Create
+from app.pages.listeners import LONG, SHORT
+from app.pages.notes import failure
 from app.pages.studio import Studio
 from app.runs import RecipeError
 from app.runs.pictures import png_bytes
@@ -68,14 +70,12 @@ class TrajectoryTab:
         self._wire()
 
     def _wire(self) -> None:
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-        light: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
         of_create = self.create.controls
-        self.go.click(self.follow_own, [self.along, self.values, self.attend, *of_create], self.outputs, **quiet)
-        self.ready.ready(self.follow_ready, [self.attend, *of_create], self.outputs, **quiet)
-        self.cancel.click(self.stop, None, None, **light)
-        self.board.attention(self.attention, None, self.maps, **light)
-        self.maps.close(lambda: "", None, self.maps, **light)
+        self.go.click(self.follow_own, [self.along, self.values, self.attend, *of_create], self.outputs, **LONG)
+        self.ready.ready(self.follow_ready, [self.attend, *of_create], self.outputs, **LONG)
+        self.cancel.click(self.stop, None, None, **SHORT)
+        self.board.attention(self.attention, None, self.maps, **SHORT)
+        self.maps.close(lambda: "", None, self.maps, **SHORT)
 
     # what happens -----------------------------------------------------------------------------------------------------
 
@@ -115,9 +115,8 @@ class TrajectoryTab:
                 return
             yield from self._follow(following.ready(recipe, following.CONDITION), False, request)
 
-        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        event(lambda: gr.Tabs(selected="trajectory"), None, self.tabs, queue=False, **hidden)  # before the runs begin
-        event(show, inputs, self.outputs, concurrency_limit=None, **hidden)
+        event(lambda: gr.Tabs(selected="trajectory"), None, self.tabs, **SHORT)  # before the runs begin
+        event(show, inputs, self.outputs, **LONG)
 
     def attention(self, request: gr.Request, data: gr.EventData) -> str:
         """The maps of one run, where attention was read."""
@@ -149,10 +148,10 @@ class TrajectoryTab:
                 yield {self.news: json.dumps(frame)}
             told = following.result(self.studio, going, request.session_hash or "")
             words = " ".join(going.troubles)
-            shown = {self.news: json.dumps(told), self.note: _note(words) if words else ""}
+            shown = {self.news: json.dumps(told), self.note: failure(escape(words)) if words else ""}
             yield shown | self._buttons(busy=False)
         except Exception as error:
-            shown = {self.news: json.dumps({"stopped": True}), self.note: _note(_words(error))}
+            shown = {self.news: json.dumps({"stopped": True}), self.note: failure(escape(_words(error)))}
             yield shown | self._buttons(busy=False)
         finally:
             if going is not None:
@@ -161,14 +160,10 @@ class TrajectoryTab:
                 self.studio.live.pop(session, None)
 
     def _say(self, words: str) -> dict[Any, Any]:
-        return {self.note: _note(words)}
+        return {self.note: failure(escape(words))}
 
     def _buttons(self, busy: bool) -> dict[Any, Any]:
         return {self.go: gr.Button(interactive=not busy), self.cancel: gr.Button(interactive=busy)}
-
-
-def _note(words: str) -> str:
-    return f'<p class="nw-note nw-error" role="alert">{escape(words)}</p>'
 
 
 def _maps(one: Any) -> str:
