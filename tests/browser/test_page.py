@@ -70,8 +70,9 @@ def test_light_and_dark_follow_the_system_and_can_be_read(page, base_url, visito
     me.sees("done")
     assert page.evaluate("document.body.classList.contains('dark')") == (mode == "dark")
     for selector in (
-        "h1", ".nw-model", "#generate", "#surprise", "#prompt textarea", "#steps span", "#unknown .nw-note", ".nw-formula",
-        ".nw-chip span", ".nw-status", ".nw-act", "summary", "#nw-tabs button[aria-selected=false]", "#restore",
+        "h1", ".nw-model", "#generate", "#surprise", "#prompt textarea", "#steps span", "#unknown .nw-note",
+        ".nw-formula", ".nw-chip span", ".nw-status", ".nw-act", "summary", "#nw-tabs button[aria-selected=false]",
+        "#restore",
     ):  # fmt: skip
         assert _contrast(page, selector) >= 4.5, f"{selector} in {mode}"
 
