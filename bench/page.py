@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.compare.comparison import Axis, Change, Comparison
-from app.compare.kept import Kept
+from app.compare.store import ComparisonStore
 from app.pages.shots import CHROMIUM, FLAGS, App, visit
 from app.runs.recipe import Recipe
 from bench.table import Report
@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         side = 4 if report.quick else 10
         with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
-            kept = Kept(Path(folder) / "outputs" / "comparisons")
-            kept.add(hundred(side))
+            store = ComparisonStore(Path(folder) / "outputs" / "comparisons")
+            store.add(hundred(side))
             app = App(folder)
             browser = play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--enable-precise-memory-info"])
             try:

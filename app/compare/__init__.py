@@ -1,9 +1,9 @@
 """Comparisons: many recipes on one input, side by side, with what each cost and how faithful it is. No Gradio here.
 
 comparison  Comparison(title, base, axes, truth): .cells() -> [Cell(place, recipe, problem)]; plain JSON
-kept        Kept(folder): comparisons on disk, cell by cell; what is there is never made twice
-running     Running(comparison, ...): the cells that are missing, made through the engines, each measured
-told        from a recipe and its pictures to what `fidelity` compares with
+store       ComparisonStore(folder): comparisons on disk, cell by cell; what is there is never made twice
+runner      ComparisonRunner(comparison, ...): the cells that are missing, made through the engines, each measured
+targets     from a recipe and its pictures to what `fidelity` compares with
 ranking     ranks with intervals, the Pareto line, ratings by blind votes
 export      one picture with legend, a page, CSV, a file that reproduces it
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from app.compare.comparison import Cell, Comparison
-from app.compare.kept import Kept, Result
+from app.compare.store import ComparisonStore, Result
 from common.colours import light
 from common.images import data_uri
 from fidelity.measures import MEASURES, shown_first
@@ -26,9 +26,9 @@ def figures(comparison: Comparison, results: Mapping[str, Result]) -> list[str]:
     return shown_first({key: 0.0 for one in results.values() for key in one.figures})
 
 
-def results_of(kept: Kept, id: str, comparison: Comparison) -> dict[str, Result]:
+def results_of(store: ComparisonStore, id: str, comparison: Comparison) -> dict[str, Result]:
     """The cells that are there, by key."""
-    found = {cell.key: kept.result(id, cell.key) for cell in comparison.cells()}
+    found = {cell.key: store.result(id, cell.key) for cell in comparison.cells()}
     return {key: result for key, result in found.items() if result is not None}
 
 
@@ -45,9 +45,10 @@ def table(comparison: Comparison, results: Mapping[str, Result]) -> str:
         labels = [axis.values[i].label for axis, i in zip(comparison.axes, cell.place, strict=True)]
         one = results.get(cell.key)
         cost = ["", "", ""] if one is None else [f"{one.seconds:.3f}", one.calls, one.gradients]
-        told = [one.figures.get(key, "") if one is not None else "" for key in names]
+        values = [one.figures.get(key, "") if one is not None else "" for key in names]
         own = [cell.recipe.prompt, cell.recipe.seed] if cell.recipe is not None else ["", ""]
-        lines.writerow([*map(_plain, labels), *cost, *told, *map(_plain, own), one.stack if one else "", cell.problem])
+        stack = one.stack if one is not None else ""
+        lines.writerow([*map(_plain, labels), *cost, *values, *map(_plain, own), stack, cell.problem])
     return buffer.getvalue()
 
 
@@ -56,7 +57,7 @@ def _plain(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def sheet(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Result]) -> Image.Image:
+def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result]) -> Image.Image:
     """All grids on one picture: columns across, rows down, further axes below each other, the figures under each."""
     names = figures(comparison, results)[:2]
     font, small = ImageFont.load_default(15), ImageFont.load_default(12)
@@ -88,7 +89,7 @@ def sheet(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Res
             if one is None:
                 draw.rectangle((x, y, x + width, y + height), MAT)
                 continue
-            with Image.open(kept.picture(id, cell.key)) as picture:
+            with Image.open(store.picture(id, cell.key)) as picture:
                 page.paste(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (x, y))
             for k, key in enumerate(name for name in names if name in one.figures):
                 words = f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}"
@@ -96,7 +97,7 @@ def sheet(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Res
     return page
 
 
-def page(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Result]) -> str:
+def page(store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result]) -> str:
     """A page of HTML that holds everything: pictures, figures, and the comparison itself as JSON."""
     names = figures(comparison, results)
     parts = [f"<h1>{escape(comparison.title)}</h1><p>{escape(comparison.base.prompt)}</p>"]
@@ -108,7 +109,7 @@ def page(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Resu
         for start in range(0, len(cells), len(columns)):
             line = cells[start : start + len(columns)]
             row = comparison.axes[1].values[line[0].place[1]].label if len(comparison.axes) > 1 else ""
-            body = "".join(f"<td>{_cell(kept.picture(id, cell.key), cell, results.get(cell.key), names)}</td>"
+            body = "".join(f"<td>{_cell(store.picture(id, cell.key), cell, results.get(cell.key), names)}</td>"
                            for cell in line)  # fmt: skip
             parts.append(f"<tr><th>{escape(row)}</th>{body}</tr>")
         parts.append("</table>")
@@ -127,9 +128,9 @@ def page(kept: Kept, id: str, comparison: Comparison, results: Mapping[str, Resu
 def _cell(path: Path, cell: Cell, one: Result | None, names: list[str]) -> str:
     if one is None:
         return f"<small>{escape(cell.problem or 'not made')}</small>"
-    told = [f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}" for key in names if key in one.figures]
-    told.append(f"{one.seconds:.1f} s, {one.calls} calls, {one.gradients} gradients")
-    small = "".join(f"<small>{escape(words)}</small>" for words in told)
+    lines = [f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}" for key in names if key in one.figures]
+    lines.append(f"{one.seconds:.1f} s, {one.calls} calls, {one.gradients} gradients")
+    small = "".join(f"<small>{escape(words)}</small>" for words in lines)
     return f'<img alt="" src="{data_uri(path.read_bytes())}">{small}'
 
 

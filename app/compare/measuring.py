@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.compare.comparison import Cell
-from app.compare.told import picture_tensor, told
+from app.compare.targets import picture_tensor, targets
 from app.runs.recipe import Recipe
 from fidelity.measures import left_out, measured
 
@@ -17,7 +17,7 @@ def measuring(
     """(cell, recipe as it was made, picture) -> figures, and what is left out in words. backbone(id): one loaded."""
 
     def measure(cell: Cell, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
-        one = told(recipe, pictures, backbone(recipe.backbone), cell.truth)
+        one = targets(recipe, pictures, backbone(recipe.backbone), cell.truth)
         found = measured(picture_tensor(picture), one)
         return {key: round(value, 6) for key, value in found.items()}, left_out(one)
 

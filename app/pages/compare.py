@@ -11,18 +11,18 @@ from typing import Any
 import gradio as gr
 
 from app.compare.comparison import Cell, Comparison
-from app.compare.kept import Kept
-from app.compare.running import Running
+from app.compare.runner import ComparisonRunner
+from app.compare.store import ComparisonStore
 from app.errors import error_message
 from app.pages import comparing, references
 from app.pages.create import Create
 from app.pages.listeners import LONG, SHORT
 from app.pages.notes import failure, note
 from app.pages.studio import Studio, private
-from app.runs import PictureError, RecipeError
+from app.runs import RecipeError
 from app.runs.recipe import Recipe
 
-TICK = 0.4  # seconds between what the page is told at most
+TICK = 0.4  # seconds between two updates of the page, at least
 KEPT = 20  # comparisons in the list
 READY = """
 element.addEventListener('click', (event) => {
@@ -44,7 +44,7 @@ class Compare:
 
     def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, own: gr.Tab):
         self.studio, self.create, self.tabs = studio, create, tabs
-        self.kept = Kept(studio.history.folder / "comparisons")
+        self.store = ComparisonStore(studio.history.folder / "comparisons")
         with gr.Column(elem_id="compare"):
             with gr.Column(elem_id="compare-setup"):
                 self.ready = gr.HTML(
@@ -97,21 +97,21 @@ class Compare:
             self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
-        told = [self.news, self.id, self.visit, self.go, self.cancel, self.note]
+        outputs = [self.news, self.id, self.visit, self.go, self.cancel, self.note]
         of_create = self.create.controls
-        self.ready.ready(self.begin_ready, self.visit, told, **LONG)
+        self.ready.ready(self.begin_ready, self.visit, outputs, **LONG)
         self.make.click(
-            self.begin_own, [self.visit, self.shelf, self.columns, *self.axes, *of_create], told,
+            self.begin_own, [self.visit, self.shelf, self.columns, *self.axes, *of_create], outputs,
             **LONG,
         )  # fmt: skip
         self.give.upload(
             self.take_pictures, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
             **LONG,
         )  # fmt: skip
-        self.go.click(self.go_on, [self.id, self.visit], told, **LONG)
-        self.file.upload(self.open_file, [self.file, self.visit], told, **LONG)
+        self.go.click(self.go_on, [self.id, self.visit], outputs, **LONG)
+        self.file.upload(self.open_file, [self.file, self.visit], outputs, **LONG)
         self.cancel.click(self.stop, self.id, None, **SHORT)
-        self.list.input(self.open_kept, [self.list, self.visit], told, **SHORT)
+        self.list.input(self.open_kept, [self.list, self.visit], outputs, **SHORT)
         own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **SHORT)
         self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
         self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
@@ -121,10 +121,10 @@ class Compare:
     def listed(self, visit: list[str]) -> dict[Any, Any]:
         """The comparisons that may be opened, newest first (in private those of this visit only), and what columns and
         axes may be."""
-        mine = ((id, told, done) for id, told, done in self.kept.all() if id in visit or not private())
+        mine = ((id, one, done) for id, one, done in self.store.all() if id in visit or not private())
         found = [
-            (f"{told.title} · {done} of {told.size} · {comparing.when(id)}", id)
-            for id, told, done in islice(mine, KEPT)
+            (f"{one.title} · {done} of {one.size} · {comparing.when(id)}", id)
+            for id, one, done in islice(mine, KEPT)
         ]
         known = self.studio.model().backbone is not None  # the registry imports torch
         axes = comparing.axis_choices() + (comparing.knob_choices() if known else [])
@@ -157,8 +157,7 @@ class Compare:
         try:
             shelf = references.given(self.studio, files or [], shelf, self.studio.door(request.session_hash))
         except Exception as error:
-            told = isinstance(error, (RecipeError, PictureError))
-            return self._say(str(error) if told else error_message(error), True)
+            return self._say(error_message(error), True)
         words = f"{len(shelf)} {'picture is' if len(shelf) == 1 else 'pictures are'} there for the rows."
         rows, values = self.axes[:2]
         return {self.shelf: shelf, rows: references.PICTURE, values: ", ".join(shelf)} | self._say(words)
@@ -186,7 +185,7 @@ class Compare:
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
-        id = self.kept.add(made)
+        id = self.store.add(made)
         yield self._shown(id, [*visit, id], words)
 
     def open_kept(self, id: Any, visit: list[str]) -> dict[Any, Any]:
@@ -204,87 +203,87 @@ class Compare:
 
     def stop(self, id: str) -> None:
         """Ends what is under way; what is done stays."""
-        running = self.studio.comparisons.get(id)
-        if running is not None:
-            running.cancel()
+        runner = self.studio.comparisons.get(id)
+        if runner is not None:
+            runner.cancel()
 
     def vote(self, id: str, visit: list[str], data: gr.EventData) -> Any:
         """One blind vote; the ratings after it."""
-        told = data._data or {}
-        running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
-        if running is None:
+        event = data._data or {}
+        runner = comparing.runner_of(self.studio, self.store, id) if self._may(id, visit) else None
+        if runner is None:
             return gr.skip()
-        labels = [value.label for value in running.comparison.axes[0].values]
-        better, worse = str(told.get("better")), str(told.get("worse"))
+        labels = [value.label for value in runner.comparison.axes[0].values]
+        better, worse = str(event.get("better")), str(event.get("worse"))
         if better in labels and worse in labels and better != worse:
-            self.kept.vote(id, better, worse)
-        return json.dumps({"id": id, "votes": comparing.ratings(running, self.kept, self._mine(visit))})
+            self.store.vote(id, better, worse)
+        return json.dumps({"id": id, "votes": comparing.ratings(runner, self.store, self._mine(visit))})
 
     def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """The settings of a cell into Create, and over there."""
-        running, cell = self._cell(data._data or {}, id, visit)
-        if running is None or cell is None or cell.recipe is None:
+        runner, cell = self._cell(data._data or {}, id, visit)
+        if runner is None or cell is None or cell.recipe is None:
             return self.create.leave("This cell has no settings: it cannot be.")
-        words = f"The settings of “{running.comparison.label(cell.place)}” are in the controls."
+        words = f"The settings of “{runner.comparison.label(cell.place)}” are in the controls."
         filled = self.create.fill(cell.recipe, words, door=self.studio.door(request.session_hash))
         return filled | {self.tabs: gr.Tabs(selected="create")}
 
-    def recipe_of(self, told: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
+    def recipe_of(self, event: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
         """The recipe of a cell that the page names by its key; None where there is none."""
-        _, cell = self._cell(told, id, visit)
+        _, cell = self._cell(event, id, visit)
         return cell.recipe if cell is not None else None
 
-    def _cell(self, told: dict[str, Any], id: str, visit: list[str]) -> tuple[Running | None, Cell | None]:
+    def _cell(self, event: dict[str, Any], id: str, visit: list[str]) -> tuple[ComparisonRunner | None, Cell | None]:
         """The comparison of this id, if the visit may see it, and its cell that the page names by its key."""
-        running = comparing.running(self.studio, self.kept, id) if self._may(id, visit) else None
-        cells = running.cells if running is not None else []
-        return running, next((cell for cell in cells if cell.key == str(told.get("key", ""))), None)
+        runner = comparing.runner_of(self.studio, self.store, id) if self._may(id, visit) else None
+        cells = runner.cells if runner is not None else []
+        return runner, next((cell for cell in cells if cell.key == str(event.get("key", ""))), None)
 
     # frames -----------------------------------------------------------------------------------------------------------
 
     def _new(self, made: Comparison, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
         try:
-            id = self.kept.add(made)
+            id = self.store.add(made)
         except OSError as error:
             yield self._say(f"The comparison cannot be kept: {error}. Free some space, or set NINE_WAYS_OUTPUT.", True)
             return
         yield from self._run(id, [*visit, id], request)
 
     def _run(self, id: str, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        running: Any = None
+        runner: Any = None
         try:
-            running = comparing.running(self.studio, self.kept, id, self.studio.door(request.session_hash))
-            if running is None:
+            runner = comparing.runner_of(self.studio, self.store, id, self.studio.door(request.session_hash))
+            if runner is None:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return
-            running.start()
-            yield self._frame(running, visit, since=-1)
+            runner.start()
+            yield self._frame(runner, visit, since=-1)
             since = 0
-            while running.busy:
-                now = running.wait(since, TICK)
+            while runner.busy:
+                now = runner.wait(since, TICK)
                 if now > since:
-                    yield self._frame(running, visit, since)
+                    yield self._frame(runner, visit, since)
                     since = now
-            yield self._frame(running, visit, since=0)
+            yield self._frame(runner, visit, since=0)
         except Exception as error:
             yield self._say(error_message(error), True)
         finally:
-            if running is not None:
-                running.cancel()  # the page was left: what is done stays
+            if runner is not None:
+                runner.cancel()  # the page was left: what is done stays
 
     def _shown(self, id: str, visit: list[str], words: str = "") -> dict[Any, Any]:
-        running = comparing.running(self.studio, self.kept, id)
-        if running is None:
+        runner = comparing.runner_of(self.studio, self.store, id)
+        if runner is None:
             return self._say("This comparison cannot be opened: its file is gone.", True)
-        return self._frame(running, visit, since=-1, words=words)
+        return self._frame(runner, visit, since=-1, words=words)
 
-    def _frame(self, running: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
-        """What the page is told. since: -1 for all of it, else the number of the change before."""
-        told = comparing.told(self.studio, self.kept, running, since, self._mine(visit))
-        missing, busy = bool(running.missing), running.busy
+    def _frame(self, runner: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
+        """What the page has to know. since: -1 for all of it, else the number of the change before."""
+        update = comparing.update(self.studio, self.store, runner, since, self._mine(visit))
+        missing, busy = bool(runner.missing), runner.busy
         return {
-            self.news: json.dumps(told),
-            self.id: running.id,
+            self.news: json.dumps(update),
+            self.id: runner.id,
             self.visit: visit,
             self.go: gr.Button(interactive=missing and not busy),
             self.cancel: gr.Button(interactive=busy),

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from app.compare.comparison import Axis, Change, Comparison
-from app.compare.kept import Kept
-from app.compare.running import Running
+from app.compare.runner import ComparisonRunner
+from app.compare.store import ComparisonStore
 from app.pages import references
 from app.pages.catalogue import catalogue
 from app.pages.ready import READY
@@ -173,20 +173,21 @@ def _number(part: str) -> Any:
 # ---- one that runs --------------------------------------------------------------------------------------------------
 
 
-def running(studio: Studio, kept: Kept, id: str, door: str = "") -> Running | None:
+def runner_of(studio: Studio, store: ComparisonStore, id: str, door: str = "") -> ComparisonRunner | None:
     """The comparison of this id, as it runs or as it lies on the disk; None where it is not there. door: of the visit
     that makes it, whose pictures open for it."""
     held = studio.comparisons
     if id in held:
         return held[id]
     try:
-        told = kept.get(id)
+        comparison = store.get(id)
     except ValueError:
         return None
-    if told is None:
+    if comparison is None:
         return None
-    pictures = {sha: picture for sha in told.hashes() if (picture := studio.keep(sha, door)) is not None}
-    made = Running(id, told, kept, lambda name: _engine(studio, name), pictures, _measuring(studio, pictures))
+    pictures = {sha: picture for sha in comparison.hashes() if (picture := studio.keep(sha, door)) is not None}
+    measure = _measuring(studio, pictures)
+    made = ComparisonRunner(id, comparison, store, lambda name: _engine(studio, name), pictures, measure)
     for old in [key for key, one in held.items() if not one.busy][: max(0, len(held) - HELD + 1)]:
         del held[old]
     held[id] = made
@@ -213,10 +214,12 @@ def _measuring(studio: Studio, pictures: dict[str, Any]) -> Callable[..., Any]:
     return measure
 
 
-def told(studio: Studio, kept: Kept, one: Running, since: int, ids: Sequence[str] | None = None) -> dict[str, Any]:
-    """What the page is told of a comparison; since: -1 for all of it, else the number of the change before; ids:
-    of the comparisons whose votes may be told, None for all."""
-    from app.compare import view
+def update(
+    studio: Studio, store: ComparisonStore, one: ComparisonRunner, since: int, ids: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """What the page has to know of a comparison; since: -1 for all of it, else the number of the change before; ids:
+    of the comparisons whose votes may be shown, None for all."""
+    from app.compare import serialize
     from fidelity.trust import known
 
     stem = f"comparisons/{one.id}/{studio.sign(f'comparison {one.id}')}"
@@ -225,20 +228,20 @@ def told(studio: Studio, kept: Kept, one: Running, since: int, ids: Sequence[str
         return f"{stem}/{key}.png"
 
     if since >= 0:
-        return view.news(one, address, since)
+        return serialize.changes(one, address, since)
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
     given = {sha: data_uri(one.pictures[sha]) for sha in dict.fromkeys(hashes) if sha in one.pictures}
-    whole = view.whole(one, address, given, known())
+    whole = serialize.whole_comparison(one, address, given, known())
     whole["exports"] = {kind: f"{stem}/export.{kind}" for kind in ("png", "html", "csv", "json")}
-    whole["votes"] = ratings(one, kept, ids)
+    whole["votes"] = ratings(one, store, ids)
     return whole
 
 
-def ratings(one: Running, kept: Kept, ids: Sequence[str] | None) -> dict[str, Any]:
+def ratings(one: ComparisonRunner, store: ComparisonStore, ids: Sequence[str] | None) -> dict[str, Any]:
     """After the votes of this comparison, and of these or all."""
-    from app.compare.view import ratings as rated
+    from app.compare.serialize import ratings as rated
 
-    return rated(one.comparison, kept.votes(one.id), kept.all_votes(ids))
+    return rated(one.comparison, store.votes(one.id), store.all_votes(ids))
 
 
 def when(id: str) -> str:
@@ -249,7 +252,7 @@ def when(id: str) -> str:
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def to_file(one: Running, studio: Studio) -> str:
+def to_file(one: ComparisonRunner, studio: Studio) -> str:
     """Everything that another machine needs: the comparison, the pictures given, what made the cells here."""
     from app.runs.recipe import versions
 
@@ -278,8 +281,8 @@ def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
         raise refuse(f"{name} cannot be read as JSON.") from None
     if not isinstance(given, dict) or given.get("kind") != KIND:
         raise refuse(f"{name} is no comparison of Nine Ways.")
-    told = Comparison.read(json.dumps(given.get("comparison")))
-    cells = told.cells()  # refuses what is too large
+    comparison = Comparison.read(json.dumps(given.get("comparison")))
+    cells = comparison.cells()  # refuses what is too large
     notes = []
     for sha, text in dict(given.get("pictures") or {}).items():
         try:
@@ -289,11 +292,11 @@ def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
             continue
         if content_hash(picture) == sha:
             studio.take(picture)
-    gone = [sha for sha in told.hashes() if studio.picture(sha) is None]
+    gone = [sha for sha in comparison.hashes() if studio.picture(sha) is None]
     notes += [f"{len(gone)} of its pictures are missing."] if gone else []
     notes += _differing(studio, [cell.recipe for cell in cells if cell.recipe is not None], given)
     words = "Nothing differs here." if not notes else "What differs here: " + " ".join(notes)
-    return told, f"{told.title}: {told.size} cells to make. {words}"
+    return comparison, f"{comparison.title}: {comparison.size} cells to make. {words}"
 
 
 def _differing(studio: Studio, recipes: list[Recipe], given: dict[str, Any]) -> list[str]:

@@ -172,10 +172,10 @@ class Held:
 
 def result(studio: Studio, going: Going, session: str) -> dict[str, Any]:
     """What the page draws of the runs that ended. Raises Stopped where none did."""
-    from app.trajectories import told
+    from app.trajectories import serialize
 
     done = [
-        told.followed(one, end.pictures[0], end.calls, end.own_seconds)
+        serialize.followed(one, end.pictures[0], end.calls, end.own_seconds)
         for one, end in zip(going.recordings, going.ends)
         if end is not None and one.steps
     ]
@@ -186,7 +186,7 @@ def result(studio: Studio, going: Going, session: str) -> dict[str, Any]:
         studio.followed.pop(old, None)
     studio.followed[id] = Held(session, done)
     stem = f"trajectories/{id}/{studio.sign(f'trajectory {id}')}"
-    drawn = told.told(done, going.model.backbone)
+    drawn = serialize.trajectories(done, going.model.backbone)
     first = done[0].recording.recipe
     return {**drawn, "id": id, "prompt": first.prompt, "model": going.model.name,
             "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip

@@ -125,7 +125,7 @@ def _edges(studio: Studio, sha: str, door: str) -> Any:
     """The map of edges of a picture that was given."""
     from torchvision.transforms.functional import to_pil_image
 
-    from app.compare.told import picture_tensor
+    from app.compare.targets import picture_tensor
     from conditioning.operators.annotators import canny
 
     picture = studio.picture(sha, door)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.compare.kept import Kept
+from app.compare.store import ComparisonStore
 from app.pages import comparing
 from app.pages.studio import Studio
 from app.routes.answers import gone, image_file, to_save
@@ -23,15 +23,15 @@ TYPES = {"png": "image/png", "html": "text/html", "csv": "text/csv", "json": "ap
 def routes(studio: Studio) -> list[Route]:
     """See the head of this file."""
 
-    def kept() -> Kept:
-        return Kept(studio.history.folder / "comparisons")
+    def store() -> ComparisonStore:
+        return ComparisonStore(studio.history.folder / "comparisons")
 
     def may(request: Request) -> bool:
         return studio.signed(f"comparison {request.path_params['id']}", request.path_params["sign"])
 
     def cell(request: Request) -> Response:
         try:
-            path = kept().picture(request.path_params["id"], request.path_params["key"]) if may(request) else None
+            path = store().picture(request.path_params["id"], request.path_params["key"]) if may(request) else None
         except ValueError:
             path = None
         return image_file(path) if path is not None and path.is_file() else gone()
@@ -40,7 +40,7 @@ def routes(studio: Studio) -> list[Route]:
         if not may(request):
             return gone("There is no such comparison.")
         id, kind = request.path_params["id"], request.path_params["kind"]
-        body = await run_in_threadpool(exported, studio, kept(), id, kind)
+        body = await run_in_threadpool(exported, studio, store(), id, kind)
         return gone("There is no such file.") if body is None else to_save(body, TYPES[kind], f"comparison-{id}.{kind}")
 
     return [
@@ -49,18 +49,18 @@ def routes(studio: Studio) -> list[Route]:
     ]
 
 
-def exported(studio: Studio, kept: Kept, id: str, kind: str) -> bytes | None:
+def exported(studio: Studio, store: ComparisonStore, id: str, kind: str) -> bytes | None:
     """A comparison as a file of this kind; None where there is no such comparison or kind."""
     from app.compare import export  # imports torch
 
-    one = comparing.running(studio, kept, id)
+    one = comparing.runner_of(studio, store, id)
     if one is None or kind not in TYPES:
         return None
-    results = export.results_of(kept, id, one.comparison)
+    results = export.results_of(store, id, one.comparison)
     if kind == "png":
-        return encoded(export.sheet(kept, id, one.comparison, results))
+        return encoded(export.sheet(store, id, one.comparison, results))
     if kind == "html":
-        return export.page(kept, id, one.comparison, results).encode()
+        return export.page(store, id, one.comparison, results).encode()
     if kind == "csv":
         return export.table(one.comparison, results).encode()
     return comparing.to_file(one, studio).encode()

@@ -23,12 +23,12 @@ def routes(studio: Studio) -> list[Route]:
         held = studio.followed.get(id)
         if held is None or not studio.signed(f"trajectory {id}", sign):
             return gone("This is no longer in memory: follow it again.")
-        from app.trajectories import told  # imports torch
+        from app.trajectories import serialize  # imports torch
 
         if name == "trajectories.npz":
-            return to_save(await run_in_threadpool(told.archive, held.runs), "application/octet-stream", name)
+            return to_save(await run_in_threadpool(serialize.archive, held.runs), "application/octet-stream", name)
         if name == "figures.csv":
-            return to_save((await run_in_threadpool(told.table, held.runs)).encode(), "text/csv", name)
+            return to_save((await run_in_threadpool(serialize.table, held.runs)).encode(), "text/csv", name)
         return gone("There is no such file.")
 
     return [Route("/trajectories/{id}/{sign}/{name}", file)]

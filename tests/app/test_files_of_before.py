@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.compare.kept import Kept
+from app.compare.store import ComparisonStore
 from app.pages import comparing
 from app.pages.studio import Studio
 from app.runs import History, Recipe, open_upload, read
@@ -113,7 +113,7 @@ def test_the_inputs_of_every_recipe_lie_beside_the_history(history):
 
 
 def test_comparisons_open_with_their_cells_and_votes(history):
-    kept = Kept(history.folder / "comparisons")
+    kept = ComparisonStore(history.folder / "comparisons")
     found = {told.title: (id, told, count) for id, told, count in kept.all()}
     assert found.keys() == COMPARISONS.keys()
     for title, (id, told, count) in found.items():

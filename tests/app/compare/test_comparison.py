@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from app.compare.comparison import MOST, Axis, Change, Comparison, key_of
-from app.compare.kept import Kept, Result
-from app.compare.running import Running
+from app.compare.runner import ComparisonRunner
+from app.compare.store import ComparisonStore, Result
 from app.runs import Recipe, RecipeError
 from app.runs.engine import Engine
 from app.runs.given import Use
@@ -33,8 +33,8 @@ def engine():
     made.close()
 
 
-def running(kept, id, told, engine, measure=lambda cell, recipe, picture: ({"psnr": float(recipe.seed)}, "")):
-    return Running(id, told, kept, lambda backbone: engine, {}, measure)
+def runner(store, id, compared, engine, measure=lambda cell, recipe, picture: ({"psnr": float(recipe.seed)}, "")):
+    return ComparisonRunner(id, compared, store, lambda backbone: engine, {}, measure)
 
 
 # ---- cells ---------------------------------------------------------------------------------------------------
@@ -61,10 +61,10 @@ def test_an_axis_may_bring_other_pictures_and_another_truth():
     a, b = "a" * 64, "b" * 64
     base = BASE.but(methods=(Use(name="ilvr", inputs={"reference": a}),))
     scenes = Axis(name="scene", values=(Change(label="as it is"), Change(label="b", swap={a: b})))
-    told = Comparison(base=base, axes=(scenes,), truth=a)
-    first, second = told.cells()
+    compared = Comparison(base=base, axes=(scenes,), truth=a)
+    first, second = compared.cells()
     assert [c.recipe.methods[0].inputs["reference"] for c in (first, second)] == [a, b]
-    assert [c.truth for c in (first, second)] == [a, b] and set(told.hashes()) == {a, b}
+    assert [c.truth for c in (first, second)] == [a, b] and set(compared.hashes()) == {a, b}
 
 
 def test_a_value_that_cannot_be_is_said_at_its_cell_and_the_others_stand():
@@ -80,8 +80,8 @@ def test_too_many_cells_are_refused_in_words():
 
 
 def test_json_and_back():
-    told = comparison(axis("seed", 1, 2))
-    assert Comparison.read(told.model_dump_json()) == told
+    compared = comparison(axis("seed", 1, 2))
+    assert Comparison.read(compared.model_dump_json()) == compared
     with pytest.raises(RecipeError, match="no comparison"):
         Comparison.read("{}")
 
@@ -95,60 +95,60 @@ def test_a_key_is_of_the_picture_and_not_of_the_machine():
 
 
 def test_a_cell_without_its_picture_is_missing(tmp_path):
-    kept = Kept(tmp_path)
-    id, key = kept.add(comparison(axis("seed", 1))), "0" * 32
-    kept.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
-    assert kept.result(id, key).calls == 3
-    kept.picture(id, key).unlink()
-    assert kept.result(id, key) is None
+    store = ComparisonStore(tmp_path)
+    id, key = store.add(comparison(axis("seed", 1))), "0" * 32
+    store.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
+    assert store.result(id, key).calls == 3
+    store.picture(id, key).unlink()
+    assert store.result(id, key) is None
 
 
 def test_half_a_file_is_missing_too_and_strange_names_open_nothing(tmp_path):
-    kept = Kept(tmp_path)
-    id, key = kept.add(comparison(axis("seed", 1))), "0" * 32
-    kept.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
-    kept.picture(id, key).with_suffix(".json").write_text('{"seconds": 1')
-    assert kept.result(id, key) is None
+    store = ComparisonStore(tmp_path)
+    id, key = store.add(comparison(axis("seed", 1))), "0" * 32
+    store.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
+    store.picture(id, key).with_suffix(".json").write_text('{"seconds": 1')
+    assert store.result(id, key) is None
     with pytest.raises(ValueError):
-        kept.picture("../../etc", key)
+        store.picture("../../etc", key)
     with pytest.raises(ValueError):
-        kept.picture(id, "../x")
+        store.picture(id, "../x")
 
 
 def test_votes_outlive_a_kill_in_the_middle_of_one(tmp_path):
-    kept = Kept(tmp_path)
-    id = kept.add(comparison(axis("seed", 1)))
-    kept.vote(id, "a", "b")
+    store = ComparisonStore(tmp_path)
+    id = store.add(comparison(axis("seed", 1)))
+    store.vote(id, "a", "b")
     with open(tmp_path / id / "votes.jsonl", "a") as file:
         file.write('["a", ')
-    assert kept.votes(id) == [("a", "b")]
+    assert store.votes(id) == [("a", "b")]
 
 
 # ---- running -------------------------------------------------------------------------------------------------
 
 
 def test_every_cell_is_made_once_measured_and_kept(tmp_path, engine):
-    kept, told = Kept(tmp_path), comparison(axis("seed", 1, 2, 3), axis("steps", 2, 3))
-    one = running(kept, kept.add(told), told, engine)
+    store, compared = ComparisonStore(tmp_path), comparison(axis("seed", 1, 2, 3), axis("steps", 2, 3))
+    one = runner(store, store.add(compared), compared, engine)
     one.start()
     one.join(60)
     assert one.count("done") == one.made == 6
     for cell in one.cells:
         state = one.states[cell.key]
         assert state.result.figures == {"psnr": float(cell.recipe.seed)} and state.result.calls >= cell.recipe.steps
-        assert Image.open(kept.picture(one.id, cell.key)).size == (16, 16)
+        assert Image.open(store.picture(one.id, cell.key)).size == (16, 16)
 
 
 def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
     """A hundred cells, of which some cannot be; bytes equal, every cell made exactly once."""
-    told = comparison(axis("seed", *range(20)), axis("steps", 1, 2, 3, 4, 0))
-    kept = Kept(tmp_path / "a")
-    whole = running(kept, kept.add(told), told, engine)
+    compared = comparison(axis("seed", *range(20)), axis("steps", 1, 2, 3, 4, 0))
+    store = ComparisonStore(tmp_path / "a")
+    whole = runner(store, store.add(compared), compared, engine)
     whole.start()
     whole.join(120)
 
-    other = Kept(tmp_path / "b")
-    id, made, enough = other.add(told), [], threading.Event()
+    other = ComparisonStore(tmp_path / "b")
+    id, made, enough = other.add(compared), [], threading.Event()
 
     def measure(cell, recipe, picture):
         made.append((recipe.seed, recipe.steps))
@@ -156,33 +156,33 @@ def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
             enough.set()
         return {"psnr": float(recipe.seed)}, ""
 
-    first = running(other, id, told, engine, measure)
+    first = runner(other, id, compared, engine, measure)
     first.start()
     assert enough.wait(60)
     first.cancel()
     first.join(60)
     there = first.count("done")
     assert 25 <= there < 80 and first.count("failed") == 20
-    second = running(other, id, told, engine, measure)  # as after a restart: from the disk alone
+    second = runner(other, id, compared, engine, measure)  # as after a restart: from the disk alone
     assert second.count("done") == there
     second.start()
     second.join(120)
     assert second.made == 80 - there and sorted(made) == sorted(set(made)) and len(made) == 80
     for cell in whole.cells:
         if cell.recipe is not None:
-            a, b = kept.picture(whole.id, cell.key), other.picture(id, cell.key)
+            a, b = store.picture(whole.id, cell.key), other.picture(id, cell.key)
             assert a.read_bytes() == b.read_bytes()
 
 
 def test_a_cell_that_fails_says_why_and_leaves_the_others(tmp_path, engine):
-    kept, told = Kept(tmp_path), comparison(axis("steps", 2, 3, 4))
+    store, compared = ComparisonStore(tmp_path), comparison(axis("steps", 2, 3, 4))
 
     def measure(cell, recipe, picture):
         if recipe.steps == 3:
             raise RuntimeError("the judge is not at home")
         return {}, ""
 
-    one = running(kept, kept.add(told), told, engine, measure)
+    one = runner(store, store.add(compared), compared, engine, measure)
     one.start()
     one.join(60)
     assert [one.states[cell.key].status for cell in one.cells] == ["done", "failed", "done"]
@@ -193,16 +193,16 @@ def test_a_cell_that_fails_says_why_and_leaves_the_others(tmp_path, engine):
 
 
 def test_a_full_disk_is_said_at_the_cell_and_nothing_half_is_kept(tmp_path, engine, monkeypatch):
-    kept, told = Kept(tmp_path), comparison(axis("seed", 1, 2))
-    one = running(kept, kept.add(told), told, engine)
-    put = kept.put
+    store, compared = ComparisonStore(tmp_path), comparison(axis("seed", 1, 2))
+    one = runner(store, store.add(compared), compared, engine)
+    put = store.put
 
     def full(id, key, *rest):
         if key == one.cells[0].key:
             raise OSError(errno.ENOSPC, "No space left on device")
         put(id, key, *rest)
 
-    monkeypatch.setattr(kept, "put", full)
+    monkeypatch.setattr(store, "put", full)
     one.start()
     one.join(60)
     assert [one.states[cell.key].status for cell in one.cells] == ["failed", "done"]
@@ -212,8 +212,8 @@ def test_a_full_disk_is_said_at_the_cell_and_nothing_half_is_kept(tmp_path, engi
 def test_a_method_that_the_backbone_lacks_fails_in_words(tmp_path, engine):
     stack = (Use(name="masactrl", inputs={"source_prompt": "red"}),)
     columns = Axis(name="method", values=(Change(label="none", methods=()), Change(label="x", methods=stack)))
-    kept, told = Kept(tmp_path), comparison(columns)
-    one = running(kept, kept.add(told), told, engine)
+    store, compared = ComparisonStore(tmp_path), comparison(columns)
+    one = runner(store, store.add(compared), compared, engine)
     one.start()
     one.join(60)
     assert [one.states[cell.key].status for cell in one.cells] == ["done", "failed"]
@@ -221,8 +221,8 @@ def test_a_method_that_the_backbone_lacks_fails_in_words(tmp_path, engine):
 
 
 def test_changes_tell_what_is_new_and_nothing_twice(tmp_path, engine):
-    kept, told = Kept(tmp_path), comparison(axis("seed", 1, 2))
-    one = running(kept, kept.add(told), told, engine)
+    store, compared = ComparisonStore(tmp_path), comparison(axis("seed", 1, 2))
+    one = runner(store, store.add(compared), compared, engine)
     assert set(one.changes()) == {cell.key for cell in one.cells}
     one.start()
     one.join(60)

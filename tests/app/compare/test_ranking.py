@@ -85,14 +85,14 @@ def test_intervals_of_ratings_cover_the_true_strengths_about_as_often_as_they_sa
 
 
 def test_votes_of_all_comparisons_rate_the_columns_of_one(tmp_path):
-    from app.compare.kept import Kept
-    from app.compare.view import ratings
+    from app.compare.serialize import ratings
+    from app.compare.store import ComparisonStore
 
     def comparison(*labels):
         values = tuple(Change(label=label, recipe={"seed": n}) for n, label in enumerate(labels))
         return Comparison(base=Recipe(), axes=(Axis(name="method", values=values),))
 
-    kept, one, other = Kept(tmp_path), comparison("a", "b", "c"), comparison("a", "d")
+    kept, one, other = ComparisonStore(tmp_path), comparison("a", "b", "c"), comparison("a", "d")
     ids = [kept.add(one), kept.add(other)]
     kept.vote(ids[0], "b", "a")
     for _ in range(9):

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app.compare.comparison import Axis, Change, Comparison
-from app.compare.kept import Kept
+from app.compare.store import ComparisonStore
 from app.pages import comparing, references
 from app.pages.ready import READY
 from app.pages.studio import Studio
@@ -34,15 +34,15 @@ def studio(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(studio):
-    """A comparison that has been made: (id, kept, running)."""
+    """A comparison that has been made: (id, store, running)."""
     seeds = Axis(name="seed", values=tuple(Change(label=f"seed {n}", recipe={"seed": n}) for n in (1, 2)))
     steps = Axis(name="steps", values=tuple(Change(label=f"=steps {n}", recipe={"steps": n}) for n in (2, 0)))
-    kept = Kept(studio.history.folder / "comparisons")
-    id = kept.add(Comparison(title="A <b>", base=BASE, axes=(seeds, steps)))
-    one = comparing.running(studio, kept, id)
+    store = ComparisonStore(studio.history.folder / "comparisons")
+    id = store.add(Comparison(title="A <b>", base=BASE, axes=(seeds, steps)))
+    one = comparing.runner_of(studio, store, id)
     one.start()
     one.join(60)
-    return id, kept, one
+    return id, store, one
 
 
 # ---- what is chosen --------------------------------------------------------------------------------------------
@@ -178,25 +178,25 @@ def test_in_private_a_picture_that_the_visit_gave_opens_for_its_comparison_only(
 
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
     studio = Studio("exact", History(tmp_path))
-    kept, door = Kept(tmp_path / "comparisons"), studio.door("somebody")
+    store, door = ComparisonStore(tmp_path / "comparisons"), studio.door("somebody")
     sha = studio.take(Image.new("RGB", (8, 8), "red"), door)
     stack = (Use(name="ilvr", inputs={"reference": sha}),)
-    told = Comparison(base=BASE, axes=(Axis(name="method", values=(Change(label="ilvr", methods=stack),)),))
-    assert sha in comparing.running(studio, kept, kept.add(told), door).pictures
-    assert sha not in comparing.running(studio, kept, kept.add(told), studio.door("another")).pictures
+    comparison = Comparison(base=BASE, axes=(Axis(name="method", values=(Change(label="ilvr", methods=stack),)),))
+    assert sha in comparing.runner_of(studio, store, store.add(comparison), door).pictures
+    assert sha not in comparing.runner_of(studio, store, store.add(comparison), studio.door("another")).pictures
 
 
 # ---- what the page is told -------------------------------------------------------------------------------------
 
 
 def test_the_whole_and_then_what_changes(studio, done):
-    _, kept, one = done
-    whole = comparing.told(studio, kept, one, -1)
+    _, store, one = done
+    whole = comparing.update(studio, store, one, -1)
     assert json.dumps(whole, allow_nan=False)
     assert len(whole["cells"]) == 4 and whole["count"]["done"] == 2 and whole["count"]["failed"] == 2
     reasons = [state.get("reason", "") for state in whole["states"].values()]
     assert any("out of range" in reason for reason in reasons)
-    later = comparing.told(studio, kept, one, one.wait(0, 0))
+    later = comparing.update(studio, store, one, one.wait(0, 0))
     assert later["states"] == {} and "cells" not in later
 
 
@@ -208,8 +208,8 @@ def test_a_comparison_file_comes_back_the_same_and_says_what_differs(studio, don
     given = json.loads(comparing.to_file(one, studio))
     file = tmp_path / "c.json"
     file.write_text(json.dumps(given))
-    told, words = comparing.from_file(studio, file)
-    assert told == one.comparison and "Nothing differs here" in words
+    comparison, words = comparing.from_file(studio, file)
+    assert comparison == one.comparison and "Nothing differs here" in words
     file.write_text(json.dumps({**given, "versions": {"torch": "0.1"}, "models": {"exact": "other"}}))
     _, words = comparing.from_file(studio, file)
     assert "Made with torch 0.1" in words and "other weights" in words
@@ -217,13 +217,13 @@ def test_a_comparison_file_comes_back_the_same_and_says_what_differs(studio, don
 
 def test_its_pictures_travel_with_it(studio, tmp_path):
     made = comparing.own(studio, BASE, ["ilvr"], [])
-    kept = Kept(studio.history.folder / "comparisons")
-    one = comparing.running(studio, kept, kept.add(made))
+    store = ComparisonStore(studio.history.folder / "comparisons")
+    one = comparing.runner_of(studio, store, store.add(made))
     file = tmp_path / "c.json"
     file.write_text(comparing.to_file(one, studio))
     other = Studio("exact", type(studio.history)(tmp_path / "elsewhere"))
-    told, words = comparing.from_file(other, file)
-    assert all(other.picture(sha) is not None for sha in told.hashes()) and "missing" not in words
+    comparison, words = comparing.from_file(other, file)
+    assert all(other.picture(sha) is not None for sha in comparison.hashes()) and "missing" not in words
 
 
 @pytest.mark.parametrize("text", ["", "[1", "{}", '{"kind": "nine-ways-comparison", "comparison": {"axes": 3}}'])
@@ -241,8 +241,8 @@ def client(studio):
 
 
 def test_pictures_and_exports_open_by_their_signed_address_only(studio, done, client):
-    id, kept, one = done
-    whole = comparing.told(studio, kept, one, -1)
+    id, store, one = done
+    whole = comparing.update(studio, store, one, -1)
     made = [state["picture"] for state in whole["states"].values() if state["status"] == "done"]
     assert all(client.get(f"/{address}").headers["content-type"] == "image/png" for address in made)
     sign = made[0].split("/")[2]
@@ -252,8 +252,8 @@ def test_pictures_and_exports_open_by_their_signed_address_only(studio, done, cl
 
 
 def test_exports_hold_every_cell(studio, done, client):
-    _, kept, one = done
-    links = comparing.told(studio, kept, one, -1)["exports"]
+    _, store, one = done
+    links = comparing.update(studio, store, one, -1)["exports"]
     lines = list(csv.DictReader(io.StringIO(client.get(f"/{links['csv']}").text)))
     assert len(lines) == 4 and [line["network calls"] for line in lines] == ["2", "2", "", ""]
     assert lines[0]["steps"] == "'=steps 2", "no spreadsheet takes it for a formula"

@@ -17,7 +17,7 @@ from app.routes import all_routes
 from app.runs import History, Recipe, RecipeError
 from app.runs.engine import Engine
 from app.runs.given import Use
-from app.trajectories import told
+from app.trajectories import serialize
 from app.trajectories.following import Recording
 from samplers import SCHEDULES
 from samplers.geometry import shape
@@ -36,7 +36,7 @@ def engine():
 def follow(engine, recipe, label="run"):
     recording = Recording(label, recipe)
     end = engine.submit(recipe, {}, recording).result()
-    return told.followed(recording, end.pictures[0], end.calls, end.own_seconds), end
+    return serialize.followed(recording, end.pictures[0], end.calls, end.own_seconds), end
 
 
 def test_the_record_is_the_run_and_changes_nothing_of_it(engine):
@@ -83,7 +83,7 @@ def test_of_an_inversion_the_way_down_is_followed(engine):
 def test_what_is_drawn_of_two_runs(engine):
     unguided = BASE.model_copy(update={"cfg_scale": 1.0})
     runs = [follow(engine, unguided, "one")[0], follow(engine, BASE, "two")[0]]
-    drawn = json.loads(json.dumps(told.told(runs, engine.backbone), allow_nan=False))
+    drawn = json.loads(json.dumps(serialize.trajectories(runs, engine.backbone), allow_nan=False))
     one, two = drawn["runs"]
     assert one["apart"] is None and two["apart"]["x"][0] == 0 and two["apart"]["x"][-1] > 0
     assert len(one["figures"]["x_deviation_percent"]) == 7 and one["figures"]["x_deviation_percent"][0] == 0
@@ -102,20 +102,20 @@ def test_what_is_drawn_of_two_runs(engine):
 
 def test_runs_of_other_schedules_are_not_compared_step_by_step(engine):
     runs = [follow(engine, BASE)[0], follow(engine, BASE.model_copy(update={"steps": 4}))[0]]
-    drawn = told.told(runs, engine.backbone)
+    drawn = serialize.trajectories(runs, engine.backbone)
     assert drawn["runs"][1]["apart"] is None and len(drawn["paths"]["x"]["points"]) == 2
 
 
 def test_a_run_of_one_step_is_drawn_as_far_as_it_goes(engine):
     run, _ = follow(engine, BASE.model_copy(update={"steps": 1}))
-    assert json.dumps(told.told([run], engine.backbone), allow_nan=False)
+    assert json.dumps(serialize.trajectories([run], engine.backbone), allow_nan=False)
 
 
 def test_the_files_hold_states_and_figures(engine):
     run, _ = follow(engine, BASE, '=1+1, "x"')
-    with np.load(io.BytesIO(told.archive([run, run]))) as archive:
+    with np.load(io.BytesIO(serialize.archive([run, run]))) as archive:
         assert np.array_equal(archive["x_1"], run.trajectory.x.numpy()) and archive["sigmas_0"].shape == (7,)
-    rows = list(csv.DictReader(io.StringIO(told.table([run, run]))))
+    rows = list(csv.DictReader(io.StringIO(serialize.table([run, run]))))
     assert len(rows) == 14 and rows[0]["run"] == '\'=1+1, "x"' and float(rows[0]["sigma"]) > float(rows[1]["sigma"])
     assert math.isclose(float(rows[0]["x_norm"]), float(run.trajectory.x[0].double().norm()), rel_tol=1e-4)
 

@@ -1,4 +1,4 @@
-"""A comparison under way: the cells that are missing, through the engines, a few at a time, each measured and kept.
+"""A comparison under way: the cells that are missing, through the engines, a few at a time, each measured and stored.
 
 All cells share the engines with everybody's runs, so their network calls merge where the engine merges. What befalls a
 cell is said at the cell; the others go on.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.compare.comparison import Cell, Comparison
-from app.compare.kept import Kept, Result
+from app.compare.store import ComparisonStore, Result
 from app.errors import error_message
 from app.runs.events import Cancelled, Failed, Finished, Preparing, Progress
 from app.runs.recipe import Recipe
@@ -43,17 +43,17 @@ class State:
     changed: int = 0  # the number of the change that made it so
 
 
-class Running:
+class ComparisonRunner:
     """One comparison and how its cells are. `start` makes those that are missing; leaving them is no loss.
 
     engine(id) gives the engine of a backbone, or raises RuntimeError in words. pictures: content hash -> picture.
     """
 
     def __init__(
-        self, id: str, comparison: Comparison, kept: Kept, engine: Callable[[str], Any],
+        self, id: str, comparison: Comparison, store: ComparisonStore, engine: Callable[[str], Any],
         pictures: Mapping[str, Any], measure: Measuring,
     ):  # fmt: skip
-        self.id, self.comparison, self.kept = id, comparison, kept
+        self.id, self.comparison, self.store = id, comparison, store
         self.cells: list[Cell] = comparison.cells()
         self.states: dict[str, State] = {}
         self.made = 0  # cells that this object made
@@ -68,7 +68,7 @@ class Running:
             if cell.recipe is None:
                 self.states[cell.key] = State("failed", reason=cell.problem)
             elif cell.key not in self.states:
-                result = kept.result(id, cell.key)
+                result = store.result(id, cell.key)
                 self.states[cell.key] = State("waiting") if result is None else State("done", result=result)
 
     # ---- for everybody ---------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Running:
         (picture,), (recipe,) = event.pictures, event.recipes
         figures, said = self._measure(cell, recipe, picture)
         result = Result(event.own_seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
-        self.kept.put(self.id, cell.key, picture, recipe, result)
+        self.store.put(self.id, cell.key, picture, recipe, result)
         self.made += 1
         self._set(cell.key, status="done", result=result, preview=None)
 

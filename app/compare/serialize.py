@@ -8,23 +8,24 @@ from dataclasses import asdict
 from typing import Any
 
 from app.compare.comparison import Change, Comparison
-from app.compare.kept import Result
 from app.compare.ranking import Rating, bradley_terry, pareto, ranks
-from app.compare.running import Running, State
+from app.compare.runner import ComparisonRunner, State
+from app.compare.store import Result
 from common.images import data_uri
 
 
-def whole(running: Running, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
-          ) -> dict[str, Any]:  # fmt: skip
+def whole_comparison(
+    runner: ComparisonRunner, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
+) -> dict[str, Any]:
     """Everything of a comparison. address(key): where the page finds a cell's picture; given: content hash -> data URI,
     of sources and truths."""
-    told = running.comparison
+    comparison = runner.comparison
     return {
-        "id": running.id,
-        "title": told.title,
-        "prompt": told.base.prompt,
-        "axes": [{"name": axis.name, "labels": [value.label for value in axis.values]} for axis in told.axes],
-        "glyphs": [_glyphs(value) for value in told.axes[0].values],
+        "id": runner.id,
+        "title": comparison.title,
+        "prompt": comparison.base.prompt,
+        "axes": [{"name": axis.name, "labels": [value.label for value in axis.values]} for axis in comparison.axes],
+        "glyphs": [_glyphs(value) for value in comparison.axes[0].values],
         "cells": [
             {
                 "key": cell.key,
@@ -33,29 +34,29 @@ def whole(running: Running, address: Callable[[str], str], given: Mapping[str, s
                 "source": cell.source,
                 "truth": cell.truth,
             }
-            for cell in running.cells
+            for cell in runner.cells
         ],
-        "source": told.source,
-        "truth": told.truth,
+        "source": comparison.source,
+        "truth": comparison.truth,
         "given": dict(given),
         "measures": measures(trust),
-        **news(running, address, 0),
+        **changes(runner, address, 0),
     }
 
 
-def news(running: Running, address: Callable[[str], str], since: int) -> dict[str, Any]:
+def changes(runner: ComparisonRunner, address: Callable[[str], str], since: int) -> dict[str, Any]:
     """What has changed since that change, and how all of it stands."""
-    changed = running.changes(since)
-    done = {key: state.result for key, state in running.states.items() if state.result is not None}
-    told = {
-        "id": running.id,
-        "busy": running.busy,
+    changed = runner.changes(since)
+    done = {key: state.result for key, state in runner.states.items() if state.result is not None}
+    found = {
+        "id": runner.id,
+        "busy": runner.busy,
         "states": {key: _state(key, state, address) for key, state in changed.items()},
-        "count": {name: running.count(name) for name in ("done", "failed", "running", "waiting", "cancelled")},
+        "count": {name: runner.count(name) for name in ("done", "failed", "running", "waiting", "cancelled")},
     }
     if any(state.result is not None for state in changed.values()):
-        told["summary"] = summary(running.comparison, done)
-    return told
+        found["summary"] = summary(runner.comparison, done)
+    return found
 
 
 def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,12 +73,12 @@ def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def summary(told: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
+def summary(comparison: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
     """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and calls."""
     from fidelity.measures import MEASURES, shown_first
 
-    columns = [value.label for value in told.axes[0].values]
-    cells = [(columns[cell.place[0]], done[cell.key]) for cell in told.cells() if cell.key in done]
+    columns = [value.label for value in comparison.axes[0].values]
+    cells = [(columns[cell.place[0]], done[cell.key]) for cell in comparison.cells() if cell.key in done]
     cost = {
         name: {label: _mean(getattr(one, name) for own, one in cells if own == label) for label in columns}
         for name in ("seconds", "calls")
@@ -95,10 +96,10 @@ def summary(told: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
     return {"measures": found, "cost": {name: _finite(values) for name, values in cost.items()}}
 
 
-def ratings(told: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:
+def ratings(comparison: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:
     """Ratings of the columns, best first, and how many votes there were: in this comparison, and in all of them, where
     a column has met others too. Columns are known by their labels; those without a vote are left out."""
-    labels = [value.label for value in told.axes[0].values]
+    labels = [value.label for value in comparison.axes[0].values]
     players = list(dict.fromkeys([*labels, *(label for vote in everywhere for label in vote)]))
     of_all = [one for one in bradley_terry(everywhere, players) if one.label in labels]
     return {
@@ -117,16 +118,16 @@ def _rounded(ratings: list[Rating]) -> list[tuple[str, int, int, int]]:
 
 
 def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:
-    told: dict[str, Any] = {"status": state.status}
+    found: dict[str, Any] = {"status": state.status}
     if state.result is not None:
-        told |= {"picture": address(key), "result": asdict(state.result)}
+        found |= {"picture": address(key), "result": asdict(state.result)}
     elif state.preview is not None:
-        told["picture"] = data_uri(state.preview, "JPEG")
+        found["picture"] = data_uri(state.preview, "JPEG")
     if state.status == "running":
-        told |= {"step": state.step, "steps": state.steps, "first": state.first}
+        found |= {"step": state.step, "steps": state.steps, "first": state.first}
     if state.reason:
-        told["reason"] = state.reason
-    return told
+        found["reason"] = state.reason
+    return found
 
 
 def _glyphs(column: Change) -> str:
@@ -143,8 +144,8 @@ def _aspect(recipe: Any) -> float:
 
 
 def _mean(values: Iterable[float]) -> float:
-    told = list(values)
-    return sum(told) / len(told) if told else math.nan
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else math.nan
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ LOOKS = {  # an energy -> what its target says, and the measure that a run down 
 STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
 
-def told(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Told:
+def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Told:
     """What the run of a recipe was told. pictures: content hash -> picture; truth: the hash of what it should be."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}

@@ -62,7 +62,7 @@ def followed(recording: Recording, picture: Image.Image, calls: int, seconds: fl
     return Followed(recording.label, way, pulls, picture, recording, calls, seconds, {**figures, "pull": pull})
 
 
-def told(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]:
+def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]:
     """All that the page draws. The first run is the one that the others are compared with."""
     return {
         "figures": {

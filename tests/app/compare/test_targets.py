@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import backbones
-from app.compare.told import told
+from app.compare.targets import targets
 from app.runs import Recipe, content_hash
 from app.runs.given import Degradation, Use
 from conditioning.operators.annotators import canny
@@ -17,7 +17,7 @@ ORACLE = backbones.load("exact")
 
 
 def of(*uses, truth=""):
-    return told(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: PICTURE}, ORACLE, truth)
+    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: PICTURE}, ORACLE, truth)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_known_picture_is_a_source_and_no_truth_but_a_measured_one_is():
     assert of(Use(name="repaint", inputs={"known": SHA})).truth is None
     assert of(Use(name="repaint", inputs={"known": SHA})).source is not None
     given = Degradation(picture=SHA, name="super_resolution", parameters={"factor": 4})
-    one = told(
+    one = targets(
         Recipe(backbone="exact", width=64, height=64, methods=(Use(name="ddnm", inputs={"measured": given}),)),
         {SHA: PICTURE}, ORACLE,
     )  # fmt: skip

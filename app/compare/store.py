@@ -40,7 +40,7 @@ class Result:
     said: str = ""
 
 
-class Kept:
+class ComparisonStore:
     """Comparisons in a folder. For any thread. OSError is raised as it comes (a full disk): whoever runs says it."""
 
     def __init__(self, folder: Path):
@@ -74,8 +74,8 @@ class Kept:
     def result(self, id: str, key: str) -> Result | None:
         """The figures of a cell; None where it is missing."""
         try:
-            told = json.loads(self._cell(id, key, "json").read_text(encoding="utf-8"))
-            return Result(**told) if self.picture(id, key).exists() else None
+            fields = json.loads(self._cell(id, key, "json").read_text(encoding="utf-8"))
+            return Result(**fields) if self.picture(id, key).exists() else None
         except (OSError, ValueError, TypeError):
             return None
 
