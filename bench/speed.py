@@ -25,7 +25,7 @@ import torch
 
 from app.runs import Finished, Progress, Recipe
 from app.runs.engine import Engine
-from app.runs.work import ALL_THREADS
+from app.runs.worker import ALL_THREADS
 from bench.table import Report
 from samplers.messages import Ask
 

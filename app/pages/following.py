@@ -111,7 +111,7 @@ def _conditions(base: Recipe) -> Axis:
 # ---- how they go -----------------------------------------------------------------------------------------------------
 
 
-class Going:
+class TrajectoryJob:
     """Runs under way, all in the engine at once. `frames` tells how far they are, until all have ended."""
 
     def __init__(self, studio: Studio, runs: list[tuple[str, Recipe]], attend: bool, door: str):
@@ -163,30 +163,30 @@ class Going:
 
 
 @dataclass(frozen=True)
-class Held:
+class FinishedRuns:
     """What was followed, for its files; of one visit."""
 
     session: str
     runs: list[Any]
 
 
-def result(studio: Studio, going: Going, session: str) -> dict[str, Any]:
+def result(studio: Studio, job: TrajectoryJob, session: str) -> dict[str, Any]:
     """What the page draws of the runs that ended. Raises Stopped where none did."""
     from app.trajectories import serialize
 
     done = [
         serialize.followed(one, end.pictures[0], end.calls, end.own_seconds)
-        for one, end in zip(going.recordings, going.ends)
+        for one, end in zip(job.recordings, job.ends)
         if end is not None and one.steps
     ]
     if not done:
-        raise Stopped(" ".join(going.troubles) or "No run took a step that could be followed.")
+        raise Stopped(" ".join(job.troubles) or "No run took a step that could be followed.")
     id = f"{time.time_ns():x}"
     for old in list(studio.followed)[: max(0, len(studio.followed) - HELD + 1)]:
         studio.followed.pop(old, None)
-    studio.followed[id] = Held(session, done)
+    studio.followed[id] = FinishedRuns(session, done)
     stem = f"trajectories/{id}/{studio.sign(f'trajectory {id}')}"
-    drawn = serialize.trajectories(done, going.model.backbone)
+    drawn = serialize.trajectories(done, job.model.backbone)
     first = done[0].recording.recipe
-    return {**drawn, "id": id, "prompt": first.prompt, "model": going.model.name,
+    return {**drawn, "id": id, "prompt": first.prompt, "model": job.model.name,
             "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip

@@ -38,14 +38,14 @@ def measured(studio: Studio, data: bytes, door: str) -> dict[str, Any]:
     engine = model.engine(_WAIT)  # whose thread imports torch, once for all
     if engine is None or model.backbone is None:
         return {"error": f"{model.name} is not there yet."}
-    from app.runs.measured import measured as look
+    from app.runs.observation_preview import preview
 
     use = Use(name=asked.method, inputs={asked.input: asked.given})
     recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
     pictures = {sha: picture for sha in use.hashes() if (picture := studio.picture(sha, door)) is not None}
     try:
         with _turn:
-            picture, words = look(recipe, model.backbone, pictures)
+            picture, words = preview(recipe, model.backbone, pictures)
     except (RecipeError, ValueError, TypeError, KeyError, StopIteration) as error:
         return {"error": str(error) if isinstance(error, RecipeError) else "This cannot be measured."}
     return {"picture": data_uri(picture), "words": words}

@@ -140,23 +140,23 @@ class TrajectoryTab:
         self.stop(request)
         begun = {"busy": [label for label, _ in runs], "steps": 0, "of": 0}
         yield {self.news: json.dumps(begun), self.note: "", self.maps: ""} | self._buttons(busy=True)
-        going: following.Going | None = None
+        job: following.TrajectoryJob | None = None
         try:
-            going = following.Going(self.studio, runs, attend, door)
-            self.studio.live[session] = going.runs
-            for frame in going.frames(TICK):
+            job = following.TrajectoryJob(self.studio, runs, attend, door)
+            self.studio.live[session] = job.runs
+            for frame in job.frames(TICK):
                 yield {self.news: json.dumps(frame)}
-            told = following.result(self.studio, going, request.session_hash or "")
-            words = " ".join(going.troubles)
+            told = following.result(self.studio, job, request.session_hash or "")
+            words = " ".join(job.troubles)
             shown = {self.news: json.dumps(told), self.note: failure(escape(words)) if words else ""}
             yield shown | self._buttons(busy=False)
         except Exception as error:
             shown = {self.news: json.dumps({"stopped": True}), self.note: failure(escape(_words(error)))}
             yield shown | self._buttons(busy=False)
         finally:
-            if going is not None:
-                going.cancel()
-            if self.studio.live.get(session) is (going.runs if going is not None else None):
+            if job is not None:
+                job.cancel()
+            if self.studio.live.get(session) is (job.runs if job is not None else None):
                 self.studio.live.pop(session, None)
 
     def _say(self, words: str) -> dict[Any, Any]:

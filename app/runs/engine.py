@@ -16,7 +16,7 @@ from app.runs.events import Cancelled, Ends, Event, Failed, Finished, Queued
 from app.runs.jobs import Job, Watch
 from app.runs.plan import problems
 from app.runs.recipe import Here, Problem, Recipe, versions
-from app.runs.work import Spent, Work
+from app.runs.worker import Spent, Worker
 from backbones.base import Backbone
 from conditioning.registry import METHODS
 
@@ -112,7 +112,7 @@ class Engine:
         self.note: str | None = None  # about the last restart, in words
         self.max_waiting = max_waiting
         self._given, self._settings = backbone, (max_rows, company, max_under_way)
-        self._work: Work | None = None
+        self._worker: Worker | None = None
         self._settled = threading.Event()  # loaded, or failed to
         self._changed = threading.Condition()  # guards the queue
         self._waiting: list[Job] = []
@@ -125,12 +125,12 @@ class Engine:
     @property
     def backbone(self) -> Backbone | None:
         """None while it is being loaded."""
-        return self._work.backbone if self._work is not None else None
+        return self._worker.backbone if self._worker is not None else None
 
     @property
     def spent(self) -> Spent:
         """What the time went into since the model was warm."""
-        return self._work.spent if self._work is not None else Spent()
+        return self._worker.spent if self._worker is not None else Spent()
 
     def submit(self, recipe: Recipe, inputs: Mapping[str, Any] | None = None, watch: Watch | None = None) -> Run:
         """A run of this recipe, waiting or soon under way. `inputs`: sha256 -> picture, for methods. Raises Busy.
@@ -155,24 +155,24 @@ class Engine:
 
     def check(self, recipe: Recipe) -> list[Problem]:
         """What the backbone cannot do of this recipe, in words; [] also while it is being loaded."""
-        return problems(recipe, self._work.backbone, self.name) if self._work is not None else []
+        return problems(recipe, self._worker.backbone, self.name) if self._worker is not None else []
 
     def here(self) -> Here:
         """What this machine can do, for `recipe.differences`."""
-        if self._work is None:
+        if self._worker is None:
             return Here()
-        device = {"device": self._work.device.type}
-        return Here({self.name: self._work.backbone.revision}, tuple(METHODS), {**versions(), **device})
+        device = {"device": self._worker.device.type}
+        return Here({self.name: self._worker.backbone.revision}, tuple(METHODS), {**versions(), **device})
 
     def forget(self) -> None:
         """Computes everything anew from now on: nothing that was answered before is taken from memory."""
-        if self._work is not None:
-            self._work.memory.forget()
+        if self._worker is not None:
+            self._worker.answers.forget()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until the model is loaded and warm; False where it is not within `seconds`, or cannot be."""
         self._settled.wait(seconds)
-        return self._work is not None
+        return self._worker is not None
 
     def close(self) -> None:
         """Cancels every run and ends the thread."""
@@ -207,29 +207,29 @@ class Engine:
         log.error("the engine fell and starts again", exc_info=error)
         self.note = f"The engine stopped at {time.strftime('%H:%M:%S')} ({error!r}) and was started again."
         failed = Failed(f"The engine stopped and was started again ({error}). Generate once more.")
-        if self._work is not None and self._work.active:
-            for job in list(self._work.active):
-                self._work.end(job, failed)
+        if self._worker is not None and self._worker.active:
+            for job in list(self._worker.active):
+                self._worker.end(job, failed)
         elif threading.current_thread() is self._thread:
             self._refuse_waiting(failed)  # else it would stop at the same run again and again
 
     def _serve(self) -> None:
         while True:
-            work = self._work
+            worker = self._worker
             with self._changed:
-                while not (self._closing or self._waiting or work is None or work.active):
+                while not (self._closing or self._waiting or worker is None or worker.active):
                     self._changed.wait()
                 if self._closing:
                     break
-            if work is None:
+            if worker is None:
                 self._load()
                 continue
-            work.sweep()
-            self._admit(work)
-            work.round()
+            worker.sweep()
+            self._admit(worker)
+            worker.round()
         self._refuse_waiting(Cancelled())
-        for job in list(work.active) if work is not None else []:
-            work.end(job, Cancelled())  # type: ignore[union-attr]
+        for job in list(worker.active) if worker is not None else []:
+            worker.end(job, Cancelled())  # type: ignore[union-attr]
 
     def _load(self) -> None:
         """The model, warm; where that fails every waiting run fails with the reason, and the next one tries again."""
@@ -244,8 +244,8 @@ class Engine:
             elif callable(backbone) and not hasattr(backbone, "denoise"):
                 backbone = backbone()
             self.name = self.name or backbone.id
-            work = Work(backbone, self.name, *self._settings)
-            work.warm_up()
+            worker = Worker(backbone, self.name, *self._settings)
+            worker.warm_up()
         except Exception as error:
             log.exception("the model could not be loaded")
             self.status = self.trouble = f"The model {self.name} could not be loaded: {error}"
@@ -255,19 +255,19 @@ class Engine:
                 while not (self._closing or self._waiting):
                     self._changed.wait()
             return
-        self._work, self.status, self.trouble = work, "Ready", None
+        self._worker, self.status, self.trouble = worker, "Ready", None
         self._settled.set()
 
-    def _admit(self, work: Work) -> None:
+    def _admit(self, worker: Worker) -> None:
         """Takes up pictures while there is room, in turns: a large run does not hold up the others for long."""
-        while not work.full:
-            job = work.open()
+        while not worker.full:
+            job = worker.open()
             with self._changed:
                 if self._waiting and (job is None or self._waiting[0].since < job.since):
                     job = self._waiting.pop(0)
             if job is None:
                 break
-            work.start_next_image(job)
+            worker.start_next_image(job)
         with self._changed:
             for position, job in enumerate(self._waiting):
                 if job.position != position:

@@ -37,8 +37,8 @@ def until(condition: Callable[[], Any], seconds: float = 5) -> bool:
 
 
 def idle(engine: Engine) -> bool:
-    assert engine._work is not None
-    return not engine._work.active and not engine._work._drivers and not engine._waiting
+    assert engine._worker is not None
+    return not engine._worker.active and not engine._worker._drivers and not engine._waiting
 
 
 def test_a_run_tells_how_it_goes(engines: Start) -> None:
@@ -259,7 +259,7 @@ def test_memory_that_does_not_suffice_halves_the_calls(engines: Start) -> None:
     assert pixels(engine.submit(good).result()) == pixels(engines().submit(good).result())
     refused = [rows for rows in double.asks if rows > 3]
     assert refused and refused == sorted(refused, reverse=True) and len(refused) <= 3
-    assert engine._work is not None and engine._work.max_rows <= 3
+    assert engine._worker is not None and engine._worker.max_rows <= 3
 
 
 def test_memory_that_never_suffices_fails_that_run_with_words(engines: Start) -> None:
@@ -275,13 +275,13 @@ def test_memory_that_never_suffices_fails_that_run_with_words(engines: Start) ->
 
 def test_an_engine_that_falls_gets_up_and_says_so(engines: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engines()
-    assert engine._work is not None
-    real = engine._work.round
-    monkeypatch.setattr(engine._work, "round", lambda: (_ for _ in ()).throw(SystemExit("pulled the plug")))
+    assert engine._worker is not None
+    real = engine._worker.round
+    monkeypatch.setattr(engine._worker, "round", lambda: (_ for _ in ()).throw(SystemExit("pulled the plug")))
     failed = list(engine.submit(recipe()))[-1]
     assert isinstance(failed, Failed) and "started again" in failed.reason
     assert engine.note is not None and "pulled the plug" in engine.note
-    monkeypatch.setattr(engine._work, "round", real)
+    monkeypatch.setattr(engine._worker, "round", real)
     assert engine.submit(recipe()).result()
 
 

@@ -182,11 +182,11 @@ def test_a_search_that_is_cancelled_goes_on_for_whoever_waits_for_it(engines: St
             last.cancel()
             break
     deadline = time.perf_counter() + 5
-    assert engine._work is not None
-    while (engine._work.active or not last.done) and time.perf_counter() < deadline:
+    assert engine._worker is not None
+    while (engine._worker.active or not last.done) and time.perf_counter() < deadline:
         time.sleep(0.01)
     assert isinstance(last._job.events.end, Cancelled)
-    assert not len(engine._work.preparations) and not engine._work.active
+    assert not len(engine._worker.searches) and not engine._worker.active
 
 
 def test_others_paint_while_something_is_found(engines: Start) -> None:

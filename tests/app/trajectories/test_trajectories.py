@@ -153,7 +153,7 @@ def test_what_cannot_be_followed_is_said(along, values, words):
 def test_going_tells_how_far_it_is_and_its_files_are_signed(tmp_path):
     studio = Studio("exact", History(tmp_path))
     try:
-        going = following.Going(studio, following.runs_of(BASE, "cfg_scale", "1, 4"), False, "")
+        going = following.TrajectoryJob(studio, following.runs_of(BASE, "cfg_scale", "1, 4"), False, "")
         frames = list(going.frames(0.0))
         assert frames[-1]["steps"] == frames[-1]["of"] == 12 and frames[-1]["busy"] == ["CFG Scale 1", "CFG Scale 4"]
         drawn = following.result(studio, going, "me")
@@ -172,11 +172,11 @@ def test_a_run_that_fails_is_said_and_the_others_are_shown(tmp_path):
     studio = Studio("exact", History(tmp_path))
     try:
         bad = BASE.model_copy(update={"methods": (Use(name="ddim_inversion", inputs={"source": "0" * 64}),)})
-        going = following.Going(studio, [("good", BASE), ("bad", bad)], False, "")
+        going = following.TrajectoryJob(studio, [("good", BASE), ("bad", bad)], False, "")
         list(going.frames(0.0))
         assert going.troubles and going.troubles[0].startswith("bad: ")
         assert [run["label"] for run in following.result(studio, going, "me")["runs"]] == ["good"]
-        alone = following.Going(studio, [("bad", bad)], False, "")
+        alone = following.TrajectoryJob(studio, [("bad", bad)], False, "")
         list(alone.frames(0.0))
         with pytest.raises(following.Stopped, match="bad: "):
             following.result(studio, alone, "me")
@@ -189,7 +189,7 @@ def test_what_is_found_before_the_runs_is_said(tmp_path, monkeypatch):
     studio = Studio("exact", History(tmp_path))
     base = Recipe(prompt="a red disc", backbone="exact", width=64, height=64, steps=4, schedule="gits")
     try:
-        going = following.Going(studio, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
+        going = following.TrajectoryJob(studio, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
         frames = list(going.frames(0.0))
         searched = [frame for frame in frames if "Finding the schedule GITS" in frame["first"]]
         assert searched[-1]["steps"] > 6 and {frame["of"] for frame in searched} == {60}, (

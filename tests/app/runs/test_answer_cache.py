@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from app.runs import Recipe
-from app.runs.memory import Memory, digest
+from app.runs.answer_cache import AnswerCache, digest
 from samplers.messages import Ask
 
 
@@ -29,7 +29,7 @@ def counted():
 
 def test_the_same_ask_is_computed_once(counted):
     calls, answer = counted
-    memory = Memory(answer)
+    memory = AnswerCache(answer)
     first, again = memory(asked()), memory(asked())
     assert len(calls) == 1 and torch.equal(first, again) and memory.known == 1
     again.zero_()  # what somebody does to the answer is theirs
@@ -50,7 +50,7 @@ def test_any_other_ask_is_another(other):
 
 def test_it_never_holds_more_than_it_may(counted):
     calls, answer = counted
-    memory = Memory(answer, largest=3 * asked().x.nbytes)
+    memory = AnswerCache(answer, largest=3 * asked().x.nbytes)
     for seed in (0, 1, 2, 3):
         memory(asked(seed))
     memory(asked(3))
@@ -64,12 +64,12 @@ def test_a_run_that_comes_again_asks_the_network_nothing_and_is_equal(engines):
     engine = engines()
     recipe = Recipe(backbone="exact", width=16, height=16, steps=5, prompt="red", cfg_scale=3.0)
     engine.forget()
-    before = engine._work.memory.asked - engine._work.memory.known
+    before = engine._worker.answers.asked - engine._worker.answers.known
     first = engine.submit(recipe).result()
-    calls = engine._work.memory.asked - engine._work.memory.known
+    calls = engine._worker.answers.asked - engine._worker.answers.known
     again = engine.submit(recipe).result()
-    assert engine._work.memory.asked - engine._work.memory.known == calls
+    assert engine._worker.answers.asked - engine._worker.answers.known == calls
     assert again.pictures[0].tobytes() == first.pictures[0].tobytes() and again.calls == first.calls
     engine.forget()
     assert engine.submit(recipe).result().pictures[0].tobytes() == first.pictures[0].tobytes()
-    assert engine._work.memory.asked - engine._work.memory.known == 2 * calls - before
+    assert engine._worker.answers.asked - engine._worker.answers.known == 2 * calls - before

@@ -17,7 +17,7 @@ from common.images import to_pixels
 from conditioning.operators import Linear, Measurement, state_is_pixels
 
 
-def measured(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[Image.Image, str]:
+def preview(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[Image.Image, str]:
     """What the first operator of the recipe's only method is given by a run, to look at, and its size in words.
 
     Made by the very code that a run goes through. pictures: content hash -> picture. Raises RecipeError in words.

@@ -20,8 +20,8 @@ from samplers.messages import Ask
 LARGEST = 96 * 2**20  # bytes of answers kept
 
 
-class Memory:
-    """An answerer of asks without tape or edit that remembers; `answer` computes. Not for several threads."""
+class AnswerCache:
+    """Answers asks that have neither tape nor edit, from memory where it can; `answer` computes. For one thread."""
 
     def __init__(self, answer: Callable[[Ask], Tensor], largest: int = LARGEST):
         self.answer, self.largest = answer, largest
@@ -48,7 +48,7 @@ class Memory:
         self._bytes = 0
 
 
-def rows(ask: Ask, part: slice) -> Ask:
+def rows_of(ask: Ask, part: slice) -> Ask:
     """Some rows of an ask."""
     cond = {key: value[part] if isinstance(value, Tensor) else value for key, value in ask.cond.items()}
     return replace(ask, x=ask.x[part], sigma=ask.sigma[part], cond=cond)

@@ -21,7 +21,7 @@ Fail = Callable[[Job, BaseException, int], None]  # ends a run that failed after
 
 
 @dataclass(eq=False)
-class Preparation:
+class RunningSearch:
     """One search under way, and the runs that wait for it: `jobs[0]` fails where it fails, the others begin anew."""
 
     search: Search
@@ -30,19 +30,19 @@ class Preparation:
     began: float = field(default_factory=time.perf_counter)
     steps: int = 0
 
-    def told(self) -> Preparing:
+    def progress(self) -> Preparing:
         left = None
         if self.steps:
             left = (time.perf_counter() - self.began) / self.steps * (self.search.steps - self.steps)
         return Preparing(self.search.words, self.steps, self.search.steps, left)
 
 
-class Preparations:
+class Searches:
     """All searches under way on one backbone, which `answer` asks."""
 
     def __init__(self, answer: Callable[[Ask], Tensor], fail: Fail):
         self._answer, self._fail = answer, fail
-        self._under_way: list[Preparation] = []
+        self._under_way: list[RunningSearch] = []
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -55,11 +55,11 @@ class Preparations:
         """Begins a search for a run, or lets it wait for the same one that is under way."""
         one = next((one for one in self._under_way if one.search.name == search.name), None)
         if one is None:
-            one = Preparation(search, Driver(self._answer, max_rows), [])
+            one = RunningSearch(search, Driver(self._answer, max_rows), [])
             one.driver.add(one, search.flow)
             self._under_way.append(one)
         one.jobs.append(job)
-        job.events.put(one.told())
+        job.events.put(one.progress())
 
     def round(self, max_rows: int) -> None:
         """One network call for every search, and what follows from it."""
@@ -69,7 +69,7 @@ class Preparations:
                 if isinstance(event, Step):
                     one.steps += 1
                     for job in one.jobs:
-                        job.events.put(one.told())
+                        job.events.put(one.progress())
                     continue
                 self._under_way.remove(one)
                 if isinstance(event, messages.Failed):

@@ -1,4 +1,4 @@
-"""The work of the engine's thread: pictures of many runs under way on one backbone. Single-threaded by design.
+"""What the engine's thread does: images of many runs under way on one backbone. Single-threaded by design.
 
 An image is the unit of work: a run of four images is four flows. Where `company` is on, all flows share a driver and so
 their network calls; where it is off, every image has a driver of its own and they are gone round, one call each: an
@@ -17,13 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.runs import memory, parameters
+from app.runs import parameters
+from app.runs.answer_cache import AnswerCache, rows_of
 from app.runs.events import Cancelled, Event, Failed, Finished, Made
 from app.runs.found import Found
 from app.runs.jobs import ImageTask, Job
 from app.runs.plan import Encoder, in_words, out_of_memory, plan, problems
-from app.runs.preparations import Preparations
 from app.runs.recipe import Recipe, RecipeError, versions
+from app.runs.searches import Searches
 from backbones.base import Backbone
 from common.images import Array, to_pixels
 from samplers import messages
@@ -48,14 +49,14 @@ class Spent:
     rows: int = 0
 
 
-class Work:
+class Worker:
     """Runs under way on a loaded backbone. `name` is what the backbone is called in recipes."""
 
     def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
         self.found = Found.of(backbone)
-        self.memory = memory.Memory(self._fitting)
+        self.answers = AnswerCache(self._fitting)
         self._network_threads = ALL_THREADS if _in_torch(backbone) else 1
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
         cond = self.encode("")
@@ -64,7 +65,7 @@ class Work:
         self.max_under_way = max_under_way or (max(1, max_rows // 2) if self.company else 8)
         self.active: list[Job] = []
         self.spent = Spent()
-        self.preparations = Preparations(partial(self._answer, remembers=False), self._fail)
+        self.searches = Searches(partial(self._answer, cached=False), self._fail)
         self._drivers: list[Driver] = []
         self._last_preview = 0.0
 
@@ -89,7 +90,7 @@ class Work:
         """The run under way whose next image should be begun, if any: the one that had its turn longest ago."""
         most = self.max_under_way if self.company else 1
         jobs = [
-            job for job in self.active if job.todo and not self.preparations.awaited(job) and len(job.under_way) < most
+            job for job in self.active if job.todo and not self.searches.awaited(job) and len(job.under_way) < most
         ]
         return min(jobs, key=lambda job: job.since, default=None)
 
@@ -106,7 +107,7 @@ class Work:
             if wrong := problems(job.recipe, self.backbone, self.name):
                 raise RecipeError(wrong)
             if (search := self.found.search(job.recipe)) is not None:
-                self.preparations.begin(job, search, self.max_rows)
+                self.searches.begin(job, search, self.max_rows)
                 return
             if not (job.images or job.under_way):
                 job.started = job.last_step = time.perf_counter()  # what was found before is not the image's time
@@ -123,7 +124,7 @@ class Work:
 
     def end(self, job: Job, event: Event) -> None:
         """Closes and forgets all of a run, then says so."""
-        self.preparations.leave(job)
+        self.searches.leave(job)
         for task in job.under_way:
             try:
                 task.driver.cancel(task)
@@ -152,7 +153,7 @@ class Work:
     def round(self) -> None:
         """One network call for every driver (and group of alike asks in it), and what follows from the answers."""
         self.sweep()
-        self.preparations.round(self.max_rows)
+        self.searches.round(self.max_rows)
         for driver in list(self._drivers):
             self.sweep()
             driver.max_rows = self.max_rows
@@ -178,12 +179,12 @@ class Work:
                 if task.job.events.end is None and not task.job.cancelled:
                     self._finish(task, x)
 
-    def _answer(self, ask: Ask, remembers: bool = True) -> Tensor:
+    def _answer(self, ask: Ask, cached: bool = True) -> Tensor:
         start = time.perf_counter()
         torch.set_num_threads(self._network_threads if ask.tape is None and ask.edit is None else ALL_THREADS)
         try:
-            remembers = remembers and self.device.type == "cpu" and ask.tape is None and ask.edit is None
-            return self.memory(ask) if remembers else self._fitting(ask)
+            cached = cached and self.device.type == "cpu" and ask.tape is None and ask.edit is None
+            return self.answers(ask) if cached else self._fitting(ask)
         finally:
             torch.set_num_threads(1)
             self.spent.network += time.perf_counter() - start
@@ -204,7 +205,7 @@ class Work:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         parts = (slice(0, half), slice(half, rows))
-        return torch.cat([self._fitting(memory.rows(ask, part)) for part in parts])
+        return torch.cat([self._fitting(rows_of(ask, part)) for part in parts])
 
     def _tell(self, tasks: list[ImageTask], done: set[ImageTask]) -> None:
         """Progress to the runs of these pictures, with a look at them where somebody waits for one and it is cheap."""

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from app.runs import RecipeError, content_hash
-from app.runs.measured import measured, seen
+from app.runs.observation_preview import preview, seen
 from conditioning.operators import OPERATORS, measure
 from samplers.noise import Noise
 from tests.app.runs.doubles import recipe
@@ -45,7 +45,7 @@ class Pixels(Latents):
 def look(name, network=None, sigma_y=0.0, **parameters):
     given = {"picture": SHA, "name": name, "parameters": parameters, "sigma_y": sigma_y}
     one = recipe(width=32, height=32, methods=[{"name": "ddnm", "inputs": {"measured": given}}])
-    picture, words = measured(one, network or Latents(), PICTURES)
+    picture, words = preview(one, network or Latents(), PICTURES)
     assert picture.size == (32, 32)
     return np.asarray(picture).astype(float), words
 
