@@ -34,7 +34,7 @@ from conditioning.inputs import arrive
 from conditioning.registry import METHODS, find
 from fidelity.distances import mean_and_spread
 from samplers import SAMPLERS, SCHEDULES
-from samplers.flow import Done, Failed, Flow, Noise, drive, heard
+from samplers.flow import Done, Failed, Flow, Noise, drive, tap
 
 COMPANY = 10  # pictures made at once
 WIDE = 38  # characters of a label
@@ -78,7 +78,7 @@ def counted(flow: Flow, tally: Tally) -> Flow:
             tally.calls += 1
             tally.taped += any(one.tape is not None for one in message)
 
-    return heard(flow, count)
+    return tap(flow, count)
 
 
 def setting(row: Row, task: Task, given: argparse.Namespace) -> Setting:

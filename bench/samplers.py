@@ -35,7 +35,7 @@ from bench.table import Report
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES, Solver
 from samplers.dpmpp_2m import dpmpp_2m
-from samplers.flow import Ask, Denoiser, Flow, Noise, Sampler, ask, heard, run
+from samplers.flow import Ask, Denoiser, Flow, Noise, Sampler, ask, run, tap
 from samplers.geometry import gits, ld3
 from world.judge import features, read
 
@@ -132,7 +132,7 @@ def counted(sampler: Sampler, sigmas: Sequence[float]) -> int:
     def nothing(one: Ask) -> Tensor:
         return torch.zeros_like(one.x)
 
-    run(heard(sampler(ask, torch.ones(1, 1, 1, 1), sigmas, {}, Noise([0])), count), nothing)
+    run(tap(sampler(ask, torch.ones(1, 1, 1, 1), sigmas, {}, Noise([0])), count), nothing)
     return calls
 
 

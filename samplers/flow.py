@@ -24,7 +24,7 @@ from samplers.noise import Noise
 
 __all__ = [
     "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Failed", "Flow", "Noise", "Sampler", "Step",
-    "ask", "climbing", "drive", "heard", "on_step", "run", "together",
+    "ask", "climbing", "drive", "forward", "on_step", "run", "stepwise", "tap", "together",
 ]  # fmt: skip
 
 
@@ -76,35 +76,56 @@ def together(*flows: Flow) -> Flow:
             flow.close()
 
 
+def forward(flow: Flow, answer: Callable[[list[Ask] | Step], Flow]) -> Flow:
+    """The same flow, each of whose messages goes to the flow function answer(message) -> the reply to it.
+
+    This is the only loop that reads a flow from outside; everything that follows, changes or counts what a flow says
+    is made of it. answer may ask and yield Steps itself. Returns what the flow returns, and closes it in any case.
+    """
+    reply = None
+    try:
+        while True:
+            try:
+                message = flow.send(reply)
+            except StopIteration as end:
+                return end.value
+            reply = yield from answer(message)
+    finally:
+        flow.close()
+
+
+def stepwise(flow: Flow, after: Callable[[Step], Flow]) -> Flow:
+    """The same flow, each of whose Steps goes to the flow function after(step) -> the x to go on with.
+
+    What it asks passes unchanged. after may ask the network itself; it yields the Step on where somebody outside is
+    to see it, and obeys the reply.
+    """
+
+    def answer(message: list[Ask] | Step) -> Flow:
+        return (yield from after(message)) if isinstance(message, Step) else (yield message)
+
+    return forward(flow, answer)
+
+
 def on_step(flow: Flow, fix: Callable[[Step], Tensor]) -> Flow:
     """The same flow, with the x of every Step replaced by fix(step)."""
-    reply = None
-    try:
-        while True:
-            try:
-                message = flow.send(reply)
-            except StopIteration as end:
-                return end.value
-            if isinstance(message, Step):
-                message = replace(message, x=fix(message))
-            reply = yield message
-    finally:
-        flow.close()
+
+    def after(step: Step) -> Flow:
+        return (yield replace(step, x=fix(step)))
+
+    return stepwise(flow, after)
 
 
-def heard(flow: Flow, tell: Callable[[list[Ask] | Step, Any], object]) -> Flow:
-    """The same flow, whose messages are told with what was answered to each: the estimates, or the x to go on with."""
-    reply = None
-    try:
-        while True:
-            try:
-                message = flow.send(reply)
-            except StopIteration as end:
-                return end.value
-            reply = yield message
-            tell(message, reply)
-    finally:
-        flow.close()
+def tap(flow: Flow, listener: Callable[[list[Ask] | Step, Any], object]) -> Flow:
+    """The same flow. listener(message, reply) hears every message with the reply to it: the denoised predictions of a
+    list of asks, or the x to go on with after a Step."""
+
+    def answer(message: list[Ask] | Step) -> Flow:
+        reply = yield message
+        listener(message, reply)
+        return reply
+
+    return forward(flow, answer)
 
 
 def climbing(sampler: Sampler, stream: str | None = "climbing") -> Sampler:

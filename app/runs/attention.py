@@ -16,7 +16,7 @@ from torch import Tensor
 from app.runs.plan import Plan
 from backbones.base import Backbone
 from common.images import Array, to_uint8
-from samplers.messages import Ask, Flow, Step
+from samplers.flow import Ask, Flow, Step, stepwise
 
 GRID = 16  # cells across the longer side of a map
 MOST_WORDS = 24
@@ -64,24 +64,17 @@ class Looking:
         return self._along(plan, [places for _, places in words], float(backbone.sigmas[0]))
 
     def _along(self, plan: Plan, places: list[list[int]], lowest: float) -> Flow:
-        flow, reply = plan.flow, None
-        try:
-            while True:
-                try:
-                    message = flow.send(reply)
-                except StopIteration as end:
-                    return end.value
-                reply = yield message
-                if isinstance(message, Step):
-                    sigma, edit = max(message.sigma, lowest), Maps()
-                    x = reply
-                    yield [Ask(x, torch.full((len(x),), sigma), plan.cond, edit=edit)]
-                    whole = edit.mean(_grid(x.shape[2], x.shape[3]))
-                    each = torch.stack([whole[at].sum(0) for at in places]) if places else whole[:0]
-                    self.steps.append(message.sigma)
-                    self.maps.append(each.clamp(0, 1).cpu().numpy())
-        finally:
-            flow.close()
+        def after(step: Step) -> Flow:
+            x = yield step
+            edit = Maps()
+            yield [Ask(x, torch.full((len(x),), max(step.sigma, lowest)), plan.cond, edit=edit)]
+            whole = edit.mean(_grid(x.shape[2], x.shape[3]))
+            each = torch.stack([whole[at].sum(0) for at in places]) if places else whole[:0]
+            self.steps.append(step.sigma)
+            self.maps.append(each.clamp(0, 1).cpu().numpy())
+            return x
+
+        return stepwise(plan.flow, after)
 
     def sheet(self) -> Array:
         """All maps on one sheet, a row a word and a column a step: (W h, S w), uint8; each word by its own largest."""

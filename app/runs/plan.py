@@ -19,7 +19,7 @@ from app.runs.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
 from conditioning.registry import find
-from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, heard
+from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, tap
 
 Inputs = Mapping[str, Any]  # sha256 -> picture
 
@@ -139,7 +139,7 @@ def _counted(flow: Flow, tally: Tally) -> Flow:
             tally.rows += sum(len(one.x) for one in message)
             tally.gradients += any(one.tape is not None for one in message)
 
-    return heard(flow, count)
+    return tap(flow, count)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from app.runs.attention import Looking
 from app.runs.plan import Plan
 from app.runs.recipe import Recipe
 from backbones.base import Backbone
-from samplers.flow import Ask, Cond, Flow, Step, heard
+from samplers.flow import Ask, Cond, Flow, Step, tap
 from samplers.geometry.trajectory import Trajectory, trajectory
 
 
@@ -45,7 +45,7 @@ class Recording:
                 self.start = _kept(message[0].x), float(message[0].sigma[0])
             pull = _pull(message, reply, plan.cond, pull)
 
-        plan.flow = heard(plan.flow, keep)
+        plan.flow = tap(plan.flow, keep)
         return plan.flow if self.look is None else self.look(plan, backbone)
 
     def descent(self) -> tuple[Trajectory, list[float]]:

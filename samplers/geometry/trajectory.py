@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from common.files import atomic_write
-from samplers.flow import Ask, Flow, Step, heard
+from samplers.flow import Ask, Flow, Step, tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +75,13 @@ def trajectory(x: Tensor, sigma: float, steps: Iterable[Step]) -> Trajectory:
 
     Raises ValueError where there are no steps, or where they are of another shape than the start.
     """
-    heard = list(steps)
-    if not heard:
+    steps_taken = list(steps)
+    if not steps_taken:
         raise ValueError("a trajectory needs at least one step, and the run took none")
     return Trajectory(
-        torch.tensor([sigma, *(step.sigma for step in heard)], dtype=torch.float64),
-        torch.stack([_kept(x), *(_kept(step.x) for step in heard)]),
-        torch.stack([_kept(step.x0) for step in heard]),
+        torch.tensor([sigma, *(step.sigma for step in steps_taken)], dtype=torch.float64),
+        torch.stack([_kept(x), *(_kept(step.x) for step in steps_taken)]),
+        torch.stack([_kept(step.x0) for step in steps_taken]),
     )
 
 
@@ -97,7 +97,7 @@ def recorded(flow: Flow, x: Tensor, sigma: float) -> Flow:
         if isinstance(message, Step):
             steps.append(Step(_kept(reply), _kept(message.x0), message.sigma))
 
-    yield from heard(flow, keep)
+    yield from tap(flow, keep)
     return trajectory(x, sigma, steps)
 
 

@@ -3,7 +3,7 @@ import torch
 
 from samplers import SAMPLERS
 from samplers.euler import euler
-from samplers.flow import Ask, Noise, Step, ask, climbing, heard, on_step, run, together
+from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, run, tap, together
 from tests.oracle import flow, mixture, start
 
 oracle = mixture()
@@ -180,13 +180,13 @@ def test_heard_tells_every_message_with_its_answer_and_changes_nothing():
     x, sigmas = start([1], 5.0), [5.0, 2.0, 0.0]
     plain = run(euler(ask, x, sigmas, {}, Noise([1])), oracle.denoise)
     told = []
-    flow = on_step(heard(euler(ask, x, sigmas, {}, Noise([1])), lambda *one: told.append(one)), lambda step: step.x + 1)
+    flow = on_step(tap(euler(ask, x, sigmas, {}, Noise([1])), lambda *one: told.append(one)), lambda step: step.x + 1)
     changed = run(flow, oracle.denoise)
     kinds = [type(message) for message, _ in told]
     assert kinds == [list, Step, list, Step]
     assert torch.equal(told[0][1][0], oracle.D(x, 5.0)) and torch.equal(told[1][1], told[1][0].x + 1), "the reply"
     assert not torch.equal(changed, plain)
-    assert torch.equal(run(heard(euler(ask, x, sigmas, {}, Noise([1])), lambda *_: None), oracle.denoise), plain)
+    assert torch.equal(run(tap(euler(ask, x, sigmas, {}, Noise([1])), lambda *_: None), oracle.denoise), plain)
 
 
 def test_heard_closes_what_it_hears():
@@ -198,7 +198,7 @@ def test_heard_closes_what_it_hears():
         finally:
             closed.append(True)
 
-    one = heard(flow(), lambda *_: None)
+    one = tap(flow(), lambda *_: None)
     next(one)
     one.close()
     assert closed

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from conditioning.sampling.trajectory import Trajectory
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, together
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise, together
 from samplers.schedules import highest
 
 BESIDE = ("prompt_to_prompt", "masactrl", "plug_and_play")  # methods that run a source
@@ -179,22 +179,13 @@ def lockstep(
             )
             return torch.cat(x0s)
 
-        flow = sampler(both, torch.cat([source.enter(sigmas[0], x), x]), sigmas, cond, Twice(noise))
-        reply = None
-        try:
-            while True:
-                try:
-                    message = flow.send(reply)
-                except StopIteration as end:
-                    return end.value[B:]
-                if isinstance(message, Step):
-                    reached = source.reach(message.sigma, message.x[:B])
-                    target = message.x[B:] if mix is None else mix(reached, message.x[B:], message.sigma)
-                    target = yield Step(target, message.x0[B:], message.sigma)
-                    reply = torch.cat([reached, target])
-                else:
-                    reply = yield message
-        finally:
-            flow.close()
+        def after(step: Step) -> Flow:
+            reached = source.reach(step.sigma, step.x[:B])
+            target = step.x[B:] if mix is None else mix(reached, step.x[B:], step.sigma)
+            target = yield Step(target, step.x0[B:], step.sigma)
+            return torch.cat([reached, target])
+
+        start = torch.cat([source.enter(sigmas[0], x), x])
+        return (yield from stepwise(sampler(both, start, sigmas, cond, Twice(noise)), after))[B:]
 
     return beside

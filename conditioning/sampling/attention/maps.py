@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, ask
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, ask, stepwise
 
 OWN_STEPS = dict.fromkeys(
     ("ddnm", "ddrm", "snips", "pigdm"), "it has steps of its own, and nothing is done before them"
@@ -62,19 +62,12 @@ def before_steps(sampler: Sampler, better: Callable[[Tensor, float, Cond], Flow]
     """
 
     def bettered(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        def after(step: Step) -> Flow:
+            x = yield step
+            return (yield from better(x, step.sigma, cond)) if step.sigma > 0 else x
+
         x = yield from better(x, sigmas[0], cond)
-        flow, reply = sampler(D, x, sigmas, cond, noise), None
-        try:
-            while True:
-                try:
-                    message = flow.send(reply)
-                except StopIteration as end:
-                    return end.value
-                reply = yield message
-                if isinstance(message, Step) and message.sigma > 0:
-                    reply = yield from better(reply, message.sigma, cond)
-        finally:
-            flow.close()
+        return (yield from stepwise(sampler(D, x, sigmas, cond, noise), after))
 
     return bettered
 

@@ -1,12 +1,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Mask, method
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 
 
 @method(task="inpainting", paper="2011.13456", calls=None, rows=None)
@@ -37,23 +37,14 @@ def replacement(
         def put(x: Tensor, sigma: float) -> Tensor:
             return torch.where(mask.to(x.device), x, known.to(x) + sigma * fresh(x))
 
-        flow = sampler(D, put(x, sigmas[0]), sigmas, cond, noise)
-        reply: Any = None
-        try:
-            while True:
-                try:
-                    message = flow.send(reply)
-                except StopIteration as end:
-                    return end.value
-                if isinstance(message, Step):
-                    x, s = put(message.x, message.sigma), message.sigma
-                    for _ in range(corrector if s > 0 else 0):
-                        x0 = yield from D(x, s, cond)
-                        x = put(langevin(x, (x0 - x) / s**2, push(x), snr, s), s)
-                    message = replace(message, x=x)
-                reply = yield message
-        finally:
-            flow.close()
+        def after(step: Step) -> Flow:
+            x, s = put(step.x, step.sigma), step.sigma
+            for _ in range(corrector if s > 0 else 0):
+                x0 = yield from D(x, s, cond)
+                x = put(langevin(x, (x0 - x) / s**2, push(x), snr, s), s)
+            return (yield replace(step, x=x))
+
+        return (yield from stepwise(sampler(D, put(x, sigmas[0]), sigmas, cond, noise), after))
 
     return replaced
 

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from conditioning.registry import Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import clashing, tail
 from conditioning.sampling.trajectory import Trajectory
 from samplers import SAMPLERS
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, stepwise
 
 CLIMBS = "it adds noise between the levels, where the picture has no state whose noise could be kept"
 
@@ -91,18 +91,12 @@ class Silent(Noise):
 def extracted(flow: Flow, states: dict[float, Tensor]) -> Flow:
     """The maps {level: (B, C, h, w)} that lead a run of a sampler along the states; it goes on from each of them."""
     maps: dict[float, Tensor] = {}
-    reply = None
-    try:
-        while True:
-            try:
-                message: Any = flow.send(reply)
-            except StopIteration:
-                return maps
-            if isinstance(message, Step):
-                s = message.sigma
-                reply = states[s] if s == 0 else (yield Step(states[s], message.x0, s))
-                maps[s] = reply - message.x
-            else:
-                reply = yield message
-    finally:
-        flow.close()
+
+    def after(step: Step) -> Flow:
+        s = step.sigma
+        x = states[s] if s == 0 else (yield Step(states[s], step.x0, s))
+        maps[s] = x - step.x
+        return x
+
+    yield from stepwise(flow, after)
+    return maps

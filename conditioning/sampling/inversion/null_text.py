@@ -10,7 +10,7 @@ from torch import Tensor
 from conditioning.registry import Choice, Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
 from conditioning.sampling.trajectory import Trajectory
-from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step
+from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, forward
 from samplers.schedules import highest
 
 RATE = 0.1  # of Adam, at the first level; half of that at the last. The official code's is 0.01
@@ -141,23 +141,17 @@ def recalling(flow: Flow, null: Cond, text: Tensor, tape: object | None, known: 
         same = (answer for old, answer in known if old.cond["text"] is one.cond["text"] and torch.equal(old.x, one.x))
         return next(same, None)
 
-    reply: Any = None
-    try:
-        while True:
-            try:
-                asks: Any = flow.send(reply)
-            except StopIteration as end:
-                return end.value
-            reply = [None if is_null(one, null) else recalled(one) for one in asks]
-            new = [i for i, answer in enumerate(reply) if answer is None]
-            sent = [with_text(asks[i], text, tape) if is_null(asks[i], null) else asks[i] for i in new]
-            answers = (yield sent) if sent else []
-            for i, answer in zip(new, answers):
-                reply[i] = answer
-                if not is_null(asks[i], null):
-                    known.append((asks[i], answer))
-    finally:
-        flow.close()
+    def answer(asks: Any) -> Flow:
+        reply = [None if is_null(one, null) else recalled(one) for one in asks]
+        new = [i for i, known_answer in enumerate(reply) if known_answer is None]
+        sent = [with_text(asks[i], text, tape) if is_null(asks[i], null) else asks[i] for i in new]
+        for i, fresh in zip(new, (yield sent) if sent else []):
+            reply[i] = fresh
+            if not is_null(asks[i], null):
+                known.append((asks[i], fresh))
+        return reply
+
+    return forward(flow, answer)
 
 
 def replaced(D: Denoiser, null: Cond | None, nulls: Mapping[float, Tensor]) -> Denoiser:
@@ -167,16 +161,11 @@ def replaced(D: Denoiser, null: Cond | None, nulls: Mapping[float, Tensor]) -> D
 
     def swapped(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
         nearest = min(nulls, key=lambda s: abs(log(s / highest(sigma))))
-        flow, reply = D(x, sigma, cond, **kw), None
-        try:
-            while True:
-                try:
-                    asks: Any = flow.send(reply)
-                except StopIteration as end:
-                    return end.value
-                reply = yield [with_text(one, nulls[nearest]) if is_null(one, null) else one for one in asks]
-        finally:
-            flow.close()
+
+        def answer(asks: Any) -> Flow:
+            return (yield [with_text(one, nulls[nearest]) if is_null(one, null) else one for one in asks])
+
+        return (yield from forward(D(x, sigma, cond, **kw), answer))
 
     return swapped
 

@@ -35,9 +35,9 @@ def test_the_record_changes_nothing(name):
 
 def test_listening_to_the_steps_gives_the_same():
     steps = [event for _, event in drive([flow()], oracle.denoise) if isinstance(event, Step)]
-    heard = trajectory(start(SEEDS, 20.0), SIGMAS[0], steps)
+    tapped = trajectory(start(SEEDS, 20.0), SIGMAS[0], steps)
     asked = run(recorded(flow(), start(SEEDS, 20.0), SIGMAS[0]), oracle.denoise)
-    assert torch.equal(heard.x, asked.x) and torch.equal(heard.x0, asked.x0)
+    assert torch.equal(tapped.x, asked.x) and torch.equal(tapped.x0, asked.x0)
 
 
 def test_a_correction_from_outside_is_in_the_record():
