@@ -3,7 +3,7 @@ import torch
 
 from samplers import SAMPLERS
 from samplers.euler import euler
-from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, run, tap, together
+from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, run, stepwise, tap, together
 from tests.oracle import flow, mixture, start
 
 oracle = mixture()
@@ -202,3 +202,41 @@ def test_heard_closes_what_it_hears():
     next(one)
     one.close()
     assert closed
+
+
+def test_after_a_step_one_may_ask_and_its_answer_is_gone_on_with():
+    """stepwise: what `after` asks is answered like any other ask, and the x that it returns is the next state."""
+    asked, steps = [], []
+
+    def after(step):
+        x = yield step
+        (x0,) = yield [Ask(x, x.new_full((len(x),), 1.0), {"mine": True})]
+        return x0 + 1
+
+    def answer(one):
+        asked.append("mine" in one.cond)
+        return one.x / 2
+
+    flow = tap(stepwise(euler(ask, torch.ones(1, 1, 2, 2), [4.0, 2.0, 0.0], {}, Noise([1])), after),
+               lambda message, reply: steps.append(message) if isinstance(message, Step) else None)  # fmt: skip
+    end = run(flow, answer)
+    assert asked == [False, True, False, True] and [step.sigma for step in steps] == [2.0, 0.0]
+    assert torch.equal(end, steps[-1].x / 2 + 1)
+
+
+def test_what_raises_outside_closes_the_flow_within():
+    closed = []
+
+    def inner():
+        try:
+            yield Step(torch.zeros(1), torch.zeros(1), 1.0)
+        finally:
+            closed.append(True)
+
+    def after(step):
+        raise RuntimeError("mine")
+        yield
+
+    with pytest.raises(RuntimeError, match="mine"):
+        run(stepwise(inner(), after), lambda one: one.x)
+    assert closed == [True]
