@@ -1,0 +1,311 @@
+"""The solid that a picture shows, found again by search: one solid at a time, against the renderer's own light.
+
+A solid is drawn with its ground and sky as the light has them, but nothing of the ground itself: its texture hangs on
+where the camera stands, which a picture does not tell. A pixel that the drawn solid does not cover is instead compared
+with all colours that this ground has under this sky, lit and in shadow, at that height of the picture. The camera is the
+mean one of all scenes but for its height, which is searched for along with the solid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from world.scene import (
+    BOUND,
+    COLOURS,
+    FOOTPRINT,
+    GROUNDS,
+    HALF_HEIGHT,
+    MATERIALS,
+    SHAPES,
+    SKIES,
+    Camera,
+    Solid,
+)
+from world.shading import (
+    AMBIENT,
+    GLOW,
+    GROUND_A,
+    GROUND_B,
+    HORIZON,
+    SUN,
+    ZENITH,
+    Batch,
+    display,
+    shade,
+)
+from world.shapes import SOLIDS, dot, unit
+
+CAMERA = Camera(distance=5.65, height=2.35)
+ELEVATION = {"day": 0.95, "overcast": 1.2, "sunset": 0.42, "night": 0.75}  # of the sun, as `render.pack` has it
+FREE = ("u", "v", "size", "turn", "height", "sun")
+LEAST, MOST = 1.9, 2.8  # metres: height of the camera
+FAR = 0.3  # a colour further off than this is simply another one
+PERIOD = {"cube": math.pi / 2, "pyramid": math.pi / 2}  # of `turn`; the other solids look the same all round
+INF = math.inf
+
+
+@dataclass(frozen=True)
+class Found(Solid):
+    """A solid of any size: `metres` is half the extent of the canonical solid."""
+
+    metres: float = 0.6
+
+    @property
+    def scale(self) -> float:
+        return self.metres
+
+
+@dataclass(frozen=True)
+class Light:
+    ground: str
+    sky: str
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Candidates for one solid, each (K,). u, v in [-1, 1]: its centre in the picture; size: scale / distance along
+    the view; turn, sun: radians; height: of the camera, metres."""
+
+    u: Tensor
+    v: Tensor
+    size: Tensor
+    turn: Tensor
+    height: Tensor
+    sun: Tensor
+
+    @classmethod
+    def of(cls, table: Tensor) -> Guess:
+        """(K, 6)"""
+        return cls(*table.unbind(1))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Candidates in the world: eye (3, K), axes (3, 3, K) right, up, forward; centre (3, K), scale, turn (K,), sun
+    (3, K) unit vectors."""
+
+    eye: Tensor
+    axes: Tensor
+    centre: Tensor
+    scale: Tensor
+    turn: Tensor
+    sun: Tensor
+
+
+ZOOM = 1 / math.tan(CAMERA.fov / 2)
+
+
+def place(shape: str, guess: Guess, sky: str) -> Placed:
+    """Where the candidates stand: the one place on the ground that shows them there in this size."""
+    zero, one = torch.zeros_like(guess.u), torch.ones_like(guess.u)
+    eye = torch.stack([zero, -CAMERA.distance * one, guess.height])
+    forward = unit(torch.stack([zero, CAMERA.distance * one, CAMERA.look_z - guess.height]))
+    right = torch.stack([one, zero, zero])
+    up = torch.stack([zero, -forward[2], forward[1]])
+    way = forward + (guess.u * right + guess.v * up) / ZOOM
+    depth = guess.height / (guess.size * HALF_HEIGHT[shape] - way[2]).clamp(min=0.05)
+    angle = ELEVATION[sky]
+    flat = math.cos(angle)
+    sun = torch.stack([flat * guess.sun.sin(), -flat * guess.sun.cos(), math.sin(angle) * one])
+    return Placed(eye, torch.stack([right, up, forward]), eye + depth * way, guess.size * depth, guess.turn, sun)
+
+
+def drawn(shape: str, colour: str, material: str, light: Light, placed: Placed, u: Tensor, v: Tensor):
+    """Candidates seen through the points u, v (P,) of the picture: colours (K, P, 3) in [0, 1] and distances (K, P),
+    infinite where the solid is not."""
+    k, p = len(placed.scale), len(u)
+    right, up, forward = placed.axes[..., None]  # (3, K, 1)
+    ray = unit(u * right + v * up + ZOOM * forward)  # (3, K, P)
+    to = (placed.centre - placed.eye)[..., None]
+    along = dot(to, ray)
+    near = dot(to, to) - along.square() < ((BOUND[shape] * placed.scale) ** 2)[:, None]
+    rows = near.view(-1).nonzero()[:, 0]
+    home = rows // p
+    ray = ray.reshape(3, -1)[:, rows]
+    turn, scale = placed.turn[home], placed.scale[home]
+    start = (placed.eye - placed.centre)[:, home]
+    t = SOLIDS[shape].hit(_turned(start / scale, turn), _turned(ray, turn)) * scale
+    met = t.isfinite().nonzero()[:, 0]
+    rows, home, ray, t = rows[met], home[met], ray[:, met], t[met]
+    turn, scale = turn[met], scale[met]
+    inside = _turned((start[:, met] + t * ray) / scale, turn)
+    normal = SOLIDS[shape].normal(inside)
+    sun = placed.sun[:, home]
+    lit = torch.ones_like(t)
+    if shape == "torus":
+        towards = _turned(sun, turn)
+        lit = (~SOLIDS[shape].hit(inside + 4e-3 * normal, towards).isfinite()).float()
+    normal = _turned(normal, -turn)
+    point = placed.eye[:, home] + t * ray
+    batch = _batch(shape, colour, material, light, placed)
+    rgb = shade(batch, home, point, ray, t, torch.zeros_like(home), normal, lit)
+    colours = torch.zeros(k * p, 3).index_copy_(0, rows, rgb.T)
+    away = torch.full((k * p,), INF).index_copy_(0, rows, t)
+    return colours.view(k, p, 3), away.view(k, p)
+
+
+def _turned(v: Tensor, turn: Tensor) -> Tensor:
+    """(3, M) about the vertical, from the world's axes to the solid's."""
+    c, s = turn.cos(), turn.sin()
+    return torch.stack([c * v[0] + s * v[1], c * v[1] - s * v[0], v[2]])
+
+
+def _batch(shape: str, colour: str, material: str, light: Light, placed: Placed) -> Batch:
+    k = len(placed.scale)
+    c, s = placed.turn.cos(), placed.turn.sin()
+    zero, one = torch.zeros(k), torch.ones(k)
+    return Batch(
+        eye=placed.eye,
+        axes=placed.axes,
+        zoom=ZOOM * one,
+        sun=placed.sun,
+        ground=torch.full((k,), GROUNDS.index(light.ground)),
+        sky=torch.full((k,), SKIES.index(light.sky)),
+        shape=torch.full((1, k), SHAPES.index(shape)),
+        colour=torch.tensor(COLOURS[colour])[:, None, None].expand(3, 1, k).contiguous(),
+        metal=torch.full((1, k), float(MATERIALS.index(material))),
+        centre=placed.centre[:, None],
+        scale=placed.scale[None],
+        turn=torch.stack([c, s, zero, -s, c, zero, zero, zero, one]).view(3, 3, 1, k),
+        reach=((placed.scale * BOUND[shape]) ** 2)[None],
+        kinds=[[SHAPES.index(shape)]],
+    )
+
+
+def background(light: Light, rows: Tensor) -> Tensor:
+    """Colours that ground and sky may have at heights v (R,) of the picture: (R, C, 3) in [0, 1]."""
+    sky, ground = SKIES.index(light.sky), GROUNDS.index(light.ground)
+    a, b, sun, ambient, horizon, zenith, glow = (
+        torch.tensor(table[i])
+        for table, i in (
+            (GROUND_A, ground),
+            (GROUND_B, ground),
+            (SUN, sky),
+            (AMBIENT, sky),
+            (HORIZON, sky),
+            (ZENITH, sky),
+            (GLOW, sky),
+        )
+    )
+    tone = torch.linspace(-0.35, 1.1, 10)[:, None, None, None]  # the seams of wood are darker than either colour
+    part = torch.linspace(0, 1, 5)[None, :, None, None]  # of the sun: the rims of shadows lie between
+    open_ = torch.tensor([1.0, 0.7, 0.4])[None, None, :, None]  # to the sky
+    surface = torch.lerp(a, b, tone).clamp(min=0)
+    lit = surface * (sun * math.sin(ELEVATION[light.sky]) * part + ambient * open_)  # (10, 5, 3, 3)
+    lit = lit.reshape(1, -1, 3)
+    up, forward = CAMERA.axes[1], CAMERA.axes[2]
+    slope = (rows * up[2] + ZOOM * forward[2]) / (ZOOM**2 + rows.square() + 0.1).sqrt()
+    away = torch.where(slope < -1e-3, CAMERA.height / -slope.clamp(max=-1e-3), 100.0)
+    haze = (1 - (-((away / 22) ** 2)).exp())[:, None, None]
+    tint = torch.linspace(0, 1, 5)[:, None]
+    air = torch.cat([horizon + tint * glow, torch.lerp(horizon, zenith, 0.5 * tint) + 0.3 * glow])
+    seen = torch.lerp(lit.expand(len(rows), -1, -1), horizon + 0.4 * glow, haze)
+    high = (slope > -0.04)[:, None, None]  # about the horizon both may be
+    skies = torch.where(high, air.expand(len(rows), -1, -1), seen[:, :1])
+    return display(torch.cat([seen, skies], 1))
+
+
+def nearest(colours: Tensor, palette: Tensor) -> Tensor:
+    """Distance of colours (..., P, 3) to the nearest of a palette (..., C, 3): (..., P)."""
+    return torch.cdist(colours, palette).amin(-1)
+
+
+@dataclass(frozen=True)
+class View:
+    """The pixels about a solid. u, v (P,), colours (P, 3), rest (P,): how far off every colour of the background is;
+    weight (P,): 0 where a nearer solid may hide this one."""
+
+    u: Tensor
+    v: Tensor
+    colours: Tensor
+    rest: Tensor
+    weight: Tensor
+
+    def thinned(self, keep: Tensor) -> View:
+        return View(*(getattr(self, name)[keep] for name in ("u", "v", "colours", "rest", "weight")))
+
+
+def energy(shape: str, colour: str, material: str, light: Light, view: View, guess: Guess) -> Tensor:
+    """(K,): the sum over the pixels of how wrong each candidate is about them."""
+    rgb, away = drawn(shape, colour, material, light, place(shape, guess, light.sky), view.u, view.v)
+    inside = (rgb - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
+    return (torch.where(away.isfinite(), inside, view.rest.clamp(max=FAR)) * view.weight).sum(1)
+
+
+def search(
+    shape: str,
+    colour: str,
+    material: str,
+    light: Light,
+    view: View,
+    start: Sequence[float],
+    rounds: int,
+    rows: int,
+    seed: int = 7,
+) -> tuple[Tensor, float]:
+    """The best candidate (6,), in the order of `FREE`, and its energy. A cross-entropy search: wide at first, then ever
+    closer about the best; the same numbers every time.
+
+    start: u, v, size of the first guess. seed: another one searches from other candidates.
+    """
+    draws = torch.Generator().manual_seed(seed)
+    period = PERIOD.get(shape, 0.0)
+    wide = torch.quasirandom.SobolEngine(6, scramble=True, seed=seed).draw(2 * rows)
+    u, v, size = start
+    side = 2 * (torch.arange(2 * rows) % 2) - 1
+    table = torch.stack(
+        [
+            u + 0.5 * size * ZOOM * (wide[:, 0] - 0.5),
+            v + 0.6 * size * ZOOM * (wide[:, 1] - 0.5),
+            size * torch.exp(0.6 * (wide[:, 2] - 0.5)),
+            period * wide[:, 3],
+            LEAST + 0.2 + (MOST - LEAST - 0.4) * wide[:, 4],
+            side * (0.5 + 0.6 * wide[:, 5]),
+        ],
+        1,
+    )
+    width = torch.tensor([0.12 * size * ZOOM, 0.12 * size * ZOOM, 0.1 * size, 0.25 * period, 0.15, 0.2])
+    least = torch.tensor([-1.2, -1.2, 0.02, -INF, LEAST, -1.3])
+    most = torch.tensor([1.2, 1.2, 0.5, INF, MOST, 1.3])
+    worth = energy(shape, colour, material, light, view, Guess.of(table))
+    for n in range(rounds):
+        order = worth.argsort()[: max(3, 8 - n)]
+        table, worth = table[order], worth[order]
+        parent = torch.arange(rows) % len(table)
+        step = torch.randn(rows, 6, generator=draws) * (torch.rand(rows, 6, generator=draws) < 0.6)
+        # steps along the spread of the best ones, and steps of their own
+        along = (table[torch.randint(len(table), (rows,), generator=draws)] - table[parent]) * torch.rand(
+            rows, 1, generator=draws
+        )
+        more = table[parent] + step * width * 0.62**n + 0.7 * along * (torch.arange(rows) % 2)[:, None]
+        more = torch.maximum(torch.minimum(more, most), least)
+        table = torch.cat([table, more])
+        worth = torch.cat([worth, energy(shape, colour, material, light, view, Guess.of(more))])
+    best = int(worth.argmin())
+    return table[best], float(worth[best])
+
+
+def found(shape: str, colour: str, size: str, material: str, sky: str, best: Tensor) -> Found:
+    """The solid of a candidate (6,), as it stands before the camera `CAMERA` at the candidate's height."""
+    placed = place(shape, Guess.of(best[None]), sky)
+    x, y, _ = placed.centre[:, 0].tolist()
+    return Found(shape, colour, size, material, x, y, float(best[3]), metres=float(placed.scale[0]))
+
+
+def camera(best: Tensor) -> Camera:
+    return replace(CAMERA, height=float(best[4]))
+
+
+def first_guess(shape: str, box: Sequence[float]) -> tuple[float, float, float]:
+    """u, v, size for a solid whose visible part fills the box x0, y0, x1, y1 in [0, 1]."""
+    x0, y0, x1, y1 = box
+    wide, high = max(x1 - x0, 0.04), max(y1 - y0, 0.04)  # half extents, for u and v span 2
+    tall = 0.95 * HALF_HEIGHT[shape] + 0.3 * FOOTPRINT[shape]
+    size = math.sqrt(wide / FOOTPRINT[shape] * high / tall) / ZOOM
+    return x0 + x1 - 1, 1 - y0 - y1, size
