@@ -132,7 +132,7 @@ class Denoiser:
         self.rng = np.random.default_rng()  # of captions; those of scenes are the pool's
         entropy = int(np.random.SeedSequence().generate_state(1)[0])  # every piece of a run sees scenes of its own
         first = 16_000 if device.type == "cuda" else 1_500
-        self.pool = Pool(training_scene, self._arrays, 32_000, first, entropy, device)
+        self.pool = Pool(training_scene, self._arrays, capacity=32_000, first=first, seed=entropy, device=device)
         held_out = [draw("validation", n) for n in range(64)]
         self.held_out = self._arrays(held_out, render(held_out, SIZE, device))
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
