@@ -110,7 +110,7 @@ class Autoencoder:
         torch.manual_seed(0)
         device = best_device()
         if device.type == "cuda":
-            self.rows, self.scenes_a_step = 128, 32
+            self.rows, self.scenes_a_step = 128, 8  # scenes are drawn on the CPU
         self.network: nn.Module = Trained()
         if not (RUNS / self.name / "last.pt").exists() and (NEXT / "vae").exists():  # go on from what is kept
             self.network.autoencoder = settled_autoencoder()
