@@ -2,8 +2,8 @@
 
 A solid is drawn with its ground and sky as the light has them, but nothing of the ground itself: its texture hangs on
 where the camera stands, which a picture does not tell. A pixel that the drawn solid does not cover is instead compared
-with all colours that this ground has under this sky, lit and in shadow, at that height of the picture. The camera is the
-mean one of all scenes but for its height, which is searched for along with the solid.
+with all colours that this ground has under this sky, lit and in shadow, at that height of the picture. The camera is
+the mean one of all scenes but for its height, which is searched for along with the solid.
 """
 
 from __future__ import annotations
@@ -63,8 +63,19 @@ class Found(Solid):
 
 @dataclass(frozen=True)
 class Light:
+    """Ground and sky, as `scene.GROUNDS` and `scene.SKIES` name them."""
+
     ground: str
     sky: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a solid is made of, and the light that it stands in."""
+
+    colour: str
+    material: str
+    light: Light
 
 
 @dataclass(frozen=True)
@@ -116,9 +127,11 @@ def place(shape: str, guess: Guess, sky: str) -> Placed:
     return Placed(eye, torch.stack([right, up, forward]), eye + depth * way, guess.size * depth, guess.turn, sun)
 
 
-def drawn(shape: str, colour: str, material: str, light: Light, placed: Placed, u: Tensor, v: Tensor):
+def drawn(
+    look: Look, shape: str, placed: Placed, u: Tensor, v: Tensor, casters: Sequence[tuple[str, Placed]] = ()
+) -> tuple[Tensor, Tensor]:
     """Candidates seen through the points u, v (P,) of the picture: colours (K, P, 3) in [0, 1] and distances (K, P),
-    infinite where the solid is not."""
+    infinite where the solid is not. casters: other solids, one candidate each, whose shadows may fall on it."""
     k, p = len(placed.scale), len(u)
     right, up, forward = placed.axes[..., None]  # (3, K, 1)
     ray = unit(u * right + v * up + ZOOM * forward)  # (3, K, P)
@@ -143,7 +156,11 @@ def drawn(shape: str, colour: str, material: str, light: Light, placed: Placed, 
         lit = (~SOLIDS[shape].hit(inside + 4e-3 * normal, towards).isfinite()).float()
     normal = _turned(normal, -turn)
     point = placed.eye[:, home] + t * ray
-    batch = _batch(shape, colour, material, light, placed)
+    for kind, other in casters:
+        towards = _turned(sun, other.turn.expand(len(t)))
+        start = _turned((point + 3e-3 * normal - other.centre) / other.scale, other.turn.expand(len(t)))
+        lit = torch.where(SOLIDS[kind].hit(start, towards).isfinite(), 0.0, lit)
+    batch = _batch(look, shape, placed)
     rgb = shade(batch, home, point, ray, t, torch.zeros_like(home), normal, lit)
     colours = torch.zeros(k * p, 3).index_copy_(0, rows, rgb.T)
     away = torch.full((k * p,), INF).index_copy_(0, rows, t)
@@ -156,7 +173,7 @@ def _turned(v: Tensor, turn: Tensor) -> Tensor:
     return torch.stack([c * v[0] + s * v[1], c * v[1] - s * v[0], v[2]])
 
 
-def _batch(shape: str, colour: str, material: str, light: Light, placed: Placed) -> Batch:
+def _batch(look: Look, shape: str, placed: Placed) -> Batch:
     k = len(placed.scale)
     c, s = placed.turn.cos(), placed.turn.sin()
     zero, one = torch.zeros(k), torch.ones(k)
@@ -165,11 +182,11 @@ def _batch(shape: str, colour: str, material: str, light: Light, placed: Placed)
         axes=placed.axes,
         zoom=ZOOM * one,
         sun=placed.sun,
-        ground=torch.full((k,), GROUNDS.index(light.ground)),
-        sky=torch.full((k,), SKIES.index(light.sky)),
+        ground=torch.full((k,), GROUNDS.index(look.light.ground)),
+        sky=torch.full((k,), SKIES.index(look.light.sky)),
         shape=torch.full((1, k), SHAPES.index(shape)),
-        colour=torch.tensor(COLOURS[colour])[:, None, None].expand(3, 1, k).contiguous(),
-        metal=torch.full((1, k), float(MATERIALS.index(material))),
+        colour=torch.tensor(COLOURS[look.colour])[:, None, None].expand(3, 1, k).contiguous(),
+        metal=torch.full((1, k), float(MATERIALS.index(look.material))),
         centre=placed.centre[:, None],
         scale=placed.scale[None],
         turn=torch.stack([c, s, zero, -s, c, zero, zero, zero, one]).view(3, 3, 1, k),
@@ -193,22 +210,24 @@ def background(light: Light, rows: Tensor) -> Tensor:
             (GLOW, sky),
         )
     )
-    tone = torch.linspace(-0.35, 1.1, 10)[:, None, None, None]  # the seams of wood are darker than either colour
-    part = torch.linspace(0, 1, 5)[None, :, None, None]  # of the sun: the rims of shadows lie between
+    tone = torch.linspace(-0.35, 1.1, 9)[:, None, None, None]  # the seams of wood are darker than either colour
+    part = torch.linspace(0, 1, 4)[None, :, None, None]  # of the sun: the rims of shadows lie between
     open_ = torch.tensor([1.0, 0.7, 0.4])[None, None, :, None]  # to the sky
     surface = torch.lerp(a, b, tone).clamp(min=0)
-    lit = surface * (sun * math.sin(ELEVATION[light.sky]) * part + ambient * open_)  # (10, 5, 3, 3)
-    lit = lit.reshape(1, -1, 3)
-    up, forward = CAMERA.axes[1], CAMERA.axes[2]
-    slope = (rows * up[2] + ZOOM * forward[2]) / (ZOOM**2 + rows.square() + 0.1).sqrt()
-    away = torch.where(slope < -1e-3, CAMERA.height / -slope.clamp(max=-1e-3), 100.0)
-    haze = (1 - (-((away / 22) ** 2)).exp())[:, None, None]
-    tint = torch.linspace(0, 1, 5)[:, None]
-    air = torch.cat([horizon + tint * glow, torch.lerp(horizon, zenith, 0.5 * tint) + 0.3 * glow])
-    seen = torch.lerp(lit.expand(len(rows), -1, -1), horizon + 0.4 * glow, haze)
-    high = (slope > -0.04)[:, None, None]  # about the horizon both may be
-    skies = torch.where(high, air.expand(len(rows), -1, -1), seen[:, :1])
-    return display(torch.cat([seen, skies], 1))
+    lit = (surface * (sun * math.sin(ELEVATION[light.sky]) * part + ambient * open_)).reshape(-1, 3)
+    _, up, forward = CAMERA.axes
+    seen = []
+    for lean in (-0.05, 0.0, 0.05):  # the camera may look a little higher or lower: near the horizon haze tells
+        v = rows + lean
+        slope = (v * up[2] + ZOOM * forward[2]) / (ZOOM**2 + v.square()).sqrt()
+        away = torch.where(slope < -1e-3, CAMERA.height / -slope.clamp(max=-1e-3), 100.0)
+        haze = (1 - (-((away / 22) ** 2)).exp())[:, None, None]
+        seen += [torch.lerp(lit.expand(len(rows), -1, -1), horizon + tint * glow, haze) for tint in (0.0, 0.5, 1.0)]
+    tint = torch.linspace(0, 1, 5)[:, None, None]
+    air = (torch.lerp(horizon, zenith, 0.6 * tint) + tint.transpose(0, 1) * glow).reshape(-1, 3)
+    high = (slope > -0.04)[:, None, None]  # the last lean looks highest: about the horizon both may be
+    skies = torch.where(high, air.expand(len(rows), -1, -1), seen[0][:, :1])
+    return display(torch.cat([*seen, skies], 1))
 
 
 def nearest(colours: Tensor, palette: Tensor) -> Tensor:
@@ -219,76 +238,73 @@ def nearest(colours: Tensor, palette: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class View:
     """The pixels about a solid. u, v (P,), colours (P, 3), rest (P,): how far off every colour of the background is;
-    weight (P,): 0 where a nearer solid may hide this one."""
+    weight (P,): 0 where a nearer solid may hide this one. casters: the other solids, whose shadows may fall on it."""
 
     u: Tensor
     v: Tensor
     colours: Tensor
     rest: Tensor
     weight: Tensor
+    casters: tuple[tuple[str, Placed], ...] = ()
 
     def thinned(self, keep: Tensor) -> View:
-        return View(*(getattr(self, name)[keep] for name in ("u", "v", "colours", "rest", "weight")))
+        pixels = (getattr(self, name)[keep] for name in ("u", "v", "colours", "rest", "weight"))
+        return View(*pixels, casters=self.casters)
 
 
-def energy(shape: str, colour: str, material: str, light: Light, view: View, guess: Guess) -> Tensor:
+def energy(look: Look, shape: str, view: View, guess: Guess) -> Tensor:
     """(K,): the sum over the pixels of how wrong each candidate is about them."""
-    rgb, away = drawn(shape, colour, material, light, place(shape, guess, light.sky), view.u, view.v)
+    rgb, away = drawn(look, shape, place(shape, guess, look.light.sky), view.u, view.v, view.casters)
     inside = (rgb - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
     return (torch.where(away.isfinite(), inside, view.rest.clamp(max=FAR)) * view.weight).sum(1)
 
 
-def search(
-    shape: str,
-    colour: str,
-    material: str,
-    light: Light,
-    view: View,
-    start: Sequence[float],
-    rounds: int,
-    rows: int,
-    seed: int = 7,
-) -> tuple[Tensor, float]:
-    """The best candidate (6,), in the order of `FREE`, and its energy. A cross-entropy search: wide at first, then ever
-    closer about the best; the same numbers every time.
+def wide(shape: str, start: Sequence[float], rows: int, seed: int) -> Tensor:
+    """Candidates (rows, 6) spread evenly over all that may be, about u, v, size of the first guess."""
+    u, v, size = start
+    even = torch.quasirandom.SobolEngine(6, scramble=True, seed=seed).draw(rows)
+    side = 2 * (torch.arange(rows) % 2) - 1  # the light comes from the left or from the right
+    columns = [
+        u + 0.5 * size * ZOOM * (even[:, 0] - 0.5),
+        v + 0.6 * size * ZOOM * (even[:, 1] - 0.5),
+        size * torch.exp(0.6 * (even[:, 2] - 0.5)),
+        PERIOD.get(shape, 0.0) * even[:, 3],
+        LEAST + 0.2 + (MOST - LEAST - 0.4) * even[:, 4],
+        side * (0.5 + 0.6 * even[:, 5]),
+    ]
+    return torch.stack(columns, 1)
 
-    start: u, v, size of the first guess. seed: another one searches from other candidates.
+
+def search(
+    look: Look, shape: str, view: View, table: Tensor, rounds: int, rows: int, reach: float = 1.0, seed: int = 7
+) -> Tensor:
+    """Candidates (K, 6), in the order of `FREE` -> the best eight that are found from them on, the best first (8, 6).
+
+    Each round tries `rows` more about the best ones, ever closer; reach: how far away the first round looks, 1 for
+    about a tenth of the solid's size. The same numbers every time.
     """
     draws = torch.Generator().manual_seed(seed)
-    period = PERIOD.get(shape, 0.0)
-    wide = torch.quasirandom.SobolEngine(6, scramble=True, seed=seed).draw(2 * rows)
-    u, v, size = start
-    side = 2 * (torch.arange(2 * rows) % 2) - 1
-    table = torch.stack(
-        [
-            u + 0.5 * size * ZOOM * (wide[:, 0] - 0.5),
-            v + 0.6 * size * ZOOM * (wide[:, 1] - 0.5),
-            size * torch.exp(0.6 * (wide[:, 2] - 0.5)),
-            period * wide[:, 3],
-            LEAST + 0.2 + (MOST - LEAST - 0.4) * wide[:, 4],
-            side * (0.5 + 0.6 * wide[:, 5]),
-        ],
-        1,
+    size, slack = float(table[0, 2]), torch.tensor([ZOOM, ZOOM, 0.5])
+    width = reach * torch.tensor(
+        [0.12 * size * ZOOM, 0.12 * size * ZOOM, 0.1 * size, 0.25 * PERIOD.get(shape, 0.0), 0.15, 0.2]
     )
-    width = torch.tensor([0.12 * size * ZOOM, 0.12 * size * ZOOM, 0.1 * size, 0.25 * period, 0.15, 0.2])
-    least = torch.tensor([-1.2, -1.2, 0.02, -INF, LEAST, -1.3])
-    most = torch.tensor([1.2, 1.2, 0.5, INF, MOST, 1.3])
-    worth = energy(shape, colour, material, light, view, Guess.of(table))
+    least, most = table.amin(0), table.amax(0)  # no further than the first ones, but for what turns round
+    least[3:], most[3:] = torch.tensor([-INF, LEAST, -1.3]), torch.tensor([INF, MOST, 1.3])
+    far = 0.25 * reach
+    least[:3], most[:3] = least[:3] - far * size * slack, most[:3] + far * size * slack
+    worth = energy(look, shape, view, Guess.of(table))
     for n in range(rounds):
         order = worth.argsort()[: max(3, 8 - n)]
         table, worth = table[order], worth[order]
         parent = torch.arange(rows) % len(table)
         step = torch.randn(rows, 6, generator=draws) * (torch.rand(rows, 6, generator=draws) < 0.6)
-        # steps along the spread of the best ones, and steps of their own
-        along = (table[torch.randint(len(table), (rows,), generator=draws)] - table[parent]) * torch.rand(
-            rows, 1, generator=draws
-        )
+        mate = torch.randint(len(table), (rows,), generator=draws)
+        along = (table[mate] - table[parent]) * torch.rand(rows, 1, generator=draws)  # where the best ones differ
         more = table[parent] + step * width * 0.62**n + 0.7 * along * (torch.arange(rows) % 2)[:, None]
         more = torch.maximum(torch.minimum(more, most), least)
         table = torch.cat([table, more])
-        worth = torch.cat([worth, energy(shape, colour, material, light, view, Guess.of(more))])
-    best = int(worth.argmin())
-    return table[best], float(worth[best])
+        worth = torch.cat([worth, energy(look, shape, view, Guess.of(more))])
+    return table[worth.argsort()[:8]]
 
 
 def found(shape: str, colour: str, size: str, material: str, sky: str, best: Tensor) -> Found:

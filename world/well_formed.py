@@ -19,23 +19,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from world.fitting import FAR, ZOOM, Found, Guess, Light, View, background, drawn, first_guess, found, nearest
-from world.fitting import place as placed
-from world.fitting import search
+from world import fitting
+from world.fitting import FAR, Found, Guess, Light, Look, Placed, View, drawn, first_guess, found, nearest, search
 from world.judge import Reading, Seen
 from world.scene import SHAPES
 
+INF = math.inf
 SIDE = 128  # pixels: pictures are brought to this
 SLACK = 0.03  # colours of the ground this far off are still its own
-RAYS = 500  # pixels that the search looks at
-ROUNDS, ROWS = 6, 24
-RESTARTS = (
-    (8, 48),
-    (10, 64),
-    (12, 96),
-)  # rounds and rows of further searches, where the claimed shape does not fit yet
-OUTLINE = 0.80  # least overlap of the outlines
-SHADING = 0.105  # most that the colours may be off, of 1 per channel, in the mean over the solid
+RAYS, FINE = 500, 1500  # pixels that the search looks at, at first and in the end
+START, ROUNDS, ROWS = 80, 6, 24  # candidates at first; rounds of the search, and candidates in each
+RIVALS = 2  # other shapes that are searched for as carefully as the claimed one
+OUTLINE = 0.90  # least overlap of the outlines
+STRAY = (1.5, 0.045)  # pixels, and share of the solid's extent: how far the outline may stray from the fitted one
+SHADING = 0.08  # most that the colours may be off, of 1 per channel, in the mean over the solid
 LEAD = 0.0  # how much worse any other shape must be
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
@@ -45,15 +42,17 @@ class Fit:
     """How well a claimed solid is formed.
 
     shape: as claimed. iou in [0, 1]: overlap of the fitted outline with the pixels that show the solid, where nothing
-    hides it. residual in [0, 0.3]: mean distance in RGB between the fitted solid and the picture, over the pixels of the
-    solid and those about it that no ground explains. best_other: the other shape that explains the pixels best; margin:
-    its residual less that of the claimed shape, below 0 where it does better. area: pixels of the fitted outline. solid,
-    height, sun: the best fit, before the camera `fitting.CAMERA` at that height (metres), light from that azimuth.
+    hides it. stray: pixels by which the outlines part where they part most. residual: mean distance in RGB between the
+    fitted solid and the picture, over the pixels of the solid, those beside it that no ground explains counted with
+    them. best_other: the other shape that explains the pixels best; margin: its residual less that of the claimed
+    shape, below 0 where it does better. area: pixels of the fitted outline that nothing hides. solid, height, sun: the
+    best fit, before the camera `fitting.CAMERA` at that height (metres), light from that azimuth (radians).
     """
 
     shape: str
     well_formed: bool
     iou: float
+    stray: float
     residual: float
     best_other: str
     margin: float
@@ -66,8 +65,19 @@ class Fit:
 @dataclass(frozen=True)
 class _Score:
     iou: float
+    stray: float
     wrong: float  # sum over the pixels
     area: float
+
+    @property
+    def fits(self) -> bool:
+        extent = math.sqrt(self.area)
+        return (
+            self.area > 0
+            and self.iou >= OUTLINE
+            and self.stray <= max(STRAY[0], STRAY[1] * extent)
+            and self.wrong <= SHADING * self.area
+        )
 
 
 def well_formed(fits: Sequence[Fit]) -> bool:
@@ -97,19 +107,26 @@ def _assess(picture: Tensor, reading: Reading) -> list[Fit]:
     light = Light(reading.ground, reading.sky)
     at = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
     colours = picture.permute(1, 2, 0).contiguous()
-    rest = (nearest(colours, background(light, -at)) - SLACK).clamp(min=0)  # (H, W)
+    rest = (nearest(colours, fitting.background(light, -at)) - SLACK).clamp(min=0)  # (H, W)
     shown = {k: _guess(seen) for k, seen in enumerate(reading.solids)}  # the neighbours, as far as they are known
-    fits: dict[int, Fit] = {}
-    for k in sorted(shown, key=lambda k: reading.solids[k].distance):
-        seen = reading.solids[k]
+
+    def view(k: int) -> View:
         others = [(reading.solids[j], shown[j]) for j in shown if j != k]
-        fits[k], shown[k] = _fit(seen, light, _view(seen, others, light, colours, rest, at))
+        return _view(reading.solids[k], others, light, colours, rest, at)
+
+    near_to_far = sorted(shown, key=lambda k: reading.solids[k].distance)
+    if len(shown) > 1:  # first about where all stand, for they hide and shade one another
+        for k in near_to_far:
+            shown[k] = _rough(reading.solids[k], light, view(k))
+    fits: dict[int, Fit] = {}
+    for k in near_to_far:
+        fits[k], shown[k] = _fit(reading.solids[k], light, view(k))
     return [fits[k] for k in range(len(reading.solids))]
 
 
 def _guess(seen: Seen) -> Tensor:
     u, v, size = first_guess(seen.shape, seen.box)
-    return torch.tensor([u, v, size, 0.4, 2.35, 0.8])
+    return torch.tensor([u, v, size, 0.4, fitting.CAMERA.height, 0.8])
 
 
 def _view(
@@ -123,18 +140,17 @@ def _view(
     v, u = (m.reshape(-1) for m in torch.meshgrid(-at[top:bottom], at[left:right], indexing="ij"))
     colours, rest = colours[top:bottom, left:right].reshape(-1, 3), rest[top:bottom, left:right].reshape(-1)
     weight = torch.ones_like(rest)
+    casters: list[tuple[str, Placed]] = []
     for other, guess in others:
-        hidden = _grown(_covered(other, guess, light, u, v).view(bottom - top, right - left), 1).view(-1)
+        where = fitting.place(other.shape, Guess.of(guess[None]), light.sky)
+        casters.append((other.shape, where))
+        covered = drawn(Look(other.colour, other.material, light), other.shape, where, u, v)[1][0].isfinite()
+        hidden = _grown(covered.view(bottom - top, right - left), 1).view(-1)
         if other.distance < seen.distance:
             weight = torch.where(hidden, 0.0, weight)
         else:
             rest = torch.where(hidden, 0.0, rest)
-    return View(u, v, colours, rest, weight)
-
-
-def _covered(seen: Seen, guess: Tensor, light: Light, u: Tensor, v: Tensor) -> Tensor:
-    where = placed(seen.shape, Guess.of(guess[None]), light.sky)
-    return drawn(seen.shape, seen.colour, seen.material, light, where, u, v)[1][0].isfinite()
+    return View(u, v, colours, rest, weight, tuple(casters))
 
 
 def _grown(mask: Tensor, pixels: int) -> Tensor:
@@ -142,59 +158,100 @@ def _grown(mask: Tensor, pixels: int) -> Tensor:
     return F.max_pool2d(mask[None].float(), 2 * pixels + 1, 1, pixels)[0] > 0
 
 
-def _fit(seen: Seen, light: Light, view: View) -> tuple[Fit, Tensor]:
-    columns = len(view.u.unique())
-    stride = max(1, round(math.sqrt(len(view.u) / RAYS)))
+def _thinned(view: View, columns: int, rays: int) -> View:
+    """About so many of the pixels, in a square grid."""
+    stride = max(1, round(math.sqrt(len(view.u) / rays)))
     place = torch.arange(len(view.u))
-    few = view.thinned(((place % columns) % stride == stride // 2) & ((place // columns) % stride == stride // 2))
-    fits: dict[str, tuple[_Score, Tensor]] = {}
+    return view.thinned(((place % columns) % stride == stride // 2) & ((place // columns) % stride == stride // 2))
+
+
+def _rough(seen: Seen, light: Light, view: View) -> Tensor:
+    few = _thinned(view, len(view.u.unique()), RAYS // 2)
+    start = fitting.wide(seen.shape, first_guess(seen.shape, seen.box), START, seed=3)
+    return search(Look(seen.colour, seen.material, light), seen.shape, few, start, ROUNDS, ROWS)[0]
+
+
+def _fit(seen: Seen, light: Light, view: View) -> tuple[Fit, Tensor]:
+    """All shapes are searched for alike, then the claimed one and its best rivals alike once more, closer."""
+    columns = len(view.u.unique())
+    few, more = (_thinned(view, columns, rays) for rays in (RAYS, FINE))
+    look = Look(seen.colour, seen.material, light)
+    best: dict[str, Tensor] = {}
     for shape in SHAPES:
-        start = first_guess(shape, seen.box)
-        best, _ = search(shape, seen.colour, seen.material, light, few, start, ROUNDS, ROWS)
-        fits[shape] = _score(shape, seen, light, view, columns, best), best
-    score, best = fits[seen.shape]
-    for seed, (rounds, rows) in enumerate(RESTARTS):
-        if _fits(score):
-            break
-        start = first_guess(seen.shape, seen.box)
-        again, _ = search(seen.shape, seen.colour, seen.material, light, few, start, rounds, rows, seed)
-        better = _score(seen.shape, seen, light, view, columns, again)
-        if better.wrong < score.wrong:
-            score, best = better, again
-    fits[seen.shape] = score, best
-    other = min((shape for shape in SHAPES if shape != seen.shape), key=lambda shape: fits[shape][0].wrong)
+        many = START * (3 if shape in fitting.PERIOD else 1)  # those turn as well
+        start = fitting.wide(shape, first_guess(shape, seen.box), many, seed=3)
+        best[shape] = search(look, shape, few, start, ROUNDS, ROWS * (2 if shape in fitting.PERIOD else 1))
+    rough = {shape: float(fitting.energy(look, shape, few, Guess.of(best[shape][:1]))) for shape in SHAPES}
+    rivals = sorted((shape for shape in SHAPES if shape != seen.shape), key=lambda shape: rough[shape])[:RIVALS]
+    scores: dict[str, _Score] = {}
+    for shape in (seen.shape, *rivals):
+        best[shape] = search(look, shape, more, best[shape], 4, ROWS, reach=0.2)
+        scores[shape] = _score(look, shape, view, columns, best[shape][0])
+    score, mine = scores[seen.shape], best[seen.shape][0]
+    other = min(rivals, key=lambda shape: scores[shape].wrong)
     area = max(score.area, 1.0)
-    residual, margin = score.wrong / area, (fits[other][0].wrong - score.wrong) / area
-    good = _fits(score) and margin >= LEAD
-    solid = found(seen.shape, seen.colour, seen.size, seen.material, light.sky, best)
-    fit = Fit(seen.shape, good, score.iou, residual, other, margin, score.area, solid, float(best[4]), float(best[5]))
-    return fit, best
+    margin = (scores[other].wrong - score.wrong) / area
+    fit = Fit(
+        shape=seen.shape,
+        well_formed=score.fits and margin >= LEAD,
+        iou=score.iou,
+        stray=score.stray,
+        residual=score.wrong / area,
+        best_other=other,
+        margin=margin,
+        area=score.area,
+        solid=found(seen.shape, seen.colour, seen.size, seen.material, light.sky, mine),
+        height=float(mine[4]),
+        sun=float(mine[5]),
+    )
+    return fit, mine
 
 
-def _fits(score: _Score) -> bool:
-    return score.iou >= OUTLINE and score.wrong <= SHADING * max(score.area, 1.0)
-
-
-def _score(shape: str, seen: Seen, light: Light, view: View, columns: int, best: Tensor) -> _Score:
+def _score(look: Look, shape: str, view: View, columns: int, best: Tensor) -> _Score:
     """A candidate against all pixels, four rays each."""
-    where = placed(shape, Guess.of(best[None]), light.sky)
+    where = fitting.place(shape, Guess.of(best[None]), look.light.sky)
     shifts = torch.tensor(SUBPIXELS) * (2 / SIDE)
     u, v = ((line[None] + shift[:, None]).reshape(-1) for line, shift in zip((view.u, view.v), shifts.T, strict=True))
-    rgb, away = drawn(shape, seen.colour, seen.material, light, where, u, v)
+    rgb, away = drawn(look, shape, where, u, v, view.casters)
     hit = away[0].isfinite().view(4, -1).float()  # (4, P)
     share = hit.mean(0)
     rgb = (rgb[0].view(4, -1, 3) * hit[..., None]).sum(0) / hit.sum(0).clamp(min=1)[:, None]
-    seen_here = view.weight > 0
-    core, outside = (share == 1) & seen_here, (share == 0) & seen_here
+    shown = view.weight > 0
+    core, outside = (share == 1) & shown, (share == 0) & shown
     area = float((share * view.weight).sum())
     off = (rgb - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
     rest = view.rest.clamp(max=FAR)
     wrong = float(off[core].sum() + rest[outside].sum())
     if not core.any():
-        return _Score(0.0, wrong, area)
+        return _Score(0.0, INF, wrong, area)
     palette = rgb[core][:: max(1, int(core.sum()) // 120)]
     like = nearest(view.colours, palette)
-    about = _grown((share > 0).view(-1, columns), max(2, round(0.35 * math.sqrt(area)))).view(-1)
-    missing = float((core & (view.rest + SLACK < like)).sum())
-    extra = float((outside & about & (view.rest > like + SLACK)).sum())
-    return _Score(max(area - missing, 0.0) / (area + extra), wrong, area)
+    reach = max(2, round(0.35 * math.sqrt(area)))
+    missing = core & (view.rest + SLACK < like)
+    extra = _joined(outside & (view.rest > like + SLACK), share > 0, columns, reach)  # specks elsewhere are none of it
+    overlap = max(area - float(missing.sum()), 0.0) / (area + float(extra.sum()))
+    dented = _joined(missing, share < 1, columns, reach)  # glints inside are none of the outline
+    stray = max(_depth(dented, share < 1, columns), _depth(extra, share > 0, columns))
+    return _Score(overlap, stray, wrong, area)
+
+
+def _joined(mask: Tensor, to: Tensor, columns: int, reach: int) -> Tensor:
+    """The part of a mask (P,) that hangs together with another, up to so many pixels away."""
+    grown = to
+    for _ in range(reach):
+        grown = grown | (_grown(grown.view(-1, columns), 1).view(-1) & mask)
+    return grown & mask
+
+
+def _depth(wrong: Tensor, far_side: Tensor, columns: int) -> float:
+    """Pixels from the wrong ones (P,) to the other side of the outline, of the third farthest: one or two prove
+    nothing."""
+    if int(wrong.sum()) < 3 or not far_side.any():
+        return 0.0
+
+    def places(mask: Tensor) -> Tensor:
+        at = mask.nonzero()[:, 0]
+        return torch.stack([at % columns, at // columns], 1).float()
+
+    away = torch.cdist(places(wrong), places(far_side)).amin(1)
+    return float(away.topk(3).values[-1])
