@@ -27,8 +27,7 @@ from torch.nn import functional as F
 from backbones import STILL_LIFE
 from backbones.readers import Classifier, begun, load, save
 from training import data
-from training.autoencoder import settled_autoencoder
-from training.latents import latents
+from training.latents import latents, shipped_autoencoder
 from training.loop import averaged_network, grid
 from training.text import words
 from world.captions import SHAPE_WORDS
@@ -50,7 +49,7 @@ class ClassifierSpec:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network = begun(STILL_LIFE, "classifier", **CONFIG)
-        autoencoder = settled_autoencoder().eval().requires_grad_(False)
+        autoencoder = shipped_autoencoder().eval().requires_grad_(False)
         self.latents = latents(autoencoder, "train")
         self.there, self.place = truth("train", len(self.latents))
         self.masks = torch.from_numpy(data.instances("train")[: len(self.latents), 1::2, 1::2].astype(np.int64))
@@ -141,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.check:
         file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **CONFIG)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    z = latents(settled_autoencoder().eval(), "validation").float()
+    z = latents(shipped_autoencoder().eval(), "validation").float()
     told = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))
     for level in SHOWN:
         row = {name.split("_")[0]: value for name, value in told.items() if name.endswith(f"_{level:g}")}

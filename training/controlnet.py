@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel
 
-from training.autoencoder import SHIPPED, settled_autoencoder
+from training.autoencoder import SHIPPED
 from training.denoiser import STEPS, alphas, times_of
-from training.latents import latents
+from training.latents import latents, shipped_autoencoder
 from training.loop import averaged_network, best_device, grid, reduced
 from training.maps import NAMES, maps
 from training.text import build_tokenizer, words
@@ -98,7 +98,7 @@ class ControlNet:
             self.network.load_state_dict(joined([part.state_dict() for part in parts]))
         self.text = CLIPTextModel.from_pretrained(SHIPPED / "text_encoder", dtype=torch.float32).eval()
         self.text.requires_grad_(False)
-        self.autoencoder = settled_autoencoder().eval().requires_grad_(False)
+        self.autoencoder = shipped_autoencoder().eval().requires_grad_(False)
         z = latents(self.autoencoder, "train")
         self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
         self.arrays = {

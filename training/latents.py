@@ -7,11 +7,18 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from backbones.engines import Graph, OpenVINOEngine
 from training import data
+from training.autoencoder import SHIPPED
 from training.loop import best_device, reduced
+
+
+def shipped_autoencoder() -> AutoencoderTiny:
+    """The autoencoder of the shipped pipeline: what ControlNets and classifier beside the shipped UNet are trained on."""
+    return AutoencoderTiny.from_pretrained(SHIPPED / "vae", torch_dtype=torch.float32)
 
 
 class EncoderGraph(Graph):
