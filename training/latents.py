@@ -17,7 +17,7 @@ from training.loop import best_device, reduced
 
 
 def shipped_autoencoder() -> AutoencoderTiny:
-    """The autoencoder of the shipped pipeline: what ControlNets and classifier beside the shipped UNet are trained on."""
+    """The shipped pipeline's own autoencoder, for what is trained beside its UNet: ControlNets and the classifier."""
     return AutoencoderTiny.from_pretrained(SHIPPED / "vae", torch_dtype=torch.float32)
 
 
