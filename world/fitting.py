@@ -195,8 +195,9 @@ def _batch(look: Look, shape: str, placed: Placed) -> Batch:
     )
 
 
-def background(light: Light, rows: Tensor) -> Tensor:
-    """Colours that ground and sky may have at heights v (R,) of the picture: (R, C, 3) in [0, 1]."""
+def background(light: Light, rows: Tensor, lean: float = 0.0) -> Tensor:
+    """Colours that ground and sky may have at heights v (R,) of the picture: (R, C, 3) in [0, 1]. lean: by how much the
+    horizon lies lower in the picture than before `CAMERA`."""
     sky, ground = SKIES.index(light.sky), GROUNDS.index(light.ground)
     a, b, sun, ambient, horizon, zenith, glow = (
         torch.tensor(table[i])
@@ -216,16 +217,18 @@ def background(light: Light, rows: Tensor) -> Tensor:
     surface = torch.lerp(a, b, tone).clamp(min=0)
     lit = (surface * (sun * math.sin(ELEVATION[light.sky]) * part + ambient * open_)).reshape(-1, 3)
     _, up, forward = CAMERA.axes
-    seen = []
-    for lean in (-0.05, 0.0, 0.05):  # the camera may look a little higher or lower: near the horizon haze tells
-        v = rows + lean
-        slope = (v * up[2] + ZOOM * forward[2]) / (ZOOM**2 + v.square()).sqrt()
-        away = torch.where(slope < -1e-3, CAMERA.height / -slope.clamp(max=-1e-3), 100.0)
-        haze = (1 - (-((away / 22) ** 2)).exp())[:, None, None]
-        seen += [torch.lerp(lit.expand(len(rows), -1, -1), horizon + tint * glow, haze) for tint in (0.0, 0.5, 1.0)]
+    v = rows[:, None] + lean + torch.tensor([-0.04, 0.04])
+    slope = (v * up[2] + ZOOM * forward[2]) / (ZOOM**2 + v.square()).sqrt()
+    away = torch.where(slope < -1e-3, CAMERA.height / -slope.clamp(max=-1e-3), 100.0)
+    least, most = (1 - (-((away / 22) ** 2)).exp())[:, :, None, None].unbind(1)
+    seen = [
+        torch.lerp(lit.expand(len(rows), -1, -1), horizon + tint * glow, torch.lerp(least, most, part))
+        for tint in (0.0, 0.5, 1.0)
+        for part in (0.0, 0.5, 1.0)
+    ]
     tint = torch.linspace(0, 1, 5)[:, None, None]
     air = (torch.lerp(horizon, zenith, 0.6 * tint) + tint.transpose(0, 1) * glow).reshape(-1, 3)
-    high = (slope > -0.04)[:, None, None]  # the last lean looks highest: about the horizon both may be
+    high = (slope[:, 1] > -0.02)[:, None, None]  # about the horizon both may be
     skies = torch.where(high, air.expand(len(rows), -1, -1), seen[0][:, :1])
     return display(torch.cat([*seen, skies], 1))
 
@@ -245,18 +248,24 @@ class View:
     colours: Tensor
     rest: Tensor
     weight: Tensor
+    box: Sequence[float]
     casters: tuple[tuple[str, Placed], ...] = ()
 
     def thinned(self, keep: Tensor) -> View:
         pixels = (getattr(self, name)[keep] for name in ("u", "v", "colours", "rest", "weight"))
-        return View(*pixels, casters=self.casters)
+        return View(*pixels, box=self.box, casters=self.casters)
 
 
 def energy(look: Look, shape: str, view: View, guess: Guess) -> Tensor:
     """(K,): the sum over the pixels of how wrong each candidate is about them."""
     rgb, away = drawn(look, shape, place(shape, guess, look.light.sky), view.u, view.v, view.casters)
     inside = (rgb - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
-    return (torch.where(away.isfinite(), inside, view.rest.clamp(max=FAR)) * view.weight).sum(1)
+    wrong = (torch.where(away.isfinite(), inside, view.rest.clamp(max=FAR)) * view.weight).sum(1)
+    # Where ground and solid look alike, a small solid would explain the pixels as well: it should fill its box.
+    size = first_guess(shape, view.box)[2]
+    x0, y0, x1, y1 = (2 * side - 1 for side in view.box)
+    boxed = ((view.u > x0) & (view.u < x1) & (-view.v > y0) & (-view.v < y1)).sum()
+    return wrong + 0.02 * boxed * (((size / guess.size).log() - 0.15).clamp(min=0) / 0.2) ** 2
 
 
 def wide(shape: str, start: Sequence[float], rows: int, seed: int) -> Tensor:
@@ -294,7 +303,7 @@ def search(
     least[:3], most[:3] = least[:3] - far * size * slack, most[:3] + far * size * slack
     worth = energy(look, shape, view, Guess.of(table))
     for n in range(rounds):
-        order = worth.argsort()[: max(3, 8 - n)]
+        order = _best(worth, table[:, 5], n)
         table, worth = table[order], worth[order]
         parent = torch.arange(rows) % len(table)
         step = torch.randn(rows, 6, generator=draws) * (torch.rand(rows, 6, generator=draws) < 0.6)
@@ -305,6 +314,16 @@ def search(
         table = torch.cat([table, more])
         worth = torch.cat([worth, energy(look, shape, view, Guess.of(more))])
     return table[worth.argsort()[:8]]
+
+
+def _best(worth: Tensor, sun: Tensor, n: int) -> Tensor:
+    """The candidates to go on from after round n. At first as many with light from the left as from the right: a wrong
+    side may lead for a while."""
+    order = worth.argsort()
+    if n > 2:
+        return order[: max(3, 8 - n)]
+    left = sun[order] < 0
+    return torch.cat([order[left][:4], order[~left][:4]])
 
 
 def found(shape: str, colour: str, size: str, material: str, sky: str, best: Tensor) -> Found:

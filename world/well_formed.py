@@ -27,12 +27,14 @@ from world.scene import SHAPES
 INF = math.inf
 SIDE = 128  # pixels: pictures are brought to this
 SLACK = 0.03  # colours of the ground this far off are still its own
+LEANS = tuple(0.04 * n for n in range(-7, 8))  # of the horizon, half pictures
 RAYS, FINE = 500, 1500  # pixels that the search looks at, at first and in the end
-START, ROUNDS, ROWS = 80, 6, 24  # candidates at first; rounds of the search, and candidates in each
+START, ROUNDS, ROWS = 80, 7, 24  # candidates at first; rounds of the search, and candidates in each
 RIVALS = 2  # other shapes that are searched for as carefully as the claimed one
 OUTLINE = 0.90  # least overlap of the outlines
 STRAY = (1.5, 0.045)  # pixels, and share of the solid's extent: how far the outline may stray from the fitted one
 SHADING = 0.08  # most that the colours may be off, of 1 per channel, in the mean over the solid
+TINT = 0.06  # of 1 per channel: how far the whole solid may be off in colour, besides
 LEAD = 0.0  # how much worse any other shape must be
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
@@ -107,7 +109,7 @@ def _assess(picture: Tensor, reading: Reading) -> list[Fit]:
     light = Light(reading.ground, reading.sky)
     at = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
     colours = picture.permute(1, 2, 0).contiguous()
-    rest = (nearest(colours, fitting.background(light, -at)) - SLACK).clamp(min=0)  # (H, W)
+    rest = _rest(colours, light, at, reading)
     shown = {k: _guess(seen) for k, seen in enumerate(reading.solids)}  # the neighbours, as far as they are known
 
     def view(k: int) -> View:
@@ -122,6 +124,23 @@ def _assess(picture: Tensor, reading: Reading) -> list[Fit]:
     for k in near_to_far:
         fits[k], shown[k] = _fit(reading.solids[k], light, view(k))
     return [fits[k] for k in range(len(reading.solids))]
+
+
+def _rest(colours: Tensor, light: Light, at: Tensor, reading: Reading) -> Tensor:
+    """(H, W): how far off every colour of the background is, with the horizon where it explains most beside the
+    solids."""
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    beside = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    for seen in reading.solids:
+        x0, y0, x1, y1 = (2 * side - 1 for side in seen.box)
+        beside &= ~((x > x0) & (x < x1) & (y > y0) & (y < y1))
+
+    def rest(lean: float, step: int) -> Tensor:
+        palette = fitting.background(light, -at[::step], lean)
+        return (nearest(colours[::step, ::step].contiguous(), palette) - SLACK).clamp(min=0)
+
+    left = {lean: float(rest(lean, 4)[beside[::4, ::4]].clamp(max=FAR).sum()) for lean in LEANS}
+    return rest(min(left, key=lambda lean: (left[lean], abs(lean))), 1)
 
 
 def _guess(seen: Seen) -> Tensor:
@@ -150,7 +169,7 @@ def _view(
             weight = torch.where(hidden, 0.0, weight)
         else:
             rest = torch.where(hidden, 0.0, rest)
-    return View(u, v, colours, rest, weight, tuple(casters))
+    return View(u, v, colours, rest, weight, seen.box, tuple(casters))
 
 
 def _grown(mask: Tensor, pixels: int) -> Tensor:
@@ -219,12 +238,14 @@ def _score(look: Look, shape: str, view: View, columns: int, best: Tensor) -> _S
     shown = view.weight > 0
     core, outside = (share == 1) & shown, (share == 0) & shown
     area = float((share * view.weight).sum())
-    off = (rgb - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
+    tint = (view.colours[core] - rgb[core]).mean(0) if core.any() else torch.zeros(3)
+    tint = tint.clamp(-TINT, TINT)  # a shade lighter or redder all over is no matter of form
+    off = (rgb + tint - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
     rest = view.rest.clamp(max=FAR)
     wrong = float(off[core].sum() + rest[outside].sum())
     if not core.any():
         return _Score(0.0, INF, wrong, area)
-    palette = rgb[core][:: max(1, int(core.sum()) // 120)]
+    palette = (rgb + tint)[core][:: max(1, int(core.sum()) // 120)]
     like = nearest(view.colours, palette)
     reach = max(2, round(0.35 * math.sqrt(area)))
     missing = core & (view.rest + SLACK < like)
