@@ -11,12 +11,14 @@ from conditioning.registry import Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import highest
 
+OWN_STEPS = "it has steps of its own, and this would be left out of them"
+
 
 @method(
     task="restoration",
     paper="2209.14687",
     needs=("gradients",),
-    traits=("follows_observation",),
+    clashes=dict.fromkeys(("ddnm", "ddrm", "snips"), OWN_STEPS),
     within=2,
 )
 def dps(
