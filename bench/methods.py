@@ -29,9 +29,10 @@ from backbones.base import Backbone
 from bench.table import Report
 from bench.tasks import TASKS, Case, Made, Row, Task, inputs, rows
 from common.images import to_pixels
+from conditioning.clashes import solver_clash
 from conditioning.compose import compose, refusals
 from conditioning.inputs import arrive
-from conditioning.registry import METHODS, find
+from conditioning.registry import find
 from fidelity.distances import mean_and_spread
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Done, Failed, Flow, Noise, drive, tap
@@ -194,7 +195,7 @@ def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Bac
     """Runs a row and writes its line; [] where it cannot be run, which is said."""
     why = refusals(row.stack, backbone)
     how = setting(row, task, report.args)
-    clash = METHODS[row.stack[-1][0]].clashes.get(how.sampler) if row.stack else None
+    clash = solver_clash(find(row.stack[-1][0]), how.sampler, row.stack[-1][1]) if row.stack else None
     if clash:
         how = replace(how, sampler="euler")
     try:

@@ -10,5 +10,3 @@ _here = Path(__file__).parent
 for _file in sorted([*_here.glob("network/*/*.py"), *_here.glob("sampling/*/**/*.py")]):
     _parts = _file.relative_to(_here).with_suffix("").parts
     import_module(".".join([__name__, *_parts]).removesuffix(".__init__"))
-
-import_module(f"{__name__}.registry").check_clashes()

@@ -4,56 +4,88 @@ The order is not a matter of taste (see `registry.FAMILIES`): guidance by a grad
 costs one call and one backward a step, inside it two.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from conditioning.clashes import clashes
 from conditioning.curves import Curve, parse
-from conditioning.registry import METHODS, NEEDS, Choice, Knob, Method, find
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.registry import NEEDS, Choice, Knob, Method, find
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Sampler, ask
 from samplers.schedules import progress
 
+Uses = Iterable[tuple[Method, Mapping[str, Any]]]  # methods of the registry, with their knobs and inputs
 Stack = Sequence[tuple[str, Mapping[str, Any]]]  # (name of a method, its knobs and inputs), in any order
 
 
 def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared: Any) -> tuple[Denoiser, Sampler, str]:
-    """The denoiser, the sampler, and the stack in words, such as "repaint(euler) over cfg(ask)".
+    """The denoiser, the sampler, and what is called in words, such as "repaint(euler) over cfg(ask)".
 
-    network: what the stack asks in the end. LD3 has it told other levels than those that methods see.
-    shared: what methods take by name beyond their own knobs and inputs: `sigmas` (the schedule of the run, which
-        curves and intervals need), `null` (the cond of the negative prompt), `backbone`. It adds `trajectory`, and
-        for methods around the sampler `plain`: the denoiser of the network's own methods and classifier-free guidance
-        alone. An inversion asks its source through it: what steers source and target alike is undone.
+    network: what the stack asks in the end. LD3 gives one that asks at other levels than those that methods see.
+    shared: of FILLS, what the run gives: `sigmas` (its schedule, which curves and intervals need), `null` (the cond of
+        the negative prompt), `backbone`. The others are made here: `network` is the given one with the keys of the
+        stack's own methods of the network, and `guided_network` that under classifier-free guidance; an inversion asks
+        its source through it, since what else steers source and target alike would be undone.
     A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
+    A method that makes the steps itself stands where the sampler stood, within all that wrap a sampler, so that these
+    act on its steps; the sampler is not called then.
     Raises ValueError or TypeError, with the method and what it takes, for an unknown method or knob, a knob out of
     its range, a missing input, a method twice, or two that clash.
     """
-    shared = {"trajectory": Trajectory(), **shared}  # of this run: see conditioning/sampling/trajectory.py
     uses = [(find(name), values) for name, values in stack]
-    _refuse_clashes([one.name for one, _ in uses], _name(sampler))
-    uses.sort(key=lambda use: (use[0].family.order, use[0].within))
-    D = network
-    D_text, sampler_text = "ask", str(getattr(sampler, "text", None) or _name(sampler))
-    plain, wanted = D, any("plain" in one.fills for one, _ in uses)
+    _refuse_clashes(uses, _name(sampler))
+    uses = ordered(uses)
+    shared = {"source_states": SourceStates(), **shared}  # of this run: see conditioning/sampling/source_states.py
+    if "sigmas" in shared:
+        shared["made_sigmas"] = made_sigmas(uses, shared["sigmas"])
     for one, given in uses:
-        if one.kind == "sampler":
-            continue
-        if one.kind == "backbone" and "backbone" not in shared:
-            raise ValueError(f"{one.name} works on the network: give compose() the backbone of the run")
-        values = _values(one, given, shared)
-        make = one.function if one.kind == "denoiser" else partial(_keyed, one.function, shared["backbone"])
-        D, D_text = _wrapped(one, make, D, values, shared.get("sigmas")), f"{one.name}({D_text})"
-        if wanted and (one.kind == "backbone" or one.name == "cfg"):
-            plain = _wrapped(one, make, plain, values, shared.get("sigmas"))
-    shared["plain"] = plain
+        if one.kind == "backbone":
+            if "backbone" not in shared:
+                raise ValueError(f"{one.name} works on the network: give compose() the backbone of the run")
+            make = partial(_keyed, one.function, shared["backbone"])
+            network = _wrapped(one, make, network, given, shared)
+    shared["network"] = D = guided = network
+    for one, given in uses:
+        if one.kind == "denoiser":
+            D = _wrapped(one, one.function, D, given, shared)
+            if one.name == "cfg":
+                guided = _wrapped(one, one.function, network, given, shared)
+    shared["guided_network"] = guided
+    text = formula(uses, str(getattr(sampler, "text", None) or _name(sampler)))
     for one, given in uses:
         if one.kind == "sampler":
             sampler = one.function(sampler, **_values(one, given, shared))
-            sampler_text = f"{one.name}({sampler_text})"
-    return D, sampler, f"{sampler_text} over {D_text}"
+    return D, sampler, text
+
+
+def ordered(uses: Uses) -> list[tuple[Method, Mapping[str, Any]]]:
+    """The methods of a stack from the innermost to the outermost: by family; what makes the steps is in the sampler's
+    place, within all others that wrap a sampler."""
+    return sorted(uses, key=lambda use: (not use[0].has("replaces_steps", use[1]), use[0].family.order, use[0].within))
+
+
+def formula(uses: Uses, sampler: str) -> str:
+    """What is called, from the outermost to the innermost: "repaint(euler) over cfg(ask)"; "ddnm over ask", where a
+    method makes the steps and the sampler is not called. sampler: what the sampler is called there."""
+    network = "ask"
+    for one, knobs in ordered(uses):
+        if one.kind != "sampler":
+            network = f"{one.name}({network})"
+        else:
+            sampler = one.name if one.has("replaces_steps", knobs) else f"{one.name}({sampler})"
+    return f"{sampler} over {network}"
+
+
+def made_sigmas(uses: Uses, sigmas: Sequence[float]) -> Sequence[float]:
+    """The part of a schedule whose steps a stack makes: all of it, or less where a method finds a later start."""
+    for one, given in uses:
+        if one.starts_at is not None:
+            knobs = {name: given.get(name, knob.default) for name, knob in one.knobs.items()}
+            return sigmas[one.starts_at(len(sigmas) - 1, knobs) :]
+    return sigmas
 
 
 def refusals(stack: Stack, backbone: Any) -> list[str]:
@@ -71,19 +103,20 @@ def _wrapped(
     one: Method,
     make: Callable[..., Denoiser],
     D: Denoiser,
-    values: dict[str, Any],
-    sigmas: Sequence[float] | None,
+    given: Mapping[str, Any],
+    shared: Mapping[str, Any],
 ) -> Denoiser:
     """make(D, values), made anew for each ask where a knob follows a curve."""
+    values = _values(one, given, shared)
     curves = {name: value for name, value in values.items() if isinstance(value, Curve)}
     if not curves:
         return make(D, **values)
-    if sigmas is None:
+    if "sigmas" not in shared:
         raise ValueError(f"{one.name}.{next(iter(curves))} is a curve: give compose() the sigmas of the run")
     make(D, **values | {name: curve(0.0) for name, curve in curves.items()})  # what it refuses, it refuses now
 
     def curved(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-        at = progress(sigmas, sigma)
+        at = progress(shared["sigmas"], sigma)
         now = {name: curve(at) for name, curve in curves.items()}
         return make(D, **values | now)(x, sigma, cond, **kw)
 
@@ -121,13 +154,13 @@ def _values(one: Method, given: Mapping[str, Any], shared: Mapping[str, Any]) ->
     return values
 
 
-def _refuse_clashes(names: list[str], sampler: str) -> None:
+def _refuse_clashes(uses: Sequence[tuple[Method, Mapping[str, Any]]], sampler: str) -> None:
+    names = [one.name for one, _ in uses]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise ValueError(f"{name} is in the stack twice: once is what it is made for")
-        for other in [*names, sampler]:
-            if reason := METHODS[name].clashes.get(other):
-                raise ValueError(f"{name} and {other} do not go together: {reason}")
+    for i, j, why in clashes(uses, sampler):
+        raise ValueError(f"{names[i]} and {sampler if j is None else names[j]} do not go together: {why}")
 
 
 def _name(sampler: Any) -> str:

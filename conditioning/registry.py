@@ -6,12 +6,13 @@
 The family is the folder, the name is the function's. The docstring's first line is the title, its first paragraph
 after that the summary, its first indented block the equation. The first parameter tells the kind: `D` a method
 D -> D, `sampler` a method sampler -> sampler, `backbone` one that works on the network. Parameters with a Knob or a
-Choice are knobs, those of a type from inputs.py are inputs, any others are filled in by name by `compose`.
+Choice are knobs, those of a type from inputs.py are inputs, and any others have a name of FILLS and come from
+`compose`.
 """
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -19,11 +20,11 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from conditioning.curves import Curve
 from conditioning.inputs import Box, Boxes, Image, Input, Map, Mask, Operator, Point, Points, Prompt, References, Words
-from samplers import SAMPLERS
+from conditioning.traits import TRAITS
 
 __all__ = [
-    "FAMILIES", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Image", "Input", "Knob", "Map", "Mask",
-    "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
+    "FAMILIES", "FILLS", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Image", "Input", "Interval", "Knob",
+    "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
 ]  # fmt: skip
 
 KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
@@ -36,6 +37,17 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",
+}
+
+
+FILLS = {  # parameters that come from the run and not from a person: the name alone says what a method gets
+    "sigmas": "the whole schedule of the run, steps + 1 falling levels",
+    "made_sigmas": "the part of the schedule whose steps are made: all, unless a method finds a later start",
+    "null": "the cond of the negative prompt",
+    "backbone": "what encodes, decodes and knows its words",
+    "network": "the innermost denoiser: the network with all that belongs to it, as adapters and learned labels",
+    "guided_network": "the network under classifier-free guidance, and nothing else that steers",
+    "source_states": "states of the source of an edit by level, which an inversion writes for others to read",
 }
 
 
@@ -78,6 +90,7 @@ class Knob:
     neutral: float | None = None
     curve: bool = False  # a strength: also takes a Curve over the steps
     help: str = ""
+    idle: tuple[str, Any] | None = None  # (another knob or input, the value at which this is unused; None: not given)
     default: Any = None  # from the signature
     type: type = float  # from the annotation
 
@@ -108,8 +121,25 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Knobs that are parts 0..1 of the steps, between which a method acts; None is the first or the last step.
+
+    reached: whether it acts on the level that a step reaches, and not on the one that it leaves. whole: whether the
+    method does nothing at all outside of its intervals, and not only what the knobs are for.
+    """
+
+    start: str | None = None
+    end: str | None = None
+    reached: bool = False
+    whole: bool = True
+
+
+StartsAt = Callable[[int, Mapping[str, Any]], int]  # steps of the schedule, all knobs -> how many of them it leaves out
+
+
+@dataclass(frozen=True)
 class Method:
-    """A method as the rest of the house sees it. Call `function` to use it by hand."""
+    """A method as the rest of the program sees it. Call `function` to use it by hand."""
 
     name: str
     function: Callable[..., Any]
@@ -125,10 +155,24 @@ class Method:
     optional: frozenset[str]  # inputs that may be left out
     fills: frozenset[str]  # parameters that `compose` fills in by name
     needs: tuple[str, ...] = ()
-    clashes: Mapping[str, str] = field(default_factory=dict)
+    traits: Mapping[str, tuple[str, Any] | None] = field(default_factory=dict)  # trait -> (knob, value) it holds at
+    starts_at: StartsAt | None = None
+    intervals: tuple[Interval, ...] = ()
     calls: int | None = 1
     rows: int | None = 1
     within: int = 0
+
+    def has(self, trait: str, knobs: Mapping[str, Any]) -> bool:
+        """Whether a trait holds at these knobs and the defaults of the others. At a neutral knob none does."""
+        if trait not in self.traits or self.neutral(knobs) is not None:
+            return False
+        where = self.traits[trait]
+        return where is None or knobs.get(where[0], self.knobs[where[0]].default) == where[1]
+
+    def neutral(self, knobs: Mapping[str, Any]) -> str | None:
+        """The knob whose value leaves the whole method without effect, if there is one."""
+        numbers = {name: one for name, one in self.knobs.items() if isinstance(one, Knob) and one.neutral is not None}
+        return next((name for name, one in numbers.items() if knobs.get(name, one.default) == one.neutral), None)
 
     def needed(self, knobs: Mapping[str, Any]) -> list[str]:
         """Names of the inputs that it cannot do without, at these knobs and the defaults of the others."""
@@ -144,14 +188,18 @@ def method(
     task: str,
     paper: str,
     needs: tuple[str, ...] = (),
-    clashes: Mapping[str, str] | None = None,
+    traits: Iterable[str] | Mapping[str, tuple[str, Any] | None] = (),
+    starts_at: StartsAt | None = None,
+    intervals: tuple[Interval, ...] = (),
     calls: int | None = 1,
     rows: int | None = 1,
     within: int = 0,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a method under its function's name and gives the function back as it is.
 
-    needs: keys of NEEDS. clashes: name of a method or a sampler -> why the two do not go together.
+    needs: keys of NEEDS. traits: keys of TRAITS, from which follows what it does not go with; as a mapping with the
+        (knob, value) at which one holds. starts_at: of a method that finds the start: (steps of the schedule, all its
+        knobs) -> how many of these steps it leaves out. intervals: its knobs that are parts of the steps.
     calls, rows: network calls, and rows in them for each row of x, that one ask of the sampler becomes at the
         defaults; None where that depends on the picture or the schedule.
     within: place inside the family, lower is further in.
@@ -167,11 +215,13 @@ def method(
         for need in needs:
             if need not in NEEDS:
                 raise ValueError(f"method {name} needs {need!r}: give some of {', '.join(NEEDS)}")
+        held = dict(traits) if isinstance(traits, Mapping) else dict.fromkeys(traits)
+        _check(name, held, starts_at, intervals, described["knobs"])
         if name in METHODS:
             raise ValueError(f"method {name} is in {METHODS[name].function.__module__} and in {function.__module__}")
         METHODS[name] = Method(
-            name=name, function=function, task=task, paper=paper, needs=needs, clashes=dict(clashes or {}),
-            calls=calls, rows=rows, within=within, **described,
+            name=name, function=function, task=task, paper=paper, needs=needs, traits=held,
+            starts_at=starts_at, intervals=intervals, calls=calls, rows=rows, within=within, **described,
         )  # fmt: skip
         return function
 
@@ -186,12 +236,24 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
-def check_clashes() -> None:
-    """Raises ValueError where a method clashes with a name that is neither a method nor a sampler."""
-    for one in METHODS.values():
-        for other in one.clashes:
-            if other not in METHODS and other not in SAMPLERS:
-                raise ValueError(f"method {one.name} clashes with {other!r}: there are {_all()}, {', '.join(SAMPLERS)}")
+def _check(
+    name: str,
+    traits: Mapping[str, tuple[str, Any] | None],
+    starts_at: StartsAt | None,
+    intervals: Iterable[Interval],
+    knobs: Mapping[str, Any],
+) -> None:
+    """Raises ValueError for a trait that there is not, and where traits or intervals name a knob that there is not."""
+    for trait, where in traits.items():
+        if trait not in TRAITS:
+            raise ValueError(f"method {name} has the trait {trait!r}: give some of {', '.join(TRAITS)}")
+        if where is not None and where[0] not in knobs:
+            raise ValueError(f"method {name} has the trait {trait} at a knob {where[0]!r}: it has {', '.join(knobs)}")
+    if ("finds_start" in traits) is not (starts_at is not None):
+        raise ValueError(f"method {name}: give starts_at with the trait finds_start, and only with it")
+    for end in (end for one in intervals for end in (one.start, one.end)):
+        if end is not None and end not in knobs:
+            raise ValueError(f"method {name} has an interval of a knob {end!r}: it has {', '.join(knobs)}")
 
 
 def _describe(function: Callable[..., Any]) -> dict[str, Any]:
@@ -217,6 +279,12 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
         elif isinstance(note, Knob):
             knob = knobs[parameter.name] = replace(note, default=parameter.default, type=kind)
             knob.check(parameter.name, parameter.default)
+        elif parameter.name not in FILLS:
+            raise ValueError(f"parameter {parameter.name} is neither a knob nor an input, and comes from no run: that "
+                             f"gives {', '.join(FILLS)}")  # fmt: skip
+    for name, where in ((name, one.idle) for name, one in knobs.items() if isinstance(one, Knob)):
+        if where is not None and where[0] not in {*knobs, *inputs}:
+            raise ValueError(f"knob {name} is idle at a value of {where[0]!r}, and there is no such knob or input")
     for name, choice in ((name, one) for name, one in knobs.items() if isinstance(one, Choice)):
         for option, given in choice.inputs.items():
             if option not in choice.options or given not in inputs:

@@ -252,8 +252,9 @@ class View:
     casters: tuple[tuple[str, Placed], ...] = ()
 
     def thinned(self, keep: Tensor) -> View:
-        pixels = (getattr(self, name)[keep] for name in ("u", "v", "colours", "rest", "weight"))
-        return View(*pixels, box=self.box, casters=self.casters)
+        parts = (self.u, self.v, self.colours, self.rest, self.weight)
+        u, v, colours, rest, weight = (part[keep] for part in parts)
+        return View(u, v, colours, rest, weight, self.box, self.casters)
 
 
 def energy(look: Look, shape: str, view: View, guess: Guess) -> Tensor:

@@ -88,7 +88,7 @@ def _method(one: Any) -> dict[str, Any]:
     asked = wanted(one)
     return {
         "name": one.name, "title": one.title, "family": one.family.name, "kind": one.kind, "task": one.task,
-        "order": place(one.name), "composed": (one.family.order, one.within),
+        "order": place(one.name),
         "summary": first_sentence(one.summary),
         "equation": one.equation, "paper": one.paper, "link": f"https://arxiv.org/abs/{one.paper}",
         "needs": [NEEDS[need] for need in one.needs], "need_keys": list(one.needs), "cost": cost(one),

@@ -84,19 +84,17 @@ def hashes(uses: Iterable[Use]) -> list[str]:
 
 
 def formula(recipe: Recipe) -> str:
-    """The stack as text, in the notation of `conditioning.compose`."""
-    guided = ["cfg"] if recipe.cfg_scale != 1 else []
-    names = [use.name for use in recipe.methods] + guided
-    if recipe.methods:  # else there is nothing to sort, and no need of the registry, which imports torch
-        known = _known()
-        names = sorted((name for name in names if name in known), key=lambda name: known[name]["composed"])
-    D, solver = "ask", recipe.solver
-    for name in names:
-        if name != "cfg" and _known()[name]["kind"] == "sampler":
-            solver = f"{name}({solver})"
-        else:
-            D = f"{name}({D})"
-    return f"{solver} over {D}"
+    """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else."""
+    if not recipe.methods:  # no need of the registry, which imports torch
+        return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
+    import conditioning  # noqa: F401  fills the registry
+    from conditioning.compose import formula as of_uses
+    from conditioning.registry import METHODS
+
+    uses: list[tuple[Any, Mapping[str, Any]]] = [
+        (METHODS[use.name], use.knobs) for use in recipe.methods if use.name in METHODS
+    ]
+    return of_uses(uses + ([(METHODS["cfg"], {})] if recipe.cfg_scale != 1 else []), recipe.solver)
 
 
 def strip(model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | None = None) -> str:

@@ -18,6 +18,7 @@ from app.runs import given
 from app.runs.given import Use, is_hash
 from app.runs.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
+from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
 from conditioning.curves import parse
 from conditioning.inputs import Box, Input, Point, arrive
@@ -67,24 +68,28 @@ def problems(recipe: Recipe, backbone: Backbone) -> list[Problem]:
         elif use.name == "cfg" and recipe.cfg_scale != 1:
             found.append(Problem(field, f"{method.title} is set by CFG Scale: take it out of the stack."))
         found += [Problem(field, f"{reason}.") for reason in refusals([(use.name, {})], backbone)]
-        found += [Problem(field, reason) for reason in _clashes(method, [*names, recipe.sampler])]
         found += [Problem(f"{field}.knobs.{name}", words) for name, words in _knobs(method, use)]
         found += [Problem(f"{field}.inputs.{name}", words) for name, words in _inputs(method, use, recipe, backbone)]
-    return found
+    return [*found, *_clashes(recipe)]
 
 
-def _clashes(method: Method, others: list[str]) -> Iterator[str]:
-    for other in dict.fromkeys(others):
-        reason = method.clashes.get(other)
-        if not reason:
-            continue
-        if other in SAMPLERS:
-            fits = ", ".join(s.label for key, s in SAMPLERS.items() if key not in method.clashes)
+def _clashes(recipe: Recipe) -> Iterator[Problem]:
+    """What cannot be stacked, at each of the two methods."""
+    places = [place for place, use in enumerate(recipe.methods) if use.name in METHODS]
+    uses = [(find(recipe.methods[place].name), recipe.methods[place].knobs) for place in places]
+    for i, j, why in clashes(uses, recipe.sampler):
+        one, knobs = uses[i]
+        if j is None:
+            fits = ", ".join(s.label for key, s in SAMPLERS.items() if not solver_clash(one, key, knobs))
             what = f"choose another sampling method ({fits})" if fits else "take it out"
-            yield f"{method.title} and the solver {SAMPLERS[other].label} do not go together: {reason}. So {what}."
-        else:
-            title = METHODS[other].title if other in METHODS else other
-            yield f"{method.title} and {title} do not go together: {reason}. Mute one of them or take it out."
+            solver = SAMPLERS[recipe.sampler].label
+            words = f"{one.title} and the solver {solver} do not go together: {why}. So {what}."
+            yield Problem(f"methods.{places[i]}", words)
+            continue
+        for at, other in ((i, j), (j, i)):
+            titles = f"{uses[at][0].title} and {uses[other][0].title}"
+            words = f"{titles} do not go together: {why}. Mute one of them or take it out."
+            yield Problem(f"methods.{places[at]}", words)
 
 
 def _knobs(method: Method, use: Use) -> Iterator[tuple[str, str]]:

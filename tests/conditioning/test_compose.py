@@ -39,8 +39,8 @@ def three_methods():
 
     for function, folder, extra in (
         (shift_up, "sampling.blending", {}),
-        (shift_down, "sampling.attention", {"needs": ("attention",)}),
-        (nudge, "sampling.correction", {"clashes": {"heun": "it stumbles", "shift_down": "they fall"}}),
+        (shift_down, "sampling.attention", {"needs": ("attention",), "traits": ("cuts_windows",)}),
+        (nudge, "sampling.correction", {"traits": ("extracts_noise", "reads_whole_map")}),
     ):
         function.__doc__ = "Title.\n\nSummary.\n\n    x = x"
         function.__module__ = f"conditioning.{folder}.made_up"
@@ -127,7 +127,7 @@ IMAGE = {"image": torch.zeros(1)}
         ([("nudge", {})], ValueError, "nudge needs its image: a picture as latents"),
         ([("nudge", {"times": 2.5, **IMAGE})], ValueError, "nudge.times is 2.5: give an integer from 1 to 5"),
         ([("shift_up", {}), ("shift_up", {})], ValueError, "shift_up is in the stack twice"),
-        ([("shift_down", {}), ("nudge", IMAGE)], ValueError, "nudge and shift_down do not go together: they fall"),
+        ([("shift_down", {}), ("nudge", IMAGE)], ValueError, "nudge and shift_down do not go together: the map"),
         ([("shift_up", {"by": "0:0, 1:5"})], ValueError, "shift_up.by is a curve: give compose"),
     ],
 )
@@ -137,8 +137,8 @@ def test_what_does_not_compose_says_why(stack, error, why):
 
 
 def test_a_sampler_may_clash():
-    with pytest.raises(ValueError, match="nudge and heun do not go together: it stumbles"):
-        compose([("nudge", IMAGE)], SAMPLERS["heun"])
+    with pytest.raises(ValueError, match="nudge and restart do not go together: Restart adds noise between the levels"):
+        compose([("nudge", IMAGE)], SAMPLERS["restart"])
 
 
 def test_a_backbone_without_what_a_method_needs_is_named():

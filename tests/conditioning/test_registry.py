@@ -4,9 +4,11 @@ from typing import Annotated
 import pytest
 
 import conditioning
+from conditioning.clashes import clash, clashes, solver_clash, steps_by
 from conditioning.curves import parse
 from conditioning.inputs import arrive
-from conditioning.registry import FAMILIES, METHODS, Choice, Image, Knob, Mask, Method, check_clashes, find, method
+from conditioning.registry import FAMILIES, METHODS, Choice, Image, Interval, Knob, Mask, Method, find, method
+from conditioning.traits import RULES, TRAITS
 from samplers.flow import Sampler
 
 
@@ -44,7 +46,7 @@ def made_up(
 
 
 def test_a_declaration_is_read():
-    assert declare(made_up, needs=("pixels",), clashes={"heun": "why"}, rows=3) is made_up
+    assert declare(made_up, needs=("pixels",), traits={"replaces_steps": ("mode", "hard")}, rows=3) is made_up
     one = METHODS["made_up"]
     assert isinstance(one, Method) and one.function is made_up
     assert (one.name, one.kind, one.family.name, one.family.stage) == ("made_up", "sampler", "correction", "sampling")
@@ -57,7 +59,8 @@ def test_a_declaration_is_read():
     assert one.knobs["mode"] == Choice(("hard", "soft"), default="hard")
     assert {name: i.kind for name, i in one.inputs.items()} == {"known": "image", "mask": "mask"}
     assert one.optional == {"mask"} and one.fills == {"sigmas"}
-    assert (one.needs, one.clashes, one.calls, one.rows) == (("pixels",), {"heun": "why"}, 1, 3)
+    assert (one.needs, one.calls, one.rows) == (("pixels",), 1, 3)
+    assert one.traits == {"replaces_steps": ("mode", "hard")}
 
 
 def test_the_order_of_the_families_is_from_the_inside_out():
@@ -103,11 +106,13 @@ def no_default(sampler, times: Annotated[int, Knob(1, 20)]): ...
 def out_of_range(sampler, times: Annotated[int, Knob(1, 20)] = 21): ...
 def no_option(sampler, mode: Annotated[str, Choice(("a", "b"))] = "c"): ...
 def no_such_input(sampler, known: Image, mode: Annotated[str, Choice(("a", "b"), inputs={"a": "mask"})] = "a"): ...
+def mistyped(sampler, sigmass: tuple[float, ...] = ()): ...
+def idle_at_nothing(sampler, times: Annotated[int, Knob(1, 20, idle=("mode", "hard"))] = 5): ...
 def no_kind(denoiser): ...
 def a_network(backbone): ...
 
 
-for _function in (no_default, out_of_range, no_option, no_such_input, no_kind, a_network):
+for _function in (no_default, out_of_range, no_option, no_such_input, mistyped, idle_at_nothing, no_kind, a_network):
     _function.__doc__ = made_up.__doc__
 
 
@@ -122,7 +127,14 @@ for _function in (no_default, out_of_range, no_option, no_such_input, no_kind, a
         (no_such_input, {}, "choice mode tells an input 'mask' of option 'a': give some of known, of options a, b"),
         (no_kind, {}, "its first parameter is denoiser: call it D or sampler"),
         (a_network, {}, "its first parameter is backbone: call it D or sampler, and backbone in network/"),
+        (mistyped, {}, "parameter sigmass is neither a knob nor an input, and comes from no run: that gives sigmas,"),
+        (idle_at_nothing, {}, "knob times is idle at a value of 'mode', and there is no such knob or input"),
         (wrong(), {"needs": ("magic",)}, "needs 'magic': give some of gradients"),
+        (wrong(), {"traits": ("magic",)}, "has the trait 'magic': give some of replaces_steps"),
+        (wrong(), {"traits": {"replaces_steps": ("mode", "hard")}}, "has the trait replaces_steps at a knob 'mode'"),
+        (wrong(), {"traits": ("finds_start",)}, "give starts_at with the trait finds_start, and only with it"),
+        (wrong(), {"starts_at": lambda steps, knobs: 0}, "give starts_at with the trait finds_start, and only with it"),
+        (wrong(), {"intervals": (Interval("start"),)}, "has an interval of a knob 'start': it has times"),
         (wrong(), {"module": "elsewhere.wrong"}, "put it into a folder of conditioning/ with the name of its family"),
     ],
 )
@@ -138,10 +150,29 @@ def test_a_name_is_taken_once():
         declare(wrong())
 
 
-def test_clashes_name_what_there_is():
-    declare(made_up, clashes={"nothing": "why"})
-    with pytest.raises(ValueError, match="made_up clashes with 'nothing'"):
-        check_clashes()
+def test_clashes_follow_from_traits_and_say_why_with_both_titles():
+    by_mode = declare(made_up, traits={"replaces_steps": ("mode", "hard")}) and METHODS["made_up"]
+    ddnm, source = METHODS["ddnm"], METHODS["masactrl"]
+    why = "each of them makes the steps of the run, so that only one would act"
+    assert clash(by_mode, ddnm) == clash(ddnm, by_mode) == why
+    assert clash(by_mode, ddnm, {"mode": "soft"}) is None and clash(ddnm, by_mode, {}, {"mode": "soft"}) is None
+    assert clash(by_mode, ddnm, {"times": 1}) is None  # neutral: it does nothing
+    why = "DDNM would draw the source of MasaCtrl to its observation, too"
+    assert clash(ddnm, source) == clash(source, ddnm) == why
+    inverted = METHODS["ddim_inversion"]
+    assert solver_clash(inverted, "euler") is None is solver_clash(inverted, "no such sampler")
+    why = solver_clash(inverted, "ancestral")
+    assert why == "fresh noise at every step erases the image that DDIM inversion has encoded"
+    assert list(clashes([(inverted, {})], "ancestral")) == [(0, None, why)]
+    assert list(clashes([(inverted, {}), (ddnm, {})], "ancestral")) == []  # the sampler is not called
+    assert steps_by([(inverted, {}), (ddnm, {})]) is ddnm and steps_by([(inverted, {})]) is None
+
+
+def test_every_rule_and_every_trait_is_of_some_method():
+    held = {trait for one in METHODS.values() for trait in one.traits}
+    assert held == set(TRAITS)
+    known = {*TRAITS, "sampler", "adds_noise", "climbs"}
+    assert {side for rule in RULES for side in (rule.a, rule.b)} <= known
 
 
 def test_a_missing_method_is_named_with_its_neighbour():

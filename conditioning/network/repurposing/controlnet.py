@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from conditioning.operators.annotators import ANNOTATORS
-from conditioning.registry import Choice, Knob, Map, method
+from conditioning.registry import Choice, Interval, Knob, Map, method
 from samplers.flow import Cond
 from samplers.schedules import highest, interval
 
@@ -18,14 +18,19 @@ SHALLOW = 0.1  # of the weight is left for the first residual where one side is 
     task="visual-signal-to-image",
     paper="2302.05543",
     needs=("controlnet",),
-    clashes={"panorama": "a map belongs to the whole picture, and the windows of a panorama are parts of it"},
+    traits=("reads_whole_map",),
+    intervals=(Interval("start", "end"),),
 )
 def controlnet(
     backbone: Any,
     depth: Map | None = None,
     edges: Map | None = None,
-    depth_weight: Annotated[float, Knob(0, 2, curve=True, help="How much the depth map counts")] = 1.0,
-    edges_weight: Annotated[float, Knob(0, 2, curve=True, help="How much the edge map counts")] = 1.0,
+    depth_weight: Annotated[
+        float, Knob(0, 2, curve=True, idle=("depth", None), help="How much the depth map counts")
+    ] = 1.0,
+    edges_weight: Annotated[
+        float, Knob(0, 2, curve=True, idle=("edges", None), help="How much the edge map counts")
+    ] = 1.0,
     edges_by: Annotated[str, Choice(tuple(ANNOTATORS), help="How edges are found in what is given")] = "as it is",
     balance: Annotated[str, Choice(("even", "prompt", "map"), help="Which of the two matters more")] = "even",
     start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.0,

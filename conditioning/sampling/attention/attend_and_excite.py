@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Knob, Words, method
-from conditioning.sampling.attention.maps import OWN_STEPS, averaged, before_steps, looked_at, nearest, places, subjects
-from samplers.flow import Cond, Flow, Sampler
+from conditioning.registry import Interval, Knob, Words, method
+from conditioning.sampling.attention.maps import averaged, before_steps, looked_at, nearest, places, subjects
+from samplers.flow import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import interval, progress
 
 STEPS = 50  # of the paper's runs
@@ -17,11 +17,17 @@ THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak th
 
 
 @method(
-    task="text-to-image", paper="2301.13826", needs=("gradients", "attention"), clashes=OWN_STEPS, calls=None, rows=None
+    task="text-to-image",
+    paper="2301.13826",
+    needs=("gradients", "attention"),
+    intervals=(Interval("start", "end"),),
+    calls=None,
+    rows=None,
 )
 def attend_and_excite(
     sampler: Sampler,
     sigmas: Sequence[float],
+    network: Denoiser,
     backbone: Any,
     words: Words = "",
     strength: Annotated[float, Knob(0, 300, neutral=0, help="How far a word that is neglected moves the state")] = 40.0,
@@ -41,7 +47,7 @@ def attend_and_excite(
 
     words: which, as they stand in the prompt, things rather than their colours; left out, the last word before each
     article, preposition or comma, but not where or when it is ("on the grass"). backbone: tells them in the tokens.
-    sigmas: the schedule of the run, of N steps.
+    network: whose attention is read. sigmas: the schedule of the run, of N steps.
 
     A: the cross-attention maps, of the prompt alone, of all layers of one size and their heads, averaged, without the
     first and the last token; G: a Gaussian of 3 x 3. The factor 1 + sigma^2 brings the paper's step on the network's
@@ -67,22 +73,24 @@ def attend_and_excite(
         step = strength * STEPS / steps * math.sqrt(1 - progress(sigmas[:-1], sigma) / 2) * (1 + sigma**2)
         i = round(steps * progress(sigmas, sigma))
         threshold = next((peak for part, peak in THRESHOLDS.items() if math.ceil(part * steps) == i), 0.0)
-        loss, move = yield from excitement(x, sigma, cond, chosen, sharpness, side)
+        loss, move = yield from excitement(network, x, sigma, cond, chosen, sharpness, side)
         for _ in range(refinements):
             left = loss > 1 - threshold  # (B,)
             if not left.any():
                 break
             x = torch.where(left.view(-1, 1, 1, 1), x - step * move, x)
-            loss, move = yield from excitement(x, sigma, cond, chosen, sharpness, side)
+            loss, move = yield from excitement(network, x, sigma, cond, chosen, sharpness, side)
         return x - step * move
 
     return before_steps(sampler, excited)
 
 
-def excitement(x: Tensor, sigma: float, cond: Cond, chosen: Tensor, sharpness: float, side: int) -> Flow:
+def excitement(
+    network: Denoiser, x: Tensor, sigma: float, cond: Cond, chosen: Tensor, sharpness: float, side: int
+) -> Flow:
     """The loss (B,) of a state, and its gradient (B, C, h, w)."""
     at, tape, _ = leaf(x, None)
-    kept = yield from looked_at(at, sigma, cond, tape)
+    kept = yield from looked_at(network, at, sigma, cond, tape)
     loss = neglect(averaged(nearest(kept, side)), chosen, sharpness)
     return loss.detach(), gradient(loss, at)
 

@@ -2,7 +2,7 @@
 
 Both go through one sampler as rows of one state, from the same start and with the same noise; what is outside sees the
 target only. At every level the source is asked first, with a `Record`, and then the target with the edit that a method
-makes of it. Rows of the source come from the run's `trajectory` where an inversion has written one.
+makes of it. Rows of the source come from the run's `source_states` where an inversion has written one.
 """
 
 import math
@@ -12,21 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise, together
 from samplers.schedules import highest
 
-BESIDE = ("prompt_to_prompt", "masactrl", "plug_and_play")  # methods that run a source
 EVERYTHING = {role: role for role in ("prompt", "null", "other")}
-
-
-def clashing(name: str) -> Mapping[str, str]:
-    """The clashes of the method of that name, which runs a source beside the target."""
-    return (
-        dict.fromkeys((one for one in BESIDE if one != name), "each of them runs a source of its own")
-        | dict.fromkeys(("ddnm", "ddrm", "snips"), "it has steps of its own, in which there is no source")
-        | dict.fromkeys(("dps", "pigdm"), "it would draw the source to the measurement, too")
-    )
 
 
 class Record:
@@ -127,11 +117,11 @@ class Twice(Noise):
 class Source:
     """What is denoised beside the target: conds of its prompt and of the negative prompt, and its states by level.
 
-    trajectory: the run's; where an inversion has written one, states are taken from there.
+    source_states: the run's; where an inversion has written one, states are taken from there.
     """
 
-    def __init__(self, cond: Cond, null: Cond | None = None, trajectory: Trajectory | None = None):
-        self.cond, self.null, self.trajectory = cond, null, trajectory
+    def __init__(self, cond: Cond, null: Cond | None = None, source_states: SourceStates | None = None):
+        self.cond, self.null, self.source_states = cond, null, source_states
         self.states: dict[float, Tensor] = {}
 
     def enter(self, level: float, x: Tensor) -> Tensor:
@@ -142,7 +132,7 @@ class Source:
 
     def reach(self, level: float, x: Tensor) -> Tensor:
         """Its state at a level where its own step led to x."""
-        self.states[level] = self.trajectory.at(level).to(x) if self.trajectory else x
+        self.states[level] = self.source_states.at(level).to(x) if self.source_states else x
         return self.states[level]
 
 

@@ -8,11 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, ask, stepwise
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 
-OWN_STEPS = dict.fromkeys(
-    ("ddnm", "ddrm", "snips", "pigdm"), "it has steps of its own, and nothing is done before them"
-)
 Kept = list[tuple[Any, Tensor]]  # (site, its maps (B, heads, h * w, L)), in the order they are run
 FUNCTION_WORDS = frozenset(
     "a an and another are as at be beside behind below above between beneath by for from front in inside into is it "
@@ -35,10 +32,10 @@ class Maps:
         return plain(q, k, v)
 
 
-def looked_at(x: Tensor, sigma: float | Tensor, cond: Cond, tape: object | None = None) -> Flow:
-    """One ask of the bare network for this cond -> its cross-attention maps, with gradients where there is a tape."""
+def looked_at(network: Denoiser, x: Tensor, sigma: float | Tensor, cond: Cond, tape: object | None = None) -> Flow:
+    """One ask of the network for this cond -> its cross-attention maps, with gradients where there is a tape."""
     maps = Maps()
-    yield from ask(x, sigma, cond, edit=maps, tape=tape)
+    yield from network(x, sigma, cond, edit=maps, tape=tape)
     return maps.kept
 
 

@@ -3,9 +3,9 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from conditioning.registry import Knob, Prompt, method
-from conditioning.sampling.attention.lockstep import EVERYTHING, Pair, Record, Source, clashing, lockstep
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.registry import Interval, Knob, Prompt, method
+from conditioning.sampling.attention.lockstep import EVERYTHING, Pair, Record, Source, lockstep
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Sampler
 from samplers.schedules import interval
 
@@ -21,7 +21,8 @@ LAYERS = (
     task="editing",
     paper="2211.12572",
     needs=("attention",),
-    clashes=clashing("plug_and_play"),
+    traits=("runs_source",),
+    intervals=(Interval(end="features"), Interval(end="keep")),
     calls=None,
     rows=None,
     within=-1,
@@ -29,11 +30,11 @@ LAYERS = (
 def plug_and_play(
     sampler: Sampler,
     source_prompt: Prompt,
-    sigmas: Sequence[float],
+    made_sigmas: Sequence[float],
     features: Annotated[float, Knob(0, 1, help="Features are the source's up to this part of the steps")] = 0.8,
     keep: Annotated[float, Knob(0, 1, help="Self-attention is the source's up to this part of the steps")] = 0.5,
     null: Cond | None = None,
-    trajectory: Trajectory | None = None,
+    source_states: SourceStates | None = None,
 ) -> Sampler:
     """Plug-and-Play.
 
@@ -45,12 +46,15 @@ def plug_and_play(
         out = softmax(q_s k_s^T / sqrt(d)) v        self-attention of the decoder, while t < keep
 
     source_prompt: cond of the prompt that the layout comes from; the paper inverts its picture, and gives an empty one.
-    null: cond of the negative prompt: its asks are given the same as those of the prompt. sigmas: the schedule.
+    null: cond of the negative prompt: its asks are given the same as those of the prompt.
+    made_sigmas: the schedule of the steps that are made, of which `features` and `keep` are parts.
 
     Features are what the block is about to add to its input. The paper's setting is 50 steps and a guidance scale of
     7.5 to 15.
     """
-    ends = {kind: interval(sigmas, 0.0, end)[0] for kind, end in (("feature", features), ("self", keep)) if end > 0}
+    ends = {
+        kind: interval(made_sigmas, 0.0, end)[0] for kind, end in (("feature", features), ("self", keep)) if end > 0
+    }
     if not ends:
         return sampler
     low = min(ends.values())
@@ -59,7 +63,7 @@ def plug_and_play(
         return Layout(record, {kind for kind, end in ends.items() if pair.level > end})
 
     takes = dict.fromkeys(EVERYTHING, "prompt")
-    return lockstep(sampler, Source(source_prompt, null, trajectory), takes, edit, lambda level: level > low, low)
+    return lockstep(sampler, Source(source_prompt, null, source_states), takes, edit, lambda level: level > low, low)
 
 
 class Layout:

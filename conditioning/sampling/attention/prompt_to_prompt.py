@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from conditioning.registry import Choice, Knob, Prompt, Words, method
+from conditioning.registry import Choice, Interval, Knob, Prompt, Words, method
 from conditioning.sampling.attention.alignment import mapping, said
-from conditioning.sampling.attention.lockstep import Pair, Record, Source, attention, clashing, lockstep, middle
+from conditioning.sampling.attention.lockstep import Pair, Record, Source, attention, lockstep, middle
 from conditioning.sampling.attention.maps import places
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 from samplers.schedules import interval
 
@@ -23,7 +23,8 @@ Looks = dict[float, Look]  # by level
     task="editing",
     paper="2208.01626",
     needs=("attention",),
-    clashes=clashing("prompt_to_prompt"),
+    traits=("runs_source",),
+    intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", reached=True)),
     calls=None,
     rows=None,
     within=-1,
@@ -31,17 +32,21 @@ Looks = dict[float, Look]  # by level
 def prompt_to_prompt(
     sampler: Sampler,
     source_prompt: Prompt,
-    sigmas: Sequence[float],
+    made_sigmas: Sequence[float],
     backbone: Any,
     mode: Annotated[str, Choice(("replace", "refine"), help="With or without words put in for others")] = "replace",
     cross: Annotated[float, Knob(0, 1, help="Words stay where they were up to this part of the steps")] = 0.8,
     keep: Annotated[float, Knob(0, 1, help="Self-attention is the source's up to this part of the steps")] = 0.4,
     weights: Words = "",
     only: Words = "",
-    threshold: Annotated[float, Knob(0, 1, help="Of the highest look at the words of `only`")] = 0.3,
-    start: Annotated[float, Knob(0, 1, help="Outside of `only` it is the source from this part of the steps")] = 0.2,
+    threshold: Annotated[
+        float, Knob(0, 1, idle=("only", None), help="Of the highest look at the words of `only`")
+    ] = 0.3,
+    start: Annotated[
+        float, Knob(0, 1, idle=("only", None), help="Outside of `only` it is the source from this part of the steps")
+    ] = 0.2,
     null: Cond | None = None,
-    trajectory: Trajectory | None = None,
+    source_states: SourceStates | None = None,
 ) -> Sampler:
     """Prompt-to-prompt.
 
@@ -56,7 +61,8 @@ def prompt_to_prompt(
     source_prompt: cond of the prompt before the edit; the prompt of the run is the one after it. null: that of the
     negative prompt, whose asks are left alone. weights: words of the edited prompt with their factors c, such as
     "red:2, small sphere:0.5", down to negative ones. only: words of either prompt; what neither looks at from there
-    stays. sigmas: the schedule of the run.
+    stays. made_sigmas: the schedule of the steps that are made, of which `cross`, `keep` and `start` are parts: on an
+    image that is encoded in part, of the steps from there on.
 
     M and M* are the source's and the target's maps, T takes the tokens of one prompt to those of the other, `own` marks
     words that stand for none. With "replace" a word takes the place of the one it was put in for, with "refine" only
@@ -66,12 +72,12 @@ def prompt_to_prompt(
     0.8 and 0.4; 0.4 and 0.6 for pictures that were inverted.
     """
     factors, spots = weighted(weights), [text.strip() for text in only.split(",") if text.strip()]
-    held = {kind: interval(sigmas, 0.0, end)[0] for kind, end in (("cross", cross), ("self", keep)) if end > 0}
+    held = {kind: interval(made_sigmas, 0.0, end)[0] for kind, end in (("cross", cross), ("self", keep)) if end > 0}
     if not held and not spots:
         return sampler
     low = -1.0 if spots else min(held.values())  # the source goes on to the end where it is mixed in
-    blend = interval(sigmas, start, 1.0)[1]
-    beside = Source(source_prompt, null, trajectory)
+    blend = interval(made_sigmas, start, 1.0)[1]
+    beside = Source(source_prompt, null, source_states)
     looks: Looks = {}
 
     def prompted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

@@ -13,7 +13,9 @@ def composable(
     null: Prompt,
     without: Prompt | None = None,
     weight: Annotated[float, Knob(0, 5, curve=True, help="AND: 1 is as strong as the prompt")] = 1.0,
-    against: Annotated[float, Knob(0, 5, curve=True, help="NOT: 1 is as strong as the prompt")] = 1.0,
+    against: Annotated[
+        float, Knob(0, 5, curve=True, idle=("without", None), help="NOT: 1 is as strong as the prompt")
+    ] = 1.0,
 ) -> Denoiser:
     """Composable diffusion.
 

@@ -5,12 +5,18 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Box, Boxes, Knob, Prompt, method
+from conditioning.registry import Box, Boxes, Interval, Knob, Prompt, method
 from samplers.flow import Cond, Denoiser, Flow, together
 from samplers.schedules import highest, interval
 
 
-@method(task="layout", paper="2302.08113", rows=None)
+@method(
+    task="layout",
+    paper="2302.08113",
+    traits=("prompt_omits_boxes",),
+    intervals=(Interval(end="bootstrap", whole=False),),
+    rows=None,
+)
 def multidiffusion(
     D: Denoiser,
     regions: Boxes,

@@ -4,19 +4,21 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Knob, Prompt, method
+from conditioning.registry import Interval, Knob, Prompt, method
 from samplers.flow import Cond, Denoiser, Flow, together
 from samplers.schedules import highest, interval
 
 
-@method(task="editing", paper="2301.12247", rows=3, within=2)
+@method(task="editing", paper="2301.12247", intervals=(Interval("warmup"),), rows=3, within=2)
 def semantic_guidance(
     D: Denoiser,
     edit: Prompt,
     null: Prompt,
     also: Prompt | None = None,
     scale: Annotated[float, Knob(-5, 5, neutral=0, help="Negative takes the concept away")] = 0.67,
-    ratio: Annotated[float, Knob(-5, 5, help="Strength of the second concept against the first")] = 1.0,
+    ratio: Annotated[
+        float, Knob(-5, 5, idle=("also", None), help="Strength of the second concept against the first")
+    ] = 1.0,
     threshold: Annotated[float, Knob(0, 1, help="This part of each channel is left alone")] = 0.9,
     warmup: Annotated[float, Knob(0, 1, help="Acts from this part of the steps")] = 0.2,
     momentum: Annotated[float, Knob(0, 1, help="Part of the momentum that is added")] = 0.1,

@@ -1,6 +1,6 @@
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -9,7 +9,20 @@ from conditioning.registry import Image, Knob, Mask, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
-@method(task="inpainting", paper="2206.02779", calls=None, rows=None)
+def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
+    """Steps of the schedule that are left out at the start; one is made at least."""
+    return min(round(knobs["skip"] * steps), steps - 1)
+
+
+@method(
+    task="inpainting",
+    paper="2206.02779",
+    traits=("finds_start",),
+    starts_at=left_out,
+    calls=None,
+    rows=None,
+    within=1,  # the outermost correction, so that the start is found once, and not at every descent of a time travel
+)
 def blended_latent(
     sampler: Sampler,
     known: Image,
@@ -32,7 +45,7 @@ def blended_latent(
 
     def blended(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         fresh = noise.child("blended_latent")
-        first = min(round(skip * (len(sigmas) - 1)), len(sigmas) - 2)
+        first = left_out(len(sigmas) - 1, {"skip": skip})
 
         def blend(step: Step) -> Tensor:
             return torch.where(mask.to(step.x.device), step.x, known.to(step.x) + step.sigma * fresh(step.x))

@@ -1,20 +1,34 @@
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Mask, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, climb, tail
+from conditioning.sampling.inversion.encoding import Again, climb
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
 
 
-@method(task="editing", paper="2210.11427", calls=None, rows=None)
+def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
+    """Steps of the schedule that are left out at the start; one is made at least."""
+    return steps - max(round(knobs["strength"] * steps), 1)
+
+
+@method(
+    task="editing",
+    paper="2210.11427",
+    traits=("finds_start",),
+    starts_at=left_out,
+    calls=None,
+    rows=None,
+    within=1,  # the outermost correction, so that the start is found once, and not at every descent of a time travel
+)
 def diffedit(
     sampler: Sampler,
     known: Image,
     source: Prompt,
+    network: Denoiser,
     mask: Mask | None = None,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 0.8,
     maps: Annotated[int, Knob(1, 32, help="Noises that the mask is the mean of")] = 10,
@@ -32,7 +46,8 @@ def diffedit(
         x = m x + (1 - m) encoded[sigma]
 
     known: the picture, latents (B, C, h, w). source: a prompt that describes it. mask: (B, 1, h, w), True where to
-    edit, in place of the one found. `strength` and `depth` are parts of the steps, counted from the end.
+    edit, in place of the one found. network: what the encoding asks. `strength` and `depth` are parts of the steps,
+    counted from the end.
 
     The mask's rule is that of diffusers' `generate_mask`, with the mean of each picture and not of the batch, and both
     estimates guided as the run is; no difference at all is an empty mask. The encoding is unguided, that of
@@ -46,8 +61,8 @@ def diffedit(
         if found is None:
             found = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
         found = found.to(x.device)
-        part = tail(sigmas, max(strength, 1 / (len(sigmas) - 1)))  # one step at least
-        stored = yield from climb(start, part, source, again=again)
+        part = sigmas[left_out(len(sigmas) - 1, {"strength": strength}) :]
+        stored = yield from climb(network, start, part, source, again=again)
 
         def back(step: Step) -> Tensor:
             return torch.where(found, step.x, encoded(stored, step.sigma))

@@ -4,12 +4,12 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn import functional as F
 
-from conditioning.registry import Image, Knob, method
+from conditioning.registry import Image, Interval, Knob, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import interval
 
 
-@method(task="reference", paper="2108.02938")
+@method(task="reference", paper="2108.02938", intervals=(Interval(end="end", reached=True),))
 def ilvr(
     sampler: Sampler,
     reference: Image,

@@ -14,7 +14,7 @@ def repaint(
     sampler: Sampler,
     known: Image,
     mask: Mask,
-    jump: Annotated[int, Knob(1, 100, help="Steps that a jump goes back up")] = 10,
+    jump: Annotated[int, Knob(1, 100, idle=("times", 1), help="Steps that a jump goes back up")] = 10,
     times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without jumps")] = 10,
 ) -> Sampler:
     """RePaint.

@@ -15,7 +15,9 @@ def replacement(
     known: Image,
     mask: Mask,
     corrector: Annotated[int, Knob(0, 10, help="Langevin steps at each level, a network call each")] = 1,
-    snr: Annotated[float, Knob(0.01, 0.5, help="Size of a Langevin step against its noise")] = 0.16,
+    snr: Annotated[
+        float, Knob(0.01, 0.5, idle=("corrector", 0), help="Size of a Langevin step against its noise")
+    ] = 0.16,
 ) -> Sampler:
     """Replacement (score-SDE inpainting).
 

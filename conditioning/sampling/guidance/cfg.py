@@ -4,12 +4,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Knob, Prompt, method
+from conditioning.registry import Interval, Knob, Prompt, method
 from samplers.flow import Cond, Denoiser, Flow, together
 from samplers.schedules import highest, interval
 
 
-@method(task="text-to-image", paper="2207.12598", rows=2, within=-1)
+@method(task="text-to-image", paper="2207.12598", rows=2, within=-1, intervals=(Interval("start", "end"),))
 def cfg(
     D: Denoiser,
     null: Prompt,

@@ -11,14 +11,12 @@ from conditioning.registry import Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import highest
 
-OWN_STEPS = "it has steps of its own, and this would be left out of them"
-
 
 @method(
     task="restoration",
     paper="2209.14687",
     needs=("gradients",),
-    clashes=dict.fromkeys(("ddnm", "ddrm", "snips"), OWN_STEPS),
+    traits=("follows_observation",),
     within=2,
 )
 def dps(

@@ -7,7 +7,7 @@ from torch import Tensor
 from conditioning.curves import at
 from conditioning.energies import ENERGIES, OF_WORDS
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Choice, Knob, Map, Words, method
+from conditioning.registry import Choice, Interval, Knob, Map, Words, method
 from conditioning.sampling.correction.repaint import travelling
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 from samplers.schedules import highest, interval
@@ -16,7 +16,13 @@ STEP = 0.1  # of the backward part, in deviations of the estimate: the first of 
 TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
 
 
-@method(task="anything that can be read off a picture", paper="2303.09833", needs=("gradients",), within=3)
+@method(
+    task="anything that can be read off a picture",
+    paper="2303.09833",
+    needs=("gradients",),
+    intervals=(Interval("start", "end"),),
+    within=3,
+)
 def energy_guidance(
     sampler: Sampler,
     target: Map | None = None,

@@ -5,17 +5,26 @@ import torch
 from torch import Tensor
 
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Box, Boxes, Knob, method
-from conditioning.sampling.attention.maps import OWN_STEPS, Kept, before_steps, looked_at, nearest, places
-from samplers.flow import Cond, Flow, Sampler
+from conditioning.registry import Box, Boxes, Interval, Knob, method
+from conditioning.sampling.attention.maps import Kept, before_steps, looked_at, nearest, places
+from samplers.flow import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import interval
 
 
-@method(task="layout", paper="2304.03373", needs=("gradients", "attention"), clashes=OWN_STEPS, calls=None, rows=None)
+@method(
+    task="layout",
+    paper="2304.03373",
+    needs=("gradients", "attention"),
+    traits=("prompt_names_boxes",),
+    intervals=(Interval(end="end"),),
+    calls=None,
+    rows=None,
+)
 def layout_guidance(
     sampler: Sampler,
     boxes: Boxes,
     sigmas: Sequence[float],
+    network: Denoiser,
     backbone: Any,
     strength: Annotated[
         float, Knob(0, 300, neutral=0, help="How far attention outside of a box moves the state")
@@ -33,8 +42,8 @@ def layout_guidance(
         E = mean (1 - sum_box A / sum A)^2
         x = x - sigma^2 strength grad E
 
-    boxes: each with its text as it stands in the prompt. backbone: tells its words in the tokens. sigmas: the schedule
-    of the run.
+    boxes: each with its text as it stands in the prompt. backbone: tells its words in the tokens. network: whose
+    attention is read. sigmas: the schedule of the run.
 
     A: the cross-attention maps of the prompt alone, head by head, of the mid block and of the decoder's 16 x 16, which
     in Stable Diffusion is its first block with attention; the mean is over these, over boxes, and over the tokens of
@@ -49,7 +58,7 @@ def layout_guidance(
         tokens = places([box.text for box in boxes], cond, backbone)  # (B, K, L)
         for _ in range(repeats):
             at, tape, _ = leaf(x, None)
-            kept = yield from looked_at(at, sigma, cond, tape)
+            kept = yield from looked_at(network, at, sigma, cond, tape)
             energy = outside(deciding(kept, side), boxes, tokens)  # (B,)
             left = energy.detach() > threshold
             if not left.any():

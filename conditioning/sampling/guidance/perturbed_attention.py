@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.registry import Choice, Knob, method
-from samplers.flow import Cond, Denoiser, Flow, ask, together
+from samplers.flow import Cond, Denoiser, Flow, together
 
 
 @method(task="text-to-image", paper="2403.17377", needs=("attention",), calls=2, rows=2)
 def perturbed_attention(
     D: Denoiser,
+    network: Denoiser,
     scale: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="How far away from the perturbed estimate")] = 3.0,
     layers: Annotated[str, Choice(("mid", "down", "up"), help="Part of the network that is perturbed")] = "mid",
 ) -> Denoiser:
@@ -21,6 +22,8 @@ def perturbed_attention(
 
         x0 = x0 + scale (c - p)     p: c with the maps of self-attention replaced by the identity
 
+    network: asked for p, and for c where D is more than the network.
+
     c: the estimate for the prompt of the run. Under classifier-free guidance this is added to the guided estimate,
     which is then one row of the network more than c and p: c itself, asked beside it. The paper perturbs the mid block.
     """
@@ -29,9 +32,9 @@ def perturbed_attention(
         if scale == 0:
             return (yield from D(x, sigma, cond, **kw))
         tape = kw.get("tape")
-        flows = [D(x, sigma, cond, **kw), ask(x, sigma, cond, edit=Identity(layers), tape=tape)]
-        if D is not ask:
-            flows.append(ask(x, sigma, cond, tape=tape))
+        flows = [D(x, sigma, cond, **kw), network(x, sigma, cond, edit=Identity(layers), tape=tape)]
+        if D is not network:
+            flows.append(network(x, sigma, cond, tape=tape))
         x0, p, *own = yield from together(*flows)  # (B, C, H, W) each
         return x0 + scale * ((own[0] if own else x0) - p)
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from conditioning.gradients import gradient, leaf
 from conditioning.operators import Linear, Measurement, projection, state_is_pixels
 from conditioning.registry import Choice, Knob, Operator, method
-from conditioning.sampling.guidance.dps import OWN_STEPS
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 from samplers.schedules import highest
 
@@ -17,7 +16,7 @@ from samplers.schedules import highest
     task="restoration",
     paper="2305.04391",
     needs=("gradients",),
-    clashes=dict.fromkeys(("ddnm", "ddrm", "snips"), OWN_STEPS),
+    traits={"follows_observation": None, "replaces_steps": ("weights", "adaptive")},
     within=1,
 )
 def pigdm(
@@ -27,7 +26,9 @@ def pigdm(
         str, Choice(("adaptive", "exact"), help="Of the gradient: the paper's, or by Bayes")
     ] = "adaptive",
     scale: Annotated[float, Knob(0, 5, neutral=0, help="Of the gradient; 1 is the paper's")] = 1.0,
-    eta: Annotated[float, Knob(0, 1, help="Fresh noise: 0 is DDIM, 1 is DDPM; of adaptive weights")] = 1.0,
+    eta: Annotated[
+        float, Knob(0, 1, idle=("weights", "exact"), help="Fresh noise: 0 is DDIM, 1 is DDPM; of adaptive weights")
+    ] = 1.0,
     backbone: Any = None,
 ) -> Sampler:
     """PiGDM.

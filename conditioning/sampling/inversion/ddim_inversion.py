@@ -4,15 +4,23 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.registry import Choice, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
+from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
-@method(task="editing", paper="2010.02502", clashes=clashing("ddim_inversion", **FORGETFUL), calls=None, rows=None)
+@method(
+    task="editing",
+    paper="2010.02502",
+    traits=("finds_start", "retraces_path"),
+    starts_at=left_out,
+    calls=None,
+    rows=None,
+)
 def ddim_inversion(
     sampler: Sampler,
     source: Image,
     source_prompt: Prompt,
+    network: Denoiser,
     backbone: Any,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
     labels: Annotated[
@@ -30,8 +38,8 @@ def ddim_inversion(
         x = x + (s' - s) eps(x, label),  s < s'
         label: s' ("next") or s ("same")
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. backbone: tells the lowest
-    level that has a label.
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
+    asks, with the run's adapters and without its guidance. backbone: tells the lowest level that has a label.
 
     Labels: "next" is what null-text inversion, prompt-to-prompt and diffusers do, a step of fixed-point iteration
     towards the exact inverse of DDIM; "same" is what guided-diffusion and DDIB do. The encoding is not guided: guidance
@@ -42,7 +50,7 @@ def ddim_inversion(
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
         lowest = float(backbone.sigmas[0]) if labels == "same" else None
-        states = yield from climb(source.to(x), part, source_prompt, lowest, between, again)
+        states = yield from climb(network, source.to(x), part, source_prompt, lowest, between, again)
         return (yield from sampler(D, states[part[0]], part, cond, noise))
 
     return inverted

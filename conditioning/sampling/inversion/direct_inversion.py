@@ -4,17 +4,25 @@ from typing import Annotated
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
-@method(task="editing", paper="2310.01506", clashes=clashing("direct_inversion", **FORGETFUL), calls=None, rows=None)
+@method(
+    task="editing",
+    paper="2310.01506",
+    traits=("finds_start", "retraces_path"),
+    starts_at=left_out,
+    calls=None,
+    rows=None,
+)
 def direct_inversion(
     sampler: Sampler,
     source: Image,
     source_prompt: Prompt,
-    trajectory: Trajectory,
+    network: Denoiser,
+    source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
     between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
     again: Again = 10,
@@ -28,8 +36,9 @@ def direct_inversion(
         source:  x_s = x_s + (encoded[s] - x_s) = encoded[s]
         target:  as the sampler goes, from encoded[s_0]
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. trajectory: where the states
-    are kept; prompt-to-prompt, MasaCtrl and plug-and-play read it. Without one of these it is DDIM inversion.
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
+    asks. source_states: where the states are kept; prompt-to-prompt, MasaCtrl and plug-and-play read it. Without one of
+    these it is DDIM inversion.
 
     It costs nothing beyond DDIM inversion, and needs neither guidance nor its scale to be known before. Its steps are
     corrected, unlike the paper's (`again` 0): in few steps a plain encoding ends far from any noise that the network
@@ -38,8 +47,8 @@ def direct_inversion(
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        states = yield from climb(source.to(x), part, source_prompt, between=between, again=again)
-        trajectory.keep(states, source_prompt)
+        states = yield from climb(network, source.to(x), part, source_prompt, between=between, again=again)
+        source_states.keep(states, source_prompt)
         return (yield from sampler(D, states[part[0]], part, cond, noise))
 
     return inverted

@@ -6,22 +6,15 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import clashing, direction, tail
-from samplers import SAMPLERS
+from conditioning.sampling.inversion.encoding import direction, left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
-
-OWN = "EDICT has steps of its own, Euler's on two states, in which the other would not act"
-DROPPED = (
-    *(name for name in SAMPLERS if name != "euler"), "ddnm", "ddrm", "snips", "repaint", "replacement", "ilvr", "dps",
-    "pigdm", "energy_guidance", "layout_guidance", "attend_and_excite", "prompt_to_prompt", "masactrl",
-    "plug_and_play",
-)  # fmt: skip
 
 
 @method(
     task="editing",
     paper="2211.12446",
-    clashes=clashing("edict", **dict.fromkeys(DROPPED, OWN)),
+    traits=("finds_start", "replaces_steps", "whole_run"),
+    starts_at=left_out,
     calls=None,
     rows=None,
 )
@@ -31,7 +24,7 @@ def edict(
     source_prompt: Prompt,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 0.8,
     mix: Annotated[float, Knob(0.5, 1, help="1 leaves the two states apart, less draws them together")] = 0.93,
-    plain: Denoiser | None = None,
+    guided_network: Denoiser | None = None,
 ) -> Sampler:
     """EDICT.
 
@@ -45,7 +38,7 @@ def edict(
         y = p y + (1 - p) x
 
     source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. mix: the paper's p.
-    plain: the denoiser of the way up, that of the run where it is None; see `compose`.
+    guided_network: the denoiser of the way up, that of the run where it is None; see `compose`.
 
     Guidance acts on both ways; the paper takes scale 3. Where that leads the way up away from what the network knows as
     noise, nothing of the picture is kept under another prompt: Still Life wants scale 1. Which of the two goes first
@@ -57,7 +50,7 @@ def edict(
         part = tail(sigmas, strength)
         pair = [source.to(x).double()] * 2
         for i, (s, s_next) in reversed([*enumerate(pairwise(part))]):
-            pair = yield from told(unstep(plain or D, pair, s, s_next, source_prompt, mix, i % 2), s, x.dtype)
+            pair = yield from told(unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2), s, x.dtype)
         for i, (s, s_next) in enumerate(pairwise(part)):
             pair = yield from told(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
         return pair[0].to(x.dtype)

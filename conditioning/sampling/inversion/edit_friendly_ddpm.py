@@ -5,18 +5,16 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import clashing, tail
-from conditioning.sampling.trajectory import Trajectory
-from samplers import SAMPLERS
+from conditioning.sampling.inversion.encoding import left_out, tail
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, stepwise
-
-CLIMBS = "it adds noise between the levels, where the picture has no state whose noise could be kept"
 
 
 @method(
     task="editing",
     paper="2304.06140",
-    clashes=clashing("edit_friendly_ddpm", **{name: CLIMBS for name, solver in SAMPLERS.items() if solver.climbs}),
+    traits=("finds_start", "extracts_noise"),
+    starts_at=left_out,
     calls=None,
     rows=None,
 )
@@ -24,9 +22,9 @@ def edit_friendly_ddpm(
     sampler: Sampler,
     source: Image,
     source_prompt: Prompt,
-    trajectory: Trajectory,
+    source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="The run starts with this part of the steps left")] = 0.64,
-    plain: Denoiser | None = None,
+    guided_network: Denoiser | None = None,
 ) -> Sampler:
     """Edit-friendly DDPM inversion.
 
@@ -38,9 +36,9 @@ def edit_friendly_ddpm(
         z[s'] = x[s'] - sampler(x[s], source_prompt)
         x = sampler(x, prompt) + z[s']
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. trajectory: where the states
-    x[s] are kept, for methods that run the source beside the target. plain: the denoiser that the maps are taken with,
-    that of the run where it is None; see `compose`.
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. source_states: where the
+    states x[s] are kept, for methods that run the source beside the target. guided_network: the denoiser that the maps
+    are taken with, that of the run where it is None; see `compose`.
 
     The paper's sampler is "Euler a", 100 steps, of which the first 36 are left out, with guidance 3.5 for the source
     and 15 for the edit; here both have that of the run. The maps are kept with their standard deviation. The last one
@@ -53,9 +51,9 @@ def edit_friendly_ddpm(
         part = tail(sigmas, strength)
         states = Noised(picture, fresh)
         states.update({s: picture + s * fresh(x) for s in part[:-1]})
-        trajectory.keep(states, source_prompt)
+        source_states.keep(states, source_prompt)
         start, silent = states[part[0]], Silent(noise)
-        maps = yield from extracted(sampler(plain or D, start, part, source_prompt, silent), states)
+        maps = yield from extracted(sampler(guided_network or D, start, part, source_prompt, silent), states)
         return (yield from on_step(sampler(D, start, part, cond, silent), lambda step: step.x + maps[step.sigma]))
 
     return inverted

@@ -7,35 +7,27 @@ goes on from them. Levels climb in such Steps, the Steps of the sampler come aft
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import inf, sqrt
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from conditioning.registry import Knob
-from samplers import SAMPLERS
-from samplers.flow import Cond, Denoiser, Flow, Step, ask
+from samplers.flow import Cond, Denoiser, Flow, Step
 
-STARTS = (
-    "sdedit", "ddim_inversion", "null_text", "edict", "edit_friendly_ddpm", "direct_inversion", "diffedit",
-    "blended_latent",
-)  # fmt: skip
 Again = Annotated[int, Knob(0, 30, help="Times that a step of the encoding is corrected, at most; 0 is plain DDIM")]
 STILL = 1e-8  # mean square by which a state may still move, of VP states
-FORGETS = "its fresh noise at every step erases the picture that was encoded: take another sampler, such as Euler"
-FORGETFUL = {name: FORGETS for name, solver in SAMPLERS.items() if solver.stochastic}
 
 
-def clashing(name: str, **more: str) -> Mapping[str, str]:
-    """The clashes of the inversion of that name: all that find a start too, and more."""
-    return {other: "each of them finds the start of the run by itself" for other in STARTS if other != name} | more
+def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
+    """Steps of a schedule that are left out at the start by an inversion of so much `strength`, its part of them."""
+    return steps - round(knobs["strength"] * steps)
 
 
 def tail(sigmas: Sequence[float], strength: float) -> Sequence[float]:
     """The last part of a schedule, `strength` of its steps, rounded; at least the last level."""
-    steps = len(sigmas) - 1
-    return sigmas[steps - round(strength * steps) :]
+    return sigmas[left_out(len(sigmas) - 1, {"strength": strength}) :]
 
 
 def direction(D: Denoiser, x: Tensor, at: float, label: float, cond: Cond) -> Flow:
@@ -50,19 +42,19 @@ def direction(D: Denoiser, x: Tensor, at: float, label: float, cond: Cond) -> Fl
 
 
 def climb(
+    D: Denoiser,
     x: Tensor,
     sigmas: Sequence[float],
     cond: Cond,
     lowest: float | None = None,
     between: int = 1,
     again: int = 0,
-    D: Denoiser = ask,
 ) -> Flow:
     """DDIM from the last level of a schedule up to its first -> {level: state}, all of sigmas.
 
     Each step asks by the label of the level that it goes to; with `lowest`, by that of the level that it comes from,
     or `lowest` where it comes from below. between: DDIM steps from one level to the next. again: times that a step is
-    made again from where it led to, see `settled`. Without guidance, unless D is given.
+    made again from where it led to, see `settled`. D: what is asked; inversions give the run's network, unguided.
     """
     states = {sigmas[-1]: x}
     for low, high in pairwise(reversed(sigmas)):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Choice, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import FORGETFUL, Again, clashing, climb, tail
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
+from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, forward
 from samplers.schedules import highest
 
@@ -21,7 +21,8 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
     task="editing",
     paper="2211.09794",
     needs=("gradients",),
-    clashes=clashing("null_text", **FORGETFUL),
+    traits=("finds_start", "retraces_path"),
+    starts_at=left_out,
     calls=None,
     rows=None,
 )
@@ -29,7 +30,8 @@ def null_text(
     sampler: Sampler,
     source: Image,
     source_prompt: Prompt,
-    trajectory: Trajectory,
+    network: Denoiser,
+    source_states: SourceStates,
     null: Cond | None = None,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
     begin: Annotated[
@@ -38,7 +40,7 @@ def null_text(
     updates: Annotated[int, Knob(0, 50, help="At most so many at a level, each a network call with its backward")] = 10,
     rate: Annotated[float, Knob(0.001, 1, help="Of the updates, at the first level; half of that at the last")] = RATE,
     again: Again = 10,
-    plain: Denoiser | None = None,
+    guided_network: Denoiser | None = None,
 ) -> Sampler:
     """Null-text inversion.
 
@@ -49,9 +51,10 @@ def null_text(
         null[s] = argmin |encoded[s'] - DDIM(x, s, u + w (c - u))|^2,  u = D(x, null[s])
         x = DDIM(x, s, u + w (c - u)) with null[s]
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. null: the cond of the negative
-    prompt. trajectory: where the source's states are kept, for methods that run it beside the target. plain: the
-    denoiser that the texts are tuned with, that of the run where it is None; see `compose`.
+    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
+    asks. null: the cond of the negative prompt. source_states: where the source's states are kept, for methods that run
+    it beside the target. guided_network: the denoiser that the texts are tuned with, that of the run where it is None;
+    see `compose`.
 
     Whatever the denoiser of the run asks for the negative prompt, it asks with the tuned text; what else it asks is
     answered once a level. On the way of the source the tuned estimate is the source prompt's own, whatever it was begun
@@ -68,12 +71,12 @@ def null_text(
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        pivot = yield from climb(source.to(x), part, source_prompt, again=again)
+        pivot = yield from climb(network, source.to(x), part, source_prompt, again=again)
         start = pivot[part[0]]
         nulls, states = {}, pivot
         if null is not None:
-            nulls, states = yield from tuned(plain or D, pivot, source_prompt, null, updates, rate, begin)
-        trajectory.keep(states, source_prompt)
+            nulls, states = yield from tuned(guided_network or D, pivot, source_prompt, null, updates, rate, begin)
+        source_states.keep(states, source_prompt)
         return (yield from sampler(replaced(D, null, nulls), start, part, cond, noise))
 
     return inverted

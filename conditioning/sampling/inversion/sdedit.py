@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Image, Knob, Mask, method
-from conditioning.sampling.inversion.encoding import clashing, tail
+from conditioning.sampling.inversion.encoding import left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
-@method(task="editing", paper="2108.01073", clashes=clashing("sdedit"), calls=None, rows=None)
+@method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=left_out, calls=None, rows=None)
 def sdedit(
     sampler: Sampler,
     source: Image,

@@ -14,12 +14,12 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 Update = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]  # x0, eps, z, s_next -> x, corrected x0
 
 
-@method(task="restoration", paper="2212.00490")
+@method(task="restoration", paper="2212.00490", traits=("replaces_steps", "follows_observation"))
 def ddnm(
     sampler: Sampler,
     measured: Operator,
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh")] = 0.85,
-    jump: Annotated[int, Knob(1, 100, help="Steps that time travel goes back up")] = 1,
+    jump: Annotated[int, Knob(1, 100, idle=("times", 1), help="Steps that time travel goes back up")] = 1,
     times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without travel")] = 1,
     backbone: Any = None,
 ) -> Sampler:

@@ -14,7 +14,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
     task="restoration",
     paper="2201.11793",
     needs=("pixels",),
-    clashes={"ddnm": "each of them is the whole loop, so that only one would act"},
+    traits=("replaces_steps", "follows_observation"),
 )
 def ddrm(
     sampler: Sampler,

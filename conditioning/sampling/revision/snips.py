@@ -7,14 +7,12 @@ from torch import Tensor
 from conditioning.registry import Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
-WHY = "each of them is the whole loop, so that only one would act"
-
 
 @method(
     task="restoration",
     paper="2105.14951",
     needs=("pixels",),
-    clashes={"ddnm": WHY, "ddrm": WHY},
+    traits=("replaces_steps", "follows_observation"),
     calls=None,
     rows=None,
 )

@@ -16,6 +16,7 @@ from diffusers import (
 import conditioning  # noqa: F401  fills the registry
 from backbones.checkpoint import CheckpointError
 from backbones.unet import UNetBackbone
+from conditioning.clashes import clash
 from conditioning.compose import compose, refusals
 from conditioning.inputs import Box, arrive
 from conditioning.operators import Degradation
@@ -254,18 +255,37 @@ def example(b, kind):
 
 
 ALL_ALONG = {"attend_and_excite": {"start": 0.0}}  # else it waits for levels that two steps do not have
-OTHERS = [name for name in METHODS if name not in ("controlnet", "cfg", *METHODS["controlnet"].clashes)]
+OTHERS = [
+    name for name in METHODS if name not in ("controlnet", "cfg") and not clash(METHODS["controlnet"], METHODS[name])
+]
+
+
+def inputs(b, other):
+    one = METHODS[other]
+    if refusals([(other, {})], b):
+        pytest.skip("not on this network")
+    given = {name: example(b, one.inputs[name].kind) for name in one.needed({}) if name not in ("null", "backbone")}
+    return given | ALL_ALONG.get(other, {})
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_every_row_sees_the_map(b, other):
+    """Whatever a method asks beside the estimates of the run: perturbed ones, attention to read, an encoding."""
+    s, seen = levels(b, 2), []
+
+    def answer(one):
+        seen.append((len(one.x), "controlnet:depth" in one.cond))
+        return b.denoise(one)
+
+    run(flow(b, s, [(other, inputs(b, other)), ("controlnet", {"depth": a_map(0)})]), answer)
+    assert seen and all(with_map for _, with_map in seen)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS)
 def test_it_stacks_with(b, other):
     """And what comes of it is neither the one nor the other alone."""
-    one = METHODS[other]
-    if refusals([(other, {})], b):
-        pytest.skip("not on this network")
-    given = {name: example(b, one.inputs[name].kind) for name in one.needed({}) if name not in ("null", "backbone")}
-    given |= ALL_ALONG.get(other, {})
+    given = inputs(b, other)
     s, controlled = levels(b, 2), ("controlnet", {"depth": a_map(0)})
     both, without, alone = (
         run(flow(b, s, stack), b.denoise) for stack in ([(other, given), controlled], [(other, given)], [controlled])
@@ -324,7 +344,7 @@ def test_what_cannot_be_says_why(b, folders):
         flow(b, s, [("controlnet", {"depth_weight": "0:1, 1:0"})])
     with pytest.raises(ValueError, match="the map has 64 x 64 pixels, and the picture asked for has 32 x 32"):
         run(flow(b, s, [("controlnet", {"depth": a_map(0, size=64)})]), b.denoise)
-    with pytest.raises(ValueError, match="controlnet and panorama do not go together: a map belongs to the whole"):
+    with pytest.raises(ValueError, match="panorama and controlnet do not go together: the map of ControlNet belongs"):
         flow(b, s, [("controlnet", {"depth": a_map(0)}), ("panorama", {})])
     with pytest.raises(ValueError, match=r"give compose\(\) the backbone of the run"):
         compose([("controlnet", {"depth": a_map(0)})], SAMPLERS["euler"], sigmas=s)

@@ -74,9 +74,9 @@ def test_a_small_move_lowers_the_loss(tiny_net):
     x = sigma * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     cond = b.encode_prompt([PROMPT, "a blue cube"])
     chosen = subjects(cond, b)
-    loss, move = run(excitement(x, sigma, cond, chosen, 100.0, 16), b.denoise)
+    loss, move = run(excitement(ask, x, sigma, cond, chosen, 100.0, 16), b.denoise)
     size = move.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    after, _ = run(excitement(x - 0.1 * move / size, sigma, cond, chosen, 100.0, 16), b.denoise)
+    after, _ = run(excitement(ask, x - 0.1 * move / size, sigma, cond, chosen, 100.0, 16), b.denoise)
     assert (after < loss).all()
     expected = loss - 0.1 * size.flatten()
     assert ((after - expected).abs() < 0.3 * (loss - expected)).all()
@@ -189,7 +189,7 @@ def test_the_solid_that_is_seen_least_is_seen_more(life):
     cond, sigma = life.encode_prompt(texts), native(STEPS, life.sigmas)[end]
 
     def lowest(stack):
-        kept = run(looked_at(made(life, texts, stack, range(8), end), sigma, cond), life.denoise)
+        kept = run(looked_at(ask, made(life, texts, stack, range(8), end), sigma, cond), life.denoise)
         return 1 - neglect(averaged(nearest(kept, 16)), subjects(cond, life), 0.0)
 
     without, with_it = lowest([]), lowest([("attend_and_excite", {})])

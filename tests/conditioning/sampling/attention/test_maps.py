@@ -60,13 +60,13 @@ def test_maps_of_one_size_are_averaged():
 def test_looking_gives_the_maps_of_the_network(tiny_net):
     b, x = tiny_net, torch.randn(2, 4, 16, 24)
     cond = b.encode_prompt(["a red sphere", "grass"])
-    kept = run(looked_at(x, 2.0, cond), b.denoise)
+    kept = run(looked_at(ask, x, 2.0, cond), b.denoise)
     assert len(kept) == 4 and {one.place for one, _ in kept} == {"down", "mid", "up"}
     for one, maps in kept:
         assert maps.shape == (2, maps.shape[1], one.height * one.width, 16) and not maps.requires_grad
         torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]))
     leaf = x.requires_grad_()
-    kept = run(looked_at(leaf, 2.0, cond, object()), b.denoise)
+    kept = run(looked_at(ask, leaf, 2.0, cond, object()), b.denoise)
     assert all(maps.requires_grad for _, maps in kept)
 
 

@@ -45,7 +45,7 @@ INPAINTERS = {
     "with corrector": lambda mask, sampler=euler: replacement(sampler, known, mask),
     "repaint": lambda mask, sampler=euler: repaint(sampler, known, mask, 3, 2),
     "blended": lambda mask, sampler=euler: blended_latent(sampler, known, mask),
-    "diffedit": lambda mask, sampler=euler: diffedit(sampler, known, other, mask),
+    "diffedit": lambda mask, sampler=euler: diffedit(sampler, known, other, ask, mask),
 }
 inpainters = pytest.mark.parametrize("make", INPAINTERS.values(), ids=INPAINTERS.keys())
 
@@ -237,12 +237,12 @@ def test_it_starts_late_from_the_noise_of_the_run():
 
 
 def test_equal_prompts_are_an_empty_mask_and_the_picture_itself():
-    assert torch.equal(result(diffedit(euler, known, cond)), known)
+    assert torch.equal(result(diffedit(euler, known, cond, ask)), known)
 
 
 def test_the_background_retraces_its_encoding():
-    stored = run(climb(known, sigmas[2:], other, again=10), oracle.denoise)
-    steps = [e for e in events(diffedit(euler, known, other, HALF)) if isinstance(e, Step)]
+    stored = run(climb(ask, known, sigmas[2:], other, again=10), oracle.denoise)
+    steps = [e for e in events(diffedit(euler, known, other, ask, HALF)) if isinstance(e, Step)]
     assert [s.sigma for s in steps] == [*sigmas[-2:1:-1], *sigmas[3:]]  # up, and down
     for step in steps[len(stored) - 1 :]:
         assert torch.equal(step.x[..., 2:], stored[step.sigma][..., 2:])
@@ -251,7 +251,7 @@ def test_the_background_retraces_its_encoding():
 
 def test_all_that_is_edited_under_the_source_prompt_is_the_source():
     """The encoding is undone by the way down: a bare DDIM step asks for the state below at the label above."""
-    back, plain = (result(diffedit(euler, known, cond, ALL, again=n)) for n in (30, 0))
+    back, plain = (result(diffedit(euler, known, cond, ask, ALL, again=n)) for n in (30, 0))
     assert (back - known).norm() < 0.01 * known.norm() < 0.1 * (plain - known).norm()
 
 

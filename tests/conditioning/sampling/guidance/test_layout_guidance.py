@@ -88,7 +88,7 @@ def moved(b, x, sigma, **knobs):
 
 def energies(b, x, sigma):
     cond = b.encode_prompt([PROMPT] * len(x))
-    kept = run(looked_at(x, sigma, cond), b.denoise)
+    kept = run(looked_at(ask, x, sigma, cond), b.denoise)
     return outside(deciding(kept, 16), BOXES, places([box.text for box in BOXES], cond, b))
 
 

@@ -82,11 +82,13 @@ def test_at_scale_0_it_asks_nothing_more():
         yield from ()
         return inner
 
-    assert run(perturbed_attention(D, 0.0)(torch.zeros(1, 1, 2, 2), 1.0, {}), None) is inner
+    assert run(perturbed_attention(D, ask, 0.0)(torch.zeros(1, 1, 2, 2), 1.0, {}), None) is inner
 
 
 def test_gradients_of_a_method_outside_run_through_it(tiny_net):
     x = torch.randn(1, 4, 16, 16, requires_grad=True)
-    x0 = run(perturbed_attention(ask, 1.0)(x, 3.0, tiny_net.encode_prompt([PROMPT]), tape=object()), tiny_net.denoise)
+    x0 = run(
+        perturbed_attention(ask, ask, 1.0)(x, 3.0, tiny_net.encode_prompt([PROMPT]), tape=object()), tiny_net.denoise
+    )
     (g,) = torch.autograd.grad(x0.sum(), x)
     assert g.abs().max() > 0

@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from backbones.exact import Mixture
+from conditioning.clashes import clash, solver_clash
 from conditioning.compose import compose
 from conditioning.registry import METHODS
 from conditioning.sampling.inversion.ddim_inversion import ddim_inversion
 from conditioning.sampling.inversion.direct_inversion import direct_inversion
 from conditioning.sampling.inversion.edict import step, unstep
 from conditioning.sampling.inversion.edit_friendly_ddpm import edit_friendly_ddpm
-from conditioning.sampling.inversion.encoding import FORGETS, climb, direction, tail
+from conditioning.sampling.inversion.encoding import climb, direction, tail
 from conditioning.sampling.inversion.null_text import LOSS, MORE, null_text, tuned
-from conditioning.sampling.trajectory import Trajectory
+from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
 from samplers.flow import Ask, Driver, Noise, Step, ask, drive, run
 from samplers.schedules import karras
@@ -69,7 +70,7 @@ def error(a, b=source):
 
 
 def test_a_trajectory_gives_stored_states_exactly_and_chords_between():
-    kept = Trajectory()
+    kept = SourceStates()
     assert not kept
     a, b, c = (torch.full((1, 1, 1, 1), v) for v in (1.0, 3.0, 9.0))
     kept.keep({4.0: c, 0.0: a, 2.0: b}, cond)
@@ -84,7 +85,7 @@ def test_compose_makes_one_for_every_run():
     made = []
     for _ in range(2):
         _, sampler, _ = compose(use("direct_inversion"), euler)
-        made.append(next(c.cell_contents for c in sampler.__closure__ if isinstance(c.cell_contents, Trajectory)))
+        made.append(next(c.cell_contents for c in sampler.__closure__ if isinstance(c.cell_contents, SourceStates)))
     assert made[0] is not made[1]
 
 
@@ -116,7 +117,7 @@ def test_two_starts_and_fresh_noise_over_an_encoding_are_refused():
     with pytest.raises(ValueError, match="each of them finds the start"):
         compose([*use("sdedit"), *use("edict")], euler)
     for name in ("ddim_inversion", "null_text", "direct_inversion"):
-        with pytest.raises(ValueError, match=FORGETS[:40]):
+        with pytest.raises(ValueError, match="fresh noise at every step erases the image"):
             compose(use(name), ancestral)
 
 
@@ -180,7 +181,7 @@ def cubic(N):
 def test_encoding_comes_to_the_closed_form_at_first_order(lowest):
     one, top = gaussian(0.5), 20.0
     exact = 0.5 + (source - 0.5) * math.sqrt((0.25 + top**2) / 0.25)  # the flow of a Gaussian scales its deviations
-    off = [error(run(climb(source, cubic(N), {}, lowest), one.denoise)[top], exact) for N in (50, 500)]
+    off = [error(run(climb(ask, source, cubic(N), {}, lowest), one.denoise)[top], exact) for N in (50, 500)]
     assert off[1] < 0.02 and 7 < off[0] / off[1] < 13
 
 
@@ -192,7 +193,7 @@ def test_ddib_carries_one_gaussian_to_another(labels):
     backbone = SimpleNamespace(sigmas=torch.tensor([1e-6]))
 
     def bridged(target):
-        made = ddim_inversion(euler, source, a, backbone, labels=labels)
+        made = ddim_inversion(euler, source, a, ask, backbone, labels=labels)
         return run(made(ask, source, levels, target, Noise([1, 2])), two.denoise)
 
     assert error(bridged(a)) < 0.02  # there and back
@@ -202,19 +203,19 @@ def test_ddib_carries_one_gaussian_to_another(labels):
 def test_more_steps_between_two_levels_are_a_finer_encoding():
     one, levels = gaussian(0.5), cubic(12)
     exact = 0.5 + (source - 0.5) * math.sqrt((0.25 + 400) / 0.25)
-    coarse, fine = (error(run(climb(source, levels, {}, between=n), one.denoise)[20.0], exact) for n in (1, 10))
+    coarse, fine = (error(run(climb(ask, source, levels, {}, between=n), one.denoise)[20.0], exact) for n in (1, 10))
     assert fine < coarse / 5
-    assert sum(isinstance(e, Step) for _, e in drive([climb(source, levels, {}, between=10)], one.denoise)) == 12
+    assert sum(isinstance(e, Step) for _, e in drive([climb(ask, source, levels, {}, between=10)], one.denoise)) == 12
 
 
 def test_an_encoding_whose_steps_are_corrected_is_undone_by_ddim():
     def back(again, net=oracle):
-        top = run(climb(source, sigmas, cond, again=again), net.denoise)[sigmas[0]]
+        top = run(climb(ask, source, sigmas, cond, again=again), net.denoise)[sigmas[0]]
         return error(run(euler(ask, top, sigmas, cond, Noise([1, 2])), net.denoise))
 
     assert back(30) < 1e-3 and back(30) < back(3) < 0.2 * back(0)
     calls = Driver(oracle.denoise)
-    calls.add(0, climb(source, sigmas, cond, again=30))
+    calls.add(0, climb(ask, source, sigmas, cond, again=30))
     finish(calls)
     assert calls.calls < 31 * 12 / 2  # a level is done when it does not move any more
 
@@ -226,8 +227,8 @@ def test_a_step_whose_correction_goes_astray_keeps_the_best_of_it_and_no_row_min
             return steep.view(-1, 1, 1, 1) * one.x
 
     net, levels = Steep(), [2.0, 1.0, 0.0]
-    both = run(climb(source, levels, {}, again=20), net.denoise)
-    plain = run(climb(source, levels, {}), net.denoise)
+    both = run(climb(ask, source, levels, {}, again=20), net.denoise)
+    plain = run(climb(ask, source, levels, {}), net.denoise)
 
     def off(states, i):  # of the step down from the first level
         x0 = net.denoise(SimpleNamespace(x=states[2.0]))
@@ -236,7 +237,8 @@ def test_a_step_whose_correction_goes_astray_keeps_the_best_of_it_and_no_row_min
     assert off(both, 0) < 1e-3 * off(plain, 0) and both[2.0][1].abs().max() < 100 * plain[2.0][1].abs().max()
     for i, own in enumerate((0.5, -3.0)):
         net.own = torch.tensor([own])
-        assert torch.equal(run(climb(source[i : i + 1], levels, {}, again=20), net.denoise)[2.0], both[2.0][i : i + 1])
+        alone = run(climb(ask, source[i : i + 1], levels, {}, again=20), net.denoise)
+        assert torch.equal(alone[2.0], both[2.0][i : i + 1])
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m"])
@@ -250,11 +252,11 @@ def test_the_source_comes_back_under_its_own_prompt_without_guidance(sampler):
 
 
 def test_direct_inversion_keeps_the_encoding_and_leaves_the_target_alone():
-    kept = Trajectory()
-    made = direct_inversion(euler, source, cond, kept)
+    kept = SourceStates()
+    made = direct_inversion(euler, source, cond, ask, kept)
     got = run(made(ask, start([1, 2], sigmas[0], SHAPE), sigmas, other, Noise([1, 2])), oracle.denoise)
     assert torch.equal(got, result(use("ddim_inversion", again=10), prompt=other))
-    states = run(climb(source, sigmas, cond, again=10), oracle.denoise)
+    states = run(climb(ask, source, sigmas, cond, again=10), oracle.denoise)
     assert list(kept.states) == sorted(sigmas) and torch.equal(kept.at(0.0), source)
     assert all(torch.equal(kept.at(s), states[s]) for s in sigmas) and kept.cond is cond
 
@@ -282,13 +284,13 @@ def test_tuned_embeddings_bring_the_source_back_under_guidance():
     D, _, _ = compose([("cfg", {"scale": 7.5})], euler, null=texts[1])
 
     def back(updates):
-        made = null_text(euler, source, texts[0], kept, texts[1], begin="null", updates=updates, rate=0.01)
+        made = null_text(euler, source, texts[0], ask, kept, texts[1], begin="null", updates=updates, rate=0.01)
         seen = [e for _, e in drive([made(D, x, levels, texts[0], Noise([1, 2]))], Linear().denoise)]
         for e in seen[-51:-1]:  # the run retraces the states that were tuned for
             assert torch.equal(e.x, kept.at(e.sigma))
         return error(seen[-1].result)
 
-    kept = Trajectory()
+    kept = SourceStates()
     assert back(10) < 0.02 < 0.5 < back(0)
 
 
@@ -297,7 +299,7 @@ def test_at_the_official_rate_and_losses_the_texts_are_those_of_the_official_cod
     stream = torch.Generator().manual_seed(3)
     texts = [{"text": 0.1 * torch.randn(1, 4, 8, generator=stream, dtype=torch.float64)} for _ in range(2)]
     levels, w, net = karras(50, 0.05, 20.0), 7.5, Linear()
-    pivot = run(climb(source[:1], levels, texts[0]), net.denoise)
+    pivot = run(climb(ask, source[:1], levels, texts[0]), net.denoise)
     D, _, _ = compose([("cfg", {"scale": w})], euler, null=texts[1])
     nulls, states = run(tuned(D, pivot, *texts, 10, rate=1e-2, more=1e-3), net.denoise)
 
@@ -336,14 +338,14 @@ def test_begun_at_the_source_prompt_there_is_little_to_tune_however_the_run_is_g
         asked.append(one)
         return oracle.denoise(one)
 
-    pivot = run(climb(source, sigmas, cond, again=30), oracle.denoise)
+    pivot = run(climb(ask, source, sigmas, cond, again=30), oracle.denoise)
     nulls, states = run(tuned(guided(7.5), pivot, cond, null, 10, begin="source"), noting)
     assert len(asked) < 4 * 12 and error(states[0.0]) < 0.01
     assert sum(torch.equal(one, cond["text"]) for one in nulls.values()) > 6
 
 
 def test_a_level_is_tuned_until_its_loss_is_small_enough_or_the_updates_are_used_up():
-    pivot = run(climb(source, sigmas, cond), oracle.denoise)
+    pivot = run(climb(ask, source, sigmas, cond), oracle.denoise)
     asked = []
 
     def noting(one):
@@ -361,15 +363,15 @@ def test_a_level_is_tuned_until_its_loss_is_small_enough_or_the_updates_are_used
 
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 def test_every_ask_for_the_negative_prompt_has_the_text_of_its_level(sampler):
-    kept, asked = Trajectory(), []
-    pivot = run(climb(source, sigmas, cond, again=10), oracle.denoise)
+    kept, asked = SourceStates(), []
+    pivot = run(climb(ask, source, sigmas, cond, again=10), oracle.denoise)
     nulls, _ = run(tuned(guided(3.0), pivot, cond, null, 5), oracle.denoise)
 
     def noting(one):
         asked.append(one)
         return oracle.denoise(one)
 
-    made = null_text(SAMPLERS[sampler], source, cond, kept, null, begin="null", updates=5)
+    made = null_text(SAMPLERS[sampler], source, cond, ask, kept, null, begin="null", updates=5)
     run(made(guided(3.0), start([1, 2], sigmas[0], SHAPE), sigmas, other, Noise([1, 2])), noting)
     last = [one for one in asked if len(one.x) == 4]  # of the run itself: both prompts in one call
     assert len(last) == (12 if sampler == "euler" else 23) and not any(
@@ -443,20 +445,20 @@ def test_edict_steps_are_the_papers_in_vp_coordinates():
         torch.testing.assert_close(one * math.sqrt(ab_next), want, atol=1e-12, rtol=1e-12)
 
 
-def test_edict_has_its_own_steps_so_whatever_wraps_the_sampler_is_refused():
+def test_edict_makes_the_whole_run_so_whatever_wraps_the_sampler_is_refused():
     for name, one in METHODS.items():
-        if one.kind == "sampler" and name != "edict":
-            assert name in METHODS["edict"].clashes or "edict" in one.clashes, f"edict would drop {name} in silence"
-    assert set(SAMPLERS) - set(METHODS["edict"].clashes) == {"euler"}
+        if name != "edict":
+            assert bool(clash(METHODS["edict"], one)) is (one.kind == "sampler"), name
+    assert not any(solver_clash(METHODS["edict"], name) for name in SAMPLERS)  # none of them is called
 
 
 # ---- edit-friendly DDPM inversion ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in METHODS["edit_friendly_ddpm"].clashes])
+@pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.climbs])
 @pytest.mark.parametrize("net", [oracle, Random()], ids=["oracle", "random"])
 def test_edit_friendly_maps_reproduce_every_state_of_the_source(sampler, net):
-    kept = Trajectory()
+    kept = SourceStates()
     made = edit_friendly_ddpm(SAMPLERS[sampler], source, cond, kept)
     flow = made(guided(3.0), start([1, 2], sigmas[0], SHAPE), sigmas, cond, Noise([1, 2]))
     seen = [e for _, e in drive([flow], net.denoise) if isinstance(e, Step)]
@@ -469,7 +471,7 @@ def test_edit_friendly_maps_reproduce_every_state_of_the_source(sampler, net):
 
 def test_edit_friendly_ddpm_is_the_papers():
     """Its maps and its edit, by Eq. 6 and 7 of the paper on VP states, with the posterior's variance (eta 1)."""
-    kept = Trajectory()
+    kept = SourceStates()
     made = edit_friendly_ddpm(ancestral, source, cond, kept, strength=1.0)
     got = run(made(ask, start([1, 2], sigmas[0], SHAPE), sigmas, other, Noise([1, 2])), oracle.denoise)
 
@@ -492,7 +494,7 @@ def test_edit_friendly_ddpm_is_the_papers():
 
 def test_edit_friendly_states_are_noised_independently_and_their_maps_are_louder_than_noise():
     many, rows = oracle.samples(200, seed=8), range(200)
-    kept, prompt = Trajectory(), oracle.encode_prompt([""] * 200)
+    kept, prompt = SourceStates(), oracle.encode_prompt([""] * 200)
     made = edit_friendly_ddpm(ancestral, many, prompt, kept, strength=1.0)
     x = start([*rows], sigmas[0], SHAPE)
     flow = made(ask, x, sigmas, prompt, Noise(rows))

@@ -307,5 +307,5 @@ def test_ddrm_and_snips_want_pixels_and_say_so():
 def test_two_whole_loops_do_not_go_together():
     one = {"measured": measure(Grey(SHAPE), pictures())}
     for pair in (("ddnm", "ddrm"), ("ddnm", "snips"), ("ddrm", "snips")):
-        with pytest.raises(ValueError, match="each of them is the whole loop"):
+        with pytest.raises(ValueError, match="each of them makes the steps"):
             compose([(name, one) for name in pair], euler)

@@ -1,7 +1,7 @@
 """The source of an edit, level by level: written by inversions, read by methods that run the source beside the target.
 
-    def direct_inversion(sampler, source: Image, source_prompt: Prompt, trajectory: Trajectory): trajectory.keep(...)
-    def masactrl(D, trajectory: Trajectory): x_source = trajectory.at(sigma) if trajectory else ...
+    def direct_inversion(sampler, source: Image, source_states: SourceStates): source_states.keep(...)
+    def masactrl(sampler, source_states: SourceStates): x_source = source_states.at(sigma) if source_states else ...
 
 `compose` makes one for every run and fills it in by the parameter's name. An inversion that keeps the source exact
 writes it before the sampler starts; under any other stack it stays empty, and who needs the source runs it himself,
@@ -17,7 +17,7 @@ from samplers.messages import Cond
 from samplers.schedules import highest
 
 
-class Trajectory:
+class SourceStates:
     """States of the source by level, and the prompt they belong to. Empty (and false) until an inversion writes it."""
 
     def __init__(self) -> None:
