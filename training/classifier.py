@@ -31,10 +31,10 @@ from training.latents import latents, shipped_autoencoder
 from training.loop import averaged_network, grid
 from training.text import words
 from world.captions import SHAPE_WORDS
-from world.scene import COLOURS, GROUNDS, HELD_OUT, SHAPES, SKIES
+from world.scene import FIRST_COLOURS, GROUNDS, HELD_OUT, SHAPES, SKIES
 
-PAIRS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in HELD_OUT)
-GROUPS = ((*COLOURS, *SHAPES, *(f"{colour} {shape}" for colour, shape in PAIRS)), GROUNDS, SKIES)
+PAIRS = tuple((colour, shape) for colour in FIRST_COLOURS for shape in SHAPES if (colour, shape) not in HELD_OUT)
+GROUPS = ((*FIRST_COLOURS, *SHAPES, *(f"{colour} {shape}" for colour, shape in PAIRS)), GROUNDS, SKIES)
 OTHER_WORDS = {other: name for name, others in SHAPE_WORDS.items() for other in others[1:]} | {
     "grassy": "grass", "sandy": "sand", "snowy": "snow", "tiled": "tiles", "wooden": "wood",
     "daylight": "day", "sunny": "day", "evening": "sunset",
@@ -103,8 +103,8 @@ def solids(split: str, count: int) -> Tensor:
     """(N, 5, 56) bool: which of GROUPS[0] each solid is, in the order of the instance maps; the last is none."""
     told = torch.from_numpy(words(split, count).attributes.astype(np.int64))  # (N, 4, 4)
     shape, colour = told[..., 0], told[..., 1]
-    pairs = [(colour == tuple(COLOURS).index(c)) & (shape == SHAPES.index(s)) for c, s in PAIRS]
-    singles = [*(colour == k for k in range(len(COLOURS))), *(shape == k for k in range(len(SHAPES)))]
+    pairs = [(colour == FIRST_COLOURS.index(c)) & (shape == SHAPES.index(s)) for c, s in PAIRS]
+    singles = [*(colour == k for k in range(len(FIRST_COLOURS))), *(shape == k for k in range(len(SHAPES)))]
     return F.pad(torch.stack([*singles, *pairs], 2), (0, 0, 0, 1))
 
 

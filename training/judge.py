@@ -24,7 +24,7 @@ from training.loop import RUNS, grid
 from world.eye import CELLS, NAMES, NEAREST, Network
 from world.judge import WEIGHTS, accuracy, features
 from world.render import render
-from world.scene import GROUNDS, HELD_OUT, SKIES, SPLITS, Scene, draw, random_scene, well_placed
+from world.scene import FIRST_COLOURS, GROUNDS, HELD_OUT, SKIES, SPLITS, Scene, draw, random_scene, well_placed
 
 MOST = 4  # solids of a scene
 BALANCING = 8000  # scenes with the pairs that the training split lacks
@@ -65,7 +65,7 @@ def balancing(n: int) -> Scene:
     must never see the judge must know as well as the rest, or it would take a purple cube for a blue one."""
     rng = np.random.default_rng([len(SPLITS), n])
     pairs = sorted(HELD_OUT)
-    scene = random_scene(rng, int(rng.choice(4, p=(0.2, 0.4, 0.27, 0.13))) + 1)
+    scene = random_scene(rng, int(rng.choice(4, p=(0.2, 0.4, 0.27, 0.13))) + 1, colours=FIRST_COLOURS)
     for _ in range(100):
         drawn = [pairs[rng.integers(len(pairs))] if rng.random() < 0.5 else None for _ in scene.solids]
         changed = scene

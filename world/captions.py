@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from world.scene import COLOURS, Scene
+from world.scene import FIRST_COLOURS, Scene
 
 # The words for each attribute, the usual one first.
 SHAPE_WORDS = {
@@ -26,7 +26,7 @@ SHAPE_WORDS = {
 }
 SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
 MATERIAL_WORDS = {"matte": ("matte",), "metal": ("metal", "shiny")}
-COLOUR_WORDS = {colour: (colour,) for colour in COLOURS}
+COLOUR_WORDS = {colour: (colour,) for colour in FIRST_COLOURS}
 GROUND_WORDS = {
     "grass": ("on grass", "on the grass"),
     "sand": ("on sand", "on the sand"),

@@ -21,7 +21,7 @@ from torch import Tensor
 from world import captions
 from world.captions import MATERIAL_WORDS, RELATION_WORDS, SHAPE_WORDS, SIZE_WORDS, relations
 from world.render import Rendering, render
-from world.scene import COLOURS, GROUNDS, HELD_OUT, MATERIALS, SHAPES, SIZES, SKIES, Scene, Solid, well_placed
+from world.scene import FIRST_COLOURS, GROUNDS, HELD_OUT, MATERIALS, SHAPES, SIZES, SKIES, Scene, Solid, well_placed
 
 TRIES = 200  # draws before an edit is given up
 # {it}: the solid, "the red cube"; {to}: what it becomes, or where it goes.
@@ -189,7 +189,7 @@ def _add(scene: Scene, rng: np.random.Generator) -> Edit | None:
     new = len(scene.solids)
     if new == 4:
         return None
-    kinds = (_pick(rng, SHAPES), _pick(rng, tuple(COLOURS)), _pick(rng, tuple(SIZES)), _pick(rng, MATERIALS))
+    kinds = (_pick(rng, SHAPES), _pick(rng, FIRST_COLOURS), _pick(rng, tuple(SIZES)), _pick(rng, MATERIALS))
     shape, colour, size, material = kinds
     after = replace(scene, solids=(*scene.solids, Solid(*kinds, *_spot(rng), float(rng.uniform(0, np.pi / 2)))))
     words = (SIZE_WORDS[size], MATERIAL_WORDS[material], (colour,), SHAPE_WORDS[shape])
@@ -258,7 +258,7 @@ def _view(scene: Scene, rng: np.random.Generator) -> Edit:
 
 
 KINDS: dict[str, Maker] = {
-    "recolour": _attribute("recolour", "colour", {colour: (colour,) for colour in COLOURS}),
+    "recolour": _attribute("recolour", "colour", {colour: (colour,) for colour in FIRST_COLOURS}),
     "remove": _remove,
     "add": _add,
     "shape": _attribute("shape", "shape", SHAPE_WORDS),

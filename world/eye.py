@@ -13,12 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
+from world.scene import COLOURS, FIRST_COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
 
 SIDE, CELLS = 128, 32  # pixels of the picture, cells of the map
 NAMES = {"shape": SHAPES, "colour": tuple(COLOURS), "size": tuple(SIZES), "material": MATERIALS}
-HEADS = {"heat": 1, **{name: len(values) for name, values in NAMES.items()}, "box": 4, "way": 2, "distance": 1}
 NEAREST = 3.0  # metres: distances are told as ln(distance / 3 m)
+
+
+def heads(colours: int) -> dict[str, int]:
+    """The maps of a network that knows the first so many colours of the world, and their channels."""
+    known = {name: len(values) for name, values in NAMES.items()} | {"colour": colours}
+    return {"heat": 1, **known, "box": 4, "way": 2, "distance": 1}
 
 
 def conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
@@ -40,23 +45,26 @@ class Residual(nn.Module):
 class Network(nn.Module):
     """1.1 million weights, 0.16 G multiplications a picture.
 
-    (B, 3, 128, 128) in [0, 1] -> maps of `HEADS`, each (B, K, 32, 32); ground (B, 5) and sky (B, 4) scores; features
-    (B, 288).
+    (B, 3, 128, 128) in [0, 1] -> maps of `heads`, each (B, K, 32, 32); ground (B, 5) and sky (B, 4) scores; features
+    (B, 288). colours: it knows the first so many of the world's.
     """
 
     where: Tensor
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, widths: tuple[int, int, int] = (48, 96, 192), fused: int = 48):
+    def __init__(
+        self, widths: tuple[int, int, int] = (48, 96, 192), fused: int = 48, colours: int = len(FIRST_COLOURS)
+    ):
         super().__init__()
+        self.parts = heads(colours)
         fine, middle, coarse = widths
         self.fine = nn.Sequential(nn.PixelUnshuffle(4), conv(48, fine))
         self.middle = nn.Sequential(conv(fine + 2, middle, 2), Residual(middle))
         self.coarse = nn.Sequential(conv(middle, coarse, 2), Residual(coarse))
         self.lateral = nn.ModuleList(nn.Conv2d(width, fused, 1) for width in widths)
         self.fuse = nn.ModuleList([conv(fused, fused), conv(fused, fused)])
-        self.heads = nn.Conv2d(fused, sum(HEADS.values()), 1)
+        self.heads = nn.Conv2d(fused, sum(self.parts.values()), 1)
         self.place = nn.Linear(middle + coarse, len(GROUNDS) + len(SKIES))
         assert self.heads.bias is not None
         with torch.no_grad():
@@ -74,12 +82,23 @@ class Network(nn.Module):
         coarse = self.coarse(middle)
         y = self.fuse[0](torch.relu(self.lateral[1](middle) + F.interpolate(self.lateral[2](coarse), scale_factor=2.0)))
         y = self.fuse[1](torch.relu(self.lateral[0](fine) + F.interpolate(y, scale_factor=2.0)))
-        maps = dict(zip(HEADS, self.heads(y).float().split(tuple(HEADS.values()), 1), strict=True))
+        maps = dict(zip(self.parts, self.heads(y).float().split(tuple(self.parts.values()), 1), strict=True))
         pooled = torch.cat([middle.float().mean((2, 3)), coarse.float().mean((2, 3))], 1)
         ground, sky = self.place(pooled).float().split((len(GROUNDS), len(SKIES)), 1)
         # Of the two finer maps mean and deviation over the picture: these see blur, noise and blobs best.
         parts = [part(m.float(), (2, 3)) for m in (fine, middle) for part in (torch.mean, torch.std)]
         return maps, ground, sky, (torch.cat(parts, 1) - self.mean) / self.spread
+
+
+def colours_of(weights: Path) -> int:
+    """How many colours a network of these weights knows; those of the first networks where there are no weights."""
+    from safetensors import safe_open
+
+    if not weights.exists():
+        return len(FIRST_COLOURS)
+    with safe_open(weights, "pt") as file:
+        channels = file.get_slice("heads.weight").get_shape()[0]
+    return channels - sum(heads(0).values())
 
 
 def shipped(made: nn.Module, weights: Path, device: str) -> nn.Module:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from world import eye
 from world.captions import Claim, Claims, relations
-from world.eye import CELLS, NAMES, NEAREST, SIDE, Answer, Network, shipped
+from world.eye import CELLS, NAMES, NEAREST, SIDE, Answer, Network, colours_of, shipped
 from world.render import render
 from world.scene import FOOTPRINT, GROUNDS, HALF_HEIGHT, HELD_OUT, SIZES, SKIES, Camera, Scene, draw
 
@@ -67,7 +67,7 @@ class Reading:
 @lru_cache
 def network(device: str = "cpu") -> nn.Module:
     """The judge as shipped. Raises FileNotFoundError where there are no weights yet."""
-    return shipped(Network(), WEIGHTS, device)
+    return shipped(Network(colours=colours_of(WEIGHTS)), WEIGHTS, device)
 
 
 def _answers(pictures: Tensor, judge: nn.Module | None, rows: int = 64) -> Iterator[Answer]:
@@ -128,7 +128,8 @@ def _readings(answer: Answer, threshold: float) -> list[Reading]:
 
 
 def _seen(score: float, told: dict[str, list[float]]) -> Seen:
-    best = {name: max(zip(told[name], values, strict=True)) for name, values in NAMES.items()}
+    # A network may know the first colours only.
+    best = {name: max(zip(told[name], values, strict=name != "colour")) for name, values in NAMES.items()}
     x, y = told["way"]
     x0, y0, x1, y1 = (min(max(side / CELLS, 0.0), 1.0) for side in told["box"])
     return Seen(

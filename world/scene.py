@@ -7,7 +7,7 @@ Scene n of a split is the same on every machine: `draw("train", 7)`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -22,7 +22,12 @@ COLOURS = {  # linear-light albedo, chosen apart from each other under every sky
     "blue": (0.04, 0.10, 0.72),
     "purple": (0.34, 0.05, 0.55),
     "white": (0.90, 0.90, 0.90),
+    "black": (0.02, 0.02, 0.02),
+    "grey": (0.25, 0.25, 0.26),
+    "pink": (0.95, 0.36, 0.55),
+    "brown": (0.26, 0.10, 0.02),
 }
+FIRST_COLOURS = tuple(COLOURS)[:8]  # those of the scenes on which the first networks were trained
 SIZES = {"small": 0.44, "large": 0.84}  # metres: half the extent of the canonical solid
 MATERIALS = ("matte", "metal")
 GROUNDS = ("grass", "sand", "snow", "tiles", "wood")
@@ -173,8 +178,10 @@ def well_placed(scene: Scene) -> bool:
     return True
 
 
-def draw(split: str, n: int) -> Scene:
+def draw(split: str, n: int, colours: Sequence[str] = FIRST_COLOURS) -> Scene:
     """Scene n of a split: "train", "validation" or "test". Only test scenes show the colour-shape pairs of `HELD_OUT`.
+
+    colours: names of `COLOURS` to choose from; scene n of other colours is another scene.
 
     Raises ValueError for an unknown split or a negative n.
     """
@@ -184,12 +191,22 @@ def draw(split: str, n: int) -> Scene:
         raise ValueError(f"scene number {n}: must be 0 or more.")
     rng = np.random.default_rng([SPLITS.index(split), n])
     count = int(rng.choice(4, p=(0.2, 0.4, 0.27, 0.13))) + 1
-    return random_scene(rng, count, held_out=split == "test")
+    return random_scene(rng, count, split == "test", colours)
 
 
-def random_scene(rng: np.random.Generator, count: int, held_out: bool = False) -> Scene:
-    """A scene of `count` solids, drawn until it is `well_placed`."""
-    names = tuple(COLOURS)
+def random_scene(
+    rng: np.random.Generator,
+    count: int,
+    held_out: bool = False,
+    colours: Sequence[str] = tuple(COLOURS),
+    alike: float = 0.0,
+) -> Scene:
+    """A scene of `count` solids, drawn until it is `well_placed`.
+
+    held_out: whether it may show pairs of `HELD_OUT`; alike: the probability that a solid has the shape of the one
+    before, and as often as not its colour ("two red cubes" are rare else).
+    """
+    names = tuple(colours)
     ground, sky = str(rng.choice(GROUNDS)), str(rng.choice(SKIES))
     sun = float(rng.choice((-1, 1)) * rng.uniform(0.5, 1.1))
     while True:
@@ -205,6 +222,10 @@ def random_scene(rng: np.random.Generator, count: int, held_out: bool = False) -
             colour, shape = names[rng.integers(len(names))], SHAPES[rng.integers(len(SHAPES))]
             while not held_out and (colour, shape) in HELD_OUT:
                 colour, shape = names[rng.integers(len(names))], SHAPES[rng.integers(len(SHAPES))]
+            if alike and solids and rng.random() < alike:
+                before = solids[-1]
+                same = rng.random() < 0.5 or (not held_out and (colour, before.shape) in HELD_OUT)
+                colour, shape = before.colour if same else colour, before.shape
             size = tuple(SIZES)[rng.integers(2)]
             material = MATERIALS[rng.integers(2)]
             turn = rng.uniform(0, math.pi / 2)
@@ -216,6 +237,6 @@ def random_scene(rng: np.random.Generator, count: int, held_out: bool = False) -
                 return scene
 
 
-def scenes(split: str, start: int, stop: int) -> Iterator[Scene]:
+def scenes(split: str, start: int, stop: int, colours: Sequence[str] = FIRST_COLOURS) -> Iterator[Scene]:
     """Scenes start, ..., stop - 1 of a split."""
-    return (draw(split, n) for n in range(start, stop))
+    return (draw(split, n, colours) for n in range(start, stop))

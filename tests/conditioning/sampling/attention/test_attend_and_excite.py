@@ -17,7 +17,7 @@ from tests.conditioning.sampling.runs import PROMPT, flow
 from tests.oracle import finish
 from world.captions import parse
 from world.judge import check, read
-from world.scene import COLOURS, SHAPES
+from world.scene import FIRST_COLOURS, SHAPES
 
 GUIDED = ("cfg", {"scale": 7.5})
 
@@ -167,7 +167,7 @@ def two_solids(count):
     """Prompts of two solids that differ in shape and colour."""
     chance, texts = Random(7), []
     for _ in range(count):
-        (a, b), (c, d) = chance.sample(list(SHAPES), 2), chance.sample(list(COLOURS), 2)
+        (a, b), (c, d) = chance.sample(list(SHAPES), 2), chance.sample(FIRST_COLOURS, 2)
         texts.append(f"a {c} {a} and a {d} {b} on {chance.choice(['grass', 'sand', 'snow'])}")
     return texts
 
