@@ -166,7 +166,7 @@ def _verdict(told: Told, seen: Seen) -> Any:
     from world import captions, judge
 
     claims = captions.parse(told.prompt)
-    return judge.check(seen.reading, claims) if claims.solids or claims.ground or claims.sky else None
+    return judge.check(seen.reading, claims) if claims.anything else None
 
 
 def _percent(told: Sequence[bool | None]) -> float | None:

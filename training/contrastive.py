@@ -29,11 +29,11 @@ from training import data
 from training.judge import soften
 from training.loop import averaged_network, grid
 from training.text import Words, build_tokenizer, words
-from world.captions import COLOUR_WORDS, MATERIAL_WORDS, SHAPE_WORDS, SIZE_WORDS, VOCABULARY
+from world.captions import COLOUR_WORDS, MATERIAL_WORDS, PLAIN_VOCABULARY, SHAPE_WORDS, SIZE_WORDS
 from world.render import render
 from world.scene import GROUNDS, SKIES, draw
 
-KNOWN = tuple(sorted(VOCABULARY))
+KNOWN = tuple(sorted(PLAIN_VOCABULARY))
 TABLES = (SHAPE_WORDS, COLOUR_WORDS, SIZE_WORDS, MATERIAL_WORDS)  # in the order of Words.attributes
 ASKED = (*(len(table) for table in TABLES), len(GROUNDS), len(SKIES))
 NAMED = [[[KNOWN.index(word) + 1 for word in said] for said in table.values()] for table in TABLES]

@@ -16,7 +16,7 @@ import numpy as np
 from transformers import CLIPTokenizer
 
 from training import data
-from world.captions import VOCABULARY, Caption, describe
+from world.captions import PLAIN_VOCABULARY, Caption, describe
 from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES, draw
 
 LENGTH = 56
@@ -35,7 +35,7 @@ def build_tokenizer() -> CLIPTokenizer:
     symbols = _byte_symbols()
     vocabulary = {s: i for i, s in enumerate(symbols + [s + "</w>" for s in symbols])}
     merges: list[tuple[str, str]] = []
-    for word in sorted(w for w in VOCABULARY if len(w) > 1):
+    for word in sorted(w for w in PLAIN_VOCABULARY if len(w) > 1):
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
             # Join from the end: such pieces occur in this word's ending only, so words do not break each other.
@@ -75,7 +75,7 @@ class Words:
 
 def _rows(split: str, start: int, stop: int, per_scene: int) -> tuple[np.ndarray, ...]:
     tokenizer = build_tokenizer()
-    ids = {word: tokenizer(word)["input_ids"][1:-1] for word in VOCABULARY}
+    ids = {word: tokenizer(word)["input_ids"][1:-1] for word in PLAIN_VOCABULARY}
     first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
     n = stop - start
     tokens = np.full((n, per_scene, LENGTH), last, np.int16)
@@ -98,7 +98,8 @@ def _rows(split: str, start: int, stop: int, per_scene: int) -> tuple[np.ndarray
             caption: Caption = describe(scene, np.random.default_rng([start + row, k]))
             at = 1
             tokens[row, k, 0] = first
-            for word, owner in zip(caption.words, caption.owners, strict=True):
+            for word, about in zip(caption.words, caption.owners, strict=True):
+                owner = about[0] if about else None  # the plain style names solids one by one
                 for token in ids[word]:
                     tokens[row, k, at] = token
                     owners[row, k, at] = -1 if owner is None else owner

@@ -1,21 +1,28 @@
-"""Captions in plain English, all true of their scene, and a parser from a caption to what it claims.
+"""Captions in plain English, all true of their scene.
 
-describe(scene, rng).text   "a large red ball to the left of a small metal cube on grass at sunset"
-parse(text)                 Claims(solids=(...), relations=((0, "left", 1),), ground="grass", sky="sunset")
+    describe(scene, rng).text          "a large red ball to the left of a small metal cube on grass at sunset"
+    describe(scene, rng, "any").text   "it is dusk. on the lawn stands a red ball. to the right of it is a tiny box."
+
+The plain style is what the first networks of this project know: its own few words, in one order. `styles` has the
+others, for all that people say; `world.parsing` reads them back.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
+from world.claims import Claim, Claims, relations
+from world.parsing import parse
 from world.scene import FIRST_COLOURS, Scene
+from world.styles import STYLES
+from world.writer import LINKING, Caption, Writer
 
-# The words for each attribute, the usual one first.
+__all__ = ["PLAIN_VOCABULARY", "Caption", "Claim", "Claims", "describe", "parse", "relations", "surprise"]
+
+LONGEST = 62  # words of a caption: what the text encoder reads, less its two marks
+PLAIN = 0.15  # of all captions
+
+# The words of the plain style, the usual one first.
 SHAPE_WORDS = {
     "sphere": ("sphere", "ball"),
     "cube": ("cube", "block"),
@@ -50,85 +57,89 @@ RELATION_WORDS = {
 OPENINGS = ("", "", "", "there is", "a picture of", "a photo of")
 
 
-@dataclass(frozen=True)
-class Caption:
-    """words: the caption, word by word (a comma is a word); owners: the solid that each word describes, or None."""
-
-    words: tuple[str, ...]
-    owners: tuple[int | None, ...]
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words).replace(" ,", ",")
+PLAIN_VOCABULARY = frozenset(
+    word
+    for table in (SHAPE_WORDS, SIZE_WORDS, MATERIAL_WORDS, COLOUR_WORDS, GROUND_WORDS, SKY_WORDS, RELATION_WORDS)
+    for phrases in table.values()
+    for phrase in phrases
+    for word in phrase.split()
+) | {",", "a", "an", "the", "another", "and", "there", "is", "picture", "photo", "of"}
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a caption says of one solid; None where it says nothing."""
+def describe(scene: Scene, rng: np.random.Generator, style: str = "plain") -> Caption:
+    """A random true caption of at most `LONGEST` words, which names every solid.
 
-    shape: str
-    colour: str | None = None
-    size: str | None = None
-    material: str | None = None
-
-
-@dataclass(frozen=True)
-class Claims:
-    solids: tuple[Claim, ...]
-    relations: tuple[tuple[int, str, int], ...] = ()  # (subject, relation, object)
-    ground: str | None = None
-    sky: str | None = None
-
-
-def relations(scene: Scene, i: int, j: int) -> tuple[str, ...]:
-    """What is true of solid i seen from solid j, clearly enough to say so: left, right, front, behind, next."""
-    a, b = scene.solids[i], scene.solids[j]
-    (ua, _, da), (ub, _, db) = scene.place(i), scene.place(j)
-    gap = math.hypot(a.x - b.x, a.y - b.y) - a.radius - b.radius
-    true = {
-        "left": ua < ub - 0.25,
-        "right": ua > ub + 0.25,
-        "front": da < db - 0.7,
-        "behind": da > db + 0.7,
-        "next": gap < 0.6,
-    }
-    return tuple(name for name, holds in true.items() if holds)
+    style: "plain", one of `world.styles.STYLES`, or "any" of these, each as often as its weight says. Raises
+    ValueError for another.
+    """
+    if style == "any":
+        names = list(STYLES)
+        weights = np.array([weight for _, weight in STYLES.values()])
+        drawn = float(rng.random())
+        style = "plain" if drawn < PLAIN else names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    if style == "plain":
+        return _plain(scene, rng)
+    if style not in STYLES:
+        raise ValueError(f"style {style!r}: allowed are plain, any, {', '.join(STYLES)}.")
+    for _ in range(20):
+        writer = Writer(scene, rng)
+        STYLES[style][0](writer)
+        if len(writer.words) <= LONGEST:
+            return writer.caption()
+    return _plain(scene, rng)  # 54 words at most
 
 
-def describe(scene: Scene, rng: np.random.Generator) -> Caption:
-    """A random true caption: names every solid, sometimes its size and material, some relations, the ground and the
-    sky."""
+def _plain(scene: Scene, rng: np.random.Generator) -> Caption:
+    """Names every solid, sometimes its size and material, some relations, the ground and the sky."""
     order = [int(i) for i in rng.permutation(len(scene.solids))]
-    pieces: list[tuple[str, int | None]] = []  # (words, owner)
+    pieces: list[tuple[str, int | None, int | None]] = []  # words, the solid they describe, the one they place
+    claimed: list[tuple[int, str, int]] = []
     say_size, say_material = rng.random() < 0.7, rng.random() < 0.45
     place = _pick(rng, GROUND_WORDS[scene.ground])
     light = _pick(rng, SKY_WORDS[scene.sky])
     opening = _pick(rng, OPENINGS)
     light_first = rng.random() < 0.15 and not opening
     if light_first:
-        pieces += [(light, None), (",", None)]
+        pieces += [(light, None, None), (",", None, None)]
     elif opening:
-        pieces.append((opening, None))
+        pieces.append((opening, None, None))
     said: set[str] = set()
     for k, i in enumerate(order):
         relation, other = (None, None) if rng.random() < 0.3 else _relation(scene, order, k, rng)
         if k and not (k == 1 and relation):
             last = k == len(order) - 1
-            pieces.append(("and" if last else ",", None))
+            pieces.append(("and" if last else ",", None, None))
             if last and len(order) > 2 and rng.random() < 0.3:
-                pieces.insert(-1, (",", None))
+                pieces.insert(-1, (",", None, None))
         if k == 1 and relation:
-            pieces.append((_pick(rng, RELATION_WORDS[relation]), None))
-        pieces.append((_name(scene, i, say_size, say_material, said, rng), i))
+            pieces.append((_pick(rng, RELATION_WORDS[relation]), None, order[0]))
+            claimed.append((0, relation, 1))
+        pieces.append((_name(scene, i, say_size, say_material, said, rng), i, None))
         if k > 1 and relation and other is not None:
-            pieces.append((_pick(rng, RELATION_WORDS[relation]), None))
+            pieces.append((_pick(rng, RELATION_WORDS[relation]), None, i))
             solid = scene.solids[other]
-            pieces.append((f"the {solid.colour} {_pick(rng, SHAPE_WORDS[solid.shape])}", other))
-    pieces.append((place, None))
+            pieces.append((f"the {solid.colour} {_pick(rng, SHAPE_WORDS[solid.shape])}", other, None))
+            claimed.append((k, relation, order.index(other)))
+    pieces.append((place, None, None))
     if not light_first:
-        pieces.append((light, None))
-    words = [(word, owner) for phrase, owner in pieces for word in phrase.split()]
-    return Caption(tuple(w for w, _ in words), tuple(o for _, o in words))
+        pieces.append((light, None, None))
+    words = [(word, owner, subject) for phrase, owner, subject in pieces for word in phrase.split()]
+    solids = [scene.solids[i] for i in order]
+    claims = Claims(
+        tuple(
+            Claim(s.shape, s.colour, s.size if say_size else None, s.material if say_material else None) for s in solids
+        ),
+        tuple(claimed),
+        scene.ground,
+        scene.sky,
+    )
+    return Caption(
+        tuple(word for word, _, _ in words),
+        tuple(() if owner is None else (owner,) for _, owner, _ in words),
+        tuple((n, (s,)) for n, (word, _, s) in enumerate(words) if s is not None and word in LINKING),
+        claims,
+        tuple(order),
+    )
 
 
 def _relation(scene: Scene, order: list[int], k: int, rng: np.random.Generator) -> tuple[str | None, int | None]:
@@ -169,102 +180,8 @@ def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def _lookup(*tables: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    return {word: name for table in tables for name, words in table.items() for word in words}
-
-
-_SHAPE = _lookup(SHAPE_WORDS) | {"donut": "torus", "box": "cube"}
-_SIZE, _COLOUR, _MATERIAL = _lookup(SIZE_WORDS), _lookup(COLOUR_WORDS), _lookup(MATERIAL_WORDS)
-_RELATION = sorted(((tuple(p.split()), n) for n, ps in RELATION_WORDS.items() for p in ps), key=lambda x: -len(x[0]))
-_GROUND = {
-    "grass": "grass",
-    "sand": "sand",
-    "snow": "snow",
-    "tiles": "tiles",
-    "tiled": "tiles",
-    "wood": "wood",
-    "wooden": "wood",
-}
-_SKY = {
-    "overcast": "overcast",
-    "sunset": "sunset",
-    "evening": "sunset",
-    "night": "night",
-    "sunny": "day",
-    "daylight": "day",
-}
-VOCABULARY = frozenset(
-    word
-    for table in (SHAPE_WORDS, SIZE_WORDS, MATERIAL_WORDS, COLOUR_WORDS, GROUND_WORDS, SKY_WORDS, RELATION_WORDS)
-    for phrases in table.values()
-    for phrase in phrases
-    for word in phrase.split()
-) | {",", "a", "an", "the", "another", "and", "there", "is", "picture", "photo", "of"}
-
-
-def parse(text: str) -> Claims:
-    """What a caption claims. Words it does not know are passed over; "the red cube" points back to a red cube if
-    there is one."""
-    words = re.findall(r"[a-z]+|,", text.lower())
-    solids: list[Claim] = []
-    said: list[tuple[int, str, int]] = []
-    ground = sky = None
-    current: dict[str, str] = {}
-    definite, pending = False, None  # pending: (subject, relation) waiting for its object
-    last: int | None = None
-    k = 0
-    while k < len(words):
-        word = words[k]
-        phrase = next((p for p in _RELATION if tuple(words[k : k + len(p[0])]) == p[0]), None)
-        if phrase and last is not None:
-            pending = (last, phrase[1])
-            k += len(phrase[0])
-            current, definite = {}, False
-            continue
-        if word in ("a", "an", "another", "the"):
-            current, definite = {}, word == "the"
-        elif word in _SIZE:
-            current["size"] = _SIZE[word]
-        elif word in _MATERIAL:
-            current["material"] = _MATERIAL[word]
-        elif word in _COLOUR:
-            current["colour"] = _COLOUR[word]
-        elif word in _SHAPE:
-            claim = Claim(_SHAPE[word], **current)
-            back = _referent(solids, claim) if definite else None
-            if back is None:
-                solids.append(claim)
-                back = len(solids) - 1
-            if pending is not None and pending[0] != back:
-                said.append((pending[0], pending[1], back))
-            pending, current, definite, last = None, {}, False, back
-        elif word in _GROUND:
-            ground = _GROUND[word]
-        elif word in _SKY:
-            sky = _SKY[word]
-        elif word == "day":
-            sky = sky or "day"
-        k += 1
-    return Claims(tuple(solids), tuple(said), ground, sky)
-
-
-def _referent(solids: list[Claim], claim: Claim) -> int | None:
-    for i, old in enumerate(solids):
-        if old.shape == claim.shape and all(
-            getattr(claim, a) in (None, getattr(old, a)) for a in ("colour", "size", "material")
-        ):
-            return i
-    return None
-
-
 def surprise(seed: int) -> str:
     """A random true caption of a scene of the test split."""
     from world.scene import draw
 
     return describe(draw("test", seed), np.random.default_rng(seed)).text
-
-
-def unknown_words(text: str) -> list[str]:
-    """The words of a prompt that no caption of this world uses, in their order, each once."""
-    known = VOCABULARY | set(_SHAPE) | set(_SKY) | set(_GROUND)
-    return [w for w in dict.fromkeys(re.findall(r"[^\W\d_]+|\d+", text.lower())) if w not in known]

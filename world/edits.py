@@ -62,7 +62,7 @@ VIEWS = {  # the words, and how far the camera goes along x, away, up (metres)
     "lower down": (0.0, 0.0, -0.8),
     "further away": (0.0, 1.2, 0.3),
 }
-VOCABULARY = captions.VOCABULARY | frozenset(
+VOCABULARY = captions.PLAIN_VOCABULARY | frozenset(
     word
     for texts in (
         *TEXTS.values(),

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from world import eye
-from world.captions import Claim, Claims, relations
+from world.atoms import Atom, atoms, has_shape_and_colour, match
+from world.claims import Claims, between_line, relations
 from world.eye import CELLS, NAMES, NEAREST, SIDE, Answer, Network, colours_of, shipped
 from world.render import render
 from world.scene import FOOTPRINT, GROUNDS, HALF_HEIGHT, HELD_OUT, SIZES, SKIES, Camera, Scene, draw
@@ -53,6 +54,11 @@ class Seen:
         """Metres, of the footprint."""
         return SIZES[self.size] * FOOTPRINT[self.shape]
 
+    @property
+    def footprint(self) -> tuple[float, float]:
+        """Metres: to the right of the middle of the view, and away along it."""
+        return self.u * self.distance * math.tan(Camera.fov / 2), self.distance
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -62,6 +68,27 @@ class Reading:
     ground: str
     sky: str
     sure: dict[str, float]
+
+    def stands(self, i: int, relation: str, j: int) -> bool:
+        return stands(self.solids[i], relation, self.solids[j])
+
+    def is_at(self, i: int, place: str) -> bool:
+        """Whether a solid is at a place of the image: left, right, middle, front, back. Margins are half those of
+        captions (`world.claims.places`)."""
+        u, distance = self.solids[i].u, self.solids[i].distance
+        others = [other.distance for k, other in enumerate(self.solids) if k != i]
+        return {
+            "left": u < -0.15,
+            "right": u > 0.15,
+            "middle": abs(u) < 0.25,
+            "front": distance < 6.1 and all(distance < other - 0.3 for other in others),
+            "back": distance > 6.1 and all(distance > other + 0.3 for other in others),
+        }[place]
+
+    def is_between(self, i: int, j: int, k: int) -> bool:
+        """Whether solid i stands near the line from solid j to solid k."""
+        along, aside = between_line(*(self.solids[n].footprint for n in (i, j, k)))
+        return 0.1 < along < 0.9 and aside < 0.8
 
 
 @lru_cache
@@ -153,7 +180,8 @@ class Verdict:
     present: a solid of that shape and colour is there, one for each claim; swaps: how many claimed solids that are
     missing are there in the colour of another claim instead; sizes, materials: right on a present solid (None: not
     claimed); relations: both solids are present and stand so; count: as many solids as claimed; ground, sky: None where
-    not claimed; exact: all of it.
+    not claimed; atoms: all claims one by one, numbers, places and what is not to be there among them; exact: as many
+    solids as claimed, and all atoms true.
     """
 
     present: tuple[bool, ...]
@@ -165,62 +193,36 @@ class Verdict:
     ground: bool | None
     sky: bool | None
     match: tuple[int | None, ...] = field(repr=False)  # the seen solid for each claim
+    atoms: tuple[Atom, ...] = field(repr=False)  # all that is claimed, one by one
 
     @property
     def exact(self) -> bool:
-        told = (*self.present, *self.sizes, *self.materials, *self.relations, self.count, self.ground, self.sky)
-        return all(one is not False for one in told)
+        return self.count and all(atom.true for atom in self.atoms)
 
 
 def stands(a: Seen, relation: str, b: Seen) -> bool:
-    """Whether solid a stands so to b: left, right, front, behind, next.
+    """Whether solid a stands so to b: left, right, front, behind, next, far.
 
-    Captions say what is clear (0.25 of the half picture apart, 0.7 m nearer, at most 0.6 m between the footprints);
-    here it holds from half of that on (0.125, 0.35 m), and next to each other up to 0.9 m.
+    Captions say what is clear (0.25 of the half picture apart, 0.7 m nearer, at most 0.6 m between the footprints, far
+    from 2 m on); here it holds from half of that on (0.125, 0.35 m), next to each other up to 0.9 m and far from 1.4 m.
     """
-    if relation == "next":
+    if relation in ("next", "far"):
         zoom = 1 / math.tan(Camera.fov / 2)
         places = [(s.u * s.distance / zoom, s.v * s.distance / zoom, s.distance) for s in (a, b)]
         height = [SIZES[s.size] * HALF_HEIGHT[s.shape] for s in (a, b)]
         flat = math.dist(*places) ** 2 - (height[0] - height[1]) ** 2  # both stand on the ground
-        return math.sqrt(max(flat, 0.0)) - a.radius - b.radius < 0.9
+        gap = math.sqrt(max(flat, 0.0)) - a.radius - b.radius
+        return gap < 0.9 if relation == "next" else gap > 1.4
     across, away = a.u - b.u, a.distance - b.distance
     return {"left": across < -0.125, "right": across > 0.125, "front": away < -0.35, "behind": away > 0.35}[relation]
-
-
-def _fits(seen: Seen, claim: Claim) -> bool:
-    return seen.shape == claim.shape and claim.colour in (None, seen.colour)
-
-
-def match(reading: Reading, claims: Claims, beam: int = 400) -> tuple[int | None, ...]:
-    """The seen solid for each claim, one to one, by the most in common: shape and colour together first, then either,
-    size, material, relations. A beam search, exhaustive up to four claims on five solids.
-    """
-    states: list[tuple[float, tuple[int | None, ...]]] = [(0.0, ())]
-    for k, claim in enumerate(claims.solids):
-        grown = []
-        for score, taken in states:
-            for i in [i for i in range(len(reading.solids)) if i not in taken]:
-                seen = reading.solids[i]
-                worth = 100.0 * _fits(seen, claim)
-                worth += 12 * (seen.shape == claim.shape) + 12 * (seen.colour == claim.colour)
-                worth += 2 * (seen.size == claim.size) + (seen.material == claim.material)
-                chosen = (*taken, i)
-                for subject, relation, other in claims.relations:
-                    if max(subject, other) == k and None not in (chosen[subject], chosen[other]):
-                        a, b = (reading.solids[chosen[n]] for n in (subject, other))  # type: ignore[index]
-                        worth += 3 * stands(a, relation, b)
-                grown.append((score + worth, chosen))
-            grown.append((score, (*taken, None)))
-        states = sorted(grown, key=lambda state: -state[0])[:beam]
-    return states[0][1]
 
 
 def check(reading: Reading, claims: Claims) -> Verdict:
     """Whether a picture shows what a caption claims."""
     chosen = match(reading, claims)
+    one_by_one = atoms(claims, reading, chosen)
     pairs = [(claim, None if i is None else reading.solids[i]) for claim, i in zip(claims.solids, chosen, strict=True)]
-    present = tuple(seen is not None and _fits(seen, claim) for claim, seen in pairs)
+    present = tuple(seen is not None and has_shape_and_colour(seen, claim) for claim, seen in pairs)
     missing = [claim for (claim, _), there in zip(pairs, present, strict=True) if not there]
     others = {claim.colour for claim in claims.solids}
     swaps = sum(
@@ -249,6 +251,7 @@ def check(reading: Reading, claims: Claims) -> Verdict:
         ground=None if claims.ground is None else reading.ground == claims.ground,
         sky=None if claims.sky is None else reading.sky == claims.sky,
         match=chosen,
+        atoms=one_by_one,
     )
 
 

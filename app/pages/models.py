@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from app.runs.engine import Engine
 
 
-
 class Model:
     """One network. Cheap to make; `start` brings its engine up in the background."""
 
@@ -95,11 +94,13 @@ class Model:
         backbone = self.backbone
         if backbone is None or not text.strip() or self.wordless:
             return []
-        from difflib import get_close_matches
-
         words = list(dict.fromkeys(backbone.unknown_words(text)))
-        known = vocabulary() if words and self.id.startswith("still-life") else []
-        return [(word, next(iter(get_close_matches(word.lower(), known, 1, 0.7)), "")) for word in words]
+        if not words or not self.id.startswith("still-life"):
+            return [(word, "") for word in words]
+        from world.understanding import nearest
+
+        known = vocabulary(backbone)
+        return [(word, nearest(word, known)) for word in words]
 
 
 def present() -> list[str]:
@@ -108,11 +109,9 @@ def present() -> list[str]:
     return list(dict.fromkeys([first, *(id for id, one in EMBEDDED.items() if one.present)]))
 
 
-def vocabulary() -> list[str]:
-    """The words of the embedded world, for suggestions; [] where there is none."""
-    try:
-        from world.captions import VOCABULARY
+def vocabulary(backbone: Any) -> frozenset[str]:
+    """The words of the embedded world that a network was trained on: all of them, or those of the plain captions."""
+    from world.captions import PLAIN_VOCABULARY
+    from world.vocabulary import VOCABULARY
 
-        return sorted(VOCABULARY)
-    except ImportError:
-        return []
+    return PLAIN_VOCABULARY if backbone.unknown_words(" ".join(sorted(VOCABULARY))) else VOCABULARY

@@ -13,7 +13,7 @@ from backbones import STILL_LIFE, load
 from conditioning.compose import compose
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, run
-from world.captions import VOCABULARY, describe
+from world.captions import PLAIN_VOCABULARY, describe
 from world.render import render
 from world.scene import draw
 
@@ -106,7 +106,7 @@ def test_ground_and_sky_follow_the_prompt(life):
 def test_words(life):
     assert life.unknown_words("a red sphere, on grass at sunset") == []
     assert life.unknown_words("a crimson sphere and an elephant") == ["crimson", "elephant"]
-    assert [word for word in VOCABULARY - {","} if life.unknown_words(word)] == []
+    assert [word for word in PLAIN_VOCABULARY - {","} if life.unknown_words(word)] == []
 
 
 def test_a_true_caption_fits_better_than_another(life):

@@ -5,7 +5,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from training.text import LENGTH, _rows, build_tokenizer
-from world.captions import VOCABULARY, describe
+from world.captions import PLAIN_VOCABULARY, describe
 from world.scene import SHAPES, draw
 
 
@@ -15,7 +15,7 @@ def tokenizer():
 
 
 def test_every_word_of_the_world_is_one_token(tokenizer):
-    spelt = {word: tokenizer.convert_ids_to_tokens(tokenizer(word)["input_ids"][1:-1]) for word in VOCABULARY}
+    spelt = {word: tokenizer.convert_ids_to_tokens(tokenizer(word)["input_ids"][1:-1]) for word in PLAIN_VOCABULARY}
     assert {word for word, pieces in spelt.items() if pieces != [word + "</w>"]} == set()
 
 

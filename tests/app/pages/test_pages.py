@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.pages import create, stack, stage
-from app.pages.models import vocabulary
+from app.pages.models import Model, vocabulary
 from app.pages.studio import Studio
 from app.routes import all_routes
 from app.runs import History, Problem, Recipe
@@ -329,11 +329,30 @@ def test_on_a_space_everyone_sees_their_own(studio, monkeypatch):
 
 def test_examples_and_surprises_are_words_of_the_world():
     from app.pages.studio import EXAMPLES, surprise
-    from world.captions import unknown_words
+    from world.captions import PLAIN_VOCABULARY
+    from world.understanding import understood
 
     for text in (*EXAMPLES, surprise()):
-        assert not unknown_words(text), text
-    assert "sphere" in vocabulary()
+        assert not understood(text, PLAIN_VOCABULARY), text
+
+
+def test_the_nearest_words_are_those_that_the_network_knows():
+    from world.captions import PLAIN_VOCABULARY
+    from world.vocabulary import VOCABULARY
+
+    def model(id, words):
+        made = Model(id)
+        unknown = lambda text: [w for w in text.split() if w not in words]  # noqa: E731
+        backbone = SimpleNamespace(unknown_words=unknown, encode_prompt=lambda texts: {"text": texts})
+        made._engine = SimpleNamespace(backbone=backbone)
+        assert id == "another" or vocabulary(backbone) == words
+        return made
+
+    text = "a huge crimson zebra"
+    shipped = model("still-life", PLAIN_VOCABULARY)
+    assert shipped.unknown(text) == [("huge", "large"), ("crimson", "red"), ("zebra", "")]
+    assert model("still-life-next", VOCABULARY).unknown(text) == [("crimson", "red"), ("zebra", "")]
+    assert model("another", {"a"}).unknown("a zebra") == [("zebra", "")]
 
 
 def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, monkeypatch):
