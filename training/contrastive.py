@@ -28,7 +28,7 @@ from backbones.readers import begun, load, save
 from training import data
 from training.judge import soften
 from training.loop import averaged_network, grid
-from training.text import Words, build_tokenizer, words
+from training.text import Words, plain_tokenizer, words
 from world.captions import COLOUR_WORDS, MATERIAL_WORDS, PLAIN_VOCABULARY, SHAPE_WORDS, SIZE_WORDS
 from world.render import render
 from world.scene import GROUNDS, SKIES, draw
@@ -44,7 +44,7 @@ for place, values in enumerate(NAMED):
 
 def numbered(told: Words) -> tuple[np.ndarray, np.ndarray]:
     """Captions (N, K, L) by the numbers of KNOWN from 1, 0 after their end; and the solid of each word, -1 for none."""
-    tokenizer = build_tokenizer()
+    tokenizer = plain_tokenizer()
     table = np.zeros(len(tokenizer), np.uint8)
     for n, word in enumerate(KNOWN):
         table[tokenizer(word)["input_ids"][1]] = n + 1

@@ -31,7 +31,7 @@ from training.denoiser import STEPS, alphas, times_of
 from training.latents import latents, shipped_autoencoder
 from training.loop import averaged_network, best_device, grid, reduced
 from training.maps import NAMES, maps
-from training.text import build_tokenizer, words
+from training.text import plain_tokenizer, words
 
 CONTROLNETS = SHIPPED.with_name(SHIPPED.name + "_controlnets")
 SCENES = 24_000 if torch.cuda.is_available() else 8_000  # of the training split, with their maps
@@ -100,7 +100,7 @@ class ControlNet:
         self.text.requires_grad_(False)
         self.autoencoder = shipped_autoencoder().eval().requires_grad_(False)
         z = latents(self.autoencoder, "train")
-        self.empty = torch.tensor(build_tokenizer()("", padding="max_length")["input_ids"])
+        self.empty = torch.tensor(plain_tokenizer()("", padding="max_length")["input_ids"])
         self.arrays = {
             "z": z[:SCENES],
             "maps": torch.from_numpy(np.array(maps("train", SCENES))),

@@ -6,8 +6,11 @@ trains.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+import re
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,21 +18,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.text import LENGTH, build_tokenizer
-from world.captions import RELATION_WORDS, SHAPE_WORDS, describe
+from world.captions import Caption, describe
 from world.render import Rendering
 from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES, Scene
 
 MAP = 32  # cells a side of the maps
 BINS = 8  # of places, across and down the image
-LINKS = 3  # words of relations that are kept of a caption
+LINKS = 3  # words of relations and places that are kept of a caption
 MOST = 4  # solids
-_SMALL = {"the", "to", "of", "in", "on", "and", "a"}
-_RELATIONS = frozenset(w for phrases in RELATION_WORDS.values() for p in phrases for w in p.split()) - _SMALL
-_NOUNS = frozenset(word for words in SHAPE_WORDS.values() for word in words)
+SENTENCES = Path(__file__).parents[1] / "bench" / "sentences.json"  # on which networks are measured
 
 
 @lru_cache(maxsize=4096)
-def _spelt(word: str) -> tuple[int, ...]:
+def _ids(word: str) -> tuple[int, ...]:
     return tuple(_tokenizer()(word)["input_ids"][1:-1])
 
 
@@ -38,50 +39,61 @@ def _tokenizer():
     return build_tokenizer()
 
 
+@lru_cache
+def held_out_sentences() -> frozenset[tuple[str, ...]]:
+    """The sentences on which networks are measured, by their words: no network is trained on one of them."""
+    return frozenset(plain_words(one["text"]) for one in json.loads(SENTENCES.read_text(encoding="utf-8")))
+
+
+def plain_words(text: str) -> tuple[str, ...]:
+    """Without marks and capitals."""
+    return tuple(re.findall(r"[^\W_]+", text.lower()))
+
+
+def training_caption(scene: Scene, rng: np.random.Generator) -> Caption:
+    """A caption in any style that is none of the held-out sentences."""
+    while True:
+        caption = describe(scene, rng, "any")
+        if plain_words(caption.text) not in held_out_sentences():
+            return caption
+
+
 def caption_arrays(scene: Scene, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """One caption of a scene.
 
-    tokens (LENGTH,) int16; owners (LENGTH,) int8: the solids that a token describes, bit i for solid i; nouns (4,)
-    int8: where the word of each solid's shape stands, 0 where it is not named; alone (4,) bool: whether that word is
-    about this solid only; links (3,) int8: where words of relations stand, 0 where there are fewer; subjects (3,)
-    int8: the solid that each of them is said of, -1 where that is not one solid.
+    tokens (LENGTH,) int16; owners (LENGTH,) int8: the solids that a token is about, bit i for solid i, for words of
+    relations and places those that they place; ends (4,) int8: where the last word that describes each solid stands, of
+    this solid alone if there is one, 0 where there is no such solid: the text encoder reads from left to right, and
+    knows all of the solid there; alone (4,) bool: whether that word is about this solid only; links (3,) int8: where
+    words of relations and places stand, 0 where there are fewer; subjects (3,) int8: the solid that each of them
+    places, -1 where that is not one solid. Raises ValueError if the caption is too long.
     """
-    caption = describe(scene, rng)
+    caption = training_caption(scene, rng)
     tokenizer = _tokenizer()
+    if len(caption.words) > LENGTH - 2:
+        raise ValueError(f"a caption is longer than {LENGTH} tokens: {caption.text!r}")
     tokens = np.full(LENGTH, tokenizer.eos_token_id, np.int16)
     owners = np.zeros(LENGTH, np.int8)
-    nouns, links = np.zeros(MOST, np.int8), np.zeros(LINKS, np.int8)
+    ends, links = np.zeros(MOST, np.int8), np.zeros(LINKS, np.int8)
     alone, subjects = np.zeros(MOST, bool), np.full(LINKS, -1, np.int8)
     tokens[0] = tokenizer.bos_token_id
-    at, last, k = 1, 0, 0
-    for word, about in zip(caption.words, caption.owners, strict=True):
-        bits = _bits(about)
-        for token in _spelt(word):
-            if at >= LENGTH - 1:
-                raise ValueError(f"a caption is longer than {LENGTH} tokens: {caption.text!r}")
-            tokens[at], owners[at] = token, bits
-            at += 1
-        for i in range(MOST):
-            if bits >> i & 1 and not nouns[i] and _singular(word) in _NOUNS:
-                nouns[i], alone[i] = at - 1, bits == 1 << i
-        if not bits and word in _RELATIONS and k < LINKS and last:
-            links[k], owners[at - 1] = at - 1, last
-            subjects[k] = last.bit_length() - 1 if last & (last - 1) == 0 else -1
-            k += 1
-        last = bits or last
+    for at, (word, about) in enumerate(zip(caption.words, caption.owners, strict=True), 1):
+        (tokens[at],) = _ids(word)
+        owners[at] = _bits(about)
+        for i in about:
+            if len(about) == 1 or not alone[i]:
+                ends[i], alone[i] = at, len(about) == 1
+    for at, about in caption.links:
+        owners[at + 1] = _bits(about)
+    for k, (at, about) in enumerate(caption.links[:LINKS]):
+        links[k], subjects[k] = at + 1, about[0] if len(about) == 1 else -1
     return {
-        "tokens": tokens, "owners": owners, "nouns": nouns, "alone": alone, "links": links, "subjects": subjects,
+        "tokens": tokens, "owners": owners, "ends": ends, "alone": alone, "links": links, "subjects": subjects,
     }  # fmt: skip
 
 
-def _bits(about: int | Collection[int] | None) -> int:
-    if about is None:
-        return 0
-    return 1 << about if isinstance(about, int) else sum(1 << i for i in about)
-
-
-def _singular(word: str) -> str:
-    return word if word in _NOUNS else word.removesuffix("s").removesuffix("e") if word not in _NOUNS else word
+def _bits(solids: tuple[int, ...]) -> int:
+    return sum(1 << i for i in solids)
 
 
 def scene_arrays(scenes: Sequence[Scene], rng: np.random.Generator, captions: int) -> dict[str, Tensor]:

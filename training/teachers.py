@@ -1,8 +1,8 @@
 """Teachers of the denoiser: what the renderer knows exactly, as losses beside the error of the prediction.
 
-* reading: from the token of each shape word, the text encoder must tell that solid's shape, colour, size, material and
-  place in the image, and from "left", "behind", ... those of the solid of which it is said: one token then holds
-  what stands where;
+* reading: from the token of the last word about each solid, the text encoder must tell that solid's shape, colour,
+  size, material and place in the image, and from "left", "behind", ... those of the solid of which it is said: one
+  token then holds what stands where;
 * looking: the cross-attention from a solid's words must lie inside its mask (the lower the noise, the more it counts);
 * surfaces: the decoder's features must tell, at twice their resolution, what stands there, its normal and its nearness,
   and for each cell the colour, size and material, from noise in which only the text can tell, too (Yu et al. 2024,
@@ -84,7 +84,7 @@ class Teachers:
         unet._listened = True
 
     def reading(self, heads: Heads, text: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        tokens = torch.cat([batch["nouns"], batch["links"]], 1)  # (B, 4 + 3)
+        tokens = torch.cat([batch["ends"], batch["links"]], 1)  # (B, 4 + 3)
         at = text.gather(1, tokens[..., None].expand(-1, -1, text.shape[-1]))
         where = torch.where(batch["alone"][..., None], batch["where"], -1)  # a plural has no place of its own
         solids = torch.cat([batch["attributes"], where], -1)  # (B, 4, 6)

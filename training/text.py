@@ -1,12 +1,14 @@
-"""Tokenizer and captions as arrays.
+"""Tokenizers, and captions as arrays for the networks that read the plain style.
 
-The tokenizer is CLIP's kind (byte-level BPE with end-of-word marks) over this world's captions: every word of the
-vocabulary is one token, every other word is spelt in bytes, nothing is unknown.
+A tokenizer is CLIP's kind (byte-level BPE with end-of-word marks) over this world's captions: every word of its
+vocabulary is one token, every other word is spelt in bytes, nothing is unknown. The first networks, and what is trained
+beside them, know the words of the plain style alone (`plain_tokenizer`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,10 +18,12 @@ import numpy as np
 from transformers import CLIPTokenizer
 
 from training import data
-from world.captions import PLAIN_VOCABULARY, Caption, describe
+from world.captions import LONGEST, PLAIN_VOCABULARY, Caption, describe
 from world.scene import COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES, draw
+from world.vocabulary import VOCABULARY
 
-LENGTH = 56
+LENGTH = LONGEST + 2  # tokens of a text: 64
+PLAIN_LENGTH = 56  # of the first networks
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -30,12 +34,17 @@ def _byte_symbols() -> list[str]:
     return sorted(ByteLevel.alphabet())
 
 
-def build_tokenizer() -> CLIPTokenizer:
-    """Merges that spell each vocabulary word from its letters, left to right, so that it ends as one token."""
+def plain_tokenizer() -> CLIPTokenizer:
+    """The tokenizer of the first networks."""
+    return build_tokenizer(PLAIN_VOCABULARY, PLAIN_LENGTH)
+
+
+def build_tokenizer(words: Collection[str] = VOCABULARY, length: int = LENGTH) -> CLIPTokenizer:
+    """Merges that join each of the words from its letters, so that it ends as one token; texts of `length` tokens."""
     symbols = _byte_symbols()
     vocabulary = {s: i for i, s in enumerate(symbols + [s + "</w>" for s in symbols])}
     merges: list[tuple[str, str]] = []
-    for word in sorted(w for w in PLAIN_VOCABULARY if len(w) > 1):
+    for word in sorted(w for w in words if len(w) > 1):
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
             # Join from the end: such pieces occur in this word's ending only, so words do not break each other.
@@ -53,15 +62,15 @@ def build_tokenizer() -> CLIPTokenizer:
         bos_token=START,
         eos_token=END,
         pad_token=END,
-        model_max_length=LENGTH,
+        model_max_length=length,
     )
 
 
 @dataclass(frozen=True)
 class Words:
-    """Captions of a split as arrays: N scenes, K captions each.
+    """Plain captions of a split as arrays: N scenes, K captions each, L = 56 tokens.
 
-    tokens (N, K, LENGTH) int16; owners (N, K, LENGTH) int8: the solid a token describes, -1 none; nouns (N, K, 4) int8:
+    tokens (N, K, L) int16; owners (N, K, L) int8: the solid a token describes, -1 none; nouns (N, K, 4) int8:
     where the shape word of each solid stands, 0 where there is no such solid; attributes (N, 4, 4) int8: shape, colour,
     size, material of each solid, -1 where there is none; place (N, 3) int8: ground, sky, number of solids - 1.
     """
@@ -74,12 +83,12 @@ class Words:
 
 
 def _rows(split: str, start: int, stop: int, per_scene: int) -> tuple[np.ndarray, ...]:
-    tokenizer = build_tokenizer()
+    tokenizer = plain_tokenizer()
     ids = {word: tokenizer(word)["input_ids"][1:-1] for word in PLAIN_VOCABULARY}
     first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
     n = stop - start
-    tokens = np.full((n, per_scene, LENGTH), last, np.int16)
-    owners = np.full((n, per_scene, LENGTH), -1, np.int8)
+    tokens = np.full((n, per_scene, PLAIN_LENGTH), last, np.int16)
+    owners = np.full((n, per_scene, PLAIN_LENGTH), -1, np.int8)
     nouns = np.zeros((n, per_scene, 4), np.int8)
     attributes = np.full((n, 4, 4), -1, np.int8)
     place = np.zeros((n, 3), np.int8)

@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenize
 
 from fidelity import clip
 from fidelity.measures import Told, left_out, measured
-from training.text import build_tokenizer
+from training.text import plain_tokenizer
 
 PICTURES = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 
@@ -19,7 +19,7 @@ PICTURES = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 def folder(tmp_path_factory):
     """A CLIP as people have it: model, tokenizer and processor in one folder."""
     here = tmp_path_factory.mktemp("clip")
-    tokenizer = build_tokenizer()
+    tokenizer = plain_tokenizer()
     tokenizer.save_pretrained(here)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}

@@ -9,11 +9,14 @@ from diffusers import AutoencoderDC
 
 from training import autoencoder as module
 from training import denoiser
+from training import scene_arrays as captions_as_arrays
 from training.renders import Pool, any_scene
-from training.scene_arrays import caption_arrays, map_arrays, scene_arrays
-from training.text import build_tokenizer
+from training.scene_arrays import caption_arrays, held_out_sentences, map_arrays, scene_arrays, training_caption
+from training.text import LENGTH, build_tokenizer
 from world.render import render
-from world.scene import draw
+from world.scene import COLOURS, HELD_OUT, draw, random_scene
+from world.vocabulary import NOUNS
+from world.writer import LINKING
 
 CPU = torch.device("cpu")
 
@@ -73,17 +76,48 @@ def test_what_is_kept_is_a_class_of_diffusers_that_a_pipeline_can_hold(nothing_t
 
 
 def test_captions_say_of_each_token_which_solids_it_is_about():
-    tokenizer = build_tokenizer()
-    for n in range(60):
-        scene = draw("train", n)
-        arrays = caption_arrays(scene, np.random.default_rng(n))
-        words = tokenizer.convert_ids_to_tokens(arrays["tokens"].tolist())
+    tokenizer, rng = build_tokenizer(), np.random.default_rng(0)
+    shapes = {form: shape for shape, pairs in NOUNS.items() for pair in pairs for form in pair}
+    for n in range(200):
+        scene = random_scene(rng, 1 + n % 4, alike=0.3)
+        arrays = caption_arrays(scene, rng)
+        words = [word.removesuffix("</w>") for word in tokenizer.convert_ids_to_tokens(arrays["tokens"].tolist())]
         for i, solid in enumerate(scene.solids):
-            about = [word.removesuffix("</w>") for k, word in enumerate(words) if arrays["owners"][k] >> i & 1]
-            assert solid.colour in about, (n, i, words)
-            assert arrays["nouns"][i] > 0
+            about = {k for k in range(LENGTH) if arrays["owners"][k] >> i & 1}
+            assert solid.shape in {shapes.get(words[k]) for k in about}, (i, words)
+            end = arrays["ends"][i]
+            assert end in about and end < words.index("<|endoftext|>")
+            assert arrays["alone"][i] == (arrays["owners"][end] == 1 << i)
+            later = {k for k in about if k > end} - set(arrays["links"].tolist())
+            assert all(arrays["owners"][k] != 1 << i or words[k] in LINKING for k in later), (i, words)
+        assert (arrays["ends"][len(scene.solids) :] == 0).all()
         for at, subject in zip(arrays["links"], arrays["subjects"], strict=True):
-            assert subject == -1 or (at > 0 and subject < len(scene.solids))
+            assert subject == -1 or (words[at] in LINKING and arrays["owners"][at] == 1 << subject)
+
+
+def test_no_network_is_trained_on_a_held_out_sentence(monkeypatch):
+    """Not even by chance: a caption that is one of them is drawn again."""
+    scene = draw("train", 7)
+    first = training_caption(scene, np.random.default_rng(0))
+    assert captions_as_arrays.plain_words("A red ball, NIGHT!") == ("a", "red", "ball", "night")
+    monkeypatch.setattr(
+        captions_as_arrays, "held_out_sentences", lambda: {captions_as_arrays.plain_words(first.text.upper())}
+    )
+    assert training_caption(scene, np.random.default_rng(0)).text != first.text
+    monkeypatch.undo()
+    assert ("two", "red", "cubes") in held_out_sentences() and len(held_out_sentences()) == 100
+    rng, held_out = np.random.default_rng(1), held_out_sentences()
+    for n in range(2000):
+        assert captions_as_arrays.plain_words(training_caption(random_scene(rng, 1 + n % 4), rng).text) not in held_out
+
+
+def test_training_scenes_have_all_colours_and_several_of_a_kind_and_no_held_out_pair():
+    rng = np.random.default_rng(0)
+    scenes = [denoiser.training_scene(rng) for _ in range(300)]
+    solids = [(solid.colour, solid.shape) for scene in scenes for solid in scene.solids]
+    assert {colour for colour, _ in solids} == set(COLOURS) and not HELD_OUT & set(solids)
+    twins = [len({solid.shape for solid in scene.solids}) < len(scene.solids) for scene in scenes]
+    assert 0.3 < np.mean(twins) < 0.7
 
 
 def test_maps_are_those_of_the_scene():
