@@ -1,0 +1,373 @@
+// Written by `python -m app.page_types` from app/page_messages.py: change that, not this.
+
+export interface AllRatings {
+  count: number;
+  ratings: [string, number, number, number][];
+}
+
+export interface Apart {
+  x: (number | null)[];
+  x0: (number | null)[];
+  onset: number | null;
+  step: number | null;
+}
+
+/** Edges as parts 0..1 of the picture, and what should be in it. */
+export interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+  text?: string;
+}
+
+/** One method on the page. */
+export interface Card {
+  name: string;
+  knobs?: Record<string, boolean | number | string>;
+  inputs?: Record<string, string | Degradation | string[] | Box[] | Point[]>;
+  muted?: boolean;
+  solo?: boolean;
+}
+
+/** GET catalogue.json */
+export interface Catalogue {
+  families: Family[];
+  methods: Record<string, Method>;
+  operators: Operator[];
+}
+
+export interface CellResult {
+  seconds: number;
+  calls: number;
+  rows: number;
+  gradients: number;
+  stack: string;
+  figures: Record<string, number>;
+  said: string;
+}
+
+export interface CellState {
+  status: "waiting" | "running" | "done" | "failed" | "cancelled";
+  picture?: string;
+  result?: CellResult;
+  step?: number;
+  steps?: number;
+  first?: string;
+  reason?: string;
+}
+
+export interface ChoiceKnob {
+  name: string;
+  label: string;
+  help: string;
+  type: "choice";
+  default: string;
+  options: string[];
+}
+
+export interface CompareAxis {
+  name: string;
+  labels: string[];
+}
+
+export interface CompareCell {
+  key: string;
+  place: number[];
+  aspect: number;
+  source: string;
+  truth: string;
+}
+
+/** What has changed. */
+export interface ComparisonNews {
+  id: string;
+  busy: boolean;
+  states: Record<string, CellState>;
+  count: Counts;
+  summary?: Summary;
+}
+
+/** After a vote. */
+export interface ComparisonVotes {
+  id: string;
+  votes: Ratings;
+}
+
+export interface Costs {
+  seconds: Record<string, number | null>;
+  calls: Record<string, number | null>;
+}
+
+export interface Counts {
+  done: number;
+  failed: number;
+  running: number;
+  waiting: number;
+  cancelled: number;
+}
+
+export interface CurveLook {
+  title: string;
+  unit: string;
+  of: string;
+  log: boolean;
+}
+
+/** What was done to a picture before it was measured. sigma_y: noise, in units where pictures are [-1, 1]. */
+export interface Degradation {
+  picture?: string;
+  name: string;
+  parameters?: Record<string, boolean | number | string>;
+  sigma_y?: number;
+  seed?: number;
+}
+
+export interface Exports {
+  png: string;
+  html: string;
+  csv: string;
+  json: string;
+}
+
+export interface Family {
+  key: string;
+  name: string;
+  stage: string;
+  group: string;
+  glyph: string;
+  summary: string;
+  methods: string[];
+}
+
+export interface Input {
+  name: string;
+  label: string;
+  kind: "image" | "map" | "mask" | "prompt" | "words" | "boxes" | "points" | "references" | "operator";
+  optional: boolean;
+  wanted_by: Record<string, string[]>;
+  ask: string;
+  help: string;
+}
+
+/** What is said at the cards; keys are fields such as methods.0.knobs.weight. */
+export interface Marks {
+  problems: Record<string, string>;
+  notes: Record<string, string>;
+  offers: string[] | null;
+  door: string;
+  model: string;
+  backbone: string;
+}
+
+export interface MaskParameter {
+  name: string;
+  label: string;
+  type: "mask";
+}
+
+export interface Measure {
+  title: string;
+  unit: string;
+  better: "more" | "less";
+  of: string;
+  digits: number;
+  trust: Trust | null;
+}
+
+export interface Method {
+  name: string;
+  title: string;
+  family: string;
+  kind: string;
+  task: string;
+  order: [number, number];
+  summary: string;
+  equation: string;
+  paper: string;
+  link: string;
+  needs: string[];
+  need_keys: string[];
+  cost: string;
+  fixed: boolean;
+  knobs: (ChoiceKnob | SwitchKnob | NumberKnob)[];
+  inputs: Input[];
+}
+
+export interface NumberKnob {
+  name: string;
+  label: string;
+  help: string;
+  type: "int" | "float";
+  default: number | string;
+  low: number;
+  high: number;
+  step: number;
+  curve?: boolean;
+  neutral?: unknown;
+}
+
+export interface Operator {
+  name: string;
+  title: string;
+  parameters: (MaskParameter | NumberKnob)[];
+}
+
+export interface ParetoLines {
+  seconds: string[];
+  calls: string[];
+}
+
+export interface Paths {
+  x: ProjectedPaths | null;
+  x0: ProjectedPaths | null;
+}
+
+/** A place as parts 0..1 of the picture, and where it should move. */
+export interface Point {
+  x: number;
+  y: number;
+  to_x?: number | null;
+  to_y?: number | null;
+}
+
+/** POST measured: the observation that a degradation makes of an image. */
+export interface Preview {
+  picture?: string;
+  words?: string;
+  error?: string;
+}
+
+export interface ProjectedPaths {
+  points: number[][][];
+  shares: number[];
+}
+
+export interface Rank {
+  label: string;
+  mean: number;
+  low: number | null;
+  high: number | null;
+  cells: number;
+}
+
+export interface RankedMeasure {
+  ranks: Rank[];
+  pareto: ParetoLines;
+}
+
+export interface Ratings {
+  count: number;
+  ratings: [string, number, number, number][];
+  all: AllRatings;
+}
+
+/** The cards in their order. `places` says where the methods of the recipe stand among them. */
+export interface Stack {
+  cards?: Card[];
+}
+
+export interface Strips {
+  x: string;
+  x0: string;
+  count: number;
+  width: number;
+  height: number;
+}
+
+export interface Summary {
+  measures: Record<string, RankedMeasure>;
+  cost: Costs;
+}
+
+export interface SwitchKnob {
+  name: string;
+  label: string;
+  help: string;
+  type: "bool";
+  default: boolean;
+  low: number;
+  high: number;
+  step: number;
+  curve: boolean;
+  neutral: unknown;
+}
+
+/** data-picture of an image of the strip. */
+export interface Thumbnail {
+  html: string;
+}
+
+/** Runs that have ended. */
+export interface Trajectories {
+  id: string;
+  prompt: string;
+  model: string;
+  figures: Record<string, CurveLook>;
+  runs: TrajectoryRun[];
+  paths: Paths;
+  files: TrajectoryFiles;
+}
+
+export interface TrajectoryFiles {
+  npz: string;
+  csv: string;
+}
+
+export interface TrajectoryProgress {
+  busy: string[];
+  steps: number;
+  of: number;
+  first?: string;
+}
+
+export interface TrajectoryRun {
+  label: string;
+  sigmas: number[];
+  figures: Record<string, (number | null)[]>;
+  strips: Strips;
+  calls: number;
+  seconds: number;
+  chord: number;
+  length: number;
+  apart: Apart | null;
+  attentive: boolean;
+}
+
+export interface TrajectoryStopped {
+  stopped: boolean;
+}
+
+export interface Trust {
+  own: number;
+  other: number;
+}
+
+/** POST inputs */
+export interface Uploaded {
+  sha256?: string;
+  width?: number;
+  height?: number;
+  notes?: string[];
+  error?: string;
+}
+
+/** The whole of it, when it is opened. */
+export interface WholeComparison {
+  id: string;
+  busy: boolean;
+  states: Record<string, CellState>;
+  count: Counts;
+  summary?: Summary;
+  title: string;
+  prompt: string;
+  axes: CompareAxis[];
+  glyphs: string[];
+  cells: CompareCell[];
+  source: string;
+  truth: string;
+  given: Record<string, string>;
+  measures: Record<string, Measure>;
+  exports: Exports;
+  votes: Ratings;
+}

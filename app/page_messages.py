@@ -1,0 +1,373 @@
+"""What the server sends to the page's scripts, as types. `app.page_types` writes the same in TypeScript.
+
+tests/app/test_page_messages.py holds them equal to what is really sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from app.pages.stack import Stack
+
+
+class Message(TypedDict):
+    """Nothing is sent that is not named here."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+
+# ---- catalogue.json --------------------------------------------------------------------------------------------------
+
+
+class Family(Message):
+    key: str
+    name: str
+    stage: str
+    group: str
+    glyph: str  # SVG
+    summary: str
+    methods: list[str]
+
+
+class ChoiceKnob(Message):
+    name: str
+    label: str
+    help: str
+    type: Literal["choice"]
+    default: str
+    options: list[str]
+
+
+class SwitchKnob(Message):
+    name: str
+    label: str
+    help: str
+    type: Literal["bool"]
+    default: bool
+    low: float
+    high: float
+    step: float
+    curve: bool
+    neutral: Any
+
+
+class NumberKnob(Message):
+    name: str
+    label: str
+    help: str
+    type: Literal["int", "float"]
+    default: float | str  # a curve over the steps as text
+    low: float
+    high: float
+    step: float
+    curve: NotRequired[bool]
+    neutral: NotRequired[Any]
+
+
+class Input(Message):
+    name: str
+    label: str
+    kind: Literal["image", "map", "mask", "prompt", "words", "boxes", "points", "references", "operator"]
+    optional: bool
+    wanted_by: dict[str, list[str]]  # a choice of the method -> options that cannot do without this input
+    ask: str
+    help: str
+
+
+class Method(Message):
+    name: str
+    title: str
+    family: str
+    kind: str
+    task: str
+    order: tuple[int, int]
+    summary: str
+    equation: str
+    paper: str
+    link: str
+    needs: list[str]
+    need_keys: list[str]
+    cost: str
+    fixed: bool
+    knobs: list[ChoiceKnob | SwitchKnob | NumberKnob]
+    inputs: list[Input]
+
+
+class MaskParameter(Message):
+    name: str
+    label: str
+    type: Literal["mask"]
+
+
+class Operator(Message):
+    name: str
+    title: str
+    parameters: list[MaskParameter | NumberKnob]
+
+
+class Catalogue(Message):
+    """GET catalogue.json"""
+
+    families: list[Family]
+    methods: dict[str, Method]
+    operators: list[Operator]
+
+
+# ---- the tab Create --------------------------------------------------------------------------------------------------
+
+
+class Marks(Message):
+    """What is said at the cards; keys are fields such as methods.0.knobs.weight."""
+
+    problems: dict[str, str]
+    notes: dict[str, str]
+    offers: list[str] | None  # what the network can do, None until it has loaded
+    door: str  # of this visit: without it no image goes in or out
+    model: str
+    backbone: str
+
+
+class Uploaded(Message):
+    """POST inputs"""
+
+    sha256: NotRequired[str]
+    width: NotRequired[int]
+    height: NotRequired[int]
+    notes: NotRequired[list[str]]
+    error: NotRequired[str]
+
+
+class Preview(Message):
+    """POST measured: the observation that a degradation makes of an image."""
+
+    picture: NotRequired[str]  # data URI
+    words: NotRequired[str]
+    error: NotRequired[str]
+
+
+class Thumbnail(Message):
+    """data-picture of an image of the strip."""
+
+    html: str
+
+
+# ---- the tab Compare -------------------------------------------------------------------------------------------------
+
+
+class CompareAxis(Message):
+    name: str
+    labels: list[str]
+
+
+class CompareCell(Message):
+    key: str
+    place: list[int]
+    aspect: float
+    source: str
+    truth: str
+
+
+class Trust(Message):
+    own: float
+    other: float
+
+
+class Measure(Message):
+    title: str
+    unit: str
+    better: Literal["more", "less"]
+    of: str
+    digits: int
+    trust: Trust | None
+
+
+class CellResult(Message):
+    seconds: float
+    calls: int
+    rows: int
+    gradients: int
+    stack: str
+    figures: dict[str, float]
+    said: str
+
+
+class CellState(Message):
+    status: Literal["waiting", "running", "done", "failed", "cancelled"]
+    picture: NotRequired[str]
+    result: NotRequired[CellResult]
+    step: NotRequired[int]
+    steps: NotRequired[int]
+    first: NotRequired[str]
+    reason: NotRequired[str]
+
+
+class Counts(Message):
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    cancelled: int
+
+
+class Rank(Message):
+    label: str
+    mean: float
+    low: float | None
+    high: float | None
+    cells: int
+
+
+class ParetoLines(Message):
+    seconds: list[str]
+    calls: list[str]
+
+
+class RankedMeasure(Message):
+    ranks: list[Rank]
+    pareto: ParetoLines
+
+
+class Costs(Message):
+    seconds: dict[str, float | None]
+    calls: dict[str, float | None]
+
+
+class Summary(Message):
+    measures: dict[str, RankedMeasure]
+    cost: Costs
+
+
+class AllRatings(Message):
+    count: int
+    ratings: list[tuple[str, int, int, int]]  # label, rating, low, high
+
+
+class Ratings(Message):
+    count: int
+    ratings: list[tuple[str, int, int, int]]
+    all: AllRatings
+
+
+class ComparisonNews(Message):
+    """What has changed."""
+
+    id: str
+    busy: bool
+    states: dict[str, CellState]
+    count: Counts
+    summary: NotRequired[Summary]
+
+
+class ComparisonVotes(Message):
+    """After a vote."""
+
+    id: str
+    votes: Ratings
+
+
+class Exports(Message):
+    png: str
+    html: str
+    csv: str
+    json: str
+
+
+class WholeComparison(ComparisonNews):
+    """The whole of it, when it is opened."""
+
+    title: str
+    prompt: str
+    axes: list[CompareAxis]
+    glyphs: list[str]  # SVG
+    cells: list[CompareCell]
+    source: str
+    truth: str
+    given: dict[str, str]
+    measures: dict[str, Measure]
+    exports: Exports
+    votes: Ratings
+
+
+# ---- the tab Trajectory ----------------------------------------------------------------------------------------------
+
+
+class CurveLook(Message):
+    title: str
+    unit: str
+    of: str
+    log: bool
+
+
+class Strips(Message):
+    x: str
+    x0: str
+    count: int
+    width: int
+    height: int
+
+
+class Apart(Message):
+    x: list[float | None]
+    x0: list[float | None]
+    onset: float | None
+    step: int | None
+
+
+class TrajectoryRun(Message):
+    label: str
+    sigmas: list[float]
+    figures: dict[str, list[float | None]]
+    strips: Strips
+    calls: int
+    seconds: float
+    chord: float
+    length: float
+    apart: Apart | None
+    attentive: bool
+
+
+class ProjectedPaths(Message):
+    points: list[list[list[float]]]
+    shares: list[float]
+
+
+class Paths(Message):
+    x: ProjectedPaths | None
+    x0: ProjectedPaths | None
+
+
+class TrajectoryFiles(Message):
+    npz: str
+    csv: str
+
+
+class Trajectories(Message):
+    """Runs that have ended."""
+
+    id: str
+    prompt: str
+    model: str
+    figures: dict[str, CurveLook]
+    runs: list[TrajectoryRun]
+    paths: Paths
+    files: TrajectoryFiles
+
+
+class TrajectoryProgress(Message):
+    busy: list[str]
+    steps: int
+    of: int
+    first: NotRequired[str]
+
+
+class TrajectoryStopped(Message):
+    stopped: bool
+
+
+MESSAGES: tuple[Any, ...] = (
+    Catalogue, Stack, Marks, Uploaded, Preview, Thumbnail, WholeComparison, ComparisonNews, ComparisonVotes,
+    Trajectories, TrajectoryProgress, TrajectoryStopped,
+)  # fmt: skip
