@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app import scripts
 from common.colours import HUES, RUNS, TOKENS
 
 if TYPE_CHECKING:
     from gradio.themes import Base
 
 ASSETS = Path(__file__).parent / "assets"
-#: Each builds on those before it.
-SCRIPTS = ("page", "draw", "fields", "stack", "picker", "maps", "taxonomy", "compare", "side", "paths", "trajectory")
 STYLES = ("page", "methods", "maps", "taxonomy", "compare", "trajectory")
 
 SIZES = {"small": "13px", "text": "15px", "head": "20px"}  # three, and no more
@@ -91,12 +90,12 @@ def css() -> str:
 
 
 def head() -> str:
-    """What goes into the page's <head>: style and keys, inline.
+    """What goes into the page's <head>: the style sheet and the scripts.
 
-    Not `launch(css=...)`: Gradio rewrites that sheet in the browser and loses rules it does not know (@container).
+    The sheet inline, so that nothing is shown without it. Not `launch(css=...)`: Gradio rewrites that sheet in the
+    browser and loses rules it does not know (@container).
     """
-    script = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    return f"<style>\n{css()}\n</style>\n<script>\n{script}\n</script>"
+    return f"<style>\n{css()}\n</style>\n{scripts.head()}"
 
 
 def theme() -> Base:

@@ -1,210 +1,310 @@
-// The stack of methods: its cards, and one JSON text of them that goes to the server and comes back from it.
-(() => {
-  const nw = window.nineWays;
-  const { h } = nw;
-  let cards = [], root = null, send = () => {}, trigger = () => {}, found = { problems: {}, notes: {} };
-  let pending = null;  // a text that came before the catalogue
+// @ts-check
+/** The stack of methods: its cards, and one JSON text of them that goes to the server and comes back from it. */
+import { actButton, around, element, find, findAll, need, serverMarkup } from "./element.js";
+import { numberOf, onValue } from "./gradio.js";
+import { inputField } from "./input_fields.js";
+import { knobField } from "./knob_fields.js";
+import { lookAgain } from "./degradation_field.js";
+import { announce, catalogue, learn, listen, page } from "./page_state.js";
+import { ACTS, backdrop, compareOrder, isEmpty, isSilent, isUnanswered, newCard, readStack, writeStack } from "./stack_model.js";
 
-  const key = (card) => nw.book.methods[card.name]?.order ?? [99, 0];
-  const before = (a, b) => key(a)[0] - key(b)[0] || key(a)[1] - key(b)[1];
-  const text = () => JSON.stringify({
-    cards: cards.map(({ name, knobs, inputs, muted, solo }) => ({ name, knobs, inputs, muted, solo })),
-  });
-  const push = () => send(text());
-  const has = (name) => cards.some((card) => card.name === name);
+/** @import { Component } from "./gradio.js" */
+/** @import { Catalogue, Marks, Method } from "./server.d.ts" */
+/** @import { Card } from "./stack_model.js" */
 
-  const adopt = (given) => {
-    if (!nw.book) { pending = given; return; }
-    let read = [];
-    try { read = JSON.parse(given || "{}").cards ?? []; } catch { read = []; }
-    const open = new Map(cards.map((card) => [card.name, card.open]));
-    cards = read.map((card) => ({ knobs: {}, inputs: {}, muted: false, solo: false, ...card, open: open.get(card.name) ?? true }));
-    const sorted = [...cards].sort(before);
-    const moved = sorted.some((card, i) => card !== cards[i]);
-    cards = sorted;
+/** @type {Card[]} */
+let cards = [];
+/** @type {Component | null} */
+let component = null;
+/** @type {Pick<Marks, "problems" | "notes">} what the server says at the cards */
+let marks = { problems: {}, notes: {} };
+
+/** @type {(a: Card, b: Card) => number} */
+const order = (a, b) => compareOrder(catalogue().methods, a, b);
+const isReady = () => component !== null && page.catalogue !== null;
+
+/** @param {string} name of a method */
+export const isInStack = (name) => cards.some((card) => card.name === name);
+
+/** The stack as the server gets it next. */
+export const stackText = () => writeStack(cards);
+
+function send() {
+  if (component) component.props.value = stackText();
+}
+
+/** @param {string} text from the server */
+function adopt(text) {
+  cards = readStack(text, cards);
+  const sorted = cards.toSorted(order);
+  const moved = sorted.some((card, i) => card !== cards[i]);
+  cards = sorted;
+  render();
+  if (moved) send();
+  const drawnFor = sheetSize();
+  // Gradio puts a new width and height into their fields without an event, a moment later
+  setTimeout(() => { if (sheetSize() !== drawnFor) render(); }, 300);
+}
+const sheetSize = () => `${numberOf("width", 0)} x ${numberOf("height", 0)}`;
+
+/** @param {string} name of a method */
+export function addToStack(name) {
+  if (isInStack(name)) return;
+  cards.forEach((card) => { card.open = false; });
+  cards.push(newCard(name));
+  cards.sort(order);
+  render();
+  send();
+  focusCard(cards.findIndex((card) => card.name === name));
+}
+
+/**
+ * Asks for the example of a method: into its card, or as the whole stack, which is then run.
+ * @param {string} name
+ * @param {boolean} alone
+ */
+export function askForExample(name, alone) {
+  component?.trigger(alone ? "attempt" : "example", { name, alone });
+}
+
+/**
+ * @param {string} what
+ * @param {number} i
+ */
+function act(what, i) {
+  if (!cards[i]) return;
+  if (what === "show") {
+    cards[i].open = true;
     render();
-    if (moved) push();
-    const drawnFor = shape();
-    setTimeout(() => { if (shape() !== drawnFor) render(); }, 300);  // the size may come a moment later
-  };
-  const shape = () => ["width", "height"].map((id) => document.querySelector(`#${id} input`)?.value).join();
+    document.getElementById(`methods.${i}`)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    focusCard(i);
+    return;
+  }
+  ACTS[what]?.(cards, i);
+  render();
+  send();
+}
 
-  const add = (name) => {
-    if (has(name)) return;
-    cards.forEach((card) => { card.open = false; });
-    cards.push({ name, knobs: {}, inputs: {}, muted: false, solo: false, open: true });
-    cards.sort(before);
-    render(); push();
-    document.getElementById(`methods.${cards.findIndex((card) => card.name === name)}`)?.querySelector("button")?.focus();
-  };
+/** @param {number} i */
+function focusCard(i) {
+  document.getElementById(`methods.${i}`)?.querySelector("button")?.focus({ preventScroll: true });
+}
 
-  const ACTS = {
-    mute: (card) => { card.muted = !card.muted; },
-    solo: (card) => { card.solo = !card.solo; },
-    remove: (card, i) => { cards.splice(i, 1); },
-    up: (card, i) => { cards.splice(i - 1, 2, card, cards[i - 1]); },
-    down: (card, i) => { cards.splice(i, 2, cards[i + 1], card); },
-  };
-  const act = (what, i) => {
-    if (!cards[i]) return;
-    if (what === "show") { show(i); return; }
-    ACTS[what](cards[i], i);
-    render(); push();
-  };
-  const show = (i) => {
-    cards[i].open = true; render();
-    const card = document.getElementById(`methods.${i}`);
-    card?.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    card?.querySelector("button")?.focus({ preventScroll: true });
-  };
-  const silent = (card) => card.muted || (!card.solo && cards.some((other) => other.solo));
+// ---- cards --------------------------------------------------------------------------------------------------------
 
-  // the picture that a mask or boxes are drawn over: the first one that the card holds
-  const backdrop = (card) => {
-    for (const one of nw.book.methods[card.name].inputs) {
-      const given = card.inputs[one.name];
-      if ((one.kind === "image" || one.kind === "map") && given) return given;
-      if (one.kind === "operator" && given?.picture) return given.picture;
-    }
-    return null;
-  };
-  const tool = (what, i, letter, label, extra = {}) => h("button", {
-    type: "button", class: "nw-letter", "data-card": what, "data-place": i, "data-keep": `${what}.${i}`, title: label, "aria-label": `${label}: ${nw.book.methods[cards[i].name].title}`, ...extra,
+/** @param {string} family */
+export function familyGlyph(family) {
+  const markup = catalogue().families.find((one) => one.key === family)?.glyph ?? "";
+  return element("span", { class: "nw-glyph-holder" }, serverMarkup(markup));
+}
+
+/**
+ * A letter on a card that acts on it.
+ * @param {string} what
+ * @param {number} i
+ * @param {string} letter
+ * @param {string} label
+ * @param {string} title of the method
+ * @param {Record<string, string | boolean>} [more]
+ */
+function tool(what, i, letter, label, title, more = {}) {
+  return element("button", {
+    type: "button", class: "nw-letter", "data-card": what, "data-place": i, "data-keep": `${what}.${i}`, title: label,
+    "aria-label": `${label}: ${title}`, ...more,
   }, letter);
+}
 
-  const view = (card, i) => {
-    const one = nw.book.methods[card.name];
-    const id = `methods.${i}`;
-    if (!one) {
-      return h("li", { class: "nw-method", id }, h("div", { class: "nw-method-head" }, h("b", {}, card.name),
-        h("button", { type: "button", class: "nw-letter", "data-card": "remove", "data-place": i, "aria-label": `Take ${card.name} out` }, "×")));
-    }
-    const set = (part, name) => (value, again) => {
-      const empty = value === "" || value === null || (Array.isArray(value) && !value.length);
-      if (part === "inputs" && empty) delete card[part][name]; else card[part][name] = value;
-      if (again) render();
-      const field = document.getElementById(`${id}.${part}.${name}`);
-      if (field && part === "inputs") field.dataset.empty = String(empty);
-      push();
-    };
-    const equal = (j) => cards[j] && before(cards[j], card) === 0;
-    const free = equal(i - 1) || equal(i + 1);
-    const head = h("div", { class: "nw-method-head" },
-      h("button", {
-        type: "button", class: "nw-fold", "aria-expanded": String(card.open), "data-keep": `fold.${i}`,
-        onclick: () => { card.open = !card.open; render(); },
-      }, glyph(one.family), h("b", {}, one.title)),
-      free ? tool("up", i, "↑", "Earlier", { disabled: !equal(i - 1) }) : null,
-      free ? tool("down", i, "↓", "Later", { disabled: !equal(i + 1) }) : null,
-      tool("mute", i, "M", "Mute", { "aria-pressed": String(card.muted) }),
-      tool("solo", i, "S", "Solo", { "aria-pressed": String(card.solo) }),
-      tool("remove", i, "×", "Take out"));
-    const knobs = one.knobs.map((knob) => nw.field.knob(`${id}.knobs.${knob.name}`, knob, card.knobs[knob.name], set("knobs", knob.name)));
-    const few = one.knobs.length > 4 ? 3 : knobs.length;
-    const rest = knobs.slice(few);
-    const body = card.open ? h("div", { class: "nw-method-body" },
-      h("p", { class: "nw-quiet" }, `${one.summary} `, h("a", { href: one.link, target: "_blank", rel: "noreferrer" }, `arXiv ${one.paper}`)),
-      h("div", { class: "nw-tools" }, h("button", {
-        type: "button", class: "nw-act", "data-keep": `example.${i}`, onclick: () => trigger("example", { name: card.name, alone: false }),
-      }, "Fill with an example")),
-      ...one.inputs.map((input) => nw.field.input(`${id}.inputs.${input.name}`, input, card.inputs[input.name], set("inputs", input.name), backdrop(card), card.name, card.knobs)),
-      ...knobs.slice(0, few),
-      rest.length ? h("details", { class: "nw-more", open: card.more, ontoggle: (event) => { card.more = event.target.open; } },
-        h("summary", {}, `${rest.length} more settings`), ...rest) : null,
-      h("p", { class: "nw-quiet" }, `${one.cost}.`)) : null;
-    return h("li", { class: `nw-method${silent(card) ? " nw-silent" : ""}`, id, style: `--family: var(--nw-${one.family})` }, head, body);
-  };
-  const glyph = (family) => {
-    const holder = h("span", { class: "nw-glyph-holder" });
-    holder.innerHTML = nw.book.families.find((one) => one.key === family).glyph;
-    return holder;
-  };
+/**
+ * @param {Card} card
+ * @param {number} i
+ */
+function drawnCard(card, i) {
+  const method = catalogue().methods[card.name], id = `methods.${i}`;
+  if (!method) { // of another version, or a file that was taken away
+    const head = element("div", { class: "nw-method-head" }, element("b", {}, card.name), tool("remove", i, "×", "Remove", card.name));
+    return element("li", { class: "nw-method", id }, head);
+  }
+  const isEqual = (/** @type {number} */ j) => cards[j] !== undefined && order(cards[j], card) === 0;
+  const isFree = isEqual(i - 1) || isEqual(i + 1);
+  const fold = element("button", {
+    type: "button", class: "nw-fold", "aria-expanded": String(card.open), "data-keep": `fold.${i}`,
+    onclick: () => { card.open = !card.open; render(); },
+  }, familyGlyph(method.family), element("b", {}, method.title));
+  const head = element("div", { class: "nw-method-head" }, fold,
+    isFree && tool("up", i, "↑", "Earlier", method.title, { disabled: !isEqual(i - 1) }),
+    isFree && tool("down", i, "↓", "Later", method.title, { disabled: !isEqual(i + 1) }),
+    tool("mute", i, "M", "Mute", method.title, { "aria-pressed": String(card.muted) }),
+    tool("solo", i, "S", "Solo", method.title, { "aria-pressed": String(card.solo) }),
+    tool("remove", i, "×", "Remove", method.title));
+  const silent = isSilent(cards, card) ? " nw-silent" : "";
+  return element("li", { class: `nw-method${silent}`, id, style: `--family: var(--nw-${method.family})` },
+    head, card.open && cardBody(card, i, method));
+}
 
-  const render = () => {
-    if (!root || !nw.book) return;
-    const focused = document.activeElement?.dataset?.keep;
-    root.querySelector(".nw-cards").replaceChildren(...cards.map(view));
-    root.querySelector(".nw-none").hidden = cards.length > 0;
-    if (focused) root.querySelector(`[data-keep="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    remark();
-    nw.pickerChanged?.();
+/**
+ * @param {Card} card
+ * @param {number} i
+ * @param {Method} method
+ */
+function cardBody(card, i, method) {
+  const id = `methods.${i}`;
+  /** @type {(part: "knobs" | "inputs", name: string) => (value: any, again?: boolean) => void} */
+  const setter = (part, name) => (value, again) => {
+    if (part === "inputs" && isEmpty(value)) delete card.inputs[name]; else card[part][name] = value;
+    if (again) render();
+    const field = document.getElementById(`${id}.${part}.${name}`);
+    if (field && part === "inputs") field.dataset.empty = String(isEmpty(value));
+    send();
   };
+  const knobs = method.knobs.map((knob) =>
+    knobField(`${id}.knobs.${knob.name}`, knob, card.knobs[knob.name], setter("knobs", knob.name)));
+  const inputs = method.inputs.map((input) => inputField({
+    id: `${id}.inputs.${input.name}`, input, method, value: card.inputs[input.name], knobs: card.knobs,
+    backdrop: backdrop(card, method), change: setter("inputs", input.name),
+  }));
+  const shown = method.knobs.length > 4 ? 3 : method.knobs.length, rest = knobs.slice(shown);
+  const more = element("details", {
+    class: "nw-more", open: Boolean(card.more), ontoggle: () => { card.more = more.open; },
+  }, element("summary", {}, `${rest.length} more settings`), ...rest);
+  return element("div", { class: "nw-method-body" },
+    element("p", { class: "nw-quiet" }, `${method.summary} `, paperLink(method)),
+    element("div", { class: "nw-tools" }, actButton("Fill with an example", () => askForExample(card.name, false), { "data-keep": `example.${i}` })),
+    ...inputs, ...knobs.slice(0, shown), rest.length > 0 && more,
+    element("p", { class: "nw-quiet" }, `${method.cost}.`));
+}
 
-  // ---- what the server says of the stack ------------------------------------------------------------------------------
-  const wanting = (id) => {  // an input that was not given yet: said quietly until someone generates
-    const [, i, part, name] = id.split(".");
-    const value = part === "inputs" ? cards[Number(i)]?.inputs[name] : true;
-    if (!value) return true;
-    if (Array.isArray(value)) return !value.length || value.some((one) => one.text === "");
-    if (typeof value !== "object") return false;
-    const parameters = nw.book.operators.find((one) => one.name === value.name)?.parameters ?? [];
-    return !value.picture || parameters.some((one) => one.type === "mask" && !value.parameters[one.name]);
-  };
-  const remark = (loud = false) => {
-    root.querySelectorAll(".nw-mark").forEach((mark) => mark.remove());
-    root.querySelectorAll("[aria-invalid]").forEach((one) => one.removeAttribute("aria-invalid"));
-    let first = null;
-    const put = (id, words, kind) => {
-      const field = id === "methods" ? root : document.getElementById(id) ?? document.getElementById(id.split(".").slice(0, 2).join("."));
-      if (!field) return;
-      const missing = kind === "problem" && !loud && wanting(id);
-      const mark = h("p", { class: `nw-mark ${kind === "note" ? "nw-quiet" : missing ? "nw-note nw-warn" : "nw-problem"}`, role: kind === "note" || missing ? "note" : "alert" }, words);
-      const body = field.querySelector(":scope > .nw-method-body");
-      if (body) body.prepend(mark); else ((kind === "note" && field.querySelector(".nw-measured figcaption")) || field).append(mark);
-      if (kind === "problem" && !missing) {
-        const input = field.querySelector("textarea, input:not([type=range]), select, canvas, button");
-        input?.setAttribute("aria-invalid", "true");
-        first ??= input;
-      }
-    };
-    for (const [id, words] of Object.entries(found.notes ?? {})) put(id, words, "note");
-    for (const [id, words] of Object.entries(found.problems ?? {})) put(id, words, "problem");
-    if (loud) first?.focus();
-  };
-  const checked = (given) => {
-    try { found = JSON.parse(given || "{}"); } catch { return; }
-    nw.offers = found.offers ?? null;
-    nw.model = found.model ?? "";
-    nw.door = found.door;
-    nw.backbone = found.backbone;
-    if (root && nw.book) { remark(); nw.field.lookAgain(); }
-    nw.pickerChanged?.();
-  };
-  // problems of a run that was refused: said loudly, in opened cards
-  const refuse = (problems) => {
-    for (const id of Object.keys(problems)) {
-      const card = cards[Number(id.split(".")[1])];
-      if (card) card.open = true;
-    }
-    found = { ...found, problems: { ...found.problems, ...problems } };
-    render(); remark(true);
-  };
-  const mark = (id, words) => { found = { ...found, problems: { ...found.problems, [id]: words } }; remark(true); };
+/** @param {Method} method */
+export function paperLink(method) {
+  return element("a", { href: method.link, target: "_blank", rel: "noreferrer" }, `arXiv ${method.paper}`);
+}
 
-  const mount = async (element, props, watch, fire) => {
-    root = element; trigger = fire;
-    send = (now) => { props.value = now; };
-    watch("value", () => { if (props.value !== text()) adopt(props.value); });
-    root.replaceChildren(
-      h("div", { class: "nw-methods-head" }, h("h2", {}, "Methods"),
-        h("button", { type: "button", class: "nw-act", id: "add-method", "aria-haspopup": "dialog", onclick: () => nw.pick() }, "Add a method")),
-      h("p", { class: "nw-none nw-quiet" }, "None yet: the prompt alone decides. Add one to edit, restore or lay out a picture."),
-      h("ol", { class: "nw-cards", "aria-label": "Methods in use" }));
-    if (!nw.book) {
-      try { nw.book = await (await fetch("catalogue.json")).json(); } catch { setTimeout(() => mount(element, props, watch, fire), 2000); return; }
-    }
-    adopt(pending ?? props.value); pending = null;
-  };
+/** All cards anew; the focus stays where it was. */
+function render() {
+  if (!component || !page.catalogue) return;
+  const root = component.element;
+  const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.keep : "";
+  need(".nw-cards", root).replaceChildren(...cards.map(drawnCard));
+  need(".nw-none", root).hidden = cards.length > 0;
+  if (focused) find(`[data-keep="${CSS.escape(focused)}"]`, root)?.focus({ preventScroll: true });
+  drawMarks();
+  announce("stack", undefined);
+}
 
-  document.addEventListener("click", (event) => {
-    const hit = event.target.closest("[data-card]");
-    if (hit) { event.preventDefault(); act(hit.dataset.card, Number(hit.dataset.place)); }
+// ---- what the server says of the stack ----------------------------------------------------------------------------
+
+/** @param {string} field such as methods.0.inputs.mask */
+function isWanting(field) {
+  const [, i, part, name] = field.split(".");
+  return part === "inputs" && isUnanswered(cards[Number(i)]?.inputs[name], catalogue().operators);
+}
+
+/**
+ * @param {string} field
+ * @param {HTMLElement} root
+ */
+function placeOf(field, root) {
+  if (field === "methods") return root;
+  return document.getElementById(field) ?? document.getElementById(field.split(".").slice(0, 2).join("."));
+}
+
+/** @param {boolean} [loud] whether what is only missing is a problem, and the first problem gets the focus */
+function drawMarks(loud = false) {
+  const root = component?.element;
+  if (!root) return;
+  findAll(".nw-mark", root).forEach((mark) => mark.remove());
+  findAll("[aria-invalid]", root).forEach((one) => one.removeAttribute("aria-invalid"));
+  for (const [field, words] of Object.entries(marks.notes)) {
+    const place = placeOf(field, root);
+    const under = place && find(".nw-measured figcaption", place);
+    (under ?? place)?.append(element("p", { class: "nw-mark nw-quiet", role: "note" }, words));
+  }
+  /** @type {HTMLElement | null} */
+  let first = null;
+  for (const [field, words] of Object.entries(marks.problems)) {
+    const place = placeOf(field, root);
+    if (!place) continue;
+    const isQuiet = !loud && isWanting(field);
+    const mark = element("p", { class: `nw-mark ${isQuiet ? "nw-note nw-warn" : "nw-problem"}`, role: isQuiet ? "note" : "alert" }, words);
+    const body = find(":scope > .nw-method-body", place);
+    if (body) body.prepend(mark); else place.append(mark);
+    if (isQuiet) continue;
+    const input = find("textarea, input:not([type=range]), select, canvas, button", place);
+    input?.setAttribute("aria-invalid", "true");
+    first ??= input;
+  }
+  if (loud) first?.focus();
+}
+
+/**
+ * Problems of a run that was refused: said loudly, in opened cards.
+ * @param {Record<string, string>} problems
+ */
+export function refuse(problems) {
+  for (const field of Object.keys(problems)) {
+    const card = cards[Number(field.split(".")[1])];
+    if (card) card.open = true;
+  }
+  marks = { ...marks, problems: { ...marks.problems, ...problems } };
+  render();
+  drawMarks(true);
+}
+listen("trouble", ({ field, words }) => {
+  marks = { ...marks, problems: { ...marks.problems, [field]: words } };
+  drawMarks(true);
+});
+
+/** @param {Component} messages the component that brings what the server says at the cards */
+export function mountMarks(messages) {
+  onValue(messages, (text) => {
+    /** @type {Marks} */
+    const sent = JSON.parse(text);
+    if (sent.door === undefined) return; // "{}", before the server has said anything
+    marks = sent;
+    learn(sent);
+    if (isReady()) { drawMarks(); lookAgain(); }
+    announce("stack", undefined);
   });
-  // a mask and boxes are drawn on a sheet of the result's shape
-  document.addEventListener("change", (event) => { if (event.target.closest?.("#width, #height")) render(); });
+}
 
-  Object.assign(nw, {
-    mount, checked, refuse, mark, has, add, text, glyphOf: glyph,
-    example: (name, alone) => trigger(alone ? "attempt" : "example", { name, alone }),
-  });
-})();
+// ---- the component ------------------------------------------------------------------------------------------------
+
+/**
+ * @param {Component} mounted
+ * @param {() => void} pick opens the list of all methods
+ */
+export function mountStack(mounted, pick) {
+  component = mounted;
+  const root = mounted.element;
+  const add = actButton("Add a method", () => { if (page.catalogue) pick(); }, { id: "add-method", "aria-haspopup": "dialog" });
+  root.replaceChildren(
+    element("div", { class: "nw-methods-head" }, element("h2", {}, "Methods"), add),
+    element("p", { class: "nw-none nw-quiet" }, "No methods yet: only the prompt guides the image. Add one to edit, restore or lay out an image."),
+    element("ol", { class: "nw-cards", "aria-label": "Methods in use" }));
+  mounted.watch("value", () => { if (page.catalogue && mounted.props.value !== stackText()) adopt(mounted.props.value); });
+  void load(root);
+}
+
+/** @param {HTMLElement} root */
+async function load(root) {
+  root.dataset.state = "loading";
+  try {
+    page.catalogue ??= /** @type {Catalogue} */ (await (await fetch("catalogue.json")).json());
+  } catch { // the server is away
+    root.dataset.state = "failed";
+    const note = element("p", { class: "nw-note nw-error", role: "alert" }, "The list of methods did not load. ",
+      actButton("Load it again", () => { note.remove(); void load(root); }));
+    root.append(note);
+    return;
+  }
+  root.dataset.state = "ready";
+  if (component) adopt(component.props.value);
+}
+
+document.addEventListener("click", (event) => {
+  const hit = around(event, "[data-card]");
+  if (!hit) return;
+  event.preventDefault();
+  act(hit.dataset.card ?? "", Number(hit.dataset.place));
+});
+// a mask and boxes are drawn on a sheet of the result's shape
+document.addEventListener("change", (event) => { if (isReady() && around(event, "#width, #height")) render(); });

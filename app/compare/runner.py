@@ -199,5 +199,5 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "The disk is full" if full else f"The picture cannot be kept ({error.strerror or error})"
-        return f"{what}: this cell is not kept. Free some space, or set NINE_WAYS_OUTPUT, and make what is missing."
+        return f"{what}: this cell is not kept. Free some space, or set NINE_WAYS_OUTPUT, and resume."
     return str(error) if isinstance(error, RuntimeError) else error_message(error)

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from app import scripts
 from app.errors import error_message
 from app.pages import stage
 from app.pages.listeners import SHORT
@@ -21,12 +22,7 @@ from app.runs import Cancelled, Failed, Finished, Preparing, Progress
 from app.runs.recipe import Recipe
 from common.images import data_uri
 
-SHOW = """
-(function begin() {  // 'close' is an event of assets/maps.js
-  if (!window.nineWays?.maps) { setTimeout(begin, 30); return; }
-  window.nineWays.maps(element, props, watch, trigger);
-})();
-"""
+SHOW = scripts.mount("attention_maps", events=["close"])
 
 
 class Attention:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from app import scripts
 from app.compare.comparison import Cell, Comparison
 from app.compare.runner import ComparisonRunner
 from app.compare.store import ComparisonStore
@@ -24,19 +25,9 @@ from app.runs.recipe import Recipe
 
 TICK = 0.4  # seconds between two updates of the page, at least
 KEPT = 20  # comparisons in the list
-READY = """
-element.addEventListener('click', (event) => {
-  const one = event.target.closest('[data-ready]');
-  if (one) trigger('ready', { key: one.dataset.ready });
-});
-"""
-BOARD = """
-(function begin() {  // 'vote', 'use' and 'follow' are events of assets/compare.js and side.js
-  if (!window.nineWays?.compare) { setTimeout(begin, 30); return; }
-  window.nineWays.compare(element, trigger);
-})();
-"""
-NEWS = "watch('value', () => { if (props.value) window.nineWays?.compared(JSON.parse(props.value)); });"
+READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
+BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow"])
+NEWS = scripts.mount("comparison", "mountNews")
 
 
 class Compare:
@@ -60,7 +51,7 @@ class Compare:
                     )
             with gr.Column(elem_id="compare-result"):
                 with gr.Row(elem_id="compare-acts"):
-                    self.go = gr.Button("Make what is missing", elem_id="resume", interactive=False, min_width=96)
+                    self.go = gr.Button("Resume", elem_id="resume", interactive=False, min_width=96)
                     self.cancel = gr.Button("Cancel", elem_id="compare-cancel", interactive=False, min_width=72)
                 self.note = gr.HTML("", elem_id="compare-note", apply_default_css=False)
                 self.board = gr.HTML(

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from app import scripts
 from app.errors import error_message
 from app.pages import methods, stage
 from app.pages.attention import Attention
@@ -27,7 +28,7 @@ FIELDS = (
 )  # fmt: skip
 #: What the page begins with: the fewest network calls that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
-PROBLEMS = "watch('value', () => window.nineWays?.problems(JSON.parse(props.value || '{}')));"
+PROBLEMS = scripts.mount("field_problems")
 
 
 class Create(Painter, Restorer):
@@ -136,7 +137,7 @@ class Create(Painter, Restorer):
     # what happens -------------------------------------------------------------------------------------------------
 
     def _wire(self) -> None:
-        press = "() => document.querySelector('button#generate, #generate button')?.click()"
+        press = scripts.call("gradio", "generate")
 
         self.generate.click(
             self.paint, [*self.controls, self.visit],
@@ -152,7 +153,7 @@ class Create(Painter, Restorer):
         )  # fmt: skip
         self.methods.example(self.example, self.controls, self.outputs, **SHORT)
         self.methods.attempt(self.example, self.controls, self.outputs, **SHORT).then(
-            None, None, None, js=f"() => setTimeout({press}, 100)", **SHORT
+            None, None, None, js=press, **SHORT
         )
 
         self.dice.click(lambda: -1, None, self.seed, **SHORT)

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app import scripts
 from app.pages import stage
 from app.pages.catalogue import catalogue
 from app.pages.create import Create
@@ -18,16 +19,7 @@ from app.runs import HistoryError
 from app.runs.recipe import Recipe
 
 PAGE = 24
-SCRIPT = """
-element.addEventListener('click', (event) => {
-  const card = event.target.closest('[data-id]');
-  if (!card) return;
-  element.querySelectorAll('[aria-current]').forEach((other) => other.removeAttribute('aria-current'));
-  card.setAttribute('aria-current', 'true');
-  trigger('open', { id: card.dataset.id });
-  if (innerWidth <= 860) document.querySelector('#history').scrollIntoView({ behavior: 'smooth' });
-});
-"""
+SCRIPT = scripts.mount("server_buttons", "mountHistory", ["open"])
 
 
 class Pictures:

@@ -12,22 +12,15 @@ from typing import Any
 
 import gradio as gr
 
+from app import scripts
 from app.pages.models import Model
 from app.pages.stack import Stack
 from app.pages.studio import Studio
 from app.runs.given import Degradation
 from app.runs.recipe import Problem, Recipe, RecipeError
 
-MOUNT = """
-(function begin() {  // Gradio may put the page's script in later; 'example' and 'attempt' are events of it
-  if (window.nineWays?.mount) window.nineWays.mount(element, props, watch, trigger); else setTimeout(begin, 30);
-})();
-"""
-MARKS = """
-(function begin() {
-  if (window.nineWays?.checked) watch('value', () => window.nineWays.checked(props.value)); else setTimeout(begin, 30);
-})();
-"""
+MOUNT = scripts.mount("picker", events=["example", "attempt"])
+MARKS = scripts.mount("stack", "mountMarks")
 
 
 def editor() -> gr.HTML:

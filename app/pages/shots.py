@@ -99,7 +99,7 @@ def visit(browser: Any, url: str, size: tuple[int, int] = (1280, 800), mode: str
         page.goto(url)
         page.get_by_label("Prompt", exact=True).wait_for()
         page.locator(".nw-model[data-state=ready]").wait_for(timeout=PATIENCE * 1000)
-        page.wait_for_function("window.nineWays?.book", timeout=PATIENCE * 1000)
+        page.locator("#methods [data-state=ready]").wait_for(timeout=PATIENCE * 1000)
         yield page
     finally:
         context.close()
@@ -182,7 +182,7 @@ def compared(page: Any, key: str) -> None:
     page.locator(f'[data-ready="{key}"]').click()
     page.locator(".nw-board .nw-status", has_text="cells").wait_for(timeout=PATIENCE * 1000)
     page.wait_for_function(
-        "!document.querySelector('.nw-board .nw-status').textContent.includes('being made')", timeout=20 * 60 * 1000
+        "document.querySelector('.nw-board').dataset.busy === 'false'", timeout=20 * 60 * 1000
     )
     for n in (1, 2):
         page.locator(".nw-cell[data-status=done] button").nth(n).click()

@@ -13,21 +13,13 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from app import scripts
 from app.pages.stack import titles
 from app.runs.events import Preparing
 from app.runs.recipe import SAMPLERS, Recipe, schedule_label
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
-ACTS = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-act]');
-  if (!button) return;
-  const names = {
-    use: 'use', example: 'example', open: 'open', remove: 'remove', attention: 'attention', follow: 'follow',
-  };
-  if (names[button.dataset.act]) trigger(names[button.dataset.act], { ...button.dataset });
-});
-"""
+ACTS = scripts.mount("server_buttons", "mountStage", ["use", "example", "open", "remove", "attention", "follow"])
 
 
 @dataclass(frozen=True)

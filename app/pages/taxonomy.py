@@ -12,18 +12,14 @@ from typing import Any
 
 import gradio as gr
 
-from app import survey
+from app import scripts, survey
 from app.pages import taxonomy_panels, tree
 from app.pages.create import Create
 from app.pages.listeners import SHORT
 from app.pages.stack import Stack
 from app.pages.studio import EXAMPLES, Studio
 
-MOUNT = """
-(function begin() {  // Gradio may put the page's script in later; 'attempt' is an event of it
-  if (window.nineWays?.taxonomy) window.nineWays.taxonomy(element, props, watch, trigger); else setTimeout(begin, 30);
-})();
-"""
+MOUNT = scripts.mount("taxonomy", events=["attempt"])
 
 
 class Taxonomy:
@@ -38,7 +34,7 @@ class Taxonomy:
             )
         self.read = gr.State(False)
 
-        press = "() => setTimeout(() => document.querySelector('button#generate, #generate button')?.click(), 100)"
+        press = scripts.call("gradio", "generate")
         tab.select(self.fill, self.read, [self.panel, self.read], **SHORT)
         self.panel.attempt(self.attempt, create.controls, [*create.outputs, tabs], **SHORT).success(
             None, None, None, js=press, **SHORT

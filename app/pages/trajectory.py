@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app import scripts
 from app.errors import error_message
 from app.pages import attention, following, stage
 from app.pages.create import Create
@@ -21,19 +22,9 @@ from app.runs.recipe import Recipe
 from common.images import data_uri
 
 TICK = 0.4  # seconds between what the page is told at most
-READY = """
-element.addEventListener('click', (event) => {
-  const one = event.target.closest('[data-ready]');
-  if (one) trigger('ready', { key: one.dataset.ready });
-});
-"""
-BOARD = """
-(function begin() {  // 'attention' is an event of assets/trajectory.js
-  if (!window.nineWays?.trajectory) { setTimeout(begin, 30); return; }
-  window.nineWays.trajectory(element, trigger);
-})();
-"""
-NEWS = "watch('value', () => { if (props.value) window.nineWays?.followed(JSON.parse(props.value)); });"
+READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
+BOARD = scripts.mount("trajectory", "mountBoard", ["attention"])
+NEWS = scripts.mount("trajectory", "mountNews")
 
 
 class TrajectoryTab:

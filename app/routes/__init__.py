@@ -1,11 +1,11 @@
-"""The app's addresses beside Gradio's own: images, files to take along, what is known of methods."""
+"""The app's addresses beside Gradio's own: images, files to take along, what is known of methods, scripts."""
 
 from __future__ import annotations
 
 from starlette.routing import Route
 
 from app.pages.studio import Studio
-from app.routes import catalogue, comparisons, images, trajectories
+from app.routes import catalogue, comparisons, images, scripts, trajectories
 
 
 def all_routes(studio: Studio) -> list[Route]:
@@ -15,4 +15,5 @@ def all_routes(studio: Studio) -> list[Route]:
         *trajectories.routes(studio),
         *images.routes(studio),
         *catalogue.routes(studio),
+        *scripts.routes(),
     ]

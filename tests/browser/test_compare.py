@@ -163,7 +163,7 @@ def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
     expect(grids.filter(has_text="CFG Scale 4")).to_have_attribute("aria-pressed", "true")
     expect(board.cells()).to_have_count(2)
     assert page.locator(".nw-cell img").first.get_attribute("src") != shown
-    begins = {"Picture": b"\x89PNG", "Page": b"<!doctype html", "CSV": b"method,", "Comparison file": b"{"}
+    begins = {"Image": b"\x89PNG", "Page": b"<!doctype html", "CSV": b"method,", "Comparison file": b"{"}
     for name, head in begins.items():
         with page.expect_download() as got:
             page.get_by_role("link", name=name, exact=True).click()
@@ -190,6 +190,6 @@ def test_own_pictures_are_rows(board):
     board.own(["SDEdit (image to image)"], rows="red.png, blue.png")
     expect(board.status).to_have_text("2 of 2 cells", timeout=RUN)
     board.cells().first.get_by_role("button").click()
-    expect(page.locator(".nw-side figcaption", has_text="Given")).to_be_visible()
+    expect(page.locator(".nw-side figcaption", has_text="Source")).to_be_visible()
     board.own([], rows="green.png")
     expect(page.locator("#compare-note")).to_contain_text("No picture 'green.png'")

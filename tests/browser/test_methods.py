@@ -18,7 +18,7 @@ class Cards:
 
     def __init__(self, me):
         self.me, self.page = me, me.page
-        me.page.wait_for_function("window.nineWays?.book", timeout=60_000)
+        me.page.locator("#methods [data-state=ready]").wait_for(timeout=60_000)
 
     def open(self, family):
         self.page.get_by_role("button", name="Add a method").click()
@@ -53,7 +53,7 @@ class Cards:
 
     def given(self):
         """The stack as the server gets it next."""
-        return self.page.evaluate("window.nineWays.text()")
+        return self.me.run_in("stack", "stackText()")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_picker_works_from_the_keyboard_and_finds_words(cards):
     selected.press("ArrowDown")
     expect(selected).not_to_have_text(first)
     expect(selected).to_be_focused()
-    cards.page.evaluate("window.nineWays.pickerChanged()")  # as when the stack's marks arrive a moment later
+    cards.me.run_in("page_state", "announce('stack')")  # as when the stack's marks arrive a moment later
     expect(selected).to_be_focused()
     dialog.get_by_label("Search methods").fill("low frequencies")
     expect(dialog.locator(".nw-entry")).to_have_count(1)
@@ -215,7 +215,7 @@ def test_what_stops_a_run_is_said_at_its_card_and_goes_with_it(cards):
     problem = cards.page.locator(".nw-mark.nw-problem")
     expect(problem).to_have_count(1, timeout=60_000)
     expect(cards.card(0)).to_contain_text("give it depth, edges, or both")
-    cards.card(0).get_by_role("button", name="Take out").click()
+    cards.card(0).get_by_role("button", name="Remove: ").click()
     expect(problem).to_have_count(0)
 
 
@@ -235,7 +235,7 @@ def test_the_stack_is_muted_soloed_reordered_and_cleared(cards):
     cards.card(0).get_by_role("button", name="Solo: Composable diffusion").click()
     expect(cards.formula).to_have_text("dpmpp_2m over cfg(composable(ask))")
     for _ in range(3):
-        cards.card(0).get_by_role("button", name="Take out").click()
+        cards.card(0).get_by_role("button", name="Remove: ").click()
     expect(cards.formula).to_have_text("dpmpp_2m over cfg(ask)")
 
 
@@ -259,7 +259,7 @@ def test_the_stack_comes_back_with_a_picture(cards):
     me = cards.me
     cards.attempt("ilvr")
     me.sees("done")
-    cards.card(0).get_by_role("button", name="Take out").click()
+    cards.card(0).get_by_role("button", name="Remove: ").click()
     expect(cards.card(0)).to_have_count(0)
     me.page.get_by_role("button", name="Send to the controls").click()
     expect(cards.card(0)).to_contain_text("ILVR")

@@ -47,7 +47,7 @@ def test_runs_are_followed_looked_at_and_taken_along(paths):
     page.locator("#follow").click()
     paths.opened()
     expect(paths.runs).to_have_count(2)
-    expect(paths.runs.nth(1)).to_contain_text("Parts from the first run at step")
+    expect(paths.runs.nth(1)).to_contain_text("Departs from the first run at step")
     status = paths.runs.first.locator(".nw-status")
     expect(status).to_have_text("step 4 of 4 · sigma 0")
     page.locator("#path-step").fill("1")
@@ -68,7 +68,7 @@ def test_runs_are_followed_looked_at_and_taken_along(paths):
     assert page.locator(".nw-paths path.nw-line").first.get_attribute("d") != before, "turned"
     page.get_by_role("button", name="From the front").click()
     page.get_by_role("button", name="Denoising path").click()
-    page.get_by_role("button", name="Against the level of noise").click()
+    page.get_by_role("button", name="Against the noise level").click()
     expect(paths.region("Figures").locator(".nw-chart")).to_have_count(7)
     for kind, head in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
         with page.expect_download() as got:

@@ -1,0 +1,77 @@
+// @ts-check
+/** Blind votes: two images of one cell's settings from two columns, without their names. */
+import { element } from "./element.js";
+import { counted } from "./format.js";
+
+/** @import { CompareCell, Ratings, WholeComparison } from "./server.d.ts" */
+
+/** @type {[CompareCell, CompareCell] | null} */
+let pair = null; // stays until it is voted on
+
+/** Another comparison: another pair. */
+export function forgetPair() { pair = null; }
+
+/**
+ * @template T
+ * @param {readonly T[]} all
+ * @param {() => number} random
+ */
+const anyOf = (all, random) => all[Math.floor(random() * all.length)];
+
+/**
+ * Two cells that differ in their column only; null where there are none.
+ * @param {readonly CompareCell[]} made
+ * @param {() => number} [random] in [0, 1)
+ * @returns {[CompareCell, CompareCell] | null}
+ */
+export function drawPair(made, random = Math.random) {
+  /** @type {Map<string, CompareCell[]>} */
+  const rows = new Map();
+  for (const cell of made) {
+    const row = cell.place.slice(1).join(",");
+    rows.set(row, [...(rows.get(row) ?? []), cell]);
+  }
+  const groups = [...rows.values()].filter((all) => new Set(all.map((cell) => cell.place[0])).size > 1);
+  if (!groups.length) return null;
+  const group = anyOf(groups, random), one = anyOf(group, random);
+  return [one, anyOf(group.filter((cell) => cell.place[0] !== one.place[0]), random)];
+}
+
+/**
+ * @param {string} words
+ * @param {Ratings["ratings"]} ratings
+ */
+function ratingsTable(words, ratings) {
+  return element("table", { class: "nw-ranks" }, element("caption", {}, words), ...ratings.map(([name, rating, low, high]) =>
+    element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "nw-mono" }, String(rating)),
+      element("td", { class: "nw-mono nw-quiet" }, `${low} to ${high}`))));
+}
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {(better: string, worse: string) => void} vote columns by their labels
+ */
+export function blindVote({ axes, cells, prompt, states, votes }, vote) {
+  const section = element("section", { class: "nw-summary nw-vote", "aria-label": "Blind vote" }, element("h3", {}, "Blind vote"));
+  pair ??= drawPair(cells.filter((cell) => states[cell.key]?.result));
+  if (!pair) {
+    section.append(element("p", {}, "Two columns have to be made first."));
+    return section;
+  }
+  const both = pair;
+  section.append(element("p", {}, `Which image is better for “${prompt}”? The columns are not shown.`),
+    element("div", { class: "nw-pairs" }, ...both.map((cell, i) => element("button", {
+      type: "button", class: "nw-cell-picture", style: `aspect-ratio:${cell.aspect}`,
+      "aria-label": i ? "The right one" : "The left one",
+      onclick: () => {
+        const [better, worse] = [cell, both[1 - i]].map((one) => axes[0].labels[one.place[0]]);
+        pair = null;
+        vote(better, worse);
+      },
+    }, element("img", { alt: "", src: states[cell.key]?.picture })))));
+  if (votes.count) section.append(ratingsTable(`Ratings after ${counted(votes.count, "vote")}, with 95 % intervals`, votes.ratings));
+  if (votes.all.count > votes.count) {
+    section.append(ratingsTable(`In all comparisons kept here, after ${counted(votes.all.count, "vote")}`, votes.all.ratings));
+  }
+  return section;
+}

@@ -1,0 +1,164 @@
+// @ts-check
+/** The board of the tab Compare: grids of cells that fill as they are made, sorted, ranked, plotted. */
+import { blindVote, forgetPair } from "./blind_vote.js";
+import { comparisonGrid } from "./comparison_grid.js";
+import { costPlot, ranksTable } from "./comparison_plots.js";
+import { actButton, element, find, need } from "./element.js";
+import { onValue } from "./gradio.js";
+import { sideBySide } from "./side_by_side.js";
+
+/** @import { Component } from "./gradio.js" */
+/** @import { ComparisonNews, ComparisonVotes, WholeComparison } from "./server.d.ts" */
+
+/** @type {Component | null} */
+let board = null;
+/** @type {WholeComparison | null} */
+let open = null;
+let sortedBy = ""; // a measure
+let tab = ""; // the grid in view: its places on the axes from the third on
+/** @type {string[]} */
+let chosen = []; // keys of the cells A and B
+/** @type {ReturnType<typeof comparisonGrid> | null} */
+let grid = null;
+
+/** @param {WholeComparison} comparison */
+const measuresOf = (comparison) => Object.keys(comparison.summary?.measures ?? {});
+/** @param {WholeComparison} comparison */
+const tabsOf = (comparison) => [...new Set(comparison.cells.map((cell) => cell.place.slice(2).join(",")))];
+
+/** @param {string} key of a cell */
+function choose(key) {
+  if (!open?.states[key]?.result) return;
+  chosen = chosen.includes(key) ? chosen.filter((one) => one !== key) : [...chosen.slice(-1), key];
+  drawChosen();
+}
+
+function drawChosen() {
+  if (!open || !board) return;
+  grid?.refresh(sortedBy, chosen);
+  const cells = chosen.map((key) => open?.cells.find((cell) => cell.key === key)).filter((cell) => cell !== undefined);
+  need(".nw-side", board.element).replaceChildren(...(cells.length ? sideBySide(open, cells, {
+    close: () => { chosen = []; drawChosen(); },
+    use: (key) => board?.trigger("use", { key }),
+    follow: (key) => board?.trigger("follow", { key }),
+  }) : []));
+}
+
+// ---- around the grid ----------------------------------------------------------------------------------------------
+
+/** @param {WholeComparison} comparison */
+function heading(comparison) {
+  const { given, source, truth } = comparison;
+  const images = [[source, "Source"], [truth, "Ground truth"]].filter(([sha]) => given[sha]).map(([sha, words]) =>
+    element("figure", { class: "nw-given" }, element("img", { alt: words, src: given[sha] }), element("figcaption", {}, words)));
+  return element("header", { class: "nw-board-head" },
+    element("div", {}, element("h2", {}, comparison.title), element("p", {}, comparison.prompt), element("p", { class: "nw-status", role: "status" })),
+    ...images);
+}
+
+/** @param {WholeComparison} comparison */
+export function progressWords({ count, cells, busy }) {
+  const words = [`${count.done} of ${cells.length} cells`];
+  if (count.failed) words.push(`${count.failed} failed`);
+  if (busy) words.push("running");
+  else if (count.done + count.failed < cells.length) words.push("stopped; resume to make the rest");
+  return words.join(" · ");
+}
+
+/** @param {WholeComparison} comparison */
+function toolsRow(comparison) {
+  const { axes, exports, measures } = comparison;
+  const sort = element("select", { id: "sort-by", "aria-label": "Sort columns by", onchange: () => { sortedBy = sort.value; draw(); } },
+    element("option", { value: "" }, "as given"),
+    ...measuresOf(comparison).map((key) => element("option", { value: key, selected: key === sortedBy }, measures[key].title)));
+  const words = (/** @type {string} */ place) => place.split(",").map((at, i) => axes[i + 2].labels[Number(at)]).join(" · ");
+  const tabs = tabsOf(comparison);
+  const download = (/** @type {string} */ href, /** @type {string} */ name) => element("a", { class: "nw-act", href, download: true }, name);
+  return element("div", { class: "nw-tools" }, element("label", { for: "sort-by" }, "Sort by"), sort,
+    ...(tabs.length > 1 ? tabs : []).map((place) =>
+      actButton(words(place), () => { tab = place; draw(); }, { "aria-pressed": String(place === tab) })),
+    element("span", { class: "nw-exports" }, download(exports.png, "Image"), download(exports.html, "Page"),
+      download(exports.csv, "CSV"), download(exports.json, "Comparison file")));
+}
+
+/** @param {WholeComparison} comparison */
+function panels(comparison) {
+  const measure = sortedBy || measuresOf(comparison)[0];
+  const vote = blindVote(comparison, (better, worse) => board?.trigger("vote", { better, worse }));
+  if (!measure) return [vote];
+  const section = (/** @type {string} */ title, /** @type {Node} */ inside) =>
+    element("section", { class: "nw-summary", "aria-label": title }, element("h3", {}, title), inside);
+  return [
+    section("Ranks", ranksTable(comparison, measure)),
+    section("Fidelity against cost", element("div", { class: "nw-plots" },
+      costPlot(comparison, measure, "calls"), costPlot(comparison, measure, "seconds"))),
+    vote,
+  ];
+}
+
+// ---- all of it ----------------------------------------------------------------------------------------------------
+
+function draw() {
+  if (!board || !open) return;
+  grid = comparisonGrid(open, { sortedBy, tab, chosen, choose });
+  board.element.replaceChildren(element("div", { class: "nw-board", "data-state": "open" }, heading(open), toolsRow(open),
+    element("div", { class: "nw-scroll" }, grid.element), element("div", { class: "nw-side" }), element("div", { class: "nw-panels" })));
+  drawStatus(open);
+  drawPanels(open);
+  if (chosen.length) drawChosen();
+}
+
+/** @param {WholeComparison} comparison */
+function drawStatus(comparison) {
+  if (!board) return;
+  need(".nw-status", board.element).textContent = progressWords(comparison);
+  need(".nw-board", board.element).dataset.busy = String(comparison.busy);
+}
+
+/** @param {WholeComparison} comparison */
+function drawPanels(comparison) {
+  if (board) find(".nw-panels", board.element)?.replaceChildren(...panels(comparison));
+}
+
+/** @param {WholeComparison} comparison */
+function show(comparison) {
+  const isOther = comparison.id !== open?.id;
+  if (isOther) { sortedBy = ""; chosen = []; forgetPair(); }
+  open = comparison;
+  if (!tabsOf(open).includes(tab)) tab = tabsOf(open)[0] ?? "";
+  draw();
+  if (board && isOther && innerWidth <= 860) need("#compare-result").scrollIntoView({ behavior: "smooth" });
+}
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {ComparisonNews} news
+ */
+function update(comparison, news) {
+  const before = measuresOf(comparison).length;
+  Object.assign(comparison.states, news.states);
+  Object.assign(comparison, { busy: news.busy, count: news.count, summary: news.summary ?? comparison.summary });
+  if (!board || !find(".nw-compared", board.element)) return;
+  grid?.refresh(sortedBy, chosen, Object.keys(news.states));
+  drawStatus(comparison);
+  if (news.summary || !news.busy) drawPanels(comparison);
+  if (measuresOf(comparison).length !== before) need(".nw-tools", board.element).replaceWith(toolsRow(comparison));
+}
+
+/** Draws the comparison, now or as soon as there is one. @param {Component} component */
+export function mountBoard(component) {
+  board = component;
+  if (open) draw();
+}
+
+/** What the server says of comparisons. @param {Component} component */
+export function mountNews(component) {
+  onValue(component, (text) => {
+    /** @type {WholeComparison | ComparisonNews | ComparisonVotes} */
+    const message = JSON.parse(text);
+    if ("axes" in message) show(message);
+    else if (!open || message.id !== open.id) return; // of another one that was open before
+    else if ("votes" in message) { open.votes = message.votes; drawPanels(open); }
+    else update(open, message);
+  });
+}

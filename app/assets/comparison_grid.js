@@ -1,0 +1,119 @@
+// @ts-check
+/** The cells of a comparison: columns of the first axis, rows of the second; what each shows of its run. */
+import { element, need, serverMarkup } from "./element.js";
+import { cost, measured } from "./format.js";
+
+/** @import { CellState, CompareCell, Measure, WholeComparison } from "./server.d.ts" */
+
+const MOST = 3; // measures at a cell
+
+/**
+ * A cell in the words of its place.
+ * @param {WholeComparison} comparison
+ * @param {CompareCell} cell
+ */
+export function cellLabel({ axes }, cell) {
+  return cell.place.map((at, axis) => axes[axis].labels[at]).join(" · ");
+}
+
+/**
+ * The columns in the order of their ranks in a measure; as given where there are none.
+ * @param {Pick<WholeComparison, "axes" | "summary">} comparison
+ * @param {string} sortedBy
+ * @returns {number[]}
+ */
+export function columnOrder({ axes, summary }, sortedBy) {
+  const { labels } = axes[0], places = labels.map((_, i) => i);
+  const ranks = summary?.measures[sortedBy]?.ranks;
+  if (!ranks) return places;
+  const rank = (/** @type {number} */ i) => {
+    const at = ranks.findIndex((one) => one.label === labels[i]);
+    return at < 0 ? ranks.length : at;
+  };
+  return places.sort((a, b) => rank(a) - rank(b) || a - b);
+}
+
+/**
+ * What stands under the image of a cell.
+ * @param {CellState} state
+ * @param {Record<string, Measure>} measures
+ * @param {string} sortedBy comes first, also where the cell lacks it
+ */
+function lines(state, measures, sortedBy) {
+  const line = (/** @type {string} */ words, /** @type {Record<string, string>} */ look = {}) => element("span", look, words);
+  if (state.result) {
+    const values = Object.entries(state.result.figures).sort(([a], [b]) => Number(b === sortedBy) - Number(a === sortedBy));
+    const shown = values.slice(0, MOST).map(([key, value]) => element("span", { title: measures[key].of },
+      `${measures[key].title} `, element("b", { class: "nw-mono" }, measured(measures[key], value))));
+    const gap = sortedBy && !(sortedBy in state.result.figures) ? [line("")] : [];
+    return [...gap, ...shown, line(cost(state.result), { class: "nw-mono nw-cost" })];
+  }
+  if (state.reason) return [line(state.reason, { class: "nw-error" })];
+  if (state.status === "running") return [line(`${state.first ? `${state.first}: ` : "Step "}${state.step ?? 0} of ${state.steps || "?"}`)];
+  return [line(state.status === "cancelled" ? "Cancelled" : "Waiting")];
+}
+
+/**
+ * @param {HTMLElement} figure
+ * @param {WholeComparison} comparison
+ * @param {CompareCell} cell
+ * @param {string} sortedBy
+ * @param {readonly string[]} chosen
+ */
+function fill(figure, comparison, cell, sortedBy, chosen) {
+  /** @type {CellState} */
+  const state = comparison.states[cell.key] ?? { status: "waiting" };
+  const image = /** @type {HTMLImageElement} */ (need("img", figure)), bar = need(".nw-bar", figure);
+  figure.dataset.status = state.status;
+  if (!state.picture) image.removeAttribute("src");
+  else if (image.getAttribute("src") !== state.picture) image.src = state.picture;
+  image.alt = state.status === "done" ? cellLabel(comparison, cell) : "";
+  bar.hidden = state.status !== "running";
+  need("span", bar).style.width = `${(100 * (state.step ?? 0)) / Math.max(state.steps ?? 1, 1)}%`;
+  need("figcaption", figure).replaceChildren(...lines(state, comparison.measures, sortedBy));
+  const side = chosen.indexOf(cell.key);
+  figure.dataset.side = side < 0 ? "" : "AB"[side];
+  need("button", figure).setAttribute("aria-pressed", String(side >= 0));
+}
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {object} view
+ * @param {string} view.sortedBy
+ * @param {string} view.tab the places of the grid on the axes from the third on
+ * @param {readonly string[]} view.chosen keys
+ * @param {(key: string) => void} view.choose
+ */
+export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
+  const { axes, cells, glyphs, title } = comparison;
+  /** @type {{ figure: HTMLElement, cell: CompareCell }[]} one for each place: cells of one key may stand at several */
+  const drawn = [];
+  const order = columnOrder(comparison, sortedBy);
+  const drawnCell = (/** @type {CompareCell} */ cell) => {
+    const figure = element("figure", { class: "nw-cell" },
+      element("button", {
+        type: "button", class: "nw-cell-picture", style: `aspect-ratio:${cell.aspect}`, "aria-pressed": "false",
+        title: "Compare with slider", onclick: () => choose(cell.key),
+      }, element("img", { alt: "", loading: "lazy" }), element("span", { class: "nw-bar", hidden: true }, element("span"))),
+      element("figcaption"));
+    fill(figure, comparison, cell, sortedBy, chosen);
+    drawn.push({ figure, cell });
+    return figure;
+  };
+  const at = (/** @type {number} */ column, /** @type {number} */ row) => cells.find(({ place }) =>
+    place[0] === column && (place[1] ?? 0) === row && place.slice(2).join(",") === tab);
+  const head = element("div", { class: "nw-compared-row nw-heads", role: "row" }, element("span", { role: "columnheader" }),
+    ...order.map((i) => element("h3", { role: "columnheader" }, serverMarkup(glyphs[i]), axes[0].labels[i])));
+  const rows = (axes[1]?.labels ?? [""]).map((label, row) => element("div", { class: "nw-compared-row", role: "row" },
+    element("span", { role: "rowheader" }, label),
+    ...order.map((column) => {
+      const cell = at(column, row);
+      return element("div", { role: "cell" }, cell && drawnCell(cell));
+    })));
+  return {
+    element: element("div", { class: "nw-compared", role: "table", "aria-label": title, style: `--columns:${order.length}` }, head, ...rows),
+    /** @type {(sortedBy: string, chosen: readonly string[], keys?: readonly string[]) => void} keys: only these cells */
+    refresh: (by, now, keys) => drawn.filter(({ cell }) => keys?.includes(cell.key) ?? true)
+      .forEach(({ figure, cell }) => fill(figure, comparison, cell, by, now)),
+  };
+}

@@ -1,0 +1,71 @@
+// @ts-check
+/** The columns of a comparison in one measure: ranked with intervals, and against their cost with the Pareto front. */
+import { element, svg } from "./element.js";
+import { measured } from "./format.js";
+import { pathThrough, rangeOf, scale, withoutOverlap } from "./geometry.js";
+import { framed, tick } from "./plot.js";
+
+/** @import { WholeComparison } from "./server.d.ts" */
+
+const LINE = 12; // height of a label
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {string} key of the measure
+ */
+export function ranksTable({ measures, summary }, key) {
+  const { ranks } = /** @type {NonNullable<typeof summary>} */ (summary).measures[key], measure = measures[key];
+  const ends = ranks.flatMap((rank) => [rank.low ?? rank.mean, rank.high ?? rank.mean]);
+  const range = measure.unit === "%" ? /** @type {[number, number]} */ ([0, 100]) : rangeOf(ends);
+  const x = scale(range, [4, 96]);
+  const rows = ranks.map(({ label, mean, low, high }) => {
+    const isInterval = low !== null && high !== null;
+    const plot = svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+      isInterval && svg("line", { x1: x(low), x2: x(high), y1: 5, y2: 5, class: "nw-interval" }),
+      svg("line", { x1: x(mean), x2: x(mean), y1: 1, y2: 9, class: "nw-mean" }));
+    const spread = isInterval ? `${low.toFixed(measure.digits)} to ${high.toFixed(measure.digits)}` : "one cell";
+    return element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, plot),
+      element("td", { class: "nw-mono" }, measured(measure, mean)), element("td", { class: "nw-mono nw-quiet" }, spread));
+  });
+  const trust = measure.trust && element("tr", {}, element("td", { colspan: 4, class: "nw-quiet" },
+    `On renders this measure gives ${measured(measure, measure.trust.own)} for the very scene and ${measured(measure, measure.trust.other)} for another one.`));
+  return element("table", { class: "nw-ranks" }, element("caption", {}, `${measure.title}: ${measure.better} is better`), ...rows, trust);
+}
+
+/** @type {Record<"seconds" | "calls", { name: string, axis: string, words: (value: number) => string }>} */
+const COSTS = {
+  seconds: { name: "seconds", axis: "seconds a cell, without waiting", words: (value) => `${value.toFixed(1)} s` },
+  calls: { name: "network evaluations", axis: "network evaluations (NFE) a cell", words: (value) => String(Math.round(value)) },
+};
+
+const FRAME = { width: 420, height: 260, left: 48, right: 12, top: 12, bottom: 36 };
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {string} key of the measure
+ * @param {"seconds" | "calls"} by
+ */
+export function costPlot({ measures, summary }, key, by) {
+  const all = /** @type {NonNullable<typeof summary>} */ (summary);
+  const { ranks, pareto } = all.measures[key], measure = measures[key], cost = COSTS[by];
+  const points = ranks.map(({ label, mean }) => ({ label, x: all.cost[by][label] ?? 0, y: mean })).filter(({ x }) => x > 0);
+  if (!points.length) return element("div");
+  const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y);
+  const [low, high] = rangeOf(xs.map(Math.log10), 0.12);
+  const title = `${measure.title} against ${cost.name}`;
+  const { plot, x, y } = framed(FRAME, title, { range: [10 ** low, 10 ** high], log: true }, { range: rangeOf(ys, 0.12) });
+  const { width, height, left, bottom } = FRAME, floor = height - bottom;
+  plot.append(svg("path", { d: `M${left} 8V${floor}H${width - 8}`, class: "nw-axis" }),
+    ...rangeOf(ys).map((value) => tick(left - 6, y(value) + 4, measured(measure, value), "end")),
+    ...[...new Set(rangeOf(xs))].map((value) => tick(x(value), floor + 16, cost.words(value), "middle")),
+    tick(width - 8, height - 4, cost.axis, "end"));
+  const front = pareto[by].map((label) => points.find((point) => point.label === label)).filter((point) => point !== undefined);
+  plot.append(svg("path", { d: pathThrough(front.map((point) => [x(point.x), y(point.y)])), class: "nw-pareto" }));
+  const heights = withoutOverlap(points.map((point) => y(point.y) + 4), LINE);
+  points.forEach((point, i) => {
+    const isOn = pareto[by].includes(point.label), right = x(point.x) < width * 0.6;
+    plot.append(svg("circle", { cx: x(point.x), cy: y(point.y), r: isOn ? 5 : 4, class: isOn ? "nw-dot-on" : "nw-dot-off" }),
+      tick(x(point.x) + (right ? 9 : -9), heights[i], point.label, right ? "start" : "end", "nw-name"));
+  });
+  return element("figure", {}, plot, element("figcaption", {}, `${title}; the line is the Pareto front.`));
+}

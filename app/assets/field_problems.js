@@ -1,0 +1,53 @@
+// @ts-check
+/** What is wrong with a run that was refused, said at each field; a closed drawer opens for it. */
+import { element, findAll, isShown } from "./element.js";
+import { inputOf, onValue, openAdvanced, whenShown } from "./gradio.js";
+import { refuse } from "./stack.js";
+
+const INVALID = "[aria-invalid=true][aria-describedby$='-problem']";
+
+/** @param {Element} input */
+function forget(input) {
+  document.getElementById(input.getAttribute("aria-describedby") ?? "")?.remove();
+  input.removeAttribute("aria-invalid");
+  input.removeAttribute("aria-describedby");
+}
+
+/** @param {Record<string, string>} problems field -> words */
+function say(problems) {
+  findAll(INVALID).forEach(forget);
+  let first = null;
+  for (const [field, words] of Object.entries(problems)) {
+    const input = inputOf(field);
+    if (!input) continue;
+    const id = `${field}-problem`;
+    document.getElementById(field)?.append(element("p", { class: "nw-problem", id, role: "alert" }, words));
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", id);
+    first ??= input;
+  }
+  first?.focus();
+}
+
+/** @param {Record<string, string>} all */
+async function sort(all) {
+  const isOfMethods = (/** @type {string} */ field) => field.startsWith("methods");
+  const ofMethods = Object.entries(all).filter(([field]) => isOfMethods(field));
+  const others = Object.entries(all).filter(([field]) => !isOfMethods(field));
+  if (ofMethods.length) refuse(Object.fromEntries(ofMethods));
+  const fields = others.map(([field]) => field);
+  if (fields.some((field) => !isShown(document.getElementById(field)))) {
+    openAdvanced();
+    await whenShown(fields);
+  }
+  say(Object.fromEntries(others));
+}
+
+document.addEventListener("input", (event) => {
+  if (event.target instanceof Element && event.target.matches(INVALID)) forget(event.target);
+}, true);
+
+/** @param {import("./gradio.js").Component} component */
+export function mount(component) {
+  onValue(component, (value) => void sort(JSON.parse(value)));
+}

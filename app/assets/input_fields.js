@@ -1,0 +1,80 @@
+// @ts-check
+/** The field of an input of a method: words, images, masks, boxes, points, a degraded image. */
+import { degradationField } from "./degradation_field.js";
+import { element } from "./element.js";
+import { imageField, referencesField } from "./image_fields.js";
+import { maskDrawing } from "./mask_drawing.js";
+import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
+import { isEmpty } from "./stack_model.js";
+
+/** @import { Box, Degradation, Input, Method, Point } from "./server.d.ts" */
+/** @import { InputValue, KnobValue } from "./stack_model.js" */
+
+/**
+ * @typedef {object} InputField
+ * @property {string} id
+ * @property {Input} input
+ * @property {Method} method
+ * @property {InputValue | undefined} value
+ * @property {Record<string, KnobValue>} knobs of the card: an input may be needed by a choice only
+ * @property {string} backdrop hash of the image that a mask or boxes are drawn over
+ * @property {(value: InputValue | null, again?: boolean) => void} change `again`: draw the card anew
+ */
+
+/** @type {Record<Input["kind"], string>} */
+const KINDS = {
+  image: "image", map: "map", mask: "mask", prompt: "prompt", words: "words of the prompt", boxes: "boxes",
+  points: "points", references: "images", operator: "degraded image",
+};
+
+/**
+ * When an input may be left out: "", "optional", or for which options of a choice it is needed.
+ * @param {Input} input
+ * @param {Method} method
+ * @param {Record<string, KnobValue>} knobs
+ */
+export function whenNeeded(input, method, knobs) {
+  const choices = Object.entries(input.wanted_by);
+  const chosen = (/** @type {string} */ name) => knobs[name] ?? method.knobs.find((one) => one.name === name)?.default;
+  if (!input.optional || choices.some(([name, options]) => options.includes(String(chosen(name))))) return "";
+  return choices.length ? `for ${choices.flatMap(([, options]) => options).join(", ")}` : "optional";
+}
+
+/** @param {InputField} field */
+function control({ id, input, method, value, backdrop, change }) {
+  const { label, kind, name } = input;
+  const again = (/** @type {InputValue | null} */ to) => change(to, true);
+  switch (kind) {
+    case "prompt":
+    case "words": {
+      const box = element("textarea", { rows: kind === "prompt" ? 2 : 1, "aria-label": label, onchange: () => change(box.value) }, String(value ?? ""));
+      return box;
+    }
+    case "image":
+    case "map":
+      return imageField(id, label, String(value ?? ""), again);
+    case "references":
+      return referencesField(id, label, /** @type {string[]} */ (value ?? []), again);
+    case "operator":
+      return degradationField({ id, name, label, method: method.name, value: /** @type {Degradation | null} */ (value ?? null), change });
+    case "mask":
+      return maskDrawing({ field: id, label, value: String(value ?? ""), backdrop, change });
+    case "boxes":
+      return boxesDrawing(label, /** @type {Box[]} */ (value ?? []), backdrop, change);
+    case "points":
+      return pointsDrawing(label, /** @type {Point[]} */ (value ?? []), backdrop, change);
+  }
+}
+
+/** @param {InputField} field */
+export function inputField(field) {
+  const { id, input, method, value, knobs } = field, { label } = input;
+  const kind = KINDS[input.kind];
+  const what = [kind === label.toLowerCase() ? "" : kind, whenNeeded(input, method, knobs)].filter(Boolean).join(", ");
+  const isDegradation = typeof value === "object" && value !== null && !Array.isArray(value);
+  const empty = isDegradation ? !value.picture : isEmpty(value);
+  return element("div", { class: "nw-field", id, role: "group", "aria-label": label, "data-empty": String(empty) },
+    element("div", { class: "nw-field-head" }, element("span", {}, label), element("span", { class: "nw-quiet" }, what)),
+    input.help && element("p", { class: "nw-quiet" }, input.help),
+    control(field));
+}

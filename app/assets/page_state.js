@@ -1,0 +1,42 @@
+// @ts-check
+/** What several parts of the page know together, and how they hear of changes. */
+
+/** @import { Catalogue, Marks } from "./server.d.ts" */
+
+/** @type {{ catalogue: Catalogue | null, door: string, backbone: string, model: string, offers: string[] | null }} */
+export const page = { catalogue: null, door: "", backbone: "", model: "", offers: null };
+
+/** @param {Marks} marks */
+export function learn({ door, backbone, model, offers }) {
+  Object.assign(page, { door, backbone, model, offers });
+}
+
+/** Once the page has it: what draws methods is called after that. */
+export function catalogue() {
+  if (page.catalogue === null) throw new Error("The catalogue of methods has not come yet.");
+  return page.catalogue;
+}
+
+/**
+ * The events: `stack` when the cards or what is known of the network have changed; `trouble` for words at a field.
+ * @typedef {{ stack: undefined, trouble: { field: string, words: string } }} Events
+ */
+const bus = new EventTarget();
+
+/**
+ * @template {keyof Events} Name
+ * @param {Name} name
+ * @param {Events[Name]} detail
+ */
+export function announce(name, detail) {
+  bus.dispatchEvent(new CustomEvent(name, { detail }));
+}
+
+/**
+ * @template {keyof Events} Name
+ * @param {Name} name
+ * @param {(detail: Events[Name]) => void} handle
+ */
+export function listen(name, handle) {
+  bus.addEventListener(name, (event) => handle(/** @type {CustomEvent} */ (event).detail));
+}

@@ -1,0 +1,44 @@
+// @ts-check
+/** Buttons that the server drew: a click on one triggers an event of the component that they are in. */
+import { around, findAll, need } from "./element.js";
+
+/** @import { Component } from "./gradio.js" */
+
+const STAGE_EVENTS = ["use", "example", "open", "remove", "attention", "follow"];
+
+/**
+ * On a stage: data-act="x" triggers the event x with the button's data.
+ * @param {Component} component
+ */
+export function mountStage({ element, trigger }) {
+  element.addEventListener("click", (event) => {
+    const button = around(event, "[data-act]"), name = button?.dataset.act;
+    if (button && name && STAGE_EVENTS.includes(name)) trigger(name, { ...button.dataset });
+  });
+}
+
+/**
+ * In a list of what one click begins: data-ready="x" triggers the event `ready` with the key x.
+ * @param {Component} component
+ */
+export function mountReadyList({ element, trigger }) {
+  element.addEventListener("click", (event) => {
+    const button = around(event, "[data-ready]");
+    if (button) trigger("ready", { key: button.dataset.ready });
+  });
+}
+
+/**
+ * In the grid of the history: the image that was clicked is marked, and on a phone its details come into view.
+ * @param {Component} component
+ */
+export function mountHistory({ element, trigger }) {
+  element.addEventListener("click", (event) => {
+    const card = around(event, "[data-id]");
+    if (!card) return;
+    findAll("[aria-current]", element).forEach((other) => other.removeAttribute("aria-current"));
+    card.setAttribute("aria-current", "true");
+    trigger("open", { id: card.dataset.id });
+    if (innerWidth <= 860) need("#history").scrollIntoView({ behavior: "smooth" });
+  });
+}
