@@ -1,0 +1,215 @@
+"""How much of what people write is in the image: a hundred sentences in their own words, written by hand.
+
+Each sentence of bench/sentences.json comes with what it claims. A backbone makes one image of each, the evaluator
+reads it, and every claim is right or wrong; no network is trained on these sentences (training/scene_arrays.py).
+`chance`: the same images judged by the claims of other sentences. The parser of world/parsing.py is measured on them as
+well: it was corrected by them, so its figure is no estimate for other sentences.
+
+    python -m bench.sentences --backbone FOLDER --json sentences.json
+    python -m bench.sentences --parser             the parser alone: seconds
+    python -m bench.sentences --pictures FOLDER    judges images made elsewhere: 0000.png, ... in the sentences' order
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backbones import load
+from bench.fidelity import ROWS, SHIFTS, batches, keep, sample, saved
+from bench.table import Report
+from samplers import SAMPLERS, SCHEDULES
+from world.atoms import KINDS, Atom
+from world.claims import Claim, Claims
+from world.eye import NAMES, colours_of
+from world.judge import WEIGHTS, Reading, check, read
+from world.parsing import parse
+from world.scene import COLOURS
+
+FILE = Path(__file__).with_suffix(".json")
+STEPS, SCALE = 10, 4.0  # the page's defaults, as are the sampler and the schedule below
+LABELS = {
+    "solid": "solids of the right shape there",
+    "colour": "colours right, on a solid of that shape",
+    "size": "sizes right, likewise",
+    "material": "materials right, likewise",
+    "count": "numbers of solids right",
+    "relation": "relations right, both solids there",
+    "place": "places in the image right",
+    "between": "between two others",
+    "absent": "absent what is not to be there",
+    "ground": "ground right",
+    "sky": "sky right",
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """kind: of phrasing, such as "terse", "negation"; claims: what it says, by hand."""
+
+    kind: str
+    text: str
+    claims: Claims
+
+
+def sentences() -> list[Sentence]:
+    """All of them, in the file's order. Raises ValueError where a solid is described in other words than the world's
+    names."""
+    made = []
+    for one in json.loads(FILE.read_text(encoding="utf-8")):
+        groups = {
+            name: tuple(tuple(group) for group in one.get(name, ()))
+            for name in ("relations", "places", "between", "counts")
+        }
+        claims = Claims(
+            solids=tuple(claim(text) for text in one["solids"]),
+            absent=tuple(claim(text) for text in one.get("absent", ())),
+            ground=one.get("ground"),
+            sky=one.get("sky"),
+            **groups,
+        )
+        made.append(Sentence(one["kind"], one["text"], claims))
+    return made
+
+
+def claim(text: str) -> Claim:
+    """ "large red cube" -> the claim. Raises ValueError for a word that names no shape, colour, size or material."""
+    values = {}
+    for word in text.split():
+        name = next((name for name, words in NAMES.items() if word in words), None)
+        if name is None:
+            raise ValueError(f"{word!r} of {text!r} names no shape, colour, size or material.")
+        values[name] = word
+    return Claim(**values)
+
+
+def same(a: Claims, b: Claims) -> bool:
+    """Whether two texts claim the same, in whatever order they name the solids."""
+    n = len(a.solids)
+    return len(b.solids) == n and any(_numbered(a, order) == _numbered(b, range(n)) for order in permutations(range(n)))
+
+
+def _numbered(claims: Claims, order: Sequence[int]) -> tuple:
+    """The claims with solid i as solid order[i]."""
+    solids = dict(zip(order, claims.solids, strict=True))
+    return (
+        [solids[k] for k in sorted(solids)],
+        claims.ground,
+        claims.sky,
+        {(order[a], relation, order[b]) for a, relation, b in claims.relations},
+        {(order[a], place) for a, place in claims.places},
+        {(order[a], frozenset((order[b], order[c]))) for a, b, c in claims.between},
+        {frozenset(order[i] for i in group) for group in claims.counts},
+        set(claims.absent),
+    )
+
+
+def can_be_judged(sentence: Sentence, colours: int) -> bool:
+    """Whether an evaluator that knows the world's first so many colours knows all that the sentence names."""
+    named = {one.colour for one in (*sentence.claims.solids, *sentence.claims.absent)} - {None}
+    return named <= set(tuple(COLOURS)[:colours])
+
+
+def images(report: Report, told: Sequence[Sentence]) -> Tensor:
+    """One image of each sentence, (B, 3, H, W) in [0, 1]."""
+    given, made = report.args, []
+    backbone = load(given.backbone)
+    numbered = list(enumerate(one.text for one in told))
+    for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} images"):
+        texts = [text for _, text in part]
+        made.append(sample(backbone, texts, [given.seed + i for i, _ in part], given))
+        if given.keep:
+            keep(given.keep, made[-1], texts, part[0][0])
+    return torch.cat(made)
+
+
+def judged(readings: Sequence[Reading], told: Sequence[Sentence]) -> list[tuple[Atom, ...]]:
+    """The atoms of each sentence, true or false of its image."""
+    return [check(reading, one.claims).atoms for reading, one in zip(readings, told, strict=True)]
+
+
+def accuracy(atoms: Sequence[Sequence[Atom]]) -> tuple[float, float]:
+    """Percent of all atoms that are true, and of sentences of which every atom is."""
+    every = [atom.true for one in atoms for atom in one]
+    return 100 * float(np.mean(every)), 100 * float(np.mean([all(atom.true for atom in one) for one in atoms]))
+
+
+def measure_parser(report: Report, told: Sequence[Sentence]) -> None:
+    misread = [one.text for one in told if not same(parse(one.text), one.claims)]
+    right = 100 * (1 - len(misread) / len(told))
+    report.figure("parser", right, "sentences that the parser reads wholly", "%", of=len(told))
+    for text in misread:
+        report.note(f"  misread: {text}")
+
+
+def measure_images(report: Report, told: Sequence[Sentence]) -> None:
+    given, colours = report.args, colours_of(WEIGHTS)
+    pictures = saved(given.pictures, len(told)) if given.pictures else images(report, told)
+    judge = [i for i, one in enumerate(told) if can_be_judged(one, colours)]
+    if len(judge) < len(told):
+        report.note(
+            f"left out: {len(told) - len(judge)} of {len(told)} sentences, with colours beside the {colours} that the "
+            "evaluator knows"
+        )
+    readings, some = read(pictures[judge]), [told[i] for i in judge]
+    atoms = judged(readings, some)
+    shifts = {1 + (shift - 1) % max(len(some) - 1, 1) for shift in SHIFTS}  # never by all of them
+    others = [accuracy(judged(readings, [*some[shift:], *some[:shift]])) for shift in shifts]
+    right, whole = accuracy(atoms)
+    chance = np.mean(others, axis=0)
+    count = sum(len(one) for one in atoms)
+    report.figure("atoms", right, "claims right", "%", "at least 85", of=count, chance=float(chance[0]))
+    report.figure("prompts", whole, "sentences with every claim right", "%", of=len(some), chance=float(chance[1]))
+    for kind in KINDS:
+        values = [atom.true for one in atoms for atom in one if atom.kind == kind]
+        if values:
+            report.figure(f"atoms_{kind}", 100 * float(np.mean(values)), LABELS[kind], "%", of=len(values))
+        else:
+            report.skip(f"atoms_{kind}", LABELS[kind], "no sentence says so")
+    by_kind: dict[str, list[Sequence[Atom]]] = defaultdict(list)
+    for one, its in zip(some, atoms, strict=True):
+        by_kind[one.kind].append(its)
+    for kind, its in by_kind.items():
+        right, whole = accuracy(its)
+        key = f"kind_{kind.replace(' ', '_')}"
+        report.figure(key, right, f"claims right in sentences of kind {kind!r}", "%", prompts=whole, of=len(its))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with Report("bench.sentences", __doc__, _options, arguments) as report:
+        given, told = report.args, sentences()
+        measure_parser(report, told)
+        if given.parser:
+            return
+        told = told[::12] if report.quick else told[: given.first]
+        report.note(
+            f"{given.pictures or given.backbone}: {len(told)} sentences, {given.sampler}, {given.schedule}, "
+            f"{given.steps} steps, guidance {given.scale:g}"
+        )
+        measure_images(report, told)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--parser", action="store_true", help="the parser alone, no images")
+    parser.add_argument("--first", type=int, metavar="N", help="images of the first N sentences only")
+    parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
+    parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
+    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
+
+
+if __name__ == "__main__":
+    main()
