@@ -113,6 +113,7 @@ def _table() -> dict[tuple[str, ...], Item]:
     add("place", "in the center|in center|centered|centred|in the exact centre", "middle")
     add("place", "front|in the front|up front|at front|in foreground|near the front|closest|foreground", "front")
     add("place", "back|in back|at back|in background|in the distance|at the rear|far back|further back", "back")
+    add("place", "up close|close up|nearest", "front")
     add("place", "far away|in the far distance|further away|way back", "back")
     add("where", "background|setting|floor|ground|surface|field|scene|time of day|time|weather|lighting|light|sky|hill")
     add("where", "table|day time of|surroundings|environment|of the picture|of the image|of the photo|of the scene")
@@ -225,7 +226,14 @@ def items(words: list[str]) -> list[Item]:
             compared += item.kind == "unknown"
         found.append(Item(item.kind, item.value, item.attribute, k, k + n, item.plural))
         k += n
-    return found
+    return [part for at, item in enumerate(found) for part in _with_noun(item, words, found[at + 1 : at + 2])]
+
+
+def _with_noun(item: Item, words: list[str], then: list[Item]) -> list[Item]:
+    """ "the two" points back to two solids alone, and not in "the two green cubes"."""
+    if item.kind == "pronoun" and words[item.end - 1] == "two" and then and then[0].kind in ("adjective", "noun"):
+        return [Item("article", "the", start=item.start, end=item.end - 1), ITEMS[("two",)]]
+    return [item]
 
 
 def _single(word: str, compare: bool) -> Item:

@@ -73,6 +73,8 @@ class NounPhrases:
     def _adjective(self, item: Item) -> None:
         assert isinstance(item.value, str)
         phrase = self.phrase
+        if not phrase.open and self._each_its_own(item.attribute):
+            return
         if phrase.open and not phrase.other:
             phrase.adjectives.setdefault(item.attribute, item.value)
             return
@@ -100,6 +102,22 @@ class NounPhrases:
             self._describe(self.last, item)
         elif not self.solids:
             self.loose.setdefault(item.attribute, item.value)
+
+    def _each_its_own(self, attribute: str) -> bool:
+        """ "three balls: red, white and blue": as many adjectives of a sort as the group that was named last has
+        solids, and no noun after them."""
+        k, values = self.k - 1, []
+        while k < len(self.items) and self.items[k].kind in ("adjective", "degree", "shade", "comma", "and"):
+            values += [self.items[k]] if self.items[k].kind == "adjective" else []
+            k += 1
+        noun_comes = k < len(self.items) and self.items[k].kind in ("noun", "thing")
+        alike = all(one.attribute == attribute for one in values)
+        if noun_comes or not alike or len(values) < 2 or len(values) != len(self.group) or self.group != self.last:
+            return False
+        for i, one in zip(self.group, values, strict=True):
+            self._describe([i], one)
+        self.group, self.k = [], k
+        return True
 
     def _after_adjectives(self, across: bool = True) -> str:
         """What kind of item follows the adjectives from here on; across: those after commas and "and", too."""
@@ -195,14 +213,16 @@ class NounPhrases:
         return fit[:1]
 
     def _member(self) -> None:
-        """The phrase that is being read is "a red one", "the other": the next of a counted group, or one more solid of
-        the shape named last."""
-        said, definite, self.phrase = self.phrase.adjectives, self.phrase.definite, Phrase()
+        """The phrase that is being read is "a red one", "the other", "two red": the next of a counted group, or one
+        more solid of the shape named last."""
+        said, definite, number = self.phrase.adjectives, self.phrase.definite, self.phrase.number or 1
+        self.phrase = Phrase()
         if self.group:
-            i = self.group.pop(0)
-            for name, value in said.items():
-                self.solids[i][name] = self.solids[i][name] or value
-            self._mention([i])
+            members, self.group = self.group[:number], self.group[number:]
+            for i in members:
+                for name, value in said.items():
+                    self.solids[i][name] = self.solids[i][name] or value
+            self._mention(members)
         elif self.solids:
             shape = self.solids[self.last[-1] if self.last else -1]["shape"]
             back = self._referents(shape, said, False, None) if definite else []

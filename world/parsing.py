@@ -40,6 +40,7 @@ class _Parser(NounPhrases):
         self.in_between: tuple[list[int], list[int]] | None = None  # subjects, objects so far
         self.place: str | None = None  # waits for its solid
         self.place_leads = False  # places stand before their solids
+        self.antecedent: tuple[int, list[int]] = (-1, [])  # number of noun phrases when "it" was read, and its solids
         self.row: str | None = None
         self.in_row: list[int] = []
 
@@ -186,7 +187,10 @@ class _Parser(NounPhrases):
             else:
                 self._relate(before, relation, objects)
             return
-        self._relate(self.last, relation, self._pronoun_of(pronoun, self.last))
+        again = self.antecedent[1] if self.antecedent[0] == len(self.recent) - 1 else []
+        objects = again if again and pronoun == "it" else self._pronoun_of(pronoun, self.last)
+        self._relate(self.last, relation, objects)
+        self.antecedent = (len(self.recent), objects)  # "a box with a ball on its left and a cone on its right"
 
     def _pronoun_of(self, pronoun: str, but: list[int]) -> list[int]:
         """The solids of "it", the latest others, or of "them", all the others."""
@@ -198,8 +202,9 @@ class _Parser(NounPhrases):
         self._close()
         subjects = list(self.last) if self.named or (self.in_sentence and not self.place_leads) else []
         self.in_between = (subjects, [])
-        if self.k < len(self.items) and self.items[self.k].kind == "pronoun":
-            self.k += 1
+        pronoun = self.k < len(self.items) and self.items[self.k].kind == "pronoun"
+        if pronoun or not self._object_follows():  # "between them", "... in between"
+            self.k += pronoun
             objects = [i for one in self.recent for i in one if i not in subjects]
             self.in_between[1].extend(list(dict.fromkeys(objects))[-2:])
             if subjects and len(self.in_between[1]) == 2:
@@ -311,7 +316,8 @@ class _Parser(NounPhrases):
         self._close()
 
     def _verb(self, item: Item) -> None:
-        if self.phrase.other and not self.phrase.adjectives:  # "one is red"
+        several = self.phrase.number is not None and 1 < self.phrase.number < len(self.group)
+        if (self.phrase.other or several) and not self.phrase.adjectives:  # "one is red", "two are red"
             self._member()
         elif self.phrase.open:
             self._close()
@@ -384,6 +390,7 @@ class _Parser(NounPhrases):
         self.relation = self.inverted = self.in_between = None
         self.first = None
         self.subjects, self.waiting = [], []
+        self.antecedent = (-1, [])
         self.in_sentence = False
         self.place = None
         self.place_leads = False

@@ -124,7 +124,8 @@ def say_all(w: Writer, entities: list[Entity]) -> None:
                 w.words.insert(-1, ",")
                 w.owners.insert(-1, ())
         w.name(entity)
-        if len(entity) == 1 or w.words[-2] not in ("one", "other"):  # not after "two cubes, one red and one blue"
+        # Not after "two cubes, one red and one blue".
+        if len(entity) == 1 or w.words[-2] not in ("one", "other", "and", "very"):
             _extend(w, entity, left)
         first = False
 

@@ -182,10 +182,13 @@ class Writer:
         self.claim(solids, said)
         if apart:
             words = [self.adjective(apart, getattr(self.scene.solids[i], apart)) for i in solids]
-            last = "the other" if len(solids) == 2 and self.chance(0.4) else "one"
+            last = len(solids) - 1
+            ending = "the other" if len(solids) == 2 and self.chance(0.4) else "one"
+            bare = apart == "colour" and not terse and self.chance(0.3)  # "three balls: red, white and blue"
             for k, (i, word) in enumerate(zip(solids, words, strict=True)):
-                self.say("," if k < len(solids) - 1 or terse else "and")
-                self.say(f"{last if k == len(solids) - 1 else 'one'} {word}", (i,))
+                mark = self.pick((":", ",")) if bare and k == 0 else "," if k < last or terse else "and"
+                self.say(mark)
+                self.say(word if bare else f"{ending if k == last else 'one'} {word}", (i,))
                 self.said[i][apart] = getattr(self.scene.solids[i], apart)
 
     def _name_pair(self, solids: tuple[int, ...]) -> None:

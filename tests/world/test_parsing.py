@@ -48,6 +48,9 @@ def test_numbers() -> None:
     assert said("two cubes, one red and one blue") == ["red cube", "blue cube"]
     assert said("two cubes, one red, the other blue") == ["red cube", "blue cube"]
     assert said("one ball and one box") == ["sphere", "cube"]
+    assert said("three balls: red, white and blue") == ["red sphere", "white sphere", "blue sphere"]
+    assert said("three balls. two are red and one is blue") == ["red sphere", "red sphere", "blue sphere"]
+    assert said("two cubes, both red and shiny") == ["metal red cube"] * 2
 
 
 def test_what_is_not_to_be_there() -> None:
@@ -66,6 +69,11 @@ def test_relations_and_places_in_any_order() -> None:
     assert parse("a ball between two poles").between == ((0, 1, 2),)
     assert parse("from left to right: a cube, a ball, a cone").relations == ((0, "left", 1), (1, "left", 2))
     assert parse("a cube. to its left is a ball").relations == ((1, "left", 0),)
+    around = parse("a cube with a ball on its left and a cone on its right").relations
+    assert around == ((1, "left", 0), (2, "right", 0))
+    for text in ("behind the two red cubes is a ball", "two red cubes with a ball behind them"):
+        assert set(parse(text).relations) == {(2, "behind", 0), (2, "behind", 1)}, text
+    assert parse("two poles with a ball in between").between == ((2, 0, 1),)
 
 
 def test_any_text_is_read_in_time_and_without_an_error() -> None:
