@@ -33,6 +33,7 @@ from world.captions import Claims, describe, parse
 from world.judge import Reading, check, features, read
 from world.render import render
 from world.scene import HELD_OUT, Scene, draw
+from world.styles import STYLES
 
 STEPS, SCALE, ROWS, SIZE = 20, 4.0, 16, 128
 RENDERS = 600  # of other test scenes, for the kernel distance
@@ -46,6 +47,7 @@ FIGURES = {  # key: label, bar
     "count": ("as many solids as said", ""),
     "ground": ("ground right", "at least 97"),
     "sky": ("sky right", "at least 97"),
+    "atoms": ("claims right, one by one", ""),
     "exact": ("everything right", ""),
     "composition": ("pairs never shown in training, bound right", ""),
     "stand": ("relations right where both solids are there", ""),
@@ -63,12 +65,15 @@ class Case:
     claims: Claims
 
 
-def cases(count: int, first: int = 0) -> list[Case]:
-    """The captions of test scenes first, ..., first + count - 1: the same on every machine."""
+def cases(count: int, first: int = 0, style: str = "plain") -> list[Case]:
+    """The captions of test scenes first, ..., first + count - 1: the same on every machine.
+
+    Raises ValueError for a style that `world.captions.describe` does not have.
+    """
     made = []
     for n in range(first, first + count):
         scene = draw("test", n)
-        text = describe(scene, np.random.default_rng([n, 2])).text
+        text = describe(scene, np.random.default_rng([n, 2]), style).text
         made.append(Case(scene, text, parse(text)))
     return made
 
@@ -115,6 +120,7 @@ def scores(readings: Sequence[Reading], claims: Sequence[Claims]) -> dict[str, f
         told["count"].append(verdict.count)
         told["ground"] += [verdict.ground] if verdict.ground is not None else []
         told["sky"] += [verdict.sky] if verdict.sky is not None else []
+        told["atoms"] += [atom.true for atom in verdict.atoms]
         told["exact"].append(verdict.exact)
         told["swaps"].append(verdict.swaps > 0)
         for solid, there in zip(said.solids, verdict.present, strict=True):
@@ -193,7 +199,7 @@ def painted(report: Report, told: Sequence[Case]) -> Tensor:
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.fidelity", __doc__, _options, arguments) as report:
         given = report.args
-        told = cases(24 if report.quick else given.captions)
+        told = cases(24 if report.quick else given.captions, style=given.style)
         others = cases(120 if report.quick else RENDERS, first=100_000)
         report.note(
             f"{given.pictures or given.backbone}: {len(told)} captions, {given.sampler}, {given.schedule}, "
@@ -228,6 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
+    parser.add_argument("--style", choices=("plain", "any", *STYLES), default="plain", help="of the captions")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")

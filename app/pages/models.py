@@ -95,8 +95,8 @@ class Model:
         if backbone is None or not text.strip() or self.wordless:
             return []
         words = list(dict.fromkeys(backbone.unknown_words(text)))
-        if not words or not self.id.startswith("still-life"):
-            return [(word, "") for word in words]
+        if not words:
+            return []
         from world.understanding import nearest
 
         known = vocabulary(backbone)
@@ -110,8 +110,10 @@ def present() -> list[str]:
 
 
 def vocabulary(backbone: Any) -> frozenset[str]:
-    """The words of the embedded world that a network was trained on: all of them, or those of the plain captions."""
+    """The words of the embedded world that a network was trained on: all of them, those of the plain captions, or none
+    where it is a network of other images."""
     from world.captions import PLAIN_VOCABULARY
     from world.vocabulary import VOCABULARY
 
-    return PLAIN_VOCABULARY if backbone.unknown_words(" ".join(sorted(VOCABULARY))) else VOCABULARY
+    lists = (VOCABULARY, PLAIN_VOCABULARY)
+    return next((words for words in lists if not backbone.unknown_words(" ".join(sorted(words)))), frozenset())

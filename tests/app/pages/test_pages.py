@@ -345,13 +345,13 @@ def test_the_nearest_words_are_those_that_the_network_knows():
         unknown = lambda text: [w for w in text.split() if w not in words]  # noqa: E731
         backbone = SimpleNamespace(unknown_words=unknown, encode_prompt=lambda texts: {"text": texts})
         made._engine = SimpleNamespace(backbone=backbone)
-        assert id == "another" or vocabulary(backbone) == words
+        assert vocabulary(backbone) == (words if "cube" in words else frozenset())
         return made
 
     text = "a huge crimson zebra"
     shipped = model("still-life", PLAIN_VOCABULARY)
     assert shipped.unknown(text) == [("huge", "large"), ("crimson", "red"), ("zebra", "")]
-    assert model("still-life-next", VOCABULARY).unknown(text) == [("crimson", "red"), ("zebra", "")]
+    assert model("folder/of/the/next", VOCABULARY).unknown(text) == [("crimson", "red"), ("zebra", "")]
     assert model("another", {"a"}).unknown("a zebra") == [("zebra", "")]
 
 
