@@ -18,7 +18,7 @@ from backbones.pictures import Pictures
 from samplers.messages import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-READS = {"text", "tokens", "pooled", "time_ids", "weights"}  # keys of cond; "weights" is kept for later
+READS = {"text", "tokens", "pooled", "time_ids"}  # keys of cond
 LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words
 REMEMBERED = 512  # prompts whose encoding is kept
 
@@ -226,6 +226,9 @@ class UNetBackbone:
         cond = {key: value for key, value in ask.cond.items() if key not in more}
         unread = set(cond) - READS if self.xl else set(cond) - READS | set(cond) & {"pooled", "time_ids"}
         wanted = {"text", "pooled"} if self.xl else {"text"}
+        if "weights" in unread:
+            raise ValueError(f"{self.id} has no weights of words: its text encoder reads them plain. Take them out, or "
+                             "weigh words by prompt_to_prompt")  # fmt: skip
         if unread or wanted - set(cond):
             raise ValueError(f"{self.id} reads {', '.join(sorted(wanted))} of cond, and got "
                              f"{', '.join(sorted(cond)) or 'nothing'}")  # fmt: skip

@@ -69,9 +69,12 @@ def ordered(uses: Uses) -> list[tuple[Method, Mapping[str, Any]]]:
 
 def formula(uses: Uses, sampler: str) -> str:
     """What is called, from the outermost to the innermost: "repaint(euler) over cfg(ask)"; "ddnm over ask", where a
-    method makes the steps and the sampler is not called. sampler: what the sampler is called there."""
+    method makes the steps and the sampler is not called. A method at a knob at which it does nothing is left out.
+    sampler: what the sampler is called there."""
     network = "ask"
     for one, knobs in ordered(uses):
+        if one.neutral(knobs) is not None:
+            continue
         if one.kind != "sampler":
             network = f"{one.name}({network})"
         else:
@@ -81,11 +84,15 @@ def formula(uses: Uses, sampler: str) -> str:
 
 def made_sigmas(uses: Uses, sigmas: Sequence[float]) -> Sequence[float]:
     """The part of a schedule whose steps a stack makes: all of it, or less where a method finds a later start."""
+    return sigmas[steps_left_out(uses, len(sigmas) - 1) :]
+
+
+def steps_left_out(uses: Uses, steps: int) -> int:
+    """How many steps of a schedule a stack does not make, since a method finds a later start."""
     for one, given in uses:
         if one.starts_at is not None:
-            knobs = {name: given.get(name, knob.default) for name, knob in one.knobs.items()}
-            return sigmas[one.starts_at(len(sigmas) - 1, knobs) :]
-    return sigmas
+            return one.starts_at(steps, {name: given.get(name, knob.default) for name, knob in one.knobs.items()})
+    return 0
 
 
 def refusals(stack: Stack, backbone: Any) -> list[str]:

@@ -91,6 +91,7 @@ class Knob:
     curve: bool = False  # a strength: also takes a Curve over the steps
     help: str = ""
     idle: tuple[str, Any] | None = None  # (another knob or input, the value at which this is unused; None: not given)
+    counts_steps: bool = False  # of the run: from as many as it makes on there is nothing to repeat
     default: Any = None  # from the signature
     type: type = float  # from the annotation
 
@@ -158,6 +159,7 @@ class Method:
     traits: Mapping[str, tuple[str, Any] | None] = field(default_factory=dict)  # trait -> (knob, value) it holds at
     starts_at: StartsAt | None = None
     intervals: tuple[Interval, ...] = ()
+    silent: Mapping[str, Any] = field(default_factory=dict)  # knobs at whose values, all together, it does nothing
     calls: int | None = 1
     rows: int | None = 1
     within: int = 0
@@ -171,8 +173,11 @@ class Method:
 
     def neutral(self, knobs: Mapping[str, Any]) -> str | None:
         """The knob whose value leaves the whole method without effect, if there is one."""
-        numbers = {name: one for name, one in self.knobs.items() if isinstance(one, Knob) and one.neutral is not None}
-        return next((name for name, one in numbers.items() if knobs.get(name, one.default) == one.neutral), None)
+        now = {name: knobs.get(name, one.default) for name, one in self.knobs.items()}
+        if self.silent and all(now[name] == value for name, value in self.silent.items()):
+            return next(iter(self.silent))
+        numbers = {name: one.neutral for name, one in self.knobs.items() if isinstance(one, Knob)}
+        return next((name for name, value in numbers.items() if value is not None and now[name] == value), None)
 
     def needed(self, knobs: Mapping[str, Any]) -> list[str]:
         """Names of the inputs that it cannot do without, at these knobs and the defaults of the others."""
@@ -191,6 +196,7 @@ def method(
     traits: Iterable[str] | Mapping[str, tuple[str, Any] | None] = (),
     starts_at: StartsAt | None = None,
     intervals: tuple[Interval, ...] = (),
+    silent: Mapping[str, Any] = {},
     calls: int | None = 1,
     rows: int | None = 1,
     within: int = 0,
@@ -200,6 +206,7 @@ def method(
     needs: keys of NEEDS. traits: keys of TRAITS, from which follows what it does not go with; as a mapping with the
         (knob, value) at which one holds. starts_at: of a method that finds the start: (steps of the schedule, all its
         knobs) -> how many of these steps it leaves out. intervals: its knobs that are parts of the steps.
+    silent: values of knobs at which, all together, the method does nothing; for one knob alone see `Knob.neutral`.
     calls, rows: network calls, and rows in them for each row of x, that one ask of the sampler becomes at the
         defaults; None where that depends on the picture or the schedule.
     within: place inside the family, lower is further in.
@@ -216,12 +223,12 @@ def method(
             if need not in NEEDS:
                 raise ValueError(f"method {name} needs {need!r}: give some of {', '.join(NEEDS)}")
         held = dict(traits) if isinstance(traits, Mapping) else dict.fromkeys(traits)
-        _check(name, held, starts_at, intervals, described["knobs"])
+        _check(name, held, starts_at, intervals, silent, described["knobs"])
         if name in METHODS:
             raise ValueError(f"method {name} is in {METHODS[name].function.__module__} and in {function.__module__}")
         METHODS[name] = Method(
             name=name, function=function, task=task, paper=paper, needs=needs, traits=held,
-            starts_at=starts_at, intervals=intervals, calls=calls, rows=rows, within=within, **described,
+            starts_at=starts_at, intervals=intervals, silent=silent, calls=calls, rows=rows, within=within, **described,
         )  # fmt: skip
         return function
 
@@ -241,6 +248,7 @@ def _check(
     traits: Mapping[str, tuple[str, Any] | None],
     starts_at: StartsAt | None,
     intervals: Iterable[Interval],
+    silent: Iterable[str],
     knobs: Mapping[str, Any],
 ) -> None:
     """Raises ValueError for a trait that there is not, and where traits or intervals name a knob that there is not."""
@@ -251,9 +259,9 @@ def _check(
             raise ValueError(f"method {name} has the trait {trait} at a knob {where[0]!r}: it has {', '.join(knobs)}")
     if ("finds_start" in traits) is not (starts_at is not None):
         raise ValueError(f"method {name}: give starts_at with the trait finds_start, and only with it")
-    for end in (end for one in intervals for end in (one.start, one.end)):
-        if end is not None and end not in knobs:
-            raise ValueError(f"method {name} has an interval of a knob {end!r}: it has {', '.join(knobs)}")
+    for knob in (*silent, *(end for one in intervals for end in (one.start, one.end) if end is not None)):
+        if knob not in knobs:
+            raise ValueError(f"method {name} declares something of a knob {knob!r}: it has {', '.join(knobs)}")
 
 
 def _describe(function: Callable[..., Any]) -> dict[str, Any]:

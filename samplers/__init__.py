@@ -39,6 +39,7 @@ class Solver:
     stochastic: bool = False  # draws noise on the way
     eta: bool = False  # takes `eta`, how much of it: 1 as in its paper, 0 none
     climbs: bool = False  # goes up again in between, to levels that are not its Steps'
+    between: bool = False  # asks the network at levels between those of the schedule, too
 
     def __call__(self, D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         return self.function(D, x, sigmas, cond, noise)
@@ -60,15 +61,41 @@ SAMPLERS: dict[str, Solver] = {
         Solver("deis", "DEIS", deis, "2204.13902", order=3),
         Solver("ipndm", "iPNDM", ipndm, "2202.09778", order=2),
         Solver("lms", "LMS", lms, "2204.13902", order=4),
-        Solver("dpm_solver_2", "DPM2", dpm_solver_2, "2206.00927", order=2, calls=2),
+        Solver("dpm_solver_2", "DPM2", dpm_solver_2, "2206.00927", order=2, calls=2, between=True),
         Solver("dpmpp_2m_sde", "DPM++ 2M SDE", dpmpp_2m_sde, "2211.01095", order=2, stochastic=True, eta=True),
         Solver("dpmpp_3m_sde", "DPM++ 3M SDE", dpmpp_3m_sde, "2211.01095", order=3, stochastic=True, eta=True),
-        Solver("dpmpp_sde", "DPM++ SDE", dpmpp_sde, "2211.01095", order=2, calls=2, stochastic=True, eta=True),
-        Solver("dpmpp_2s_a", "DPM++ 2S a", dpmpp_2s_a, "2211.01095", order=2, calls=2, stochastic=True, eta=True),
-        Solver("dpm_solver_2_a", "DPM2 a", dpm_solver_2_a, "2206.00927", order=2, calls=2, stochastic=True, eta=True),
+        Solver(
+            "dpmpp_sde", "DPM++ SDE", dpmpp_sde, "2211.01095", order=2, calls=2, stochastic=True, eta=True, between=True
+        ),
+        Solver(
+            "dpmpp_2s_a",
+            "DPM++ 2S a",
+            dpmpp_2s_a,
+            "2211.01095",
+            order=2,
+            calls=2,
+            stochastic=True,
+            eta=True,
+            between=True,
+        ),
+        Solver(
+            "dpm_solver_2_a",
+            "DPM2 a",
+            dpm_solver_2_a,
+            "2206.00927",
+            order=2,
+            calls=2,
+            stochastic=True,
+            eta=True,
+            between=True,
+        ),
         Solver("sa_solver", "SA-Solver", sa_solver, "2309.05019", order=3, stochastic=True),
-        Solver("churn", "Heun, churned", churn, "2206.00364", order=2, calls=2, stochastic=True, climbs=True),
-        Solver("restart", "Restart", restart, "2306.14878", order=2, calls=2, stochastic=True, climbs=True),
+        Solver(
+            "churn", "Heun, churned", churn, "2206.00364", order=2, calls=2, stochastic=True, climbs=True, between=True
+        ),
+        Solver(
+            "restart", "Restart", restart, "2306.14878", order=2, calls=2, stochastic=True, climbs=True, between=True
+        ),
         Solver("lcm", "LCM", lcm, "2310.04378", order=0, stochastic=True),
     )
 }

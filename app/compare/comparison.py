@@ -14,7 +14,7 @@ from app.runs.given import Box, Use
 from app.runs.recipe import Problem, Recipe, RecipeError
 
 MOST = 400  # cells
-WHOSE = ("revision", "versions")  # of the recipe: what made a picture, not what it is
+WHOSE = ("revision", "versions", "unused")  # of the recipe: what made a picture, not what it is
 
 
 class Change(BaseModel):
@@ -104,7 +104,7 @@ class Comparison(BaseModel):
         return " · ".join(axis.values[i].label for axis, i in zip(self.axes, place, strict=True))
 
     def _cell(self, place: tuple[int, ...]) -> Cell:
-        fields: dict[str, Any] = {**self.base.model_dump(), "count": 1}
+        fields: dict[str, Any] = {**self.base.model_dump(), "count": 1, "unused": ()}
         uses = list(self.base.methods)
         knobs: dict[str, Any] = {}
         swap: dict[str, str] = {}

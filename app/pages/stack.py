@@ -87,10 +87,11 @@ def formula(recipe: Recipe) -> str:
     """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else."""
     if not recipe.methods:  # no need of the registry, which imports torch
         return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
-    import conditioning  # noqa: F401  fills the registry
+    from app.runs.unused import settings_used
     from conditioning.compose import formula as of_uses
     from conditioning.registry import METHODS
 
+    recipe = settings_used(recipe)
     uses: list[tuple[Any, Mapping[str, Any]]] = [
         (METHODS[use.name], use.knobs) for use in recipe.methods if use.name in METHODS
     ]
@@ -103,7 +104,7 @@ def strip(model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | N
     chips: list[tuple[tuple[int, int, int], str]] = [
         ((0, -1, 0), _chip("training", model, "prompt")),
         ((STRIP.index("guidance"), -1, -1), _guidance(recipe)),
-        ((STRIP.index(""), 0, 0), _chip("", SAMPLERS.get(recipe.sampler, recipe.sampler), _schedule(recipe))),
+        ((STRIP.index(""), 0, 0), _sampling(recipe)),
     ]
     for i, card in enumerate(stack.cards):
         known = _known().get(card.name)
@@ -126,6 +127,16 @@ def titles(recipe: Recipe) -> str:
 
 def _known() -> dict[str, Any]:
     return catalogue()["methods"]
+
+
+def _sampling(recipe: Recipe) -> str:
+    """The chip of the sampler; where a method makes the steps in its place, of the schedule alone."""
+    if recipe.methods:
+        from app.runs.unused import settings_used
+
+        recipe = settings_used(recipe)
+    called = "sampler" not in recipe.unused
+    return _chip("", SAMPLERS.get(recipe.sampler, recipe.sampler) if called else "Steps", _schedule(recipe))
 
 
 def _schedule(recipe: Recipe) -> str:

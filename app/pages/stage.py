@@ -46,7 +46,7 @@ def settings(recipe: Recipe) -> dict[str, str]:
     rows = {
         "Prompt": recipe.prompt or "none",
         "Negative prompt": recipe.negative,
-        "Sampling method": SAMPLERS.get(recipe.sampler, recipe.sampler),
+        "Sampling method": "" if "sampler" in recipe.unused else SAMPLERS.get(recipe.sampler, recipe.sampler),
         "Schedule type": schedule_label(recipe.schedule, recipe.steps),
         "Sampling steps": str(recipe.steps),
         "CFG Scale": f"{recipe.cfg_scale:g}",

@@ -256,7 +256,10 @@ def problems(recipe: Recipe, backbone: Backbone) -> list[Problem]:
         if getattr(recipe, field) == key and recipe.steps > LONGEST[key]:
             words = f"Sampling steps: {label} is for few steps, at most {LONGEST[key]}. Give fewer."
             found.append(Problem("steps", words))
-    if recipe.schedule == "ld3" and (recipe.sampler == "amed" or SAMPLERS[recipe.sampler].stochastic):
+    if recipe.schedule == "ld3" and "sampler" in recipe.unused:
+        words = "LD3 is learnt for a solver, and this stack of methods calls none. Choose GITS or another schedule."
+        found.append(Problem("schedule", words))
+    elif recipe.schedule == "ld3" and (recipe.sampler == "amed" or SAMPLERS[recipe.sampler].stochastic):
         words = (
             "LD3 is learnt from where a solver ends, so for one without chance. Choose UniPC, or GITS as the schedule."
         )

@@ -48,7 +48,7 @@ def write(recipe: Recipe) -> str:
     """The text for a picture's `parameters`; `read(write(recipe)).recipe == recipe`."""
     rows: dict[str, Any] = {
         "Steps": recipe.steps,
-        "Sampler": SAMPLERS[recipe.sampler],
+        "Sampler": "" if "sampler" in recipe.unused else SAMPLERS[recipe.sampler],
         "Schedule type": SCHEDULES[recipe.schedule],
         "CFG scale": f"{recipe.cfg_scale:g}",
         "Seed": recipe.seed,
@@ -114,7 +114,8 @@ def read_json(text: str) -> Reading:
         return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
     newer = [name for name in fields if name not in Recipe.model_fields]
     recipe, notes = _best({k: v for k, v in fields.items() if k not in newer})
-    if missing := [name for name in Recipe.model_fields if name not in fields]:
+    left_out = {"unused", *(fields["unused"] if isinstance(fields.get("unused"), list) else ())}
+    if missing := [name for name in Recipe.model_fields if name not in fields and name not in left_out]:
         notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
     if newer:
         notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(_short, newer))}.")

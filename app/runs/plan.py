@@ -16,6 +16,7 @@ from app.runs import methods
 from app.runs.found import Found
 from app.runs.found import problems as of_found
 from app.runs.recipe import Problem, Recipe, RecipeError
+from app.runs.unused import settings_used
 from backbones.base import Backbone
 from conditioning.compose import compose
 from conditioning.registry import find
@@ -84,7 +85,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
-    found += of_found(recipe, backbone)
+    found += of_found(settings_used(recipe, backbone.sigmas), backbone)
     found += methods.problems(recipe, backbone)
     return found
 
@@ -92,7 +93,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
 def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, found: Found | None = None) -> Plan:
     """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be, and where the
     recipe needs something that is not in `found` yet."""
-    found = found or Found(backbone)
+    found, recipe = found or Found(backbone), settings_used(recipe, backbone.sigmas)
     sigmas, solver, network = found.levels(recipe), found.sampler(recipe), found.network(recipe)
     cond = encode(recipe.prompt)
     shape = backbone.latent_shape(recipe.width, recipe.height)

@@ -10,7 +10,15 @@ from functools import cache
 from importlib import metadata
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from app.runs.given import Use
@@ -171,7 +179,8 @@ class Recipe(BaseModel):
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
     unconditional pass is made. `eta`: how much noise the stochastic solvers draw that take it, 0 is none. `afs`: the
     first step costs no network call. `stop_sigma`: the run ends at this noise level with the denoised estimate there;
-    0 is the whole run. `revision` and `versions` are empty until a machine has made the picture.
+    0 is the whole run. `revision` and `versions` are empty until a machine has made the picture. `unused` names fields
+    that the run does not use, as `app.runs.unused` finds them: these stand at their defaults and are not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -196,6 +205,7 @@ class Recipe(BaseModel):
     count: Annotated[int, _number("count", True)] = 1
     methods: tuple[Use, ...] = ()
     versions: dict[str, str] = {}
+    unused: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _interval(self) -> Recipe:
@@ -206,6 +216,12 @@ class Recipe(BaseModel):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What a run does not use is not written."""
+        left_out = {*self.unused} or {"unused"}
+        return {name: value for name, value in handler(self).items() if name not in left_out}
+
     @classmethod
     def make(cls, **fields: Any) -> Recipe:
         """The recipe of these fields. Raises RecipeError with one Problem per wrong field."""
@@ -215,8 +231,8 @@ class Recipe(BaseModel):
             raise RecipeError([problem_of(e) for e in error.errors(include_url=False)]) from None
 
     def but(self, **fields: Any) -> Recipe:
-        """This recipe with other values for some fields, checked again."""
-        return type(self).make(**{**self.model_dump(), **fields})
+        """This recipe with other values for some fields, checked again; of what it uses nothing is known then."""
+        return type(self).make(**{**self.model_dump(), "unused": (), **fields})
 
     def one(self, index: int) -> Recipe:
         """The recipe of picture `index` alone."""

@@ -25,6 +25,7 @@ from app.runs.jobs import ImageTask, Job
 from app.runs.plan import Encoder, in_words, out_of_memory, plan, problems
 from app.runs.recipe import Recipe, RecipeError, versions
 from app.runs.searches import Searches
+from app.runs.unused import settings_used, used
 from backbones.base import Backbone
 from common.images import Array, to_pixels
 from samplers import messages
@@ -106,7 +107,7 @@ class Worker:
         try:
             if wrong := problems(job.recipe, self.backbone, self.name):
                 raise RecipeError(wrong)
-            if (search := self.found.search(job.recipe)) is not None:
+            if (search := self.found.search(settings_used(job.recipe, self.backbone.sigmas))) is not None:
                 self.searches.begin(job, search, self.max_rows)
                 return
             if not (job.images or job.under_way):
@@ -258,7 +259,8 @@ class Worker:
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one image, with what made it."""
         made_with = {**versions(), "device": self.device.type}
-        return job.recipe.one(index).model_copy(update={"revision": self.backbone.revision, "versions": made_with})
+        recipe = used(job.recipe.one(index), self.backbone.sigmas)
+        return recipe.model_copy(update={"revision": self.backbone.revision, "versions": made_with})
 
     def _decoded(self, latents: Tensor) -> list[Array]:
         start = time.perf_counter()

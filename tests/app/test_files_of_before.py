@@ -35,8 +35,8 @@ def image_of(name, index=0):
 
 
 def fields_of(recipe):
-    """As plain JSON, so that a number that turned into text, or a box into a list, is a difference."""
-    return json.loads(recipe.model_dump_json())
+    """As the app writes them: a number that turned into text, or a box into a list, is a difference."""
+    return json.loads(recipe.to_json())
 
 
 def without(fields, *names):

@@ -199,6 +199,7 @@ def test_the_size_is_told_to_the_sdxl_kind(tiny_unet):
 @pytest.mark.parametrize("change,words", [
     ({"depth": torch.zeros(1, 1)}, "got depth, text"), ({"text": None}, "got tokens"),
     ({"text": torch.zeros(1, 16, 7)}, "7 features"), ({"pooled": torch.zeros(1, 48)}, "reads text of cond"),
+    ({"text": torch.zeros(1, 16, 32), "weights": "a:2"}, "no weights of words"),
 ])  # fmt: skip
 def test_a_cond_it_does_not_read(tiny_unet, change, words):
     b = tiny_unet("eps")

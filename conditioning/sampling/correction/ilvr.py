@@ -15,6 +15,7 @@ def ilvr(
     reference: Image,
     detail: Annotated[int, Knob(1, 64, help="Cells along the shorter side that are taken from the reference")] = 8,
     end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.8,
+    made_sigmas: Sequence[float] = (),
 ) -> Sampler:
     """ILVR.
 
@@ -24,14 +25,16 @@ def ilvr(
         x = x + phi(reference + sigma z) - phi(x)
 
     reference: the picture, latents (B, C, h, w). phi makes small and large again, by the cubic kernel.
+    made_sigmas: the schedule of the run, of which `end` is a part.
 
-    The paper's factor N = 32 at 256 pixels leaves 8 x 8 cells. Its code noises the reference to the level before the
-    step, this to the one after. On a latent network phi acts on latents.
+    The paper's factor N = 32 at 256 pixels leaves 8 x 8 cells. On a latent network phi acts on latents. The authors'
+    code does otherwise: it noises the reference to the level before the step, this to the one after; it corrects all
+    steps but the last, here `end` is 0.8; at its edges the filter mirrors the image, here it is renormalised.
     """
 
     def corrected(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         fresh = noise.child("ilvr")
-        low, _ = interval(sigmas, 0.0, end)
+        low, _ = interval(made_sigmas or sigmas, 0.0, end)  # a jump of RePaint hands on a part of the schedule alone
 
         def fix(step: Step) -> Tensor:
             if step.sigma < low or end == 0:

@@ -14,7 +14,9 @@ def repaint(
     sampler: Sampler,
     known: Image,
     mask: Mask,
-    jump: Annotated[int, Knob(1, 100, idle=("times", 1), help="Steps that a jump goes back up")] = 10,
+    jump: Annotated[
+        int, Knob(1, 100, idle=("times", 1), counts_steps=True, help="Steps that a jump goes back up")
+    ] = 10,
     times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without jumps")] = 10,
 ) -> Sampler:
     """RePaint.
@@ -63,10 +65,12 @@ def travelling(sampler: Sampler, jump: int, times: int, start: float = 0.0, end:
 def jumps(sigmas: Sequence[float], jump: int, times: int, start: float = 0.0, end: float = 1.0) -> list[float]:
     """The schedule that goes `jump` steps back up, `times` - 1 times, at every jump-th level counted from its end.
 
-    Only at levels from the part `start` of the steps up to the part `end`.
+    Only where the last step that is repeated begins between the parts `start` and `end` of the steps, as for a method
+    that acts on the steps of this interval.
     """
     T = len(sigmas) - 1
-    left = {t: times - 1 for t in range(0, T - jump, jump) if start * T <= T - 1 - t <= end * T}
+    first, last = round(start * T, 9), round(end * T, 9)
+    left = {t: times - 1 for t in range(0, T - jump, jump) if first <= T - 2 - t < last}
     levels, t = [], T - 1  # t: of the paper, T - 1 at the first level and -1 at 0
     while t >= 0:
         levels.append(sigmas[T - 1 - t])

@@ -23,6 +23,7 @@ def dps(
     sampler: Sampler,
     measured: Operator,
     zeta: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="Step along the gradient")] = 3.0,
+    made_sigmas: Sequence[float] = (),
     backbone: Any = None,
 ) -> Sampler:
     """DPS.
@@ -38,6 +39,9 @@ def dps(
     does not depend on the misfit: the paper's zeta of 0.3 to 1 is one for 1000 ancestral steps, fewer want more. A
     solver that asks twice a step is asked for gradients once. On a pixel network A acts on the estimate itself, on a
     latent one on its decoded picture, and the gradient runs through the decoder.
+
+    made_sigmas: the schedule of the run, over which a curve of `zeta` goes. The authors' code clips x0 to [-1, 1];
+    this does not.
     """
     if zeta == 0:
         return sampler
@@ -60,7 +64,7 @@ def dps(
                 return step.x
             s, slope = slopes.pop()
             factor = math.sqrt((1 + step.sigma**2) * (1 + s**2))
-            return step.x - at(zeta, sigmas, s) * factor * slope
+            return step.x - at(zeta, made_sigmas or sigmas, s) * factor * slope
 
         return (yield from on_step(sampler(measuring, x, sigmas, cond, noise), down))
 

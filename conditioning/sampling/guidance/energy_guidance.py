@@ -21,6 +21,7 @@ TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
     paper="2303.09833",
     needs=("gradients",),
     intervals=(Interval("start", "end"),),
+    silent={"strength": 0, "backward": 0},
     within=3,
 )
 def energy_guidance(
@@ -30,13 +31,12 @@ def energy_guidance(
     energy: Annotated[
         str, Choice(tuple(ENERGIES), help="In what the picture is to be as the target", inputs=TARGETS)
     ] = "colours",
-    strength: Annotated[
-        float, Knob(0, 5, neutral=0, curve=True, help="Of a step, in deviations of the estimate")
-    ] = 0.5,
+    strength: Annotated[float, Knob(0, 5, curve=True, help="Of a step, in deviations of the estimate")] = 0.5,
     backward: Annotated[int, Knob(0, 200, help="Steps on the estimate itself, without the network; 0 is none")] = 0,
     times: Annotated[int, Knob(1, 10, help="Passes over each guided step; 1 is without time travel")] = 1,
     start: Annotated[float, Knob(0, 1, help="Guided from this part of the steps")] = 0.0,
     end: Annotated[float, Knob(0, 1, help="Guided up to this part of the steps")] = 0.9,
+    made_sigmas: Sequence[float] = (),
     backbone: Any = None,
 ) -> Sampler:
     """Energy guidance.
@@ -51,8 +51,9 @@ def energy_guidance(
         back up from s' to s:  x + sqrt(s^2 - s'^2) z
 
     target: a picture (B, 3, H, W) in [0, 1]; for the energies that are called so, a map as annotators make it. words:
-    for the energy "text". The energies are in `conditioning/energies.py`: colours and edges of any pictures; depth,
-    shapes, style and text where the backbone has readers of its world.
+    for the energy "text". made_sigmas: the schedule of the run, of which `start` and `end` are parts. The energies are
+    in `conditioning/energies.py`: colours and edges of any pictures; depth, shapes, style and text where the backbone
+    has readers of its world.
 
     FreeDoM gives every energy a rate of its own; here, as in its variants for text and for classes, the step has a
     length and the gradient only says where to. r is how uncertain the estimate of latents of unit scale is at most: a
@@ -71,13 +72,14 @@ def energy_guidance(
         return misfit(backbone.decode(x0))
 
     def steered(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
-        low, high = interval(sigmas, start, end)
+        levels = made_sigmas or sigmas  # a jump of RePaint hands on a part of the schedule alone
+        low, high = interval(levels, start, end)
 
         def guided(x: Tensor, sigma: float | Tensor, cond: Cond, tape: object | None = None, **kw: Any) -> Flow:
             s = highest(sigma)
             if not low < s <= high:
                 return (yield from D(x, sigma, cond, tape=tape, **kw))
-            r, push = s / math.sqrt(1 + s**2), at(strength, sigmas, s)
+            r, push = s / math.sqrt(1 + s**2), at(strength, levels, s)
             if push:
                 x, tape, outer = leaf(x, tape)
                 x0 = yield from D(x, sigma, cond, tape=tape, **kw)

@@ -19,7 +19,9 @@ def ddnm(
     sampler: Sampler,
     measured: Operator,
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh")] = 0.85,
-    jump: Annotated[int, Knob(1, 100, idle=("times", 1), help="Steps that time travel goes back up")] = 1,
+    jump: Annotated[
+        int, Knob(1, 100, idle=("times", 1), counts_steps=True, help="Steps that time travel goes back up")
+    ] = 1,
     times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without travel")] = 1,
     backbone: Any = None,
 ) -> Sampler:

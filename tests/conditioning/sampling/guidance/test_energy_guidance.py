@@ -15,9 +15,9 @@ from conditioning.sampling.guidance.classifier_guidance import classifier_guidan
 from conditioning.sampling.guidance.dps import dps
 from conditioning.sampling.guidance.energy_guidance import energy_guidance
 from samplers import SAMPLERS
-from samplers.flow import Driver, Noise, Step, ask, drive, run
+from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import karras
-from tests.oracle import finish, start
+from tests.oracle import start
 
 ORACLE = load("exact")
 SHAPE = ORACLE.shape
@@ -49,13 +49,46 @@ def test_the_step_is_as_long_as_it_says_and_goes_downhill(name, s):
 
 
 def test_travel_goes_back_only_inside_of_the_interval():
+    """The steps that leave a level between the parts `start` and `end` of the schedule, but the last of all."""
     assert jumps([4.0, 3.0, 2.0, 1.0, 0.0], 1, 2) == [4, 3, 4, 3, 2, 3, 2, 1, 2, 1, 0]
-    assert jumps([4.0, 3.0, 2.0, 1.0, 0.0], 1, 2, 0.5, 1.0) == [4, 3, 2, 3, 2, 1, 2, 1, 0]
+    assert jumps([4.0, 3.0, 2.0, 1.0, 0.0], 1, 2, 0.5, 1.0) == [4, 3, 2, 1, 2, 1, 0]
+    assert jumps([4.0, 3.0, 2.0, 1.0, 0.0], 1, 2, 0.25, 0.5) == [4, 3, 2, 3, 2, 1, 0]
     assert jumps([4.0, 3.0, 2.0, 1.0, 0.0], 1, 1, 0.0, 1.0) == [4, 3, 2, 1, 0]
-    driver = Driver(ORACLE.denoise)
-    driver.add(0, guided(times=3, start=0.3, end=0.6))
-    finish(driver)
-    assert driver.calls == 10 + 2 * sum(0.3 <= i / 10 <= 0.6 for i in range(1, 10))
+
+
+@pytest.mark.parametrize("steps, start_, end", [(10, 0.5, 1.0), (10, 0.3, 0.6), (15, 0.0, 0.9), (25, 0.2, 0.9)])
+def test_the_steps_that_are_guided_are_those_that_travel(steps, start_, end):
+    """Each guided step is made `times` times, and each other one once; the last one cannot be undone."""
+    sigmas = karras(steps, 0.05, 15.0)
+    asked: list[tuple[int, bool]] = []
+
+    def noting(one):
+        asked.append((min(range(steps), key=lambda i: abs(sigmas[i] - one.sigma.max())), one.tape is not None))
+        return ORACLE.denoise(one)
+
+    run(guided(sigmas, times=3, start=start_, end=end), noting)
+    guided_steps = {step for step, taped in asked if taped}
+    assert guided_steps == {step for step in range(steps) if start_ * steps <= step + 1e-9 < end * steps}
+    for step in range(steps):
+        times = 3 if step in guided_steps and step < steps - 1 else 1
+        assert [one for one, _ in asked].count(step) == times, step
+
+
+def test_its_interval_is_one_of_the_run_within_a_jump_of_repaint_too():
+    """RePaint's descents are made on parts of the schedule."""
+    asked: set[float] = set()
+
+    def noting(one):
+        if one.tape is not None:
+            asked.add(round(float(one.sigma.max()), 6))
+        return ORACLE.denoise(one)
+
+    x = torch.zeros(2, *SHAPE, dtype=torch.float64)
+    stack = [("repaint", {"known": x, "mask": x[:, :1] == 0, "jump": 4, "times": 2}),
+             ("energy_guidance", {"target": TARGET, "end": 0.5})]  # fmt: skip
+    D, sampler, _ = compose(stack, euler, sigmas=SIGMAS, backbone=ORACLE)
+    run(sampler(D, start([1, 2], SIGMAS[0], SHAPE), SIGMAS, COND, Noise([1, 2])), noting)
+    assert asked == {round(s, 6) for s in SIGMAS[: (len(SIGMAS) - 1) // 2]}
 
 
 class Bare:
