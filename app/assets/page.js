@@ -3,6 +3,7 @@
 import { followMode, otherMode } from "./appearance.js";
 import { around, find, findAll, isShown } from "./element.js";
 import { showThumbnail, toggleTruePixels, walk } from "./film.js";
+import "./unused_settings.js";
 import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, restoreInput, whenPresent } from "./gradio.js";
 
 const TYPING = "input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable=true]";

@@ -18,8 +18,9 @@ export function catalogue() {
 }
 
 /**
- * The events: `stack` when the cards or what is known of the network have changed; `trouble` for words at a field.
- * @typedef {{ stack: undefined, trouble: { field: string, words: string } }} Events
+ * The events: `stack` when the cards or what is known of the network have changed; `trouble` for words at a field;
+ * `unused` for settings that the run will not use, field -> words.
+ * @typedef {{ stack: undefined, trouble: { field: string, words: string }, unused: Record<string, string> }} Events
  */
 const bus = new EventTarget();
 

@@ -154,6 +154,7 @@ export interface Input {
 export interface Marks {
   problems: Record<string, string>;
   notes: Record<string, string>;
+  unused: Record<string, string>;
   offers: string[] | null;
   door: string;
   model: string;

@@ -262,6 +262,7 @@ export function mountMarks(messages) {
     marks = sent;
     learn(sent);
     if (isReady()) { drawMarks(); lookAgain(); }
+    announce("unused", sent.unused);
     announce("stack", undefined);
   });
 }

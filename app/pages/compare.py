@@ -167,7 +167,7 @@ class Compare:
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
-        yield from self._new(made, visit, request)
+        yield from self._new(made, visit, request, " ".join(comparing.idle_axes(self.studio, made)[1]))
 
     def open_file(self, path: Any, visit: list[str]) -> Iterator[dict[Any, Any]]:
         """A comparison file of whoever: its cells, to be made here; what differs here is said."""
@@ -232,15 +232,18 @@ class Compare:
 
     # frames -----------------------------------------------------------------------------------------------------------
 
-    def _new(self, made: Comparison, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def _new(
+        self, made: Comparison, visit: list[str], request: gr.Request, words: str = ""
+    ) -> Iterator[dict[Any, Any]]:
+        """Keeps a comparison and makes it; words: to be said beside it."""
         try:
             id = self.store.add(made)
         except OSError as error:
             yield self._say(f"The comparison cannot be kept: {error}. Free some space, or set NINE_WAYS_OUTPUT.", True)
             return
-        yield from self._run(id, [*visit, id], request)
+        yield from self._run(id, [*visit, id], request, words)
 
-    def _run(self, id: str, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def _run(self, id: str, visit: list[str], request: gr.Request, words: str = "") -> Iterator[dict[Any, Any]]:
         runner: Any = None
         try:
             runner = comparing.runner_of(self.studio, self.store, id, self.studio.door(request.session_hash))
@@ -248,14 +251,14 @@ class Compare:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return
             runner.start()
-            yield self._frame(runner, visit, since=-1)
+            yield self._frame(runner, visit, -1, words)
             since = 0
             while runner.busy:
                 now = runner.wait(since, TICK)
                 if now > since:
-                    yield self._frame(runner, visit, since)
+                    yield self._frame(runner, visit, since, words)
                     since = now
-            yield self._frame(runner, visit, since=0)
+            yield self._frame(runner, visit, 0, words)
         except Exception as error:
             yield self._say(error_message(error), True)
         finally:

@@ -129,7 +129,19 @@ def own(
         else:
             found.append(axis_of(str(kind), text))
     base = base.model_copy(update={"count": 1})
-    return Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known, source=source)
+    comparison = Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known, source=source)
+    if idle := idle_axes(studio, comparison)[0]:
+        raise RecipeError([Problem("axes", " ".join(idle) + " Choose another axis.")])
+    return comparison
+
+
+def idle_axes(studio: Studio, comparison: Comparison) -> tuple[list[str], list[str]]:
+    """See `app.compare.idle_axes`; nothing is known while the network is being loaded, which imports torch."""
+    if studio.model().backbone is None:
+        return [], []
+    from app.compare import idle_axes
+
+    return idle_axes.idle_axes(comparison)
 
 
 def axis_of(kind: str, text: str) -> Axis:
@@ -296,7 +308,8 @@ def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
     notes += [f"{len(gone)} of its pictures are missing."] if gone else []
     notes += _differing(studio, [cell.recipe for cell in cells if cell.recipe is not None], given)
     words = "Nothing differs here." if not notes else "What differs here: " + " ".join(notes)
-    return comparison, f"{comparison.title}: {comparison.size} cells to make. {words}"
+    idle = " ".join(words for group in idle_axes(studio, comparison) for words in group)
+    return comparison, f"{comparison.title}: {comparison.size} cells to make. {words} {idle}".strip()
 
 
 def _differing(studio: Studio, recipes: list[Recipe], given: dict[str, Any]) -> list[str]:

@@ -165,7 +165,9 @@ class Create(Painter, Restorer):
             "sampler",
             "schedule",
             "steps",
+            "negative",
             "cfg_scale",
+            "cfg_rescale",
             "cfg_start",
             "cfg_end",
             "eta",
@@ -247,8 +249,17 @@ class Create(Painter, Restorer):
         wrong = methods.at_cards(self._wrong(recipe, stack, door))
         return {
             self.stack: self._strip(recipe, stack, wrong),
-            self.marks: methods.said(wrong, stack, model, door),
+            self.marks: methods.said(wrong, stack, model, door, self._unused(recipe, stack)),
         }
+
+    def _unused(self, recipe: Recipe, stack: Stack) -> list[Problem]:
+        """What the run will not use of the recipe; [] while the network is being loaded, which imports torch."""
+        backbone = self.studio.model(recipe.backbone).backbone
+        if backbone is None:
+            return []
+        from app.runs.unused import unused
+
+        return [stack.at(one) for one in unused(recipe, backbone.sigmas)]
 
     def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """An example for one method: in place of the stack, or for its card in it."""

@@ -46,11 +46,16 @@ def at_cards(problems: Collection[Problem]) -> dict[str, str]:
     return found
 
 
-def said(wrong: Mapping[str, str], stack: Stack, model: Model, door: str) -> str:
-    """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door."""
+def said(wrong: Mapping[str, str], stack: Stack, model: Model, door: str, unused: Collection[Problem] = ()) -> str:
+    """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door.
+
+    unused: what the run does not use, at the fields of the page.
+    """
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
-    found = {"problems": wrong, "notes": notes(stack, model), "offers": offers, "door": door}
-    return json.dumps(found | {"model": model.name, "backbone": model.id})
+    cards = at_cards(unused)
+    settings = {field: words for field, words in unused if field not in cards}
+    found = {"problems": wrong, "notes": notes(stack, model) | cards, "unused": settings}
+    return json.dumps(found | {"offers": offers, "door": door, "model": model.name, "backbone": model.id})
 
 
 def notes(stack: Stack, model: Model) -> dict[str, str]:

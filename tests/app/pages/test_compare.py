@@ -261,3 +261,43 @@ def test_exports_hold_every_cell(studio, done, client):
     assert page.count("data:image/png") == 2 and "A &lt;b&gt;" in page and "http" not in page.split("<pre>")[0]
     assert client.get(f"/{links['png']}").content[:4] == b"\x89PNG"
     assert json.loads(client.get(f"/{links['json']}").text)["kind"] == comparing.KIND
+
+
+# ---- axes along which nothing changes ---------------------------------------------------------------------------
+
+
+def restored(**knobs):
+    return Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "picture": "a" * 64}}, knobs=knobs)
+
+
+@pytest.mark.parametrize(
+    "base, kind, text, words",
+    [
+        ({"methods": (restored(),)}, "sampler", "euler, heun, unipc", "DDNM makes the steps itself"),
+        ({"methods": (restored(),)}, "stop_sigma", "0, 1", "DDNM makes the steps itself"),
+        ({"methods": (restored(times=1),)}, "ddnm.jump", "1, 2, 3", "while “times” is 1"),
+        ({}, "eta", "0, 0.5, 1", "Euler takes none"),
+        ({}, "negative", "red | blue", "CFG Scale of 1"),
+    ],
+)
+def test_an_axis_over_something_unused_is_refused_before_the_run(studio, base, kind, text, words):
+    with pytest.raises(RecipeError, match="images would be the same") as error:
+        comparing.own(studio, BASE.but(**base), ["stack"], [(kind, text)])
+    assert words in str(error.value)
+
+
+def test_an_axis_that_acts_in_some_columns_is_said_and_not_refused(studio):
+    made = comparing.own(studio, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
+    everywhere, (words,) = comparing.idle_axes(studio, made)
+    assert not everywhere and words.startswith("Eta: all images are the same for Euler. Euler takes none")
+
+
+@pytest.mark.parametrize("kind, text", [("seed", "1, 2"), ("sampler", "euler, heun"), ("cfg_scale", "1, 4")])
+def test_an_axis_that_acts_is_not_refused(studio, kind, text):
+    made = comparing.own(studio, BASE, ["stack"], [(kind, text)])
+    assert comparing.idle_axes(studio, made) == ([], [])
+
+
+def test_no_ready_made_comparison_has_an_idle_axis(studio):
+    for key in READY:
+        assert comparing.idle_axes(studio, comparing.ready(studio, key)) == ([], []), key
