@@ -219,6 +219,18 @@ def test_what_stops_a_run_is_said_at_its_card_and_goes_with_it(cards):
     expect(problem).to_have_count(0)
 
 
+def test_what_the_run_will_not_use_is_said_under_its_field(cards):
+    """DDNM makes the steps itself: the sampler is not called. Muted, it lets the sampler have its field back."""
+    note = cards.page.locator("#sampler .nw-unused")
+    cards.add("ddnm")
+    expect(note).to_contain_text("DDNM makes the steps itself")
+    expect(cards.formula).to_have_text(re.compile("^ddnm over "))
+    cards.card(0).get_by_role("button", name="Mute: DDNM").click()
+    expect(note).to_have_count(0)
+    cards.card(0).get_by_role("button", name="Mute: DDNM").click()
+    expect(note).to_have_count(1)
+
+
 def test_the_stack_is_muted_soloed_reordered_and_cleared(cards):
     for name in ("ilvr", "repaint", "composable"):
         cards.add(name)
