@@ -60,8 +60,6 @@ def coordinates(scheduler_class: str, config: Mapping[str, Any]) -> Coordinates:
 
     Raises ValueError where the network predicts something else (an EDM-preconditioned one, say).
     """
-    from diffusers.schedulers import DDPMScheduler
-
     flow = scheduler_class.startswith("FlowMatch") or bool(config.get("use_flow_sigmas"))
     prediction = "flow_prediction" if flow else config.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS or scheduler_class.startswith("EDM"):
@@ -74,9 +72,27 @@ def coordinates(scheduler_class: str, config: Mapping[str, Any]) -> Coordinates:
         t = shift * t / (1 + (shift - 1) * t)  # (T,) ends at exactly 1
         sigmas = t / (1 - t)
     else:
-        own = {key: value for key, value in config.items() if not key.startswith("_")}
-        abar = DDPMScheduler.from_config(own).alphas_cumprod.double()  # (T,)
+        abar = alpha_bars({key: value for key, value in config.items() if not key.startswith("_")}).double()  # (T,)
         sigmas = ((1 - abar) / abar).sqrt()
         if prediction == "epsilon":
             sigmas = sigmas[sigmas.isfinite()]  # at infinite sigma, eps says nothing about x0
     return Coordinates(sigmas.clamp(max=INFINITE).float(), prediction, T)
+
+
+def alpha_bars(config: Mapping[str, Any]) -> Tensor:
+    """Of a VP network with a scheduler of this config, (T,) falling, as diffusers computes them.
+
+    The usual schedules without diffusers, whose import takes two seconds: a recipe is checked in less.
+    """
+    kind = config.get("beta_schedule", "linear")
+    if kind not in ("linear", "scaled_linear") or config.get("trained_betas") or config.get("rescale_betas_zero_snr"):
+        from diffusers.schedulers import DDPMScheduler
+
+        return DDPMScheduler.from_config(dict(config)).alphas_cumprod
+    T = int(config.get("num_train_timesteps", 1000))
+    low, high = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
+    if kind == "linear":
+        betas = torch.linspace(low, high, T, dtype=torch.float32)
+    else:
+        betas = torch.linspace(low**0.5, high**0.5, T, dtype=torch.float32) ** 2
+    return torch.cumprod(1.0 - betas, dim=0)

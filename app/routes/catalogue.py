@@ -1,7 +1,7 @@
 """What is known of methods, as JSON and as example images.
 
-    GET /catalogue.json                      methods, operators and more, for the page's scripts
-    GET /taxonomy/examples/{name}.webp       what a method makes of its example
+GET /catalogue.json                      methods, operators and more, for the page's scripts
+GET /taxonomy/examples/{name}.webp       what a method makes of its example
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ def routes(studio: Studio) -> list[Route]:
     """See the head of this file."""
 
     def methods(request: Request) -> Response:
-        studio.model().engine(120)  # whose thread imports torch, once for all
         return JSONResponse(catalogue(), headers={"Cache-Control": "no-cache"})
 
     def example(request: Request) -> Response:

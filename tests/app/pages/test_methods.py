@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import backbones
+from app.catalog.generate import input_help
 from app.pages import attention, create, examples, methods, models, stack, stage
-from app.pages import catalogue as catalogue_
 from app.pages.catalogue import catalogue
 from app.pages.stack import Card, Stack
 from app.pages.studio import Studio
@@ -66,7 +66,7 @@ def test_operators_know_their_parameters_and_every_default_lies_inside():
 def test_what_an_input_is_comes_from_the_docstring():
     doc = """Title.\n\nThe mask: not this.\n\nknown: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where
     it is to be new. other: cond of the prompt with its `words` (Someone 2020), such as "red:2". wide: x (Eq. 2)."""
-    said = [catalogue_.told(doc, name) for name in ("known", "mask", "other", "wide", "absent")]
+    said = [input_help(doc, name) for name in ("known", "mask", "other", "wide", "absent")]
     assert said == ["", "Painted where it is to be new", 'The prompt with its words, such as "red:2"', "X", ""]
     for one in catalogue()["methods"].values():
         for each in [*one["inputs"], *one["knobs"]]:

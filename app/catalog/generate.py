@@ -1,0 +1,149 @@
+"""The catalogue as JSON, from the registries of methods, operators, solvers and schedules.
+
+    python -m app.catalog.generate       writes app/catalog/catalogue.json
+
+A test holds the file equal to the registries: a new method file appears in it by this command alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from typing import Any
+
+import conditioning  # noqa: F401  fills the registry
+from app.catalog import FILE, STRIP
+from app.runs.methods import ASKS, wanted
+from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES
+from conditioning.operators import OPERATORS
+from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
+from conditioning.table import CITED, cost, first_sentence
+from samplers import SAMPLERS as SOLVERS
+
+#: Ranges of the operators' parameters, for sliders: name -> (low, high, step, unit).
+RANGES: dict[str, tuple[float, float, float, str]] = {
+    "factor": (2, 16, 1, "times smaller"),
+    "sigma": (0.5, 6, 0.1, "pixels"),
+    "length": (1, 31, 1, "pixels"),
+    "angle": (-90, 90, 5, "degrees"),
+    "floor": (0.001, 0.2, 0.001, "of what is passed"),
+    "ratio": (0.05, 1, 0.05, "of the coefficients"),
+    "seed": (0, 9999, 1, ""),
+    "quality": (1, 100, 1, "of 100"),
+}
+ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
+
+
+def generate() -> dict[str, Any]:
+    """Families with their methods, methods with traits, knobs and inputs, operators with parameters, solvers and
+    schedules: plain JSON."""
+    families = [
+        {"key": key, "stage": one.stage, "summary": one.summary.replace("`", ""),
+         "methods": [m.name for m in METHODS.values() if m.family.name == key]}
+        for key, one in FAMILIES.items()
+    ]  # fmt: skip
+    return {
+        "families": families,
+        "methods": {name: _method(one) for name, one in METHODS.items()},
+        "operators": [_operator(name, made) for name, made in OPERATORS.items()],
+        "solvers": {key: _solver(key, label) for key, label in SAMPLERS.items()},
+        "schedules": {key: {"label": label, "searched": key in FOUND} for key, label in SCHEDULES.items()},
+    }
+
+
+def text() -> str:
+    """The catalogue as it is kept: in lines, so that a change of one method is a change of its lines."""
+    return json.dumps(generate(), indent=1, ensure_ascii=False) + "\n"
+
+
+def label(name: str) -> str:
+    words = name.replace("_", " ").capitalize()
+    return ACRONYMS.get(words, words)
+
+
+def input_help(docstring: str, name: str) -> str:
+    """What a method's docstring says of an input, "name: words.", without what only programmers read; or ""."""
+    for paragraph in docstring.split("\n\n"):
+        match = re.search(rf"(?:^|\. ){name}: (.+?)\.(?= |$)", " ".join(paragraph.split()))
+        if match:
+            words = re.sub(r"(?:, latents |\s?)\(B, [^()]*\)(?: in \[0, 1\])?,?", "", CITED.sub("", match[1]))
+            words = re.sub(r"\s*\([^()]*$", "", words).strip().replace("cond of ", "").replace("`", "")
+            words = re.sub(r"^True where", "painted where", words)
+            return "" if words in ("the picture", "a picture") else words[:1].upper() + words[1:]
+    return ""
+
+
+def _method(one: Method) -> dict[str, Any]:
+    asked = wanted(one)
+    return {
+        "name": one.name, "title": one.title, "family": one.family.name, "kind": one.kind, "task": one.task,
+        "order": [STRIP.index(one.family.name), one.within],
+        "summary": first_sentence(one.summary),
+        "equation": one.equation, "paper": one.paper, "link": f"https://arxiv.org/abs/{one.paper}",
+        "needs": [NEEDS[need] for need in one.needs], "need_keys": list(one.needs), "cost": cost(one),
+        "fixed": one.name == "cfg",  # set by the CFG Scale of every run
+        "traits": {name: where if where is None else list(where) for name, where in one.traits.items()},
+        "knobs": [_knob(name, knob) for name, knob in one.knobs.items()],
+        "inputs": [
+            {"name": name, "label": label(name), "kind": input.kind, "optional": name in one.optional,
+             "wanted_by": _options(one, name), "ask": ASKS[input.kind],
+             "help": input_help(inspect.getdoc(one.function) or "", name)}
+            for name, input in asked.items()
+        ],
+    }  # fmt: skip
+
+
+def _options(one: Any, name: str) -> dict[str, list[str]]:
+    """Choices of a method, with their options that cannot do without this input: it may be left out at the others."""
+    choices = {knob: made.inputs for knob, made in one.knobs.items() if isinstance(made, Choice)}
+    options = {knob: [option for option, input in inputs.items() if input == name] for knob, inputs in choices.items()}
+    return {knob: those for knob, those in options.items() if those}
+
+
+def _knob(name: str, knob: Any) -> dict[str, Any]:
+    shared = {"name": name, "label": label(name), "default": knob.default, "help": knob.help.replace("`", "")}
+    if isinstance(knob, Choice):
+        return shared | {"type": "choice", "options": list(knob.options)}
+    kind = "bool" if knob.type is bool else "int" if knob.type is int else "float"
+    step = 1 if kind == "int" else _step(knob.high - knob.low)
+    return shared | {
+        "type": kind, "low": knob.low, "high": knob.high, "step": step, "curve": knob.curve, "neutral": knob.neutral,
+    }  # fmt: skip
+
+
+def _step(span: float) -> float:
+    """A step that a slider of this span moves in: 1, 2 or 5 times a power of ten, 50 or more of them."""
+    for step in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002):
+        if span / step >= 50:
+            return step
+    return 0.001
+
+
+def _operator(name: str, made: Any) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = []
+    for parameter in list(inspect.signature(made).parameters.values())[1:]:
+        if parameter.name == "mask":
+            parameters.append({"name": "mask", "label": "What is lost", "type": "mask"})
+        elif isinstance(parameter.default, (int, float)):
+            low, high, step, unit = RANGES.get(parameter.name, (0, 100, 0.01, ""))
+            parameters.append(
+                {"name": parameter.name, "label": label(parameter.name), "type": "int" if step == 1 else "float",
+                 "low": low, "high": high, "step": step, "default": parameter.default, "help": unit}
+            )  # fmt: skip
+    return {"name": name, "title": made.title, "parameters": parameters}
+
+
+def _solver(key: str, label: str) -> dict[str, Any]:
+    """One without an entry in `samplers` is trained before its first run."""
+    one = SOLVERS.get(key)
+    if one is None:
+        return {"label": label, "searched": True}
+    return {
+        "label": label, "searched": False, "summary": one.summary, "paper": one.paper, "calls": one.calls,
+        "stochastic": one.stochastic, "eta": one.eta, "climbs": one.climbs, "between": one.between,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")

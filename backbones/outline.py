@@ -1,0 +1,108 @@
+"""What is known of a checkpoint before its weights are read: from the JSON files of its folder alone, in milliseconds.
+
+A recipe is checked against an outline as it is against the loaded backbone, so that a refusal needs no network of 7 GB.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor
+
+from backbones import checkpoint, controlnets, pixels, readers, unet
+from backbones.checkpoint import CheckpointError
+from backbones.coordinates import coordinates
+from backbones.embedded import EMBEDDED
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Of a backbone: the fields of `backbones.base.Backbone` that do not depend on its weights, and its `offers`.
+
+    channels, factor: of its latents, whose sides are the image's divided by `factor` (pixels: 3 and 1).
+    features: of a token of its text (0: it reads no prompt). tokens: the length of a text.
+    """
+
+    id: str
+    offers: frozenset[str]
+    sigmas: Tensor  # (T,) ascending
+    default_size: int  # pixels
+    size_multiple: int  # pixels
+    channels: int
+    factor: int = 1
+    features: int = 0
+    tokens: int = 77
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
+        if width <= 0 or height <= 0 or width % self.size_multiple or height % self.size_multiple:
+            raise ValueError(f"{width} x {height} pixels: width and height are multiples of {self.size_multiple} "
+                             f"with {self.id}")  # fmt: skip
+        return self.channels, height // self.factor, width // self.factor
+
+
+def outline(id: str) -> Outline:
+    """Of an embedded backbone other than the oracle, which has no weights; of a local folder; or of an id of the Hub
+    that was fetched before: no network is asked.
+
+    Raises CheckpointError, an OSError, in words where there is no such checkpoint, or it is one of another kind.
+    """
+    path = EMBEDDED[id].folder if id in EMBEDDED else _fetched(id)
+    folder = checkpoint.locate(str(path), (*unet.FITS, *pixels.FITS))
+    kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
+    scheduler = _config(folder / "scheduler" / "scheduler_config.json")
+    try:
+        sigmas = coordinates(scheduler.get("_class_name", ""), scheduler).sigmas
+    except ValueError as error:
+        raise CheckpointError(f"{id}: {error}") from error
+    try:
+        return _of_config(id, folder, kind, sigmas)
+    except (KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{id}: a config.json of it lacks {error}") from error
+
+
+def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
+    """Raises KeyError, TypeError or IndexError where a config lacks something."""
+    config = _config(folder / "unet" / "config.json")
+    size = config["sample_size"] if isinstance(config["sample_size"], int) else config["sample_size"][0]
+    stages = len(config["block_out_channels"])
+    if kind in pixels.FITS:
+        patch = math.isqrt(config["in_channels"] // 3)
+        offers = pixels.PixelBackbone.offers
+        return Outline(id, offers, sigmas, size * patch, patch * 2 ** (stages - 1), channels=3)
+    vae = _config(folder / "vae" / "config.json")
+    factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
+    offers = unet.UNetBackbone.offers | {name for name in readers.NETWORKS if readers.has(folder, name)}
+    if controlnets.beside(folder, SimpleNamespace(**config)):
+        offers |= {"controlnet"}
+    text = _config(folder / "text_encoder" / "config.json")
+    return Outline(
+        id, offers, sigmas, size * factor, factor * 2 ** (stages - 1), int(vae["latent_channels"]), factor,
+        int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)),
+    )  # fmt: skip
+
+
+def _fetched(id: str) -> str:
+    """A folder as it is; of an id of the Hub the folder in the cache of this machine."""
+    if Path(id).expanduser().exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", id):
+        return id
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(id, local_files_only=True)
+    except Exception as error:
+        words = f"{id} has not been fetched from the Hugging Face Hub yet: what it can do is known once it has been"
+        raise CheckpointError(words) from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error

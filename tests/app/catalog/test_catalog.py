@@ -1,0 +1,25 @@
+"""The catalogue that is read without torch is what the registries say today."""
+
+import subprocess
+import sys
+
+from app.catalog import FILE, catalogue
+from app.catalog.generate import text
+from conditioning.registry import METHODS
+from conditioning.traits import TRAITS
+
+
+def test_the_file_is_what_the_registries_say():
+    assert FILE.read_text(encoding="utf-8") == text(), "run python -m app.catalog.generate, and commit the file"
+
+
+def test_methods_say_their_traits():
+    traits = {name: set(one["traits"]) for name, one in catalogue()["methods"].items()}
+    assert traits == {name: set(one.traits) for name, one in METHODS.items()}
+    assert set().union(*traits.values()) <= set(TRAITS)
+
+
+def test_reading_it_imports_no_torch():
+    code = "import sys; from app.catalog import catalogue; assert catalogue()['methods']; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
