@@ -41,7 +41,7 @@ class Create(Painter, Restorer):
         with gr.Column(elem_id="create"):
             self._compose()
             self._result()
-            with gr.Column(elem_id="methods-column"):
+            with gr.Column(elem_id="methods-column", min_width=0):
                 self.methods = methods.editor()
                 self.marks = methods.marks()
             self._settings()
@@ -52,7 +52,7 @@ class Create(Painter, Restorer):
     # what is seen -------------------------------------------------------------------------------------------------
 
     def _compose(self) -> None:
-        with gr.Column(elem_id="compose"):
+        with gr.Column(elem_id="compose", min_width=0):
             self.prompt = gr.Textbox(
                 label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
             )  # fmt: skip
@@ -62,13 +62,13 @@ class Create(Painter, Restorer):
                 placeholder="What should not be there",
             )  # fmt: skip
             with gr.Row(elem_id="generate-row"):
-                self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=96)
-                self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=72)
-                self.surprise = gr.Button("Surprise me", elem_id="surprise", size="lg", min_width=96)
+                self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=0)
+                self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=0)
+                self.surprise = gr.Button("Surprise me", elem_id="surprise", size="lg", min_width=0)
             self.restored = gr.HTML("", elem_id="restored")
 
     def _result(self) -> None:
-        with gr.Column(elem_id="result"):
+        with gr.Column(elem_id="result", min_width=0):
             self.stack = gr.HTML(self._strip(DEFAULTS, Stack()), elem_id="stack", apply_default_css=False)
             self.stage = gr.HTML(
                 stage.empty(EXAMPLES), elem_id="stage", js_on_load=stage.ACTS, apply_default_css=False
@@ -79,7 +79,7 @@ class Create(Painter, Restorer):
             self.visit = gr.State([])
 
     def _settings(self) -> None:
-        with gr.Column(elem_id="settings"):
+        with gr.Column(elem_id="settings", min_width=0):
             self.backbone = gr.Dropdown(
                 self.studio.choices, value=self.studio.id, label="Model", elem_id="backbone",
             )  # fmt: skip
@@ -95,7 +95,7 @@ class Create(Painter, Restorer):
             self.steps = self._slider("steps")
             self.cfg_scale = self._slider("cfg_scale")
             with gr.Row(elem_id="seed-row"):
-                self.seed = gr.Number(label="Seed", value=-1, precision=0, elem_id="seed", min_width=100)
+                self.seed = gr.Number(label="Seed", value=-1, precision=0, elem_id="seed", min_width=80)
                 self.dice = gr.Button("Set seed to -1", elem_id="dice", elem_classes="nw-icon", min_width=40)
                 self.recycle = gr.Button(
                     "Reuse seed from last generation", elem_id="recycle", elem_classes="nw-icon", min_width=40

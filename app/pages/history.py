@@ -28,7 +28,7 @@ class Pictures:
     def __init__(self, studio: Studio, create: Create, tabs: gr.Tabs, tab: gr.Tab):
         self.studio, self.tabs = studio, tabs
         with gr.Column(elem_id="history"):
-            with gr.Column(elem_id="history-list"):
+            with gr.Column(elem_id="history-list", min_width=0):
                 self.words = gr.Textbox(
                     label="Search", placeholder="Words of the prompt, a method, a seed, a model", elem_id="search",
                     lines=1, max_lines=1,
@@ -38,7 +38,7 @@ class Pictures:
                     self.newer = gr.Button("Newer", size="sm", elem_id="newer", interactive=False)
                     self.older = gr.Button("Older", size="sm", elem_id="older", interactive=False)
                     self.where = gr.HTML("", elem_id="where", apply_default_css=False)
-            with gr.Column(elem_id="history-detail"):
+            with gr.Column(elem_id="history-detail", min_width=0):
                 self.detail = gr.HTML("", elem_id="detail", js_on_load=stage.ACTS, apply_default_css=False)
         self.offset = gr.State(0)
 

@@ -107,3 +107,10 @@ def test_gradio_takes_the_theme():
     made = theme.theme()
     assert made.body_background_fill == theme.TOKENS["paper"][0]
     assert made.body_background_fill_dark == theme.TOKENS["paper"][1]
+
+
+def test_what_is_marked_important_has_its_reason_beside_it():
+    lines = [line for name in theme.STYLES for line in (theme.ASSETS / f"{name}.css").read_text().splitlines()]
+    marked = [line for line in lines if "!important" in line]
+    assert all("/*" in line for line in marked)
+    assert len(marked) <= 5, "specificity first (states.css), then Gradio's own settings; this last"
