@@ -91,6 +91,7 @@ class Method(Message):
     needs: list[str]
     need_keys: list[str]
     cost: str
+    differs: str  # what the authors do otherwise; "" where nothing is known
     fixed: bool
     knobs: list[ChoiceKnob | SwitchKnob | NumberKnob]
     inputs: list[Input]

@@ -4,7 +4,8 @@
     def repaint(sampler, known: Image, mask: Mask, times: Annotated[int, Knob(1, 20)] = 5): ...
 
 The family is the folder, the name is the function's. The docstring's first line is the title, its first paragraph
-after that the summary, its first indented block the equation. The first parameter tells the kind: `D` a method
+after that the summary, its first indented block the equation; a paragraph that begins with `DIFFERS` says where
+this is not what the authors wrote or run. The first parameter tells the kind: `D` a method
 D -> D, `sampler` a method sampler -> sampler, `backbone` one that works on the network. Parameters with a Knob or a
 Choice are knobs, those of a type from inputs.py are inputs, and any others have a name of FILLS and come from
 `compose`.
@@ -27,6 +28,7 @@ __all__ = [
     "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
 ]  # fmt: skip
 
+DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how
 KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
 
 NEEDS = {  # what a method may need of a backbone beyond the interface; a backbone names what it has in `offers`
@@ -151,6 +153,7 @@ class Method:
     title: str
     summary: str
     equation: str
+    differs: str  # what the authors do otherwise, in words; "" where nothing is known
     knobs: Mapping[str, Knob | Choice]
     inputs: Mapping[str, Input]
     optional: frozenset[str]  # inputs that may be left out
@@ -327,7 +330,9 @@ def _docstring(function: Callable[..., Any]) -> dict[str, str]:
     indented = [inspect.cleandoc("\n" + block) for block in blocks[1:] if block.startswith("    ")]
     if "\n" in title or not title or not plain or not indented:
         raise ValueError("its docstring needs a title of one line, a paragraph, and the equation as an indented block")
-    return {"title": title.rstrip("."), "summary": plain[0], "equation": indented[0]}
+    differs = next((block.removeprefix(DIFFERS).strip() for block in plain if block.startswith(DIFFERS)), "")
+    differs = differs[:1].upper() + differs[1:]
+    return {"title": title.rstrip("."), "summary": plain[0], "equation": indented[0], "differs": differs}
 
 
 def _a(kind: type) -> str:

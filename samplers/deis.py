@@ -29,12 +29,13 @@ def deis(
     order: int = 3,
     variable: str = "t",
 ) -> Flow:
-    """DEIS, tAB3: Adams-Bashforth with a polynomial in time (Zhang & Chen 2023, arXiv 2204.13902, Eq. 15, Alg. 1).
+    """DEIS, tAB2: Adams-Bashforth with a polynomial in time (Zhang & Chen 2023, arXiv 2204.13902, Eq. 15, Alg. 1).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic, third order. The
     polynomial through the last `order` directions eps is one in the time of the linear VP process, and integrated over
-    sigma; with order 2 it is tAB1, the paper counts degrees. variable "log rho" takes log sigma instead, as diffusers
-    does; it has no step to 0 above first order. With sigma as the variable it would be `lms`.
+    sigma; the paper counts its degree, one less than `order`: tAB2 here, and tAB3, order 4, in the official code.
+    variable "log rho" takes log sigma instead, as diffusers does; it has no step to 0 above first order. With sigma as
+    the variable it would be `lms`.
     """
     place = VARIABLES[variable]
     past: Past = []

@@ -25,7 +25,9 @@ def dpmpp_3m(
         x' = exp(-H) x + (1 - exp(-H)) x0 + phi2 d1 - phi3 d2,  phi2 = 1 - (1 - exp(-H)) / H,  phi3 = phi2 / H - 1/2
 
     is its exact step, with H = h. The official code, k-diffusion and diffusers have d2 half as large (`published`),
-    which makes their solver one of second order. The first steps and the one to 0 are of lower order.
+    which makes their solver one of second order. The first steps and the one to 0 are of lower order. The official code
+    and diffusers take (1 - exp(-h)) / 2 for phi2 at the second step; this one, `published` too, takes phi2, as
+    k-diffusion does.
 
     eta > 0 solves the SDE, with H = (1 + eta) h and fresh noise: k-diffusion's "DPM++ 3M SDE" at 1.
     """

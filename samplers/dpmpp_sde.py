@@ -15,6 +15,7 @@ def dpmpp_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise
     stochastic. Both stages start at x and are steps of `ancestral`: the first to m, by x0; the second to s', by the
     estimate at m. Their noises are those of one Brownian path: the path to m is a part of the path to s', where it
     counts s'/m sqrt((1 - m^2/s^2) / (1 - s'^2/s^2)) = sqrt(s' / (s + s')). The step to 0 is of first order.
+    In k-diffusion the two noises come from a Brownian tree over sigma and are not coupled in this proportion.
     """
     for s, s_next in pairwise(sigmas):
         x0 = yield from D(x, s, cond)  # (B, C, H, W)

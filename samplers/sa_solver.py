@@ -31,6 +31,9 @@ def sa_solver(
     them with the one at the predicted point, under the same z: the state moves by the difference of the two integrals.
     The predictor's order falls to the number of steps left before 0, so that the last one gives x0.
 
+    The official code takes tau 1 for 0.2 <= t <= 0.8 alone and 0 elsewhere, and orders 3 and 4, or 2 and 2 under strong
+    guidance; here tau is 1 everywhere and the orders are 3 and 3.
+
     widened: where a polynomial has two points, its slope counts as if x0 stayed behind it to the end, (1 + tau^2) h^2
     / 2. So do the official code and diffusers, for few steps; the difference is of third order in h.
     """

@@ -190,6 +190,7 @@ export interface Method {
   needs: string[];
   need_keys: string[];
   cost: string;
+  differs: string;
   fixed: boolean;
   knobs: (ChoiceKnob | SwitchKnob | NumberKnob)[];
   inputs: Input[];

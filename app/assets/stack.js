@@ -170,7 +170,9 @@ function cardBody(card, i, method) {
     element("p", { class: "nw-quiet" }, `${method.summary} `, paperLink(method)),
     element("div", { class: "nw-tools" }, actButton("Fill with an example", () => askForExample(card.name, false), { "data-keep": `example.${i}` })),
     ...inputs, ...knobs.slice(0, shown), rest.length > 0 && more,
-    element("p", { class: "nw-quiet" }, `${method.cost}.`));
+    element("p", { class: "nw-quiet" }, `${method.cost}.`),
+    Boolean(method.differs) && element("details", { class: "nw-more nw-differs" },
+      element("summary", {}, "What the authors do otherwise"), element("p", { class: "nw-quiet" }, method.differs)));
 }
 
 /** @param {Method} method */

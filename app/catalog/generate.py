@@ -82,6 +82,7 @@ def _method(one: Method) -> dict[str, Any]:
         "summary": first_sentence(one.summary),
         "equation": one.equation, "paper": one.paper, "link": f"https://arxiv.org/abs/{one.paper}",
         "needs": [NEEDS[need] for need in one.needs], "need_keys": list(one.needs), "cost": cost(one),
+        "differs": one.differs,
         "fixed": one.name == "cfg",  # set by the CFG Scale of every run
         "traits": {name: where if where is None else list(where) for name, where in one.traits.items()},
         "knobs": [_knob(name, knob) for name, knob in one.knobs.items()],

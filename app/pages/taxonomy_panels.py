@@ -110,6 +110,7 @@ def method(one: dict[str, Any]) -> str:
     ) or "the prompt"  # fmt: skip
     facts = [("Given", given), ("Cost", one["cost"])]
     facts += [("Needs", escape(need)) for need in one["needs"]]
+    facts += [("The authors", escape(one["differs"]))] if one["differs"] else []
     knobs = "".join(map(_knob, one["knobs"]))
     attempt = (
         '<p class="nw-quiet">Part of every run: set by CFG Scale.</p>'

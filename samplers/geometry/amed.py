@@ -116,6 +116,10 @@ def train(
     gradients, of the level too. Yields the teacher's Steps, then a Step for each of the student's, so it shows progress
     and can be cancelled. predictor: one to teach further, in place.
 
+    The official code can begin each step of the student at the teacher's state; here the student goes on from its own,
+    so that it learns to mend what it did before. In the app `inserted` is 2 (M of the paper), and levels are scaled by
+    up to 0.2 (`TIME`, the code's scale_time).
+
     Raises ValueError where there is nothing to learn: only one step, or no pictures.
     """
     levels = [float(s) for s in sigmas]

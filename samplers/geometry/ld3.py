@@ -44,7 +44,12 @@ class Learnt:
     labels: tuple[float, ...]
 
     def told(self, D: Denoiser) -> Denoiser:
-        """D that is told the labels; between the levels, as a solver's second call is, by the nearest two."""
+        """D asked by the labels; between the levels, as a solver's second evaluation is, by the nearest two.
+
+        D answers x0, so the label counts in the direction that a solver takes, too: with a network of eps it is
+        (x - x0) / sigma = (label / sigma) eps(x, label). The official code, whose solvers for such networks take eps,
+        has eps(x, label) there.
+        """
         falling = np.log(self.sigmas[:-1])
         apart = np.log(self.labels) - falling
 

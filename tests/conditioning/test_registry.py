@@ -236,3 +236,13 @@ def test_inputs_arrive_as_the_method_wants_them():
     assert mask[1, 0].nonzero().tolist() == [[2, 1]]
     assert arrive("prompt", "red", exact, 3, latent)["text"].shape == (3, 1, 6)
     assert arrive("boxes", [1], exact, 3, latent) == [1]
+
+
+@pytest.mark.parametrize("name, words", [
+    ("ilvr", "mirrors the image"), ("dps", "clip x0"), ("repaint", "clip x0"), ("replacement", "before the step"),
+    ("pigdm", "JPEG"), ("layout_guidance", "last loss"), ("multidiffusion", "run's own start"),
+])  # fmt: skip
+def test_what_the_authors_do_otherwise_is_read_from_the_docstring(name, words):
+    differs = METHODS[name].differs
+    assert words in differs and differs[0].isupper() and differs.endswith(".")
+    assert differs not in METHODS[name].summary

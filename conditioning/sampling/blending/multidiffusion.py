@@ -33,14 +33,18 @@ def multidiffusion(
         x0 = sum_k M_k D(x_k, prompt_k) / sum_k M_k
 
     regions: boxes with their texts. The prompt of the run paints the rest and should not name them: they would come out
-    there as well. null: cond of the negative prompt. sigmas: the schedule of the run, of which `bootstrap` is a part.
-    backbone: encodes the texts and the plain background.
+    there as well. Layout guidance looks for the words of its boxes in that prompt, so the two are not stacked. null:
+    cond of the negative prompt. sigmas: the schedule of the run, of which `bootstrap` is a part. backbone: encodes the
+    texts and the plain background.
 
     At first a region is denoised before a plain background of some colour, so that its object comes to lie inside:
     x_k is x inside the region and that background, noised, outside. The paper does so for 20 of 50 steps, 0.4; Still
     Life still moves solids out of their boxes then. The colours and the noise are the same for every picture. Inside a
     region x_k is x, so averaging estimates is averaging states. Under guidance the estimate for the negative prompt is
     made of the same x_k.
+
+    The authors do otherwise: they noise the plain background with the run's own start; here each region has a noise of
+    its own, the same for every image and step.
     """
     low = interval(sigmas, 0.0, bootstrap)[0] if bootstrap > 0 else math.inf
     texts: dict[str, Cond] = {}

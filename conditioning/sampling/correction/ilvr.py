@@ -27,9 +27,11 @@ def ilvr(
     reference: the picture, latents (B, C, h, w). phi makes small and large again, by the cubic kernel.
     made_sigmas: the schedule of the run, of which `end` is a part.
 
-    The paper's factor N = 32 at 256 pixels leaves 8 x 8 cells. On a latent network phi acts on latents. The authors'
-    code does otherwise: it noises the reference to the level before the step, this to the one after; it corrects all
-    steps but the last, here `end` is 0.8; at its edges the filter mirrors the image, here it is renormalised.
+    The paper's factor N = 32 at 256 pixels leaves 8 x 8 cells. On a latent network phi acts on latents.
+
+    The authors do otherwise: they noise the reference to the level before the step, here it is the level that the step
+    reaches; they correct all steps but the last, here `end` is 0.8; at the edges their filter mirrors the image, here
+    the filter is renormalised.
     """
 
     def corrected(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

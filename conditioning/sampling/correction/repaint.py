@@ -33,6 +33,8 @@ def repaint(
     As diffusers' RePaintScheduler, which says why line 5 of the algorithm is not to be taken literally, it blends after
     the step, at the level reached: in law the paper's blend before the next call, and the last one is without noise. Of
     a latent network the known part is what the autoencoder gives back.
+
+    The authors do otherwise: they clip x0 to [-1, 1]; here it is left as the network gives it.
     """
 
     def repainted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

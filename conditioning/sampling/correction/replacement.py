@@ -29,8 +29,12 @@ def replacement(
 
     known: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
 
-    snr is the paper's for CIFAR, 0.075 for larger pictures. Norms are of each picture, where the official code takes
-    the mean of a batch. Of a latent network the known part is what the autoencoder gives back.
+    snr is the paper's for CIFAR, 0.075 for larger pictures. Of a latent network the known part is what the autoencoder
+    gives back.
+
+    The authors do otherwise: they noise the known part to the level before the step, here it is the level that the step
+    reaches; they take the mean of the norms over a batch, here each image has its own; their Langevin steps have no
+    bound, here |z| / |score| counts as at most twice the level.
     """
 
     def replaced(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

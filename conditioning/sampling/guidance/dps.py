@@ -40,8 +40,9 @@ def dps(
     solver that asks twice a step is asked for gradients once. On a pixel network A acts on the estimate itself, on a
     latent one on its decoded picture, and the gradient runs through the decoder.
 
-    made_sigmas: the schedule of the run, over which a curve of `zeta` goes. The authors' code clips x0 to [-1, 1];
-    this does not.
+    made_sigmas: the schedule of the run, over which a curve of `zeta` goes.
+
+    The authors do otherwise: they clip x0 to [-1, 1]; here it is left as the network gives it.
     """
     if zeta == 0:
         return sampler

@@ -44,10 +44,12 @@ def pigdm(
     gives the gradient the weight s^2 / r^2 of Bayes' rule, x0' = x0 + scale (1 + s^2) g, and keeps the sampler: for
     Gaussian data of unit variance that is the exact posterior, while the paper's form drifts towards A+ y.
 
-    Without noise the correction is x0's projection onto y, as in DDNM, so JPEG has one, too, as the paper's Section 3.3
-    has it; and on latents the projection goes through the autoencoder, and the gradient through the network alone. With
-    noise every singular value has its own part where A is linear and the state is pixels, else all have
-    r^2 / (r^2 + sigma_y^2).
+    Without noise the correction is x0's projection onto y, as in DDNM, and on latents the projection goes through the
+    autoencoder, and the gradient through the network alone. With noise every singular value has its own part where A is
+    linear and the state is pixels, else all have r^2 / (r^2 + sigma_y^2).
+
+    The authors do otherwise: for JPEG they take decompress(y) - decompress(compress(x0)) (Section 3.3); here x0 is
+    projected onto the box of the images that compress to y, as in DDNM.
     """
     if scale == 0:
         return sampler
