@@ -25,17 +25,21 @@ from world.judge import Reading, Seen
 from world.scene import SHAPES
 
 INF = math.inf
+FLAT = 0.02  # deviation of a shading below which there is none to speak of
 SIDE = 128  # pixels: pictures are brought to this
 SLACK = 0.03  # colours of the ground this far off are still its own
 LEANS = tuple(0.04 * n for n in range(-7, 8))  # of the horizon, half pictures
 RAYS, FINE = 500, 1500  # pixels that the search looks at, at first and in the end
 START, ROUNDS, ROWS = 80, 7, 24  # candidates at first; rounds of the search, and candidates in each
 RIVALS = 2  # other shapes that are searched for as carefully as the claimed one
-OUTLINE = 0.90  # least overlap of the outlines
-STRAY = (1.5, 0.045)  # pixels, and share of the solid's extent: how far the outline may stray from the fitted one
+OUTLINE = 0.94  # least overlap of the outlines
+STRAY = (1.5, 0.06)  # pixels, and share of the solid's extent: how far the outline may stray from the fitted one
 SHADING = 0.08  # most that the colours may be off, of 1 per channel, in the mean over the solid
+UNTOLD = {"matte": 0.72, "metal": 0.9}  # most of the solid's own shading that may not be explained; metal mirrors the
+# ground's texture, which nobody knows
+RING = 0.38  # the same for matte rings: that of the hole is faint, and is all that shows it
 TINT = 0.06  # of 1 per channel: how far the whole solid may be off in colour, besides
-LEAD = 0.0  # how much worse any other shape must be
+LEAD = -0.005  # how much worse any other shape must be; a little less than nothing: white on snow proves little
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
@@ -46,7 +50,9 @@ class Fit:
     shape: as claimed. iou in [0, 1]: overlap of the fitted outline with the pixels that show the solid, where nothing
     hides it. stray: pixels by which the outlines part where they part most. residual: mean distance in RGB between the
     fitted solid and the picture, over the pixels of the solid, those beside it that no ground explains counted with
-    them. best_other: the other shape that explains the pixels best; margin: its residual less that of the claimed
+    them. untold: deviation of the picture from the fitted solid's shading, as a share of the deviation of that shading
+    from its mean, without the rim: 0 where faces, creases and hole are all there, about 1 where the solid is a flat
+    patch. best_other: the other shape that explains the pixels best; margin: its residual less that of the claimed
     shape, below 0 where it does better. area: pixels of the fitted outline that nothing hides. solid, height, sun: the
     best fit, before the camera `fitting.CAMERA` at that height (metres), light from that azimuth (radians).
     """
@@ -56,6 +62,7 @@ class Fit:
     iou: float
     stray: float
     residual: float
+    untold: float
     best_other: str
     margin: float
     area: float
@@ -69,16 +76,17 @@ class _Score:
     iou: float
     stray: float
     wrong: float  # sum over the pixels
+    untold: float
     area: float
 
-    @property
-    def fits(self) -> bool:
+    def fits(self, shape: str, material: str) -> bool:
         extent = math.sqrt(self.area)
         return (
             self.area > 0
             and self.iou >= OUTLINE
             and self.stray <= max(STRAY[0], STRAY[1] * extent)
             and self.wrong <= SHADING * self.area
+            and self.untold <= (RING if (shape, material) == ("torus", "matte") else UNTOLD[material])
         )
 
 
@@ -212,10 +220,11 @@ def _fit(seen: Seen, light: Light, view: View) -> tuple[Fit, Tensor]:
     margin = (scores[other].wrong - score.wrong) / area
     fit = Fit(
         shape=seen.shape,
-        well_formed=score.fits and margin >= LEAD,
+        well_formed=score.fits(seen.shape, seen.material) and margin >= LEAD,
         iou=score.iou,
         stray=score.stray,
         residual=score.wrong / area,
+        untold=score.untold,
         best_other=other,
         margin=margin,
         area=score.area,
@@ -244,7 +253,7 @@ def _score(look: Look, shape: str, view: View, columns: int, best: Tensor) -> _S
     rest = view.rest.clamp(max=FAR)
     wrong = float(off[core].sum() + rest[outside].sum())
     if not core.any():
-        return _Score(0.0, INF, wrong, area)
+        return _Score(0.0, INF, wrong, INF, area)
     palette = (rgb + tint)[core][:: max(1, int(core.sum()) // 120)]
     like = nearest(view.colours, palette)
     reach = max(2, round(0.35 * math.sqrt(area)))
@@ -253,7 +262,17 @@ def _score(look: Look, shape: str, view: View, columns: int, best: Tensor) -> _S
     overlap = max(area - float(missing.sum()), 0.0) / (area + float(extra.sum()))
     dented = _joined(missing, share < 1, columns, reach)  # glints inside are none of the outline
     stray = max(_depth(dented, share < 1, columns), _depth(extra, share > 0, columns))
-    return _Score(overlap, stray, wrong, area)
+    return _Score(overlap, stray, wrong, _untold(rgb, view.colours, core, columns), area)
+
+
+def _untold(rgb: Tensor, colours: Tensor, core: Tensor, columns: int) -> float:
+    """See `Fit.untold`. rgb, colours (P, 3): of the fitted solid and of the picture; core (P,): where the solid is."""
+    inner = core & ~_grown(~core.view(-1, columns), 1).view(-1)
+    if inner.sum() < 6:  # too few to tell
+        return 0.0
+    off, shading = colours[inner] - rgb[inner], rgb[inner] - rgb[inner].mean(0)
+    off = off - off.mean(0)
+    return math.sqrt(float(off.square().sum(1).mean()) / max(float(shading.square().sum(1).mean()), FLAT**2))
 
 
 def _joined(mask: Tensor, to: Tensor, columns: int, reach: int) -> Tensor:

@@ -1,0 +1,126 @@
+"""How many of the solids in Still Life's pictures are well formed: what they are said to be, not lumps of that colour.
+
+Captions of test scenes, sampled with the page's defaults; each solid that the judge reads in a picture is fitted by the
+renderer's own (world.well_formed). `claims`: of the solids that a caption names, how many are there and well formed.
+
+    python -m bench.well_formed --captions 300 --json well_formed.json
+    python -m bench.well_formed --backbone renderer      the measure's ceiling
+    python -m bench.well_formed --autoencoder            renders sent through the backbone's autoencoder
+    python -m bench.well_formed --pictures FOLDER        pictures made elsewhere: 0000.png, ... as bench.fidelity keeps
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backbones import load
+from bench.fidelity import SIZE, Case, batches, cases, painted, rendered
+from bench.table import Report
+from samplers import SAMPLERS, SCHEDULES
+from world.judge import check, read
+from world.scene import SHAPES
+from world.well_formed import Fit, assess, well_formed
+
+STEPS, SCALE = 10, 4.0  # the page's defaults, as are the sampler and the schedule below
+ROWS = 16
+SMALL = 600  # pixels of a solid's outline: below, it counts as small
+
+
+def autoencoded(report: Report, pictures: Tensor) -> Tensor:
+    """The pictures (B, 3, 128, 128) in [0, 1], into the backbone's latents and back."""
+    backbone, made = load(report.args.backbone), []
+    for part in report.steps(list(batches(pictures, ROWS)), f"batches of {ROWS} pictures"):
+        with torch.no_grad():
+            made.append(backbone.decode(backbone.encode_image(part)).float().cpu())
+    return torch.cat(made).clamp(0, 1)
+
+
+def made(report: Report, asked: Sequence[Case]) -> Tensor:
+    """The pictures to judge, (B, 3, 128, 128) in [0, 1]."""
+    if report.args.autoencoder:
+        return autoencoded(report, rendered(report, asked))
+    return painted(report, asked)
+
+
+def groups(fits: Sequence[Sequence[Fit]]) -> dict[str, list[bool]]:
+    """Whether well formed, for each solid of a kind: all, by shape, by area, by how many solids the picture shows."""
+    asked: dict[str, list[bool]] = defaultdict(list)
+    for picture in fits:
+        for fit in picture:
+            size = "small" if fit.area < SMALL else "large"
+            for key in ("solids", fit.shape, size, f"of_{len(picture)}"):
+                asked[key].append(fit.well_formed)
+    return asked
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with Report("bench.well_formed", __doc__, _options, arguments) as report:
+        given = report.args
+        asked = cases(8 if report.quick else given.captions)
+        what = "renders through the autoencoder of " if given.autoencoder else ""
+        report.note(
+            f"{what}{given.pictures or given.backbone}: {len(asked)} captions, {given.sampler}, {given.schedule}, "
+            f"{given.steps} steps, guidance {given.scale:g}"
+        )
+        pictures = made(report, asked)
+        if pictures.shape[2:] != (SIZE, SIZE):
+            pictures = torch.nn.functional.interpolate(pictures, (SIZE, SIZE), mode="bilinear", antialias=True)
+        readings = read(pictures)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # small tensors: more threads only cost
+        try:
+            pairs = list(zip(pictures, readings, strict=True))
+            fits = [assess(p[None], [r])[0] for p, r in report.steps(pairs, "pictures fitted")]
+        finally:
+            torch.set_num_threads(threads)
+
+        share = groups(fits)
+        order = ("solids", *SHAPES, "small", "large", *(key for key in sorted(share) if key.startswith("of_")))
+        names = {"solids": "solids well formed", "small": f"below {SMALL} pixels", "large": f"from {SMALL} pixels on"}
+        for key in order:
+            if share.get(key):
+                name = names.get(key, f"in pictures of {key[3:]}" if key.startswith("of_") else key)
+                report.figure(key, 100 * float(np.mean(share[key])), name, "%", of=len(share[key]))
+            else:
+                report.skip(key, names.get(key, key), "none in these pictures")
+        report.figure(
+            "pictures",
+            100 * float(np.mean([well_formed(one) for one in fits])),
+            "pictures, all of it",
+            "%",
+            of=len(fits),
+        )
+        claims = []
+        for case, reading, picture in zip(asked, readings, fits, strict=True):
+            verdict = check(reading, case.claims)
+            claims += [
+                there and k is not None and picture[k].well_formed
+                for there, k in zip(verdict.present, verdict.match, strict=True)
+            ]
+        report.figure(
+            "claims", 100 * float(np.mean(claims)), "claimed solids there and well formed", "%", of=len(claims)
+        )
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
+    parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
+    parser.add_argument("--autoencoder", action="store_true", help="judge renders sent through its autoencoder")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
+    parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
+    parser.add_argument("--seed", type=int, default=0, help="of the first picture; the next ones count on")
+
+
+if __name__ == "__main__":
+    main()
