@@ -11,6 +11,7 @@ from app.runs.given import Use
 from app.runs.methods import problems
 from app.runs.plan import Encoder, plan
 from app.runs.recipe import Recipe
+from conditioning.clashes import solver_clash
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import run
@@ -29,7 +30,7 @@ def started(method, networks):
     for name, network in networks.items():
         size = network.default_size
         made = example(method, size)
-        own = [key for key in SAMPLERS if key not in METHODS[method].clashes]
+        own = [key for key in SAMPLERS if not solver_clash(METHODS[method], key)]
         use = Use(name=method, inputs=made.card.inputs, knobs=made.card.knobs)
         settings = {**made.settings, "steps": STEPS, "sampler": own[0]}
         recipe = Recipe.make(backbone=name, seed=1, methods=(use,), **settings)
