@@ -1,4 +1,4 @@
-"""What holds for every sampler and every method, whoever writes the next one (docs/design.md, sections 1 and 9).
+"""What holds for every sampler and every method, whoever writes the next one (docs/design.md, section 2).
 
 All on the oracle, in float64 where bits are compared. A method that the oracle cannot run (it needs attention layers,
 or a trained adapter) is left to the tests of its own folder.
