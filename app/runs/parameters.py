@@ -3,7 +3,7 @@
     a red sphere
     Negative prompt: blurry
     Steps: 20, Sampler: Euler, Schedule type: Karras, CFG scale: 4, Seed: 7, Size: 128x128, Model: still-life, ...,
-    Version: Nine Ways 0.1.0, Nine Ways: "{...the recipe as JSON, quoted...}"      (one line)
+    Version: Nine Ways 0.2.0, Nine Ways: "{...the recipe as JSON, quoted...}"      (one line)
 
 Reading never executes, never raises, and says what it did not understand.
 """
