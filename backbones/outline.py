@@ -26,7 +26,8 @@ class Outline:
     """Of a backbone: the fields of `backbones.base.Backbone` that do not depend on its weights, and its `offers`.
 
     channels, factor: of its latents, whose sides are the image's divided by `factor` (pixels: 3 and 1).
-    features: of a token of its text (0: it reads no prompt). tokens: the length of a text.
+    features: of a token of its text (0: it reads no prompt). tokens: the length of a text. controlnets: the conditions
+    that it has a ControlNet for.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Outline:
     factor: int = 1
     features: int = 0
     tokens: int = 77
+    controlnets: tuple[str, ...] = ()
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
@@ -79,12 +81,12 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     vae = _config(folder / "vae" / "config.json")
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
     offers = unet.UNetBackbone.offers | {name for name in readers.NETWORKS if readers.has(folder, name)}
-    if controlnets.beside(folder, SimpleNamespace(**config)):
-        offers |= {"controlnet"}
+    beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
+    offers |= {"controlnet"} if beside else set()
     text = _config(folder / "text_encoder" / "config.json")
     return Outline(
         id, offers, sigmas, size * factor, factor * 2 ** (stages - 1), int(vae["latent_channels"]), factor,
-        int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)),
+        int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside,
     )  # fmt: skip
 
 

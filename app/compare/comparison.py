@@ -14,6 +14,7 @@ from app.runs.given import Box, Use
 from app.runs.recipe import Problem, Recipe, RecipeError
 
 MOST = 400  # cells
+KIND = "nine-ways-comparison"  # what a file of one says of itself, that has its images with it
 WHOSE = ("revision", "versions", "unused")  # of the recipe: what made a picture, not what it is
 
 
@@ -64,15 +65,16 @@ class Comparison(BaseModel):
 
     @classmethod
     def read(cls, text: str) -> Comparison:
-        """From JSON. Raises RecipeError in words."""
+        """From JSON. Raises RecipeError with everything that is wrong, each at its place in the JSON."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            found = error.errors(include_url=False)
-            where = ".".join(map(str, found[0]["loc"])) or "the file"
-            raise RecipeError(
-                [Problem("comparison", f"This is no comparison of Nine Ways: {where}: {found[0]['msg']}.")]
-            ) from None
+            problems = []
+            for one in error.errors(include_url=False):
+                where, words = ".".join(map(str, one["loc"])), one["msg"].rstrip(".")
+                message = f"This is no comparison of Nine Ways: {where or 'the file'}: {words}."
+                problems.append(Problem(where or "comparison", message))
+            raise RecipeError(problems) from None
 
     @property
     def size(self) -> int:

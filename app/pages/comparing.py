@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from app.compare.comparison import Axis, Change, Comparison
+from app.compare.comparison import KIND, Axis, Change, Comparison
 from app.compare.runner import ComparisonRunner
 from app.compare.store import ComparisonStore
 from app.pages import references
@@ -37,7 +37,6 @@ AXES = {
 }  # fmt: skip
 NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}
 STACK, NONE = "stack", "none"
-KIND = "nine-ways-comparison"
 
 
 # ---- what can be compared ------------------------------------------------------------------------------------------

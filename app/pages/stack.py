@@ -87,15 +87,9 @@ def formula(recipe: Recipe) -> str:
     """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else."""
     if not recipe.methods:  # no need of the registry, which imports torch
         return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
-    from app.runs.unused import settings_used
-    from conditioning.compose import formula as of_uses
-    from conditioning.registry import METHODS
+    from app.service.checking import formula as of_recipe
 
-    recipe = settings_used(recipe)
-    uses: list[tuple[Any, Mapping[str, Any]]] = [
-        (METHODS[use.name], use.knobs) for use in recipe.methods if use.name in METHODS
-    ]
-    return of_uses(uses + ([(METHODS["cfg"], {})] if recipe.cfg_scale != 1 else []), recipe.solver)
+    return of_recipe(recipe)
 
 
 def strip(model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | None = None) -> str:

@@ -25,6 +25,7 @@ from typing import TypeVar
 from PIL import Image
 
 from app.runs import parameters
+from app.runs.given import is_hash
 from app.runs.pictures import content_hash, save_png
 from app.runs.recipe import Recipe, RecipeError
 from common.files import UNFINISHED
@@ -169,14 +170,7 @@ class History:
 
     def input(self, sha256: str) -> Image.Image | None:
         """The picture of that hash, None where it was never kept here."""
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            return None
-        try:
-            picture = Image.open(self.folder / "inputs" / f"{sha256}.png")
-            picture.load()
-        except OSError:
-            return None
-        return picture
+        return input_image(self.folder, sha256)
 
     def close(self) -> None:
         with self._lock:
@@ -320,6 +314,18 @@ class History:
             return f"{shutil.disk_usage(self.folder).free / 2**20:.1f} MB"
         except OSError:
             return "0 MB"
+
+
+def input_image(folder: Path, sha256: str) -> Image.Image | None:
+    """The image of that hash that a history in `folder` keeps for methods, None where it does not; makes no folder."""
+    if not is_hash(sha256):
+        return None
+    try:
+        image = Image.open(folder / "inputs" / f"{sha256}.png")
+        image.load()
+    except OSError:
+        return None
+    return image
 
 
 def _code(error: sqlite3.Error) -> int | None:

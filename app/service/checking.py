@@ -1,0 +1,94 @@
+"""What is wrong with a recipe, what its run leaves unused, and how many network calls it makes: without any weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import backbones
+from app.runs.plan import problems as problems_on
+from app.runs.recipe import Problem, Recipe
+from app.runs.unused import settings_used, unused
+from app.service.counting import network_calls
+from app.service.reading import Request
+from backbones.embedded import EMBEDDED
+from backbones.outline import outline
+from conditioning.compose import formula as formula_of
+from conditioning.registry import METHODS
+
+REFUSED = "The recipe is refused."
+
+
+@dataclass(frozen=True)
+class Check:
+    """formula: what is called, in the notation of `conditioning.compose`; "" where the recipe cannot be read.
+
+    problems: why the recipe is refused, unused: what its run leaves unused, each at its field in words. nfe: network
+    calls of the whole run, as a finished run counts them. rows: those in these calls, two for each image under
+    guidance. Both are None where nothing is known without the network, and then `nfe_reason` says why.
+    """
+
+    formula: str
+    problems: tuple[Problem, ...]
+    unused: tuple[Problem, ...]
+    nfe: int | None = None
+    rows: int | None = None
+    nfe_reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON: problems and unused are lists of {"field", "message"}."""
+        fields = asdict(self)
+        return fields | {key: [one._asdict() for one in getattr(self, key)] for key in ("problems", "unused")}
+
+
+def check(request: Request, ids: Collection[str] | None = None) -> Check:
+    """ids: of the backbones that may run here; None for every one that can be loaded. Never raises for a recipe."""
+    recipe = request.recipe
+    if recipe is None:
+        return Check("", request.problems, (), nfe_reason=REFUSED)
+    known, problems = recipe_problems(request, ids)
+    levels = getattr(known, "sigmas", None)
+    leaves = tuple(unused(recipe, levels))
+    if problems:
+        return Check(formula(recipe, levels), tuple(problems), leaves, nfe_reason=REFUSED)
+    count = network_calls(recipe, known, request.images)
+    return Check(formula(recipe, levels), (), leaves, count.calls, count.rows, count.reason)
+
+
+def recipe_problems(request: Request, ids: Collection[str] | None = None) -> tuple[Any, list[Problem]]:
+    """What is known of the recipe's backbone without its weights (None: nothing), and all that is wrong."""
+    recipe, problems = request.recipe, list(request.problems)
+    if recipe is None:
+        return None, problems
+    problems += request.missing
+    if ids is not None and recipe.backbone not in ids:
+        here = f"Choose one of: {', '.join(ids)}."
+        return None, [Problem("backbone", f"Model: {recipe.backbone!r} does not run here. {here}"), *problems]
+    try:
+        known = known_backbone(recipe.backbone)
+    except OSError as error:
+        return None, [Problem("backbone", f"Model: {error}."), *problems]
+    said = {one.field for one in problems}
+    problems += [one for one in problems_on(recipe, known, recipe.backbone) if one.field not in said]
+    return known, problems
+
+
+def known_backbone(id: str) -> Any:
+    """What is known of a backbone without its weights; the oracle itself, which has none. Raises OSError in words."""
+    return _embedded(id) if id in EMBEDDED else outline(id)
+
+
+@cache
+def _embedded(id: str) -> Any:
+    return backbones.load(id) if EMBEDDED[id].folder is None else outline(id)
+
+
+def formula(recipe: Recipe, levels: Any = None) -> str:
+    """The stack as text: what is called, and nothing else. levels: as `Backbone.sigmas`, where they are known."""
+    used = settings_used(recipe, levels)
+    uses: list[tuple[Any, Mapping[str, Any]]] = [
+        (METHODS[use.name], use.knobs) for use in used.methods if use.name in METHODS
+    ]
+    return formula_of(uses + ([(METHODS["cfg"], {})] if used.cfg_scale != 1 else []), used.solver)

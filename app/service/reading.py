@@ -1,0 +1,227 @@
+"""Recipes and comparisons from JSON whose images are named by a path or by their content hash. No torch."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from app.catalog import catalogue
+from app.compare.comparison import KIND, Comparison
+from app.runs.given import Use, is_hash
+from app.runs.history import ENVIRONMENT, input_image
+from app.runs.pictures import PictureError, content_hash, open_upload
+from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError
+
+Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
+Images = dict[str, Image.Image]  # by content hash
+NAMED = ("image", "map", "mask", "references")  # kinds of inputs whose values name images
+
+
+@dataclass(frozen=True)
+class Request:
+    """A recipe with the images that its methods need. `problems`: what could not be read, at its field.
+
+    recipe: None where the JSON is no recipe.
+    """
+
+    recipe: Recipe | None
+    images: Images = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def missing(self) -> list[Problem]:
+        """The inputs whose images are not here, unless a problem of the same field says so already."""
+        known = {one.field for one in self.problems}
+        return [
+            Problem(place, f"{_label(name)}: the image {sha[:12]} is not here. Give it again.")
+            for i, use in enumerate(self.recipe.methods if self.recipe is not None else ())
+            for name, value in use.inputs.items()
+            for sha in Use(name=use.name, inputs={name: value}).hashes()
+            if sha not in self.images and (place := f"methods.{i}.inputs.{name}") not in known
+        ]
+
+
+def images_in(folder: Path) -> Find:
+    """Images by a path relative to `folder`, or by the hash under which the history of this machine keeps an input."""
+
+    def find(name: str) -> Image.Image:
+        if is_hash(name):
+            kept = input_image(Path(os.environ.get(ENVIRONMENT) or "outputs"), name)
+            if kept is None:
+                raise PictureError(f"the image {name[:12]} is not kept here. Give a path to it.")
+            return kept
+        path = folder / name
+        if not path.is_file():
+            raise PictureError(f"there is no image {name!r} in {folder}. Give a path relative to that folder.")
+        return _within_limits(open_upload(path).picture)
+
+    return find
+
+
+def images_among(files: dict[str, Path], keep: Callable[[str], Image.Image | None]) -> Find:
+    """Images by the names of `files`, name -> where the file lies, or by their hash where `keep` knows it.
+
+    Nothing else of the disk is opened, whatever a name says.
+    """
+
+    def find(name: str) -> Image.Image:
+        if is_hash(name):
+            kept = keep(name)
+            if kept is None:
+                raise PictureError(f"the image {name[:12]} is not here. Send its file.")
+            return kept
+        if name not in files:
+            raise PictureError(f"no file {name!r} was sent. There is: {', '.join(files) or 'none'}.")
+        return _within_limits(open_upload(files[name]).picture)
+
+    return find
+
+
+def read_recipe(text: str, find: Find) -> Request:
+    """A recipe, its images found and named by their hash. Never raises: what is wrong stands in `problems`."""
+    data = _json(text)
+    images: Images = {}
+    problems: list[Problem] = []
+    if isinstance(data, dict):
+        images, problems = _hashed(data.get("methods"), find, "methods")
+        text = json.dumps(data)
+    try:
+        return Request(Recipe.from_json(text), images, tuple(problems))
+    except RecipeError as error:
+        return Request(None, images, (*error.problems, *problems))
+
+
+def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
+    """A comparison, also one that the page saved with its images, its images found and named by their hash.
+
+    Raises RecipeError with everything that is wrong.
+    """
+    data = _json(text)
+    images: Images = {}
+    problems: list[Problem] = []
+    if isinstance(data, dict) and data.get("kind") == KIND:
+        images = _enclosed(data.get("pictures"))
+        data = data.get("comparison")
+    if not isinstance(data, dict):
+        return Comparison.read(text), images  # which says what is wrong
+
+    def known(name: str) -> Image.Image:
+        return images[name] if name in images else find(name)
+
+    renamed: dict[str, str] = {}
+    stacks = [("base.methods", data["base"].get("methods"))] if isinstance(data.get("base"), dict) else []
+    changes = list(_changes(data))
+    stacks += [(f"{place}.methods", change.get("methods")) for place, change in changes]
+    for place, stack in stacks:
+        opened, wrong = _hashed(stack, known, place, renamed)
+        images, problems = images | opened, problems + wrong
+    for name in ("truth", "source"):
+        if data.get(name):
+            data[name] = _one(data[name], known, name, images, problems, renamed)
+    for place, change in changes:
+        if isinstance(swap := change.get("swap"), dict):  # words stay, images are what the inputs name
+            change["swap"] = {
+                renamed.get(old, old): _one(new, known, f"{place}.swap", images, problems, renamed)
+                if old in renamed or is_hash(old)
+                else new
+                for old, new in swap.items()
+            }
+    try:
+        comparison = Comparison.read(json.dumps(data))
+        comparison.cells()  # refuses what is too large
+    except RecipeError as error:
+        raise RecipeError([*error.problems, *problems]) from None
+    if problems:
+        raise RecipeError(problems)
+    return comparison, images
+
+
+# ---- images of a stack ----------------------------------------------------------------------------------------------
+
+
+def _hashed(stack: Any, find: Find, place: str, renamed: dict[str, str] | None = None) -> tuple[Images, list[Problem]]:
+    """The images that the inputs of a stack name, which name them by their hash from now on. renamed: name -> hash."""
+    images: Images = {}
+    problems: list[Problem] = []
+    renamed = {} if renamed is None else renamed
+    for i, use in enumerate(stack if isinstance(stack, list) else []):
+        inputs = use.get("inputs") if isinstance(use, dict) else None
+        if not isinstance(inputs, dict):
+            continue
+        method = catalogue()["methods"].get(str(use.get("name")), {"inputs": ()})
+        for one in method["inputs"]:
+            name, kind, value = one["name"], one["kind"], inputs.get(one["name"])
+            shared = (find, f"{place}.{i}.inputs.{name}", images, problems, renamed)
+            if kind in NAMED and isinstance(value, list):
+                inputs[name] = [_one(each, *shared) for each in value]
+            elif kind in NAMED and value:
+                inputs[name] = _one(value, *shared)
+            elif kind == "operator" and isinstance(value, dict):
+                if value.get("picture"):
+                    value["picture"] = _one(value["picture"], *shared)
+                if isinstance(parameters := value.get("parameters"), dict) and parameters.get("mask"):
+                    parameters["mask"] = _one(parameters["mask"], *shared)
+    return images, problems
+
+
+def _one(name: Any, find: Find, place: str, images: Images, problems: list[Problem], renamed: dict[str, str]) -> Any:
+    """The hash of the image of this name; of one that is not found a hash that stands for it, and a problem."""
+    if not isinstance(name, str):
+        return name  # refused as what it is
+    if name not in renamed:
+        try:
+            image = find(name)
+            sha = content_hash(image)
+            images[sha] = image
+            renamed[name] = sha
+        except PictureError as error:
+            problems.append(Problem(place, f"{_label(place.rpartition('.')[2])}: {error}"))
+            return name if is_hash(name) else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    return renamed[name]
+
+
+def _changes(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, values) of every value of every axis."""
+    axes = data.get("axes")
+    for i, axis in enumerate(axes if isinstance(axes, list) else []):
+        values = axis.get("values") if isinstance(axis, dict) else None
+        for j, change in enumerate(values if isinstance(values, list) else []):
+            if isinstance(change, dict):
+                yield f"axes.{i}.values.{j}", change
+
+
+def _enclosed(pictures: Any) -> Images:
+    """The images in a file that the page saved; one that is damaged is left out, and missed where it is needed."""
+    images: Images = {}
+    for text in (pictures if isinstance(pictures, dict) else {}).values():
+        try:
+            image = open_upload(base64.b64decode(str(text))).picture
+            images[content_hash(image)] = image
+        except (PictureError, ValueError):
+            continue
+    return images
+
+
+def _within_limits(image: Image.Image) -> Image.Image:
+    """No larger than an image of the app can be, as for one that is dropped on the page."""
+    image.thumbnail((int(LIMITS["width"].high), int(LIMITS["height"].high)))
+    return image
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()

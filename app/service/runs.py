@@ -1,0 +1,136 @@
+"""Check a recipe, run it, make a comparison: the same for every client. Imports torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+
+from app.compare.comparison import Comparison
+from app.compare.idle_axes import idle_axes
+from app.compare.measuring import measuring
+from app.compare.runner import ComparisonRunner
+from app.compare.store import ComparisonStore
+from app.runs.engine import Engine, Run
+from app.runs.recipe import Problem, RecipeError
+from app.service.checking import Check, check, recipe_problems
+from app.service.messages import cell, finished_comparison
+from app.service.reading import Images, Request
+
+TICK = 1.0  # seconds after which a comparison under way is looked at again
+
+
+class Engines:
+    """The engines of one process, each loaded when it is first asked for. For any thread."""
+
+    def __init__(self) -> None:
+        self._engines: dict[str, Engine] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, id: str) -> Engine:
+        """The engine of a backbone, loaded. Raises RuntimeError in words where it cannot be."""
+        with self._lock:
+            if id not in self._engines:
+                self._engines[id] = Engine(id)
+            engine = self._engines[id]
+        if not engine.wait():
+            raise RuntimeError(engine.trouble or f"The model {id} could not be loaded.")
+        return engine
+
+    def close(self) -> None:
+        """Cancels every run and ends the engines' threads."""
+        for engine in self._engines.values():
+            engine.close()
+
+
+class Runs:
+    """engine(id): the engine of a backbone, or RuntimeError in words. ids: of the backbones that may run; None: all."""
+
+    def __init__(self, engine: Callable[[str], Engine], ids: Collection[str] | None = None):
+        self._engine, self._ids = engine, ids
+
+    def check(self, request: Request) -> Check:
+        """What is wrong with a recipe and what its run will do; loads no weights."""
+        return check(request, self._ids)
+
+    def submit(self, request: Request) -> Run:
+        """The run of a recipe, to be iterated over for its events; leaving the loop cancels it.
+
+        Raises RecipeError with a problem for every field that is wrong, before anything is loaded; Busy where too many
+        runs wait; RuntimeError in words where the backbone cannot be loaded.
+        """
+        _, problems = recipe_problems(request, self._ids)
+        if request.recipe is None or problems:
+            raise RecipeError(problems)
+        needed = {sha for use in request.recipe.methods for sha in use.hashes()}
+        images = {sha: image for sha, image in request.images.items() if sha in needed}
+        return self._engine(request.recipe.backbone).submit(request.recipe, images)
+
+    def comparison_problems(self, comparison: Comparison, images: Images) -> tuple[list[Problem], list[str]]:
+        """Why a comparison is refused, [] where it can be made; and in words, what else its maker should know.
+
+        It is refused where no cell can be made, and where all images along an axis would be the same. Of what is wrong
+        with some cells only, these cells say it.
+        """
+        wrong: dict[str, list[Problem]] = {}
+        cells = comparison.cells()
+        for one in cells:
+            if one.recipe is None:
+                wrong[one.key] = [Problem("axes", f"{comparison.label(one.place)}: {one.problem}")]
+            elif problems := recipe_problems(Request(one.recipe, images), self._ids)[1]:
+                wrong[one.key] = problems
+        if len(wrong) == len({one.key for one in cells}):
+            return list(dict.fromkeys(problem for group in wrong.values() for problem in group)), []
+        all_alike, some_alike = idle_axes(comparison)
+        return [Problem("axes", words) for words in all_alike], some_alike
+
+    def comparison(self, id: str, comparison: Comparison, store: ComparisonStore, images: Images) -> ComparisonRunner:
+        """A comparison of the store, not started: `start` makes the cells that are missing. The cells that cannot be
+        made have failed already, in words."""
+        runner = ComparisonRunner(
+            id, comparison, store, self._engine, images, measuring(images, lambda name: self._engine(name).backbone)
+        )
+        for place, one in enumerate(runner.cells):
+            if one.recipe is None or runner.states[one.key].status == "done":
+                continue
+            if problems := recipe_problems(Request(one.recipe, images), self._ids)[1]:
+                words = " ".join(problem.message for problem in problems)
+                runner.cells[place] = replace(one, recipe=None, problem=words)
+                runner.states[one.key].status, runner.states[one.key].reason = "failed", words
+        return runner
+
+
+def stored(store: ComparisonStore, comparison: Comparison, resume: bool) -> tuple[str, bool]:
+    """The id under which a comparison is kept, and whether it was there before.
+
+    resume: take up the newest that is equal.
+    """
+    if resume:
+        for id, other, _ in store.all():
+            if other == comparison:
+                return id, True
+    return store.add(comparison), False
+
+
+def follow(runner: ComparisonRunner) -> Iterator[dict]:
+    """Starts a comparison and follows it: a message for every cell that is done or has failed, and one at the end.
+
+    Closing this generator cancels what is under way; what is done stays.
+    """
+    runner.start()
+    reported: set[str] = set()
+    since = 0
+    try:
+        while True:
+            busy = runner.busy
+            for one in runner.cells:
+                state = runner.states[one.key]
+                if one.key not in reported and state.status in ("done", "failed", "cancelled"):
+                    reported.add(one.key)
+                    yield cell(runner.comparison, one, state)
+            if not busy:
+                break
+            since = runner.wait(since, TICK)
+        yield finished_comparison(runner.id, runner.made, runner.count("done"), runner.count("failed"))
+    finally:
+        runner.cancel()

@@ -1,0 +1,116 @@
+"""Recipes and comparisons from JSON: images by path or hash, and everything that is wrong at its field."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.compare.comparison import KIND
+from app.runs import History, RecipeError, content_hash
+from app.runs.pictures import PictureError, png_bytes
+from app.service.checking import check
+from app.service.reading import images_among, images_in, read_comparison, read_recipe
+
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+OTHER = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+SHA, OTHER_SHA = content_hash(IMAGE), content_hash(OTHER)
+ILVR = {"name": "ilvr", "inputs": {"reference": "photos/one.png"}}
+DDNM = {
+    "name": "ddnm",
+    "inputs": {"measured": {"name": "inpainting", "picture": "photos/one.png", "parameters": {"mask": "two.png"}}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.png").write_bytes(png_bytes(IMAGE))
+    (tmp_path / "two.png").write_bytes(png_bytes(OTHER))
+    return tmp_path
+
+
+def recipe(*methods, **fields):
+    return {"backbone": "exact", "width": 64, "height": 64, "steps": 3, "methods": list(methods), **fields}
+
+
+def test_a_path_in_a_recipe_is_the_image_beside_its_file(folder):
+    asked = read_recipe(json.dumps(recipe(ILVR, DDNM)), images_in(folder))
+    ilvr, ddnm = asked.recipe.methods
+    assert ilvr.inputs["reference"] == SHA and ddnm.inputs["measured"].picture == SHA
+    assert ddnm.inputs["measured"].parameters == {"mask": OTHER_SHA}
+    assert set(asked.images) == {SHA, OTHER_SHA} and not asked.problems and not asked.missing
+
+
+def test_a_hash_is_the_input_that_the_history_keeps(folder, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_OUTPUT", str(folder / "outputs"))
+    text = json.dumps(recipe({"name": "ilvr", "inputs": {"reference": SHA}}))
+    assert [p.field for p in read_recipe(text, images_in(folder)).problems] == ["methods.0.inputs.reference"]
+    assert not (folder / "outputs").exists(), "looking makes no folder"
+    History().keep_input(IMAGE)
+    asked = read_recipe(text, images_in(folder))
+    assert not asked.problems and content_hash(asked.images[SHA]) == SHA
+
+
+def test_files_that_were_sent_are_known_by_name_and_no_others_are_opened(folder):
+    find = images_among({"one.png": folder / "photos" / "one.png"}, lambda sha: None)
+    assert content_hash(find("one.png")) == SHA
+    for name in ("two.png", str(folder / "two.png"), "../two.png", SHA):
+        with pytest.raises(PictureError):
+            find(name)
+
+
+def test_everything_that_is_wrong_is_said_at_its_field(folder):
+    wrong = recipe(
+        {"name": "ilvr", "inputs": {"reference": "nowhere.png"}, "knobs": {"detail": 999}}, {"name": "magic"},
+        width=63, backbone="exact",
+    )  # fmt: skip
+    fields = [p.field for p in check(read_recipe(json.dumps(wrong), images_in(folder))).problems]
+    assert sorted(fields) == ["methods.0.inputs.reference", "methods.0.knobs.detail", "methods.1", "width"]
+    unreadable = recipe(ILVR, steps=0, cfg_scale="much", sampler="magic", nonsense=1)
+    found = check(read_recipe(json.dumps(unreadable), images_in(folder)))
+    assert sorted(p.field for p in found.problems) == ["cfg_scale", "nonsense", "sampler", "steps"]
+    assert found.formula == "" and found.nfe is None and found.nfe_reason
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"methods": 3}', '{"methods": [3]}', '{"methods": [{"name": []}]}'])
+def test_what_is_no_recipe_is_refused_in_words(text, folder):
+    found = check(read_recipe(text, images_in(folder)))
+    assert found.problems and all(one.message for one in found.problems)
+
+
+def spec(**more):
+    stack = [{"label": "none", "methods": []}, {"label": "ILVR", "methods": [ILVR]}]
+    return {"base": recipe(), "axes": [{"name": "method", "values": stack}], **more}
+
+
+def test_a_comparison_names_its_images_by_path_as_well(folder):
+    scenes = [{"label": "one"}, {"label": "two", "swap": {"photos/one.png": "two.png", "red": "blue"}}]
+    text = json.dumps(spec(truth="photos/one.png") | {"axes": [*spec()["axes"], {"name": "scene", "values": scenes}]})
+    comparison, images = read_comparison(text, images_in(folder))
+    assert comparison.truth == SHA and set(images) == {SHA, OTHER_SHA}
+    assert comparison.axes[1].values[1].swap == {SHA: OTHER_SHA, "red": "blue"}
+    assert comparison.axes[0].values[1].methods[0].inputs == {"reference": SHA}
+
+
+def test_a_comparison_that_the_page_saved_brings_its_images(folder):
+    method = {"name": "ilvr", "inputs": {"reference": SHA}}
+    axis = {"name": "method", "values": [{"label": "ILVR", "methods": [method]}, {"label": "none", "methods": []}]}
+    file = {
+        "kind": KIND,
+        "comparison": {"base": recipe(), "axes": [axis]},
+        "pictures": {SHA: base64.b64encode(png_bytes(IMAGE)).decode(), "x": "no image"},
+    }
+    comparison, images = read_comparison(json.dumps(file), images_in(folder))
+    assert set(images) == {SHA} and comparison.size == 2
+
+
+def test_all_that_is_wrong_with_a_comparison_is_said(folder):
+    wrong = spec(truth="nowhere.png") | {"base": recipe(steps=0), "nonsense": 1}
+    with pytest.raises(RecipeError) as refused:
+        read_comparison(json.dumps(wrong), images_in(folder))
+    assert {p.field for p in refused.value.problems} == {"base.steps", "nonsense", "truth"}
+    for text in ("", "[]", "{}", '{"base": 3, "axes": [[], {"values": 3}]}'):
+        with pytest.raises(RecipeError):
+            read_comparison(text, images_in(folder))
