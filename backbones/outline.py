@@ -99,7 +99,7 @@ def _fetched(id: str) -> str:
     try:
         return snapshot_download(id, local_files_only=True)
     except Exception as error:
-        words = f"{id} has not been fetched from the Hugging Face Hub yet: what it can do is known once it has been"
+        words = f"{id} has not been fetched from the Hugging Face Hub yet: `hf download {id}` does that"
         raise CheckpointError(words) from error
 
 

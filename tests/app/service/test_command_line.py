@@ -1,6 +1,7 @@
 """The command line: the engine's images, bit for bit; every problem in words; exit codes; only what is missing."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from app.compare.store import ComparisonStore
 from app.runs import Recipe, content_hash, read
 from app.runs.engine import Engine
 from app.runs.pictures import png_bytes
+from app.service.reading import images_in, read_comparison
+from app.service.runs import Engines, Runs
 from conditioning.registry import METHODS
 
 ROOT = Path(__file__).parents[3]
@@ -210,3 +213,13 @@ def test_a_comparison_that_cannot_be_is_refused(spec, fields, folder, capsys):
     (refused,) = lines(out)
     assert code == 2 and {one["field"] for one in refused["problems"]} == fields
     assert all(one["message"] in err for one in refused["problems"]) and not (folder / "made").exists()
+
+
+def test_the_document_shows_what_the_commands_say(tmp_path, capsys):
+    shown = re.findall(r"```json\n(.+?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.S)
+    plain, restored, checked, compared = map(json.loads, shown)
+    (tmp_path / "cat.png").write_bytes(png_bytes(IMAGE))
+    assert json.loads(command(capsys, "check", written(tmp_path, "one.json", **restored))[1]) == checked
+    assert json.loads(command(capsys, "check", written(tmp_path, "two.json", **plain))[1])["problems"] == []
+    comparison, _ = read_comparison(json.dumps(compared), images_in(tmp_path))
+    assert Runs(Engines()).comparison_problems(comparison, {}) == ([], [])
