@@ -47,15 +47,20 @@ class Contrastive(nn.Module):
         ids = torch.tensor([self.parse(text)], device=self.place.device)
         return self.all(self.cells(self.seen(pictures)), *self.read(ids))[:, 0]
 
+    def unreadable(self, text: str) -> str:
+        """Why it cannot read a text, in words to follow its name; "" where it can."""
+        words = _words(text)
+        if unknown := [word for word in words if word not in self.names]:
+            return f"does not know {unknown[0]!r}: it knows {', '.join(name for name in self.names if name != ',')}"
+        if not 0 < len(words) <= LONGEST:
+            return f"was given {len(words)} words: write 1 to {LONGEST}"
+        return ""
+
     def parse(self, text: str) -> list[int]:
-        """The words of a text by their numbers, from 1. Raises ValueError where it knows one not, or there is none."""
-        said = re.findall(r"[^\W_]+|,", text.lower())
-        if unknown := [word for word in said if word not in self.names]:
-            raise ValueError(f"the contrastive model does not know {unknown[0]!r}: it knows "
-                             f"{', '.join(name for name in self.names if name != ',')}")  # fmt: skip
-        if not 0 < len(said) <= LONGEST:
-            raise ValueError(f"the contrastive model was given {len(said)} words: write 1 to {LONGEST}")
-        return [self.names.index(word) + 1 for word in said]
+        """The words of a text by their numbers, from 1. Raises ValueError where it is `unreadable`."""
+        if why := self.unreadable(text):
+            raise ValueError(f"the contrastive model {why}")
+        return [self.names.index(word) + 1 for word in _words(text)]
 
     def seen(self, pictures: Tensor) -> Tensor:
         """Features of each cell of 8 x 8 pixels, (B, C, h, w)."""
@@ -102,3 +107,8 @@ def _block(width: int) -> nn.Sequential:
     last = nn.BatchNorm2d(width)
     nn.init.zeros_(last.weight)
     return nn.Sequential(conv(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), last)
+
+
+def _words(text: str) -> list[str]:
+    """Commas are words, too."""
+    return re.findall(r"[^\W_]+|,", text.lower())

@@ -28,12 +28,12 @@ from fidelity.clip import HOW
 class Told:
     """What a picture of H x W pixels was told. Pictures and maps (1, 3 or 1, H, W) in [0, 1]; None: nothing of it.
 
-    prompt: of the picture, and of its source where it is an edit. source: the picture it began from; mask: where it
-    may change, 1 inside. truth: the picture that it should be. edges, near: maps that it should follow (near: nearness,
-    1 at the nearest point). boxes, with words. measured: of the true picture. colours: a picture to be like in that.
-    score: of a network that knows words, (pictures, text) -> (B,); clip: the same of a CLIP (`fidelity.clip`).
-    world: whether it shows the rendered world. steered: names of measures that the run itself went by, which say
-    nothing then.
+    prompt: of the picture, and of its source where it is an edit. source: the picture it began from; mask: where it may
+    change, 1 inside. truth: the picture that it should be. edges, near: maps that it should follow (near: nearness, 1
+    at the nearest point). boxes, with words. measured: of the true picture. colours: a picture to be like in that.
+    score: of a network that knows words, (pictures, text) -> (B,); unscored: why it cannot read the prompt, if so;
+    clip: the same of a CLIP (`fidelity.clip`). world: whether it shows the rendered world. steered: names of measures
+    that the run itself went by, which say nothing then.
     """
 
     prompt: str = ""
@@ -48,6 +48,7 @@ class Told:
     colours: Tensor | None = None
     references: Sequence[Tensor] = ()
     score: Callable[[Tensor, str], Tensor] | None = None
+    unscored: str = ""
     clip: Callable[[Tensor, str], Tensor] | None = None
     world: bool = False
     steered: frozenset[str] = frozenset()
@@ -153,6 +154,8 @@ def left_out(told: Told) -> str:
     if not told.world:
         words.append("What reads the rendered world (solids, depth, boxes) is left out: this model paints another one.")
         words += [HOW] if told.prompt and told.clip is None else []
+    if told.unscored:
+        words.append(f"{MEASURES['text'].title} is left out: its network {told.unscored}.")
     names = [MEASURES[key].title for key in MEASURES if key in told.steered]
     if names:
         words.append(f"Left out, as the run itself went by it: {', '.join(names)}.")
@@ -200,7 +203,9 @@ def place(picture: Tensor, told: Told, seen: Seen) -> float | None:
 
 @measure("text", "Text score", "", "more", (-math.inf, math.inf), "the prompt, by a network that knows words")
 def text(picture: Tensor, told: Told, seen: Seen) -> float | None:
-    return None if told.score is None or not told.prompt else float(told.score(picture, told.prompt))
+    if told.score is None or told.unscored or not told.prompt:
+        return None
+    return float(told.score(picture, told.prompt))
 
 
 @measure("clip", "CLIP score", "", "more", (0, 100), "the prompt, by the CLIP that is here")

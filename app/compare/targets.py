@@ -55,6 +55,7 @@ def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, tru
     return Told(
         **found,
         score=None if contrastive is None else contrastive.score,
+        unscored=contrastive.unreadable(recipe.prompt) if contrastive is not None and recipe.prompt else "",
         clip=None if world else clip.installed(),
         world=world,
         steered=frozenset(steered),

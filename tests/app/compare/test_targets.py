@@ -1,5 +1,7 @@
 """What a recipe says its pictures should be: maps as the method sees them, targets in what they are targets of."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ import backbones
 from app.compare.targets import targets
 from app.runs import Recipe, content_hash
 from app.runs.given import Degradation, Use
+from backbones.contrastive import Contrastive
 from conditioning.operators.annotators import canny
+from fidelity.measures import left_out, measured
 
 PICTURE = Image.fromarray(np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2, 1) * 60, np.ones((32, 32, 3), np.uint8)))
 SHA = content_hash(PICTURE)
@@ -49,3 +53,16 @@ def test_a_known_picture_is_a_source_and_no_truth_but_a_measured_one_is():
         {SHA: PICTURE}, ORACLE,
     )  # fmt: skip
     assert one.truth is not None
+
+
+@pytest.mark.parametrize("prompt, why", [
+    ("a red cube and a zebra", "does not know 'zebra'"), ("a red cube " * 30, "was given 90 words"), ("a red cube", ""),
+    ("", ""),
+])  # fmt: skip
+def test_a_prompt_that_the_text_score_cannot_read_is_said_and_costs_no_other_figure(prompt, why):
+    """A comparison whose prompt has a word that no network here knows is made and measured all the same."""
+    network = SimpleNamespace(contrastive=Contrastive(["a", "red", "cube", "and", "blue"]).eval())
+    one = targets(Recipe(backbone="still-life", prompt=prompt), {}, network)
+    figures = measured(torch.rand(1, 3, 128, 128), one)
+    assert ("text" in figures) is bool(prompt and not why)
+    assert (why in left_out(one)) if why else ("Text score" not in left_out(one))
