@@ -1,70 +1,36 @@
 """The inversions, on exact and on random networks."""
 
 import math
-from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from backbones.exact import Mixture
-from conditioning.clashes import clash, solver_clash
 from conditioning.compose import compose
-from conditioning.registry import METHODS
 from conditioning.sampling.inversion.ddim_inversion import ddim_inversion
 from conditioning.sampling.inversion.direct_inversion import direct_inversion
-from conditioning.sampling.inversion.edict import step, unstep
-from conditioning.sampling.inversion.edit_friendly_ddpm import edit_friendly_ddpm
 from conditioning.sampling.inversion.encoding import climb, direction, tail
-from conditioning.sampling.inversion.null_text import LOSS, MORE, null_text, tuned
 from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
-from samplers.flow import Ask, Driver, Noise, Step, ask, drive, run
+from samplers.flow import Driver, Noise, Step, ask, drive, run
 from samplers.schedules import karras
-from tests.oracle import finish, mixture, start
-
-SHAPE = (2, 4, 4)
-oracle = mixture(shape=SHAPE)
-sigmas = karras(12, 0.05, 20.0)
-source = oracle.samples(2, seed=5)
-cond, other = oracle.encode_prompt(["word0", "word1"]), oracle.encode_prompt(["word2", "word0"])
-null = oracle.encode_prompt(["", ""])
-euler, ancestral = SAMPLERS["euler"], SAMPLERS["ancestral"]
-
-
-class Random:
-    """A network that knows nothing: smooth, bounded, different for every prompt and level; float64."""
-
-    def __init__(self, seed=0):
-        stream = torch.Generator().manual_seed(seed)
-        self.W = torch.randn(2, 32, 32, generator=stream, dtype=torch.float64) / 5
-
-    def denoise(self, one):
-        seen = one.x.flatten(1) / (1 + one.sigma[:, None] ** 2).sqrt()
-        word = (one.cond["text"].clamp(min=-1) * torch.arange(3)).sum((1, 2))[:, None]
-        return torch.tanh((seen + word) @ self.W[0] + one.sigma[:, None].log()).matmul(self.W[1]).view_as(one.x)
-
-
-def events(stack, sampler=euler, levels=sigmas, prompt=cond, seeds=(1, 2), scale=1.0, net=oracle):
-    """Of a run; scale: of classifier-free guidance."""
-    guided = [("cfg", {"scale": scale})] if scale != 1 else []
-    shared = {"null": null} if scale != 1 else {}
-    D, made, _ = compose([*stack, *guided], sampler, sigmas=levels, backbone=oracle, **shared)
-    x = start(list(seeds), levels[0], SHAPE)
-    return [e for _, e in drive([made(D, x, levels, prompt, Noise(seeds))], net.denoise)]
-
-
-def result(stack, *args, **kw):
-    return events(stack, *args, **kw)[-1].result
-
-
-def use(name, **values):
-    return [(name, {"source": source, **({} if name == "sdedit" else {"source_prompt": cond}), **values})]
-
-
-def error(a, b=source):
-    return ((a - b).norm() / b.norm()).item()
-
+from tests.conditioning.sampling.inversion.runs import (
+    SHAPE,
+    Random,
+    ancestral,
+    cond,
+    error,
+    euler,
+    events,
+    oracle,
+    other,
+    result,
+    sigmas,
+    source,
+    use,
+)
+from tests.oracle import finish, start
 
 # ---- the source by level -------------------------------------------------------------------------------------
 
@@ -259,253 +225,6 @@ def test_direct_inversion_keeps_the_encoding_and_leaves_the_target_alone():
     states = run(climb(ask, source, sigmas, cond, again=10), oracle.denoise)
     assert list(kept.states) == sorted(sigmas) and torch.equal(kept.at(0.0), source)
     assert all(torch.equal(kept.at(s), states[s]) for s in sigmas) and kept.cond is cond
-
-
-# ---- null-text inversion -------------------------------------------------------------------------------------
-
-
-def guided(scale):
-    D, _, _ = compose([("cfg", {"scale": scale})], euler, null=null)
-    return D
-
-
-class Linear:
-    """A network whose estimate is the state's share and something of the text, which can be anything."""
-
-    def denoise(self, one):
-        s = one.sigma.view(-1, 1, 1, 1)
-        return one.x / (1 + s**2) + one.cond["text"].view_as(one.x)
-
-
-def test_tuned_embeddings_bring_the_source_back_under_guidance():
-    stream = torch.Generator().manual_seed(3)
-    texts = [{"text": 0.3 * torch.randn(2, 4, 8, generator=stream, dtype=torch.float64)} for _ in range(3)]
-    x, levels = torch.zeros_like(source), karras(50, 0.05, 20.0)
-    D, _, _ = compose([("cfg", {"scale": 7.5})], euler, null=texts[1])
-
-    def back(updates):
-        made = null_text(euler, source, texts[0], ask, kept, texts[1], begin="null", updates=updates, rate=0.01)
-        seen = [e for _, e in drive([made(D, x, levels, texts[0], Noise([1, 2]))], Linear().denoise)]
-        for e in seen[-51:-1]:  # the run retraces the states that were tuned for
-            assert torch.equal(e.x, kept.at(e.sigma))
-        return error(seen[-1].result)
-
-    kept = SourceStates()
-    assert back(10) < 0.02 < 0.5 < back(0)
-
-
-def test_at_the_official_rate_and_losses_the_texts_are_those_of_the_official_code():
-    """null_optimization of google/prompt-to-prompt on VP states; that one tests the loss after its update."""
-    stream = torch.Generator().manual_seed(3)
-    texts = [{"text": 0.1 * torch.randn(1, 4, 8, generator=stream, dtype=torch.float64)} for _ in range(2)]
-    levels, w, net = karras(50, 0.05, 20.0), 7.5, Linear()
-    pivot = run(climb(ask, source[:1], levels, texts[0]), net.denoise)
-    D, _, _ = compose([("cfg", {"scale": w})], euler, null=texts[1])
-    nulls, states = run(tuned(D, pivot, *texts, 10, rate=1e-2, more=1e-3), net.denoise)
-
-    def eps(x_vp, s, text):
-        x = x_vp * math.sqrt(1 + s**2)
-        return (x - net.denoise(Ask(x, torch.tensor([s], dtype=x.dtype), {"text": text}))) / s
-
-    def lower(x, e, a, a_next):
-        return math.sqrt(a_next) * (x - math.sqrt(1 - a) * e) / math.sqrt(a) + math.sqrt(1 - a_next) * e
-
-    text, x, used = texts[1]["text"], pivot[levels[0]] / math.sqrt(1 + levels[0] ** 2), []
-    for i, (s, s_next) in enumerate(pairwise(levels)):
-        a, a_next = 1 / (1 + s**2), 1 / (1 + s_next**2)
-        text = text.detach().clone().requires_grad_()
-        adam, eps_c = torch.optim.Adam([text], lr=1e-2 * (1 - i / 100)), eps(x, s, texts[0]["text"])
-        for j in range(11):
-            eps_u = eps(x, s, text)
-            made = lower(x, eps_u + w * (eps_c - eps_u), a, a_next)
-            loss = torch.nn.functional.mse_loss(made, pivot[s_next] / math.sqrt(1 + s_next**2))
-            if j == 10 or loss < 1e-5 + i * 2e-5:
-                break
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-        used.append(j)
-        x = made.detach()
-        assert (nulls[s] - text.detach()).abs().max() < 1e-10
-        assert (states[s_next] / math.sqrt(1 + s_next**2) - x).abs().max() < 1e-10
-    assert 0 in used and any(used)
-
-
-def test_begun_at_the_source_prompt_there_is_little_to_tune_however_the_run_is_guided():
-    asked = []
-
-    def noting(one):
-        asked.append(one)
-        return oracle.denoise(one)
-
-    pivot = run(climb(ask, source, sigmas, cond, again=30), oracle.denoise)
-    nulls, states = run(tuned(guided(7.5), pivot, cond, null, 10, begin="source"), noting)
-    assert len(asked) < 4 * 12 and error(states[0.0]) < 0.01
-    assert sum(torch.equal(one, cond["text"]) for one in nulls.values()) > 6
-
-
-def test_a_level_is_tuned_until_its_loss_is_small_enough_or_the_updates_are_used_up():
-    pivot = run(climb(ask, source, sigmas, cond), oracle.denoise)
-    asked = []
-
-    def noting(one):
-        asked.append(one)
-        return oracle.denoise(one)
-
-    nulls, states = run(tuned(guided(3.0), pivot, cond, null, 15), noting)
-    assert list(nulls) == sigmas[:-1] and set(states) == set(sigmas)
-    for i, (s, s_next) in enumerate(pairwise(sigmas)):
-        tries = sum(one.tape is not None for one in asked if one.sigma[0] == s)
-        loss = ((states[s_next] - pivot[s_next]) ** 2).flatten(1).mean(1) / (1 + s_next**2)
-        assert tries == 15 or (loss <= LOSS + MORE * i / 12).all()
-        assert sum(one.cond["text"] is cond["text"] for one in asked if one.sigma[0] == s) == 1  # asked once a level
-
-
-@pytest.mark.parametrize("sampler", ["euler", "heun"])
-def test_every_ask_for_the_negative_prompt_has_the_text_of_its_level(sampler):
-    kept, asked = SourceStates(), []
-    pivot = run(climb(ask, source, sigmas, cond, again=10), oracle.denoise)
-    nulls, _ = run(tuned(guided(3.0), pivot, cond, null, 5), oracle.denoise)
-
-    def noting(one):
-        asked.append(one)
-        return oracle.denoise(one)
-
-    made = null_text(SAMPLERS[sampler], source, cond, ask, kept, null, begin="null", updates=5)
-    run(made(guided(3.0), start([1, 2], sigmas[0], SHAPE), sigmas, other, Noise([1, 2])), noting)
-    last = [one for one in asked if len(one.x) == 4]  # of the run itself: both prompts in one call
-    assert len(last) == (12 if sampler == "euler" else 23) and not any(
-        one.cond["text"] is null["text"] for one in asked
-    )
-    for one in last:
-        assert torch.equal(one.cond["text"], torch.cat([other["text"], nulls[one.sigma[0].item()]]))
-
-
-def test_without_guidance_there_is_nothing_to_tune():
-    assert torch.equal(result(use("null_text"), prompt=other), result(use("ddim_inversion", again=10), prompt=other))
-
-
-def test_null_text_of_a_picture_does_not_depend_on_its_batch():
-    both = result(use("null_text"), scale=3.0, prompt=other)
-
-    def row(c, i):
-        return {key: value[i : i + 1] for key, value in c.items()}
-
-    for i in range(2):
-        D, sampler, _ = compose(
-            [("null_text", {"source": source[i : i + 1], "source_prompt": row(cond, i)}), ("cfg", {"scale": 3.0})],
-            euler, sigmas=sigmas, null=row(null, i),
-        )  # fmt: skip
-        alone = run(sampler(D, start([i + 1], 20.0, SHAPE), sigmas, row(other, i), Noise([i + 1])), oracle.denoise)
-        assert torch.equal(alone, both[i : i + 1])
-
-
-# ---- EDICT ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("s, s_next", [(20.0, 7.0), (1.0, 0.3), (0.05, 0.0)])
-def test_an_edict_step_is_undone_exactly(s, s_next):
-    pair = source, oracle.samples(2, seed=6)
-    down, _ = run(step(ask, pair, s, s_next, cond, 0.93), Random().denoise)
-    up, _ = run(unstep(ask, down, s, s_next, cond, 0.93), Random().denoise)
-    assert max((a - b).abs().max() for a, b in zip(pair, up)) < 1e-13
-    assert (down[0] - pair[0]).abs().max() > 0.01
-
-
-@pytest.mark.parametrize("N", [11, 50])
-@pytest.mark.parametrize("mix", [0.93, 1.0])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_edict_gives_the_source_back_on_any_network_guided_or_not(N, mix, seed):
-    for scale in (1.0, 3.0):
-        stack = use("edict", mix=mix)
-        kw = {"levels": karras(N, 0.05, 20.0), "scale": scale, "net": Random(seed)}
-        assert (result(stack, **kw) - source).abs().max() < 1e-9
-        assert (result(stack, prompt=other, **kw) - source).abs().max() > 0.01
-
-
-def test_edict_steps_are_the_papers_in_vp_coordinates():
-    """One step by the scalars a, b of Wallace et al. 2023, Eq. 6 and 14, on VP states."""
-    s, s_next, p = 5.0, 2.0, 0.93
-    ab, ab_next = 1 / (1 + s**2), 1 / (1 + s_next**2)
-    a = math.sqrt(ab_next / ab)
-    b = math.sqrt(1 - ab_next) - math.sqrt(ab_next * (1 - ab) / ab)
-
-    def eps(x_vp):
-        x = x_vp / math.sqrt(ab)
-        return (x - oracle.D(x, s, cond)) / s
-
-    x, y = source, oracle.samples(2, seed=6)
-    x_vp, y_vp = x * math.sqrt(ab), y * math.sqrt(ab)
-    x_in = a * x_vp + b * eps(y_vp)
-    y_in = a * y_vp + b * eps(x_in)
-    x_out = p * x_in + (1 - p) * y_in
-    y_out = p * y_in + (1 - p) * x_out
-    got, _ = run(step(ask, (x, y), s, s_next, cond, p), oracle.denoise)
-    for one, want in zip(got, (x_out, y_out)):
-        torch.testing.assert_close(one * math.sqrt(ab_next), want, atol=1e-12, rtol=1e-12)
-
-
-def test_edict_makes_the_whole_run_so_whatever_wraps_the_sampler_is_refused():
-    for name, one in METHODS.items():
-        if name != "edict":
-            assert bool(clash(METHODS["edict"], one)) is (one.kind == "sampler"), name
-    assert not any(solver_clash(METHODS["edict"], name) for name in SAMPLERS)  # none of them is called
-
-
-# ---- edit-friendly DDPM inversion ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.climbs])
-@pytest.mark.parametrize("net", [oracle, Random()], ids=["oracle", "random"])
-def test_edit_friendly_maps_reproduce_every_state_of_the_source(sampler, net):
-    kept = SourceStates()
-    made = edit_friendly_ddpm(SAMPLERS[sampler], source, cond, kept)
-    flow = made(guided(3.0), start([1, 2], sigmas[0], SHAPE), sigmas, cond, Noise([1, 2]))
-    seen = [e for _, e in drive([flow], net.denoise) if isinstance(e, Step)]
-    part = tail(sigmas, 0.64)
-    assert [e.sigma for e in seen] == [*part[1:-1], *part[1:]]
-    for e in seen[len(part) - 2 :]:
-        assert (e.x - kept.at(e.sigma)).abs().max() < 1e-12
-    assert torch.equal(kept.at(0.0), source)
-
-
-def test_edit_friendly_ddpm_is_the_papers():
-    """Its maps and its edit, by Eq. 6 and 7 of the paper on VP states, with the posterior's variance (eta 1)."""
-    kept = SourceStates()
-    made = edit_friendly_ddpm(ancestral, source, cond, kept, strength=1.0)
-    got = run(made(ask, start([1, 2], sigmas[0], SHAPE), sigmas, other, Noise([1, 2])), oracle.denoise)
-
-    def mean(x_vp, s, s_next, prompt):
-        ab, ab_next = 1 / (1 + s**2), 1 / (1 + s_next**2)
-        x0 = oracle.D(x_vp / math.sqrt(ab), s, prompt)
-        eps = (x_vp - math.sqrt(ab) * x0) / math.sqrt(1 - ab)
-        variance = (1 - ab_next) / (1 - ab) * (1 - ab / ab_next)
-        return math.sqrt(ab_next) * x0 + math.sqrt(max(1 - ab_next - variance, 0)) * eps, math.sqrt(variance)
-
-    x = kept.at(sigmas[0]) / math.sqrt(1 + sigmas[0] ** 2)
-    for s, s_next in pairwise(sigmas):
-        before, after = (kept.at(level) / math.sqrt(1 + level**2) for level in (s, s_next))
-        mu, std = mean(before, s, s_next, cond)
-        z = (after - mu) / std if s_next > 0 else after - mu
-        mu, std = mean(x, s, s_next, other)
-        x = mu + (std * z if s_next > 0 else z)
-    torch.testing.assert_close(got, x, atol=1e-10, rtol=1e-10)
-
-
-def test_edit_friendly_states_are_noised_independently_and_their_maps_are_louder_than_noise():
-    many, rows = oracle.samples(200, seed=8), range(200)
-    kept, prompt = SourceStates(), oracle.encode_prompt([""] * 200)
-    made = edit_friendly_ddpm(ancestral, many, prompt, kept, strength=1.0)
-    x = start([*rows], sigmas[0], SHAPE)
-    flow = made(ask, x, sigmas, prompt, Noise(rows))
-    list(drive([flow], oracle.denoise, max_rows=256))
-    e = [((kept.at(s) - many) / s).flatten() for s in sigmas[:-1]]
-    assert torch.corrcoef(torch.stack(e)).fill_diagonal_(0).abs().max() < 0.06
-    assert all(0.95 < one.std() < 1.05 for one in e)
-    s, s_next = sigmas[4], sigmas[5]
-    x0 = oracle.D(kept.at(s), s, prompt)
-    z = kept.at(s_next) - x0 - (s_next / s) ** 2 * (kept.at(s) - x0)
-    assert z.std() > 1.1 * s_next * math.sqrt(1 - (s_next / s) ** 2)
 
 
 # ---- a source that is not to be steered as the target is ------------------------------------------------------
