@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one.set_defaults(command=command)
     chosen = parser.parse_args(arguments)
     try:
-        return chosen.command(chosen)
+        return _refusing(chosen.command, chosen)
     except KeyboardInterrupt:
         _say("Stopped.")
         return FAILED
@@ -50,6 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write({"event": "failed", "message": str(error), "field": None})
         _say(str(error))
         return FAILED
+
+
+def _refusing(command: Callable[[argparse.Namespace], int], chosen: argparse.Namespace) -> int:
+    """The exit code of a command; REFUSED, with everything that is wrong, where it raises RecipeError."""
+    from app.runs.recipe import RecipeError
+
+    try:
+        return command(chosen)
+    except RecipeError as error:
+        from app.service.messages import refused
+
+        _write(refused(error.problems))
+        _say_all(error.problems)
+        return REFUSED
 
 
 def check(chosen: argparse.Namespace) -> int:
@@ -68,8 +82,7 @@ def run(chosen: argparse.Namespace) -> int:
     request = _recipe(chosen.file)
     from app.runs.events import Failed, Finished, Made, Preparing, Progress
     from app.runs.pictures import save_png
-    from app.runs.recipe import RecipeError
-    from app.service.messages import as_json, refused
+    from app.service.messages import as_json
     from app.service.runs import Engines, Runs
 
     engines = Engines()
@@ -93,10 +106,6 @@ def run(chosen: argparse.Namespace) -> int:
                 case Finished():
                     end = DONE
             _write(message)
-    except RecipeError as error:
-        _write(refused(error.problems))
-        _say_all(error.problems)
-        return REFUSED
     finally:
         engines.close()
     return end
@@ -106,7 +115,6 @@ def compare(chosen: argparse.Namespace) -> int:
     """Makes the cells of a comparison: DIR/<id>/cells/<key>.png, with their figures beside them."""
     from app.compare.store import ComparisonStore
     from app.runs.recipe import RecipeError
-    from app.service.messages import refused
     from app.service.reading import images_in, read_comparison
     from app.service.runs import Engines, Runs, follow, stored
 
@@ -135,10 +143,6 @@ def compare(chosen: argparse.Namespace) -> int:
                 _say(f"{message['made']} made, {message['done']} of {comparison.size} there: {message['folder']}")
             _write(message)
         return end
-    except RecipeError as error:
-        _write(refused(error.problems))
-        _say_all(error.problems)
-        return REFUSED
     finally:
         engines.close()
 

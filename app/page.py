@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from app import theme
+from app.endpoints import add_endpoints
 from app.pages import compare, create, history, taxonomy, trajectory
 from app.pages.listeners import SHORT
 from app.pages.models import Model
@@ -45,6 +46,7 @@ def build(studio: Studio) -> gr.Blocks:
         paths.opens(making.stage.follow, [making.visit], making.recipe_of)
         paths.opens(pictures.detail.follow, [making.visit], pictures.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
+        add_endpoints(studio)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)
 

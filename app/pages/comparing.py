@@ -198,14 +198,14 @@ def runner_of(studio: Studio, store: ComparisonStore, id: str, door: str = "") -
         return None
     pictures = {sha: picture for sha in comparison.hashes() if (picture := studio.keep(sha, door)) is not None}
     measure = _measuring(studio, pictures)
-    made = ComparisonRunner(id, comparison, store, lambda name: _engine(studio, name), pictures, measure)
+    made = ComparisonRunner(id, comparison, store, lambda name: engine_of(studio, name), pictures, measure)
     for old in [key for key, one in held.items() if not one.busy][: max(0, len(held) - HELD + 1)]:
         del held[old]
     held[id] = made
     return made
 
 
-def _engine(studio: Studio, name: str) -> Any:
+def engine_of(studio: Studio, name: str) -> Any:
     """The engine of a backbone, loaded. Raises RuntimeError in words."""
     if name not in studio.models:
         raise RuntimeError(f"Model {name} is not here. There is: {', '.join(studio.models)}.")
@@ -233,7 +233,7 @@ def update(
     from app.compare import serialize
     from fidelity.trust import known
 
-    stem = f"comparisons/{one.id}/{studio.sign(f'comparison {one.id}')}"
+    stem = addresses(studio, one.id)
 
     def address(key: str) -> str:
         return f"{stem}/{key}.png"
@@ -243,9 +243,19 @@ def update(
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
     given = {sha: data_uri(one.pictures[sha]) for sha in dict.fromkeys(hashes) if sha in one.pictures}
     whole = serialize.whole_comparison(one, address, given, known())
-    whole["exports"] = {kind: f"{stem}/export.{kind}" for kind in ("png", "html", "csv", "json")}
+    whole["exports"] = exports(stem)
     whole["votes"] = ratings(one, store, ids)
     return whole
+
+
+def addresses(studio: Studio, id: str) -> str:
+    """Where the images and files of a comparison are served, signed."""
+    return f"comparisons/{id}/{studio.sign(f'comparison {id}')}"
+
+
+def exports(stem: str) -> dict[str, str]:
+    """The addresses of a comparison's files, by their kind."""
+    return {kind: f"{stem}/export.{kind}" for kind in ("png", "html", "csv", "json")}
 
 
 def ratings(one: ComparisonRunner, store: ComparisonStore, ids: Sequence[str] | None) -> dict[str, Any]:

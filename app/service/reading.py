@@ -66,21 +66,23 @@ def images_in(folder: Path) -> Find:
     return find
 
 
-def images_among(files: dict[str, Path], keep: Callable[[str], Image.Image | None]) -> Find:
-    """Images by the names of `files`, name -> where the file lies, or by their hash where `keep` knows it.
-
-    Nothing else of the disk is opened, whatever a name says.
-    """
+def images_sent(kept: Callable[[str], Image.Image | None]) -> Find:
+    """Images as data URIs ("data:image/png;base64,..."), or by their hash where `kept` knows it. No file is opened,
+    whatever a name says."""
 
     def find(name: str) -> Image.Image:
         if is_hash(name):
-            kept = keep(name)
-            if kept is None:
-                raise PictureError(f"the image {name[:12]} is not here. Send its file.")
-            return kept
-        if name not in files:
-            raise PictureError(f"no file {name!r} was sent. There is: {', '.join(files) or 'none'}.")
-        return _within_limits(open_upload(files[name]).picture)
+            image = kept(name)
+            if image is None:
+                raise PictureError(f"the image {name[:12]} is not here. Send it as a data URI.")
+            return image
+        head, comma, body = name.partition(",")
+        if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
+            raise PictureError("give an image as data:image/png;base64,... or by its content hash.")
+        try:
+            return _within_limits(open_upload(base64.b64decode(body, validate=True)).picture)
+        except ValueError:
+            raise PictureError("the base64 of the data URI is damaged.") from None
 
     return find
 

@@ -11,7 +11,8 @@ from app.compare.comparison import KIND
 from app.runs import History, RecipeError, content_hash
 from app.runs.pictures import PictureError, png_bytes
 from app.service.checking import check
-from app.service.reading import images_among, images_in, read_comparison, read_recipe
+from app.service.reading import images_in, images_sent, read_comparison, read_recipe
+from common.images import data_uri
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 OTHER = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -53,10 +54,12 @@ def test_a_hash_is_the_input_that_the_history_keeps(folder, monkeypatch):
     assert not asked.problems and content_hash(asked.images[SHA]) == SHA
 
 
-def test_files_that_were_sent_are_known_by_name_and_no_others_are_opened(folder):
-    find = images_among({"one.png": folder / "photos" / "one.png"}, lambda sha: None)
-    assert content_hash(find("one.png")) == SHA
-    for name in ("two.png", str(folder / "two.png"), "../two.png", SHA):
+def test_images_that_are_sent_are_in_the_message_and_no_file_is_opened(folder):
+    find = images_sent(lambda sha: IMAGE if sha == SHA else None)
+    assert content_hash(find(data_uri(IMAGE))) == SHA == content_hash(find(SHA))
+    whole = data_uri(IMAGE)
+    for name in ("two.png", str(folder / "two.png"), "0" * 64, whole[:-40], whole.replace("image/png", "text/html"),
+                 "data:image/png;base64,AAAA", "data:image/png;base64,?"):  # fmt: skip
         with pytest.raises(PictureError):
             find(name)
 
