@@ -41,7 +41,8 @@ events      Queued(position), Preparing(words, step, steps, seconds_left), what 
             Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
             Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
-engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=32, max_waiting=64, company=None)
+engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=32, max_waiting=64,
+            batch_across_runs=None, max_under_way=None)
             .submit(recipe, inputs={sha256: image}, watch=None) -> Run;  .check(recipe) -> list[Problem];  .close()
             .wait(seconds) -> bool (loaded?);  .backbone (None while loading), .name, .spent
             .status (words), .trouble (why no model could be loaded, or None), .note (about the last restart, or None)

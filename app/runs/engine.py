@@ -93,9 +93,10 @@ class Engine:
         engine's thread, so that a page can be served meanwhile.
     max_rows: rows of one network call at most (a picture with guidance has two); out of memory halves it.
     max_waiting: runs that may wait; `submit` refuses more.
-    company: whether pictures share network calls. None: on a GPU they do (its low bits may then depend on the
-        company), on a CPU they do not (it saves little there; pictures are then equal to the last bit).
-    max_under_way: pictures under way at once, the others wait; None: max_rows / 2 in company, else 8.
+    batch_across_runs: whether images of several runs share network calls. None: on a GPU they do (the low bits may then
+        depend on what runs beside it), on a CPU they do not (it saves little there; images are then equal to the last
+        bit).
+    max_under_way: images under way at once, the others wait; None: max_rows / 2 where they share calls, else 8.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Engine:
         backbone: Backbone | str | Callable[[], Backbone] = "still-life",
         max_rows: int = 32,
         max_waiting: int = 64,
-        company: bool | None = None,
+        batch_across_runs: bool | None = None,
         max_under_way: int | None = None,
     ):
         self.name = backbone if isinstance(backbone, str) else ""
@@ -111,7 +112,7 @@ class Engine:
         self.trouble: str | None = None  # why there is no model, in words; the next run tries again
         self.note: str | None = None  # about the last restart, in words
         self.max_waiting = max_waiting
-        self._given, self._settings = backbone, (max_rows, company, max_under_way)
+        self._given, self._settings = backbone, (max_rows, batch_across_runs, max_under_way)
         self._worker: Worker | None = None
         self._settled = threading.Event()  # loaded, or failed to
         self._changed = threading.Condition()  # guards the queue

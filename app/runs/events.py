@@ -39,7 +39,7 @@ class Progress:
     steps: int
     sigma: float  # noise level after the step
     previews: tuple[Array | None, ...]  # one per picture of the run: the newest look at it, of any size
-    seconds_left: float | None  # estimate with the present company; None before there is one
+    seconds_left: float | None  # estimate, with the runs beside it; None before there is one
     calls: int  # network calls so far
     made: int = 0  # pictures finished so far
 
@@ -68,7 +68,7 @@ class Finished:
 
     pictures: tuple[Image.Image, ...]
     recipes: tuple[Recipe, ...]
-    seconds: float  # from the first step to the last picture, company included
+    seconds: float  # from the first step to the last image, with what went into the runs beside it
     calls: int  # network calls that the run took part in
     rows: int  # rows it had in them
     stack: str = ""  # what ran, as a formula in words

@@ -1,8 +1,9 @@
 """What the engine's thread does: images of many runs under way on one backbone. Single-threaded by design.
 
-An image is the unit of work: a run of four images is four flows. Where `company` is on, all flows share a driver and so
-their network calls; where it is off, every image has a driver of its own and they are gone round, one call each: an
-image's numbers are then the same to the last bit, alone or in company, since its network calls are the same.
+An image is the unit of work: a run of four images is four flows. Where `batch_across_runs` is on, all flows share a
+driver and so their network calls; where it is off, every image has a driver of its own and they are gone round, one
+call each: an image's numbers are then the same to the last bit, alone or beside others, since its network calls are the
+same.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Spent:
 class Worker:
     """Runs under way on a loaded backbone. `name` is what the backbone is called in recipes."""
 
-    def __init__(self, backbone: Backbone, name: str, max_rows: int, company: bool | None, max_under_way: int | None):
+    def __init__(
+        self, backbone: Backbone, name: str, max_rows: int, batch_across_runs: bool | None, max_under_way: int | None
+    ):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
         self.found = Found.of(backbone)
@@ -62,8 +65,8 @@ class Worker:
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
         cond = self.encode("")
         self.device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
-        self.company = self.device.type != "cpu" if company is None else company
-        self.max_under_way = max_under_way or (max(1, max_rows // 2) if self.company else 8)
+        self.batch_across_runs = self.device.type != "cpu" if batch_across_runs is None else batch_across_runs
+        self.max_under_way = max_under_way or (max(1, max_rows // 2) if self.batch_across_runs else 8)
         self.active: list[Job] = []
         self.spent = Spent()
         self.searches = Searches(partial(self._answer, cached=False), self._fail)
@@ -89,10 +92,8 @@ class Worker:
 
     def open(self) -> Job | None:
         """The run under way whose next image should be begun, if any: the one that had its turn longest ago."""
-        most = self.max_under_way if self.company else 1
-        jobs = [
-            job for job in self.active if job.todo and not self.searches.awaited(job) and len(job.under_way) < most
-        ]
+        most = self.max_under_way if self.batch_across_runs else 1
+        jobs = [job for job in self.active if job.todo and not self.searches.awaited(job) and len(job.under_way) < most]
         return min(jobs, key=lambda job: job.since, default=None)
 
     @property
@@ -114,7 +115,7 @@ class Worker:
                 job.started = job.last_step = time.perf_counter()  # what was found before is not the image's time
             index = job.todo.pop(0)
             made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.found)
-            if not (self.company and self._drivers):
+            if not (self.batch_across_runs and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
             task = ImageTask(job, index, made, self._drivers[-1])
             task.driver.add(task, job.watch(made, self.backbone) if job.watch is not None else made.flow)

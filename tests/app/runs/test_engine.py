@@ -1,4 +1,4 @@
-"""The engine on the oracle: events, cancelling, company, and nobody hurt by his neighbour."""
+"""The engine on the oracle: events, cancelling, batches across runs, and nobody hurt by his neighbour."""
 
 import gc
 import statistics
@@ -81,18 +81,18 @@ def test_the_picture_carries_the_recipe_that_makes_it_again(engines: Start) -> N
     assert len(set(pixels(first))) == 3
 
 
-@pytest.mark.parametrize("company", [True, False])
-def test_in_company_as_alone(engines: Start, company: bool) -> None:
+@pytest.mark.parametrize("batch_across_runs", [True, False])
+def test_in_company_as_alone(engines: Start, batch_across_runs: bool) -> None:
     recipes = [
         recipe(seed=i, steps=4 + i, sampler=["euler", "heun", "ancestral"][i % 3], count=1 + i % 2) for i in range(8)
     ]
     alone = engines()
     expected = [pixels(alone.submit(one).result()) for one in recipes]
-    engine = engines(Double(delay=0.002), company=company)
+    engine = engines(Double(delay=0.002), batch_across_runs=batch_across_runs)
     results = all_at_once(8, lambda i: engine.submit(recipes[i]).result())
     assert [pixels(result) for result in results] == expected
     most = max(engine.backbone.asks)
-    assert most > 2 if company else most == 2
+    assert most > 2 if batch_across_runs else most == 2
 
 
 def test_cancel_takes_effect_within_a_step_and_frees_everything(engines: Start) -> None:
@@ -143,9 +143,9 @@ def test_cancelling_while_it_waits(engines: Start) -> None:
     busy.cancel()
 
 
-@pytest.mark.parametrize("company", [True, False])
+@pytest.mark.parametrize("batch_across_runs", [True, False])
 @pytest.mark.parametrize("trouble", ["raises", "nan"])
-def test_a_failing_run_hurts_nobody(engines: Start, company: bool, trouble: str) -> None:
+def test_a_failing_run_hurts_nobody(engines: Start, batch_across_runs: bool, trouble: str) -> None:
     def before(ask: Ask) -> torch.Tensor | None:
         if size_of(ask) == 128 and trouble == "raises":
             raise ValueError("the moon is full")
@@ -153,7 +153,7 @@ def test_a_failing_run_hurts_nobody(engines: Start, company: bool, trouble: str)
 
     good = recipe(count=2, steps=12)
     expected = pixels(engines().submit(good).result())
-    engine = engines(Double(before=before, delay=0.002), company=company)
+    engine = engines(Double(before=before, delay=0.002), batch_across_runs=batch_across_runs)
     runs = [good, recipe(width=128, height=128), good]
     results = all_at_once(3, lambda i: list(engine.submit(runs[i]))[-1])
     assert isinstance(results[1], Failed) and "step 1 of 8" in results[1].reason
@@ -162,7 +162,7 @@ def test_a_failing_run_hurts_nobody(engines: Start, company: bool, trouble: str)
 
 
 def test_a_picture_that_breaks_ends_its_own_run_once(engines: Start) -> None:
-    engine = engines(Double(before=nan_for(128)), company=True)
+    engine = engines(Double(before=nan_for(128)), batch_across_runs=True)
     events = list(engine.submit(recipe(width=128, height=128, count=4)))
     assert [isinstance(event, Failed) for event in events].count(True) == 1 and idle(engine)
 
@@ -254,7 +254,7 @@ def test_memory_that_does_not_suffice_halves_the_calls(engines: Start) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     double = Double(before=tight)
-    engine = engines(double, company=True)
+    engine = engines(double, batch_across_runs=True)
     good = recipe(count=4)
     assert pixels(engine.submit(good).result()) == pixels(engines().submit(good).result())
     refused = [rows for rows in double.asks if rows > 3]
@@ -345,7 +345,7 @@ def test_little_is_spent_beside_the_network(engines: Start) -> None:
 
 
 def test_a_run_in_company_is_told_its_own_seconds(engines):
-    engine = engines(company=False)
+    engine = engines(batch_across_runs=False)
     began = time.perf_counter()
     runs = [engine.submit(Recipe(backbone="exact", width=32, height=32, steps=40, seed=n)) for n in (1, 2, 3)]
     ends = [run.result() for run in runs]
