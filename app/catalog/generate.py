@@ -15,7 +15,7 @@ from typing import Any
 import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
 from app.runs.methods import ASKS, wanted
-from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES
+from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES, label
 from conditioning.operators import OPERATORS
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
 from conditioning.table import CITED, cost, first_sentence
@@ -32,7 +32,6 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
     "seed": (0, 9999, 1, ""),
     "quality": (1, 100, 1, "of 100"),
 }
-ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
 
 
 def generate() -> dict[str, Any]:
@@ -55,11 +54,6 @@ def generate() -> dict[str, Any]:
 def text() -> str:
     """The catalogue as it is kept: in lines, so that a change of one method is a change of its lines."""
     return json.dumps(generate(), indent=1, ensure_ascii=False) + "\n"
-
-
-def label(name: str) -> str:
-    words = name.replace("_", " ").capitalize()
-    return ACRONYMS.get(words, words)
 
 
 def input_help(docstring: str, name: str) -> str:

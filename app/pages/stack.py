@@ -85,7 +85,8 @@ def hashes(uses: Iterable[Use]) -> list[str]:
 
 def formula(recipe: Recipe) -> str:
     """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else."""
-    if not recipe.methods:  # no need of the registry, which imports torch
+    whole = (recipe.cfg_start, recipe.cfg_end) == (0, 1)
+    if not recipe.methods and whole:  # no need of the registry, which imports torch
         return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
     from app.service.checking import formula as of_recipe
 

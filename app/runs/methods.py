@@ -16,7 +16,7 @@ from torch import Tensor
 
 from app.runs import given
 from app.runs.given import Use, is_hash
-from app.runs.recipe import Problem, Recipe, RecipeError
+from app.runs.recipe import Problem, Recipe, RecipeError, label
 from backbones.base import Backbone
 from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
@@ -99,7 +99,7 @@ def _knobs(method: Method, use: Use) -> Iterator[tuple[str, str]]:
             yield name, f"{method.title} has no {name!r}: it has {', '.join(method.knobs) or 'no knobs'}."
             continue
         try:
-            knob.check(_label(name), parse(value) if isinstance(value, str) and not isinstance(knob, Choice) else value)
+            knob.check(label(name), parse(value) if isinstance(value, str) and not isinstance(knob, Choice) else value)
         except (ValueError, TypeError) as error:
             yield name, f"{error}."
 
@@ -110,11 +110,11 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
         if name not in asked:
             yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
         elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
-            yield name, f"{_label(name)}: {words}"
+            yield name, f"{label(name)}: {words}"
     needed = method.needed(use.knobs)
     for name, one in asked.items():
         if name in needed and _empty(use.inputs.get(name)):
-            yield name, f"{_label(name)}: {method.title} needs it. {ASKS[one.kind].capitalize()}."
+            yield name, f"{label(name)}: {method.title} needs it. {ASKS[one.kind].capitalize()}."
 
 
 def _empty(value: Any) -> bool:
@@ -154,10 +154,6 @@ def _operator(name: str) -> Any:
     return OPERATORS[name]
 
 
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
 # ---- what they are called with --------------------------------------------------------------------------------------
 
 
@@ -177,7 +173,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Map
         try:
             ready = _value(kind, value, size, recipe, backbone, pictures)
         except KeyError:
-            words = f"{_label(name)}: the picture of {method.title} is not here. Give it again."
+            words = f"{label(name)}: the picture of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
         with torch.no_grad():
             values[name] = arrive(kind, ready, backbone, 1, latent)

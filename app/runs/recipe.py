@@ -89,6 +89,7 @@ LIMITS = {
     "count": Limit(1, 64, 1, "Batch count"),
 }
 LONGEST_TEXT = 10_000
+ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
 
 
 class Problem(NamedTuple):
@@ -160,6 +161,12 @@ def _switch(label: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def label(name: str) -> str:
+    """What a parameter's name is called on the page: "made_by" -> "Made by"."""
+    words = name.replace("_", " ").capitalize()
+    return ACRONYMS.get(words, words)
 
 
 def schedule_label(schedule: str, steps: int) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import conditioning  # noqa: F401  fills the registry
 from app.runs.recipe import SAMPLERS as LABELS
-from app.runs.recipe import Problem, Recipe
+from app.runs.recipe import Problem, Recipe, label
 from conditioning.clashes import steps_by
 from conditioning.compose import made_sigmas, steps_left_out
 from conditioning.registry import METHODS, Method
@@ -91,8 +91,7 @@ def _asks_between(recipe: Recipe) -> bool:
 def _of_methods(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
     stack = [(method, values) for _, method, values in uses]
     for one in unused_of_stack(stack, recipe.steps, _asks_between(recipe)):
-        label = one.knob.replace("_", " ").capitalize()
-        yield Problem(f"methods.{uses[one.place][0]}.knobs.{one.knob}", f"{label}: {one.why}.")
+        yield Problem(f"methods.{uses[one.place][0]}.knobs.{one.knob}", f"{label(one.knob)}: {one.why}.")
 
 
 def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:

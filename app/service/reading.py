@@ -18,7 +18,7 @@ from app.compare.comparison import KIND, Comparison
 from app.runs.given import Use, is_hash
 from app.runs.history import ENVIRONMENT, input_image
 from app.runs.pictures import PictureError, content_hash, open_upload
-from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError
+from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError, label
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
 Images = dict[str, Image.Image]  # by content hash
@@ -41,7 +41,7 @@ class Request:
         """The inputs whose images are not here, unless a problem of the same field says so already."""
         known = {one.field for one in self.problems}
         return [
-            Problem(place, f"{_label(name)}: the image {sha[:12]} is not here. Give it again.")
+            Problem(place, f"{label(name)}: the image {sha[:12]} is not here. Give it again.")
             for i, use in enumerate(self.recipe.methods if self.recipe is not None else ())
             for name, value in use.inputs.items()
             for sha in Use(name=use.name, inputs={name: value}).hashes()
@@ -185,7 +185,7 @@ def _one(name: Any, find: Find, place: str, images: Images, problems: list[Probl
             images[sha] = image
             renamed[name] = sha
         except PictureError as error:
-            problems.append(Problem(place, f"{_label(place.rpartition('.')[2])}: {error}"))
+            problems.append(Problem(place, f"{label(place.rpartition('.')[2])}: {error}"))
             return name if is_hash(name) else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
     return renamed[name]
 
@@ -223,7 +223,3 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()

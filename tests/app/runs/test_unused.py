@@ -10,6 +10,7 @@ import pytest
 
 import backbones
 from app.compare.comparison import Axis, Change, Comparison
+from app.pages.stack import formula as on_the_page
 from app.runs import parameters
 from app.runs.engine import Engine
 from app.runs.found import Found
@@ -89,7 +90,8 @@ def test_the_formula_has_what_is_called_and_nothing_else() -> None:
     assert plan(asked, ORACLE, Encoder(ORACLE), PICTURES).stack == "ddnm over cfg(ask)"
     asked = recipe(methods=[full("dps", zeta=0)], sampler="euler", cfg_scale=1.0)
     assert plan(asked, ORACLE, Encoder(ORACLE), PICTURES).stack == "euler over ask"
-    assert plan(recipe(cfg_start=0.3, cfg_end=0.3), ORACLE, Encoder(ORACLE), {}).stack.endswith(" over ask")
+    unguided = recipe(cfg_start=0.3, cfg_end=0.3, sampler="euler")
+    assert plan(unguided, ORACLE, Encoder(ORACLE), {}).stack == "euler over ask" == on_the_page(unguided)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "amed"])
