@@ -3,7 +3,7 @@
     python -m training autoencoder --minutes 120
     python -m training denoiser --minutes 100                     text encoder and UNet
     python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
-    python -m training judge --pictures 300000
+    python -m training evaluator --pictures 600000
     python -m training surfaces --pictures 60000                  depth, normals, classes of a picture: to measure
     python -m training reader --pictures 60000                    depth and classes of a picture, to guide by
     python -m training classifier --pictures 150000               what noisy latents will show, to guide by
@@ -42,10 +42,10 @@ def _pixels() -> Spec:
     return PixelDenoiser()
 
 
-def _judge() -> Spec:
-    from training.judge import Judge
+def _evaluator() -> Spec:
+    from training.evaluator import Evaluator
 
-    return Judge()
+    return Evaluator()
 
 
 def _controlnet() -> Spec:
@@ -82,7 +82,7 @@ NETWORKS: dict[str, Callable[[], Spec]] = {
     "autoencoder": _autoencoder,
     "denoiser": _denoiser,
     "denoiser-pixels": _pixels,
-    "judge": _judge,
+    "evaluator": _evaluator,
     "surfaces": _surfaces,
     "reader": _reader,
     "classifier": _classifier,

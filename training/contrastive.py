@@ -26,8 +26,8 @@ from torch.nn import functional as F
 from backbones import STILL_LIFE
 from backbones.readers import begun, load, save
 from training import data
-from training.judge import soften
 from training.loop import averaged_network, grid
+from training.softening import soften
 from training.text import Words, plain_tokenizer, words
 from world.captions import COLOUR_WORDS, MATERIAL_WORDS, PLAIN_VOCABULARY, SHAPE_WORDS, SIZE_WORDS
 from world.render import render

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from backbones import STILL_LIFE
 from backbones.readers import begun, load, save
 from training import data
-from training.judge import soften
 from training.loop import RUNS, averaged_network, grid
+from training.softening import soften
 from world.render import render
 from world.scene import SHAPES, draw
 

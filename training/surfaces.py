@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training import data
-from training.judge import soften
 from training.loop import RUNS, averaged_network, grid
+from training.softening import soften
 from world.render import render
 from world.scene import draw
 from world.surfaces import CELLS, NEAREST, WEIGHTS, Network, Surfaces, accuracy, of_render

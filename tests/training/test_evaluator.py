@@ -1,14 +1,15 @@
-"""The judge's targets, its softening, its balancing scenes, and one step of its training."""
+"""What the evaluator is trained to say, the images it is trained on, and a few steps of its training."""
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from training import data
-from training import judge as training
+from training import evaluator as training
+from training import softening
 from world.eye import CELLS, NAMES, NEAREST
 from world.render import render
-from world.scene import HELD_OUT, draw, well_placed
+from world.scene import draw
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +19,10 @@ def renders():
     return scenes, out, out.instances[:, 2::4, 2::4].to(torch.int8)
 
 
-def test_targets_tell_the_truth(renders) -> None:
+def test_targets_are_where_the_solids_are(renders) -> None:
     scenes, out, masks = renders
-    told = training.shown(scenes)
-    given = training.targets(masks, told.attributes, told.centres)
+    truth = training.scene_targets(scenes)
+    given = training.targets(masks, truth["attributes"], truth["centres"])
     assert (given["heat"] == 1).sum() == sum(len(s.solids) for s in scenes)
     for b, scene in enumerate(scenes):
         weight = given["weight"][b]
@@ -45,29 +46,53 @@ def test_targets_tell_the_truth(renders) -> None:
 
 def test_a_mirrored_scene_has_mirrored_targets(renders) -> None:
     scenes, _, masks = renders
-    told = training.shown(scenes)
-    mirrored = told.centres * torch.tensor([-1.0, 1.0, 1.0])
-    a = training.targets(masks, told.attributes, told.centres)
-    b = training.targets(masks.flip(2), told.attributes, mirrored)
+    truth = training.scene_targets(scenes)
+    mirrored = truth["centres"] * torch.tensor([-1.0, 1.0, 1.0])
+    a = training.targets(masks, truth["attributes"], truth["centres"])
+    b = training.targets(masks.flip(2), truth["attributes"], mirrored)
     torch.testing.assert_close(a["heat"].flip(2), b["heat"])
     torch.testing.assert_close(a["weight"].flip(2), b["weight"])
     here = a["weight"] > 0
     torch.testing.assert_close(a["way"][:, 0][here], -b["way"].flip(3)[:, 0][here], atol=1e-4, rtol=0)
 
 
-def test_softening_keeps_the_picture(renders) -> None:
+def test_softening_keeps_the_image(renders) -> None:
     x = renders[1].rgb
     for seed in range(12):
-        soft = training.soften(x, np.random.default_rng(seed))
+        soft = softening.soften(x, np.random.default_rng(seed))
         assert soft.shape == x.shape and 0 <= soft.min() and soft.max() <= 1
         assert 0 < (soft - x).abs().mean() < 0.05
 
 
-def test_balancing_scenes_show_what_training_lacks() -> None:
-    scenes = [training.balancing(n) for n in range(60)]
-    assert all(well_placed(scene) for scene in scenes) and scenes[3] == training.balancing(3)
-    share = np.mean([(s.colour, s.shape) in HELD_OUT for scene in scenes for s in scene.solids])
-    assert 0.3 < share < 0.6
+def test_lumps_are_solids_of_no_shape(renders) -> None:
+    _, out, masks = renders
+    x, solid = out.rgb, masks >= 0
+    bent = softening.warped(x, solid, np.random.default_rng(0), 4.0)
+    far = F.interpolate(F.max_pool2d(solid[:, None].float(), 7, 1, 3), scale_factor=4.0) == 0
+    assert ((bent - x).abs() * far).max() < 1e-4  # the ground stays
+    changed = [(softening.warped(x, solid, np.random.default_rng(0), p) - x).abs().mean().item() for p in (0.5, 2, 4)]
+    assert 0 < changed[0] < changed[1] < changed[2]
+
+
+def test_mixing_says_how_much_of_the_other_image_is_where() -> None:
+    x, other = torch.zeros(3, 3, 128, 128), torch.ones(3, 3, 128, 128)
+    between, share = softening.mixed(x, other, np.random.default_rng(0))
+    torch.testing.assert_close(between, share.expand(-1, 3, -1, -1))
+    assert 0 <= share.min() < share.max() <= 1
+
+
+def test_a_lump_is_taken_for_no_shape() -> None:
+    masks = torch.full((1, 32, 32), -1, dtype=torch.int8)
+    masks[0, 4:8, 4:8], masks[0, 20:24, 4:8] = 0, 1
+    shapes, others = torch.tensor([[2, 0, -1, -1]]), torch.tensor([[3, 5, -1, -1]])
+    share = torch.zeros(1, 32, 32)
+    share[0, 20:22] = 1  # half of the second solid
+    lump = torch.tensor([[0.0, 0.0, 0.0, 0.0]])
+    found = training.certainty(masks, shapes, others, share, lump)
+    assert found[0, 0, 2] == 1 and found[0, 1, 0] == found[0, 1, 5] == 0.5
+    gone = training.certainty(masks, shapes, others, share, torch.ones(1, 4))
+    torch.testing.assert_close(gone, torch.full_like(gone, 1 / 6))
+    torch.testing.assert_close(found.sum(-1), torch.ones(1, 4))
 
 
 def test_focal_loss_is_least_at_the_truth() -> None:
@@ -77,15 +102,10 @@ def test_focal_loss_is_least_at_the_truth() -> None:
     assert training.focal(right, heat) < 1e-3 < 1 < training.focal(wrong, heat)
 
 
-def test_a_few_steps_lower_the_loss(renders, monkeypatch, tmp_path) -> None:
-    scenes, out, masks = renders
-    rgb = (out.rgb * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    monkeypatch.setattr(training, "RUNS", tmp_path)
-    monkeypatch.setattr(data, "pictures", lambda split: rgb)
-    monkeypatch.setattr(data, "instances", lambda split: masks.numpy())
-    monkeypatch.setattr(training, "truth", lambda split, count: training.shown(scenes))
-    monkeypatch.setattr(training, "balance", lambda count=8, made=training.balance: made(8))
-    spec = training.Judge()
+def test_a_few_steps_lower_the_loss(monkeypatch) -> None:
+    monkeypatch.setattr(training, "FIRST", 24)
+    monkeypatch.setattr(training, "draw", lambda split, n, colours: draw(split, n % 4, colours))
+    spec = training.Evaluator()
     spec.rows = 16
     rng, device = np.random.default_rng(0), torch.device("cpu")
     optimiser = torch.optim.AdamW(spec.network.parameters(), lr=2e-3)
