@@ -21,11 +21,6 @@ from common.images import data_uri
 def add_endpoints(studio: Studio) -> None:
     """Adds the endpoints to the page that is being built. Nothing here imports torch before it is called."""
 
-    def runs() -> Any:
-        from app.service.runs import Runs
-
-        return Runs(lambda id: comparing.engine_of(studio, id), tuple(studio.models))
-
     def read(recipe: Any) -> Any:
         from app.service.reading import images_sent, read_recipe
 
@@ -39,18 +34,18 @@ def add_endpoints(studio: Studio) -> None:
 
     def check(recipe: dict) -> dict:
         """What is wrong with a recipe, what its run leaves unused, how many network evaluations it makes."""
-        return runs().check(read(recipe)).as_json()
+        return studio.runs.check(read(recipe)).as_json()
 
     def generate(recipe: dict) -> Iterator[dict]:
         """Makes the images of a recipe: its events, the last of them with the images as data URIs."""
-        yield from _answered(lambda: _generate(studio, runs(), read(recipe)))
+        yield from _answered(lambda: _generate(studio, studio.runs, read(recipe)))
 
     def compare(spec: dict) -> Iterator[dict]:
         """Makes a comparison, or what is missing of an equal one: a message for each cell, with the image's address."""
         from app.service.reading import images_sent, read_comparison
 
         yield from _answered(
-            lambda: _compare(studio, runs(), *read_comparison(json.dumps(spec), images_sent(studio.picture)))
+            lambda: _compare(studio, studio.runs, *read_comparison(json.dumps(spec), images_sent(studio.picture)))
         )
 
     for function in (methods, check, generate, compare):
@@ -71,17 +66,17 @@ def _answered(begin: Any) -> Iterator[dict[str, Any]]:
 
 
 def _generate(studio: Studio, runs: Any, request: Any) -> Iterator[dict[str, Any]]:
-    from app.runs import Finished, HistoryError, Made
+    from app.runs import Finished, Made
     from app.runs.pictures import png_bytes
     from app.service.messages import as_json
 
     for event in runs.submit(request):
         message = as_json(event)
         if isinstance(event, Made):
-            try:
-                message["address"] = studio.address(studio.history.add(event.picture, event.recipe).id)
-            except HistoryError as error:  # a full disk: the image itself reaches whoever asked
-                message |= {"address": None, "message": str(error)}
+            saved = studio.save(event.picture, event.recipe)
+            message["address"] = saved.address or None
+            if saved.trouble:  # a full disk: the image itself reaches whoever asked
+                message["message"] = saved.trouble
         if isinstance(event, Finished):
             message["images"] = [data_uri(png_bytes(image)) for image in event.pictures]
             message["recipes"] = [one.model_dump(mode="json") for one in event.recipes]

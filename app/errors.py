@@ -5,6 +5,10 @@ from __future__ import annotations
 import traceback
 
 
+class NotLoaded(RuntimeError):
+    """A network is not there: why, in words."""
+
+
 def error_message(error: Exception) -> str:
     """What to say of an error on the page; the programmer's detail goes to the terminal."""
     if type(error).__module__.startswith("app."):  # RecipeError, Busy, HistoryError, ...: written to be read

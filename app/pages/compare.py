@@ -114,8 +114,7 @@ class Compare:
         axes may be."""
         mine = ((id, one, done) for id, one, done in self.store.all() if id in visit or not private())
         found = [
-            (f"{one.title} · {done} of {one.size} · {comparing.when(id)}", id)
-            for id, one, done in islice(mine, KEPT)
+            (f"{one.title} · {done} of {one.size} · {comparing.when(id)}", id) for id, one, done in islice(mine, KEPT)
         ]
         known = self.studio.model().backbone is not None  # the registry imports torch
         axes = comparing.axis_choices() + (comparing.knob_choices() if known else [])
@@ -164,10 +163,11 @@ class Compare:
             made = comparing.own(
                 self.studio, recipe, columns, axes, shelf, self.studio.door(request.session_hash)
             )  # fmt: skip
+            said = comparing.checked(self.studio, made, self.studio.door(request.session_hash))
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
-        yield from self._new(made, visit, request, " ".join(comparing.idle_axes(self.studio, made)[1]))
+        yield from self._new(made, visit, request, said)
 
     def open_file(self, path: Any, visit: list[str]) -> Iterator[dict[Any, Any]]:
         """A comparison file of whoever: its cells, to be made here; what differs here is said."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -19,7 +19,7 @@ from app.compare.store import ComparisonStore
 from app.pages import references
 from app.pages.catalogue import catalogue
 from app.pages.ready import READY
-from app.pages.studio import Studio
+from app.pages.studio import LOADING, Studio
 from app.runs.given import Use
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
@@ -28,7 +28,6 @@ from common.images import data_uri, encoded
 
 LARGEST_FILE = 32 * 2**20  # bytes
 HELD = 12  # comparisons in memory
-WAIT = 300.0  # seconds for a network that is just being loaded
 AXES = {
     "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
     "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "eta": LIMITS["eta"].label,
@@ -87,7 +86,7 @@ def ready(studio: Studio, key: str) -> Comparison:
     """A comparison of one click, its pictures held by the studio. Raises RecipeError for an unknown one."""
     if key not in READY:
         raise RecipeError([Problem("ready", f"There is no comparison {key!r}. There are: {', '.join(READY)}.")])
-    studio.model().engine(WAIT)  # whose thread imports torch, once for all
+    studio.model().engine(LOADING)  # whose thread imports torch, once for all
     made = READY[key].make()
     for picture in made.pictures.values():
         studio.take(picture)
@@ -129,18 +128,21 @@ def own(
             found.append(axis_of(str(kind), text))
     base = base.model_copy(update={"count": 1})
     comparison = Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known, source=source)
-    if idle := idle_axes(studio, comparison)[0]:
-        raise RecipeError([Problem("axes", " ".join(idle) + " Choose another axis.")])
     return comparison
 
 
-def idle_axes(studio: Studio, comparison: Comparison) -> tuple[list[str], list[str]]:
-    """See `app.compare.idle_axes`; nothing is known while the network is being loaded, which imports torch."""
-    if studio.model().backbone is None:
-        return [], []
-    from app.compare import idle_axes
+def checked(studio: Studio, comparison: Comparison, door: str = "") -> str:
+    """What is to be said beside a comparison before it is made. Raises RecipeError where it is refused."""
+    refused, said = studio.runs.comparison_problems(comparison, images_of(studio, comparison, door))
+    if refused:
+        raise RecipeError(refused)
+    return " ".join(said)
 
-    return idle_axes.idle_axes(comparison)
+
+def images_of(studio: Studio, comparison: Comparison, door: str = "", keep: bool = False) -> dict[str, Any]:
+    """Its images by their hash, as far as this visit may see them. keep: in the history from now on."""
+    find = studio.keep if keep else studio.picture
+    return {sha: image for sha in comparison.hashes() if (image := find(sha, door)) is not None}
 
 
 def axis_of(kind: str, text: str) -> Axis:
@@ -196,33 +198,11 @@ def runner_of(studio: Studio, store: ComparisonStore, id: str, door: str = "") -
         return None
     if comparison is None:
         return None
-    pictures = {sha: picture for sha in comparison.hashes() if (picture := studio.keep(sha, door)) is not None}
-    measure = _measuring(studio, pictures)
-    made = ComparisonRunner(id, comparison, store, lambda name: engine_of(studio, name), pictures, measure)
+    made = studio.runs.comparison(id, comparison, store, images_of(studio, comparison, door, keep=True))
     for old in [key for key, one in held.items() if not one.busy][: max(0, len(held) - HELD + 1)]:
         del held[old]
     held[id] = made
     return made
-
-
-def engine_of(studio: Studio, name: str) -> Any:
-    """The engine of a backbone, loaded. Raises RuntimeError in words."""
-    if name not in studio.models:
-        raise RuntimeError(f"Model {name} is not here. There is: {', '.join(studio.models)}.")
-    model = studio.models[name]
-    engine = model.engine(WAIT)
-    if engine is None or not engine.wait(WAIT):
-        raise RuntimeError(model.trouble or f"{model.name} is still being loaded. Try again in a minute.")
-    return engine
-
-
-def _measuring(studio: Studio, pictures: dict[str, Any]) -> Callable[..., Any]:
-    def measure(cell: Any, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
-        from app.compare.measuring import measuring
-
-        return measuring(pictures, lambda name: studio.models[name].backbone)(cell, recipe, picture)
-
-    return measure
 
 
 def update(
@@ -317,7 +297,8 @@ def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
     notes += [f"{len(gone)} of its pictures are missing."] if gone else []
     notes += _differing(studio, [cell.recipe for cell in cells if cell.recipe is not None], given)
     words = "Nothing differs here." if not notes else "What differs here: " + " ".join(notes)
-    idle = " ".join(words for group in idle_axes(studio, comparison) for words in group)
+    refused, said = studio.runs.comparison_problems(comparison, images_of(studio, comparison))
+    idle = " ".join([*(problem.message for problem in refused), *said])
     return comparison, f"{comparison.title}: {comparison.size} cells to make. {words} {idle}".strip()
 
 

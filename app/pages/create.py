@@ -12,9 +12,9 @@ from app.errors import error_message
 from app.pages import methods, stage
 from app.pages.attention import Attention
 from app.pages.examples import Example
+from app.pages.generation import Generation
 from app.pages.listeners import LONG, SHORT
 from app.pages.notes import note, warning
-from app.pages.painting import Painter
 from app.pages.restoring import Restorer
 from app.pages.stack import Stack, strip
 from app.pages.studio import EXAMPLES, Studio, seeded, surprise
@@ -31,13 +31,14 @@ DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
 PROBLEMS = scripts.mount("field_problems")
 
 
-class Create(Painter, Restorer):
+class Create(Restorer):
     """The tab's components and what others may call: `outputs` and `fill` put a recipe into the controls."""
 
-    fields = FIELDS
+    fields: tuple[str, ...] = FIELDS
 
     def __init__(self, studio: Studio):
         self.studio = studio
+        self.generation = Generation(studio, self)
         with gr.Column(elem_id="create"):
             self._compose()
             self._result()
@@ -140,11 +141,11 @@ class Create(Painter, Restorer):
         press = scripts.call("gradio", "generate")
 
         self.generate.click(
-            self.paint, [*self.controls, self.visit],
+            self.generation.run, [*self.controls, self.visit],
             [self.stage, self.film, self.visit, self.generate, self.cancel, self.surprise, self.unknown, self.problems],
             **LONG,
         )  # fmt: skip
-        self.cancel.click(self.stop, None, None, **SHORT)
+        self.cancel.click(self.generation.stop, None, None, **SHORT)
         self.surprise.click(surprise, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
         self.stage.example(_text_of, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
         self.stage.use(self.use, self.visit, self.outputs, **SHORT)
@@ -211,14 +212,16 @@ class Create(Painter, Restorer):
             found = error.problems
         problems: dict[str, str] = {}
         for problem in found:
-            problems.setdefault(problem.field if self._has(problem.field) else "prompt", problem.message)
+            has_control = problem.field.partition(".")[0] in FIELDS
+            problems.setdefault(problem.field if has_control else "prompt", problem.message)
         return (None if problems else recipe), problems
 
     def _wrong(self, recipe: Recipe, stack: Stack, door: str) -> list[Problem]:
-        engine = self.studio.model(recipe.backbone).engine(0)
-        found = engine.check(recipe) if engine is not None else []
-        found = [*methods.fitted(found, recipe, self.studio), *methods.missing(recipe, self.studio, door)]
-        return [stack.at(problem) for problem in found]
+        request = self.studio.request(recipe, door)
+        # While the engine is being made, only what needs no torch: a handler must not wait for its import.
+        known = self.studio.model(recipe.backbone).engine(0) is not None
+        problems = self.studio.runs.problems(request) if known else request.missing
+        return [stack.at(problem) for problem in methods.fitted(problems, recipe, self.studio)]
 
     def unknown_note(self, prompt: str, backbone: Any = None) -> str:
         """Words that the network has never read, pointed out under the field."""
@@ -254,12 +257,9 @@ class Create(Painter, Restorer):
 
     def _unused(self, recipe: Recipe, stack: Stack) -> list[Problem]:
         """What the run will not use of the recipe; [] while the network is being loaded, which imports torch."""
-        backbone = self.studio.model(recipe.backbone).backbone
-        if backbone is None:
+        if self.studio.model(recipe.backbone).backbone is None:
             return []
-        from app.runs.unused import unused
-
-        return [stack.at(one) for one in unused(recipe, backbone.sigmas)]
+        return [stack.at(problem) for problem in self.studio.runs.unused(recipe)]
 
     def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """An example for one method: in place of the stack, or for its card in it."""

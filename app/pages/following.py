@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.compare.comparison import Axis, Change, Comparison
+from app.errors import NotLoaded
 from app.pages import comparing
-from app.pages.stack import hashes
 from app.pages.studio import Studio
 from app.runs import Cancelled, Failed, Finished, Preparing
 from app.runs.recipe import Problem, Recipe, RecipeError
@@ -120,24 +120,27 @@ class TrajectoryJob:
 
         self.studio = studio
         self.model = studio.model(runs[0][1].backbone)
-        engine = self.model.engine(comparing.WAIT)
-        if engine is None or not engine.wait(comparing.WAIT):
-            raise Stopped(self.model.trouble or f"{self.model.name} is still being loaded. Try again in a minute.")
-        attend = attend and readable(engine.backbone)
+        try:
+            backbone = studio.engine(self.model.id).backbone
+        except NotLoaded as error:
+            raise Stopped(str(error)) from None
+        attend = attend and readable(backbone)
         self.recordings = [Recording(label, recipe, Looking() if attend else None) for label, recipe in runs]
         self.ends: list[Any] = [None] * len(runs)
         self.troubles: list[str] = []
         self.runs: list[Any] = []
         for one in self.recordings:
-            given = {sha: found for sha in hashes(one.recipe.methods)
-                     if (found := studio.picture(sha, door)) is not None}  # fmt: skip
-            self.runs.append(engine.submit(one.recipe, given, one))
+            try:
+                self.runs.append(studio.runs.submit(studio.request(one.recipe, door), one))
+            except RecipeError as error:
+                self.runs.append(None)
+                self.troubles.append(f"{one.label}: {error}")
 
     def frames(self, tick: float) -> Iterator[dict[str, Any]]:
         """How far all of them are together, or what is found first; at most once a tick."""
         last = 0.0
         for place, run in enumerate(self.runs):
-            for event in run:
+            for event in run or ():
                 told = self._steps()
                 match event:
                     case Preparing(words=words, step=step, steps=of):
@@ -159,7 +162,8 @@ class TrajectoryJob:
 
     def cancel(self) -> None:
         for run in self.runs:
-            run.cancel()
+            if run is not None:
+                run.cancel()
 
 
 @dataclass(frozen=True)

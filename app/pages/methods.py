@@ -93,18 +93,6 @@ def fitted(problems: Collection[Problem], recipe: Recipe, studio: Studio) -> lis
     return [Problem(one.field, one.message + unfit.get(one.field, "")) for one in problems]
 
 
-def missing(recipe: Recipe, studio: Studio, door: str = "") -> list[Problem]:
-    """Pictures that a recipe names and that are not here for the visit of this door."""
-    found = []
-    for place, use in enumerate(recipe.methods):
-        for name, value in use.inputs.items():
-            alone = use.model_copy(update={"inputs": {name: value}})
-            if any(studio.picture(sha, door) is None for sha in alone.hashes()):
-                words = "This picture is not here any more: give it again."
-                found.append(Problem(f"methods.{place}.inputs.{name}", words))
-    return found
-
-
 # examples -------------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,11 @@ class Model:
         self._there.wait(seconds)
         return self._engine
 
+    def ready(self, seconds: float) -> bool:
+        """Whether the network is loaded, waited for at most so long."""
+        engine = self.engine(seconds)
+        return engine is not None and engine.wait(seconds)
+
     @property
     def trouble(self) -> str:
         """Why there is no network, in words; "" where there is one, or one may still come."""

@@ -13,15 +13,34 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from app.errors import NotLoaded, error_message
 from app.pages.models import Model, present
+from app.pages.stack import hashes
 from app.runs import History, HistoryError, PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, Recipe, random_seed
 
+if TYPE_CHECKING:
+    from app.runs.engine import Engine
+    from app.service.reading import Request
+    from app.service.runs import Runs
+
+LOADING = 300.0  # seconds that a run waits for its network
 DRAFTS = 128 * 2**20  # bytes of pictures that were given and not used yet
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An image of the history: its id and its address on the server; "" where it is not there, then `trouble` says
+    why."""
+
+    id: str
+    address: str
+    trouble: str = ""
 
 
 class Studio:
@@ -54,6 +73,46 @@ class Studio:
     def choices(self) -> list[tuple[str, str]]:
         """(name, id) of every network."""
         return [(model.name, id) for id, model in self.models.items()]
+
+    def engine(self, id: str) -> Engine:
+        """The engine of a network, loaded. Raises NotLoaded where it cannot be, or takes too long."""
+        if id not in self.models:
+            raise NotLoaded(f"Model {id} is not here. There is: {', '.join(self.models)}.")
+        model = self.models[id]
+        engine = model.engine(LOADING)
+        if engine is None or not engine.wait(LOADING):
+            raise NotLoaded(model.trouble or f"{model.name} is still being loaded. Try again in a minute.")
+        return engine
+
+    # runs ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> Runs:
+        """Checks, runs and comparisons on the networks of this page; the first access imports torch."""
+        from app.service.checking import known_backbone
+        from app.service.runs import Runs
+
+        def known(id: str) -> Any:
+            return self.models[id].backbone or known_backbone(id)
+
+        return Runs(self.engine, tuple(self.models), known)
+
+    def request(self, recipe: Recipe, door: str = "", keep: bool = False) -> Request:
+        """A recipe with the images that its methods need, as far as this visit may see them. keep: in the history from
+        now on."""
+        from app.service.reading import Request
+
+        find = self.keep if keep else self.picture
+        images = {sha: image for sha in hashes(recipe.methods) if (image := find(sha, door)) is not None}
+        return Request(recipe, images)
+
+    def save(self, image: Image.Image, recipe: Recipe) -> Saved:
+        """Into the history; where it cannot be kept (a full disk), why."""
+        try:
+            entry = self.history.add(image, recipe)
+        except Exception as error:
+            return Saved("", "", error_message(error))
+        return Saved(str(entry.id), self.address(entry.id))
 
     # pictures that methods are given --------------------------------------------------------------------------------
 
@@ -168,7 +227,7 @@ def seeded(recipe: Recipe, seed: Any) -> Recipe:
 
 
 def waiting(model: Model, patience: float = 300) -> Iterator[str]:
-    """Words to show until the engine object is there (the network itself may still load: runs queue)."""
+    """Words to show until the network is there, or cannot be: see `Model.trouble`."""
     until = time.monotonic() + patience
-    while model.engine(0.25) is None and not model.trouble and time.monotonic() < until:
+    while not model.ready(0.25) and not model.trouble and time.monotonic() < until:
         yield model.state()[1]

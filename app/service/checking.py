@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -43,12 +43,13 @@ class Check:
         return fields | {key: [one._asdict() for one in getattr(self, key)] for key in ("problems", "unused")}
 
 
-def check(request: Request, ids: Collection[str] | None = None) -> Check:
-    """ids: of the backbones that may run here; None for every one that can be loaded. Never raises for a recipe."""
+def check(request: Request, ids: Collection[str] | None = None, known_of: Callable[[str], Any] | None = None) -> Check:
+    """ids: of the backbones that may run here; None for every one that can be loaded. known_of(id): see
+    `known_backbone`, which is the default. Never raises for a recipe."""
     recipe = request.recipe
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
-    known, problems = recipe_problems(request, ids)
+    known, problems = recipe_problems(request, ids, known_of)
     levels = getattr(known, "sigmas", None)
     leaves = tuple(unused(recipe, levels))
     if problems:
@@ -57,7 +58,9 @@ def check(request: Request, ids: Collection[str] | None = None) -> Check:
     return Check(formula(recipe, levels), (), leaves, count.calls, count.rows, count.reason)
 
 
-def recipe_problems(request: Request, ids: Collection[str] | None = None) -> tuple[Any, list[Problem]]:
+def recipe_problems(
+    request: Request, ids: Collection[str] | None = None, known_of: Callable[[str], Any] | None = None
+) -> tuple[Any, list[Problem]]:
     """What is known of the recipe's backbone without its weights (None: nothing), and all that is wrong."""
     recipe, problems = request.recipe, list(request.problems)
     if recipe is None:
@@ -67,7 +70,7 @@ def recipe_problems(request: Request, ids: Collection[str] | None = None) -> tup
         here = f"Choose one of: {', '.join(ids)}."
         return None, [Problem("backbone", f"Model: {recipe.backbone!r} does not run here. {here}"), *problems]
     try:
-        known = known_backbone(recipe.backbone)
+        known = (known_of or known_backbone)(recipe.backbone)
     except OSError as error:
         return None, [Problem("backbone", f"Model: {error}."), *problems]
     said = {one.field for one in problems}

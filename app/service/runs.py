@@ -1,19 +1,23 @@
-"""Check a recipe, run it, make a comparison: the same for every client. Imports torch."""
+"""Check a recipe, run it, make a comparison: for the page, its endpoints and the command line. Imports torch."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from typing import Any
 
 from app.compare.comparison import Comparison
 from app.compare.idle_axes import idle_axes
 from app.compare.measuring import measuring
 from app.compare.runner import ComparisonRunner
 from app.compare.store import ComparisonStore
+from app.errors import NotLoaded
 from app.runs.engine import Engine, Run
-from app.runs.recipe import Problem, RecipeError
-from app.service.checking import Check, check, recipe_problems
+from app.runs.jobs import Watch
+from app.runs.recipe import Problem, Recipe, RecipeError
+from app.runs.unused import unused
+from app.service.checking import Check, check, known_backbone, recipe_problems
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request
 
@@ -28,13 +32,13 @@ class Engines:
         self._lock = threading.Lock()
 
     def __call__(self, id: str) -> Engine:
-        """The engine of a backbone, loaded. Raises RuntimeError in words where it cannot be."""
+        """The engine of a backbone, loaded. Raises NotLoaded where it cannot be."""
         with self._lock:
             if id not in self._engines:
                 self._engines[id] = Engine(id)
             engine = self._engines[id]
         if not engine.wait():
-            raise RuntimeError(engine.trouble or f"The model {id} could not be loaded.")
+            raise NotLoaded(engine.trouble or f"The model {id} could not be loaded.")
         return engine
 
     def close(self) -> None:
@@ -44,27 +48,43 @@ class Engines:
 
 
 class Runs:
-    """engine(id): the engine of a backbone, or RuntimeError in words. ids: of the backbones that may run; None: all."""
+    """engine(id): the engine of a backbone, or NotLoaded. ids: of the backbones that may run; None: all.
+    known(id): what is known of a backbone before a run, itself where it is loaded; OSError in words for none."""
 
-    def __init__(self, engine: Callable[[str], Engine], ids: Collection[str] | None = None):
-        self._engine, self._ids = engine, ids
+    def __init__(
+        self,
+        engine: Callable[[str], Engine],
+        ids: Collection[str] | None = None,
+        known: Callable[[str], Any] = known_backbone,
+    ):
+        self._engine, self._ids, self._known = engine, ids, known
 
     def check(self, request: Request) -> Check:
         """What is wrong with a recipe and what its run will do; loads no weights."""
-        return check(request, self._ids)
+        return check(request, self._ids, self._known)
 
-    def submit(self, request: Request) -> Run:
+    def problems(self, request: Request) -> list[Problem]:
+        """Why a recipe is refused, each at its field; [] where it can run."""
+        return recipe_problems(request, self._ids, self._known)[1]
+
+    def unused(self, recipe: Recipe) -> list[Problem]:
+        """What a run of this recipe leaves unused, each at its field."""
+        return unused(recipe, getattr(self._known(recipe.backbone), "sigmas", None))
+
+    def submit(self, request: Request, watch: Watch | None = None) -> Run:
         """The run of a recipe, to be iterated over for its events; leaving the loop cancels it.
 
+        watch: goes along with every image's flow and may ask the network in between.
+
         Raises RecipeError with a problem for every field that is wrong, before anything is loaded; Busy where too many
-        runs wait; RuntimeError in words where the backbone cannot be loaded.
+        runs wait; NotLoaded where the backbone cannot be.
         """
-        _, problems = recipe_problems(request, self._ids)
+        problems = self.problems(request)
         if request.recipe is None or problems:
             raise RecipeError(problems)
         needed = {sha for use in request.recipe.methods for sha in use.hashes()}
         images = {sha: image for sha, image in request.images.items() if sha in needed}
-        return self._engine(request.recipe.backbone).submit(request.recipe, images)
+        return self._engine(request.recipe.backbone).submit(request.recipe, images, watch)
 
     def comparison_problems(self, comparison: Comparison, images: Images) -> tuple[list[Problem], list[str]]:
         """Why a comparison is refused, [] where it can be made; and in words, what else its maker should know.
@@ -77,7 +97,7 @@ class Runs:
         for one in cells:
             if one.recipe is None:
                 wrong[one.key] = [Problem("axes", f"{comparison.label(one.place)}: {one.problem}")]
-            elif problems := recipe_problems(Request(one.recipe, images), self._ids)[1]:
+            elif problems := self.problems(Request(one.recipe, images)):
                 wrong[one.key] = problems
         if len(wrong) == len({one.key for one in cells}):
             return list(dict.fromkeys(problem for group in wrong.values() for problem in group)), []
@@ -93,7 +113,7 @@ class Runs:
         for place, one in enumerate(runner.cells):
             if one.recipe is None or runner.states[one.key].status == "done":
                 continue
-            if problems := recipe_problems(Request(one.recipe, images), self._ids)[1]:
+            if problems := self.problems(Request(one.recipe, images)):
                 words = " ".join(problem.message for problem in problems)
                 runner.cells[place] = replace(one, recipe=None, problem=words)
                 runner.states[one.key].status, runner.states[one.key].reason = "failed", words

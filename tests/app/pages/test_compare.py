@@ -15,7 +15,7 @@ from app.pages import comparing, references
 from app.pages.ready import READY
 from app.pages.studio import Studio
 from app.routes import all_routes
-from app.runs import PictureError, Recipe, RecipeError
+from app.runs import PictureError, Recipe, RecipeError, content_hash
 from app.runs.given import Use
 from world.scene import COLOURS, draw
 
@@ -266,8 +266,12 @@ def test_exports_hold_every_cell(studio, done, client):
 # ---- axes along which nothing changes ---------------------------------------------------------------------------
 
 
+DEGRADED = Image.new("RGB", (64, 64), "teal")
+
+
 def restored(**knobs):
-    return Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "picture": "a" * 64}}, knobs=knobs)
+    measured = {"name": "super_resolution", "picture": content_hash(DEGRADED), "parameters": {"factor": 2}}
+    return Use(name="ddnm", inputs={"measured": measured}, knobs=knobs)
 
 
 @pytest.mark.parametrize(
@@ -281,23 +285,24 @@ def restored(**knobs):
     ],
 )
 def test_an_axis_over_something_unused_is_refused_before_the_run(studio, base, kind, text, words):
+    studio.take(DEGRADED)
     with pytest.raises(RecipeError, match="images would be the same") as error:
-        comparing.own(studio, BASE.but(**base), ["stack"], [(kind, text)])
+        comparing.checked(studio, comparing.own(studio, BASE.but(**base), ["stack"], [(kind, text)]))
     assert words in str(error.value)
 
 
 def test_an_axis_that_acts_in_some_columns_is_said_and_not_refused(studio):
     made = comparing.own(studio, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
-    everywhere, (words,) = comparing.idle_axes(studio, made)
-    assert not everywhere and words.startswith("Eta: all images are the same for Euler. Euler takes none")
+    words = comparing.checked(studio, made)
+    assert words.startswith("Eta: all images are the same for Euler. Euler takes none")
 
 
 @pytest.mark.parametrize("kind, text", [("seed", "1, 2"), ("sampler", "euler, heun"), ("cfg_scale", "1, 4")])
 def test_an_axis_that_acts_is_not_refused(studio, kind, text):
     made = comparing.own(studio, BASE, ["stack"], [(kind, text)])
-    assert comparing.idle_axes(studio, made) == ([], [])
+    assert comparing.checked(studio, made) == ""
 
 
 def test_no_ready_made_comparison_has_an_idle_axis(studio):
     for key in READY:
-        assert comparing.idle_axes(studio, comparing.ready(studio, key)) == ([], []), key
+        assert comparing.checked(studio, comparing.ready(studio, key)) == "", key

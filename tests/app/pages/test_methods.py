@@ -206,7 +206,7 @@ def tab(studio):
         made = create.tab(studio)
     model = studio.model()
     model._engine = SimpleNamespace(
-        backbone=ORACLE, status="ready", check=lambda one: given.problems(one, ORACLE), trouble=None,
+        backbone=ORACLE, status="ready", trouble=None, wait=lambda seconds: True,
         here=lambda: Here({"exact": ORACLE.revision}, tuple(METHODS)),
         submit=lambda one, inputs, watch=None: (made.submitted.append((one, inputs)), Nothing())[1],
     )  # fmt: skip
@@ -229,7 +229,7 @@ def test_what_is_missing_is_said_at_the_card_and_starts_nothing(tab):
     assert set(marks["problems"]) == {"methods.1.inputs.reference", "methods.1.knobs.detail"}
     assert "999" in marks["problems"]["methods.1.knobs.detail"] and "pixels" in marks["offers"]
     assert shown.count("data-wrong") == 1
-    frames = list(tab.paint(ME, *values(methods=text), []))
+    frames = list(tab.generation.run(ME, *values(methods=text), []))
     assert len(frames) == 1 and set(json.loads(frames[0][tab.problems])) == set(marks["problems"]) and not tab.submitted
 
 
@@ -265,7 +265,7 @@ def test_a_measurement_says_where_it_is_taken(tab):
 def test_a_run_gets_its_pictures_and_keeps_them(tab):
     sha = tab.studio.take(PICTURE)
     text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()
-    list(tab.paint(ME, *values(methods=text), []))
+    list(tab.generation.run(ME, *values(methods=text), []))
     ((made, inputs),) = tab.submitted
     assert made.methods[0].inputs == {"reference": sha} and content_hash(inputs[sha]) == sha
     assert tab.studio.history.input(sha) is not None
@@ -274,7 +274,7 @@ def test_a_run_gets_its_pictures_and_keeps_them(tab):
 def test_a_picture_that_is_gone_is_asked_for(tab):
     text = cards({"name": "ilvr", "inputs": {"reference": "ab" * 32}}).json()
     recipe_, problems = tab.check(*values(methods=text))
-    assert recipe_ is None and "give it again" in problems["methods.0.inputs.reference"]
+    assert recipe_ is None and "Give it again" in problems["methods.0.inputs.reference"]
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": "ab" * 32}}])
     assert "1 of the pictures" in tab.fill(whole, "Here.")[tab.restored]
 
@@ -323,13 +323,13 @@ def test_on_a_space_a_hash_opens_nothing_to_another_visit(studio, tab, monkeypat
     text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()
     assert tab.check(*values(methods=text), door=mine)[1] == {}
     assert "not here" in tab.check(*values(methods=text), door=theirs)[1]["methods.0.inputs.reference"]
-    list(tab.paint(OTHER, *values(methods=text), []))
+    list(tab.generation.run(OTHER, *values(methods=text), []))
     assert not tab.submitted
     assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
     assert "1 of the pictures" in tab.fill(whole, "Here.", door=theirs)[tab.restored]
     # who gives the same picture may see it; after the visit nobody may: it is nowhere on the disk
-    list(tab.paint(ME, *values(methods=text), []))
+    list(tab.generation.run(ME, *values(methods=text), []))
     assert len(tab.submitted) == 1 and studio.history.input(sha) is None
     assert studio.receive(png(PICTURE), theirs)["sha256"] == sha and studio.picture(sha, theirs) is not None
 

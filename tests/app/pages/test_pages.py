@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+import backbones
 from app.pages import create, stack, stage
 from app.pages.models import Model, vocabulary
 from app.pages.studio import Studio
 from app.routes import all_routes
-from app.runs import History, Problem, Recipe
+from app.runs import History, Recipe
 from app.runs.events import Cancelled, Failed, Finished, Made, Progress, Queued
 from app.runs.pictures import png_bytes
 from common.images import data_uri
@@ -35,20 +36,30 @@ def studio(tmp_path):
     return Studio("exact", History(tmp_path))
 
 
+class Oracle:
+    """The exact backbone, with a word that it does not know."""
+
+    default_size = 64
+
+    def __getattr__(self, name):
+        return getattr(backbones.load("exact"), name)
+
+    def unknown_words(self, text):
+        return [word for word in text.split() if word == "zebra"]
+
+
 class Engine:
     """Plays a list of events."""
 
-    backbone = SimpleNamespace(
-        unknown_words=lambda text: [w for w in text.split() if w == "zebra"], default_size=64,
-        encode_prompt=lambda texts: {"text": texts},
-    )  # fmt: skip
+    backbone = Oracle()
     status = "ready"
+    trouble = None
 
-    def __init__(self, *events, problems=()):
-        self.events, self.problems, self.cancelled = events, list(problems), 0
+    def __init__(self, *events):
+        self.events, self.cancelled = events, 0
 
-    def check(self, recipe):
-        return self.problems
+    def wait(self, seconds=None):
+        return True
 
     def here(self):
         from app.runs import Here
@@ -73,9 +84,9 @@ def tab(studio):
     with gr.Blocks():
         made = create.tab(studio)
 
-    def plays(*events, **kw):
+    def plays(*events):
         model = studio.model()
-        model._engine = Engine(*events, **kw)
+        model._engine = Engine(*events)
         model._there.set()
         model._thread = None
         return model._engine
@@ -111,7 +122,7 @@ def test_a_run_from_queue_to_picture(tab):
         Made(0, picture(recipe), recipe),
         Finished((picture(recipe),), (recipe,), 1.2, 20, 40),
     )
-    frames = list(tab.paint(VISIT, *values(prompt="a red sphere", seed=5)))
+    frames = list(tab.generation.run(VISIT, *values(prompt="a red sphere", seed=5)))
     shown = [frame[tab.stage] for frame in frames]
     assert "Starting" in shown[0] and frames[0][tab.problems] == "{}"
     assert "2 before this" in shown[1]
@@ -130,15 +141,15 @@ def create_look():
 
 def test_minus_one_draws_a_seed_of_its_own(tab):
     engine = tab.plays(Cancelled())
-    list(tab.paint(VISIT, *values()))
+    list(tab.generation.run(VISIT, *values()))
     first = engine.recipe.seed
-    list(tab.paint(VISIT, *values()))
+    list(tab.generation.run(VISIT, *values()))
     assert 0 <= first < 2**32 and engine.recipe.seed != first
 
 
 def test_closing_the_page_cancels_the_run(tab):
     engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
-    frames = tab.paint(VISIT, *values())
+    frames = tab.generation.run(VISIT, *values())
     next(frames), next(frames)
     assert tab.studio.live == {"a visit": engine}
     frames.close()
@@ -147,11 +158,11 @@ def test_closing_the_page_cancels_the_run(tab):
 
 def test_cancel_reaches_the_run_of_its_visit_only(tab):
     engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
-    frames = tab.paint(VISIT, *values())
+    frames = tab.generation.run(VISIT, *values())
     next(frames), next(frames)
-    tab.stop(SimpleNamespace(session_hash="another"))
+    tab.generation.stop(SimpleNamespace(session_hash="another"))
     assert not engine.cancelled
-    tab.stop(VISIT)
+    tab.generation.stop(VISIT)
     assert engine.cancelled
     frames.close()
 
@@ -159,7 +170,7 @@ def test_cancel_reaches_the_run_of_its_visit_only(tab):
 @pytest.mark.parametrize("end, word", [(Cancelled(), "Cancelled"), (Failed("The network gave NaN."), "NaN")])
 def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
     tab.plays(end)
-    last = list(tab.paint(VISIT, *values()))[-1]
+    last = list(tab.generation.run(VISIT, *values()))[-1]
     assert word in last[tab.stage]
     assert last[tab.generate].interactive and not last[tab.cancel].interactive and last[tab.surprise].interactive
 
@@ -167,7 +178,7 @@ def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
 def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
     engine = tab.plays()
     engine.submit = lambda *given: 1 / 0
-    last = list(tab.paint(VISIT, *values()))[-1]
+    last = list(tab.generation.run(VISIT, *values()))[-1]
     assert "ZeroDivisionError" in last[tab.stage] and "Traceback" not in last[tab.stage]
     assert last[tab.generate].interactive
     assert "Traceback" in capsys.readouterr().err
@@ -182,7 +193,7 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
     monkeypatch.setattr(tab.studio.history, "add", full)
     recipe = Recipe.make(seed=5)
     tab.plays(Made(0, picture(recipe), recipe), Finished((picture(recipe),), (recipe,), 1.0, 1, 1))
-    html = list(tab.paint(VISIT, *values()))[-1][tab.stage]
+    html = list(tab.generation.run(VISIT, *values()))[-1][tab.stage]
     assert "data:image/png" in html and "The disk is full." in html
 
 
@@ -192,20 +203,21 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
 )
 def test_trouble_names_its_field_and_starts_nothing(tab, change, field):
     engine = tab.plays()
-    frames = list(tab.paint(VISIT, *values(**change)))
+    frames = list(tab.generation.run(VISIT, *values(**change)))
     assert len(frames) == 1 and field in json.loads(frames[0][tab.problems]) and not hasattr(engine, "recipe")
 
 
-def test_what_the_engine_refuses_is_said_too(tab):
-    tab.plays(problems=[Problem("height", "Height: 130 is no multiple of 8 pixels.")])
-    assert "130" in json.loads(next(tab.paint(VISIT, *values()))[tab.problems])["height"]
+def test_what_the_backbone_cannot_do_is_said_too(tab):
+    engine = tab.plays()
+    frames = list(tab.generation.run(VISIT, *values(height=60)))
+    assert "60" in json.loads(frames[0][tab.problems])["height"] and not hasattr(engine, "recipe")
 
 
 def test_a_model_that_cannot_be_loaded_is_said(tab):
     tab.plays()
     model = tab.studio.model()
     model._engine, model._trouble = None, "The model could not be loaded: no file."
-    assert "no file" in list(tab.paint(VISIT, *values()))[-1][tab.stage]
+    assert "no file" in list(tab.generation.run(VISIT, *values()))[-1][tab.stage]
 
 
 def test_unknown_words_are_named(tab):
