@@ -1,8 +1,8 @@
-"""How faithful a picture is to what it was told: the measures that the page shows and the benches share.
+"""How faithful an image is to its conditions: the measures that the page shows and the benches share.
 
-distances     how far two pictures, two maps of edges, two boxes are apart
-measures      MEASURES[key], each with name, unit, direction and range: one number for a picture and what it was `Told`
-trust         what every measure gives for renders of the very scene and of another one: `python -m fidelity.trust`
+distances     PSNR, SSIM, IoU, F1 of edges, ...: how far two images, two edge maps, two boxes are apart
+measures      MEASURES[key], each with title, unit, direction and range: its value for an image and a `Target`
+trust         the value of every measure for renders of the target scene and of another one: `python -m fidelity.trust`
 
-The world's judges are networks trained on renders; what reads a picture here never steers one.
+The evaluators of the world are networks trained on renders; no network that evaluates an image here guides one.
 """

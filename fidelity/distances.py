@@ -1,6 +1,6 @@
-"""How near a picture comes to the truth: the measures of `bench.methods` and of the page alike.
+"""Distances of images, edge maps, depth maps and boxes: those of `bench.methods` and of the page alike.
 
-Pictures are (B, 3, H, W) in [0, 1]; a measure gives one number for each of them, (B,), unless it says otherwise.
+Images are (B, 3, H, W) in [0, 1]; a distance is one number for each of them, (B,), unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
-HIGHEST = 100.0  # dB: of equal pictures
+PSNR_MAX = 100.0  # dB: of equal images
 
 
 def psnr(a: Tensor, b: Tensor, where: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio in dB, of the pixels `where` (B or 1, 1, H, W) is True; nan where there are none.
 
-    At most HIGHEST, which a difference below half a step of 8 bits does not reach by far.
+    At most PSNR_MAX, which a difference below half a step of 8 bits does not reach by far.
     """
-    gap = (a.double() - b.double()) ** 2
+    squared = (a.double() - b.double()) ** 2
     if where is None:
-        error = gap.flatten(1).mean(1)
+        error = squared.flatten(1).mean(1)
     else:
-        counted = where.to(gap).expand_as(gap)
-        error = (gap * counted).flatten(1).sum(1) / counted.flatten(1).sum(1)
-    return (-10 * error.clamp(min=10 ** (-HIGHEST / 10)).log10()).float()
+        weight = where.to(squared).expand_as(squared)
+        error = (squared * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
+    return (-10 * error.clamp(min=10 ** (-PSNR_MAX / 10)).log10()).float()
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -50,20 +50,20 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return map_.reshape(len(a), -1).mean(1).float()
 
 
-def edge_error(y: Tensor, x: Tensor, steep: float = 0.1) -> float:
-    """RMS difference of images y from x over the edges of x: pixels that differ from a neighbour by more than `steep`
-    in a channel. nan where x has no such pixels."""
+def edge_error(y: Tensor, x: Tensor, threshold: float = 0.1) -> float:
+    """RMS difference of images y from x over the edges of x: pixels that differ from a neighbour by more than the
+    threshold in a channel. nan where x has no such pixels."""
     edge = torch.zeros_like(x[:, 0], dtype=torch.bool)
     for axis in (2, 3):
         length = x.shape[axis] - 1
-        jumps = x.diff(dim=axis).abs().amax(1) > steep
+        jumps = x.diff(dim=axis).abs().amax(1) > threshold
         edge.narrow(axis - 1, 0, length).logical_or_(jumps)
         edge.narrow(axis - 1, 1, length).logical_or_(jumps)
     return (y - x).square().mean(1)[edge].mean().sqrt().item()
 
 
 def box_iou(a: Box, b: Box) -> float:
-    """Area of what two boxes share, over that of both together; 0 where neither has any."""
+    """Intersection over union of two boxes; 0 where both are empty."""
     wide = min(a[2], b[2]) - max(a[0], b[0])
     high = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(wide, 0.0) * max(high, 0.0)
@@ -71,8 +71,8 @@ def box_iou(a: Box, b: Box) -> float:
     return shared / both if both > 0 else 0.0
 
 
-def edges_f1(found: Tensor, truth: Tensor, within: int = 1) -> Tensor:
-    """Of two maps of edges (B, H, W) bool: the harmonic mean of the share of each that lies near the other.
+def edges_f1(detected: Tensor, ground_truth: Tensor, within: int = 1) -> Tensor:
+    """F1 score of two edge maps (B, H, W) bool: the harmonic mean of the share of each that lies near the other.
 
     within: pixels that an edge may be off, in each direction. 1 where both are empty, 0 where one is.
     """
@@ -83,27 +83,27 @@ def edges_f1(found: Tensor, truth: Tensor, within: int = 1) -> Tensor:
     def share(of: Tensor, near: Tensor) -> Tensor:
         return (of * wide(near)).flatten(1).sum(1) / of.float().flatten(1).sum(1).clamp(min=1)
 
-    precision, recall = share(found, truth), share(truth, found)
-    both_empty = ~(found.flatten(1).any(1) | truth.flatten(1).any(1))
+    precision, recall = share(detected, ground_truth), share(ground_truth, detected)
+    both_empty = ~(detected.flatten(1).any(1) | ground_truth.flatten(1).any(1))
     return torch.where(both_empty, 1.0, 2 * precision * recall / (precision + recall).clamp(min=1e-12))
 
 
-def depth_error(near: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute difference of two maps of nearness (B, 1, H, W), in their units."""
-    return (near.float() - truth.float()).abs().flatten(1).mean(1)
+def depth_error(near: Tensor, ground_truth: Tensor) -> Tensor:
+    """Mean absolute difference of two nearness maps (B, 1, H, W), in their units."""
+    return (near.float() - ground_truth.float()).abs().flatten(1).mean(1)
 
 
-def seams(pictures: Tensor, columns: Sequence[int], every: int = 1) -> Tensor:
-    """How much steeper pictures are across seams than elsewhere: 1 where a seam cannot be told, 0 / 0 counts as that.
+def seams(images: Tensor, columns: Sequence[int], every: int = 1) -> Tensor:
+    """How much steeper images are across seams than elsewhere: 1 where a seam is invisible; 0 / 0 counts as that.
 
     columns: a seam lies between columns c - 1 and c of pixels. Steepness is the mean absolute difference of neighbours
     along a row; elsewhere: all other columns that are multiples of `every`, which is the side of a latent for decoded
-    pictures, since borders of latents may show a little everywhere.
+    images, since borders of latents may show a little everywhere.
     """
-    width = pictures.shape[-1]
+    width = images.shape[-1]
     if not columns or not all(0 < c < width for c in columns):
-        raise ValueError(f"seams at {list(columns)} of pictures {width} wide: give some of 1 to {width - 1}")
-    steep = pictures.float().diff(dim=-1).abs().mean((1, 2))  # (B, W - 1): entry c - 1 is across column c
+        raise ValueError(f"seams at {list(columns)} of images {width} wide: give some of 1 to {width - 1}")
+    steep = images.float().diff(dim=-1).abs().mean((1, 2))  # (B, W - 1): entry c - 1 is across column c
     across = torch.zeros(width - 1, dtype=torch.bool)
     across[[c - 1 for c in columns]] = True
     beside = ~across & (torch.arange(1, width) % every == 0)
@@ -113,8 +113,8 @@ def seams(pictures: Tensor, columns: Sequence[int], every: int = 1) -> Tensor:
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (of the values, unbiased; 0 of one) of those that are numbers; nan of none."""
-    told = [float(v) for v in values if not math.isnan(v)]
-    if not told:
+    finite = [float(v) for v in values if not math.isnan(v)]
+    if not finite:
         return math.nan, math.nan
-    mean = sum(told) / len(told)
-    return mean, math.sqrt(sum((v - mean) ** 2 for v in told) / (len(told) - 1)) if len(told) > 1 else 0.0
+    mean = sum(finite) / len(finite)
+    return mean, math.sqrt(sum((v - mean) ** 2 for v in finite) / (len(finite) - 1)) if len(finite) > 1 else 0.0

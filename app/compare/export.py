@@ -14,7 +14,7 @@ from app.compare.comparison import Cell, Comparison
 from app.compare.store import ComparisonStore, Result
 from common.colours import light
 from common.images import data_uri
-from fidelity.measures import MEASURES, shown_first
+from fidelity.measures import MEASURES, in_page_order
 
 CELL, GAP, LINE = 192, 12, 18  # pixels
 INK, QUIET, PAPER, MAT = light("ink", "quiet", "paper", "mat")
@@ -23,7 +23,7 @@ ROW = "font: 15px/1.5 system-ui, sans-serif"
 
 def figures(comparison: Comparison, results: Mapping[str, Result]) -> list[str]:
     """The measures that any cell has, in the order of the page."""
-    return shown_first({key: 0.0 for one in results.values() for key in one.figures})
+    return in_page_order({key: 0.0 for one in results.values() for key in one.figures})
 
 
 def results_of(store: ComparisonStore, id: str, comparison: Comparison) -> dict[str, Result]:

@@ -8,7 +8,7 @@ from typing import Any
 from app.compare.comparison import Cell
 from app.compare.targets import picture_tensor, targets
 from app.runs.recipe import Recipe
-from fidelity.measures import left_out, measured
+from fidelity.measures import evaluate, left_out
 
 
 def measuring(
@@ -18,7 +18,7 @@ def measuring(
 
     def measure(cell: Cell, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
         one = targets(recipe, pictures, backbone(recipe.backbone), cell.truth)
-        found = measured(picture_tensor(picture), one)
+        found = evaluate(picture_tensor(picture), one)
         return {key: round(value, 6) for key, value in found.items()}, left_out(one)
 
     return measure

@@ -75,7 +75,7 @@ def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
 
 def summary(comparison: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
     """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and calls."""
-    from fidelity.measures import MEASURES, shown_first
+    from fidelity.measures import MEASURES, in_page_order
 
     columns = [value.label for value in comparison.axes[0].values]
     cells = [(columns[cell.place[0]], done[cell.key]) for cell in comparison.cells() if cell.key in done]
@@ -84,7 +84,7 @@ def summary(comparison: Comparison, done: Mapping[str, Result]) -> dict[str, Any
         for name in ("seconds", "calls")
     }
     found: dict[str, Any] = {}
-    for key in shown_first({key: 0.0 for _, one in cells for key in one.figures}):
+    for key in in_page_order({key: 0.0 for _, one in cells for key in one.figures}):
         more = MEASURES[key].better == "more"
         values = {label: [one.figures[key] for own, one in cells if own == label and key in one.figures]
                   for label in columns}  # fmt: skip

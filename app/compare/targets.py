@@ -18,7 +18,7 @@ from conditioning.operators import Measurement
 from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
 from conditioning.registry import METHODS
 from fidelity import clip
-from fidelity.measures import Told
+from fidelity.measures import Target
 
 OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose pictures the world's judges can read
 LOOKS = {  # an energy -> what its target says, and the measure that a run down it says nothing by
@@ -28,13 +28,13 @@ LOOKS = {  # an energy -> what its target says, and the measure that a run down 
 STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
 
-def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Told:
-    """What the run of a recipe was told. pictures: content hash -> picture; truth: the hash of what it should be."""
+def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Target:
+    """The target of a recipe's run. pictures: content hash -> picture; truth: the hash of what it should be."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
     if truth and truth in pictures:
-        found["truth"] = methods.tensor(pictures[truth], size)
+        found["ground_truth"] = methods.tensor(pictures[truth], size)
     for place, use in enumerate(recipe.methods):
         if use.name not in METHODS:
             continue
@@ -52,13 +52,13 @@ def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, tru
                 found |= _of_input(name, declared.kind, value, size, pictures)
     contrastive = getattr(backbone, "contrastive", None)
     world = recipe.backbone in OF_THE_WORLD
-    return Told(
+    return Target(
         **found,
-        score=None if contrastive is None else contrastive.score,
-        unscored=contrastive.unreadable(recipe.prompt) if contrastive is not None and recipe.prompt else "",
+        text_score=None if contrastive is None else contrastive.score,
+        text_score_problem=contrastive.unreadable(recipe.prompt) if contrastive is not None and recipe.prompt else "",
         clip=None if world else clip.installed(),
         world=world,
-        steered=frozenset(steered),
+        guided_by=frozenset(steered),
     )
 
 
@@ -95,7 +95,7 @@ def _measured(
     _, values = methods.used(place, recipe.methods[place], recipe, backbone, pictures)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)
     fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
-    return {"truth": methods.tensor(pictures[given.picture], size), **({"measured": one} if fits else {})}
+    return {"ground_truth": methods.tensor(pictures[given.picture], size), **({"observation": one} if fits else {})}
 
 
 def picture_tensor(picture: Image.Image) -> Tensor:

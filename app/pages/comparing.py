@@ -211,7 +211,7 @@ def update(
     """What the page has to know of a comparison; since: -1 for all of it, else the number of the change before; ids:
     of the comparisons whose votes may be shown, None for all."""
     from app.compare import serialize
-    from fidelity.trust import known
+    from fidelity.trust import stored_figures
 
     stem = addresses(studio, one.id)
 
@@ -222,7 +222,7 @@ def update(
         return serialize.changes(one, address, since)
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
     given = {sha: data_uri(one.pictures[sha]) for sha in dict.fromkeys(hashes) if sha in one.pictures}
-    whole = serialize.whole_comparison(one, address, given, known())
+    whole = serialize.whole_comparison(one, address, given, stored_figures())
     whole["exports"] = exports(stem)
     whole["votes"] = ratings(one, store, ids)
     return whole

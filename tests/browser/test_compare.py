@@ -72,8 +72,8 @@ def test_cells_fill_and_two_lie_under_a_slider(board):
     page.mouse.up()
     moved = frames.evaluate_all("all => all.map(image => getComputedStyle(image).transform)")
     assert len(set(moved)) == 1 and moved[0] != zooms[0], "moved in step"
-    page.get_by_label("Sort columns by").select_option("Caption right")
-    expect(page.locator(".nw-cell figcaption").first).to_contain_text("Caption right")
+    page.get_by_label("Sort columns by").select_option("Caption accuracy")
+    expect(page.locator(".nw-cell figcaption").first).to_contain_text("Caption accuracy")
     expect(page.locator(".nw-scatter")).to_have_count(2)
     expect(page.get_by_role("region", name="Ranks")).to_contain_text("On renders this measure gives")
     page.get_by_role("button", name="The left one").click()

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from fidelity import clip
-from fidelity.measures import Told, left_out, measured
+from fidelity.measures import Target, evaluate, left_out
 from training.text import plain_tokenizer
 
-PICTURES = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +36,20 @@ def folder(tmp_path_factory):
 
 def embeddings(folder, text):
     model, tokenizer = CLIPModel.from_pretrained(folder).eval(), CLIPTokenizer.from_pretrained(folder)
-    pixels = CLIPImageProcessor.from_pretrained(folder)(images=list(PICTURES), do_rescale=False, return_tensors="pt")
+    pixels = CLIPImageProcessor.from_pretrained(folder)(images=list(IMAGES), do_rescale=False, return_tensors="pt")
     words = tokenizer([text], return_tensors="pt")
     with torch.no_grad():
-        seen = model.vision_model(**pixels).pooler_output
-        read = model.text_model(**words).pooler_output
-        return model.visual_projection(seen), model.text_projection(read)
+        image_embedding = model.vision_model(**pixels).pooler_output
+        text_embedding = model.text_model(**words).pooler_output
+        return model.visual_projection(image_embedding), model.text_projection(text_embedding)
 
 
 def test_it_is_a_hundred_times_the_cosine_of_the_two(folder):
-    got = clip.opened(str(folder))(PICTURES, "a red cube")
-    seen, read = embeddings(folder, "a red cube")
-    torch.testing.assert_close(got, (100 * F.cosine_similarity(seen, read)).clamp(min=0), atol=1e-4, rtol=1e-4)
+    got = clip.load_score(str(folder))(IMAGES, "a red cube")
+    image_embedding, text_embedding = embeddings(folder, "a red cube")
+    torch.testing.assert_close(
+        got, (100 * F.cosine_similarity(image_embedding, text_embedding)).clamp(min=0), atol=1e-4, rtol=1e-4
+    )
     assert got.shape == (2,) and got[0] != got[1]
 
 
@@ -55,26 +57,26 @@ def test_one_thread_at_a_time_looks_for_it(monkeypatch):
     """The cells of a comparison ask at once, and the first import of transformers does not bear two threads."""
     inside, most = [], []
 
-    def found(named):
+    def load(named):
         inside.append(named)
         most.append(len(inside))
         time.sleep(0.02)
         inside.pop()
 
-    monkeypatch.setattr(clip, "_found", found)
+    monkeypatch.setattr(clip, "_load", load)
     list(ThreadPoolExecutor(8).map(lambda _: clip.installed(), range(8)))
     assert most == [1] * 8
 
 
 def test_a_text_too_long_is_cut(folder):
-    assert clip.opened(str(folder))(PICTURES, "a red cube on grass " * 20).isfinite().all()
+    assert clip.load_score(str(folder))(IMAGES, "a red cube on grass " * 20).isfinite().all()
 
 
-def test_other_worlds_are_measured_by_it_where_it_is_and_told_how_where_not(folder, monkeypatch):
+def test_other_images_are_measured_by_it_if_there_is_one_and_the_page_says_how_if_not(folder, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_CLIP", str(folder))
-    there = Told(prompt="a red cube", clip=clip.installed())
-    assert 0 <= measured(PICTURES[:1], there)["clip"] <= 100 and "NINE_WAYS_CLIP" not in left_out(there)
+    with_clip = Target(prompt="a red cube", clip=clip.installed())
+    assert 0 <= evaluate(IMAGES[:1], with_clip)["clip"] <= 100 and "NINE_WAYS_CLIP" not in left_out(with_clip)
     monkeypatch.setenv("NINE_WAYS_CLIP", str(folder / "nothing"))
     assert clip.installed() is None
-    nowhere = Told(prompt="a red cube")
-    assert "clip" not in measured(PICTURES[:1], nowhere) and "NINE_WAYS_CLIP" in left_out(nowhere)
+    without_clip = Target(prompt="a red cube")
+    assert "clip" not in evaluate(IMAGES[:1], without_clip) and "NINE_WAYS_CLIP" in left_out(without_clip)

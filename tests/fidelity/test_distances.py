@@ -8,15 +8,15 @@ import torch
 from fidelity import distances
 
 
-def pictures(seed: int, rows: int = 2, side: int = 24):
+def images(seed: int, rows: int = 2, side: int = 24):
     return torch.rand(rows, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 def test_psnr_of_a_constant_difference() -> None:
-    a = pictures(0)
+    a = images(0)
     got = distances.psnr(a, a + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1))
     torch.testing.assert_close(got, torch.tensor([20.0, 40.0]), atol=1e-4, rtol=0)
-    assert distances.psnr(a, a).tolist() == [distances.HIGHEST] * 2
+    assert distances.psnr(a, a).tolist() == [distances.PSNR_MAX] * 2
 
 
 def test_psnr_counts_only_where_it_is_asked() -> None:
@@ -32,8 +32,8 @@ def test_psnr_counts_only_where_it_is_asked() -> None:
 
 def test_ssim_is_that_of_scikit_image() -> None:
     metrics = pytest.importorskip("skimage.metrics")
-    a = pictures(1)
-    b = (a + 0.2 * (pictures(2) - 0.5)).clamp(0, 1)
+    a = images(1)
+    b = (a + 0.2 * (images(2) - 0.5)).clamp(0, 1)
     for i, got in enumerate(distances.ssim(a, b)):
         theirs = metrics.structural_similarity(
             a[i].double().numpy(), b[i].double().numpy(), channel_axis=0, data_range=1,
@@ -42,8 +42,8 @@ def test_ssim_is_that_of_scikit_image() -> None:
         assert got.item() == pytest.approx(theirs, abs=1e-6)
 
 
-def test_ssim_of_flat_pictures() -> None:
-    """Two flat pictures differ in luminance alone: (2 m n + c1) / (m^2 + n^2 + c1)."""
+def test_ssim_of_flat_images() -> None:
+    """Two flat images differ in luminance alone: (2 m n + c1) / (m^2 + n^2 + c1)."""
     a, b = torch.full((1, 3, 16, 16), 0.2), torch.full((1, 3, 16, 16), 0.6)
     c1 = 1e-4
     assert distances.ssim(a, b).item() == pytest.approx((2 * 0.12 + c1) / (0.04 + 0.36 + c1), abs=1e-6)
@@ -61,14 +61,14 @@ def test_f1_of_edges() -> None:
     b = a.clone()
     a[0, :, 3] = b[0, :, 4] = True  # one pixel off counts as met
     a[1, :, 1] = b[1, :, 6] = True  # far off
-    a[2, :, 3] = a[2, :, 7] = b[2, :, 3] = True  # half of what was found is right, all that is true was found
+    a[2, :, 3] = a[2, :, 7] = b[2, :, 3] = True  # precision 1/2, recall 1
     assert distances.edges_f1(a, b).tolist() == pytest.approx([1, 0, 2 / 3, 1])
     assert distances.edges_f1(a, b, within=0)[0] == 0
     assert distances.edges_f1(a[:1], b[3:]).item() == 0
 
 
 def test_depth_error() -> None:
-    a = pictures(3)[:, :1]
+    a = images(3)[:, :1]
     torch.testing.assert_close(distances.depth_error(a, a + 0.25), torch.full((2,), 0.25))
 
 

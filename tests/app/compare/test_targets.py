@@ -13,7 +13,7 @@ from app.runs import Recipe, content_hash
 from app.runs.given import Degradation, Use
 from backbones.contrastive import Contrastive
 from conditioning.operators.annotators import canny
-from fidelity.measures import left_out, measured
+from fidelity.measures import evaluate, left_out
 
 PICTURE = Image.fromarray(np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2, 1) * 60, np.ones((32, 32, 3), np.uint8)))
 SHA = content_hash(PICTURE)
@@ -34,7 +34,7 @@ def of(*uses, truth=""):
 def test_the_target_of_an_energy_counts_in_its_own_respect_only(energy, says, silent):
     one = of(Use(name="energy_guidance", knobs={"energy": energy}, inputs={"target": SHA}))
     assert {name for name in ("colours", "edges", "near") if getattr(one, name) is not None} == ({says} - {""})
-    assert one.steered == silent
+    assert one.guided_by == silent
 
 
 def test_edges_are_those_that_the_annotator_finds():
@@ -45,14 +45,14 @@ def test_edges_are_those_that_the_annotator_finds():
 
 
 def test_a_known_picture_is_a_source_and_no_truth_but_a_measured_one_is():
-    assert of(Use(name="repaint", inputs={"known": SHA})).truth is None
+    assert of(Use(name="repaint", inputs={"known": SHA})).ground_truth is None
     assert of(Use(name="repaint", inputs={"known": SHA})).source is not None
     given = Degradation(picture=SHA, name="super_resolution", parameters={"factor": 4})
     one = targets(
         Recipe(backbone="exact", width=64, height=64, methods=(Use(name="ddnm", inputs={"measured": given}),)),
         {SHA: PICTURE}, ORACLE,
     )  # fmt: skip
-    assert one.truth is not None
+    assert one.ground_truth is not None
 
 
 @pytest.mark.parametrize("prompt, why", [
@@ -63,6 +63,6 @@ def test_a_prompt_that_the_text_score_cannot_read_is_said_and_costs_no_other_fig
     """A comparison whose prompt has a word that no network here knows is made and measured all the same."""
     network = SimpleNamespace(contrastive=Contrastive(["a", "red", "cube", "and", "blue"]).eval())
     one = targets(Recipe(backbone="still-life", prompt=prompt), {}, network)
-    figures = measured(torch.rand(1, 3, 128, 128), one)
+    figures = evaluate(torch.rand(1, 3, 128, 128), one)
     assert ("text" in figures) is bool(prompt and not why)
     assert (why in left_out(one)) if why else ("Text score" not in left_out(one))
