@@ -30,7 +30,7 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, ask, run
 from world.captions import Claims, describe, parse
-from world.judge import Reading, check, features, read
+from world.judge import SceneReading, check, features, read
 from world.render import render
 from world.scene import HELD_OUT, Scene, draw
 from world.styles import STYLES
@@ -103,7 +103,7 @@ def rendered(report: Report, told: Sequence[Case]) -> Tensor:
         torch.set_num_threads(threads)
 
 
-def scores(readings: Sequence[Reading], claims: Sequence[Claims]) -> dict[str, float]:
+def scores(readings: Sequence[SceneReading], claims: Sequence[Claims]) -> dict[str, float]:
     """Percent of what was claimed that is so, by figure; no figure where nothing of a kind was claimed."""
     told: dict[str, list[bool]] = {key: [] for key in FIGURES}
     for reading, said in zip(readings, claims, strict=True):
@@ -132,7 +132,7 @@ def scores(readings: Sequence[Reading], claims: Sequence[Claims]) -> dict[str, f
     return {key: 100 * float(np.mean(values)) for key, values in told.items() if values}
 
 
-def judged(readings: Sequence[Reading], claims: Sequence[Claims]) -> tuple[dict[str, float], dict[str, float]]:
+def judged(readings: Sequence[SceneReading], claims: Sequence[Claims]) -> tuple[dict[str, float], dict[str, float]]:
     """The scores of pictures against their captions, and against the captions of others."""
     own = scores(readings, claims)
     others = []

@@ -30,8 +30,8 @@ from bench.table import Report
 from samplers import SAMPLERS, SCHEDULES
 from world.atoms import KINDS, Atom
 from world.claims import Claim, Claims
-from world.eye import NAMES, colours_of
-from world.judge import WEIGHTS, Reading, check, read
+from world.eye import NAMES, number_of_colours
+from world.judge import WEIGHTS, SceneReading, check, read
 from world.parsing import parse
 from world.scene import COLOURS
 
@@ -132,7 +132,7 @@ def images(report: Report, told: Sequence[Sentence]) -> Tensor:
     return torch.cat(made)
 
 
-def judged(readings: Sequence[Reading], told: Sequence[Sentence]) -> list[tuple[Atom, ...]]:
+def judged(readings: Sequence[SceneReading], told: Sequence[Sentence]) -> list[tuple[Atom, ...]]:
     """The atoms of each sentence, true or false of its image."""
     return [check(reading, one.claims).atoms for reading, one in zip(readings, told, strict=True)]
 
@@ -152,7 +152,7 @@ def measure_parser(report: Report, told: Sequence[Sentence]) -> None:
 
 
 def measure_images(report: Report, told: Sequence[Sentence]) -> None:
-    given, colours = report.args, colours_of(WEIGHTS)
+    given, colours = report.args, number_of_colours(WEIGHTS)
     pictures = saved(given.pictures, len(told)) if given.pictures else images(report, told)
     judge = [i for i, one in enumerate(told) if can_be_judged(one, colours)]
     if len(judge) < len(told):

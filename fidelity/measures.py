@@ -304,7 +304,7 @@ def _depth(target: Target, perception: Perception, name: str) -> float | None:
 
     if target.ground_truth is None:
         return None
-    return float(surfaces.depth_gaps(perception.surfaces, _ground_truth_perception(target).surfaces)[name])
+    return float(surfaces.depth_errors(perception.surfaces, _ground_truth_perception(target).surfaces)[name])
 
 
 @measure("normals", "Normal angle error", "°", "less", (0, 180), "the surfaces of the ground truth", world=True)
@@ -314,7 +314,7 @@ def normals(image: Tensor, target: Target, perception: Perception) -> float | No
     return (
         None
         if target.ground_truth is None
-        else float(surfaces.normals_angle(perception.surfaces, _ground_truth_perception(target).surfaces))
+        else float(surfaces.normal_angle_error(perception.surfaces, _ground_truth_perception(target).surfaces))
     )
 
 

@@ -74,12 +74,13 @@ def figures(count: int) -> dict[str, dict[str, float]]:
 
 def surface_errors(out: Rendering) -> dict[str, dict[str, list[float]]]:
     """Predicted surfaces against those of the renderer: the error of the perception model itself."""
-    true, predicted = surfaces.of_render(out), surfaces.read(out.rgb)
+    true, predicted = surfaces.surfaces_of_render(out), surfaces.read(out.rgb)
     shuffled = Surfaces(predicted.depth.roll(1, 0), predicted.normals.roll(1, 0), predicted.classes.roll(1, 0))
     errors: dict[str, dict[str, list[float]]] = {}
     for whose, read in (("own", predicted), ("other", shuffled)):
-        gaps = surfaces.depth_gaps(read, true)
-        figures = {"abs_rel": gaps["abs_rel"], "rmse": gaps["rmse"], "normals": surfaces.normals_angle(read, true),
+        depth_errors = surfaces.depth_errors(read, true)
+        figures = {"abs_rel": depth_errors["abs_rel"], "rmse": depth_errors["rmse"],
+                   "normals": surfaces.normal_angle_error(read, true),
                    "miou": 100 * surfaces.mean_iou(read, true)}  # fmt: skip
         for key, values in figures.items():
             errors.setdefault(key, {})[whose] = values[values.isfinite()].tolist()
@@ -96,7 +97,7 @@ def edit_success(count: int) -> dict[str, list[float]]:
             edited = edits.edit(draw("test", n), np.random.default_rng([n, 6]), ("recolour", "ground", "sky")[n % 3])
         except ValueError:
             continue
-        before, after, _ = edits.pictures([edited], 128)
+        before, after, _ = edits.render_edits([edited], 128)
         texts = [describe(scene, np.random.default_rng([n, 2])).text for scene in (edited.before, edited.after)]
         target = Target(prompt=texts[1], source_prompt=texts[0], world=True)
         for whose, out in (("own", after), ("other", before)):

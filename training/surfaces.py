@@ -19,7 +19,7 @@ from training.loop import RUNS, averaged_network, grid
 from training.softening import soften
 from world.render import render
 from world.scene import draw
-from world.surfaces import CELLS, NEAREST, WEIGHTS, Network, Surfaces, accuracy, of_render
+from world.surfaces import CELLS, NEAREST, WEIGHTS, Network, Surfaces, accuracy, surfaces_of_render
 
 SCENES = 16_000
 
@@ -32,7 +32,7 @@ def truth(split: str, count: int) -> tuple[Tensor, Tensor, Tensor]:
         path.parent.mkdir(parents=True, exist_ok=True)
         parts = []
         for first in range(0, count, 50):
-            out = of_render(render([draw(split, n) for n in range(first, min(first + 50, count))], CELLS))
+            out = surfaces_of_render(render([draw(split, n) for n in range(first, min(first + 50, count))], CELLS))
             away = (out.depth / NEAREST).log().clamp(max=9.0).half()
             parts.append((away, (out.normals * 127).round().to(torch.int8), out.classes.byte()))
             print(f"\rsurfaces of {split}: {first} of {count}", end="", flush=True)

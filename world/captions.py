@@ -17,7 +17,7 @@ from world.scene import FIRST_COLOURS, Scene
 from world.styles import STYLES
 from world.writer import LINKING, Caption, Writer
 
-__all__ = ["PLAIN_VOCABULARY", "Caption", "Claim", "Claims", "describe", "parse", "relations", "surprise"]
+__all__ = ["PLAIN_VOCABULARY", "Caption", "Claim", "Claims", "describe", "parse", "random_caption", "relations"]
 
 LONGEST = 62  # words of a caption: what the text encoder reads, less its two marks
 PLAIN = 0.15  # of all captions
@@ -75,8 +75,8 @@ def describe(scene: Scene, rng: np.random.Generator, style: str = "plain") -> Ca
     if style == "any":
         names = list(STYLES)
         weights = np.array([weight for _, weight in STYLES.values()])
-        drawn = float(rng.random())
-        style = "plain" if drawn < PLAIN else names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        roll = float(rng.random())
+        style = "plain" if roll < PLAIN else names[int(rng.choice(len(names), p=weights / weights.sum()))]
     if style == "plain":
         return _plain(scene, rng)
     if style not in STYLES:
@@ -146,7 +146,7 @@ def _relation(scene: Scene, order: list[int], k: int, rng: np.random.Generator) 
     """A true relation to say with the k-th solid, and the earlier solid it is to.
 
     For k = 1 it is said of the first solid ("A behind B"), later of the solid itself ("..., and C behind the red
-    cube") if the earlier one can be told by its colour and shape.
+    cube") if the colour and shape of the earlier one are unique.
     """
     if k == 0:
         return None, None
@@ -154,10 +154,10 @@ def _relation(scene: Scene, order: list[int], k: int, rng: np.random.Generator) 
         true, other = relations(scene, order[0], order[1]), order[0]
     else:
         kinds = [(s.colour, s.shape) for s in scene.solids]
-        told = [j for j in order[:k] if kinds.count(kinds[j]) == 1]
-        if not told:
+        unique = [j for j in order[:k] if kinds.count(kinds[j]) == 1]
+        if not unique:
             return None, None
-        other = told[int(rng.integers(len(told)))]
+        other = unique[int(rng.integers(len(unique)))]
         true = relations(scene, order[k], other)
     if not true:
         return None, None
@@ -180,7 +180,7 @@ def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def surprise(seed: int) -> str:
+def random_caption(seed: int) -> str:
     """A random true caption of a scene of the test split."""
     from world.scene import draw
 

@@ -27,9 +27,8 @@ class Claims:
     """What a text says of a scene. Solids are numbered in the order in which they are first named.
 
     relations: (subject, relation, object), a relation of left, right, front, behind, next, far; places: (solid, place),
-    a place in the image of left, right, middle, front, back; between: (solid, one, the other); counts: the solids that
-    were named together by a number, "two red cubes"; absent: what is said not to be there.
-    """
+    a place in the image of left, right, middle, front, back; between: (solid, neighbour, other neighbour); counts: the
+    solids that were named together by a number, "two red cubes"; absent: what is said not to be there."""
 
     solids: tuple[Claim, ...] = ()
     relations: tuple[tuple[int, str, int], ...] = ()

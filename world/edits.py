@@ -2,7 +2,7 @@
 
     edit(scene, rng)                "make the red cube blue"    before, after
     edit(scene, rng, "move")        "move the small ball to the left of the yellow cone"
-    pictures(edits)                 both renderings, and the mask of every pixel that changed
+    render_edits(edits)             both renderings, and the mask of every pixel that changed
 
 Every edited scene is well placed, so all of its captions are true; the instruction names its solid so that no other
 fits. Unless asked for, no edit makes a colour-shape pair that training must not see.
@@ -101,40 +101,40 @@ def edit(scene: Scene, rng: np.random.Generator, kind: str | None = None, held_o
     old = {(s.colour, s.shape) for s in scene.solids}
     for name in [kind] if kind else rng.permutation(list(KINDS)).tolist():
         for _ in range(TRIES):
-            made = KINDS[name](scene, rng)
-            if made is None or not well_placed(made.after):
+            candidate = KINDS[name](scene, rng)
+            if candidate is None or not well_placed(candidate.after):
                 continue
-            if held_out or not ({(s.colour, s.shape) for s in made.after.solids} - old) & HELD_OUT:
-                return made
+            if held_out or not ({(s.colour, s.shape) for s in candidate.after.solids} - old) & HELD_OUT:
+                return candidate
     raise ValueError(f"This scene allows no edit {kind!r}." if kind else "This scene allows no edit.")
 
 
-def pictures(
+def render_edits(
     edits: Sequence[Edit], size: int = 128, device: str | torch.device = "cpu"
 ) -> tuple[Rendering, Rendering, Tensor]:
-    """The scenes before and after, and (B, H, W) bool: the pixels that change, shadows and mirror pictures too."""
+    """The scenes before and after, and (B, H, W) bool: the pixels that change, shadows and mirror images too."""
     before, after = render([e.before for e in edits], size, device), render([e.after for e in edits], size, device)
     return before, after, ((before.rgb - after.rgb).abs() > 0.5 / 255).any(1)
 
 
-def name(scene: Scene, index: int, rng: np.random.Generator) -> str | None:
+def referring_expression(scene: Scene, index: int, rng: np.random.Generator) -> str | None:
     """Words that fit one solid of the scene and no other: "the red cube", "the small red cube", "the red cube on the
     left"; None where there are none.
     """
     solid, others = scene.solids[index], [s for i, s in enumerate(scene.solids) if i != index]
-    said = {
+    words_for = {
         "size": _pick(rng, SIZE_WORDS[solid.size]),
         "material": _pick(rng, MATERIAL_WORDS[solid.material]),
         "colour": solid.colour,
         "shape": _pick(rng, SHAPE_WORDS[solid.shape]),
     }
-    for used in (("colour", "shape"), ("size", "colour", "shape"), ("material", "colour", "shape"), tuple(said)):
+    for used in (("colour", "shape"), ("size", "colour", "shape"), ("material", "colour", "shape"), tuple(words_for)):
         if all(any(getattr(o, a) != getattr(solid, a) for a in used) for o in others):
-            return " ".join(["the", *(said[a] for a in used)])
+            return " ".join(["the", *(words_for[a] for a in used)])
     twins = [i for i, o in enumerate(scene.solids) if i != index and (o.colour, o.shape) == (solid.colour, solid.shape)]
     for side, where in SIDES.items():
         if all(side in relations(scene, index, twin) for twin in twins):
-            return f"the {solid.colour} {said['shape']} {where.at}"
+            return f"the {solid.colour} {words_for['shape']} {where.at}"
     return None
 
 
@@ -156,7 +156,7 @@ def _spot(rng: np.random.Generator) -> tuple[float, float]:
 def _chosen(scene: Scene, rng: np.random.Generator) -> tuple[int, str] | None:
     """A random solid and its name, if it has one."""
     index = int(rng.integers(len(scene.solids)))
-    it = name(scene, index, rng)
+    it = referring_expression(scene, index, rng)
     return None if it is None else (index, it)
 
 
@@ -204,7 +204,7 @@ def _add(scene: Scene, rng: np.random.Generator) -> Edit | None:
 
 
 def _move(scene: Scene, rng: np.random.Generator) -> Edit | None:
-    """To a side of its old place, to the other side of the picture, or against another solid."""
+    """To a side of its old place, to the other side of the image, or against another solid."""
     chosen = _chosen(scene, rng)
     if chosen is None:
         return None

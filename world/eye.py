@@ -1,4 +1,4 @@
-"""The judge's network: fully convolutional, one map of 32 x 32 cells for a picture of 128 x 128 pixels.
+"""The evaluator's network: fully convolutional, one map of 32 x 32 cells for an image of 128 x 128 pixels.
 
 A heatmap whose peaks are the centres of the solids; at every cell the attributes of the solid there, its box, the way
 to its centre, and its distance; from the pooled features ground and sky.
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from world.scene import COLOURS, FIRST_COLOURS, GROUNDS, MATERIALS, SHAPES, SIZES, SKIES
 
-SIDE, CELLS = 128, 32  # pixels of the picture, cells of the map
+SIDE, CELLS = 128, 32  # pixels of the image, cells of the map
 NAMES = {"shape": SHAPES, "colour": tuple(COLOURS), "size": tuple(SIZES), "material": MATERIALS}
-NEAREST = 3.0  # metres: distances are told as ln(distance / 3 m)
+NEAREST = 3.0  # metres: distances are predicted as ln(distance / 3 m)
 
 
 def heads(colours: int) -> dict[str, int]:
@@ -26,11 +26,15 @@ def heads(colours: int) -> dict[str, int]:
     return {"heat": 1, **known, "box": 4, "way": 2, "distance": 1}
 
 
-def conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True))
+def conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
 
 
-Answer = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]  # maps, ground, sky, features
+Outputs = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]  # maps, ground, sky, features
 
 
 class Residual(nn.Module):
@@ -43,7 +47,7 @@ class Residual(nn.Module):
 
 
 class Network(nn.Module):
-    """1.1 million weights, 0.16 G multiplications a picture.
+    """1.1 million weights, 0.16 G multiplications an image.
 
     (B, 3, 128, 128) in [0, 1] -> maps of `heads`, each (B, K, 32, 32); ground (B, 5) and sky (B, 4) scores; features
     (B, 288). colours: it knows the first so many of the world's.
@@ -75,7 +79,7 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.zeros(2 * (fine + middle)))  # of the features over training renders
         self.register_buffer("spread", torch.ones(2 * (fine + middle)))
 
-    def forward(self, x: Tensor) -> Answer:
+    def forward(self, x: Tensor) -> Outputs:
         fine = self.fine((x - 0.45) * 4)
         where = self.where.to(fine.dtype).expand(len(x), -1, -1, -1)
         middle = self.middle(torch.cat([fine, where], 1))
@@ -85,12 +89,12 @@ class Network(nn.Module):
         maps = dict(zip(self.parts, self.heads(y).float().split(tuple(self.parts.values()), 1), strict=True))
         pooled = torch.cat([middle.float().mean((2, 3)), coarse.float().mean((2, 3))], 1)
         ground, sky = self.place(pooled).float().split((len(GROUNDS), len(SKIES)), 1)
-        # Of the two finer maps mean and deviation over the picture: these see blur, noise and blobs best.
+        # Of the two finer maps mean and deviation over the image: these see blur, noise and blobs best.
         parts = [part(m.float(), (2, 3)) for m in (fine, middle) for part in (torch.mean, torch.std)]
         return maps, ground, sky, (torch.cat(parts, 1) - self.mean) / self.spread
 
 
-def colours_of(weights: Path) -> int:
+def number_of_colours(weights: Path) -> int:
     """How many colours a network of these weights knows; those of the first networks where there are no weights."""
     from safetensors import safe_open
 
@@ -101,27 +105,28 @@ def colours_of(weights: Path) -> int:
     return channels - sum(heads(0).values())
 
 
-def shipped(made: nn.Module, weights: Path, device: str) -> nn.Module:
-    """A judge with the weights that are shipped, frozen. Raises FileNotFoundError where there are none yet."""
+def load_shipped(model: nn.Module, weights: Path, device: str) -> nn.Module:
+    """An evaluator with the weights that are shipped, frozen. Raises FileNotFoundError where there are none yet."""
     from safetensors.torch import load_file
 
     if not weights.exists():
         name = weights.stem
         raise FileNotFoundError(f"No weights at {weights}: train them (`python -m training {name}`), then ship them.")
-    kept = {name: w for name, w in made.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
-    made.load_state_dict({name: w.float() for name, w in load_file(weights).items()} | kept)
-    return made.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+    counters = {name: w for name, w in model.state_dict().items() if not w.is_floating_point()}  # counters, not shipped
+    model.load_state_dict({name: w.float() for name, w in load_file(weights).items()} | counters)
+    return model.to(torch.device(device)).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
 
 
-def seen(pictures: Tensor, judge: nn.Module, rows: int = 64) -> Iterator[Tensor]:
-    """Pictures (B, 3, H, W) in [0, 1] of any size, `rows` at a time as a judge takes them: 128 x 128, on its device.
+def batches_of_128(images: Tensor, model: nn.Module, rows: int = 64) -> Iterator[Tensor]:
+    """Images (B, 3, H, W) in [0, 1] of any size, `rows` at a time as the input of an evaluator: 128 x 128, on its
+    device.
 
     Raises ValueError for another shape.
     """
-    if pictures.dim() != 4 or pictures.shape[1] != 3:
-        raise ValueError(f"pictures are (B, 3, H, W) in [0, 1], and these {tuple(pictures.shape)}.")
-    device = next(judge.parameters()).device
-    for part in pictures.split(rows):
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise ValueError(f"images are (B, 3, H, W) in [0, 1], and these {tuple(images.shape)}.")
+    device = next(model.parameters()).device
+    for part in images.split(rows):
         x = part.detach().to(device, torch.float32).clamp(0, 1)
         if x.shape[2:] != (SIDE, SIDE):
             x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)

@@ -1,8 +1,8 @@
-"""The solid that a picture shows, found again by search: one solid at a time, against the renderer's own light.
+"""Fits a solid to an image by search: one solid at a time, with the renderer's own shading.
 
-A solid is drawn with its ground and sky as the light has them, but nothing of the ground itself: its texture hangs on
-where the camera stands, which a picture does not tell. A pixel that the drawn solid does not cover is instead compared
-with all colours that this ground has under this sky, lit and in shadow, at that height of the picture. The camera is
+A solid is drawn with its ground and sky as the light has them, but nothing of the ground itself: its texture depends
+on the position of the camera, which is unknown. A pixel that the drawn solid does not cover is instead compared
+with all colours that this ground has under this sky, lit and in shadow, at that height of the image. The camera is
 the mean one of all scenes but for its height, which is searched for along with the solid.
 """
 
@@ -51,7 +51,7 @@ INF = math.inf
 
 
 @dataclass(frozen=True)
-class Found(Solid):
+class FittedSolid(Solid):
     """A solid of any size: `metres` is half the extent of the canonical solid."""
 
     metres: float = 0.6
@@ -70,8 +70,8 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a solid is made of, and the light that it stands in."""
+class Appearance:
+    """Colour and material of a solid, and its light."""
 
     colour: str
     material: str
@@ -79,8 +79,8 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """Candidates for one solid, each (K,). u, v in [-1, 1]: its centre in the picture; size: scale / distance along
+class Candidates:
+    """Candidates for one solid, each (K,). u, v in [-1, 1]: its centre in the image; size: scale / distance along
     the view; turn, sun: radians; height: of the camera, metres."""
 
     u: Tensor
@@ -91,13 +91,13 @@ class Guess:
     sun: Tensor
 
     @classmethod
-    def of(cls, table: Tensor) -> Guess:
+    def of(cls, table: Tensor) -> Candidates:
         """(K, 6)"""
         return cls(*table.unbind(1))
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedCandidates:
     """Candidates in the world: eye (3, K), axes (3, 3, K) right, up, forward; centre (3, K), scale, turn (K,), sun
     (3, K) unit vectors."""
 
@@ -112,25 +112,32 @@ class Placed:
 ZOOM = 1 / math.tan(CAMERA.fov / 2)
 
 
-def place(shape: str, guess: Guess, sky: str) -> Placed:
-    """Where the candidates stand: the one place on the ground that shows them there in this size."""
-    zero, one = torch.zeros_like(guess.u), torch.ones_like(guess.u)
-    eye = torch.stack([zero, -CAMERA.distance * one, guess.height])
-    forward = unit(torch.stack([zero, CAMERA.distance * one, CAMERA.look_z - guess.height]))
-    right = torch.stack([one, zero, zero])
+def place(shape: str, candidates: Candidates, sky: str) -> PlacedCandidates:
+    """The candidates in the world: the one place on the ground that projects to their centre and size."""
+    zero, ones = torch.zeros_like(candidates.u), torch.ones_like(candidates.u)
+    eye = torch.stack([zero, -CAMERA.distance * ones, candidates.height])
+    forward = unit(torch.stack([zero, CAMERA.distance * ones, CAMERA.look_z - candidates.height]))
+    right = torch.stack([ones, zero, zero])
     up = torch.stack([zero, -forward[2], forward[1]])
-    way = forward + (guess.u * right + guess.v * up) / ZOOM
-    depth = guess.height / (guess.size * HALF_HEIGHT[shape] - way[2]).clamp(min=0.05)
+    way = forward + (candidates.u * right + candidates.v * up) / ZOOM
+    depth = candidates.height / (candidates.size * HALF_HEIGHT[shape] - way[2]).clamp(min=0.05)
     angle = ELEVATION[sky]
     flat = math.cos(angle)
-    sun = torch.stack([flat * guess.sun.sin(), -flat * guess.sun.cos(), math.sin(angle) * one])
-    return Placed(eye, torch.stack([right, up, forward]), eye + depth * way, guess.size * depth, guess.turn, sun)
+    sun = torch.stack([flat * candidates.sun.sin(), -flat * candidates.sun.cos(), math.sin(angle) * ones])
+    return PlacedCandidates(
+        eye, torch.stack([right, up, forward]), eye + depth * way, candidates.size * depth, candidates.turn, sun
+    )
 
 
-def drawn(
-    look: Look, shape: str, placed: Placed, u: Tensor, v: Tensor, casters: Sequence[tuple[str, Placed]] = ()
+def render_candidates(
+    appearance: Appearance,
+    shape: str,
+    placed: PlacedCandidates,
+    u: Tensor,
+    v: Tensor,
+    casters: Sequence[tuple[str, PlacedCandidates]] = (),
 ) -> tuple[Tensor, Tensor]:
-    """Candidates seen through the points u, v (P,) of the picture: colours (K, P, 3) in [0, 1] and distances (K, P),
+    """Candidates seen through the points u, v (P,) of the image: colours (K, P, 3) in [0, 1] and distances (K, P),
     infinite where the solid is not. casters: other solids, one candidate each, whose shadows may fall on it."""
     k, p = len(placed.scale), len(u)
     right, up, forward = placed.axes[..., None]  # (3, K, 1)
@@ -160,7 +167,7 @@ def drawn(
         towards = _turned(sun, other.turn.expand(len(t)))
         start = _turned((point + 3e-3 * normal - other.centre) / other.scale, other.turn.expand(len(t)))
         lit = torch.where(SOLIDS[kind].hit(start, towards).isfinite(), 0.0, lit)
-    batch = _batch(look, shape, placed)
+    batch = _batch(appearance, shape, placed)
     rgb = shade(batch, home, point, ray, t, torch.zeros_like(home), normal, lit)
     colours = torch.zeros(k * p, 3).index_copy_(0, rows, rgb.T)
     away = torch.full((k * p,), INF).index_copy_(0, rows, t)
@@ -173,31 +180,31 @@ def _turned(v: Tensor, turn: Tensor) -> Tensor:
     return torch.stack([c * v[0] + s * v[1], c * v[1] - s * v[0], v[2]])
 
 
-def _batch(look: Look, shape: str, placed: Placed) -> Batch:
+def _batch(appearance: Appearance, shape: str, placed: PlacedCandidates) -> Batch:
     k = len(placed.scale)
     c, s = placed.turn.cos(), placed.turn.sin()
-    zero, one = torch.zeros(k), torch.ones(k)
+    zero, ones = torch.zeros(k), torch.ones(k)
     return Batch(
         eye=placed.eye,
         axes=placed.axes,
-        zoom=ZOOM * one,
+        zoom=ZOOM * ones,
         sun=placed.sun,
-        ground=torch.full((k,), GROUNDS.index(look.light.ground)),
-        sky=torch.full((k,), SKIES.index(look.light.sky)),
+        ground=torch.full((k,), GROUNDS.index(appearance.light.ground)),
+        sky=torch.full((k,), SKIES.index(appearance.light.sky)),
         shape=torch.full((1, k), SHAPES.index(shape)),
-        colour=torch.tensor(COLOURS[look.colour])[:, None, None].expand(3, 1, k).contiguous(),
-        metal=torch.full((1, k), float(MATERIALS.index(look.material))),
+        colour=torch.tensor(COLOURS[appearance.colour])[:, None, None].expand(3, 1, k).contiguous(),
+        metal=torch.full((1, k), float(MATERIALS.index(appearance.material))),
         centre=placed.centre[:, None],
         scale=placed.scale[None],
-        turn=torch.stack([c, s, zero, -s, c, zero, zero, zero, one]).view(3, 3, 1, k),
+        turn=torch.stack([c, s, zero, -s, c, zero, zero, zero, ones]).view(3, 3, 1, k),
         reach=((placed.scale * BOUND[shape]) ** 2)[None],
         kinds=[[SHAPES.index(shape)]],
     )
 
 
 def background(light: Light, rows: Tensor, lean: float = 0.0) -> Tensor:
-    """Colours that ground and sky may have at heights v (R,) of the picture: (R, C, 3) in [0, 1]. lean: by how much the
-    horizon lies lower in the picture than before `CAMERA`."""
+    """Colours that ground and sky may have at heights v (R,) of the image: (R, C, 3) in [0, 1]. lean: by how much the
+    horizon lies lower in the image than before `CAMERA`."""
     sky, ground = SKIES.index(light.sky), GROUNDS.index(light.ground)
     a, b, sun, ambient, horizon, zenith, glow = (
         torch.tensor(table[i])
@@ -221,7 +228,7 @@ def background(light: Light, rows: Tensor, lean: float = 0.0) -> Tensor:
     slope = (v * up[2] + ZOOM * forward[2]) / (ZOOM**2 + v.square()).sqrt()
     away = torch.where(slope < -1e-3, CAMERA.height / -slope.clamp(max=-1e-3), 100.0)
     least, most = (1 - (-((away / 22) ** 2)).exp())[:, :, None, None].unbind(1)
-    seen = [
+    ground_colours = [
         torch.lerp(lit.expand(len(rows), -1, -1), horizon + tint * glow, torch.lerp(least, most, part))
         for tint in (0.0, 0.5, 1.0)
         for part in (0.0, 0.5, 1.0)
@@ -229,47 +236,50 @@ def background(light: Light, rows: Tensor, lean: float = 0.0) -> Tensor:
     tint = torch.linspace(0, 1, 5)[:, None, None]
     air = (torch.lerp(horizon, zenith, 0.6 * tint) + tint.transpose(0, 1) * glow).reshape(-1, 3)
     high = (slope[:, 1] > -0.02)[:, None, None]  # about the horizon both may be
-    skies = torch.where(high, air.expand(len(rows), -1, -1), seen[0][:, :1])
-    return display(torch.cat([*seen, skies], 1))
+    skies = torch.where(high, air.expand(len(rows), -1, -1), ground_colours[0][:, :1])
+    return display(torch.cat([*ground_colours, skies], 1))
 
 
-def nearest(colours: Tensor, palette: Tensor) -> Tensor:
+def distance_to_palette(colours: Tensor, palette: Tensor) -> Tensor:
     """Distance of colours (..., P, 3) to the nearest of a palette (..., C, 3): (..., P)."""
     return torch.cdist(colours, palette).amin(-1)
 
 
 @dataclass(frozen=True)
-class View:
-    """The pixels about a solid. u, v (P,), colours (P, 3), rest (P,): how far off every colour of the background is;
-    weight (P,): 0 where a nearer solid may hide this one. casters: the other solids, whose shadows may fall on it."""
+class PixelWindow:
+    """The pixels about a solid. u, v (P,), colours (P, 3), background_error (P,): distance to the nearest colour of the
+    background; weight (P,): 0 where a nearer solid may hide this one. casters: the other solids, whose shadows may fall
+    on it."""
 
     u: Tensor
     v: Tensor
     colours: Tensor
-    rest: Tensor
+    background_error: Tensor
     weight: Tensor
     box: Sequence[float]
-    casters: tuple[tuple[str, Placed], ...] = ()
+    casters: tuple[tuple[str, PlacedCandidates], ...] = ()
 
-    def thinned(self, keep: Tensor) -> View:
-        parts = (self.u, self.v, self.colours, self.rest, self.weight)
-        u, v, colours, rest, weight = (part[keep] for part in parts)
-        return View(u, v, colours, rest, weight, self.box, self.casters)
+    def thinned(self, keep: Tensor) -> PixelWindow:
+        parts = (self.u, self.v, self.colours, self.background_error, self.weight)
+        u, v, colours, background_error, weight = (field[keep] for field in parts)
+        return PixelWindow(u, v, colours, background_error, weight, self.box, self.casters)
 
 
-def energy(look: Look, shape: str, view: View, guess: Guess) -> Tensor:
-    """(K,): the sum over the pixels of how wrong each candidate is about them."""
-    rgb, away = drawn(look, shape, place(shape, guess, look.light.sky), view.u, view.v, view.casters)
-    inside = (rgb - view.colours).square().sum(-1).sqrt().clamp(max=FAR)
-    wrong = (torch.where(away.isfinite(), inside, view.rest.clamp(max=FAR)) * view.weight).sum(1)
+def energy(appearance: Appearance, shape: str, window: PixelWindow, candidates: Candidates) -> Tensor:
+    """(K,): the sum of the colour errors of each candidate over the pixels."""
+    rgb, away = render_candidates(
+        appearance, shape, place(shape, candidates, appearance.light.sky), window.u, window.v, window.casters
+    )
+    inside = (rgb - window.colours).square().sum(-1).sqrt().clamp(max=FAR)
+    error = (torch.where(away.isfinite(), inside, window.background_error.clamp(max=FAR)) * window.weight).sum(1)
     # Where ground and solid look alike, a small solid would explain the pixels as well: it should fill its box.
-    size = first_guess(shape, view.box)[2]
-    x0, y0, x1, y1 = (2 * side - 1 for side in view.box)
-    boxed = ((view.u > x0) & (view.u < x1) & (-view.v > y0) & (-view.v < y1)).sum()
-    return wrong + 0.02 * boxed * (((size / guess.size).log() - 0.15).clamp(min=0) / 0.2) ** 2
+    size = initial_guess(shape, window.box)[2]
+    x0, y0, x1, y1 = (2 * side - 1 for side in window.box)
+    boxed = ((window.u > x0) & (window.u < x1) & (-window.v > y0) & (-window.v < y1)).sum()
+    return error + 0.02 * boxed * (((size / candidates.size).log() - 0.15).clamp(min=0) / 0.2) ** 2
 
 
-def wide(shape: str, start: Sequence[float], rows: int, seed: int) -> Tensor:
+def spread_candidates(shape: str, start: Sequence[float], rows: int, seed: int) -> Tensor:
     """Candidates (rows, 6) spread evenly over all that may be, about u, v, size of the first guess."""
     u, v, size = start
     even = torch.quasirandom.SobolEngine(6, scramble=True, seed=seed).draw(rows)
@@ -286,12 +296,19 @@ def wide(shape: str, start: Sequence[float], rows: int, seed: int) -> Tensor:
 
 
 def search(
-    look: Look, shape: str, view: View, table: Tensor, rounds: int, rows: int, reach: float = 1.0, seed: int = 7
+    appearance: Appearance,
+    shape: str,
+    window: PixelWindow,
+    table: Tensor,
+    rounds: int,
+    rows: int,
+    reach: float = 1.0,
+    seed: int = 7,
 ) -> Tensor:
-    """Candidates (K, 6), in the order of `FREE` -> the best eight that are found from them on, the best first (8, 6).
+    """Candidates (K, 6), in the order of `FREE` -> the best eight of the search, the best first (8, 6).
 
     Each round tries `rows` more about the best ones, ever closer; reach: how far away the first round looks, 1 for
-    about a tenth of the solid's size. The same numbers every time.
+    about a tenth of the solid's size. Deterministic.
     """
     draws = torch.Generator().manual_seed(seed)
     size, slack = float(table[0, 2]), torch.tensor([ZOOM, ZOOM, 0.5])
@@ -302,10 +319,10 @@ def search(
     least[3:], most[3:] = torch.tensor([-INF, LEAST, -1.3]), torch.tensor([INF, MOST, 1.3])
     far = 0.25 * reach
     least[:3], most[:3] = least[:3] - far * size * slack, most[:3] + far * size * slack
-    worth = energy(look, shape, view, Guess.of(table))
+    energies = energy(appearance, shape, window, Candidates.of(table))
     for n in range(rounds):
-        order = _best(worth, table[:, 5], n)
-        table, worth = table[order], worth[order]
+        order = _leaders(energies, table[:, 5], n)
+        table, energies = table[order], energies[order]
         parent = torch.arange(rows) % len(table)
         step = torch.randn(rows, 6, generator=draws) * (torch.rand(rows, 6, generator=draws) < 0.6)
         mate = torch.randint(len(table), (rows,), generator=draws)
@@ -313,35 +330,35 @@ def search(
         more = table[parent] + step * width * 0.62**n + 0.7 * along * (torch.arange(rows) % 2)[:, None]
         more = torch.maximum(torch.minimum(more, most), least)
         table = torch.cat([table, more])
-        worth = torch.cat([worth, energy(look, shape, view, Guess.of(more))])
-    return table[worth.argsort()[:8]]
+        energies = torch.cat([energies, energy(appearance, shape, window, Candidates.of(more))])
+    return table[energies.argsort()[:8]]
 
 
-def _best(worth: Tensor, sun: Tensor, n: int) -> Tensor:
-    """The candidates to go on from after round n. At first as many with light from the left as from the right: a wrong
-    side may lead for a while."""
-    order = worth.argsort()
+def _leaders(energies: Tensor, sun: Tensor, n: int) -> Tensor:
+    """The candidates that the next round starts from, after round n. At first as many with light from the left as from
+    the right: a wrong side may lead for a while."""
+    order = energies.argsort()
     if n > 2:
         return order[: max(3, 8 - n)]
     left = sun[order] < 0
     return torch.cat([order[left][:4], order[~left][:4]])
 
 
-def found(shape: str, colour: str, size: str, material: str, sky: str, best: Tensor) -> Found:
+def fitted_solid(shape: str, colour: str, size: str, material: str, sky: str, best: Tensor) -> FittedSolid:
     """The solid of a candidate (6,), as it stands before the camera `CAMERA` at the candidate's height."""
-    placed = place(shape, Guess.of(best[None]), sky)
+    placed = place(shape, Candidates.of(best[None]), sky)
     x, y, _ = placed.centre[:, 0].tolist()
-    return Found(shape, colour, size, material, x, y, float(best[3]), metres=float(placed.scale[0]))
+    return FittedSolid(shape, colour, size, material, x, y, float(best[3]), metres=float(placed.scale[0]))
 
 
-def camera(best: Tensor) -> Camera:
+def fitted_camera(best: Tensor) -> Camera:
     return replace(CAMERA, height=float(best[4]))
 
 
-def first_guess(shape: str, box: Sequence[float]) -> tuple[float, float, float]:
+def initial_guess(shape: str, box: Sequence[float]) -> tuple[float, float, float]:
     """u, v, size for a solid whose visible part fills the box x0, y0, x1, y1 in [0, 1]."""
     x0, y0, x1, y1 = box
-    wide, high = max(x1 - x0, 0.04), max(y1 - y0, 0.04)  # half extents, for u and v span 2
+    width, height = max(x1 - x0, 0.04), max(y1 - y0, 0.04)  # half extents, for u and v span 2
     tall = 0.95 * HALF_HEIGHT[shape] + 0.3 * FOOTPRINT[shape]
-    size = math.sqrt(wide / FOOTPRINT[shape] * high / tall) / ZOOM
+    size = math.sqrt(width / FOOTPRINT[shape] * height / tall) / ZOOM
     return x0 + x1 - 1, 1 - y0 - y1, size

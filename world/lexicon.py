@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from world.vocabulary import ADJECTIVES, NOUNS, PLACES, RELATIONS
 
-LONGEST = 4_000  # words of a text that are read; what follows is passed over
+LONGEST = 4_000  # words of a text that are read; the rest is ignored
 CORRECTED = 60  # unknown words of a text that are compared with the known ones
 CORRECTABLE = ("noun", "adjective", "ground", "ground adjective", "sky")
 SIMILAR = 0.82  # of two spellings, by difflib; "shpere" is 0.83 like "sphere", "clock" 0.80 like "block"
@@ -33,14 +33,14 @@ class Item:
     plural: bool = False
 
 
-def spelled(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words and marks of a text, in lower case; contractions in full ("it's": "it", "is")."""
     text = text.lower().replace("’", "'").replace("\n", " . ")
     text = re.sub(r"\b(don|doesn|didn|isn|aren|won|can)'?t\b", r"\1 not", text)
     text = re.sub(r"\b(it|there|that|here|what|he|she)'s\b", r"\1 is", text)
-    found = re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*|\d+|[.,;:!?+/&()–—]| - ", text)
+    tokens = re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*|\d+|[.,;:!?+/&()–—]| - ", text)
     words: list[str] = []
-    for word in found:
+    for word in tokens:
         parts = word.split("-")
         split = len(parts) > 1 and " " not in word and word not in PHRASES_OF_ONE and all(p in KNOWN for p in parts)
         words += parts if split else [word.strip()]
@@ -55,9 +55,9 @@ def _table() -> dict[tuple[str, ...], Item]:
             table[tuple(phrase.split())] = Item(kind, value, attribute, plural=plural)
 
     for shape, pairs in NOUNS.items():
-        for one, several in pairs:
-            add("noun", one, shape)
-            add("noun", several, shape, plural=True)
+        for singular, plural_form in pairs:
+            add("noun", singular, shape)
+            add("noun", plural_form, shape, plural=True)
     add("noun", "tori", "torus", plural=True)
     add("thing", "thing|object|shape|solid|item|something")
     add("thing", "things|objects|shapes|solids|items", plural=True)
@@ -212,9 +212,9 @@ def corrected(word: str) -> str | None:
 
 
 def items(words: list[str]) -> list[Item]:
-    """What a text's words say, in their order; see `spelled`."""
+    """What a text's words say, in their order; see `split_words`."""
     words = words[:LONGEST]
-    found: list[Item] = []
+    parsed: list[Item] = []
     k = compared = 0
     while k < len(words):
         for n in LENGTHS:
@@ -224,9 +224,9 @@ def items(words: list[str]) -> list[Item]:
         else:
             n, item = 1, _single(words[k], compared < CORRECTED)
             compared += item.kind == "unknown"
-        found.append(Item(item.kind, item.value, item.attribute, k, k + n, item.plural))
+        parsed.append(Item(item.kind, item.value, item.attribute, k, k + n, item.plural))
         k += n
-    return [part for at, item in enumerate(found) for part in _with_noun(item, words, found[at + 1 : at + 2])]
+    return [part for at, item in enumerate(parsed) for part in _with_noun(item, words, parsed[at + 1 : at + 2])]
 
 
 def _with_noun(item: Item, words: list[str], then: list[Item]) -> list[Item]:

@@ -28,8 +28,8 @@ class Phrase:
 class NounPhrases:
     """Reads items from left to right and keeps the solids that are named; a method for each kind of item."""
 
-    def __init__(self, found: list[Item]):
-        self.items = found
+    def __init__(self, items: list[Item]):
+        self.items = items
         self.k = 0
         self.solids: list[dict[str, str | None]] = []
         self.counts: list[tuple[int, ...]] = []
@@ -111,11 +111,11 @@ class NounPhrases:
             values += [self.items[k]] if self.items[k].kind == "adjective" else []
             k += 1
         noun_comes = k < len(self.items) and self.items[k].kind in ("noun", "thing")
-        alike = all(one.attribute == attribute for one in values)
+        alike = all(adjective.attribute == attribute for adjective in values)
         if noun_comes or not alike or len(values) < 2 or len(values) != len(self.group) or self.group != self.last:
             return False
-        for i, one in zip(self.group, values, strict=True):
-            self._describe([i], one)
+        for i, adjective in zip(self.group, values, strict=True):
+            self._describe([i], adjective)
         self.group, self.k = [], k
         return True
 
@@ -186,7 +186,7 @@ class NounPhrases:
             return
         if definite and plural and number is None:
             count = 2
-        new = [self._new(shape, one) for one in waiting]
+        new = [self._new(shape, attributes) for attributes in waiting]
         for _ in range(count):
             if len(self.solids) < MOST:
                 new.append(self._new(shape, said))
@@ -250,13 +250,13 @@ class NounPhrases:
         """Whether the next noun of this sentence has adjectives right before it and nothing else comes first: "a red
         [and a blue cube]"."""
         k = max(self.k - 1, 0)
-        seen = False
+        after_adjective = False
         while k < len(self.items):
             kind = self.items[k].kind
             if kind == "noun":
-                return seen
+                return after_adjective
             if kind not in ("and", "comma", "article", "number", "adjective", "degree", "shade"):
                 return False
-            seen = seen or kind == "adjective"
+            after_adjective = after_adjective or kind == "adjective"
             k += 1
         return False

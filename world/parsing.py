@@ -13,19 +13,19 @@ from __future__ import annotations
 from itertools import pairwise
 
 from world.claims import Claim, Claims
-from world.lexicon import Item, items, spelled
+from world.lexicon import Item, items, split_words
 from world.noun_phrases import NounPhrases, Phrase
 
 
 def parse(text: str) -> Claims:
-    """What a text claims. Words that it does not know are passed over; "the red cube" points back to a red cube if
+    """What a text claims. Unknown words are ignored; "the red cube" points back to a red cube if
     there is one, and "it" to the solid named last."""
-    return _Parser(items(spelled(text))).claims()
+    return _Parser(items(split_words(text))).claims()
 
 
 class _Parser(NounPhrases):
-    def __init__(self, found: list[Item]):
-        super().__init__(found)
+    def __init__(self, items: list[Item]):
+        super().__init__(items)
         self.relations: list[tuple[int, str, int]] = []
         self.places: list[tuple[int, str]] = []
         self.between: list[tuple[int, int, int]] = []
@@ -56,7 +56,7 @@ class _Parser(NounPhrases):
         self._close()
         self._end_segment()
         self._end_sentence()
-        solids = tuple(Claim(**one) for one in self.solids)
+        solids = tuple(Claim(**solid) for solid in self.solids)
         keep = self._without_header(solids)
         number = {old: new for new, old in enumerate(keep)}
         return Claims(
@@ -79,8 +79,8 @@ class _Parser(NounPhrases):
     @staticmethod
     def _without_header(solids: tuple[Claim, ...]) -> list[int]:
         """Without the things of "three things: a cube, ..." where so many solids are named."""
-        things = [i for i, one in enumerate(solids) if one == Claim()]
-        named = [i for i, one in enumerate(solids) if one != Claim()]
+        things = [i for i, claim in enumerate(solids) if claim == Claim()]
+        named = [i for i, claim in enumerate(solids) if claim != Claim()]
         return named if len(things) == len(named) else list(range(len(solids)))
 
     # ------------------------------------------------------------------------------------------------ a solid is named
@@ -196,7 +196,7 @@ class _Parser(NounPhrases):
         """The solids of "it", the latest others, or of "them", all the others."""
         if pronoun == "them":
             return [i for i in range(len(self.solids)) if i not in but]
-        return next((one for one in reversed(self.recent) if not set(one) & set(but)), [])
+        return next((mentioned for mentioned in reversed(self.recent) if not set(mentioned) & set(but)), [])
 
     def _between(self, item: Item) -> None:
         self._close()
@@ -205,14 +205,14 @@ class _Parser(NounPhrases):
         pronoun = self.k < len(self.items) and self.items[self.k].kind == "pronoun"
         if pronoun or not self._object_follows():  # "between them", "... in between"
             self.k += pronoun
-            objects = [i for one in self.recent for i in one if i not in subjects]
+            objects = [i for mentioned in self.recent for i in mentioned if i not in subjects]
             self.in_between[1].extend(list(dict.fromkeys(objects))[-2:])
             if subjects and len(self.in_between[1]) == 2:
                 self._set_between()
 
     def _together(self, item: Item) -> None:
         self._close()
-        pair = self.last if len(self.last) > 1 else [i for one in self.recent[-2:] for i in one]
+        pair = self.last if len(self.last) > 1 else [i for mentioned in self.recent[-2:] for i in mentioned]
         self.relations += [(a, "next", b) for a, b in pairwise(pair)]
 
     def _place(self, item: Item) -> None:
@@ -239,7 +239,7 @@ class _Parser(NounPhrases):
         self.ground = self.ground or item.value
 
     def _ground_adjective(self, item: Item) -> None:
-        then = [one.kind for one in self.items[self.k : self.k + 2]]
+        then = [follower.kind for follower in self.items[self.k : self.k + 2]]
         of_solid = then[:1] == ["noun"] or then == ["adjective", "noun"]
         if not of_solid:
             self._ground(item)
@@ -265,10 +265,10 @@ class _Parser(NounPhrases):
         for value in self.phrase.adjectives.values():
             self._sky_of_colour(value)
         then = self.items[self.k : self.k + 2]
-        if [one.kind for one in then] == ["verb", "adjective"]:  # "the sky is grey"
+        if [follower.kind for follower in then] == ["verb", "adjective"]:  # "the sky is grey"
             self._sky_of_colour(str(then[1].value))
             self.k += 2
-        elif [one.kind for one in then] == ["verb", "shade"] and then[1].value:
+        elif [follower.kind for follower in then] == ["verb", "shade"] and then[1].value:
             self.sky = self.sky or str(then[1].value)
             self.k += 2
         self.phrase = Phrase()
@@ -304,7 +304,7 @@ class _Parser(NounPhrases):
         self._close()
         if self._run_says_something():
             everything = list(range(len(self.solids)))
-            two = list(dict.fromkeys(i for one in reversed(self.recent) for i in one))[:2]
+            two = list(dict.fromkeys(i for mentioned in reversed(self.recent) for i in mentioned))[:2]
             self.last = everything if item.value == "all" else two
             self.named = self.in_sentence = True
 

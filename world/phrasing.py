@@ -100,21 +100,21 @@ def say_all(w: Writer, entities: list[Entity]) -> None:
     left = list(entities)
     triple = _triple(w, left)
     if triple is not None and w.chance(0.6):
-        subject, one, other = triple
+        subject, a, b = triple
         w.name(subject)
         w.link("between" if w.chance(0.8) else "in between", subject)
         pair = None
-        if one == other:
-            w.name(one)
-            pair = one
+        if a == b:
+            w.name(a)
+            pair = a
         else:
-            w.name(one)
+            w.name(a)
             w.say("and")
-            w.name(other)
-            pair = (one[0], other[0])
+            w.name(b)
+            pair = (a[0], b[0])
         first_named, then_named = sorted(pair, key=list(w.said).index)
         w.between.append((subject[0], first_named, then_named))
-        left = [entity for entity in left if entity not in (subject, one, other)]
+        left = [entity for entity in left if entity not in (subject, a, b)]
     first = not w.said
     while left:
         entity = left.pop(0)
@@ -135,13 +135,13 @@ def _triple(w: Writer, entities: list[Entity]) -> tuple[Entity, Entity, Entity] 
     for subject in entities:
         if len(subject) > 1:
             continue
-        for one in entities:
-            if one != subject and len(one) == 2 and is_between(w.scene, subject[0], *one) and not w.set_apart_by(one):
-                return subject, one, one
-            for other in entities:
-                alone = len({subject, one, other}) == 3 and len(one) == len(other) == 1
-                if alone and is_between(w.scene, subject[0], one[0], other[0]):
-                    return subject, one, other
+        for a in entities:
+            if a != subject and len(a) == 2 and is_between(w.scene, subject[0], *a) and not w.set_apart_by(a):
+                return subject, a, a
+            for b in entities:
+                alone = len({subject, a, b}) == 3 and len(a) == len(b) == 1
+                if alone and is_between(w.scene, subject[0], a[0], b[0]):
+                    return subject, a, b
     return None
 
 
@@ -155,29 +155,29 @@ def _extend(w: Writer, entity: Entity, left: list[Entity]) -> None:
     if roll < 0.45 and left:
         other = left[0]
         if w.chance(0.65):
-            found = w.relation(entity, other)
-            if found:
-                w.link(found[1], entity)
+            relation = w.relation(entity, other)
+            if relation:
+                w.link(relation[1], entity)
                 w.name(other)
-                w.relate(entity, found[0], other)
+                w.relate(entity, relation[0], other)
                 left.pop(0)
         elif len(entity) == 1 and not w.set_apart_by(other):
-            found = w.relation(other, entity)
-            if found:
+            relation = w.relation(other, entity)
+            if relation:
                 w.say("with")
                 w.name(other)
-                w.link(found[1], other)
+                w.link(relation[1], other)
                 w.say("it")
-                w.relate(other, found[0], entity)
+                w.relate(other, relation[0], entity)
                 left.pop(0)
     elif roll < 0.6 and len(w.said) > len(entity):
         earlier = [i for i in w.said if i not in entity]
         target = earlier[int(w.rng.integers(len(earlier)))]
-        words, found = w.reference(target), w.relation(entity, (target,))
-        if words and found:
-            w.link(found[1], entity)
+        words, relation = w.reference(target), w.relation(entity, (target,))
+        if words and relation:
+            w.link(relation[1], entity)
             w.say(words, (target,))
-            w.relate(entity, found[0], (target,))
+            w.relate(entity, relation[0], (target,))
     elif roll < 0.68:
         say_place(w, entity)
 

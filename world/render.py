@@ -1,6 +1,6 @@
-"""Ray casting of scenes into pictures and exactly aligned maps, vectorised over a flat list of rays.
+"""Ray casting of scenes into images and exactly aligned maps, vectorised over a flat list of rays.
 
-Every pixel gets one ray; pixels whose neighbourhood is not smooth get more, and the mean is kept: soft edges at a
+Every pixel gets one ray; pixels whose neighbourhood is not smooth get more, and their mean is taken: soft edges at a
 quarter of the cost of plain supersampling. Solids are tested exactly only on rays that pass through their bounding
 spheres.
 """
@@ -20,16 +20,16 @@ from world.shading import Batch, narrow, pick, shade, take
 from world.shapes import SOLIDS, dot, unit
 
 INF = math.inf
-GROUND, SKY = -1, -2  # instance numbers of what is no solid
+GROUND, SKY = -1, -2  # instance numbers of ground and sky
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
 @dataclass
 class Rendering:
-    """Pictures of B scenes, H x W pixels, and their maps; N is the largest number of solids (missing ones are empty).
+    """Images of B scenes, H x W pixels, and their maps; N is the largest number of solids (missing ones are empty).
 
     rgb (B, 3, H, W) in [0, 1]; depth (B, H, W) metres along the view, inf in the sky; near (B, H, W) in [0, 1]:
-    nearness, 1 at the nearest point of the picture and 0 in the sky; normals (B, 3, H, W) in camera axes (right, up,
+    nearness, 1 at the nearest point of the image and 0 in the sky; normals (B, 3, H, W) in camera axes (right, up,
     towards the camera), 0 in the sky; instances (B, H, W) int: number of the solid, -1 ground, -2 sky; classes (B, H,
     W) int: 0 sky, 1 ground, 2... the shape; edges (B, H, W) bool: outlines and creases; boxes (B, N, 4) x0, y0, x1, y1
     in [0, 1] of what is visible; visible (B, N) in [0, 1]: the fraction of each solid that nothing hides.
@@ -131,8 +131,8 @@ def _normals(batch: Batch, scene: Tensor | None, instance: Tensor, point: Tensor
 
 @dataclass
 class Sample:
-    """What P rays see: rgb (3, P) in [0, 1], t (P,), instance (P,), normal (3, P) in world axes, ray (3, P); hits (N,
-    B): how many rays meet each solid, hidden or not."""
+    """The result of P rays: rgb (3, P) in [0, 1], t (P,), instance (P,), normal (3, P) in world axes, ray (3, P); hits
+    (N, B): how many rays meet each solid, hidden or not."""
 
     rgb: Tensor
     t: Tensor
@@ -143,7 +143,7 @@ class Sample:
 
 
 def trace(batch: Batch, scene: Tensor | None, u: Tensor, v: Tensor) -> Sample:
-    """Follow the rays through (u, v), each (P,) in [-1, 1] over the picture, u right and v up; scene (P,) the number of
+    """Follow the rays through (u, v), each (P,) in [-1, 1] over the image, u right and v up; scene (P,) the number of
     each ray's scene, None where there is but one."""
     right, up, forward = pick(batch.axes, scene)
     ray = unit(u * right + v * up + pick(batch.zoom, scene) * forward)
@@ -151,28 +151,28 @@ def trace(batch: Batch, scene: Tensor | None, u: Tensor, v: Tensor) -> Sample:
     t = torch.where(ray[2] < -1e-4, -eye[2] / ray[2].clamp(max=-1e-4), INF)
     instance = torch.where(t.isinf(), SKY, GROUND)
     hits = torch.zeros_like(batch.scale)
-    for i, rows, found in _crossings(batch, scene, eye, ray):
-        closer = (found <= t[rows]) & found.isfinite()
+    for i, rows, distance in _crossings(batch, scene, eye, ray):
+        closer = (distance <= t[rows]) & distance.isfinite()
         first = rows[closer]
-        t[first], instance[first] = found[closer], i
+        t[first], instance[first] = distance[closer], i
         home = torch.zeros_like(rows) if scene is None else scene[rows]
-        hits[i].index_add_(0, home, found.isfinite().float())
+        hits[i].index_add_(0, home, distance.isfinite().float())
     point = eye + torch.where(t.isinf(), 0.0, t) * ray
     normal = _normals(batch, scene, instance, point)
 
     sun = pick(batch.sun, scene)
-    asks = ((instance != SKY) & (dot(normal, sun) > 0) & (t < 40)).nonzero()[:, 0]
+    needs_shadow_ray = ((instance != SKY) & (dot(normal, sun) > 0) & (t < 40)).nonzero()[:, 0]
     lit = torch.ones_like(t)
-    if len(asks):
-        towards, inside = take(sun, asks), narrow(scene, asks)
-        start = take(point, asks) + 2e-3 * take(normal, asks) + 1e-3 * towards
-        for _, rows, found in _crossings(batch, inside, start, towards):
-            lit[asks[rows[found.isfinite()]]] = 0.0
+    if len(needs_shadow_ray):
+        towards, inside = take(sun, needs_shadow_ray), narrow(scene, needs_shadow_ray)
+        start = take(point, needs_shadow_ray) + 2e-3 * take(normal, needs_shadow_ray) + 1e-3 * towards
+        for _, rows, distance in _crossings(batch, inside, start, towards):
+            lit[needs_shadow_ray[rows[distance.isfinite()]]] = 0.0
     return Sample(shade(batch, scene, point, ray, t, instance, normal, lit), t, instance, normal, ray, hits)
 
 
 def render(scenes: Sequence[Scene], size: int = 128, device: str | torch.device = "cpu") -> Rendering:
-    """Pictures and maps of the scenes, `size` x `size` pixels.
+    """Images and maps of the scenes, `size` x `size` pixels.
 
     Raises ValueError for an empty list or a size below 8.
     """
@@ -201,12 +201,12 @@ def _render(scenes: Sequence[Scene], size: int, device: str | torch.device) -> R
 
     rgb = first.rgb
     rough = _jumps(rgb.amax(0).view(b, size, size), 0.03) | _jumps(instances.float(), 0.5)
-    again = rough.view(-1).nonzero()[:, 0]
-    if len(again):
+    refined = rough.view(-1).nonzero()[:, 0]
+    if len(refined):
         du, dv = torch.tensor(SUBPIXELS, device=device).mul(2 / size)[:, :, None].unbind(1)
-        inside = None if scene is None else scene[again].repeat(len(SUBPIXELS))
-        more = trace(batch, inside, (u[again] + du).reshape(-1), (v[again] + dv).reshape(-1))
-        rgb.index_copy_(1, again, more.rgb.view(3, len(SUBPIXELS), -1).mean(1))
+        inside = None if scene is None else scene[refined].repeat(len(SUBPIXELS))
+        refined_sample = trace(batch, inside, (u[refined] + du).reshape(-1), (v[refined] + dv).reshape(-1))
+        rgb.index_copy_(1, refined, refined_sample.rgb.view(3, len(SUBPIXELS), -1).mean(1))
 
     def image(values: Tensor) -> Tensor:
         """(3, P) -> (B, 3, H, W)"""
@@ -218,7 +218,7 @@ def _render(scenes: Sequence[Scene], size: int, device: str | torch.device) -> R
     bent = torch.stack([dot(right, first.normal), dot(up, first.normal), -dot(forward, first.normal)])
     normals = image(torch.where(first.instance == SKY, 0.0, bent))
     shape = batch.shape.T.gather(1, instances.view(b, -1).clamp(min=0)).view_as(instances)
-    boxes, seen = _boxes(instances, batch.scale.shape[0])
+    boxes, visible_pixels = _boxes(instances, batch.scale.shape[0])
     return Rendering(
         rgb=image(rgb),
         depth=depth,
@@ -228,7 +228,7 @@ def _render(scenes: Sequence[Scene], size: int, device: str | torch.device) -> R
         classes=torch.where(instances < 0, instances - SKY, 2 + shape),
         edges=_edges(instances, normals),
         boxes=boxes,
-        visible=seen / first.hits.T.clamp(min=1),
+        visible=visible_pixels / first.hits.T.clamp(min=1),
     )
 
 
@@ -247,9 +247,9 @@ def _edges(instances: Tensor, normals: Tensor) -> Tensor:
     edge = torch.zeros_like(instances, dtype=torch.bool)
     for axis in (1, 2):
         size = instances.shape[axis] - 1
-        one, other = (instances.narrow(axis, k, size) for k in (0, 1))
+        here, neighbour = (instances.narrow(axis, k, size) for k in (0, 1))
         bend = (normals.narrow(axis + 1, 0, size) * normals.narrow(axis + 1, 1, size)).sum(1)
-        edge.narrow(axis, 0, size).logical_or_((one != other) | ((bend < 0.86) & (other >= 0)))
+        edge.narrow(axis, 0, size).logical_or_((here != neighbour) | ((bend < 0.86) & (neighbour >= 0)))
     return edge
 
 
@@ -264,6 +264,6 @@ def _boxes(instances: Tensor, n: int) -> tuple[Tensor, Tensor]:
         return torch.where(line, at, line.shape[-1]).amin(-1), torch.where(line, at + 1, 0).amax(-1)
 
     (x0, x1), (y0, y1) = ends(columns), ends(rows)
-    seen = mask.sum((2, 3)).float()
+    visible_pixels = mask.sum((2, 3)).float()
     box = torch.stack([x0 / w, y0 / h, x1 / w, y1 / h], -1)
-    return torch.where(seen[..., None] > 0, box, 0.0), seen
+    return torch.where(visible_pixels[..., None] > 0, box, 0.0), visible_pixels

@@ -112,7 +112,7 @@ class Camera:
         return right, up, forward
 
     def project(self, point: Vector) -> Vector:
-        """(u, v, depth): u, v in [-1, 1] inside the picture, u to the right, v up; depth in metres along the view."""
+        """(u, v, depth): u, v in [-1, 1] inside the image, u to the right, v up; depth in metres along the view."""
         way = tuple(p - c for p, c in zip(point, self.position, strict=True))
         right, up, depth = (sum(a * w for a, w in zip(axis, way, strict=True)) for axis in self.axes)
         f = 1 / math.tan(self.fov / 2)
@@ -147,13 +147,13 @@ class Scene:
         return replace(self, solids=tuple(solids))
 
     def place(self, index: int) -> Vector:
-        """(u, v, depth) of a solid's centre in the picture."""
+        """(u, v, depth) of a solid's centre in the image."""
         return self.camera.project(self.solids[index].centre)
 
 
 def outline(scene: Scene, index: int) -> tuple[float, float, float, float, float]:
     """(u, v, width, height, depth): centre and half extents of the ellipse that a solid roughly fills in the
-    picture."""
+    image."""
     solid = scene.solids[index]
     u, v, depth = scene.place(index)
     zoom = 1 / (math.tan(scene.camera.fov / 2) * depth)
@@ -162,7 +162,7 @@ def outline(scene: Scene, index: int) -> tuple[float, float, float, float, float
 
 
 def well_placed(scene: Scene) -> bool:
-    """No two solids touch, each is inside the picture, and none hides more than about a third of another."""
+    """No two solids touch, each is inside the image, and none hides more than about a third of another."""
     outlines = [outline(scene, i) for i in range(len(scene.solids))]
     if any(abs(u) + w > 0.97 or abs(v) + h > 0.97 for u, v, w, h, _ in outlines):
         return False

@@ -16,7 +16,7 @@ from world.shapes import dot
 
 @dataclass
 class Batch:
-    """B scenes of at most N solids as tensors, the scene last; what tracing and shading read."""
+    """B scenes of at most N solids as tensors, the scene last; the input of tracing and shading."""
 
     eye: Tensor  # (3, B)
     axes: Tensor  # (3, 3, B): right, up, forward
@@ -124,7 +124,7 @@ def ground_albedo(kind: Tensor, p: Tensor, distance: Tensor) -> Tensor:
     if len(kind) == 1:
         pattern = PATTERNS[int(kind)](x, y)
     else:
-        pattern = torch.stack([made(x, y) for made in PATTERNS]).gather(0, kind[None])[0]
+        pattern = torch.stack([texture(x, y) for texture in PATTERNS]).gather(0, kind[None])[0]
     fade = torch.exp(-((distance / _of(FADE, kind)) ** 2))
     return torch.lerp(_of(GROUND_A, kind), _of(GROUND_B, kind), 0.5 + (pattern - 0.5) * fade)
 
@@ -146,12 +146,12 @@ def shade(
     inside = narrow(scene, air)
     linear.index_copy_(1, air, sky_light(pick(batch.sky, inside), take(ray, air), pick(batch.sun, inside)))
     earth = (instance == -1).nonzero()[:, 0]
-    given = (take(each, earth) for each in (p, ray, t, lit))
-    linear.index_copy_(1, earth, _ground(batch, narrow(scene, earth), *given))
+    columns = (take(each, earth) for each in (p, ray, t, lit))
+    linear.index_copy_(1, earth, _ground(batch, narrow(scene, earth), *columns))
     solid = (instance >= 0).nonzero()[:, 0]
     if len(solid):
-        given = (take(each, solid) for each in (instance, p, ray, normal, lit))
-        linear.index_copy_(1, solid, _solid(batch, narrow(scene, solid), *given))
+        columns = (take(each, solid) for each in (instance, p, ray, normal, lit))
+        linear.index_copy_(1, solid, _solid(batch, narrow(scene, solid), *columns))
     return display(linear)
 
 
@@ -176,8 +176,8 @@ def _solid(
     linear = albedo * light
     metal = batch.metal.view(-1).index_select(0, which).nonzero()[:, 0]
     if len(metal):
-        given = (take(each, metal) for each in (albedo, linear, p, ray, normal, lit))
-        linear.index_copy_(1, metal, _polished(batch, narrow(scene, metal), *given))
+        columns = (take(each, metal) for each in (albedo, linear, p, ray, normal, lit))
+        linear.index_copy_(1, metal, _polished(batch, narrow(scene, metal), *columns))
     return linear
 
 
@@ -190,10 +190,10 @@ def _polished(
     mirror = ray - 2 * against * n
     away = p[2] / (-mirror[2]).clamp(min=0.02)  # where the reflected ray meets the ground
     below = _ground(batch, scene, p + away * mirror, mirror, away, torch.ones_like(away))
-    seen = torch.where(mirror[2] < 0, below, 1.15 * sky_light(sky, mirror, sun))
+    reflected = torch.where(mirror[2] < 0, below, 1.15 * sky_light(sky, mirror, sun))
     glint = _of(SUN, sky) * (2.2 * (dot(mirror, sun).clamp(min=0) * lit) ** 50)
     tint = torch.lerp(albedo, torch.ones_like(albedo), 0.03 + 0.3 * (1 + against).clamp(0, 1) ** 3)
-    return 0.22 * dull + 0.95 * tint * seen + glint
+    return 0.22 * dull + 0.95 * tint * reflected + glint
 
 
 def display(linear: Tensor) -> Tensor:

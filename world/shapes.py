@@ -150,7 +150,7 @@ def _torus(o: Tensor, d: Tensor) -> Tensor:
     root = square.clamp(min=0).sqrt()
     start = torch.maximum(torch.minimum(first, last), -b - root).clamp(min=0)
     stop = torch.minimum(torch.maximum(first, last), -b + root) + 1e-3
-    found = torch.full_like(b, INF)
+    distance = torch.full_like(b, INF)
     rows = ((start < stop) & (square > 0)).nonzero()[:, 0]
     start, stop = start[rows], stop[rows]
     o, d = (v.index_select(1, rows) for v in torch.broadcast_tensors(o, d))
@@ -169,7 +169,7 @@ def _torus(o: Tensor, d: Tensor) -> Tensor:
         for _ in range(steps):
             gap = gap_at(t, *line)
             t = t + gap
-        found[rows] = _ahead(t + start, (gap < 2e-3) & (t < stop))
+        distance[rows] = _ahead(t + start, (gap < 2e-3) & (t < stop))
         going = ((gap > 1e-5) & (t < stop)).nonzero()[:, 0]
         rows, t, start, stop, gap = rows[going], t[going], start[going], stop[going], gap[going]
         line = line.index_select(1, going)
@@ -181,8 +181,8 @@ def _torus(o: Tensor, d: Tensor) -> Tensor:
         t = along.gather(1, near.float().argmax(1, keepdim=True))
         for _ in range(4):
             t = t + gap_at(t, *line)
-        found[rows] = torch.where(near.any(1), (t[:, 0] + start), INF)
-    return found
+        distance[rows] = torch.where(near.any(1), (t[:, 0] + start), INF)
+    return distance
 
 
 def _torus_normal(p: Tensor) -> Tensor:

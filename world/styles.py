@@ -38,7 +38,7 @@ def terse(w: Writer) -> None:
     entities = grouped(w)
     mark = w.usual((",", ".", ";", "+", "and"), 0.6)
     place = [(say_ground, GROUND_TERMS), (say_sky, SKY_TERMS)]
-    place = [one for one in place if w.chance(0.85)]
+    place = [entry for entry in place if w.chance(0.85)]
     if w.chance(0.3):
         place.reverse()
     place_first = w.chance(0.2)
@@ -82,7 +82,9 @@ def sentence(w: Writer) -> None:
         w.say(OF_SEVERAL if len(entities[0]) > 1 and w.chance(0.5) else w.pick(OPENINGS))
     say_all(w, entities)
     tail = [
-        say for say, wanted in ((say_ground, ground and not ground_first), (say_sky, sky and not sky_first)) if wanted
+        say
+        for say, included in ((say_ground, ground and not ground_first), (say_sky, sky and not sky_first))
+        if included
     ]
     if w.chance(0.2):
         tail.reverse()
@@ -133,30 +135,30 @@ def _state(w: Writer, entity: Entity, k: int) -> None:
     verb = "are" if len(entity) > 1 else w.pick(tuple(VERBS))
     several = tuple(VERBS.values())
     target = w.recent
-    found = w.relation(entity, target) if target and w.chance(0.6) else None
-    if found and len(target) == 1:
+    relation = w.relation(entity, target) if target and w.chance(0.6) else None
+    if relation and len(target) == 1:
         words = "it" if w.chance(0.55) else w.reference(target[0])
         if words:
             owner = () if words == "it" else target
             if w.chance(0.5):
-                if words == "it" and found[0] in ("left", "right") and w.chance(0.3):
-                    w.link(f"to its {found[0]}", entity)
+                if words == "it" and relation[0] in ("left", "right") and w.chance(0.3):
+                    w.link(f"to its {relation[0]}", entity)
                 else:
-                    w.link(found[1], entity)
+                    w.link(relation[1], entity)
                     w.say(words, owner)
                 w.say(w.pick((verb, "there is" if len(entity) == 1 else "there are")))
                 w.name(entity)
             elif not apart:
                 w.name(entity)
                 w.say(verb if len(entity) == 1 else w.pick(several))
-                w.link(found[1], entity)
+                w.link(relation[1], entity)
                 w.say(words, owner)
                 w.recent = target if owner else entity
             else:
                 w.say("there are")
                 w.name(entity)
                 return
-            w.relate(entity, found[0], target)
+            w.relate(entity, relation[0], target)
             return
     true = places_of(w, entity)
     if true and w.chance(0.2):

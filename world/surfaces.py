@@ -1,10 +1,10 @@
-"""The judge's other half: depth, normals and what stands where, read back from a picture, pixel by pixel.
+"""The evaluator of surfaces: depth, normals and classes, predicted from an image pixel by pixel.
 
-read(pictures)                           Surfaces(depth (B, 64, 64), normals (B, 3, 64, 64), classes (B, 64, 64))
-python -m world.surfaces --json FILE     how far off it is on renders that training never saw
+read(images)                             Surfaces(depth (B, 64, 64), normals (B, 3, 64, 64), classes (B, 64, 64))
+python -m world.surfaces --json FILE     its errors on renders that training never saw
 
-Trained on renders only, and on nothing that steers a picture: it measures how well pictures follow maps of depth, of
-normals and of classes. Its error on renders is the floor of what it can say of any picture.
+Trained on renders only, and never used for guidance: it measures how well images follow maps of depth, of normals and
+of classes. Its error on renders is the floor of what it can measure of any image.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from world import eye
-from world.eye import SIDE, conv, shipped
+from world.eye import SIDE, conv, load_shipped
 from world.render import Rendering, render
 from world.scene import SHAPES, draw
 
 WEIGHTS = Path(__file__).parent / "surfaces.safetensors"
 CLASSES = ("sky", "ground", *SHAPES)
-CELLS = 64  # of the maps, for pictures of 128 x 128 pixels
+CELLS = 64  # of the maps, for images of 128 x 128 pixels
 FARTHEST = 20.0  # metres: what lies beyond is not compared, as is usual; at the horizon a pixel is hundreds of them
-NEAREST = 3.0  # metres: depth is told as ln(depth / 3 m)
+NEAREST = 3.0  # metres: depth is predicted as ln(depth / 3 m)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +78,19 @@ class Network(nn.Module):
 @lru_cache
 def network(device: str = "cpu") -> nn.Module:
     """As shipped. Raises FileNotFoundError where there are no weights yet."""
-    return shipped(Network(), WEIGHTS, device)
+    return load_shipped(Network(), WEIGHTS, device)
 
 
-def read(pictures: Tensor, judge: nn.Module | None = None, rows: int = 64) -> Surfaces:
-    """Pictures (B, 3, H, W) in [0, 1], of any size, brought to 128 x 128 -> what surfaces they show.
+def read(images: Tensor, model: nn.Module | None = None, rows: int = 64) -> Surfaces:
+    """Images (B, 3, H, W) in [0, 1], of any size, brought to 128 x 128 -> the surfaces that they show.
 
     Raises ValueError for another shape.
     """
-    judge = judge or network(str(pictures.device))
+    model = model or network(str(images.device))
     parts = []
-    for x in eye.seen(pictures, judge, rows):
+    for x in eye.batches_of_128(images, model, rows):
         with torch.no_grad():
-            away, normals, scores = judge(x)
+            away, normals, scores = model(x)
         classes = scores.argmax(1)
         sky = classes == 0
         depth = torch.where(sky, torch.inf, NEAREST * away.exp())
@@ -98,8 +98,8 @@ def read(pictures: Tensor, judge: nn.Module | None = None, rows: int = 64) -> Su
     return Surfaces(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
 
 
-def of_render(out: Rendering) -> Surfaces:
-    """The true surfaces of a rendering whose side is a multiple of 64, at the cells' centres."""
+def surfaces_of_render(out: Rendering) -> Surfaces:
+    """The ground-truth surfaces of a rendering whose side is a multiple of 64, at the cells' centres."""
     step = out.depth.shape[-1] // CELLS
     at = slice(step // 2, None, step)
     return Surfaces(out.depth[:, at, at], out.normals[:, :, at, at], out.classes[:, at, at].long())
@@ -108,63 +108,63 @@ def of_render(out: Rendering) -> Surfaces:
 # ---- how far two surfaces are apart ------------------------------------------------------------------------------
 
 
-def depth_gaps(seen: Surfaces, true: Surfaces) -> dict[str, Tensor]:
-    """abs_rel: mean of |depth - true| / true; rmse: metres. Over cells that are nearer than FARTHEST in truth and not
-    taken for sky, (B,); nan of none."""
-    both = seen.depth.isfinite() & (true.depth < FARTHEST)
-    gap = torch.where(both, seen.depth.clamp(max=FARTHEST) - true.depth, 0.0)
-    count = both.flatten(1).sum(1)
-    relative = (gap.abs() / torch.where(both, true.depth, 1.0)).flatten(1).sum(1) / count
-    return {"abs_rel": relative, "rmse": (gap.square().flatten(1).sum(1) / count).sqrt()}
+def depth_errors(predicted: Surfaces, true: Surfaces) -> dict[str, Tensor]:
+    """abs_rel: mean of |depth - true| / true; rmse: metres. Over cells whose true depth is below FARTHEST and whose
+    predicted class is not sky, (B,); nan of none."""
+    compared = predicted.depth.isfinite() & (true.depth < FARTHEST)
+    error = torch.where(compared, predicted.depth.clamp(max=FARTHEST) - true.depth, 0.0)
+    count = compared.flatten(1).sum(1)
+    relative = (error.abs() / torch.where(compared, true.depth, 1.0)).flatten(1).sum(1) / count
+    return {"abs_rel": relative, "rmse": (error.square().flatten(1).sum(1) / count).sqrt()}
 
 
-def normals_angle(seen: Surfaces, true: Surfaces) -> Tensor:
+def normal_angle_error(predicted: Surfaces, true: Surfaces) -> Tensor:
     """Mean angle between the normals in degrees, over cells that are sky in neither, (B,); nan of none."""
-    both = (seen.normals.norm(dim=1) > 0.5) & (true.normals.norm(dim=1) > 0.5)
-    cosine = (seen.normals * true.normals).sum(1).clamp(-1, 1)
-    return (torch.rad2deg(cosine.acos()) * both).flatten(1).sum(1) / both.flatten(1).sum(1)
+    compared = (predicted.normals.norm(dim=1) > 0.5) & (true.normals.norm(dim=1) > 0.5)
+    cosine = (predicted.normals * true.normals).sum(1).clamp(-1, 1)
+    return (torch.rad2deg(cosine.acos()) * compared).flatten(1).sum(1) / compared.flatten(1).sum(1)
 
 
-def mean_iou(seen: Surfaces, true: Surfaces) -> Tensor:
+def mean_iou(predicted: Surfaces, true: Surfaces) -> Tensor:
     """Mean over the classes that either shows of intersection by union, (B,) in [0, 1]."""
-    found = torch.zeros(len(seen.classes))
-    shown = torch.zeros(len(seen.classes))
+    overlap = torch.zeros(len(predicted.classes))
+    classes_present = torch.zeros(len(predicted.classes))
     for k in range(len(CLASSES)):
-        a, b = seen.classes == k, true.classes == k
+        a, b = predicted.classes == k, true.classes == k
         union = (a | b).flatten(1).sum(1)
-        found += torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 0.0)
-        shown += union > 0
-    return found / shown.clamp(min=1)
+        overlap += torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 0.0)
+        classes_present += union > 0
+    return overlap / classes_present.clamp(min=1)
 
 
 # ---- validation --------------------------------------------------------------------------------------------------
 
 
-def accuracy(pictures: Tensor, true: Surfaces, judge: nn.Module | None = None) -> dict[str, float]:
-    """Mean errors on pictures whose surfaces are known; on_solids: AbsRel of the depth there alone."""
-    seen = read(pictures, judge)
-    gaps = depth_gaps(seen, true)
-    solid = (true.classes > 1) & seen.depth.isfinite()
-    miss = ((seen.depth - true.depth).abs() / true.depth)[solid]
+def accuracy(images: Tensor, true: Surfaces, model: nn.Module | None = None) -> dict[str, float]:
+    """Mean errors on images whose surfaces are known; on_solids: AbsRel of the depth there alone."""
+    predicted = read(images, model)
+    errors = depth_errors(predicted, true)
+    solid = (true.classes > 1) & predicted.depth.isfinite()
+    miss = ((predicted.depth - true.depth).abs() / true.depth)[solid]
     return {
-        "abs_rel": float(gaps["abs_rel"].mean()),
+        "abs_rel": float(errors["abs_rel"].mean()),
         "abs_rel_on_solids": float(miss.mean()),
-        "rmse_m": float(gaps["rmse"].mean()),
-        "normals_degrees": float(normals_angle(seen, true).mean()),
-        "mean_iou": float(mean_iou(seen, true).mean()),
-        "cells_right": float((seen.classes == true.classes).float().mean()),
+        "rmse_m": float(errors["rmse"].mean()),
+        "normals_degrees": float(normal_angle_error(predicted, true).mean()),
+        "mean_iou": float(mean_iou(predicted, true).mean()),
+        "cells_right": float((predicted.classes == true.classes).float().mean()),
     }
 
 
 def rendered(split: str, first: int, count: int) -> tuple[Tensor, Surfaces]:
-    """Pictures (count, 3, 128, 128) of scenes first, ... of a split, and their true surfaces."""
-    pictures, parts = [], []
+    """Images (count, 3, 128, 128) of scenes first, ... of a split, and their true surfaces."""
+    images, parts = [], []
     for start in range(first, first + count, 50):
         out = render([draw(split, n) for n in range(start, min(start + 50, first + count))], SIDE)
-        pictures.append(out.rgb)
-        parts.append(of_render(out))
+        images.append(out.rgb)
+        parts.append(surfaces_of_render(out))
     maps = [torch.cat([getattr(part, name) for part in parts]) for name in Surfaces.__annotations__]
-    return torch.cat(pictures), Surfaces(*maps)
+    return torch.cat(images), Surfaces(*maps)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -173,17 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=500, help="of the test split (default: 500)")
     parser.add_argument("--quick", action="store_true", help="100 scenes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, flat")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)  # small tensors: more threads only cost
-    pictures, true = rendered("test", 10_000, 100 if given.quick else given.scenes)
+    images, true = rendered("test", 10_000, 100 if args.quick else args.scenes)
     others = Surfaces(*(getattr(true, name).roll(1, 0) for name in Surfaces.__annotations__))
-    own, chance = accuracy(pictures, true), accuracy(pictures, others)
+    own, chance = accuracy(images, true), accuracy(images, others)
     print(f"{'of test renders':<24}{'own':>10}{'of others':>12}")
     for name, value in own.items():
         print(f"{name:<24}{value:>10.4f}{chance[name]:>12.4f}")
-    if given.json:
+    if args.json:
         flat = {**own, **{f"{name}_chance": value for name, value in chance.items()}}
-        given.json.write_text(json.dumps({k: round(v, 5) for k, v in flat.items()}, indent=1) + "\n")
+        args.json.write_text(json.dumps({k: round(v, 5) for k, v in flat.items()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What of a text a network has no words for, and the nearest that it can be told instead.
+"""The words of a text outside a network's vocabulary, each with the nearest known word.
 
-understood("a huge turquoise pole", PLAIN_VOCABULARY)
+unknown_words("a huge turquoise pole", PLAIN_VOCABULARY)
 (("huge", "large"), ("turquoise", "cyan"), ("pole", "cylinder"))
 """
 
@@ -65,16 +65,16 @@ OTHER_COLOURS = {"black": "blue", "grey": "white", "pink": "red", "brown": "oran
 ALIKE_BY_WORD = {word: phrase for phrase, words in ALIKE.items() for word in words.split()}
 
 
-def understood(text: str, known: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """The words of a text that are not among the known ones, in their order and once each, and the nearest that can be
-    said: a known word or phrase, or "" where there is none. Figures count as words, marks do not."""
+def unknown_words(text: str, known: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """The words of a text that are not among the known ones, in their order and once each, each with the
+    nearest known word or phrase, or "" where there is none. Figures count as words, marks do not."""
     words = dict.fromkeys(re.findall(r"[^\W\d_]+|\d+", text.lower()))
     return tuple((word, nearest(word, known)) for word in words if word not in known)
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """What is nearest to a word and is said in known words alone: of the same meaning, else alike, else spelt nearly
-    so; "" where there is nothing."""
+    """The nearest phrase of known words alone: of the same meaning, else similar, else spelt nearly so; "" where there
+    is none."""
     word = word.lower()
     item = ITEMS.get((word,))
     alike = ALIKE_BY_WORD.get(word)
@@ -94,7 +94,7 @@ def _first_known(phrases: Iterable[str], known: Collection[str]) -> str:
 
 
 def _phrases(item: Item, word: str) -> Iterator[str]:
-    """All that says what an item says, the most alike first."""
+    """All synonyms of an item, the closest first."""
     value = str(item.value)
     if item.kind == "noun":
         pairs = sorted(NOUNS[value], key=lambda pair: word not in pair)  # its own other number first

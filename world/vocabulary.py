@@ -140,8 +140,8 @@ GLUE = (
 
 def words_of(*phrases: str | Iterable[str]) -> frozenset[str]:
     """The words of phrases, and of lists of phrases."""
-    lists = [[one] if isinstance(one, str) else one for one in phrases]
-    return frozenset(word for one in lists for phrase in one for word in phrase.split())
+    lists = [[group] if isinstance(group, str) else group for group in phrases]
+    return frozenset(word for group in lists for phrase in group for word in phrase.split())
 
 
 VOCABULARY = words_of(

@@ -1,4 +1,4 @@
-"""A caption while it is written: its words, what each word is about, and what it has claimed so far."""
+"""A caption while it is written: its words, the solids that each word describes, and the claims so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAR_BEHIND = 1.8  # metres of depth
 
 @dataclass(frozen=True)
 class Caption:
-    """What is said of a scene.
+    """A caption of a scene.
 
     words: word by word (a comma is a word); owners: the numbers of the solids that each word describes, () for none;
     links: (number of a word, solids) for the words that say where these solids are, "left", "behind"; claims: all that
@@ -43,7 +43,7 @@ class Caption:
 
 
 class Writer:
-    """Says things of a scene and keeps account of them. Solids are numbered as in the scene."""
+    """Writes a caption word by word and records its claims. Solids are numbered as in the scene."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator):
         self.scene, self.rng = scene, rng
@@ -217,7 +217,7 @@ class Writer:
         """Words that point back to a solid that was named and to no other: "the red cube", "the cube"."""
         shape, colour = self.scene.solids[solid].shape, self.said[solid].get("colour")
         same = [i for i, s in enumerate(self.scene.solids) if s.shape == shape]
-        noun = NOUNS[shape][0][0] if self.chance(0.6) else self.pick([one for one, _ in NOUNS[shape]])
+        noun = NOUNS[shape][0][0] if self.chance(0.6) else self.pick([singular for singular, _ in NOUNS[shape]])
         if len(same) == 1 and self.chance(0.5):
             return f"the {noun}"
         if colour and sum(self.scene.solids[i].colour == colour for i in same) == 1:

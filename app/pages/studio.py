@@ -210,7 +210,7 @@ def surprise() -> str:
     try:
         from world import captions
 
-        return captions.surprise(random.randrange(1_000_000))
+        return captions.random_caption(random.randrange(1_000_000))
     except ImportError:
         return random.choice(EXAMPLES)
 

@@ -21,7 +21,7 @@ from samplers.schedules import native
 from world import edits
 from world.captions import GROUND_WORDS, SHAPE_WORDS, SKY_WORDS
 from world.edits import Edit
-from world.judge import Reading, Seen, read
+from world.judge import Detection, SceneReading, read
 from world.scene import Scene, draw
 
 KINDS = ("recolour", "shape", "material", "size", "ground", "sky")
@@ -45,7 +45,7 @@ def edit_cases(backbone: Backbone, count: int, noise: float) -> list[Case]:
         except ValueError:  # this scene allows none of this kind
             n += 1
             continue
-        before, after, changed = edits.pictures([one], RENDERED)
+        before, after, changed = edits.render_edits([one], RENDERED)
         source, target = (_aligned(n, scene) for scene in (one.before, one.after))
         given = {"image": before.rgb, "prompt": source, "edit": target}
         made.append(Case(n, target, given, after.rgb, told=(one, changed[:, None])))
@@ -90,7 +90,7 @@ def edit_measure(cases: Sequence[Case], made: Sequence[Made], backbone: Backbone
     return found
 
 
-def edit_done(edit: Edit, reading: Reading) -> bool:
+def edit_done(edit: Edit, reading: SceneReading) -> bool:
     """Whether the solid in the edited place, or the whole scene, now is as the edit says."""
     if edit.kind in ("ground", "sky"):
         return getattr(reading, edit.kind) == getattr(edit.after, edit.kind)
@@ -99,7 +99,7 @@ def edit_done(edit: Edit, reading: Reading) -> bool:
     return _is_now(edit, reading, u, v)
 
 
-def _is_now(edit: Edit, reading: Reading, u: float, v: float) -> bool:
+def _is_now(edit: Edit, reading: SceneReading, u: float, v: float) -> bool:
     """Whether the solid nearest to a place is as the edit says."""
     assert edit.subject[1] is not None
     near = sorted((math.hypot(seen.u - u, seen.v - v), i) for i, seen in enumerate(reading.solids))
@@ -179,7 +179,7 @@ def own_pictures(backbone: Backbone, prompts: Sequence[str], seeds: Sequence[int
         return backbone.decode(run(sampler(D, x, sigmas, cond, noise), backbone.denoise)).float().cpu()
 
 
-def as_said(one: Edit, reading: Reading) -> Seen | None:
+def as_said(one: Edit, reading: SceneReading) -> Detection | None:
     """The solid to be edited, where the picture has just one such as the prompt says."""
     assert one.subject[0] is not None
     solid, kind = one.before.solids[one.subject[0]], _attribute(one)
@@ -187,7 +187,7 @@ def as_said(one: Edit, reading: Reading) -> Seen | None:
     return like[0] if len(like) == 1 else None
 
 
-def beside(seen: Seen, size: Sequence[int]) -> torch.Tensor:
+def beside(seen: Detection, size: Sequence[int]) -> torch.Tensor:
     """(1, 1, H, W) bool: what lies outside of a solid's box and its margin."""
     x0, y0, x1, y1 = seen.box
     margin = MARGIN * max(x1 - x0, y1 - y0)

@@ -45,7 +45,7 @@ def test_every_measure_prefers_the_scene_itself_to_another(scenes):
 
 def test_edit_success_is_full_after_the_edit_and_none_before_it():
     edited = edits.edit(draw("test", 20_000), np.random.default_rng(0), "ground")
-    before, after, _ = edits.pictures([edited], 128)
+    before, after, _ = edits.render_edits([edited], 128)
     texts = [describe(scene, np.random.default_rng(3)).text for scene in (edited.before, edited.after)]
     target = Target(prompt=texts[1], source_prompt=texts[0], source=before.rgb, world=True)
     assert evaluate(after.rgb, target)["done"] == 100 and evaluate(before.rgb, target)["done"] == 0

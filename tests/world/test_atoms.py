@@ -49,8 +49,12 @@ def test_a_caption_of_another_scene_is_mostly_false() -> None:
     rng = np.random.default_rng(3)
     scenes = [random_scene(rng, 1 + n % 4) for n in range(120)]
     claims = [describe(scene, rng, "any").claims for scene in scenes]
-    own = [atom for scene, one in zip(scenes, claims, strict=True) for atom in atoms(one, SceneView(scene))]
-    others = [a for scene, one in zip(scenes[1:], claims, strict=False) for a in atoms(one, SceneView(scene))]
+    own = [
+        atom for scene, own_claims in zip(scenes, claims, strict=True) for atom in atoms(own_claims, SceneView(scene))
+    ]
+    others = [
+        a for scene, own_claims in zip(scenes[1:], claims, strict=False) for a in atoms(own_claims, SceneView(scene))
+    ]
     assert all(atom.true for atom in own) and {atom.kind for atom in own} <= set(KINDS)
     assert np.mean([atom.true for atom in others]) < 0.35
 
@@ -58,8 +62,10 @@ def test_a_caption_of_another_scene_is_mostly_false() -> None:
 def test_the_evaluator_finds_the_atoms_of_renders_true(drawn) -> None:
     """Of captions of every kind: what is said of two solids or of a place is read from images as well."""
     scenes, rng = drawn("test", 150), np.random.default_rng(0)
-    made = [describe(scene, rng, "any").claims for scene in scenes]
-    told = [check(reading, one).atoms for reading, one in zip(read(render(scenes, 128).rgb), made, strict=True)]
-    right = {kind: [atom.true for one in told for atom in one if atom.kind == kind] for kind in KINDS}
+    claimed = [describe(scene, rng, "any").claims for scene in scenes]
+    verdicts = [
+        check(reading, claims).atoms for reading, claims in zip(read(render(scenes, 128).rgb), claimed, strict=True)
+    ]
+    right = {kind: [atom.true for verdict in verdicts for atom in verdict if atom.kind == kind] for kind in KINDS}
     assert all(np.mean(values) > 0.9 for values in right.values() if len(values) > 10), right
     assert all(right[kind] for kind in ("relation", "place", "between", "count", "absent"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from world.atoms import SceneView, atoms
-from world.captions import LONGEST, PLAIN_VOCABULARY, describe, parse, relations, surprise
+from world.captions import LONGEST, PLAIN_VOCABULARY, describe, parse, random_caption, relations
 from world.claims import Claims
 from world.scene import COLOURS, FIRST_COLOURS, random_scene
 from world.styles import STYLES
@@ -124,4 +124,4 @@ def test_captions_vary_and_are_repeatable(style: str, drawn) -> None:
     texts = {describe(scene, np.random.default_rng(k), style).text for k in range(60)}
     assert len(texts) > 50
     assert describe(scene, np.random.default_rng(1), style) == describe(scene, np.random.default_rng(1), style)
-    assert surprise(5) == surprise(5) != surprise(6)
+    assert random_caption(5) == random_caption(5) != random_caption(6)

@@ -44,15 +44,15 @@ def sampled(name: str, o: torch.Tensor, d: torch.Tensor, steps: int = 3000) -> t
 @pytest.mark.parametrize("name", SOLIDS)
 def test_hits_are_the_first_points_of_the_solid(name: str) -> None:
     o, d = rays(1500)
-    found, (truth, chord) = SOLIDS[name].hit(o, d), sampled(name, o, d)
-    both = found.isfinite() & truth.isfinite()
-    error = (found - truth)[both].abs()
+    distance, (expected, chord) = SOLIDS[name].hit(o, d), sampled(name, o, d)
+    both = distance.isfinite() & expected.isfinite()
+    error = (distance - expected)[both].abs()
     assert both.sum() > 200
     assert error.median() < 1e-5
     assert error[chord[both] > 0.1].max() < 5e-3
     # Where only one of them finds a hit, the ray but grazes the solid.
-    assert (chord[truth.isfinite() & found.isinf()] < 0.02).all()
-    assert (found.isfinite() & truth.isinf()).float().mean() < 0.005
+    assert (chord[expected.isfinite() & distance.isinf()] < 0.02).all()
+    assert (distance.isfinite() & expected.isinf()).float().mean() < 0.005
 
 
 @pytest.mark.parametrize("name", SOLIDS)

@@ -1,4 +1,5 @@
-"""The judge's other half reads depth, normals and classes of held-out renders; and how far two surfaces are apart."""
+"""The evaluator of surfaces reads depth, normals and classes of held-out renders; and how far two surfaces are
+apart."""
 
 import pytest
 import torch
@@ -10,12 +11,12 @@ from world.surfaces import (
     CLASSES,
     Surfaces,
     accuracy,
-    depth_gaps,
+    depth_errors,
     mean_iou,
-    normals_angle,
-    of_render,
+    normal_angle_error,
     read,
     rendered,
+    surfaces_of_render,
 )
 
 
@@ -27,22 +28,22 @@ def flat(depth=4.0, normal=(0.0, 1.0, 0.0), kind=1):
 
 
 def test_apart_as_they_were_made():
-    gaps = depth_gaps(flat(5.0), flat(4.0))
-    assert gaps["abs_rel"].item() == pytest.approx(0.25) and gaps["rmse"].item() == pytest.approx(1.0)
-    assert normals_angle(flat(normal=(1.0, 0.0, 0.0)), flat()).item() == pytest.approx(90, abs=1e-3)
+    errors = depth_errors(flat(5.0), flat(4.0))
+    assert errors["abs_rel"].item() == pytest.approx(0.25) and errors["rmse"].item() == pytest.approx(1.0)
+    assert normal_angle_error(flat(normal=(1.0, 0.0, 0.0)), flat()).item() == pytest.approx(90, abs=1e-3)
     assert mean_iou(flat(kind=1), flat(kind=2)).item() == 0 and mean_iou(flat(), flat()).item() == 1
 
 
 def test_sky_and_what_is_far_are_not_compared():
     far = flat(500.0)
-    assert depth_gaps(flat(4.0), far)["rmse"].isnan().all()
+    assert depth_errors(flat(4.0), far)["rmse"].isnan().all()
     sky = flat(torch.inf, (0.0, 0.0, 0.0), 0)
-    assert depth_gaps(sky, flat(4.0))["rmse"].isnan().all() and normals_angle(sky, flat()).isnan().all()
+    assert depth_errors(sky, flat(4.0))["rmse"].isnan().all() and normal_angle_error(sky, flat()).isnan().all()
 
 
 def test_true_surfaces_are_those_of_the_rendering():
     out = render([draw("test", 5)], 128)
-    true = of_render(out)
+    true = surfaces_of_render(out)
     assert true.depth.shape == (1, CELLS, CELLS) and true.classes.max() < len(CLASSES)
     solid = true.classes > 1
     assert true.depth[solid].isfinite().all()
@@ -50,14 +51,14 @@ def test_true_surfaces_are_those_of_the_rendering():
 
 
 def test_held_out_renders_are_read_and_other_scenes_are_not():
-    pictures, true = rendered("test", 40_000, 40)
-    own = accuracy(pictures, true)
-    others = accuracy(pictures.roll(1, 0), true)
+    images, true = rendered("test", 40_000, 40)
+    own = accuracy(images, true)
+    others = accuracy(images.roll(1, 0), true)
     assert own["abs_rel"] < 0.09 and own["normals_degrees"] < 8 and own["mean_iou"] > 0.65 and own["cells_right"] > 0.95
     assert own["abs_rel"] < 0.4 * others["abs_rel"] and own["normals_degrees"] < 0.5 * others["normals_degrees"]
 
 
 def test_any_size_is_read_and_another_shape_refused():
     assert read(torch.rand(2, 3, 64, 96)).depth.shape == (2, CELLS, CELLS)
-    with pytest.raises(ValueError, match="pictures are"):
+    with pytest.raises(ValueError, match="images are"):
         read(torch.rand(3, 64, 64))

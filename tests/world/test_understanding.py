@@ -5,20 +5,20 @@ import pytest
 
 from world.captions import PLAIN_VOCABULARY, describe
 from world.scene import draw, random_scene
-from world.understanding import ALIKE_BY_WORD, nearest, understood
+from world.understanding import ALIKE_BY_WORD, nearest, unknown_words
 from world.vocabulary import VOCABULARY
 
 
 def test_captions_are_understood() -> None:
     rng = np.random.default_rng(0)
     for n in range(200):
-        assert understood(describe(random_scene(rng, 1 + n % 4), rng, "any").text, VOCABULARY) == ()
-        assert understood(describe(draw("test", n), rng).text, PLAIN_VOCABULARY) == ()
+        assert unknown_words(describe(random_scene(rng, 1 + n % 4), rng, "any").text, VOCABULARY) == ()
+        assert unknown_words(describe(draw("test", n), rng).text, PLAIN_VOCABULARY) == ()
 
 
 def test_unknown_words_are_named_once_and_in_order() -> None:
     text = "a teapot and a red teapot on 7 dragons"
-    assert understood(text, VOCABULARY) == (("teapot", ""), ("7", ""), ("dragons", ""))
+    assert unknown_words(text, VOCABULARY) == (("teapot", ""), ("7", ""), ("dragons", ""))
 
 
 @pytest.mark.parametrize(

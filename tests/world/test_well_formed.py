@@ -1,6 +1,6 @@
 """The measure of well-formed solids: clean renders pass, wrong claims, warps and blur do not, and the eye agrees.
 
-In well_formed_images/ are pictures of the shipped model and renders (clean, warped, blurred), and in verdicts.json what
+In well_formed_images/ are images of the shipped model and renders (clean, warped, blurred), and in verdicts.json what
 a viewer said of one solid of each before the measure had seen it. The thresholds were chosen on every second of them.
 """
 
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bench import well_formed as bench
 from world import shapes
-from world.judge import Reading, Seen
+from world.judge import Detection, SceneReading
 from world.render import render
 from world.scene import SHAPES, Scene, Solid, draw
 from world.well_formed import Fit, assess, well_formed
@@ -28,15 +28,17 @@ IMAGES = Path(__file__).parent / "well_formed_images"
 AGREED, KAPPA = 0.8, 0.45
 
 
-def true_reading(scene: Scene) -> tuple[Tensor, Reading]:
-    """The picture of a scene (1, 3, 128, 128), and the truth as if the judge had read it."""
+def true_reading(scene: Scene) -> tuple[Tensor, SceneReading]:
+    """The image of a scene (1, 3, 128, 128), and the ground truth as a reading of the evaluator."""
     drawn = render([scene], 128)
-    seen = []
+    detections = []
     for i, solid in enumerate(scene.solids):
         u, v, distance = scene.place(i)
         box = tuple(drawn.boxes[0, i].tolist())
-        seen.append(Seen(solid.shape, solid.colour, solid.size, solid.material, 1.0, {}, box, u, v, distance))
-    return drawn.rgb, Reading(tuple(seen), scene.ground, scene.sky, {})
+        detections.append(
+            Detection(solid.shape, solid.colour, solid.size, solid.material, 1.0, {}, box, u, v, distance)
+        )
+    return drawn.rgb, SceneReading(tuple(detections), scene.ground, scene.sky, {})
 
 
 def alone(shape: str, size: str = "large", turn: float = 0.5, colour: str = "red", material: str = "matte") -> Scene:
@@ -44,38 +46,38 @@ def alone(shape: str, size: str = "large", turn: float = 0.5, colour: str = "red
 
 
 def fits(scenes: list[Scene], change: Callable[[Tensor, int], Tensor] = lambda x, n: x) -> list[Fit]:
-    told = []
+    fitted = []
     for n, scene in enumerate(scenes):
-        picture, reading = true_reading(scene)
-        told += assess(change(picture, n), [reading])[0]
-    return told
+        image, reading = true_reading(scene)
+        fitted += assess(change(image, n), [reading])[0]
+    return fitted
 
 
-def share(told: list[Fit]) -> float:
-    return float(np.mean([fit.well_formed for fit in told]))
+def share(fitted: list[Fit]) -> float:
+    return float(np.mean([fit.well_formed for fit in fitted]))
 
 
 def claimed(scene: Scene, shape: str) -> Fit:
-    picture, reading = true_reading(scene)
-    return assess(picture, [replace(reading, solids=(replace(reading.solids[0], shape=shape),))])[0][0]
+    image, reading = true_reading(scene)
+    return assess(image, [replace(reading, solids=(replace(reading.solids[0], shape=shape),))])[0][0]
 
 
-def warped(pictures: Tensor, amplitude: float, seed: int) -> Tensor:
+def warped(images: Tensor, amplitude: float, seed: int) -> Tensor:
     """A smooth random displacement; amplitude: its deviation in pixels."""
     draws = torch.Generator().manual_seed(seed)
     shift = F.interpolate(torch.randn(1, 2, 8, 8, generator=draws), (128, 128), mode="bicubic") * amplitude * 2 / 128
     at = (torch.arange(128) + 0.5) / 64 - 1
     y, x = torch.meshgrid(at, at, indexing="ij")
     where = torch.stack([x, y], -1)[None] + shift.permute(0, 2, 3, 1)
-    return F.grid_sample(pictures, where, "bicubic", "reflection", align_corners=False).clamp(0, 1)
+    return F.grid_sample(images, where, "bicubic", "reflection", align_corners=False).clamp(0, 1)
 
 
-def blurred(pictures: Tensor, sigma: float) -> Tensor:
+def blurred(images: Tensor, sigma: float) -> Tensor:
     reach = int(3 * sigma) + 1
     line = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * sigma**2))
     line = (line / line.sum()).expand(3, 1, 1, -1)
-    pictures = F.pad(pictures, (reach,) * 4, mode="reflect")
-    return F.conv2d(F.conv2d(pictures, line, groups=3), line.transpose(2, 3), groups=3)
+    images = F.pad(images, (reach,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(images, line, groups=3), line.transpose(2, 3), groups=3)
 
 
 @contextmanager
@@ -102,12 +104,12 @@ def rounded_cubes(power: float) -> Iterator[None]:
     def normal(p: Tensor) -> Tensor:
         return shapes.unit(p.sign() * (p.abs() / 0.8).pow(power - 1))
 
-    kept = shapes.SOLIDS["cube"]
+    original = shapes.SOLIDS["cube"]
     shapes.SOLIDS["cube"] = shapes.Shape(hit, normal)
     try:
         yield
     finally:
-        shapes.SOLIDS["cube"] = kept
+        shapes.SOLIDS["cube"] = original
 
 
 def cubes() -> list[Scene]:
@@ -123,7 +125,7 @@ def morphed(power: float) -> list[Fit]:
     """Cubes drawn with round corners, claimed to be cubes, fitted with true ones."""
     with rounded_cubes(power):
         pairs = [true_reading(scene) for scene in cubes()]
-    return [assess(picture, [reading])[0][0] for picture, reading in pairs]
+    return [assess(image, [reading])[0][0] for image, reading in pairs]
 
 
 # ------------------------------------------------------------------------------------------------ clean, and wrong
@@ -150,21 +152,21 @@ def test_a_clean_solid_is_no_other_shape(shape: str) -> None:
 def test_a_solid_partly_hidden_is_well_formed() -> None:
     behind = Solid("cylinder", "yellow", "large", "matte", 0.0, 1.6)
     before = Solid("sphere", "blue", "small", "matte", 0.45, -0.4)
-    picture, reading = true_reading(Scene((behind, before), "snow", "overcast"))
+    image, reading = true_reading(Scene((behind, before), "snow", "overcast"))
     hidden = render([Scene((behind, before), "snow", "overcast")], 128).visible[0, 0]
     assert 0.6 < hidden < 0.95
-    assert well_formed(assess(picture, [reading])[0])
+    assert well_formed(assess(image, [reading])[0])
 
 
 def test_a_disc_is_no_torus() -> None:
     """A ring without its hole: the pixels of the hole in the colours of the ring."""
-    picture, reading = true_reading(alone("torus"))
+    image, reading = true_reading(alone("torus"))
     x0, y0, x1, y1 = (round(side * 128) for side in reading.solids[0].box)
     wide, high = x1 - x0, y1 - y0
-    filled = picture.clone()
+    filled = image.clone()
     patch = filled[..., y0 + high // 6 : y0 + 3 * high // 5, x0 + wide // 4 : x1 - wide // 4]
-    patch[:] = picture[0, :, y1 - high // 4, (x0 + x1) // 2][None, :, None, None]
-    assert assess(picture, [reading])[0][0].well_formed
+    patch[:] = image[0, :, y1 - high // 4, (x0 + x1) // 2][None, :, None, None]
+    assert assess(image, [reading])[0][0].well_formed
     assert not assess(filled, [reading])[0][0].well_formed
 
 
@@ -175,20 +177,20 @@ def test_strong_warps_and_blur_are_refused() -> None:
     assert share(fits(scenes, lambda x, n: blurred(x, 5))) == 0
 
 
-def test_the_same_twice_and_one_picture_as_in_a_batch() -> None:
+def test_the_same_twice_and_one_image_as_in_a_batch() -> None:
     pairs = [true_reading(alone("cone")), true_reading(alone("cube", "small"))]
-    pictures, readings = torch.cat([p for p, _ in pairs]), [r for _, r in pairs]
-    once = assess(pictures, readings)
-    assert once == assess(pictures, readings)
-    assert once[1] == assess(pictures[1:], readings[1:])[0]
+    images, readings = torch.cat([p for p, _ in pairs]), [r for _, r in pairs]
+    once = assess(images, readings)
+    assert once == assess(images, readings)
+    assert once[1] == assess(images[1:], readings[1:])[0]
 
 
-def test_what_is_no_picture_is_refused() -> None:
+def test_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="must be \\(B, 3, H, W\\)"):
         assess(torch.zeros(3, 128, 128), [])
     with pytest.raises(ValueError, match="as many"):
-        assess(torch.zeros(2, 3, 128, 128), [Reading((), "snow", "day", {})])
-    assert assess(torch.zeros(1, 3, 128, 128), [Reading((), "snow", "day", {})]) == [[]]
+        assess(torch.zeros(2, 3, 128, 128), [SceneReading((), "snow", "day", {})])
+    assert assess(torch.zeros(1, 3, 128, 128), [SceneReading((), "snow", "day", {})]) == [[]]
     assert not well_formed([])
 
 
@@ -225,13 +227,15 @@ def test_the_share_falls_with_the_strength(change: str) -> None:
 @pytest.mark.slow
 def test_the_eye_agrees() -> None:
     """On those that the thresholds were not chosen on."""
-    told = []
+    pairs = []
     for entry in json.loads((IMAGES / "verdicts.json").read_text())[1::2]:
-        picture = torch.from_numpy(np.array(Image.open(IMAGES / entry["image"]))).permute(2, 0, 1)[None] / 255
-        seen = tuple(Seen(**{**one, "box": tuple(one["box"])}, score=1.0, sure={}) for one in entry["solids"])
-        fit = assess(picture, [Reading(seen, entry["ground"], entry["sky"], {})])[0][entry["solid"]]
-        told.append((entry["well_formed"], fit.well_formed))
-    eye, measure = np.array(told).T
+        image = torch.from_numpy(np.array(Image.open(IMAGES / entry["image"]))).permute(2, 0, 1)[None] / 255
+        detections = tuple(
+            Detection(**{**solid, "box": tuple(solid["box"])}, score=1.0, confidence={}) for solid in entry["solids"]
+        )
+        fit = assess(image, [SceneReading(detections, entry["ground"], entry["sky"], {})])[0][entry["solid"]]
+        pairs.append((entry["well_formed"], fit.well_formed))
+    eye, measure = np.array(pairs).T
     agreed = float((eye == measure).mean())
     chance = eye.mean() * measure.mean() + (1 - eye.mean()) * (1 - measure.mean())
     assert agreed >= AGREED

@@ -342,10 +342,10 @@ def test_on_a_space_everyone_sees_their_own(studio, monkeypatch):
 def test_examples_and_surprises_are_words_of_the_world():
     from app.pages.studio import EXAMPLES, surprise
     from world.captions import PLAIN_VOCABULARY
-    from world.understanding import understood
+    from world.understanding import unknown_words
 
     for text in (*EXAMPLES, surprise()):
-        assert not understood(text, PLAIN_VOCABULARY), text
+        assert not unknown_words(text, PLAIN_VOCABULARY), text
 
 
 def test_the_nearest_words_are_those_that_the_network_knows():

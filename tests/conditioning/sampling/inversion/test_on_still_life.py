@@ -51,7 +51,7 @@ def result(net, stack, cond, steps, scale):
 @pytest.mark.parametrize("name, scale, within", [("edict", 3.0, 0.1), ("edit_friendly_ddpm", 7.5, 0.1)])
 def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, name, scale, within):
     found = made("recolour", 1)
-    render, _, _ = edits.pictures(found)
+    render, _, _ = edits.render_edits(found)
     z, cond = net.encode_image(render.rgb), told(net, [one.before for one in found])
     got = result(net, [(name, {"source": z, "source_prompt": cond})], cond, 50, scale)
     ceiling = psnr(net.decode(z), render.rgb)
@@ -64,7 +64,7 @@ def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, n
 def test_null_text_gives_held_out_renders_back_within_1_db_of_the_autoencoder(net, begin, scale, count):
     """In few steps. A plain encoding loses 5 dB in 25 even without guidance; the official rate leaves it at that."""
     found = made("recolour", count)
-    render, _, _ = edits.pictures(found)
+    render, _, _ = edits.render_edits(found)
     z, cond = net.encode_image(render.rgb), told(net, [one.before for one in found])
     got = result(net, [("null_text", {"source": z, "source_prompt": cond, "begin": begin})], cond, 12, scale)
     assert (psnr(net.decode(z), render.rgb) - psnr(net.decode(got), render.rgb)).max() < 1
@@ -72,7 +72,7 @@ def test_null_text_gives_held_out_renders_back_within_1_db_of_the_autoencoder(ne
 
 def test_an_edit_comes_nearer_to_the_rendered_truth_than_doing_nothing(net):
     found = made("ground", 4)
-    before, after, _ = edits.pictures(found)
+    before, after, _ = edits.render_edits(found)
     z = net.encode_image(before.rgb)
     source_prompt, cond = (told(net, [getattr(one, when) for one in found]) for when in ("before", "after"))
     got = result(net, [("edit_friendly_ddpm", {"source": z, "source_prompt": source_prompt})], cond, 20, 3.0)
