@@ -1,8 +1,8 @@
-"""Whether pictures follow the maps they are conditioned on: depth and edges of held-out test scenes.
+"""Whether images follow the maps they are conditioned on: depth and edges of held-out test scenes.
 
-For every scene a picture is made from its caption and its rendered map, one from its caption and the map of another
+For every scene an image is made from its caption and its rendered map, one from its caption and the map of another
 scene, and one from the caption alone; all three are held against the scene. `chance` is the map of another scene,
-`ceiling` the renderer's own picture after the autoencoder. Depth is read by the reader (`python -m training.reader
+`ceiling` the renderer's own image after the autoencoder. Depth is read by the reader (`python -m training.reader
 --check` says what that is worth) and scaled to fit, since a map of nearness has no metres; the error is the mean
 absolute one of nearness in [0, 1]. Edges are Canny's, and F1 counts an edge as found within a pixel of a true one.
 
@@ -38,7 +38,7 @@ KINDS = {"depth": ("depth",), "edges": ("edges",), "both": ("depth", "edges")}
 
 
 def sample(backbone: Backbone, texts: Sequence[str], maps: Mapping[str, Tensor], seeds: Sequence[int]) -> Tensor:
-    """One picture for each text, (B, 3, H, W) in [0, 1]; maps: (B, 3, H, W) by condition, or none."""
+    """One image for each text, (B, 3, H, W) in [0, 1]; maps: (B, 3, H, W) by condition, or none."""
     cond, null = backbone.encode_prompt(texts), backbone.encode_prompt([""] * len(texts))
     sigmas = SCHEDULES["native"](STEPS, backbone.sigmas)
     stack = [("cfg", {"scale": SCALE}), *([("controlnet", maps)] if maps else [])]
@@ -57,51 +57,51 @@ def depth_error(read: Tensor, true: Tensor) -> Tensor:
     return (scale * read - true).abs().mean((1, 2, 3))
 
 
-def edge_f1(found: Tensor, true: Tensor) -> Tensor:
+def edge_f1(detected: Tensor, true: Tensor) -> Tensor:
     """(B,): F1 of edges (B, 1, H, W) bool, each allowed to be a pixel off."""
-    near_true, near_found = (F.max_pool2d(one.float(), 3, 1, 1) > 0 for one in (true, found))
-    right = (found & near_true).sum((1, 2, 3)) / found.sum((1, 2, 3)).clamp(min=1)
-    there = (true & near_found).sum((1, 2, 3)) / true.sum((1, 2, 3)).clamp(min=1)
-    return 2 * right * there / (right + there).clamp(min=1e-6)
+    near_true, near_detected = (F.max_pool2d(one.float(), 3, 1, 1) > 0 for one in (true, detected))
+    precision = (detected & near_true).sum((1, 2, 3)) / detected.sum((1, 2, 3)).clamp(min=1)
+    recall = (true & near_detected).sum((1, 2, 3)) / true.sum((1, 2, 3)).clamp(min=1)
+    return 2 * precision * recall / (precision + recall).clamp(min=1e-6)
 
 
-class Judge:
-    """Depth error and edge F1 of pictures against scenes."""
+class MapEvaluator:
+    """Depth error and edge F1 of images against scenes."""
 
     def __init__(self) -> None:
-        self.reader = readers.load(STILL_LIFE, "reader")
+        self.perception_model = readers.load(STILL_LIFE, "reader")
 
-    def __call__(self, pictures: Tensor, truth: Rendering) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor, ground_truth: Rendering) -> dict[str, Tensor]:
         with torch.no_grad():
-            read = torch.cat([self.reader(part).nearness for part in pictures.split(16)])
+            predicted = torch.cat([self.perception_model(part).nearness for part in images.split(16)])
         return {
-            "depth": depth_error(read, F.avg_pool2d(truth.near[:, None], SIZE // read.shape[-1])),
-            "edges": edge_f1(canny(pictures)[:, :1] > 0.5, truth.edges[:, None]),
+            "depth": depth_error(predicted, F.avg_pool2d(ground_truth.near[:, None], SIZE // predicted.shape[-1])),
+            "edges": edge_f1(canny(images)[:, :1] > 0.5, ground_truth.edges[:, None]),
         }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     with Report("bench.controlnet", __doc__, _options, arguments) as report:
         count = 8 if report.quick else report.args.scenes
-        told, backbone, judge = cases(count, report.args.first), load("still-life"), Judge()
-        truth = render([case.scene for case in told], SIZE)
-        maps = {"depth": truth.near[:, None].expand(-1, 3, -1, -1), "edges": truth.edges[:, None].float()}
+        captions, backbone, evaluator = cases(count, report.args.first), load("still-life"), MapEvaluator()
+        ground_truth = render([case.scene for case in captions], SIZE)
+        maps = {"depth": ground_truth.near[:, None].expand(-1, 3, -1, -1), "edges": ground_truth.edges[:, None].float()}
         maps = {name: one.expand(-1, 3, -1, -1) for name, one in maps.items()}
         others = {name: one.roll(1, 0) for name, one in maps.items()}
         runs = {"none": {}}
         for kind, names in KINDS.items():
             runs |= {kind: {n: maps[n] for n in names}, f"{kind} of another": {n: others[n] for n in names}}
-        made: dict[str, list[Tensor]] = {name: [] for name in runs}
+        samples: dict[str, list[Tensor]] = {name: [] for name in runs}
         parts = list(range(0, count, ROWS))
         for name, start in report.steps([(name, start) for start in parts for name in runs], "batches"):
             part = slice(start, min(start + ROWS, count))
-            texts, seeds = [case.text for case in told[part]], list(range(start, part.stop))
+            texts, seeds = [case.text for case in captions[part]], list(range(start, part.stop))
             given = {condition: one[part] for condition, one in runs[name].items()}
-            made[name].append(sample(backbone, texts, given, seeds))
-        pictures = {name: torch.cat(parts) for name, parts in made.items()}
+            samples[name].append(sample(backbone, texts, given, seeds))
+        images = {name: torch.cat(parts) for name, parts in samples.items()}
         with torch.no_grad():
-            pictures["render"] = backbone.decode(backbone.encode_image(rendered(report, told)))
-        read = {name: judge(one, truth) for name, one in pictures.items()}
+            images["render"] = backbone.decode(backbone.encode_image(rendered(report, captions)))
+        read = {name: evaluator(one, ground_truth) for name, one in images.items()}
         best, alone = read["render"], read["none"]
         for kind, names in KINDS.items():
             for figure in names:
@@ -113,8 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                               without=alone[figure].mean().item(), spread=own.std().item())  # fmt: skip
         if report.args.keep:
             for kind, names in KINDS.items():
-                rows = [*(maps[n] for n in names), pictures[kind], pictures[f"{kind} of another"], pictures["none"],
-                        pictures["render"]]  # fmt: skip
+                rows = [*(maps[n] for n in names), images[kind], images[f"{kind} of another"], images["none"],
+                        images["render"]]  # fmt: skip
                 file = report.args.keep.with_stem(f"{report.args.keep.stem}_{kind}")
                 grid(torch.cat([one[:8] for one in rows]), 8).save(file)
 

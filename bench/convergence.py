@@ -1,4 +1,4 @@
-"""How fast the solvers converge: error against network calls on the oracle, of which the trajectories are known.
+"""How fast the solvers converge: error against network evaluations on the oracle, of which the trajectories are known.
 
 The deterministic solvers of samplers/ go from sigma 20 down to 0.1 on Karras's schedule, in float64, on the Gaussian
 mixture of backbones/exact.py. The error is the root mean square over all numbers of the state, against 3000 steps of
@@ -40,14 +40,14 @@ COLORS = {
     "DEIS": "#3f9397", "DPM++ 3M": "#1f55c6", "LMS": "#742469", "UniPC": "#286b0c",
 }  # fmt: skip
 
-Curves = dict[str, list[tuple[int, float]]]  # label -> (network calls, error)
+Curves = dict[str, list[tuple[int, float]]]  # label -> (network evaluations, error)
 
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.convergence", __doc__, _options, arguments) as report:
         torch.set_num_threads(1)
         oracle = backbones.load("exact")
-        truth = end(oracle, lms, 600 if report.quick else 3000)
+        reference = end(oracle, lms, 600 if report.quick else 3000)
         calls = CALLS[:-2] if report.quick else CALLS
         solvers: dict[str, tuple[str, Sampler, int]] = {
             key: (one.label, one, one.calls) for key, one in SAMPLERS.items() if not one.stochastic
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         curves: Curves = {}
         for key, (label, solver, each) in report.steps(solvers.items(), "solvers"):
             steps = [n // each for n in calls]
-            errors = [float((end(oracle, solver, n) - truth).square().mean().sqrt()) for n in steps]
+            errors = [float((end(oracle, solver, n) - reference).square().mean().sqrt()) for n in steps]
             curves[label] = [(n * each, error) for n, error in zip(steps, errors)]
             late = slice(-4, None)
             order = -np.polyfit(np.log(calls[late]), np.log(errors[late]), 1)[0]
@@ -77,7 +77,7 @@ def end(oracle: Mixture, solver: Sampler, steps: int) -> Tensor:
 
 
 def draw(curves: Curves, path: Path) -> None:
-    """The curves in one picture, each with its name at its end; lines of whole slopes behind them."""
+    """The curves in one image, each with its name at its end; lines of whole slopes behind them."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -116,7 +116,7 @@ def draw(curves: Curves, path: Path) -> None:
     axis.grid(color=LINE, lw=0.6)
     axis.tick_params(colors=QUIET, labelsize=8, length=0, which="both")
     axis.spines[:].set_visible(False)
-    axis.set_xlabel("network calls (dashed: two a step)", color=QUIET, fontsize=9)
+    axis.set_xlabel("network evaluations (dashed: two a step)", color=QUIET, fontsize=9)
     axis.set_title("Error of the state, root mean square", loc="left", color=INK, fontsize=10)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=150)

@@ -1,7 +1,7 @@
 """Measures the engines of backbones/engines.py on networks of the size of Still Life: time, exactness, start.
 
     python -m bench.engines                          the table of backbones/README.md
-    python -m bench.engines --checkpoint FOLDER      also: how far the pictures of a checkpoint differ between engines
+    python -m bench.engines --checkpoint FOLDER      also: how far the images of a checkpoint differ between engines
 
 All engines are called in turn, round by round, and medians are taken: another load on the machine hits all alike.
 """
@@ -169,7 +169,7 @@ def environment(**values: str) -> Iterator[None]:
 
 
 def pictures(folder: str, engine: str, prompts: Sequence[str], steps: int) -> tuple[Tensor, float]:
-    """20-step Euler pictures with guidance 4, seeds 0, 1, ... -> (B, 3, H, W) in 0..255, and seconds for one."""
+    """20-step Euler images with guidance 4, seeds 0, 1, ... -> (B, 3, H, W) in 0..255, and seconds for one."""
     from backbones.unet import UNetBackbone
     from samplers import SAMPLERS
     from samplers.flow import Noise, ask, run, together
@@ -203,7 +203,7 @@ PROMPTS = (
 
 
 def compare(folder: str, say: Callable[[str], None], steps: int = 20) -> list[dict[str, Any]]:
-    """Pictures of a checkpoint by each engine against torch f32: PSNR, share of equal 8-bit values, seconds."""
+    """Images of a checkpoint by each engine against torch f32: PSNR, share of equal 8-bit values, seconds."""
     names = ["torch", "torch-bf16", *(["openvino", "openvino-bf16"] if find_spec("openvino") else [])]
     rows, reference = [], None
     for engine in names:

@@ -1,12 +1,12 @@
-"""How often a picture of Still Life shows what its caption says.
+"""How often an image of Still Life shows what its caption says.
 
-Captions of test scenes, sampled with 20 steps and guidance, read back by the judge. `chance`: the same pictures judged
-by the captions of others; `ceiling`: the renderer's own pictures of these scenes. `python -m world.judge` says what the
-judge is worth.
+Captions of test scenes, sampled with 20 steps and guidance, read back by the evaluator. `chance`: the same images
+scored against the captions of others; `ceiling`: the renderer's own images of these scenes. `python -m world.judge`
+says how accurate the evaluator is.
 
     python -m bench.fidelity --captions 300 --json fidelity.json
-    python -m bench.fidelity --keep FOLDER        keeps the pictures and their captions
-    python -m bench.fidelity --pictures FOLDER    judges pictures made elsewhere: 0000.png, ... as in captions.txt
+    python -m bench.fidelity --keep FOLDER        keeps the images and their captions
+    python -m bench.fidelity --pictures FOLDER    evaluates images made elsewhere: 0000.png, ... as in captions.txt
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from world.scene import HELD_OUT, Scene, draw
 from world.styles import STYLES
 
 STEPS, SCALE, ROWS, SIZE = 20, 4.0, 16, 128
-RENDERS = 600  # of other test scenes, for the kernel distance
-SURE = 0.9  # the judge must choose one of six shapes: from this certainty on it is a good one
+RENDERS = 600  # of other test scenes, for the KID
+CONFIDENT = 0.9  # confidence of the evaluator from which a shape counts as well formed
 SHIFTS = (1, 7, 31)  # captions of others: the caption so many places further on
 FIGURES = {  # key: label, bar
     "binding": ("(colour, shape) pairs there, bound right", "at least 90"),
@@ -70,31 +70,31 @@ def cases(count: int, first: int = 0, style: str = "plain") -> list[Case]:
 
     Raises ValueError for a style that `world.captions.describe` does not have.
     """
-    made = []
+    made_cases = []
     for n in range(first, first + count):
         scene = draw("test", n)
         text = describe(scene, np.random.default_rng([n, 2]), style).text
-        made.append(Case(scene, text, parse(text)))
-    return made
+        made_cases.append(Case(scene, text, parse(text)))
+    return made_cases
 
 
-def sample(backbone: Backbone, texts: Sequence[str], seeds: Sequence[int], given: argparse.Namespace) -> Tensor:
-    """One picture for each text, (B, 3, H, W) in [0, 1], through the project's own sampler, guidance and backbone."""
+def sample(backbone: Backbone, texts: Sequence[str], seeds: Sequence[int], args: argparse.Namespace) -> Tensor:
+    """One image for each text, (B, 3, H, W) in [0, 1], through the project's own sampler, guidance and backbone."""
     size = backbone.default_size
     cond = backbone.encode_prompt(texts)
     device = next(iter(cond.values())).device
-    sigmas = SCHEDULES[given.schedule](given.steps, backbone.sigmas)
+    sigmas = SCHEDULES[args.schedule](args.steps, backbone.sigmas)
     noise = Noise(seeds)
     x = noise(torch.empty(len(texts), *backbone.latent_shape(size, size))).to(device) * math.sqrt(1 + sigmas[0] ** 2)
-    D = cfg(ask, backbone.encode_prompt([""] * len(texts)), given.scale)
-    x = run(SAMPLERS[given.sampler](D, x, sigmas, cond, noise), backbone.denoise, max_rows=2 * ROWS)
+    D = cfg(ask, backbone.encode_prompt([""] * len(texts)), args.scale)
+    x = run(SAMPLERS[args.sampler](D, x, sigmas, cond, noise), backbone.denoise, max_rows=2 * ROWS)
     with torch.no_grad():
         return backbone.decode(x).float().cpu()
 
 
-def rendered(report: Report, told: Sequence[Case]) -> Tensor:
-    """The scenes of the captions, (B, 3, 128, 128), as an 8-bit picture has them."""
-    parts = report.steps(list(batches([case.scene for case in told], 32)), "batches of 32 renders")
+def rendered(report: Report, captions: Sequence[Case]) -> Tensor:
+    """The scenes of the captions, (B, 3, 128, 128), as an 8-bit image has them."""
+    parts = report.steps(list(batches([case.scene for case in captions], 32)), "batches of 32 renders")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small tensors: more threads only cost
     try:
@@ -105,45 +105,47 @@ def rendered(report: Report, told: Sequence[Case]) -> Tensor:
 
 def scores(readings: Sequence[SceneReading], claims: Sequence[Claims]) -> dict[str, float]:
     """Percent of what was claimed that is so, by figure; no figure where nothing of a kind was claimed."""
-    told: dict[str, list[bool]] = {key: [] for key in FIGURES}
-    for reading, said in zip(readings, claims, strict=True):
-        verdict = check(reading, said)
-        told["binding"] += verdict.present
-        found = [None if k is None else reading.solids[k] for k in verdict.match]
-        told["sure"] += [
-            there and seen is not None and seen.sure["shape"] >= SURE
-            for there, seen in zip(verdict.present, found, strict=True)
+    correct: dict[str, list[bool]] = {key: [] for key in FIGURES}
+    for reading, claimed in zip(readings, claims, strict=True):
+        verdict = check(reading, claimed)
+        correct["binding"] += verdict.present
+        detections = [None if k is None else reading.solids[k] for k in verdict.match]
+        correct["sure"] += [
+            present and detection is not None and detection.confidence["shape"] >= CONFIDENT
+            for present, detection in zip(verdict.present, detections, strict=True)
         ]
-        told["relations"] += verdict.relations
-        told["sizes"] += [one for one in verdict.sizes if one is not None]
-        told["material"] += [one for one in verdict.materials if one is not None]
-        told["count"].append(verdict.count)
-        told["ground"] += [verdict.ground] if verdict.ground is not None else []
-        told["sky"] += [verdict.sky] if verdict.sky is not None else []
-        told["atoms"] += [atom.true for atom in verdict.atoms]
-        told["exact"].append(verdict.exact)
-        told["swaps"].append(verdict.swaps > 0)
-        for solid, there in zip(said.solids, verdict.present, strict=True):
+        correct["relations"] += verdict.relations
+        correct["sizes"] += [size_right for size_right in verdict.sizes if size_right is not None]
+        correct["material"] += [material_right for material_right in verdict.materials if material_right is not None]
+        correct["count"].append(verdict.count)
+        correct["ground"] += [verdict.ground] if verdict.ground is not None else []
+        correct["sky"] += [verdict.sky] if verdict.sky is not None else []
+        correct["atoms"] += [atom.true for atom in verdict.atoms]
+        correct["exact"].append(verdict.exact)
+        correct["swaps"].append(verdict.swaps > 0)
+        for solid, present in zip(claimed.solids, verdict.present, strict=True):
             if (solid.colour, solid.shape) in HELD_OUT:
-                told["composition"].append(there)
-        for (a, _, b), right in zip(said.relations, verdict.relations, strict=True):
+                correct["composition"].append(present)
+        for (a, _, b), right in zip(claimed.relations, verdict.relations, strict=True):
             if verdict.present[a] and verdict.present[b]:
-                told["stand"].append(right)
-    return {key: 100 * float(np.mean(values)) for key, values in told.items() if values}
+                correct["stand"].append(right)
+    return {key: 100 * float(np.mean(values)) for key, values in correct.items() if values}
 
 
-def judged(readings: Sequence[SceneReading], claims: Sequence[Claims]) -> tuple[dict[str, float], dict[str, float]]:
-    """The scores of pictures against their captions, and against the captions of others."""
+def score_with_chance(
+    readings: Sequence[SceneReading], claims: Sequence[Claims]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The scores of images against their captions, and against the captions of others."""
     own = scores(readings, claims)
     others = []
     for shift in SHIFTS:
         shifted = [claims[(i + shift) % len(claims)] for i in range(len(claims))]
         others.append(scores(readings, shifted))
-    told = {key: [one[key] for one in others if key in one] for key in FIGURES}
-    return own, {key: float(np.mean(values)) for key, values in told.items() if values}
+    values_of = {key: [shifted_scores[key] for shifted_scores in others if key in shifted_scores] for key in FIGURES}
+    return own, {key: float(np.mean(values)) for key, values in values_of.items() if values}
 
 
-def kernel_distance(a: Tensor, b: Tensor) -> float:
+def evaluator_kid(a: Tensor, b: Tensor) -> float:
     """Squared maximum mean discrepancy of two sets of features (N, D), (M, D), unbiased, with the cubic kernel of KID
     (Binkowski et al. 2018, arXiv 1801.01401): 0 on average for two sets of one kind."""
 
@@ -161,62 +163,62 @@ def batches(items: Sequence, rows: int) -> Iterator[Sequence]:
     return (items[i : i + rows] for i in range(0, len(items), rows))
 
 
-def saved(folder: Path, count: int) -> Tensor:
-    """Pictures 0000.png, ... of a folder, (count, 3, 128, 128). Raises FileNotFoundError where one is missing."""
-    made = []
+def load_images(folder: Path, count: int) -> Tensor:
+    """Images 0000.png, ... of a folder, (count, 3, 128, 128). Raises FileNotFoundError where one is missing."""
+    loaded = []
     for i in range(count):
-        picture = Image.open(folder / f"{i:04d}.png").convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-        made.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255)
-    return torch.stack(made)
+        image = Image.open(folder / f"{i:04d}.png").convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        loaded.append(torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255)
+    return torch.stack(loaded)
 
 
-def keep(folder: Path, pictures: Tensor, texts: Sequence[str], first: int) -> None:
-    """Saves pictures first, first + 1, ... and adds their captions."""
+def save_images(folder: Path, images: Tensor, texts: Sequence[str], first: int) -> None:
+    """Saves images first, first + 1, ... and adds their captions."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "captions.txt", "a" if first else "w", encoding="utf-8") as captions:
         captions.writelines(text + "\n" for text in texts)
-    for i, picture in enumerate(to_pixels(pictures)):
-        Image.fromarray(picture).save(folder / f"{first + i:04d}.png")
+    for i, image in enumerate(to_pixels(images)):
+        Image.fromarray(image).save(folder / f"{first + i:04d}.png")
 
 
-def painted(report: Report, told: Sequence[Case]) -> Tensor:
-    """The pictures to judge: those of a folder, the renderer's own, or sampled."""
-    given = report.args
-    if given.pictures:
-        return saved(given.pictures, len(told))
-    if given.backbone == "renderer":
-        return rendered(report, told)
-    backbone, made = load(given.backbone), []
-    numbered = list(enumerate(case.text for case in told))
-    for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} pictures"):
+def images_to_evaluate(report: Report, captions: Sequence[Case]) -> Tensor:
+    """The images to evaluate: those of a folder, the renderer's own, or sampled."""
+    args = report.args
+    if args.pictures:
+        return load_images(args.pictures, len(captions))
+    if args.backbone == "renderer":
+        return rendered(report, captions)
+    backbone, samples = load(args.backbone), []
+    numbered = list(enumerate(case.text for case in captions))
+    for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} images"):
         texts = [text for _, text in part]
-        made.append(sample(backbone, texts, [given.seed + i for i, _ in part], given))
-        if given.keep:
-            keep(given.keep, made[-1], texts, part[0][0])
-    return torch.cat(made)
+        samples.append(sample(backbone, texts, [args.seed + i for i, _ in part], args))
+        if args.keep:
+            save_images(args.keep, samples[-1], texts, part[0][0])
+    return torch.cat(samples)
 
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.fidelity", __doc__, _options, arguments) as report:
-        given = report.args
-        told = cases(24 if report.quick else given.captions, style=given.style)
+        args = report.args
+        captions = cases(24 if report.quick else args.captions, style=args.style)
         others = cases(120 if report.quick else RENDERS, first=100_000)
         report.note(
-            f"{given.pictures or given.backbone}: {len(told)} captions, {given.sampler}, {given.schedule}, "
-            f"{given.steps} steps, guidance {given.scale:g}"
+            f"{args.pictures or args.backbone}: {len(captions)} captions, {args.sampler}, {args.schedule}, "
+            f"{args.steps} steps, guidance {args.scale:g}"
         )
-        pictures = painted(report, told)
-        renders = rendered(report, told)
-        claims = [case.claims for case in told]
-        readings = read(pictures)
-        own, chance = judged(readings, claims)
-        ceiling, _ = judged(read(renders), claims)
+        images = images_to_evaluate(report, captions)
+        renders = rendered(report, captions)
+        claims = [case.claims for case in captions]
+        readings = read(images)
+        own, chance = score_with_chance(readings, claims)
+        ceiling, _ = score_with_chance(read(renders), claims)
         for key, (label, bar) in FIGURES.items():
             if key in own:
                 beside = {name: by[key] for name, by in (("chance", chance), ("ceiling", ceiling)) if key in by}
                 report.figure(key, own[key], label, "%", bar, **beside)
             else:
-                report.skip(key, label, "nothing to judge it by")
+                report.skip(key, label, "nothing to evaluate it by")
         for n in range(1, 5):
             some = [i for i, c in enumerate(claims) if len(c.solids) == n]
             if some:
@@ -226,9 +228,9 @@ def main(arguments: list[str] | None = None) -> None:
         far = features(rendered(report, others))
         report.figure(
             "kid",
-            kernel_distance(features(pictures), far),
-            "kernel distance to other renders",
-            floor=kernel_distance(features(renders), far),
+            evaluator_kid(features(images), far),
+            "KID to other renders (evaluator features)",
+            floor=evaluator_kid(features(renders), far),
         )
 
 
@@ -236,7 +238,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--style", choices=("plain", "any", *STYLES), default="plain", help="of the captions")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="euler")
     parser.add_argument("--schedule", choices=SCHEDULES, default="native")

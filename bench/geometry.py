@@ -1,7 +1,7 @@
 """The geometry of Still Life's sampling, beside what the authors of the geometric perspective found on CIFAR-10.
 
 Near-straight paths, estimates that settle before the states do, the departure from the optimal denoiser, schedules made
-from the shape of the path, and a solver whose middle is learnt. It writes docs/geometry.md's tables and its plots.
+from the shape of the path, and a solver whose middle is learned. It writes docs/geometry.md's tables and its plots.
 
     python -m bench.geometry --keep outputs/geometry --json geometry.json
     python -m bench.geometry --keep outputs/geometry        again: what is kept is not measured anew, only drawn
@@ -25,7 +25,7 @@ from torch import Tensor
 from backbones import load
 from backbones.base import Backbone
 from bench import geometry_page
-from bench.fidelity import RENDERS, Case, batches, cases, kernel_distance, rendered, scores
+from bench.fidelity import RENDERS, Case, batches, cases, evaluator_kid, rendered, scores
 from bench.table import Report
 from common.files import atomic_write
 from conditioning.sampling.guidance.cfg import cfg
@@ -144,20 +144,20 @@ def of(arrays: Arrays, name: str) -> Trajectory:
 
 
 def judged(bench: Bench, guided: Trajectory, told: list[Case]) -> Arrays:
-    """What the judge reads of both trajectories after so many calls, and their kernel distance to other renders."""
+    """What the evaluator reads of both trajectories after so many calls, and their KID to other renders."""
 
     def make() -> Arrays:
         claims = [case.claims for case in told]
         far = features(rendered(bench.report, cases(120 if bench.report.quick else RENDERS, first=100_000)))
         own = rendered(bench.report, told)
-        out: dict[str, list[float]] = {"calls": list(SHOWN), "floor": [kernel_distance(features(own), far)]}
+        out: dict[str, list[float]] = {"calls": list(SHOWN), "floor": [evaluator_kid(features(own), far)]}
         out["ceiling"] = [scores(read(own), claims)["binding"]]
         for calls in bench.report.steps(SHOWN, "looks at both trajectories"):
             for name, latents in (("x", guided.x[calls]), ("x0", guided.x0[calls - 1])):
                 with torch.no_grad():
                     pictures = torch.cat([bench.backbone.decode(part).float().cpu() for part in latents.split(ROWS)])
                 out.setdefault(f"{name}_binding", []).append(scores(read(pictures), claims)["binding"])
-                out.setdefault(f"{name}_kid", []).append(kernel_distance(features(pictures), far))
+                out.setdefault(f"{name}_kid", []).append(evaluator_kid(features(pictures), far))
         return {name: np.array(values) for name, values in out.items()}
 
     return bench.part("judged", make)
@@ -171,7 +171,7 @@ def setting(bench: Bench, rows: int, first: int) -> tuple[Tensor, dict[str, Tens
 
 
 def taught(bench: Bench, rows: int) -> Trajectory:
-    """The teacher's run, with prompts and without guidance, of other pictures than it is tried on."""
+    """The teacher's run, with prompts and without guidance, of other images than it is tried on."""
 
     def make() -> Arrays:
         fine, (x, cond, noise) = bench.sigmas(TEACHER_STEPS), setting(bench, rows, 5000)
@@ -231,7 +231,7 @@ def tell_paths(report: Report, arrays: Arrays) -> None:
         run = of(arrays, name)
         told = figures(run)
         for path, noun in (("x", "sampling"), ("x0", "denoising")):
-            off = told[f"{path}_deviation"].nan_to_num(0).mean(1)  # (N + 1,), the authors' mean over pictures
+            off = told[f"{path}_deviation"].nan_to_num(0).mean(1)  # (N + 1,), the authors' mean over images
             at = int(off.argmax())
             percent = float(100 * off[at] / chord(getattr(run, path)).mean())
             label = f"{noun} path off its chord, at most ({words})"
@@ -297,16 +297,16 @@ def tell_solvers(report: Report, found: Arrays) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.geometry", __doc__, _options, arguments) as report:
-        given, quick = report.args, report.quick
-        bench = Bench(report, load(given.backbone), given.keep)
-        told = cases(4 if quick else given.captions)
-        optimal = data(bench, 200 if quick else given.scenes)
+        args, quick = report.args, report.quick
+        bench = Bench(report, load(args.backbone), args.keep)
+        told = cases(4 if quick else args.captions)
+        optimal = data(bench, 200 if quick else args.scenes)
         arrays = paths(bench, told, optimal)
         tell_paths(report, arrays)
         tell_scores(report, arrays, optimal)
         seen = judged(bench, of(arrays, "guided"), told)
         tell_judged(report, seen)
-        found = solvers(bench, 2 if quick else given.rows)
+        found = solvers(bench, 2 if quick else args.rows)
         tell_solvers(report, found)
         if not quick:
             runs = {name: of(arrays, name) for name in ("plain", "guided", "optimal")}

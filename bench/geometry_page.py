@@ -90,14 +90,14 @@ def panels(count: int, height: float = 3.2) -> tuple[Figure, list[Axes]]:
 
 
 def by_level(axis: Axes, sigmas: np.ndarray) -> None:
-    """Levels from noise at the left to pictures at the right."""
+    """Levels from noise at the left to images at the right."""
     axis.set_xscale("log")
     axis.set_xlim(sigmas[0] * 1.15, sigmas[sigmas > 0].min() / 1.15)
     axis.set_xlabel("noise level σ   (the run goes to the right)")
 
 
 def band(axis: Axes, sigmas: np.ndarray, values: np.ndarray, colour: str, label: str, dashes: str = "-") -> None:
-    """Mean over the pictures and, shaded, a standard deviation."""
+    """Mean over the images and, shaded, a standard deviation."""
     n = min(len(values), int((sigmas > 0).sum()))
     s, mean, spread = sigmas[:n], values[:n].mean(1), values[:n].std(1)
     axis.plot(s, mean, dashes, color=colour, label=label)
@@ -121,7 +121,7 @@ def straight(runs: Runs) -> Figure:
     right.set_ylabel("distance to the end of the path")
     right.set_yscale("log")
     right.plot([], [], "--", color=FAINT, label="states (sampling path)")
-    right.plot([], [], "-", color=FAINT, label="estimates (denoising path)")
+    right.plot([], [], "-", color=FAINT, label="denoised predictions (denoising path)")
     right.legend(loc="lower left")
     for axis in (left, right):
         by_level(axis, s)
@@ -154,19 +154,19 @@ def settling(seen: Arrays) -> Figure:
     figure, (left, right) = panels(2)
     calls = seen["calls"]
     for axis, key in ((left, "binding"), (right, "kid")):
-        axis.plot(calls, seen[f"x0_{key}"], "o-", ms=4, color=GREEN, label="estimates (denoising path)")
+        axis.plot(calls, seen[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions (denoising path)")
         axis.plot(calls, seen[f"x_{key}"], "o--", ms=4, color=FAINT, label="states (sampling path)")
-        axis.set_xlabel("network calls")
+        axis.set_xlabel("network evaluations")
         axis.set_xticks([1, 5, 10, 15, 20])
         axis.set_xlim(0.5, calls[-1] + 0.5)
     ceiling = float(seen["ceiling"][0])
     left.axhline(ceiling, color=INK, lw=0.8, ls=":")
     left.text(1, ceiling + 1.5, "renders of these captions", fontsize=8, color=FAINT)
-    left.set_title("What the judge reads")
+    left.set_title("What the evaluator reads")
     left.set_ylabel("shapes with their colours right, %")
     left.set_ylim(0, 108)
     right.set_title("Distance from renders")
-    right.set_ylabel("kernel distance of the judge's features")
+    right.set_ylabel("KID (evaluator features)")
     right.set_yscale("log")
     right.legend(loc="center left", bbox_to_anchor=(0.0, 0.5), fontsize=8)
     return figure
@@ -178,7 +178,7 @@ def scores(arrays: Arrays) -> Figure:
     band(left, s, arrays["on_model"], BLUE, "along the network's path")
     band(left, s, arrays["on_optimal"], RED, "along the optimal path")
     left.set_title("The network against the optimum")
-    left.set_ylabel("distance of the two estimates")
+    left.set_ylabel("distance of the two denoised predictions")
     left.legend(loc="upper left")
     top = left.get_ylim()[1]
     band(right, s, arrays["apart"], INK, "")
@@ -211,7 +211,7 @@ def errors(few: Arrays) -> Figure:
             axis.plot(CALLS, values, dashes, marker="o", ms=4, color=colour, label=label)
         axis.set_title(title)
         axis.set_xticks(CALLS)
-        axis.set_xlabel("network calls")
+        axis.set_xlabel("network evaluations")
     tops = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
         axis.set_ylim(0, tops)

@@ -1,7 +1,7 @@
-"""Whether the page bears a hundred pictures: a comparison of 10 x 10 cells, in a browser.
+"""Whether the page bears a hundred images: a comparison of 10 x 10 cells, in a browser.
 
 The cells are made while the page is open (how late does it answer meanwhile?), then the same comparison is opened by a
-new visit: seconds to its first picture, and to all hundred after scrolling, and what the tab holds by then. Needs a
+new visit: seconds to its first image, and to all hundred after scrolling, and what the tab holds by then. Needs a
 chromium and requirements-dev.txt.
 
     python -m bench.page --json page.json

@@ -1,14 +1,15 @@
-"""Which solver on which schedule makes most of few network calls on Still Life, and what our loop costs beside them.
+"""Which solver on which schedule makes most of few network evaluations on Still Life, and what our loop costs beside
+them.
 
 Every pair of solver and schedule has the same number of calls, with guidance and without, on held-out captions: how far
 it ends from the 200-step solution of the same start (stochastic solvers go elsewhere, so they have no distance), how
-many captions come out whole, and the kernel distance to renders (noisy: it is of few pictures). Then the best pair and
-Euler over many numbers of calls, levels that are learnt for some solvers, and the time of a step without the network
+many captions come out whole, and the KID to renders (noisy: it is of few images). Then the best pair and
+Euler over many numbers of calls, levels that are learned for some solvers, and the time of a step without the network
 beside diffusers' schedulers.
 
     python -m bench.samplers --keep outputs/samplers --json samplers.json
     python -m bench.samplers --keep outputs/samplers        again: what is kept is not measured anew
-    python -m bench.samplers --learnt                       the levels of LD3 alone
+    python -m bench.samplers --learned                       the levels of LD3 alone
 
 Some two hours of two cores in full, two minutes with --quick. It writes docs/samplers.md's tables and plot.
 """
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from backbones import load
 from bench import samplers_overhead, samplers_page
-from bench.fidelity import Case, cases, kernel_distance, rendered, scores
+from bench.fidelity import Case, cases, evaluator_kid, rendered, scores
 from bench.geometry import ROWS, Arrays, Bench
 from bench.samplers_page import Figures, Key, Learnt
 from bench.table import Report
@@ -41,11 +42,11 @@ from world.judge import features, read
 
 CALLS, TRUE, SCALE = 8, 200, 4.0
 SCALES = (SCALE, 1.0)
-LEARNT = ("unipc", "deis", "dpmpp_2m")  # solvers that levels are learnt for
+LEARNT = ("unipc", "deis", "dpmpp_2m")  # solvers that levels are learned for
 CURVE = (4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
 CHOSEN = ("dpmpp_2m", "flow_shift")  # what the app begins with
 TAUGHT = 5000  # number of the first scene that GITS and LD3 are found on
-FAR = 150  # renders that pictures are held against, of other scenes
+FAR = 150  # renders that images are held against, of other scenes
 
 
 @dataclass
@@ -158,7 +159,7 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
 
 
 def learnt(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt]:
-    """A solver on levels that were learnt for it, and these."""
+    """A solver on levels that were learned for it, and these."""
     one, solver = setting.learnt(key, CALLS), SAMPLERS[key]
 
     def told(D: Denoiser, *given: Any) -> Flow:
@@ -168,7 +169,7 @@ def learnt(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt
 
 
 def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:
-    """How far a run ends, and what the judge sees there; kept under that name."""
+    """How far a run ends, and what the evaluator sees there; kept under that name."""
     x = setting.end(name, sampler, sigmas, "steps")
     off = (x - setting.true).flatten(1).square().mean(1).sqrt()
     near = not getattr(sampler, "stochastic", False)
@@ -177,7 +178,7 @@ def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], fa
         with torch.no_grad():
             pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
         told = scores(read(pictures), [case.claims for case in setting.told])
-        return {"seen": np.array([told["exact"], told["binding"], kernel_distance(features(pictures), far)])}
+        return {"seen": np.array([told["exact"], told["binding"], evaluator_kid(features(pictures), far)])}
 
     exact, binding, kid = setting.bench.part(f"{name}_seen", look)["seen"].tolist()
     distances = (float(off.mean()), float(off.median())) if near else (None, None)
@@ -199,14 +200,14 @@ def best(pairs: dict[Key, Figures], within: Sequence[str] | None = None) -> Key:
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.samplers", __doc__, _options, arguments) as report:
-        given, quick = report.args, report.quick
-        bench = Bench(report, load(given.backbone), given.keep)
+        args, quick = report.args, report.quick
+        bench = Bench(report, load(args.backbone), args.keep)
         far = features(rendered(report, cases(40 if quick else FAR, first=100_000)))
         longer = {
-            scale: Setting(bench, cases(2 if quick else given.longer), scale, f"curves_{scale:g}") for scale in SCALES
+            scale: Setting(bench, cases(2 if quick else args.longer), scale, f"curves_{scale:g}") for scale in SCALES
         }
         like: dict[float, list[float]] = {scale: [] for scale in SCALES}
-        if not given.learnt:
+        if not args.learned:
             samplers_overhead.tell(report, rounds=5 if quick else 40)
             pairs = {scale: every_pair(report, bench, scale, far) for scale in SCALES}
             curves = {scale: every_curve(report, longer[scale], pairs[scale], far) for scale in SCALES}
@@ -263,7 +264,7 @@ def euler(setting: Setting, far: Tensor, quick: bool) -> tuple[list[int], list[f
 
 
 def every_learnt(report: Report, setting: Setting, far: Tensor) -> list[Learnt]:
-    """What levels that are learnt for a solver make of it."""
+    """What levels that are learned for a solver make of it."""
     curve = euler(setting, far, report.quick)
     lines = []
     for solver in LEARNT[-1:] if report.quick else LEARNT:
@@ -316,7 +317,7 @@ def tell_curves(report: Report, curves: dict[Key, list[Figures]], scale: float) 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=8, help="pictures of every pair (default: 8)")
     parser.add_argument("--longer", type=int, default=48, help="pictures of every curve (default: 48)")
-    parser.add_argument("--learnt", action="store_true", help="only the levels that are learnt, and Euler")
+    parser.add_argument("--learned", "--learnt", action="store_true", help="only LD3's learned schedules, and Euler")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")
 

@@ -71,7 +71,7 @@ def theirs(solver: str) -> Callable[[Network], Any]:
 
 
 def beside_network(loop: Callable[[Network], Any]) -> tuple[float, int]:
-    """Seconds of a run outside of its network calls, and how many calls it made."""
+    """Seconds of a run outside of its network evaluations, and how many calls it made."""
     network = Network()
     began = time.perf_counter()
     loop(network)

@@ -26,8 +26,8 @@ HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6", "#742469")
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one pair at one number of calls: root mean square from the true end, mean of the pictures (None of a
-    stochastic solver), per cent of captions and of pairs of colour and shape right, kernel distance, and the median in
+    """Of one pair at one number of calls: root mean square from the true end, mean of the images (None of a
+    stochastic solver), per cent of captions and of pairs of colour and shape right, KID, and the median in
     place of the mean."""
 
     calls: int
@@ -40,8 +40,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A solver on GITS' levels and on those that were learnt for it, with what the network is told there; with how many
-    calls Euler ends as near as that."""
+    """A solver on GITS' levels and on those that were learned for it, with what the network is told there; with how
+    many calls Euler ends as near as that."""
 
     solver: str
     gits: Figures
@@ -74,7 +74,7 @@ def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
 
 
 def write_learnt(learnt: Mapping[float, Sequence[Learnt]]) -> None:
-    """The table of the levels that were learnt, between its marks."""
+    """The table of the levels that were learned, between its marks."""
     PAGE.write_text(filled(PAGE.read_text("utf-8"), "learnt", learnt_table(learnt)), "utf-8")
 
 
@@ -114,7 +114,7 @@ def table(pairs: Pairs, figure: str) -> str:
 
 
 def curve_table(curves: Curves) -> str:
-    """Pairs across, calls down: distance, and captions right."""
+    """Pairs across, calls down: distance, and caption accuracy."""
     numbers = sorted({one.calls for curve in curves.values() for one in curve})
     heads = [f"{SAMPLERS[solver].label}, {named(schedule)}" for solver, schedule in curves]
     lines = [f"| calls | {' | '.join(heads)} |", "| ---: |" + " ---: |" * len(heads)]
@@ -150,7 +150,7 @@ def _curves(axis: Axes, curves: Curves, words: str) -> None:
     axis.set_xticks([4, 6, 8, 12, 20, 40])
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("network calls", color=QUIET)
+    axis.set_xlabel("network evaluations", color=QUIET)
     axis.set_title(f"Distance from the 200-step solution, {words}", color=INK)
     axis.legend(fontsize=8, loc="lower left")
 

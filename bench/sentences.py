@@ -7,7 +7,7 @@ well: it was corrected by them, so its figure is no estimate for other sentences
 
     python -m bench.sentences --backbone FOLDER --json sentences.json
     python -m bench.sentences --parser             the parser alone: seconds
-    python -m bench.sentences --pictures FOLDER    judges images made elsewhere: 0000.png, ... in the sentences' order
+    python -m bench.sentences --pictures FOLDER    evaluates images made elsewhere: 0000.png, ... in that order
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from backbones import load
-from bench.fidelity import ROWS, SHIFTS, batches, keep, sample, saved
+from bench.fidelity import ROWS, SHIFTS, batches, load_images, sample, save_images
 from bench.table import Report
 from samplers import SAMPLERS, SCHEDULES
 from world.atoms import KINDS, Atom
@@ -121,14 +121,14 @@ def can_be_judged(sentence: Sentence, colours: int) -> bool:
 
 def images(report: Report, told: Sequence[Sentence]) -> Tensor:
     """One image of each sentence, (B, 3, H, W) in [0, 1]."""
-    given, made = report.args, []
-    backbone = load(given.backbone)
+    args, made = report.args, []
+    backbone = load(args.backbone)
     numbered = list(enumerate(one.text for one in told))
     for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} images"):
         texts = [text for _, text in part]
-        made.append(sample(backbone, texts, [given.seed + i for i, _ in part], given))
-        if given.keep:
-            keep(given.keep, made[-1], texts, part[0][0])
+        made.append(sample(backbone, texts, [args.seed + i for i, _ in part], args))
+        if args.keep:
+            save_images(args.keep, made[-1], texts, part[0][0])
     return torch.cat(made)
 
 
@@ -152,8 +152,8 @@ def measure_parser(report: Report, told: Sequence[Sentence]) -> None:
 
 
 def measure_images(report: Report, told: Sequence[Sentence]) -> None:
-    given, colours = report.args, number_of_colours(WEIGHTS)
-    pictures = saved(given.pictures, len(told)) if given.pictures else images(report, told)
+    args, colours = report.args, number_of_colours(WEIGHTS)
+    pictures = load_images(args.pictures, len(told)) if args.pictures else images(report, told)
     judge = [i for i, one in enumerate(told) if can_be_judged(one, colours)]
     if len(judge) < len(told):
         report.note(
@@ -186,14 +186,14 @@ def measure_images(report: Report, told: Sequence[Sentence]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.sentences", __doc__, _options, arguments) as report:
-        given, told = report.args, sentences()
+        args, told = report.args, sentences()
         measure_parser(report, told)
-        if given.parser:
+        if args.parser:
             return
-        told = told[::12] if report.quick else told[: given.first]
+        told = told[::12] if report.quick else told[: args.first]
         report.note(
-            f"{given.pictures or given.backbone}: {len(told)} sentences, {given.sampler}, {given.schedule}, "
-            f"{given.steps} steps, guidance {given.scale:g}"
+            f"{args.pictures or args.backbone}: {len(told)} sentences, {args.sampler}, {args.schedule}, "
+            f"{args.steps} steps, guidance {args.scale:g}"
         )
         measure_images(report, told)
 
@@ -202,7 +202,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parser", action="store_true", help="the parser alone, no images")
     parser.add_argument("--first", type=int, metavar="N", help="images of the first N sentences only")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
     parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")

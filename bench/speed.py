@@ -1,6 +1,6 @@
-"""How long a picture takes, and how much of that is the network.
+"""How long an image takes, and how much of that is the network.
 
-A run of 20 steps with guidance, one picture, through the app's own engine, timed from submit to the last event. What is
+A run of 20 steps with guidance, one image, through the app's own engine, timed from submit to the last event. What is
 compared is measured in turn in the same process, and medians are given, so that other load hits all alike.
 """
 
@@ -73,7 +73,7 @@ LABELS = {
 
 
 def alone(report: Report, engine: Engine, recipe: Recipe, times: int) -> None:
-    """One run at a time, in turn with bare network calls."""
+    """One run at a time, in turn with bare network evaluations."""
     first = timed(engine, recipe)
     network, looks, walls, ratios = [], [], [], []
     call = bare(engine, recipe)
@@ -102,7 +102,7 @@ def alone(report: Report, engine: Engine, recipe: Recipe, times: int) -> None:
 
 
 def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None:
-    """Eight clients at once against the same eight runs in a row; and whether they get the same pictures."""
+    """Eight clients at once against the same eight runs in a row; and whether they get the same images."""
     recipes = [recipe.but(seed=100 + i) for i in range(8)]
     serial, at_once, same = [], [], True
     for _ in report.steps(range(times), "crowds of eight"):
@@ -247,7 +247,7 @@ def timed(engine: Engine, recipe: Recipe) -> tuple[float, float, Finished]:
 
 
 def bare(engine: Engine, recipe: Recipe) -> Callable[[], float]:
-    """A network call as the run makes it, on its own: seconds."""
+    """A network evaluation as the run makes it, on its own: seconds."""
     backbone = engine.backbone
     assert backbone is not None
     conds = [backbone.encode_prompt([text]) for text in (recipe.prompt, recipe.negative)]

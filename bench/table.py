@@ -1,9 +1,9 @@
 """The table that every bench prints: a line as soon as a figure is known, progress meanwhile, figures flat in JSON.
 
 with Report("bench.speed", __doc__) as report:                       # reads --quick and --json FILE
-    for i in report.steps(range(20), "pictures"):                    # shows how far it is
+    for i in report.steps(range(20), "images"):                    # shows how far it is
         ...
-    report.figure("picture_s", 0.93, "one picture", "s", bar="at most 1.2")
+    report.figure("picture_s", 0.93, "one image", "s", bar="at most 1.2")
     report.figure("binding", 91.2, "binding right", "%", chance=12.0, ceiling=99.4)
     report.skip("start_s", "cold start", "there is no app.py")
 """

@@ -1,12 +1,13 @@
-"""How many of the solids in Still Life's pictures are well formed: what they are said to be, not lumps of that colour.
+"""How many of the solids in Still Life's images are well formed: what they are said to be, not lumps of that colour.
 
-Captions of test scenes, sampled with the page's defaults; each solid that the judge reads in a picture is fitted by the
-renderer's own (world.well_formed). `claims`: of the solids that a caption names, how many are there and well formed.
+Captions of test scenes, sampled with the page's defaults; each solid that the evaluator reads in an image is fitted by
+the renderer's own (world.well_formed). `claims`: of the solids that a caption names, how many are there and well
+formed.
 
     python -m bench.well_formed --captions 300 --json well_formed.json
     python -m bench.well_formed --backbone renderer      the measure's ceiling
     python -m bench.well_formed --autoencoder            renders sent through the backbone's autoencoder
-    python -m bench.well_formed --pictures FOLDER        pictures made elsewhere: 0000.png, ... as bench.fidelity keeps
+    python -m bench.well_formed --pictures FOLDER        images made elsewhere: 0000.png, ... as bench.fidelity keeps
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from backbones import load
-from bench.fidelity import SIZE, Case, batches, cases, painted, rendered
+from bench.fidelity import SIZE, Case, batches, cases, images_to_evaluate, rendered
 from bench.table import Report
 from samplers import SAMPLERS, SCHEDULES
 from world.judge import check, read
@@ -34,7 +35,7 @@ SMALL = 600  # pixels of a solid's outline: below, it counts as small
 
 
 def autoencoded(report: Report, pictures: Tensor) -> Tensor:
-    """The pictures (B, 3, 128, 128) in [0, 1], into the backbone's latents and back."""
+    """The images (B, 3, 128, 128) in [0, 1], into the backbone's latents and back."""
     backbone, made = load(report.args.backbone), []
     for part in report.steps(list(batches(pictures, ROWS)), f"batches of {ROWS} pictures"):
         with torch.no_grad():
@@ -43,14 +44,14 @@ def autoencoded(report: Report, pictures: Tensor) -> Tensor:
 
 
 def made(report: Report, asked: Sequence[Case]) -> Tensor:
-    """The pictures to judge, (B, 3, 128, 128) in [0, 1]."""
+    """The images to evaluate, (B, 3, 128, 128) in [0, 1]."""
     if report.args.autoencoder:
         return autoencoded(report, rendered(report, asked))
-    return painted(report, asked)
+    return images_to_evaluate(report, asked)
 
 
 def groups(fits: Sequence[Sequence[Fit]]) -> dict[str, list[bool]]:
-    """Whether well formed, for each solid of a kind: all, by shape, by area, by how many solids the picture shows."""
+    """Whether well formed, for each solid of a kind: all, by shape, by area, by how many solids the image shows."""
     asked: dict[str, list[bool]] = defaultdict(list)
     for picture in fits:
         for fit in picture:
@@ -62,12 +63,12 @@ def groups(fits: Sequence[Sequence[Fit]]) -> dict[str, list[bool]]:
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.well_formed", __doc__, _options, arguments) as report:
-        given = report.args
-        asked = cases(8 if report.quick else given.captions)
-        what = "renders through the autoencoder of " if given.autoencoder else ""
+        args = report.args
+        asked = cases(8 if report.quick else args.captions)
+        what = "renders through the autoencoder of " if args.autoencoder else ""
         report.note(
-            f"{what}{given.pictures or given.backbone}: {len(asked)} captions, {given.sampler}, {given.schedule}, "
-            f"{given.steps} steps, guidance {given.scale:g}"
+            f"{what}{args.pictures or args.backbone}: {len(asked)} captions, {args.sampler}, {args.schedule}, "
+            f"{args.steps} steps, guidance {args.scale:g}"
         )
         pictures = made(report, asked)
         if pictures.shape[2:] != (SIZE, SIZE):
@@ -113,7 +114,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
     parser.add_argument("--autoencoder", action="store_true", help="judge renders sent through its autoencoder")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="judge these instead")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
     parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")

@@ -1,4 +1,4 @@
-"""How fast the world is rendered: pictures of 128 x 128 pixels with all maps, on one core.
+"""How fast the world is rendered: images of 128 x 128 pixels with all maps, on one core.
 
 Times are processor time of one thread, the best of some rounds over the same scenes, so that other work on the machine
 counts as little as can be; `wall` is what the clock says.

@@ -1,9 +1,8 @@
 """What a task of `bench.methods` is.
 
-A case is one picture to be made from a held-out scene. Its `given` holds, by the name of an input or else by its kind,
-what a person would give; so a method that is new in the registry takes part as soon as its task is named here, and a
-special entry is needed only where its inputs mean something of their own.
-"""
+A case is one image to be generated from a held-out scene. Its `inputs` hold, by the name of an input or else by its
+kind, what a user would provide; so a method that is new in the registry takes part as soon as its task is named here,
+and a special entry is needed only where its inputs mean something of their own."""
 
 from __future__ import annotations
 
@@ -28,114 +27,119 @@ RENDERED = 128
 
 @dataclass(frozen=True)
 class Case:
-    """One picture to be made. truth: (1, 3, H, W) in [0, 1], or None where nothing is known but what it should show."""
+    """One image to be generated. ground_truth: (1, 3, H, W) in [0, 1], or None where only its content is known."""
 
     number: int
     prompt: str
-    given: Mapping[str, Any]
-    truth: Tensor | None = None
+    inputs: Mapping[str, Any]
+    ground_truth: Tensor | None = None
     size: tuple[int, int] | None = None  # width, height; None: the backbone's own
-    told: Any = None  # what the task's own measure needs to know
+    target: Any = None  # what the measure of the task compares with
 
 
 @dataclass(frozen=True)
-class Made:
-    """A picture (1, 3, H, W) in [0, 1], and the state (1, C, h, w) it was decoded from; None of one made otherwise."""
+class Output:
+    """An image (1, 3, H, W) in [0, 1], and the state (1, C, h, w) that it was decoded from; None of a baseline."""
 
-    picture: Tensor
+    image: Tensor
     state: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a stack of methods run on every case, or pictures made by other means."""
+    """A line of the table: a stack of methods run on every case, or a baseline that generates its images otherwise."""
 
     label: str
     stack: Stack = field(default_factory=list)
-    other: Callable[[Case], Tensor] | None = None
-    changed: Callable[[Sequence[Case]], Sequence[Case]] = lambda cases: cases  # what this row is given instead
+    generate: Callable[[Case], Tensor] | None = None
+    change_cases: Callable[[Sequence[Case]], Sequence[Case]] = lambda cases: cases  # the cases of this row
 
 
 @dataclass(frozen=True)
 class Task:
-    """cases(backbone, count, noise); measure(case, made, backbone); columns: figure -> its label, best first."""
+    """cases(backbone, count, noise); measure(cases, outputs, backbone); columns: figure -> its label, best first."""
 
     label: str
     backbones: tuple[str, ...]
     columns: Mapping[str, str]
     cases: Callable[[Backbone, int, float], list[Case]]
-    measure: Callable[[Sequence[Case], Sequence[Made], Backbone], list[Figures]]
-    beside: Callable[[Backbone], list[Row]]  # do nothing, chance, ceiling
+    measure: Callable[[Sequence[Case], Sequence[Output], Backbone], list[Figures]]
+    baselines: Callable[[Backbone], list[Row]]  # do nothing, chance, ceiling
     tasks: tuple[str, ...]  # of the registry
-    names: tuple[str, ...] = ()  # methods of other tasks of the registry that are good at it
-    lines: Callable[[Method, Backbone], list[Row]] = lambda method, backbone: [Row(method.name, [(method.name, {})])]
-    special: Mapping[str, Callable[[Case], Case]] = field(default_factory=dict)  # method -> what it is given instead
+    names: tuple[str, ...] = ()  # methods of other tasks of the registry that take part
+    method_rows: Callable[[Method, Backbone], list[Row]] = lambda method, backbone: [
+        Row(method.name, [(method.name, {})])
+    ]
+    case_adapters: Mapping[str, Callable[[Case], Case]] = field(default_factory=dict)  # method -> its own inputs
     scale: float = 4.0  # of the guidance
     steps: int = 50
-    noise: float = 0.0  # of a measurement
+    noise: float = 0.0  # of the observation
 
 
 def rows(task: Task, backbone: Backbone) -> list[Row]:
-    """The lines of the table: what there is beside, then every method that takes part, as the registry has it."""
-    taking = [one for one in METHODS.values() if one.task in task.tasks or one.name in task.names]
-    return [*task.beside(backbone), *(row for one in taking for row in task.lines(one, backbone))]
+    """The lines of the table: baselines first, then every method of the registry that takes part."""
+    methods = [method for method in METHODS.values() if method.task in task.tasks or method.name in task.names]
+    return [*task.baselines(backbone), *(row for method in methods for row in task.method_rows(method, backbone))]
 
 
-def inputs(method: Method, case: Case) -> dict[str, Any]:
-    """What a method is given of a case: by the name of each input, else by its kind. Optional ones only by name.
+def method_inputs(method: Method, case: Case) -> dict[str, Any]:
+    """The inputs of a method in a case: by the name of each input, else by its kind. Optional ones only by name.
 
     Raises KeyError with the name of an input that the case has nothing for.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, kind in method.inputs.items():
         if name == "null":
             continue
-        if name in case.given:
-            found[name] = case.given[name]
+        if name in case.inputs:
+            values[name] = case.inputs[name]
         elif name not in method.optional:
-            if kind.kind not in case.given:
+            if kind.kind not in case.inputs:
                 raise KeyError(f"{name}, {kind.arrives}")
-            found[name] = case.given[kind.kind]
-    return found
+            values[name] = case.inputs[kind.kind]
+    return values
 
 
-def drawn(count: int, fits: Callable[[Scene], bool] = lambda scene: True) -> list[tuple[int, Scene]]:
+def test_scenes(count: int, fits: Callable[[Scene], bool] = lambda scene: True) -> list[tuple[int, Scene]]:
     """The first `count` test scenes that fit, with their numbers."""
-    found: list[tuple[int, Scene]] = []
+    scenes: list[tuple[int, Scene]] = []
     n = 0
-    while len(found) < count:
+    while len(scenes) < count:
         scene = draw("test", n)
         if fits(scene):
-            found.append((n, scene))
+            scenes.append((n, scene))
         n += 1
-    return found
+    return scenes
 
 
 def caption(n: int, scene: Scene) -> str:
     return describe(scene, np.random.default_rng([n, 2])).text
 
 
-def pictures(scenes: Sequence[Scene], size: int) -> Tensor:
-    """Renders (B, 3, size, size) in [0, 1] as an 8-bit picture has them; smaller ones are means of full ones."""
+def render_images(scenes: Sequence[Scene], size: int) -> Tensor:
+    """Renders (B, 3, size, size) in [0, 1] as an 8-bit image has them; smaller ones are means of full ones."""
     full = F.avg_pool2d(render(scenes, RENDERED).rgb, RENDERED // size)
     return (full * 255).round() / 255
 
 
-def true(case: Case) -> Tensor:
-    """The truth of a case that has one."""
-    assert case.truth is not None
-    return case.truth
+def ground_truth_of(case: Case) -> Tensor:
+    """The ground truth of a case that has one."""
+    assert case.ground_truth is not None
+    return case.ground_truth
 
 
-def decoded(backbone: Backbone) -> Row:
-    """The ceiling of what goes through an autoencoder."""
-    return Row("ceiling: the truth, decoded", other=lambda case: backbone.decode(backbone.encode_image(true(case))))
+def autoencoder_ceiling(backbone: Backbone) -> Row:
+    """The ceiling of a backbone with an autoencoder."""
+    return Row(
+        "ceiling: the truth, decoded",
+        generate=lambda case: backbone.decode(backbone.encode_image(ground_truth_of(case))),
+    )
 
 
-def others(size: int) -> Row:
-    """Of each case the truth of another."""
+def renders_of_other_scenes(size: int) -> Row:
+    """For each case the ground truth of another."""
 
-    def other(case: Case) -> Tensor:
-        return pictures([draw("test", case.number + 5000)], size)
+    def render_other(case: Case) -> Tensor:
+        return render_images([draw("test", case.number + 5000)], size)
 
-    return Row("chance: renders of others", other=other)
+    return Row("chance: renders of others", generate=render_other)

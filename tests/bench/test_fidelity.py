@@ -13,16 +13,16 @@ from world.render import render
 FEW = 8
 
 
-class Painter:
-    """A backbone whose latents are pixels and whose estimate of x0 is always the true picture of the prompt."""
+class PerfectBackbone:
+    """A backbone whose latents are pixels and whose estimate of x0 is always the ground-truth image of the prompt."""
 
     id, revision, default_size, size_multiple = "painter", "0", 128, 8
     sigmas = torch.logspace(-2, 2, 50)
 
     def __init__(self, shift: int = 0):
-        told = fidelity.cases(FEW)
-        self.pictures = render([case.scene for case in told], 128).rgb * 2 - 1
-        self.place = {case.text: (i + shift) % FEW for i, case in enumerate(told)} | {"": 0}
+        captions = fidelity.cases(FEW)
+        self.images = render([case.scene for case in captions], 128).rgb * 2 - 1
+        self.place = {case.text: (i + shift) % FEW for i, case in enumerate(captions)} | {"": 0}
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         return 3, height, width
@@ -31,7 +31,7 @@ class Painter:
         return {"text": torch.tensor([self.place[text] for text in texts])[:, None, None].float()}
 
     def denoise(self, ask):
-        return self.pictures[ask.cond["text"][:, 0, 0].long()]
+        return self.images[ask.cond["text"][:, 0, 0].long()]
 
     def decode(self, latents):
         return latents / 2 + 0.5
@@ -48,8 +48,8 @@ def run(arguments, tmp_path) -> dict[str, float]:
     return json.loads((tmp_path / "figures.json").read_text())
 
 
-def test_a_perfect_painter_reaches_the_ceiling(monkeypatch, few, tmp_path, capsys) -> None:
-    monkeypatch.setattr(fidelity, "load", lambda id: Painter())
+def test_a_perfect_backbone_reaches_the_ceiling(monkeypatch, few, tmp_path, capsys) -> None:
+    monkeypatch.setattr(fidelity, "load", lambda id: PerfectBackbone())
     figures = run([*few, "--keep", str(tmp_path / "kept")], tmp_path)
     for key in ("binding", "relations", "sizes", "count", "ground", "sky", "exact"):
         assert figures[key] == pytest.approx(figures[f"{key}_ceiling"], abs=15), key
@@ -61,38 +61,40 @@ def test_a_perfect_painter_reaches_the_ceiling(monkeypatch, few, tmp_path, capsy
     assert len((tmp_path / "kept" / "captions.txt").read_text().splitlines()) == FEW
 
 
-def test_a_painter_of_other_scenes_falls_to_chance(monkeypatch, few, tmp_path) -> None:
-    monkeypatch.setattr(fidelity, "load", lambda id: Painter(shift=1))
+def test_a_backbone_of_other_scenes_falls_to_chance(monkeypatch, few, tmp_path) -> None:
+    monkeypatch.setattr(fidelity, "load", lambda id: PerfectBackbone(shift=1))
     figures = run(few, tmp_path)
     assert figures["binding"] < 40 and figures["exact"] == 0 < figures["exact_ceiling"]
 
 
 def test_captions_are_of_held_out_scenes_and_repeatable() -> None:
-    told = fidelity.cases(4)
-    assert told == fidelity.cases(4) and told[2] == fidelity.cases(1, first=2)[0]
-    assert all(case.claims == parse(case.text) and len(case.claims.solids) == len(case.scene.solids) for case in told)
+    captions = fidelity.cases(4)
+    assert captions == fidelity.cases(4) and captions[2] == fidelity.cases(1, first=2)[0]
+    assert all(
+        case.claims == parse(case.text) and len(case.claims.solids) == len(case.scene.solids) for case in captions
+    )
 
 
 def test_scores_of_renders() -> None:
-    told = fidelity.cases(6)
-    figures = fidelity.scores(read(render([c.scene for c in told], 128).rgb), [case.claims for case in told])
+    captions = fidelity.cases(6)
+    figures = fidelity.scores(read(render([c.scene for c in captions], 128).rgb), [case.claims for case in captions])
     assert figures["sure"] <= figures["binding"]
     assert set(figures) <= set(fidelity.FIGURES) and figures["ground"] == 100
     assert all(0 <= value <= 100 for value in figures.values())
     assert fidelity.scores([], []) == {}
 
 
-def test_kernel_distance() -> None:
+def test_evaluator_kid() -> None:
     """Zero on average for two sets of one kind, more for another mean, and by hand for few points."""
     draw = torch.Generator().manual_seed(0)
     a, b, other = (torch.randn(400, 16, generator=draw) + shift for shift in (0, 0, 0.5))
-    assert abs(fidelity.kernel_distance(a, b)) < 0.03 < 0.2 < fidelity.kernel_distance(a, other)
+    assert abs(fidelity.evaluator_kid(a, b)) < 0.03 < 0.2 < fidelity.evaluator_kid(a, other)
     x, y = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [1.0]])
     kernel = lambda p, q: (p * q + 1) ** 3  # noqa: E731
     by_hand = kernel(1, 2) + kernel(0, 1) - 2 * sum(kernel(p, q) for p in (1, 2) for q in (0, 1)) / 4
-    assert fidelity.kernel_distance(x, y) == pytest.approx(by_hand)
+    assert fidelity.evaluator_kid(x, y) == pytest.approx(by_hand)
 
 
-def test_a_missing_picture_is_told(tmp_path) -> None:
+def test_a_missing_image_is_an_error(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
-        fidelity.saved(tmp_path, 1)
+        fidelity.load_images(tmp_path, 1)

@@ -1,4 +1,4 @@
-"""The bench of methods: on a backbone that always estimates the truth, and each task's measure on renders."""
+"""The bench of methods: on a backbone that always predicts the ground truth, and each task's measure on renders."""
 
 import json
 import math
@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bench import methods
-from bench.tasks import TASKS, Case, Made, Row, editing, inputs, rows
-from bench.tasks.base import drawn, pictures
-from bench.tasks.editing import KINDS, _aligned, edit_done
+from bench.tasks import TASKS, Case, Output, Row, base, editing, method_inputs, rows
+from bench.tasks.base import render_images
+from bench.tasks.editing import KINDS, _aligned, edit_succeeded
 from bench.tasks.restoration import hole
 from conditioning.registry import METHODS
 from samplers.flow import ask, run, together
@@ -24,8 +24,8 @@ from world.scene import draw
 FEW = 2
 
 
-class Painter:
-    """A backbone of pixels whose estimate of x0 is always the true picture of the prompt."""
+class PerfectBackbone:
+    """A backbone of pixels whose estimate of x0 is always the ground-truth image of the prompt."""
 
     id, revision, default_size, size_multiple = "painter", "0", 64, 8
     offers = frozenset({"pixels", "gradients"})
@@ -33,7 +33,7 @@ class Painter:
 
     def __init__(self):
         self.cases = TASKS["super-resolution"].cases(self, FEW, 0.0)
-        self.truths = torch.cat([case.truth for case in self.cases]) * 2 - 1
+        self.ground_truths = torch.cat([case.ground_truth for case in self.cases]) * 2 - 1
 
     def latent_shape(self, width, height):
         return 3, height, width
@@ -43,7 +43,7 @@ class Painter:
         return {"text": torch.tensor([place[text] for text in texts])[:, None, None].float()}
 
     def denoise(self, one):
-        return self.truths[one.cond["text"][:, 0, 0].long()] + 0 * one.x
+        return self.ground_truths[one.cond["text"][:, 0, 0].long()] + 0 * one.x
 
     def encode_image(self, pixels):
         return pixels * 2 - 1
@@ -54,7 +54,7 @@ class Painter:
 
 @pytest.fixture(scope="module")
 def painter():
-    return Painter()
+    return PerfectBackbone()
 
 
 def bench(monkeypatch, painter, tmp_path, *arguments):
@@ -98,28 +98,36 @@ def test_what_cannot_run_is_said_and_left_out(monkeypatch, painter, tmp_path, ca
 
 def test_every_method_that_is_for_a_task_is_in_one() -> None:
     known = {"restoration", "inpainting", "reference", "editing", "layout", "panorama", "visual-signal-to-image"}
-    taken = {name for task in TASKS.values() for row in rows(task, Painter.__new__(Painter)) for name, _ in row.stack}
+    taken = {
+        name
+        for task in TASKS.values()
+        for row in rows(task, PerfectBackbone.__new__(PerfectBackbone))
+        for name, _ in row.stack
+    }
     assert {one.name for one in METHODS.values() if one.task in known} <= taken
 
 
 def test_inputs_come_by_name_then_by_kind_and_optional_ones_by_name() -> None:
     method = METHODS["diffedit"]
     case = Case(0, "", {"image": 1, "prompt": 2, "mask": 3})
-    assert inputs(method, case) == {"known": 1, "source": 2, "mask": 3}
-    assert inputs(method, replace(case, given={"image": 1, "source": 5, "prompt": 2})) == {"known": 1, "source": 5}
+    assert method_inputs(method, case) == {"known": 1, "source": 2, "mask": 3}
+    assert method_inputs(method, replace(case, inputs={"image": 1, "source": 5, "prompt": 2})) == {
+        "known": 1,
+        "source": 5,
+    }
     with pytest.raises(KeyError, match="known"):
-        inputs(method, replace(case, given={"prompt": 2}))
+        method_inputs(method, replace(case, inputs={"prompt": 2}))
 
 
 def test_calls_are_those_of_the_picture_alone() -> None:
-    tally = methods.Tally()
+    cost = methods.NetworkCost()
 
     def flow():
         x = yield from ask(torch.zeros(1, 1, 1, 1), 1.0, {}, tape=object())
         return (yield from together(ask(x, 0.5, {}), ask(x, 0.5, {})))
 
-    run(methods.counted(flow(), tally), lambda one: one.x)
-    assert (tally.calls, tally.taped) == (2, 1)
+    run(methods.count_evaluations(flow(), cost), lambda one: one.x)
+    assert (cost.evaluations, cost.with_gradient) == (2, 1)
 
 
 def test_holes_are_about_a_sixth_of_the_picture() -> None:
@@ -129,53 +137,53 @@ def test_holes_are_about_a_sixth_of_the_picture() -> None:
 
 def test_renders_after_an_edit_show_it_and_those_before_do_not() -> None:
     found = []
-    for i, (n, scene) in enumerate(drawn(12, lambda scene: len(scene.solids) == 2)):
+    for i, (n, scene) in enumerate(base.test_scenes(12, lambda scene: len(scene.solids) == 2)):
         try:
             found.append(edit(scene, np.random.default_rng(n), KINDS[i % len(KINDS)]))
         except ValueError:
             continue
     after = read(render([one.after for one in found], 128).rgb)
     before = read(render([one.before for one in found], 128).rgb)
-    assert np.mean([edit_done(one, reading) for one, reading in zip(found, after)]) > 0.8
-    assert not any(edit_done(one, reading) for one, reading in zip(found, before))
+    assert np.mean([edit_succeeded(one, reading) for one, reading in zip(found, after)]) > 0.8
+    assert not any(edit_succeeded(one, reading) for one, reading in zip(found, before))
 
 
 def test_what_is_outside_of_an_edit_of_its_own_picture(monkeypatch, painter) -> None:
-    """A network that draws what it is told: with renders in place of its pictures."""
+    """A network that draws what it is told: with renders in place of its images."""
 
     def renders(scenes):
         return render(scenes, 128).rgb
 
     monkeypatch.setattr(
-        editing, "own_pictures", lambda backbone, prompts, seeds: renders([draw("test", n) for n in seeds])
+        editing, "own_images", lambda backbone, prompts, seeds: renders([draw("test", n) for n in seeds])
     )
     task = TASKS["edit-own"]
     cases = task.cases(painter, 8, 0.0)
     undone, done, others = (
-        task.measure(cases, [Made(one) for one in renders(scenes).split(1)], painter)
+        task.measure(cases, [Output(one) for one in renders(scenes).split(1)], painter)
         for scenes in (
-            [case.told[0].before for case in cases],
-            [case.told[0].after for case in cases],
+            [case.target[0].before for case in cases],
+            [case.target[0].after for case in cases],
             [draw("test", case.number + 5000) for case in cases],
         )
     )
     assert all(one == {"done": 0, "kept": 100} for one in undone)
     assert np.mean([one["done"] for one in done]) > 80
     assert np.mean([one["kept"] for one in done]) > 30 > 20 > np.mean([one["kept"] for one in others])
-    rows = {row.label: row for row in task.lines(METHODS["prompt_to_prompt"], painter)}
-    only = rows["prompt_to_prompt, only the solid"].changed(cases)
-    assert all(text in case.given["prompt"] + case.prompt for case in only for text in case.given["only"].split(", "))
+    rows = {row.label: row for row in task.method_rows(METHODS["prompt_to_prompt"], painter)}
+    only = rows["prompt_to_prompt, only the solid"].change_cases(cases)
+    assert all(text in case.inputs["prompt"] + case.prompt for case in only for text in case.inputs["only"].split(", "))
 
 
 def test_what_gives_the_source_back_is_run_under_its_own_prompt_as_well(painter) -> None:
-    lines, cases = TASKS["edit"].lines(METHODS["null_text"], painter), TASKS["edit"].cases(painter, 2, 0.0)
+    lines, cases = TASKS["edit"].method_rows(METHODS["null_text"], painter), TASKS["edit"].cases(painter, 2, 0.0)
     assert [row.label for row in lines] == ["null_text", "null_text, nothing edited"]
-    for before, after in zip(cases, lines[1].changed(cases)):
-        assert after.prompt == before.given["prompt"] != before.prompt and after.given is before.given
+    for before, after in zip(cases, lines[1].change_cases(cases)):
+        assert after.prompt == before.inputs["prompt"] != before.prompt and after.inputs is before.inputs
 
 
 def test_captions_of_an_edit_differ_in_what_was_edited() -> None:
-    for n, scene in drawn(5):
+    for n, scene in base.test_scenes(5):
         one = edit(scene, np.random.default_rng(n), "recolour")
         a, b = _aligned(n, one.before).split(), _aligned(n, one.after).split()
         assert len(a) == len(b) and sum(x != y for x, y in zip(a, b)) == 1
@@ -187,7 +195,7 @@ def test_captions_of_an_edit_differ_in_what_was_edited() -> None:
 def test_the_truth_scores_and_another_scene_does_not(painter, name, figure) -> None:
     task = TASKS[name]
     cases = task.cases(painter, 6, 0.0)
-    made = [Made(case.truth) for case in cases]
+    made = [Output(case.ground_truth) for case in cases]
     own = [one[figure] for one in task.measure(cases, made, painter)]
     others = [one[figure] for one in task.measure(cases, made[1:] + made[:1], painter)]
     assert np.mean(own) > 70 > 25 > np.mean(others)
@@ -195,17 +203,19 @@ def test_the_truth_scores_and_another_scene_does_not(painter, name, figure) -> N
 
 def test_boxes_name_what_is_in_them(painter) -> None:
     for case in TASKS["layout"].cases(painter, 3, 0.0):
-        named = TASKS["layout"].special["layout_guidance"](case).given["boxes"]
-        assert len(named) == len(case.told.solids) and all(box.text in case.prompt for box in named)
+        named = TASKS["layout"].case_adapters["layout_guidance"](case).inputs["boxes"]
+        assert len(named) == len(case.target.solids) and all(box.text in case.prompt for box in named)
         assert all(0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1 for box in named)
 
 
 def test_pasted_pictures_have_seams_and_one_picture_has_none(painter) -> None:
     task = TASKS["panorama"]
     cases = task.cases(painter, 3, 0.0)
-    pasted = [Made(task.beside(painter)[0].other(case)) for case in cases]
-    wide = torch.nn.functional.interpolate(pictures([scene for _, scene in drawn(3)], 128), size=(64, 192))
-    whole = [Made(one) for one in wide.split(1)]
+    pasted = [Output(task.baselines(painter)[0].generate(case)) for case in cases]
+    wide = torch.nn.functional.interpolate(
+        render_images([scene for _, scene in base.test_scenes(3)], 128), size=(64, 192)
+    )
+    whole = [Output(one) for one in wide.split(1)]
     seams, none = (task.measure(cases, made, painter) for made in (pasted, whole))
     assert min(one["thirds"] for one in seams) > 1.5
     assert np.mean([one["thirds"] for one in none]) < 1.3
@@ -213,19 +223,19 @@ def test_pasted_pictures_have_seams_and_one_picture_has_none(painter) -> None:
 
 def test_control_with_the_maps_of_others(painter) -> None:
     cases = TASKS["control"].cases(painter, 3, 0.0)
-    lines = {row.label: row for row in TASKS["control"].lines(METHODS["controlnet"], painter)}
+    lines = {row.label: row for row in TASKS["control"].method_rows(METHODS["controlnet"], painter)}
     assert len(lines) == 6
-    own, other = (lines[f"controlnet, depth{whose}"].changed(cases) for whose in ("", ", of others"))
-    assert [set(case.given) for case in own] == [{"depth"}] * 3
-    assert all(torch.equal(a.given["depth"], b.told["depth"]) for a, b in zip(own, cases))
-    assert torch.equal(other[1].given["depth"], cases[0].told["depth"])
+    own, other = (lines[f"controlnet, depth{whose}"].change_cases(cases) for whose in ("", ", of others"))
+    assert [set(case.inputs) for case in own] == [{"depth"}] * 3
+    assert all(torch.equal(a.inputs["depth"], b.target["depth"]) for a, b in zip(own, cases))
+    assert torch.equal(other[1].inputs["depth"], cases[0].target["depth"])
 
 
 def test_a_method_of_its_own_has_its_own_steps() -> None:
     parser = methods.argparse.Namespace(steps=0, hurry=1)
     task = TASKS["deblur"]
-    assert methods.setting(Row("ddrm", [("ddrm", {})]), task, parser).steps == 20
-    assert methods.setting(Row("plain"), task, parser).steps == task.steps
+    assert methods.setting_of(Row("ddrm", [("ddrm", {})]), task, parser).steps == 20
+    assert methods.setting_of(Row("plain"), task, parser).steps == task.steps
     parser.steps = 7
-    assert methods.setting(Row("ddrm", [("ddrm", {})]), task, parser).steps == 7
-    assert math.isclose(methods.setting(Row("plain"), task, parser).scale, 1.0)
+    assert methods.setting_of(Row("ddrm", [("ddrm", {})]), task, parser).steps == 7
+    assert math.isclose(methods.setting_of(Row("plain"), task, parser).scale, 1.0)

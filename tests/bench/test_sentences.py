@@ -80,7 +80,7 @@ def test_images_of_the_claimed_scenes_are_right_and_those_of_others_wrong(tmp_pa
     captions = [describe(scene, np.random.default_rng(n), "any") for n, scene in enumerate(scenes)]
     made = [bench.Sentence("caption", one.text, one.claims) for one in captions]
     monkeypatch.setattr(bench, "sentences", lambda: made)
-    bench.keep(tmp_path, torch.cat([render(scenes, 128).rgb]), [one.text for one in made], 0)
+    bench.save_images(tmp_path, torch.cat([render(scenes, 128).rgb]), [one.text for one in made], 0)
     bench.main(["--pictures", str(tmp_path), "--json", str(tmp_path / "figures.json")])
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["parser"] == 100 and figures["atoms"] > 90 and figures["prompts"] > 65
