@@ -4,10 +4,10 @@
     python -m training denoiser --minutes 100                     text encoder and UNet
     python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
     python -m training evaluator --pictures 600000
-    python -m training surfaces --pictures 60000                  depth, normals, classes of a picture: to measure
-    python -m training reader --pictures 60000                    depth and classes of a picture, to guide by
+    python -m training surfaces --pictures 60000                  depth, normals, classes of an image: to measure
+    python -m training reader --pictures 60000                    depth and classes of an image, to guide by
     python -m training classifier --pictures 150000               what noisy latents will show, to guide by
-    python -m training contrastive --pictures 30000               whether a text goes with a picture, to guide by
+    python -m training contrastive --pictures 30000               whether a text goes with an image, to guide by
     python -m training controlnet --pictures 60000                depth and edges, beside the UNet that is shipped
 
 Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
@@ -105,11 +105,11 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=8_000, help="pictures over which the learning rate rises")
     parser.add_argument("--check-every", type=float, default=5.0, help="minutes between held-out figures")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
-    given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    plan = Plan(given.pictures, given.minutes, given.warmup, decay=given.decay, check_every=given.check_every)
-    train(NETWORKS[given.network](), plan)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    plan = Plan(args.pictures, args.minutes, args.warmup, decay=args.decay, check_every=args.check_every)
+    train(NETWORKS[args.network](), plan)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 Each colour, each shape and each pair of both that training scenes show is there or not (cross-entropy of a yes or no);
 ground and sky are one of a few (cross-entropy). And each cell of the map is told what is on it, from the renderer's
-instance maps: without, 11,000 pictures had taught it grounds and skies, little of colours, and nothing of shapes.
+instance maps: without, 11,000 images had taught it grounds and skies, little of colours, and nothing of shapes.
 Levels are spread evenly in ln sigma, from where everything is seen to where only the sky is.
 """
 

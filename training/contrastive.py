@@ -4,11 +4,10 @@
     python -m training.contrastive                                  ship what was trained last
     python -m training.contrastive --check                          validate what is shipped, on renders never seen
 
-CLIP's symmetric loss (Radford et al. 2021, Figure 3) over a batch; each picture also has to tell its caption from one
-in which an attribute is another or two solids have swapped theirs: the same words in another order. Two teachers, as
-of the denoiser, say what a few minutes would not teach: which cells each word is about, from the instance maps, and
-what is to be read from a cell. Their heads are not shipped.
-"""
+CLIP's symmetric loss (Radford et al. 2021, Figure 3) over a batch; each image also has to discriminate its caption from
+one in which an attribute is another or two solids have swapped theirs: the same words in another order. Two teachers,
+as of the denoiser, say what a few minutes would not teach: which cells each word is about, from the instance maps, and
+what is to be read from a cell. Their heads are not shipped."""
 
 from __future__ import annotations
 
@@ -199,8 +198,9 @@ OTHERS = 32
 
 
 def figures(network: nn.Module, x: Tensor, ids: Tensor, false: Tensor, swapped: Tensor) -> dict[str, float]:
-    """Parts of the pictures whose own caption is the best of 33, of the captions whose own picture is (chance 1 / 33),
-    and of the pictures that tell theirs from the nearly true one, a changed word or swapped colours (chance 1 / 2)."""
+    """Parts of the images whose own caption is the best of 33, of the captions whose own image is (chance 1 / 33), and
+    of the images that discriminate theirs from the nearly true one, a changed word or swapped colours (chance 1 /
+    2)."""
     device = next(network.parameters()).device
     size = OTHERS + 1
     tables, better = [], []

@@ -1,11 +1,12 @@
-"""ControlNets of Still Life (Zhang et al. 2023): depth and edges, learnt from rendered truth beside the frozen network.
+"""ControlNets of Still Life (Zhang et al. 2023): depth and edges, learned from rendered ground truth beside the frozen
+network.
 
 A ControlNet here is a copy of the UNet's encoder without its attention: the text is the decoder's matter, and half the
 size is saved. One run trains both: every row has a map of one kind, each kind has a channel of its own, and what is
 shipped are two ControlNets that differ in their first layer. So the way into the decoder, which is most of what there
-is to learn, is learnt once. Half of the captions are empty, so that the map has to carry the meaning; noise levels lie
+is to learn, is learned once. Half of the captions are empty, so that the map has to carry the meaning; noise levels lie
 higher than the UNet's own, where scenes take shape. All is at 128 pixels: at 64 the UNet that is shipped is not at home
-(v error 0.177 against 0.081), and what was learnt first there was to mend that, with no look at the map.
+(v error 0.177 against 0.081), and what was learned first there was to mend that, with no look at the map.
 
     python -m training controlnet --pictures 60000       train, in pieces; after the UNet has changed, again
     python -m training.controlnet                        ship what was trained last
@@ -60,7 +61,7 @@ def build(unet: UNet2DConditionModel, channels: int) -> ControlNetModel:
     own, theirs = network.state_dict(), unet.state_dict()
     network.load_state_dict({name: theirs.get(name, value) for name, value in own.items()})
     # The way out is silent, which is enough. The map's way in, at first a zero behind layers that each take most of a
-    # signal's size, is made as loud as what the picture brings: else no map is looked at for thousands of steps.
+    # signal's size, is made as large as the features of the image: else the map is ignored for thousands of steps.
     for layer in network.controlnet_cond_embedding.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=2 / layer.weight[0].numel() ** 0.5)
@@ -81,7 +82,7 @@ def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class ControlNet:
-    name, rows, rate = "controlnet", 8, 1e-3  # few rows: at some ten thousand pictures it is steps that are short
+    name, rows, rate = "controlnet", 8, 1e-3  # few rows: at some ten thousand images it is steps that are short
 
     def __init__(self) -> None:
         """Goes on from the ControlNets that are shipped, where there are some."""

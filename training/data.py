@@ -2,7 +2,7 @@
 
     python -m training.data --split train --scenes 24000
 
-writes `training/runs/data/<split>/{rgb,instances}.npy`: pictures (N, 128, 128, 3) uint8 and instance maps (N, 32, 32)
+writes `training/runs/data/<split>/{rgb,instances}.npy`: images (N, 128, 128, 3) uint8 and instance maps (N, 32, 32)
 int8 (number of the solid, -1 ground, -2 sky). Scene n is `world.scene.draw(split, n)`; nothing else is stored.
 Interrupted, it goes on where it stopped.
 """

@@ -1,10 +1,10 @@
-"""The one training loop. A network brings a `Spec`; the loop brings steps, averaging, checkpoints, curves and pictures.
+"""The one training loop. A network brings a `Spec`; the loop brings steps, averaging, checkpoints, curves and images.
 
 Everything of a run stands in `training/runs/<name>/`: `last.pt` (weights, averaged weights, optimiser, counters),
-written by temp-and-rename every two minutes, `curve.json`, `curve.png`, and a grid of pictures at every check.
-Killed at any moment, the same command goes on from there. The learning rate rises over `warmup` pictures, stays,
-and falls to zero over the last `decay` fraction of the pictures planned: so a run may be prolonged by asking for
-more. Where no pictures are planned the minutes are the plan, and the piece is the whole run: for a machine that is
+written by temp-and-rename every two minutes, `curve.json`, `curve.png`, and a grid of images at every check.
+Killed at any moment, the same command goes on from there. The learning rate rises over `warmup` images, stays,
+and falls to zero over the last `decay` fraction of the images planned: so a run may be prolonged by asking for
+more. Where no images are planned the minutes are the plan, and the piece is the whole run: for a machine that is
 lent for a time.
 """
 
@@ -36,7 +36,7 @@ class Spec(Protocol):
     """
 
     name: str
-    rows: int  # pictures a batch
+    rows: int  # images a batch
     rate: float  # learning rate
     network: nn.Module
 
@@ -48,14 +48,14 @@ class Spec(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long: `pictures` in all (0: as many as come), `minutes` in this piece; and how: the numbers the loop leaves
-    to the caller."""
+    """How long: `pictures` images in all (0: as many as come), `minutes` in this piece; and how: the numbers the loop
+    leaves to the caller."""
 
     pictures: int
     minutes: float = 9.5
-    warmup: int = 8_000  # pictures over which the learning rate rises
+    warmup: int = 8_000  # images over which the learning rate rises
     decay: float = 0.25
-    average: int = 60_000  # pictures over which the averaged weights forget (at most a tenth of what was seen)
+    average: int = 60_000  # images over which the averaged weights forget (at most a tenth of the images so far)
     weight_decay: float = 0.01
     clip: float = 1.0
     check_every: float = 5.0  # minutes
@@ -80,12 +80,12 @@ def reduced(device: torch.device) -> torch.autocast:
 
 
 def progress_at(plan: Plan, seen: int, seconds: float) -> float:
-    """How much of the plan is done, in [0, 1]: of its pictures, or of its minutes where no pictures are planned."""
+    """How much of the plan is done, in [0, 1]: of its images, or of its minutes where no images are planned."""
     return min(1.0, seen / plan.pictures if plan.pictures else seconds / (60 * plan.minutes))
 
 
 def rate_at(plan: Plan, seen: int, progress: float) -> float:
-    """The learning rate as a fraction of the full one, after `seen` pictures."""
+    """The learning rate as a fraction of the full one, after `seen` images."""
     return max(0.0, min(1.0, (seen + 1) / plan.warmup, (1 - progress) / plan.decay))
 
 
@@ -107,7 +107,7 @@ def averaged_network(name: str) -> dict[str, Tensor]:
 
 
 class _Swapped:
-    """The network with the averaged weights, for checks and pictures."""
+    """The network with the averaged weights, for checks and images."""
 
     def __init__(self, network: nn.Module, averaged: dict[str, Tensor]):
         self.network, self.averaged = network, averaged
@@ -123,7 +123,7 @@ class _Swapped:
 
 
 def train(spec: Spec, plan: Plan) -> None:
-    """Train until the plan's pictures are seen or its minutes are over."""
+    """Train until the plan's images are seen or its minutes are over."""
     here = RUNS / spec.name
     here.mkdir(parents=True, exist_ok=True)
     device = best_device()
@@ -216,7 +216,7 @@ def train(spec: Spec, plan: Plan) -> None:
 
 
 def draw_curve(curve: list[dict[str, float]], path: Path) -> None:
-    """The figures of a run over the pictures seen, one small plot each."""
+    """The figures of a run over the images seen, one small plot each."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -240,7 +240,7 @@ def draw_curve(curve: list[dict[str, float]], path: Path) -> None:
 
 
 def grid(pictures: Tensor, columns: int = 8, scale: int = 1) -> Image.Image:
-    """(B, 3, H, W) in [0, 1] as one picture."""
+    """(B, 3, H, W) in [0, 1] as one image."""
     pixels = (pictures.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = [np.concatenate(list(pixels[i : i + columns]), 1) for i in range(0, len(pixels) - columns + 1, columns)]
     image = Image.fromarray(np.concatenate(rows))

@@ -1,13 +1,13 @@
-"""The pixel-space network of the same world: an unconditional UNet on 64 x 64 pictures in [-1, 1].
+"""The pixel-space network of the same world: an unconditional UNet on 64 x 64 images in [-1, 1].
 
 For the methods that reason about pixels and their noise (DDRM, SNIPS, DPS, ...), on the same schedule as Still Life,
 with v-prediction. It takes no text: the encoder it would share is trained on with every Still Life, which would leave
 this network behind, and its methods are stated for unconditional networks.
 
 Full resolution is what costs on a CPU, so the network sees every 2 x 2 block of pixels as one cell of 12 channels: a
-permutation of the picture, in which white noise stays white. It sees twice as many pictures a second for it.
+permutation of the image, in which white noise stays white. It sees twice as many images a second for it.
 Noise levels are drawn lower than for latents, ln sigma ~ N(-0.4, 1.4): neighbouring pixels agree, so the same noise
-hides less. Every picture is also seen mirrored, which is a scene of this world as well.
+hides less. Every image is also seen mirrored, which is a scene of this world as well.
 
     python -m training.pixels                 the trained network -> backbones/still_life_pixels/
 """
@@ -63,7 +63,7 @@ def plain_attention(unet: nn.Module) -> None:
 
 
 def predicted(unet: nn.Module, x: Tensor, t: Tensor) -> Tensor:
-    """The network on pictures: (B, 3, h, w) -> (B, 3, h, w) float32."""
+    """The network on images: (B, 3, h, w) -> (B, 3, h, w) float32."""
     blocks = F.pixel_unshuffle(x, PATCH).contiguous(memory_format=torch.channels_last)
     return F.pixel_shuffle(unet(blocks, t).sample.float(), PATCH)
 
@@ -122,7 +122,7 @@ class PixelDenoiser:
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> Image.Image:
-        """16 pictures by 25 Euler steps, for looking at."""
+        """16 images by 25 Euler steps, for looking at."""
         device = next(network.parameters()).device
         times = torch.linspace(STEPS - 1, 0, 26)[:-1].round().long()
         levels = [*self.sigmas[times].tolist(), 0.0]
@@ -141,7 +141,7 @@ def _signed(pictures: Tensor) -> Tensor:
 
 
 def small(split: str) -> Tensor:
-    """A split's pictures averaged to 64 pixels a side, (N, 64, 64, 3) uint8; made once and kept beside the renders."""
+    """A split's images averaged to 64 pixels a side, (N, 64, 64, 3) uint8; made once and kept beside the renders."""
     path = data.folder(split) / "rgb_64.npy"
     done = int((data.folder(split) / "done").read_text())
     if not path.exists() or len(np.load(path, mmap_mode="r")) != done:

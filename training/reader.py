@@ -1,12 +1,11 @@
-"""The reader's training: depth and what stands where, from renders, clean and softened as for the judge.
+"""Training of the perception model `reader`: depth and classes, from renders, clean and softened as for the evaluator.
 
     python -m training reader --pictures 60000 --threads 1       train, in pieces
     python -m training.reader                                    validate what was trained last, and ship it
     python -m training.reader --check                            validate what is shipped, on renders never seen
 
-It steers pictures (`conditioning/sampling/guidance/energy_guidance.py`), so it must not be what measures them: that is
-the judge, another network trained on other targets.
-"""
+It guides sampling (`conditioning/sampling/guidance/energy_guidance.py`), so it must not be what evaluates the result:
+that is the evaluator, another network trained on other targets."""
 
 from __future__ import annotations
 
@@ -73,7 +72,7 @@ class ReaderSpec:
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         read = network(batch["x"])
         near = (read.nearness[:, 0] - batch["near"]).abs()
-        weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the picture
+        weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the image
         near = (near * weight).mean()
         classes = (F.cross_entropy(read.classes, batch["classes"], reduction="none") * weight).mean()
         return 10 * near + classes, {"near": near.detach(), "classes": classes.detach()}
@@ -90,8 +89,8 @@ class ReaderSpec:
 
 
 def figures(network: nn.Module, x: Tensor, near: Tensor, classes: Tensor) -> dict[str, float]:
-    """Of pictures (N, 3, 128, 128) and their truth: mean error of the depth in metres, on solids and on the ground;
-    the part of the pixels told right, and mean over classes of intersection by union."""
+    """Of images (N, 3, 128, 128) and their ground truth: mean error of the depth in metres, on solids and on the
+    ground; the part of the pixels told right, and mean over classes of intersection by union."""
     device = next(network.parameters()).device
     right, union, error, area = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES)), torch.zeros(2), torch.zeros(2)
     total, count = 0.0, 0

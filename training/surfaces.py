@@ -1,4 +1,5 @@
-"""The training of the judge's other half: depth, normals, classes, from renders, clean and softened as for the judge.
+"""Training of the evaluator of surfaces: depth, normals, classes, from renders, clean and softened as for the
+evaluator.
 
 python -m training surfaces --pictures 60000 --warmup 2000 --threads 1    train, in pieces
 python -m training.surfaces                                               ship what was trained last
@@ -78,7 +79,7 @@ class SurfacesSpec:
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         away, normals, classes = network(batch["x"])
-        weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the picture
+        weight = torch.where(batch["classes"] > 1, 4.0, 1.0)  # solids are a tenth of the image
         ground = weight * (batch["classes"] > 0)
         depth = ((away - batch["away"]).abs() * ground).mean()
         turned = ((F.normalize(normals, dim=1) - batch["normals"]).square().sum(1) * ground).mean()

@@ -154,7 +154,7 @@ def test_words_look_at_their_solid_and_cells_tell_what_they_are():
 
 def test_figures_of_a_perfect_contrastive_model_and_of_one_that_knows_no_order():
     class Known(Contrastive):
-        """A picture is the number of its caption; a caption's second word is its number, its third 1 if it is true."""
+        """An image is the number of its caption; a caption's second word is its number, its third 1 if it is true."""
 
         ordered = True
 
