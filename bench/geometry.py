@@ -1,10 +1,11 @@
 """The geometry of Still Life's sampling, beside what the authors of the geometric perspective found on CIFAR-10.
 
-Near-straight paths, estimates that settle before the states do, the departure from the optimal denoiser, schedules made
-from the shape of the path, and a solver whose middle is learned. It writes docs/geometry.md's tables and its plots.
+Near-straight paths, denoised predictions that settle before the states do, the departure from the optimal denoiser,
+schedules made from the shape of the path, and a solver whose intermediate point is learned. It writes
+docs/geometry.md's tables and its plots.
 
     python -m bench.geometry --keep outputs/geometry --json geometry.json
-    python -m bench.geometry --keep outputs/geometry        again: what is kept is not measured anew, only drawn
+    python -m bench.geometry --keep outputs/geometry        again: stored parts are not measured again, only plotted
 
 About half an hour on one core in full, some minutes with --quick.
 """
@@ -86,11 +87,11 @@ class Bench:
                 return event.result
         raise RuntimeError(f"{label}: the run did not end")
 
-    def _answer(self, one: Ask) -> Tensor:
-        return self.backbone.denoise(one)
+    def _answer(self, request: Ask) -> Tensor:
+        return self.backbone.denoise(request)
 
     def part(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a part, made now or kept from before."""
+        """The arrays of a part, computed now or loaded from before."""
         file = None if self.keep is None else self.keep / f"{name}{'_quick' if self.report.quick else ''}.npz"
         if file is not None and file.exists():
             with np.load(file) as archive:
@@ -119,45 +120,45 @@ def data(bench: Bench, count: int) -> Optimal:
     return Optimal(torch.from_numpy(bench.part("data", make)["latents"]))
 
 
-def paths(bench: Bench, told: list[Case], optimal: Optimal) -> Arrays:
+def paths(bench: Bench, captions: list[Case], optimal: Optimal) -> Arrays:
     """Euler runs from one start: without a prompt, beside the optimum of the data, and guided by the captions."""
 
     def make() -> Arrays:
-        sigmas, seeds = bench.sigmas(STEPS), range(len(told))
-        x, noise, null = bench.start(seeds, sigmas[0]), Noise(seeds), bench.cond([""] * len(told))
-        gone = bench.run(
+        sigmas, seeds = bench.sigmas(STEPS), range(len(captions))
+        x, noise, null = bench.start(seeds, sigmas[0]), Noise(seeds), bench.cond([""] * len(captions))
+        deviation = bench.run(
             deviating(ask, x, sigmas, null, noise, optimal), "steps of both optimum and network", 2 * STEPS
         )
         D = cfg(ask, null, SCALE)
-        flow = recorded(euler(D, x, sigmas, bench.cond([case.text for case in told]), noise), x, sigmas[0])
+        flow = recorded(euler(D, x, sigmas, bench.cond([case.text for case in captions]), noise), x, sigmas[0])
         guided = bench.run(flow, "guided steps", STEPS)
-        runs = {"plain": gone.model, "optimal": gone.optimal, "guided": guided}
+        runs = {"plain": deviation.model, "optimal": deviation.optimal, "guided": guided}
         out = {f"{name}_{path}": getattr(run, path).numpy() for name, run in runs.items() for path in ("x", "x0")}
-        gaps = {name: getattr(gone, name).numpy() for name in ("on_model", "on_optimal", "apart")}
+        gaps = {name: getattr(deviation, name).numpy() for name in ("on_model", "on_optimal", "apart")}
         return {"sigmas": np.array(sigmas), **out, **gaps}
 
     return bench.part("paths", make)
 
 
-def of(arrays: Arrays, name: str) -> Trajectory:
+def trajectory_of(arrays: Arrays, name: str) -> Trajectory:
     return Trajectory(*(torch.from_numpy(arrays[key]) for key in ("sigmas", f"{name}_x", f"{name}_x0")))
 
 
-def judged(bench: Bench, guided: Trajectory, told: list[Case]) -> Arrays:
+def evaluate_guided(bench: Bench, guided: Trajectory, captions: list[Case]) -> Arrays:
     """What the evaluator reads of both trajectories after so many calls, and their KID to other renders."""
 
     def make() -> Arrays:
-        claims = [case.claims for case in told]
+        claims = [case.claims for case in captions]
         far = features(rendered(bench.report, cases(120 if bench.report.quick else RENDERS, first=100_000)))
-        own = rendered(bench.report, told)
+        own = rendered(bench.report, captions)
         out: dict[str, list[float]] = {"calls": list(SHOWN), "floor": [evaluator_kid(features(own), far)]}
         out["ceiling"] = [scores(read(own), claims)["binding"]]
         for calls in bench.report.steps(SHOWN, "looks at both trajectories"):
             for name, latents in (("x", guided.x[calls]), ("x0", guided.x0[calls - 1])):
                 with torch.no_grad():
-                    pictures = torch.cat([bench.backbone.decode(part).float().cpu() for part in latents.split(ROWS)])
-                out.setdefault(f"{name}_binding", []).append(scores(read(pictures), claims)["binding"])
-                out.setdefault(f"{name}_kid", []).append(evaluator_kid(features(pictures), far))
+                    images = torch.cat([bench.backbone.decode(part).float().cpu() for part in latents.split(ROWS)])
+                out.setdefault(f"{name}_binding", []).append(scores(read(images), claims)["binding"])
+                out.setdefault(f"{name}_kid", []).append(evaluator_kid(features(images), far))
         return {name: np.array(values) for name, values in out.items()}
 
     return bench.part("judged", make)
@@ -170,7 +171,7 @@ def setting(bench: Bench, rows: int, first: int) -> tuple[Tensor, dict[str, Tens
     return bench.start(seeds, bench.sigmas(2)[0]), bench.cond(texts), Noise(seeds)
 
 
-def taught(bench: Bench, rows: int) -> Trajectory:
+def teacher_trajectory(bench: Bench, rows: int) -> Trajectory:
     """The teacher's run, with prompts and without guidance, of other images than it is tried on."""
 
     def make() -> Arrays:
@@ -183,7 +184,7 @@ def taught(bench: Bench, rows: int) -> Trajectory:
 
 def solvers(bench: Bench, rows: int) -> Arrays:
     """How far solvers end from the true end of their path in a few calls, in RMS of latents, (rows,) each."""
-    teacher = taught(bench, rows)
+    teacher = teacher_trajectory(bench, rows)
     x, cond, noise = setting(bench, rows, 6000)
 
     def ends() -> Arrays:
@@ -217,18 +218,18 @@ def solvers(bench: Bench, rows: int) -> Arrays:
         three = {"heun": heun, "dpm_solver_2": dpm_solver_2, "amed": amed(predictor)}
         return {name: ended(sampler, sigmas) for name, sampler in three.items()}
 
-    found = bench.part("two_calls", two_calls)
+    results = bench.part("two_calls", two_calls)
     for by in ("karras", *CHOSEN):
-        found |= bench.part(f"few_{by}", lambda by=by: few(by))
-    return found
+        results |= bench.part(f"few_{by}", lambda by=by: few(by))
+    return results
 
 
 # ---- what they say --------------------------------------------------------------------------------------------------
 
 
-def tell_paths(report: Report, arrays: Arrays) -> None:
+def report_paths(report: Report, arrays: Arrays) -> None:
     for name, words in (("plain", "no prompt"), ("guided", f"guidance {SCALE:g}")):
-        run = of(arrays, name)
+        run = trajectory_of(arrays, name)
         told = figures(run)
         for path, noun in (("x", "sampling"), ("x0", "denoising")):
             off = told[f"{path}_deviation"].nan_to_num(0).mean(1)  # (N + 1,), the authors' mean over images
@@ -244,7 +245,7 @@ def tell_paths(report: Report, arrays: Arrays) -> None:
         shares = own_frames(run.x)[1].sum(1).mean()
         report.figure(f"{name}_plane", 100 * float(shares), f"off the chord, in two axes ({words})", "%")
         report.figure(f"{name}_chord", float(chord(run.x).mean()), f"chord ({words})", "", sqrt_d=_noise(run))
-    told = compare(of(arrays, "plain"), of(arrays, "guided"))
+    told = compare(trajectory_of(arrays, "plain"), trajectory_of(arrays, "guided"))
     report.figure("guidance_leaves", float(told.percent[-1].mean()), "guided end from unguided, of the chord", "%")
     report.figure("onset", float(told.onset.nanmedian()), "prompt and guidance act from sigma")
 
@@ -254,7 +255,7 @@ def _noise(run: Trajectory) -> float:
     return float(run.sigmas[0]) * math.sqrt(run.x[0, 0].numel())
 
 
-def tell_scores(report: Report, arrays: Arrays, optimal: Optimal) -> None:
+def report_scores(report: Report, arrays: Arrays, optimal: Optimal) -> None:
     sigmas, d = arrays["sigmas"], math.sqrt(arrays["plain_x"][0, 0].size)
     peak = int(arrays["on_optimal"].mean(1).argmax())
     last = arrays["on_model"].mean(1)[-1]
@@ -267,7 +268,7 @@ def tell_scores(report: Report, arrays: Arrays, optimal: Optimal) -> None:
         end=float(arrays["on_optimal"].mean(1)[-1]),
     )
     for name in ("plain", "guided", "optimal"):
-        end = of(arrays, name).x[-1]
+        end = trajectory_of(arrays, name).x[-1]
         nearest = optimal.nearest(end, 1)[0]
         copied = optimal.copied(end).mean()
         report.figure(
@@ -275,51 +276,53 @@ def tell_scores(report: Report, arrays: Arrays, optimal: Optimal) -> None:
         )
 
 
-def tell_judged(report: Report, seen: Arrays) -> None:
-    for name, words in (("x0", "estimate"), ("x", "state")):
-        for calls, binding, kid in zip(seen["calls"], seen[f"{name}_binding"], seen[f"{name}_kid"], strict=True):
+def report_guided(report: Report, evaluated: Arrays) -> None:
+    for name, words in (("x0", "denoised prediction"), ("x", "state")):
+        for calls, binding, kid in zip(
+            evaluated["calls"], evaluated[f"{name}_binding"], evaluated[f"{name}_kid"], strict=True
+        ):
             label = f"{words} after {int(calls)} calls: pairs bound right"
             report.figure(f"{name}_binding_{int(calls)}", float(binding), label, "%", kid=float(kid))
 
 
-def tell_solvers(report: Report, found: Arrays) -> None:
+def report_solvers(report: Report, results: Arrays) -> None:
     for calls in CALLS:
         for by in CHOSEN:
-            report.note(f"{by}, {calls}: " + ", ".join(f"{s:.3g}" for s in found[f"{by}_{calls}"]))
+            report.note(f"{by}, {calls}: " + ", ".join(f"{s:.3g}" for s in results[f"{by}_{calls}"]))
         for name in SOLVERS:
-            errors = {by: float(found[f"{name}_{by}_{calls}"].mean()) for by in ("karras", *CHOSEN)}
+            errors = {by: float(results[f"{name}_{by}_{calls}"].mean()) for by in ("karras", *CHOSEN)}
             label = f"{SAMPLERS[name].label}, {calls} calls: RMS from the true end"
             report.figure(f"{name}_{calls}", errors.pop("karras"), label, "", **errors)
     for name in ("heun", "dpm_solver_2", "amed"):
         label = f"{name}, {2 * AMED_STEPS - 1} calls: RMS from the true end"
-        report.figure(f"{name}_{2 * AMED_STEPS - 1}", float(found[name].mean()), label)
+        report.figure(f"{name}_{2 * AMED_STEPS - 1}", float(results[name].mean()), label)
 
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.geometry", __doc__, _options, arguments) as report:
         args, quick = report.args, report.quick
         bench = Bench(report, load(args.backbone), args.keep)
-        told = cases(4 if quick else args.captions)
+        captions = cases(4 if quick else args.captions)
         optimal = data(bench, 200 if quick else args.scenes)
-        arrays = paths(bench, told, optimal)
-        tell_paths(report, arrays)
-        tell_scores(report, arrays, optimal)
-        seen = judged(bench, of(arrays, "guided"), told)
-        tell_judged(report, seen)
-        found = solvers(bench, 2 if quick else args.rows)
-        tell_solvers(report, found)
+        arrays = paths(bench, captions, optimal)
+        report_paths(report, arrays)
+        report_scores(report, arrays, optimal)
+        evaluated = evaluate_guided(bench, trajectory_of(arrays, "guided"), captions)
+        report_guided(report, evaluated)
+        results = solvers(bench, 2 if quick else args.rows)
+        report_solvers(report, results)
         if not quick:
-            runs = {name: of(arrays, name) for name in ("plain", "guided", "optimal")}
-            geometry_page.write(report.figures, runs, arrays, seen, found, bench.backbone)
+            runs = {name: trajectory_of(arrays, name) for name in ("plain", "guided", "optimal")}
+            geometry_page.write(report.figures, runs, arrays, evaluated, results, bench.backbone)
             report.note(f"plots: {geometry_page.IMAGES}")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--captions", type=int, default=16, help="pictures of every run (default: 16)")
+    parser.add_argument("--captions", type=int, default=16, help="images of every run (default: 16)")
     parser.add_argument("--scenes", type=int, default=2000, help="training scenes of the optimum (default: 2000)")
-    parser.add_argument("--rows", type=int, default=8, help="pictures that solvers are tried on (default: 8)")
+    parser.add_argument("--rows", type=int, default=8, help="images that solvers are tried on (default: 8)")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="store what is measured there, and resume from it")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How much of what people write is in the image: a hundred sentences in their own words, written by hand.
 
-Each sentence of bench/sentences.json comes with what it claims. A backbone makes one image of each, the evaluator
-reads it, and every claim is right or wrong; no network is trained on these sentences (training/scene_arrays.py).
-`chance`: the same images judged by the claims of other sentences. The parser of world/parsing.py is measured on them as
-well: it was corrected by them, so its figure is no estimate for other sentences.
+Each sentence of bench/sentences.json comes with what it claims. A backbone makes one image of each, the evaluator reads
+it, and every claim is right or wrong; no network is trained on these sentences (training/scene_arrays.py). `chance`:
+the same images scored against the claims of other sentences. The parser of world/parsing.py is measured on them as
+well: it was corrected by them, so its figure does not hold for other sentences.
 
     python -m bench.sentences --backbone FOLDER --json sentences.json
     python -m bench.sentences --parser             the parser alone: seconds
@@ -64,21 +64,21 @@ class Sentence:
 def sentences() -> list[Sentence]:
     """All of them, in the file's order. Raises ValueError where a solid is described in other words than the world's
     names."""
-    made = []
-    for one in json.loads(FILE.read_text(encoding="utf-8")):
+    parsed = []
+    for entry in json.loads(FILE.read_text(encoding="utf-8")):
         groups = {
-            name: tuple(tuple(group) for group in one.get(name, ()))
+            name: tuple(tuple(group) for group in entry.get(name, ()))
             for name in ("relations", "places", "between", "counts")
         }
         claims = Claims(
-            solids=tuple(claim(text) for text in one["solids"]),
-            absent=tuple(claim(text) for text in one.get("absent", ())),
-            ground=one.get("ground"),
-            sky=one.get("sky"),
+            solids=tuple(claim(text) for text in entry["solids"]),
+            absent=tuple(claim(text) for text in entry.get("absent", ())),
+            ground=entry.get("ground"),
+            sky=entry.get("sky"),
             **groups,
         )
-        made.append(Sentence(one["kind"], one["text"], claims))
-    return made
+        parsed.append(Sentence(entry["kind"], entry["text"], claims))
+    return parsed
 
 
 def claim(text: str) -> Claim:
@@ -113,57 +113,59 @@ def _numbered(claims: Claims, order: Sequence[int]) -> tuple:
     )
 
 
-def can_be_judged(sentence: Sentence, colours: int) -> bool:
+def can_be_evaluated(sentence: Sentence, colours: int) -> bool:
     """Whether an evaluator that knows the world's first so many colours knows all that the sentence names."""
-    named = {one.colour for one in (*sentence.claims.solids, *sentence.claims.absent)} - {None}
+    named = {claim.colour for claim in (*sentence.claims.solids, *sentence.claims.absent)} - {None}
     return named <= set(tuple(COLOURS)[:colours])
 
 
-def images(report: Report, told: Sequence[Sentence]) -> Tensor:
+def sample_images(report: Report, items: Sequence[Sentence]) -> Tensor:
     """One image of each sentence, (B, 3, H, W) in [0, 1]."""
-    args, made = report.args, []
+    args, samples = report.args, []
     backbone = load(args.backbone)
-    numbered = list(enumerate(one.text for one in told))
+    numbered = list(enumerate(sentence.text for sentence in items))
     for part in report.steps(list(batches(numbered, ROWS)), f"batches of {ROWS} images"):
         texts = [text for _, text in part]
-        made.append(sample(backbone, texts, [args.seed + i for i, _ in part], args))
+        samples.append(sample(backbone, texts, [args.seed + i for i, _ in part], args))
         if args.keep:
-            save_images(args.keep, made[-1], texts, part[0][0])
-    return torch.cat(made)
+            save_images(args.keep, samples[-1], texts, part[0][0])
+    return torch.cat(samples)
 
 
-def judged(readings: Sequence[SceneReading], told: Sequence[Sentence]) -> list[tuple[Atom, ...]]:
+def check_sentences(readings: Sequence[SceneReading], items: Sequence[Sentence]) -> list[tuple[Atom, ...]]:
     """The atoms of each sentence, true or false of its image."""
-    return [check(reading, one.claims).atoms for reading, one in zip(readings, told, strict=True)]
+    return [check(reading, sentence.claims).atoms for reading, sentence in zip(readings, items, strict=True)]
 
 
 def accuracy(atoms: Sequence[Sequence[Atom]]) -> tuple[float, float]:
     """Percent of all atoms that are true, and of sentences of which every atom is."""
-    every = [atom.true for one in atoms for atom in one]
-    return 100 * float(np.mean(every)), 100 * float(np.mean([all(atom.true for atom in one) for one in atoms]))
+    every = [atom.true for sentence_atoms in atoms for atom in sentence_atoms]
+    return 100 * float(np.mean(every)), 100 * float(
+        np.mean([all(atom.true for atom in sentence_atoms) for sentence_atoms in atoms])
+    )
 
 
-def measure_parser(report: Report, told: Sequence[Sentence]) -> None:
-    misread = [one.text for one in told if not same(parse(one.text), one.claims)]
-    right = 100 * (1 - len(misread) / len(told))
-    report.figure("parser", right, "sentences that the parser reads wholly", "%", of=len(told))
+def measure_parser(report: Report, items: Sequence[Sentence]) -> None:
+    misread = [sentence.text for sentence in items if not same(parse(sentence.text), sentence.claims)]
+    right = 100 * (1 - len(misread) / len(items))
+    report.figure("parser", right, "sentences that the parser reads wholly", "%", of=len(items))
     for text in misread:
         report.note(f"  misread: {text}")
 
 
-def measure_images(report: Report, told: Sequence[Sentence]) -> None:
+def measure_images(report: Report, items: Sequence[Sentence]) -> None:
     args, colours = report.args, number_of_colours(WEIGHTS)
-    pictures = load_images(args.pictures, len(told)) if args.pictures else images(report, told)
-    judge = [i for i, one in enumerate(told) if can_be_judged(one, colours)]
-    if len(judge) < len(told):
+    images = load_images(args.pictures, len(items)) if args.pictures else sample_images(report, items)
+    evaluable = [i for i, sentence in enumerate(items) if can_be_evaluated(sentence, colours)]
+    if len(evaluable) < len(items):
         report.note(
-            f"left out: {len(told) - len(judge)} of {len(told)} sentences, with colours beside the {colours} that the "
-            "evaluator knows"
+            f"left out: {len(items) - len(evaluable)} of {len(items)} sentences, with colours beyond the {colours} "
+            "of the evaluator"
         )
-    readings, some = read(pictures[judge]), [told[i] for i in judge]
-    atoms = judged(readings, some)
+    readings, some = read(images[evaluable]), [items[i] for i in evaluable]
+    atoms = check_sentences(readings, some)
     shifts = {1 + (shift - 1) % max(len(some) - 1, 1) for shift in SHIFTS}  # never by all of them
-    others = [accuracy(judged(readings, [*some[shift:], *some[:shift]])) for shift in shifts]
+    others = [accuracy(check_sentences(readings, [*some[shift:], *some[:shift]])) for shift in shifts]
     right, whole = accuracy(atoms)
     chance = np.mean(others, axis=0)
     count = sum(len(one) for one in atoms)
@@ -186,16 +188,16 @@ def measure_images(report: Report, told: Sequence[Sentence]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.sentences", __doc__, _options, arguments) as report:
-        args, told = report.args, sentences()
-        measure_parser(report, told)
+        args, items = report.args, sentences()
+        measure_parser(report, items)
         if args.parser:
             return
-        told = told[::12] if report.quick else told[: args.first]
+        items = items[::12] if report.quick else items[: args.first]
         report.note(
-            f"{args.pictures or args.backbone}: {len(told)} sentences, {args.sampler}, {args.schedule}, "
+            f"{args.pictures or args.backbone}: {len(items)} sentences, {args.sampler}, {args.schedule}, "
             f"{args.steps} steps, guidance {args.scale:g}"
         )
-        measure_images(report, told)
+        measure_images(report, items)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

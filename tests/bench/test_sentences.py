@@ -16,22 +16,22 @@ from world.scene import COLOURS, GROUNDS, SHAPES, SKIES, draw
 
 
 @pytest.fixture(scope="module")
-def told():
+def items():
     return bench.sentences()
 
 
-def test_what_is_written_by_hand_is_whole(told):
-    assert len(told) == 100 == len({one.text for one in told})
-    for one in told:
-        claims, n = one.claims, len(one.claims.solids)
-        assert claims.anything and n <= 4, one.text
+def test_what_is_written_by_hand_is_whole(items):
+    assert len(items) == 100 == len({item.text for item in items})
+    for item in items:
+        claims, n = item.claims, len(item.claims.solids)
+        assert claims.anything and n <= 4, item.text
         numbers = [i for a, _, b in claims.relations for i in (a, b)] + [a for a, _ in claims.places]
         numbers += [i for group in (*claims.between, *claims.counts) for i in group]
-        assert all(0 <= i < n for i in numbers), one.text
-        assert claims.ground in (None, *GROUNDS) and claims.sky in (None, *SKIES), one.text
+        assert all(0 <= i < n for i in numbers), item.text
+        assert claims.ground in (None, *GROUNDS) and claims.sky in (None, *SKIES), item.text
         assert {relation for _, relation, _ in claims.relations} <= {"left", "right", "front", "behind", "next", "far"}
         assert {place for _, place in claims.places} <= {"left", "right", "middle", "front", "back"}
-    said = [claim for one in told for claim in one.claims.solids]
+    said = [claim for item in items for claim in item.claims.solids]
     assert {claim.colour for claim in said} >= set(COLOURS) and {claim.shape for claim in said} >= set(SHAPES)
 
 
@@ -41,8 +41,8 @@ def test_a_solid_in_other_words_is_refused():
         bench.claim("crimson cube")
 
 
-def test_the_parser_reads_nearly_all_of_them(told):
-    assert np.mean([bench.same(bench.parse(one.text), one.claims) for one in told]) >= 0.95
+def test_the_parser_reads_nearly_all_of_them(items):
+    assert np.mean([bench.same(bench.parse(one.text), one.claims) for one in items]) >= 0.95
 
 
 def test_claims_are_the_same_in_any_order_of_their_solids_and_in_no_other_way():
@@ -69,10 +69,10 @@ def renumbered(claims: Claims, order) -> Claims:
     )
 
 
-def test_a_sentence_with_a_colour_that_the_evaluator_lacks_is_not_judged(told):
-    black = next(one for one in told if any(claim.colour == "black" for claim in one.claims.solids))
-    assert bench.can_be_judged(black, len(COLOURS)) and not bench.can_be_judged(black, 8)
-    assert all(bench.can_be_judged(one, len(COLOURS)) for one in told)
+def test_a_sentence_with_a_colour_that_the_evaluator_lacks_is_not_evaluated(items):
+    black = next(one for one in items if any(claim.colour == "black" for claim in one.claims.solids))
+    assert bench.can_be_evaluated(black, len(COLOURS)) and not bench.can_be_evaluated(black, 8)
+    assert all(bench.can_be_evaluated(one, len(COLOURS)) for one in items)
 
 
 def test_images_of_the_claimed_scenes_are_right_and_those_of_others_wrong(tmp_path, monkeypatch, capsys):
