@@ -12,14 +12,13 @@ Choice are knobs, those of a type from inputs.py are inputs, and any others have
 """
 
 import inspect
-import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from conditioning.curves import Curve
+from common.knobs import Choice, Knob, annotation
 from conditioning.inputs import Box, Boxes, Image, Input, Map, Mask, Operator, Point, Points, Prompt, References, Words
 from conditioning.traits import TRAITS
 
@@ -81,46 +80,6 @@ FAMILIES = {
         ]
     )
 }
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A number between low and high. At `neutral` the whole method does nothing, bit for bit."""
-
-    low: float
-    high: float
-    neutral: float | None = None
-    curve: bool = False  # a strength: also takes a Curve over the steps
-    help: str = ""
-    idle: tuple[str, Any] | None = None  # (another knob or input, the value at which this is unused; None: not given)
-    counts_steps: bool = False  # of the run: from as many as it makes on there is nothing to repeat
-    default: Any = None  # from the signature
-    type: type = float  # from the annotation
-
-    def check(self, name: str, value: Any) -> None:
-        """Raises ValueError or TypeError, naming the knob, unless it can be set to the value."""
-        if isinstance(value, Curve) and not self.curve:
-            raise TypeError(f"{name} is the curve {str(value)!r}: it takes one number for the whole run")
-        for one in value.values if isinstance(value, Curve) else [value]:
-            if isinstance(one, bool) is not (self.type is bool) or not isinstance(one, (int, float)):
-                raise TypeError(f"{name} is {one!r}: give {_a(self.type)} from {self.low} to {self.high}")
-            if not self.low <= one <= self.high or (self.type is int and one != int(one)):
-                raise ValueError(f"{name} is {one!r}: give {_a(self.type)} from {self.low} to {self.high}")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few words. inputs: option -> the input that it cannot do without, which others may."""
-
-    options: tuple[str, ...]
-    help: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    default: Any = None  # from the signature
-
-    def check(self, name: str, value: Any) -> None:
-        """Raises ValueError, naming the knob, unless the value is one of the options."""
-        if value not in self.options:
-            raise ValueError(f"{name} is {value!r}: give one of {', '.join(self.options)}")
 
 
 @dataclass(frozen=True)
@@ -279,7 +238,7 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
     knobs: dict[str, Knob | Choice] = {}
     inputs: dict[str, Input] = {}
     for parameter in others:
-        kind, note = _annotation(hints.get(parameter.name))
+        kind, note = annotation(hints.get(parameter.name), (Input, Knob, Choice))
         if isinstance(note, Input):
             inputs[parameter.name] = note
         elif note is not None and parameter.default is inspect.Parameter.empty:
@@ -312,17 +271,6 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-def _annotation(hint: Any) -> tuple[Any, Input | Knob | Choice | None]:
-    """The type and the note of Annotated[type, note], also as one side of a union."""
-    if get_origin(hint) in (Union, types.UnionType):
-        found = [_annotation(side) for side in get_args(hint)]
-        return next((one for one in found if one[1] is not None), (hint, None))
-    if get_origin(hint) is Annotated:
-        kind, *notes = get_args(hint)
-        return kind, next((note for note in notes if isinstance(note, (Input, Knob, Choice))), None)
-    return hint, None
-
-
 def _docstring(function: Callable[..., Any]) -> dict[str, str]:
     blocks = (inspect.getdoc(function) or "").split("\n\n")
     title = blocks[0].strip()
@@ -333,10 +281,6 @@ def _docstring(function: Callable[..., Any]) -> dict[str, str]:
     differs = next((block.removeprefix(DIFFERS).strip() for block in plain if block.startswith(DIFFERS)), "")
     differs = differs[:1].upper() + differs[1:]
     return {"title": title.rstrip("."), "summary": plain[0], "equation": indented[0], "differs": differs}
-
-
-def _a(kind: type) -> str:
-    return "an integer" if kind is int else "a number"
 
 
 def _all() -> str:

@@ -1,10 +1,16 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
+
+#: How much of the noise is fresh: the Eta of A1111 and diffusers.
+Eta = Annotated[float, Knob(0, 1, help="Fresh noise of every step: 0 none, which is deterministic, 1 as in the paper")]
 
 
 def ancestral_split(s: float, s_next: float, eta: float) -> tuple[float, float]:
@@ -16,7 +22,8 @@ def ancestral_split(s: float, s_next: float, eta: float) -> tuple[float, float]:
     return math.sqrt(s_next**2 - fresh**2), fresh
 
 
-def ancestral(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
+@solver("Euler a", paper="2010.02502", order=1, stochastic=True)
+def ancestral(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DDIM-eta: from DDIM (eta = 0) to ancestral sampling, DDPM (eta = 1) (Song et al. 2021, Eq. 12 and 16).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. In VE coordinates

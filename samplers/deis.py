@@ -1,12 +1,14 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.multistep import Past, moved, over_sigma, remembered
+from samplers.solver import solver
 
 BETA_MIN, BETA_MAX = 0.1, 20.0  # of the linear VP process, to whose time the polynomial belongs
 
@@ -20,13 +22,14 @@ def vp_time(sigma: Any) -> Any:
 VARIABLES: dict[str, Callable[[Any], Any]] = {"t": vp_time, "log rho": np.log}
 
 
+@solver("DEIS", paper="2204.13902", order=3)
 def deis(
     D: Denoiser,
     x: Tensor,
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: int = 3,
+    order: Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 3 is tAB2, 4 is tAB3")] = 3,
     variable: str = "t",
 ) -> Flow:
     """DEIS, tAB2: Adams-Bashforth with a polynomial in time (Zhang & Chen 2023, arXiv 2204.13902, Eq. 15, Alg. 1).

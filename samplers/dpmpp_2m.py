@@ -5,8 +5,10 @@ from itertools import pairwise
 from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
 
 
+@solver("DPM++ 2M", paper="2211.01095", order=2)
 def dpmpp_2m(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """DPM-Solver++(2M), a multistep solver in lambda = -log sigma (Lu et al. 2022, arXiv 2211.01095, Alg. 2).
 

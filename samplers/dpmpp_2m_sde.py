@@ -4,10 +4,13 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from samplers.ancestral import Eta
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
 
 
-def dpmpp_2m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
+@solver("DPM++ 2M SDE", paper="2211.01095", order=2, stochastic=True)
+def dpmpp_2m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """SDE-DPM-Solver++(2M), a multistep solver of the diffusion SDE (Lu et al. 2022, arXiv 2211.01095, Section 5).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. The estimate is

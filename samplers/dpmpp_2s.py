@@ -4,8 +4,9 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from samplers.ancestral import ancestral_split
+from samplers.ancestral import Eta, ancestral_split
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
 
 
 def dpmpp_2s(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 0.0) -> Flow:
@@ -30,7 +31,8 @@ def dpmpp_2s(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise:
     return x
 
 
-def dpmpp_2s_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
+@solver("DPM++ 2S a", paper="2211.01095", order=2, calls=2, stochastic=True, between=True)
+def dpmpp_2s_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver++(2S) with fresh noise at every step (k-diffusion's "DPM++ 2S a").
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step; stochastic. See `dpmpp_2s`.

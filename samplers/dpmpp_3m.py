@@ -4,10 +4,13 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from samplers.ancestral import Eta
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.multistep import Past, remembered
+from samplers.solver import solver
 
 
+@solver("DPM++ 3M", paper="2211.01095", order=3)
 def dpmpp_3m(
     D: Denoiser,
     x: Tensor,
@@ -56,7 +59,8 @@ def dpmpp_3m(
     return x
 
 
-def dpmpp_3m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
+@solver("DPM++ 3M SDE", paper="2211.01095", order=3, stochastic=True)
+def dpmpp_3m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver++(3M) for the SDE (k-diffusion's "DPM++ 3M SDE", with the whole third-order term).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. See `dpmpp_3m`.

@@ -4,11 +4,13 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from samplers.ancestral import ancestral_split
+from samplers.ancestral import Eta, ancestral_split
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
 
 
-def dpmpp_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 1.0) -> Flow:
+@solver("DPM++ SDE", paper="2211.01095", order=2, calls=2, stochastic=True, between=True)
+def dpmpp_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver++ for the SDE, of two stages (Lu et al. 2022, arXiv 2211.01095; k-diffusion's "DPM++ SDE").
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, the second at m = sqrt(s s');

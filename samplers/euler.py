@@ -4,8 +4,10 @@ from itertools import pairwise
 from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
 
 
+@solver("Euler", paper="2206.00364", order=1)
 def euler(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """Euler steps of the probability-flow ODE (Karras et al. 2022, Alg. 2 without churn), in these coordinates DDIM.
 

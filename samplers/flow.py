@@ -128,12 +128,12 @@ def tap(flow: Flow, listener: Callable[[list[Ask] | Step, Any], object]) -> Flow
     return forward(flow, answer)
 
 
-def climbing(sampler: Sampler, stream: str | None = "climbing") -> Sampler:
+def climbing(sampler: Sampler, stream: str | None = "climbing", scale: float = 1.0) -> Sampler:
     """The same sampler for schedules that may also go up.
 
     Every descent is a fresh call of the sampler, so multistep history starts anew. To climb from level a to level b
     is to add noise of variance b^2 - a^2: the marginal of level b exactly. stream: that noise's name; None draws it
-    from the run's own, for what is itself a sampler.
+    from the run's own, for what is itself a sampler. scale: of that noise's standard deviation, 1 for the marginal.
     """
 
     def climbed(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
@@ -141,7 +141,7 @@ def climbing(sampler: Sampler, stream: str | None = "climbing") -> Sampler:
         tops = [i for i in range(1, len(sigmas)) if sigmas[i] > sigmas[i - 1]]
         for start, end in zip([0, *tops], [*tops, len(sigmas)]):
             if start:
-                x = x + math.sqrt(sigmas[start] ** 2 - sigmas[start - 1] ** 2) * rise(x)
+                x = x + scale * math.sqrt(sigmas[start] ** 2 - sigmas[start - 1] ** 2) * rise(x)
             x = yield from sampler(D, x, sigmas[start:end], cond, noise)
         return x
 

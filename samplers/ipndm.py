@@ -1,10 +1,13 @@
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.multistep import Past, moved, remembered
+from samplers.solver import solver
 
 COEFFICIENTS = {  # Adams-Bashforth for equal steps, by the number of directions there are
     1: (1.0,),
@@ -14,7 +17,15 @@ COEFFICIENTS = {  # Adams-Bashforth for equal steps, by the number of directions
 }
 
 
-def ipndm(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, order: int = 4) -> Flow:
+@solver("iPNDM", paper="2202.09778", order=2)
+def ipndm(
+    D: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    cond: Cond,
+    noise: Noise,
+    order: Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")] = 4,
+) -> Flow:
     """iPNDM: Adams-Bashforth with the coefficients of equal steps (Liu et al. 2022, arXiv 2202.09778, Eq. 9 and 12).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic. The coefficients are

@@ -4,8 +4,10 @@ from itertools import pairwise
 from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
+from samplers.solver import solver
 
 
+@solver("LCM", paper="2310.04378", order=0, stochastic=True)
 def lcm(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """Multistep consistency sampling: to the end at once, back with fresh noise (Luo et al. 2023, arXiv 2310.04378).
 

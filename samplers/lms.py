@@ -1,13 +1,24 @@
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.multistep import Past, moved, over_sigma, remembered
+from samplers.solver import solver
 
 
-def lms(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, order: int = 4) -> Flow:
+@solver("LMS", paper="2204.13902", order=4)
+def lms(
+    D: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    cond: Cond,
+    noise: Noise,
+    order: Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")] = 4,
+) -> Flow:
     """Linear multistep: Adams-Bashforth in sigma, for steps of any size (k-diffusion's LMS; Zhang & Chen 2023, rho-AB).
 
     x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic. The polynomial through

@@ -1,9 +1,12 @@
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, climbing
 from samplers.heun import heun
+from samplers.solver import solver
 
 
 def restarted(sampler: Sampler, low: float = 0.1, high: float = 2.0, times: int = 1) -> Sampler:
@@ -26,10 +29,21 @@ def restarted(sampler: Sampler, low: float = 0.1, high: float = 2.0, times: int 
     return with_restarts
 
 
-def restart(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
-    """Heun steps, gone twice between the levels 2 and 0.1, with fresh noise between (Xu et al. 2023, Alg. 2).
+@solver("Restart", paper="2306.14878", order=2, calls=2, stochastic=True, climbs=True, between=True)
+def restart(
+    D: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    cond: Cond,
+    noise: Noise,
+    restarts: Annotated[int, Knob(0, 10, help="How often the part between the two levels is made again")] = 1,
+    t_min: Annotated[float, Knob(0, 10, idle=("restarts", 0), help="Noise level from which it goes up again")] = 0.1,
+    t_max: Annotated[float, Knob(0, 100, idle=("restarts", 0), help="Noise level up to which it goes")] = 2.0,
+) -> Flow:
+    """Heun steps, made again between the levels t_max and t_min, with fresh noise between (Xu et al. 2023, Alg. 2).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, and those of the second descent on
-    top: a third more at 20 steps; stochastic.
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, and those of every further descent
+    on top: a third more at 20 steps, with the defaults; stochastic. restarts, t_min and t_max are the paper's K, t_min
+    and t_max of one interval; for some networks it has several intervals.
     """
-    return restarted(heun)(D, x, sigmas, cond, noise)
+    return restarted(heun, t_min, t_max, restarts)(D, x, sigmas, cond, noise)

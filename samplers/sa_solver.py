@@ -1,23 +1,27 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import log, sqrt
+from typing import Annotated
 
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.multistep import Past, moved, over_lambda, remembered
 from samplers.schedules import INFINITE
+from samplers.solver import solver
 
 
+@solver("SA-Solver", paper="2309.05019", order=3, stochastic=True)
 def sa_solver(
     D: Denoiser,
     x: Tensor,
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    tau: float = 1.0,
-    order: int = 3,
-    corrector: int = 3,
+    tau: Annotated[float, Knob(0, 2, help="Noise of the SDE: 0 is the ODE, 1 the reverse diffusion")] = 1.0,
+    order: Annotated[int, Knob(1, 4, help="Predictions that the predictor looks back at; 2 under strong guidance")] = 3,
+    corrector_order: Annotated[int, Knob(0, 4, help="Predictions that the corrector counts; 0 corrects nothing")] = 3,
     widened: bool = False,
 ) -> Flow:
     """SA-Solver: stochastic Adams, predictor and corrector of many steps (Xue et al. 2023, arXiv 2309.05019, Alg. 1).
@@ -27,8 +31,8 @@ def sa_solver(
 
         x' = (s'/s)^(1 + tau^2) x + integral of x0's polynomial + s' sqrt(1 - (s'/s)^(2 tau^2)) z
 
-    with the polynomial through the last `order` estimates in the predictor, and in the corrector through `corrector` of
-    them with the one at the predicted point, under the same z: the state moves by the difference of the two integrals.
+    with the polynomial through the last `order` estimates in the predictor, and in the corrector through
+    `corrector_order` of them with the one at the predicted point, under the same z: the state moves by the difference of the two integrals.
     The predictor's order falls to the number of steps left before 0, so that the last one gives x0.
 
     The official code takes tau 1 for 0.2 <= t <= 0.8 alone and 0 elsewhere, and orders 3 and 4, or 2 and 2 under strong
@@ -42,10 +46,10 @@ def sa_solver(
     predicted: Tensor | float = 0.0
     for i, (s, s_next) in enumerate(pairwise(sigmas)):
         x0 = yield from D(x, s, cond)  # (B, C, H, W), at the predicted point
-        if corrector and past and past[0][0] < INFINITE:
-            points = [(s, x0), *past][:corrector]
+        if corrector_order and past and past[0][0] < INFINITE:
+            points = [(s, x0), *past][:corrector_order]
             x = x + adams_step(points, past[0], s, rate, widened) - predicted
-        past = remembered(past, s, x0, max(order, corrector))
+        past = remembered(past, s, x0, max(order, corrector_order))
         p = min(order, len(sigmas) - 1 - i) if sigmas[-1] == 0 else order
         predicted = adams_step(past[:p], past[0], s_next, rate, widened)
         kept = (s_next / s) ** rate

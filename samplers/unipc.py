@@ -1,22 +1,26 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import log
+from typing import Annotated
 
 from torch import Tensor
 
+from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.multistep import Past, moved, over_lambda, remembered
 from samplers.schedules import INFINITE
+from samplers.solver import solver
 
 
+@solver("UniPC", paper="2302.04867", order=4)
 def unipc(
     D: Denoiser,
     x: Tensor,
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: int = 3,
-    corrector: bool = True,
+    order: Annotated[int, Knob(1, 4, help="Predictions that the predictor looks back at; 2 under strong guidance")] = 3,
+    corrector: Annotated[bool, Knob(0, 1, help="UniC: corrects every step by the prediction at its end")] = True,
 ) -> Flow:
     """UniPC: a multistep predictor, corrected by the estimate that the next step asks for anyway (Zhao et al. 2023).
 

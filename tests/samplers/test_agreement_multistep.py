@@ -193,7 +193,7 @@ def test_sa_solver_is_sa_solver(tau, order, corrector):
     )
     sigmas = schedule(scheduler, 20)[:-1]  # its last two levels are one
     scheduler.timesteps = scheduler.timesteps[:-1]
-    own = partial(sa_solver, tau=tau, order=order, corrector=corrector, widened=True)
+    own = partial(sa_solver, tau=tau, order=order, corrector_order=corrector, widened=True)
     same(ours(own, sigmas), theirs(scheduler, sigmas, vp=True, generator=generator()))
 
 

@@ -68,7 +68,7 @@ def test_solvers_that_are_one():
     """SA-Solver's predictor is DPM++ 3M with its whole third term, UniP-2 is DPM++ 2M, of order 1 all are Euler."""
     for a, b in [
         (partial(unipc, corrector=False, order=2), dpmpp_2m),
-        (partial(sa_solver, tau=0.0, corrector=0), dpmpp_3m),
+        (partial(sa_solver, tau=0.0, corrector_order=0), dpmpp_3m),
         (partial(dpmpp_2m_sde, eta=0.0), dpmpp_2m),
         (partial(deis, order=1), euler),
         (partial(ipndm, order=1), euler),
