@@ -23,8 +23,8 @@ def churned(
 
     amount, low, high, scale: the paper's S_churn, S_tmin, S_tmax and S_noise. A step from s with low <= s <= high
     starts at s (1 + min(amount / steps, most)), but no higher than the run did, where no network was trained: so a step
-    from an infinite start is left alone. At scale 1 the climb keeps the marginal of the level exactly. One of many steps is
-    called afresh.
+    from an infinite start is left alone. At scale 1 the climb keeps the marginal of the level exactly. One of many
+    steps is called afresh.
     """
 
     def with_churn(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

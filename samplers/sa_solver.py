@@ -32,8 +32,9 @@ def sa_solver(
         x' = (s'/s)^(1 + tau^2) x + integral of x0's polynomial + s' sqrt(1 - (s'/s)^(2 tau^2)) z
 
     with the polynomial through the last `order` estimates in the predictor, and in the corrector through
-    `corrector_order` of them with the one at the predicted point, under the same z: the state moves by the difference of the two integrals.
-    The predictor's order falls to the number of steps left before 0, so that the last one gives x0.
+    `corrector_order` of them with the one at the predicted point, under the same z: the state moves by the difference
+    of the two integrals. The predictor's order falls to the number of steps left before 0, so that the last one gives
+    x0.
 
     The official code takes tau 1 for 0.2 <= t <= 0.8 alone and 0 elsewhere, and orders 3 and 4, or 2 and 2 under strong
     guidance; here tau is 1 everywhere and the orders are 3 and 3.

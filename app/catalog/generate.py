@@ -1,8 +1,8 @@
 """The catalogue as JSON, from the registries of methods, operators, solvers and schedules.
 
-    python -m app.catalog.generate       writes app/catalog/catalogue.json
+    python -m app.catalog.generate       writes app/catalog/catalogue.json and app/runs/solvers.json
 
-A test holds the file equal to the registries: a new method file appears in it by this command alone.
+A test holds the files equal to the registries: a new method or solver appears in them by this command alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
+from app.runs import solvers
 from app.runs.methods import ASKS, wanted
 from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES, label
 from conditioning.operators import OPERATORS
@@ -46,7 +47,8 @@ def generate() -> dict[str, Any]:
         "families": families,
         "methods": {name: _method(one) for name, one in METHODS.items()},
         "operators": [_operator(name, made) for name, made in OPERATORS.items()],
-        "solvers": {key: _solver(key, label) for key, label in SAMPLERS.items()},
+        "solvers": {key: one | {"searched": False} for key, one in _solvers().items()}
+        | {key: {"label": label, "searched": True} for key, label in SAMPLERS.items() if key not in SOLVERS},
         "schedules": {key: {"label": label, "searched": key in FOUND} for key, label in SCHEDULES.items()},
     }
 
@@ -129,16 +131,25 @@ def _operator(name: str, made: Any) -> dict[str, Any]:
     return {"name": name, "title": made.title, "parameters": parameters}
 
 
-def _solver(key: str, label: str) -> dict[str, Any]:
-    """One without an entry in `samplers` is trained before its first run."""
-    one = SOLVERS.get(key)
-    if one is None:
-        return {"label": label, "searched": True}
+def _solvers() -> dict[str, Any]:
     return {
-        "label": label, "searched": False, "summary": one.summary, "paper": one.paper, "calls": one.calls,
-        "stochastic": one.stochastic, "eta": one.eta, "climbs": one.climbs, "between": one.between,
+        key: {
+            "label": one.label, "summary": one.summary, "paper": one.paper, "order": one.order, "calls": one.calls,
+            "stochastic": one.stochastic, "climbs": one.climbs, "between": one.between,
+            "knobs": [
+                _knob(name, knob) | {"label": solvers.knob_label(name), "idle": knob.idle}
+                for name, knob in one.knobs.items()
+            ],
+        }
+        for key, one in SOLVERS.items()
     }  # fmt: skip
 
 
+def text_of_solvers() -> str:
+    """The solvers as recipes read them."""
+    return json.dumps(_solvers(), indent=1, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
+    solvers.FILE.write_text(text_of_solvers(), encoding="utf-8")
     FILE.write_text(text(), encoding="utf-8")

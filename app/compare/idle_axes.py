@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from app.compare.comparison import Axis, Cell, Comparison, key_of
+from app.compare.comparison import SAMPLER, Axis, Cell, Comparison, key_of
 from app.runs.given import Use
+from app.runs.solvers import KNOBS, has_none
 from app.runs.unused import unused, used
 from conditioning.registry import METHODS
 
@@ -23,7 +24,11 @@ def idle_axes(comparison: Comparison) -> tuple[list[str], list[str]]:
         lines: dict[tuple[int, ...], list[Cell]] = defaultdict(list)
         for cell in cells:
             lines[cell.place[:place] + cell.place[place + 1 :]].append(cell)
-        several = [line for line in lines.values() if len({cell.key for cell in line}) > 1]
+        several = [
+            line
+            for line in lines.values()
+            if len({cell.key for cell in line}) > 1 or _not_of_its_solver(axis, place, line)
+        ]
         idle = [line for line in several if len({run_of[cell.place] for cell in line}) == 1]
         if not idle:
             continue
@@ -52,6 +57,8 @@ def _set(use: Use) -> dict[str, Any]:
 
 def _why(axis: Axis, place: int, line: list[Cell]) -> str:
     """What the runs say of the fields that the axis sets."""
+    if words := _not_of_its_solver(axis, place, line):
+        return words.removeprefix(f"{axis.name}: ")
     for cell in line:
         assert cell.recipe is not None
         change = axis.values[cell.place[place]]
@@ -59,6 +66,19 @@ def _why(axis: Axis, place: int, line: list[Cell]) -> str:
             if field in change.recipe or field.rpartition(".")[2] in {name.rpartition(".")[2] for name in change.knobs}:
                 return words.removeprefix(f"{axis.name}: ")
     return ""
+
+
+def _not_of_its_solver(axis: Axis, place: int, line: list[Cell]) -> str:
+    """Why a knob that the axis varies, and nothing else, is none of this line's solver, in words; else ""."""
+    changes = [axis.values[cell.place[place]] for cell in line]
+    names = {name for one in changes for name in one.knobs}
+    others = any(one.recipe or one.methods is not None or one.swap or one.boxes for one in changes)
+    if others or len(names) != 1 or len({str(one.knobs) for one in changes}) == 1:
+        return ""
+    method, _, name = names.pop().partition(".")
+    assert line[0].recipe is not None
+    solver = line[0].recipe.sampler
+    return has_none(solver, name) if method == SAMPLER and name not in KNOBS[solver] else ""
 
 
 def _where(comparison: Comparison, place: int, lines: list[list[Cell]]) -> str:

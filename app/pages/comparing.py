@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from app.compare.comparison import KIND, Axis, Change, Comparison
+from app.compare.comparison import ETA, KIND, SAMPLER, Axis, Change, Comparison
 from app.compare.runner import ComparisonRunner
 from app.compare.store import ComparisonStore
 from app.pages import references
@@ -23,6 +23,7 @@ from app.pages.studio import LOADING, Studio
 from app.runs.given import Use
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
+from app.runs.solvers import knob_label, knob_names
 from app.version import VERSION
 from common.images import data_uri, encoded
 
@@ -30,7 +31,7 @@ LARGEST_FILE = 32 * 2**20  # bytes
 HELD = 12  # comparisons in memory
 AXES = {
     "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
-    "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label, "eta": LIMITS["eta"].label,
+    "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label,
     "stop_sigma": LIMITS["stop_sigma"].label, "sampler": "Sampling method",
     "schedule": "Schedule type", "backbone": "Model", **references.AXES,
 }  # fmt: skip
@@ -67,8 +68,8 @@ def axis_choices() -> list[tuple[str, str]]:
 
 
 def knob_choices() -> list[tuple[str, str]]:
-    """Every knob that a row may turn: (its name in words, method.knob)."""
-    return [
+    """Every knob that a row may turn, those of solvers first: (its name in words, method.knob or sampler.knob)."""
+    return [(f"Sampling method: {knob_label(name)}", f"{SAMPLER}.{name}") for name in knob_names()] + [
         (f"{one['title']}: {knob['label']}", f"{name}.{knob['name']}")
         for name, one in catalogue()["methods"].items() if not one["fixed"] for knob in one["knobs"]
     ]  # fmt: skip
@@ -147,6 +148,7 @@ def images_of(studio: Studio, comparison: Comparison, door: str = "", keep: bool
 
 def axis_of(kind: str, text: str) -> Axis:
     """The axis of these values: "0, 1, 2", names of samplers, prompts with | between. Raises RecipeError."""
+    kind = ETA if kind == "eta" else kind
     label = AXES.get(kind, kind)
     parts = [part.strip() for part in text.split("|" if kind in ("prompt", "negative") else ",")]
     parts = [part for part in parts if part or kind == "negative"]
@@ -158,6 +160,9 @@ def axis_of(kind: str, text: str) -> Axis:
         words = [NAMED.get(kind, {}).get(str(value), part) for part, value in zip(parts, values)]
         changes = [Change(label=f"{label} {word}" if kind in LIMITS else word or "no words", recipe={kind: value})
                    for word, value in zip(words, values)]  # fmt: skip
+    elif kind.startswith(f"{SAMPLER}."):
+        label = knob_label(kind.partition(".")[2])
+        changes = [Change(label=f"{label} {part}", knobs={kind: _number(part)}) for part in parts]
     elif "." in kind:
         changes = [Change(label=f"{kind.partition('.')[2]} {part}", knobs={kind: _number(part)}) for part in parts]
     else:

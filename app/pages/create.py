@@ -16,15 +16,17 @@ from app.pages.generation import Generation
 from app.pages.listeners import LONG, SHORT
 from app.pages.notes import note, warning
 from app.pages.restoring import Restorer
+from app.pages.solver_knobs import SolverKnobs
 from app.pages.stack import Stack, strip
 from app.pages.studio import EXAMPLES, Studio, seeded, surprise
 from app.runs import Problem, Recipe, RecipeError
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, schedule_label
+from app.runs.solvers import knob_field, knob_names
 
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
-    "cfg_rescale", "cfg_start", "cfg_end", "eta", "afs", "stop_sigma", "backbone", "methods",
+    "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone", "methods", *map(knob_field, knob_names()),
 )  # fmt: skip
 #: What the page begins with: the fewest network calls that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
@@ -46,7 +48,9 @@ class Create(Restorer):
                 self.methods = methods.editor()
                 self.marks = methods.marks()
             self._settings()
-        self.controls = [getattr(self, name) for name in FIELDS]
+        self.control = {name: getattr(self, name) for name in FIELDS if name not in self.knobs.controls}
+        self.control |= self.knobs.controls
+        self.controls = [self.control[name] for name in FIELDS]
         self.outputs = [*self.controls, self.restored]
         self._wire()
 
@@ -113,7 +117,7 @@ class Create(Restorer):
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
                 self.cfg_end = self._slider("cfg_end")
-                self.eta = self._slider("eta", "How much noise stochastic solvers draw: 0 is none")
+                self.knobs = SolverKnobs(DEFAULTS.sampler)
                 with gr.Row(elem_classes="nw-pair"):
                     self.afs = gr.Checkbox(
                         label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
@@ -171,7 +175,7 @@ class Create(Restorer):
             "cfg_rescale",
             "cfg_start",
             "cfg_end",
-            "eta",
+            *self.knobs.controls,
             "afs",
             "stop_sigma",
             "width",
@@ -180,9 +184,11 @@ class Create(Restorer):
             "methods",
         )
         gr.on(
-            [getattr(self, name).change for name in shown], self.restack, self.controls, [self.stack, self.marks],
+            [self.control[name].change for name in shown], self.restack, self.controls, [self.stack, self.marks],
             trigger_mode="always_last", **SHORT,
         )  # fmt: skip
+        # Only what a person chooses brings the solver's defaults: restored settings bring their own values.
+        self.sampler.input(self.knobs.chosen, self.sampler, list(self.knobs.controls.values()), **SHORT)
         self.steps.change(
             lambda steps: gr.Dropdown(choices=schedule_choices(steps)), self.steps, self.schedule,
             trigger_mode="always_last", **SHORT,
@@ -194,6 +200,7 @@ class Create(Restorer):
         fields = dict(zip(FIELDS, values, strict=True))
         seed, stack = fields.pop("seed"), Stack.read(fields.pop("methods"))
         fields["backbone"] = fields["backbone"] or self.studio.id
+        fields["sampler_knobs"] = SolverKnobs.taken(fields)
         drawn = seed is None or seed == -1
         recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
         return seeded(recipe, -1 if drawn else seed), stack

@@ -12,6 +12,7 @@ import gradio as gr
 
 from app.pages import stage
 from app.pages.notes import failure, note
+from app.pages.solver_knobs import SolverKnobs
 from app.pages.stack import Stack, hashes
 from app.pages.studio import Studio
 from app.runs import Here, Recipe, differences, here
@@ -21,7 +22,9 @@ class Restorer:
     """Updates of the controls, one for each of `fields`, and of the note below them."""
 
     studio: Studio
-    fields: Sequence[str]
+    fields: tuple[str, ...]
+    control: Mapping[str, Any]  # field -> its component
+    knobs: SolverKnobs
     restored: gr.HTML
 
     def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), door: str = "") -> dict[Any, Any]:
@@ -29,15 +32,21 @@ class Restorer:
         notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, door)]
         listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
         what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
-        values = {name: getattr(recipe, name) for name in self.fields}
+        values = {name: getattr(recipe, name) for name in self.fields if name not in self.knobs.controls}
+        values["sampler_knobs"] = recipe.sampler_knobs
         values["methods"] = Stack.of(recipe).json()
         if recipe.backbone not in self.studio.models:
             del values["backbone"]
         return self.put(values, what)
 
     def put(self, values: Mapping[str, Any], html: str) -> dict[Any, Any]:
-        """These fields into the controls, the others as they are, and the note, in HTML."""
-        controls = {getattr(self, name): value for name, value in values.items()}
+        """These fields into the controls, with "sampler" its knobs from "sampler_knobs", the others as they are; and
+        the note, in HTML."""
+        values = dict(values)
+        knobs = values.pop("sampler_knobs", {})
+        controls = {self.control[name]: value for name, value in values.items()}
+        if "sampler" in values:
+            controls |= self.knobs.chosen(values["sampler"], knobs)
         return controls | {self.restored: note(html)}
 
     def _here(self, recipe: Recipe) -> Here:

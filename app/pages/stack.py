@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.pages.catalogue import STRIP, catalogue, place
 from app.runs.given import Use
 from app.runs.recipe import FOUND, SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
+from app.runs.solvers import knob_label, knob_value
 from app.theme import glyph
 
 LONGEST = 400_000  # characters of the JSON
@@ -137,7 +138,7 @@ def _sampling(recipe: Recipe) -> str:
 def _schedule(recipe: Recipe) -> str:
     label = schedule_label(recipe.schedule, recipe.steps)
     words = [label] if recipe.schedule in FOUND else [label, f"{recipe.steps} steps"]
-    words += [f"eta {recipe.eta:g}"] if recipe.eta != 1 else []
+    words += [f"{knob_label(name).lower()} {knob_value(value)}" for name, value in recipe.knobs_set.items()]
     words += ["first step free"] if recipe.afs else []
     words += [f"to sigma {recipe.stop_sigma:g}"] if recipe.stop_sigma else []
     return ", ".join(words)

@@ -17,6 +17,7 @@ from app import scripts
 from app.pages.stack import titles
 from app.runs.events import Preparing
 from app.runs.recipe import SAMPLERS, Recipe, schedule_label
+from app.runs.solvers import knob_label, knob_value
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
 ACTS = scripts.mount("server_buttons", "mountStage", ["use", "example", "open", "remove", "attention", "follow"])
@@ -54,7 +55,7 @@ def settings(recipe: Recipe) -> dict[str, str]:
         "Guidance": f"{recipe.cfg_start:g} to {recipe.cfg_end:g} of the steps"
         if (recipe.cfg_start, recipe.cfg_end) != (0, 1)
         else "",
-        "Eta": f"{recipe.eta:g}" if recipe.eta != 1 else "",
+        **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
         "Analytical first step": "on" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Seed": str(recipe.seed),

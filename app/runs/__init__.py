@@ -25,8 +25,8 @@ Finished, Failed or Cancelled is always the last event. Pictures are PIL images,
 Gradio's Image and Gallery (format="png") write the recipe into the file by themselves.
 
 recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler, schedule, steps, cfg_scale,
-                   cfg_rescale, cfg_start, cfg_end, eta, afs, stop_sigma, seed, count, methods, versions), frozen, JSON
-                   round trip
+                   cfg_rescale, cfg_start, cfg_end, afs, stop_sigma, seed, count, methods, versions, sampler_knobs),
+                   frozen, JSON round trip
             Recipe.make(**fields) -> Recipe                           RecipeError.problems: [Problem(field, message)]
             recipe.one(i) -> Recipe                                   the recipe of picture i alone: seed + i, count 1
             recipe.to_json() / Recipe.from_json(text)

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -97,8 +96,7 @@ class Found:
                 raise RecipeError([Problem("sampler", words)])
             sampler = amed.amed(predictor)
         else:
-            solver = SAMPLERS[recipe.sampler]
-            sampler = partial(solver.function, eta=recipe.eta) if solver.eta else solver  # type: ignore[call-arg]
+            sampler = SAMPLERS[recipe.sampler].at(recipe.sampler_knobs)
         sampler = afs(sampler) if recipe.afs else sampler
         sampler = stopping_at(sampler, recipe.stop_sigma) if recipe.stop_sigma else sampler
         return Told(sampler, recipe.sampler, recipe.solver)
@@ -206,7 +204,9 @@ class Found:
 
     def _learnt_name(self, recipe: Recipe) -> str:
         lessons = [ld3.PUPILS, ld3.TRIALS, TEACHER]
-        told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, recipe.sampler, recipe.steps, recipe.afs]
+        knobs = dict(sorted(recipe.knobs_set.items()))  # none at the defaults, of which files are kept already
+        solver = [recipe.sampler, knobs] if knobs else recipe.sampler
+        told = [self.backbone.revision, self._prompts(), recipe.cfg_scale, solver, recipe.steps, recipe.afs]
         return f"ld3-{_hash([*told, lessons])}.json"
 
     def _predictor_name(self, recipe: Recipe) -> str:

@@ -15,9 +15,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from app.runs.recipe import SAMPLERS, SCHEDULES, Recipe, RecipeError
+from pydantic_core import PydanticCustomError
+
+from app.runs.recipe import SAMPLERS, SCHEDULES, SCHEMA, Recipe, RecipeError, apart
+from app.runs.solvers import KNOBS, knob_label, knob_names, knob_value, read_knob
 from app.version import VERSION
 
+A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
 LONGEST = 200_000  # characters; a longer text is not read
 _NEGATIVE = "Negative prompt:"
 _PAIR = re.compile(r'\s*+(\w[\w \-/]{0,60}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
@@ -58,7 +62,7 @@ def write(recipe: Recipe) -> str:
         "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
         "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
         "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
-        "Eta": f"{recipe.eta:g}" if recipe.eta != 1 else "",
+        **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
         "First step": "analytical" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Batch size": recipe.count if recipe.count > 1 else "",
@@ -112,9 +116,14 @@ def read_json(text: str) -> Reading:
         return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
     if not isinstance(fields, dict):
         return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
-    newer = [name for name in fields if name not in Recipe.model_fields]
-    recipe, notes = _best({k: v for k, v in fields.items() if k not in newer})
-    left_out = {"unused", *(fields["unused"] if isinstance(fields.get("unused"), list) else ())}
+    notes = []
+    if fields.get("schema", 1) not in range(1, SCHEMA + 1):
+        fields.pop("schema")
+        notes = ["Written by a newer version of Nine Ways: what is known here was read."]
+    newer = [name for name in fields if name not in {*Recipe.model_fields, "schema", "eta"}]
+    recipe, wrong = _best({k: v for k, v in fields.items() if k not in newer})
+    notes += wrong
+    left_out = {"unused", "sampler_knobs", *(fields["unused"] if isinstance(fields.get("unused"), list) else ())}
     if missing := [name for name in Recipe.model_fields if name not in fields and name not in left_out]:
         notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
     if newer:
@@ -136,7 +145,7 @@ def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
 
     for key, name in (
         ("Steps", "steps"), ("CFG scale", "cfg_scale"), ("Seed", "seed"), ("CFG rescale", "cfg_rescale"),
-        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"), ("Eta", "eta"),
+        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"),
     ):  # fmt: skip
         if key in rest:
             fields[name] = rest.pop(key)
@@ -145,6 +154,7 @@ def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
         rest.pop("Size")
     if "Sampler" in rest:
         notes += _sampler(rest.pop("Sampler"), fields)
+    notes += _knobs(rest, fields)
     if "Schedule type" in rest:
         given = rest.pop("Schedule type")
         known = _SCHEDULE_NAMES.get(given.lower())
@@ -180,9 +190,29 @@ def _sampler(given: str, fields: dict[str, Any]) -> list[str]:
     return [f"Sampling method {_short(given)} is not here; {SAMPLERS['euler']} is taken."]
 
 
+def _knobs(rest: dict[str, str], fields: dict[str, Any]) -> list[str]:
+    """What the text says of the solver's knobs, taken out of the rest."""
+    sampler, knobs, notes = fields.get("sampler", "euler"), {}, []
+    for name in knob_names():
+        if (label := knob_label(name)) not in rest or (name not in KNOBS[sampler] and label not in A1111):
+            continue
+        text = rest.pop(label)
+        try:
+            knobs[name] = read_knob(sampler, name, {"on": True, "off": False}.get(text, text))
+        except ValueError as error:
+            notes.append(f"{error} It is left out.")
+    if knobs:
+        fields["sampler_knobs"] = knobs
+    return notes
+
+
 def _best(fields: dict[str, Any]) -> tuple[Recipe, list[str]]:
     """The recipe with every field that holds, and in words those that do not."""
     notes: list[str] = []
+    try:
+        fields = apart(fields)
+    except PydanticCustomError:
+        pass  # said below, at its field
     while True:
         try:
             return Recipe.make(**fields), notes
@@ -190,7 +220,14 @@ def _best(fields: dict[str, Any]) -> tuple[Recipe, list[str]]:
             known = len(fields)
             for problem in error.problems:
                 notes.append(f"{problem.message} The default is taken.")
-                fields = {k: v for k, v in fields.items() if k != problem.field.partition(".")[0]}
+                head, _, knob = problem.field.partition(".knobs.")
+                knobs = fields.get("sampler_knobs")
+                if head == "sampler" and isinstance(knobs, dict) and knob in knobs:
+                    fields = {**fields, "sampler_knobs": {k: v for k, v in knobs.items() if k != knob}}
+                    known = -1
+                    continue
+                gone = {head.partition(".")[0], *(("sampler_knobs",) if head == "sampler" else ())}
+                fields = {k: v for k, v in fields.items() if k not in gone}
                 if problem.field == "cfg_start":
                     fields.pop("cfg_end", None)
             if len(fields) == known:

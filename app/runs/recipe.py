@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,38 +13,20 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from app.runs.given import Use
+from app.runs.solvers import KNOBS, SAMPLERS, Number, changed, knob_field, number, read_knobs, shown
 from app.version import VERSION
 
-SAMPLERS = {  # as in samplers/, which would import torch
-    "euler": "Euler",
-    "heun": "Heun",
-    "dpmpp_2m": "DPM++ 2M",
-    "ancestral": "Euler a",
-    "dpmpp_3m": "DPM++ 3M",
-    "unipc": "UniPC",
-    "deis": "DEIS",
-    "ipndm": "iPNDM",
-    "lms": "LMS",
-    "dpm_solver_2": "DPM2",
-    "dpmpp_2m_sde": "DPM++ 2M SDE",
-    "dpmpp_3m_sde": "DPM++ 3M SDE",
-    "dpmpp_sde": "DPM++ SDE",
-    "dpmpp_2s_a": "DPM++ 2S a",
-    "dpm_solver_2_a": "DPM2 a",
-    "sa_solver": "SA-Solver",
-    "churn": "Heun, churned",
-    "restart": "Restart",
-    "lcm": "LCM",
-    "amed": "AMED-Solver",  # is taught on the network first: see app/runs/found.py
-}
 SCHEDULES = {
     "native": "Automatic",
     "karras": "Karras",
@@ -83,11 +64,11 @@ LIMITS = {
     "cfg_rescale": Limit(0, 1, 0.05, "CFG rescale"),
     "cfg_start": Limit(0, 1, 0.05, "Guidance start", "of the steps"),
     "cfg_end": Limit(0, 1, 0.05, "Guidance end", "of the steps"),
-    "eta": Limit(0, 1, 0.05, "Eta"),
     "stop_sigma": Limit(0, 1000, 0.1, "Stop at sigma"),
     "seed": Limit(0, SEEDS - 1, 1, "Seed"),
     "count": Limit(1, 64, 1, "Batch count"),
 }
+SCHEMA = 2  # of the JSON: 1 had "sampler": "<name>", and "eta" beside it
 LONGEST_TEXT = 10_000
 ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
 
@@ -113,19 +94,12 @@ def _wrong(message: str) -> PydanticCustomError:
 
 def _number(name: str, whole: bool) -> BeforeValidator:
     low, high, _, label, unit = LIMITS[name]
-    span = f"from {low:g} to {high if whole else format(high, 'g')}" + (f" {unit}" if unit else "")
 
     def check(value: Any) -> float | int:
-        kind = "a whole number" if whole else "a number"
         try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise _wrong(f"{label}: {_shown(value)} is not a number. Give {kind} {span}.") from None
-        if isinstance(value, bool) or not math.isfinite(number) or (whole and number != int(number)):
-            raise _wrong(f"{label}: {_shown(value)} is not {kind}. Give {kind} {span}.")
-        if not low <= number <= high:
-            raise _wrong(f"{label}: {_shown(value)} is out of range. Give {kind} {span}.")
-        return int(number) if whole else number
+            return number(label, value, low, high, whole, unit)
+        except ValueError as error:
+            raise _wrong(str(error)) from None
 
     return BeforeValidator(check)
 
@@ -135,7 +109,7 @@ def _text(label: str) -> BeforeValidator:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise _wrong(f"{label}: {_shown(value)} is not text. Write words.")
+            raise _wrong(f"{label}: {shown(value)} is not text. Write words.")
         if len(value) > LONGEST_TEXT:
             raise _wrong(f"{label}: {len(value):,} characters are too many. At most {LONGEST_TEXT:,} are read.")
         return (
@@ -148,7 +122,7 @@ def _text(label: str) -> BeforeValidator:
 def _choice(label: str, allowed: Mapping[str, str]) -> BeforeValidator:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in allowed:
-            raise _wrong(f"{label}: {_shown(value)} is unknown. Choose one of: {', '.join(allowed)}.")
+            raise _wrong(f"{label}: {shown(value)} is unknown. Choose one of: {', '.join(allowed)}.")
         return value
 
     return BeforeValidator(check)
@@ -157,7 +131,7 @@ def _choice(label: str, allowed: Mapping[str, str]) -> BeforeValidator:
 def _switch(label: str) -> BeforeValidator:
     def check(value: Any) -> bool:
         if not isinstance(value, bool):
-            raise _wrong(f"{label}: {_shown(value)} is neither on nor off.")
+            raise _wrong(f"{label}: {shown(value)} is neither on nor off.")
         return value
 
     return BeforeValidator(check)
@@ -175,19 +149,16 @@ def schedule_label(schedule: str, steps: int) -> str:
     return f"{label} ({steps} steps)" if schedule in FOUND else label
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 class Recipe(BaseModel):
     """Everything that decides `count` pictures; picture i is drawn with seed + i (modulo 2^32).
 
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
-    unconditional pass is made. `eta`: how much noise the stochastic solvers draw that take it, 0 is none. `afs`: the
-    first step costs no network call. `stop_sigma`: the run ends at this noise level with the denoised estimate there;
-    0 is the whole run. `revision` and `versions` are empty until a machine has made the picture. `unused` names fields
-    that the run does not use, as `app.runs.unused` finds them: these stand at their defaults and are not written.
+    unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
+    its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
+    is for "sampler": "ancestral". `afs`: the first step costs no network call. `stop_sigma`: the run ends at this noise
+    level with the denoised estimate there; 0 is the whole run. `revision` and `versions` are empty until a machine has
+    made the picture. `unused` names fields that the run does not use, as `app.runs.unused` finds them: these stand at
+    their defaults and are not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -199,13 +170,13 @@ class Recipe(BaseModel):
     width: Annotated[int, _number("width", True)] = 128
     height: Annotated[int, _number("height", True)] = 128
     sampler: Annotated[str, _choice("Sampling method", SAMPLERS)] = "euler"
+    sampler_knobs: dict[str, Number] = Field(default={}, validate_default=True)
     schedule: Annotated[str, _choice("Schedule type", SCHEDULES)] = "native"
     steps: Annotated[int, _number("steps", True)] = 20
     cfg_scale: Annotated[float, _number("cfg_scale", False)] = 4.0
     cfg_rescale: Annotated[float, _number("cfg_rescale", False)] = 0.0
     cfg_start: Annotated[float, _number("cfg_start", False)] = 0.0
     cfg_end: Annotated[float, _number("cfg_end", False)] = 1.0
-    eta: Annotated[float, _number("eta", False)] = 1.0
     afs: Annotated[bool, _switch("Analytical first step")] = False
     stop_sigma: Annotated[float, _number("stop_sigma", False)] = 0.0
     seed: Annotated[int, _number("seed", True)] = 0
@@ -213,6 +184,24 @@ class Recipe(BaseModel):
     methods: tuple[Use, ...] = ()
     versions: dict[str, str] = {}
     unused: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _solver_apart(cls, given: Any) -> Any:
+        """The solver's name and its knobs; also from JSON of schema 1, where "eta" was a field of every recipe."""
+        return apart(given) if isinstance(given, Mapping) else given
+
+    @field_validator("sampler_knobs", mode="before")
+    @classmethod
+    def _all_knobs(cls, given: Any, info: ValidationInfo) -> Any:
+        if "sampler" not in info.data:  # which is what is wrong
+            return {}
+        if not isinstance(given, Mapping):
+            raise _wrong(f'Settings of the sampling method: {shown(given)} names none. Give them as {{"eta": 0.5}}.')
+        knobs, wrong = read_knobs(info.data["sampler"], given)
+        if wrong:
+            raise PydanticCustomError("knobs", "{message}", {"message": " ".join(wrong.values()), "wrong": wrong})
+        return knobs
 
     @model_validator(mode="after")
     def _interval(self) -> Recipe:
@@ -225,9 +214,13 @@ class Recipe(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What a run does not use is not written."""
+        """What a run does not use is not written, and the knobs stand beside the solver's name."""
+        fields = handler(self)
+        knobs = fields.pop("sampler_knobs", {})
+        if "sampler" in fields:
+            fields["sampler"] = {"name": fields["sampler"], "knobs": knobs}
         left_out = {*self.unused} or {"unused"}
-        return {name: value for name, value in handler(self).items() if name not in left_out}
+        return {"schema": SCHEMA} | {name: value for name, value in fields.items() if name not in left_out}
 
     @classmethod
     def make(cls, **fields: Any) -> Recipe:
@@ -235,10 +228,11 @@ class Recipe(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise RecipeError([problem_of(e) for e in error.errors(include_url=False)]) from None
+            raise RecipeError(problems_of(error)) from None
 
     def but(self, **fields: Any) -> Recipe:
-        """This recipe with other values for some fields, checked again; of what it uses nothing is known then."""
+        """This recipe with other values for some fields, checked again; of what it uses nothing is known then. Another
+        solver begins at its own defaults."""
         return type(self).make(**{**self.model_dump(), "unused": (), **fields})
 
     def one(self, index: int) -> Recipe:
@@ -251,6 +245,11 @@ class Recipe(BaseModel):
         text = f"afs({self.sampler})" if self.afs else self.sampler
         return f"stopping_at({text}, {self.stop_sigma:g})" if self.stop_sigma else text
 
+    @property
+    def knobs_set(self) -> dict[str, Number]:
+        """The solver's knobs that do not stand at their defaults."""
+        return changed(self.sampler, self.sampler_knobs)
+
     def to_json(self) -> str:
         return self.model_dump_json()
 
@@ -260,7 +259,41 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise RecipeError([problem_of(e) for e in error.errors(include_url=False)]) from None
+            raise RecipeError(problems_of(error)) from None
+
+
+def apart(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a recipe, with the solver's name in "sampler" and its knobs in "sampler_knobs". Raises
+    PydanticCustomError.
+
+    The "eta" of schema 1 becomes a knob where the solver has one; of the others it changed nothing, and is left out.
+    """
+    fields = dict(given)
+    schema, eta = fields.pop("schema", 1), fields.pop("eta", None)
+    if schema not in range(1, SCHEMA + 1):
+        raise _wrong(f"schema: {shown(schema)} is not read here. Give a recipe of schema 1 to {SCHEMA}.")
+    sampler, knobs = fields.get("sampler", "euler"), fields.get("sampler_knobs", {})
+    if isinstance(sampler, Mapping):
+        if "name" not in sampler or set(sampler) - {"name", "knobs"}:
+            raise _wrong('sampler: give {"name": ..., "knobs": {...}}, or its name alone.')
+        beside = sampler.get("knobs", {})
+        sampler = fields["sampler"] = sampler["name"]
+        if beside:
+            knobs = {**beside, **knobs} if isinstance(beside, Mapping) and isinstance(knobs, Mapping) else beside
+    if eta is not None and isinstance(sampler, str) and "eta" in KNOBS.get(sampler, {}) and isinstance(knobs, Mapping):
+        knobs = {**knobs, "eta": eta}
+    if isinstance(unused := fields.get("unused"), list | tuple) and "eta" in unused:
+        fields["unused"] = [name for name in unused if name != "eta"]
+    return fields | ({"sampler_knobs": knobs} if knobs else {})
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """All mistakes that pydantic found, in words at their fields."""
+    found: list[Problem] = []
+    for one in error.errors(include_url=False):
+        wrong = one.get("ctx", {}).get("wrong") if one["type"] == "knobs" else None
+        found += [Problem(knob_field(name), words) for name, words in wrong.items()] if wrong else [problem_of(one)]
+    return found
 
 
 def problem_of(error: Any) -> Problem:
@@ -268,6 +301,10 @@ def problem_of(error: Any) -> Problem:
     where = str(error["loc"][0]) if error["loc"] else "cfg_start" if "Guidance start" in error["msg"] else "recipe"
     if where == "methods":  # methods, 0, inputs, regions, ...: the field of the page
         where = ".".join(str(part) for part in error["loc"][:4])
+    if not error["loc"] and error["msg"].startswith(("schema:", "sampler:")):
+        where = error["msg"].partition(":")[0]
+    if where == "sampler_knobs":
+        where = "sampler"
     if error["type"] == "recipe":
         return Problem(where, error["msg"])
     if error["type"] == "extra_forbidden":

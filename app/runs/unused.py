@@ -10,6 +10,7 @@ from torch import Tensor
 import conditioning  # noqa: F401  fills the registry
 from app.runs.recipe import SAMPLERS as LABELS
 from app.runs.recipe import Problem, Recipe, label
+from app.runs.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
 from conditioning.clashes import steps_by
 from conditioning.compose import made_sigmas, steps_left_out
 from conditioning.registry import METHODS, Method
@@ -18,12 +19,11 @@ from samplers import SAMPLERS, SCHEDULES
 from samplers.afs import NOISE
 
 DEFAULTS = Recipe()
-OF_THE_SAMPLER = ("sampler", "eta", "afs", "stop_sigma")
+OF_THE_STEPS = ("afs", "stop_sigma")
 OF_GUIDANCE = ("negative", "cfg_rescale", "cfg_start", "cfg_end")
 SAID = {
-    "sampler": "Sampling method", "eta": "Eta", "afs": "Analytical first step", "stop_sigma": "Stop at sigma",
-    "negative": "Negative prompt", "cfg_rescale": "CFG rescale", "cfg_start": "Guidance start",
-    "cfg_end": "Guidance end",
+    "afs": "Analytical first step", "stop_sigma": "Stop at sigma", "negative": "Negative prompt",
+    "cfg_rescale": "CFG rescale", "cfg_start": "Guidance start", "cfg_end": "Guidance end",
 }  # fmt: skip
 
 
@@ -45,6 +45,8 @@ def settings_used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
     if names & {"cfg_start", "cfg_end"}:  # no step is guided, which is said by a scale of 1
         scale, names = 1.0, names | {name for name in OF_GUIDANCE if getattr(recipe, name) != getattr(DEFAULTS, name)}
     left_out = {name: getattr(DEFAULTS, name) for name in names}
+    if "sampler" in names:
+        left_out["sampler_knobs"] = DEFAULTS.sampler_knobs
     return recipe.model_copy(update={**left_out, "cfg_scale": scale, "unused": tuple(sorted(names))})
 
 
@@ -52,10 +54,13 @@ def used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
     """The same run, as its image tells of it: besides, without methods and knobs that do nothing."""
     gone: set[int] = set()
     knobs: set[tuple[int, str]] = set()
+    of_solver: set[str] = set()
     for field, _ in unused(recipe, levels):
         head, *rest = field.split(".")
         if head == "methods":
             knobs.add((int(rest[0]), rest[2]))
+        elif head == "sampler" and rest:
+            of_solver.add(rest[1])
     uses = _uses(recipe)
     for one in unused_of_stack([(m, k) for _, m, k in uses], recipe.steps, _asks_between(recipe)):
         if one.whole:
@@ -65,7 +70,9 @@ def used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
         for place, use in enumerate(recipe.methods)
         if place not in gone
     )
-    return settings_used(recipe, levels).model_copy(update={"methods": methods})
+    found = settings_used(recipe, levels)
+    usual = {name: value for name, value in defaults(found.sampler).items() if name in of_solver}
+    return found.model_copy(update={"methods": methods, "sampler_knobs": {**found.sampler_knobs, **usual}})
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -112,19 +119,26 @@ def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
 
 def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | None) -> Iterator[Problem]:
     stack = [(method, values) for _, method, values in uses]
-    solver, label = SAMPLERS.get(recipe.sampler), LABELS.get(recipe.sampler, recipe.sampler)
+    label = LABELS.get(recipe.sampler, recipe.sampler)
     owner = steps_by(stack)
     if owner is not None:
         yield Problem("sampler", f"Sampling method: {owner.title} makes the steps itself, and {label} is not called.")
-        for name in OF_THE_SAMPLER[1:]:
+        for name in recipe.knobs_set:
+            yield Problem(
+                knob_field(name), f"{knob_label(name)}: {owner.title} makes the steps itself, so it is not used."
+            )
+        for name in OF_THE_STEPS:
             if getattr(recipe, name) != getattr(DEFAULTS, name):
                 yield Problem(name, f"{SAID[name]}: {owner.title} makes the steps itself, so it is not used.")
         return
     if steps_left_out(stack, recipe.steps) >= recipe.steps:
         yield Problem("sampler", f"Sampling method: no step is left to be made, and {label} is not called.")
         return
-    if recipe.eta != DEFAULTS.eta and not (solver and solver.eta):
-        yield Problem("eta", f"Eta: {label} takes none. It is for {_those_with_eta()}.")
+    for name in recipe.knobs_set:
+        idle = KNOBS[recipe.sampler][name].idle
+        if idle is not None and recipe.sampler_knobs[idle[0]] == idle[1]:
+            other = f"“{knob_label(idle[0])}” is {knob_value(idle[1])}"
+            yield Problem(knob_field(name), f"{knob_label(name)}: while {other} it does nothing.")
     if recipe.afs and levels is not None and recipe.schedule in SCHEDULES:
         highest = made_sigmas(stack, SCHEDULES[recipe.schedule](recipe.steps, levels))[0]
         if highest < NOISE:
@@ -132,7 +146,3 @@ def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | Non
                 "afs", f"Analytical first step: the run begins at noise level {highest:.3g}, and from {NOISE:g} on a "
                 "state is noise alone. So it is not used."
             )  # fmt: skip
-
-
-def _those_with_eta() -> str:
-    return ", ".join(LABELS[key] for key, solver in SAMPLERS.items() if solver.eta)

@@ -51,7 +51,7 @@ def check(request: Request, ids: Collection[str] | None = None, known_of: Callab
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
     levels = getattr(known, "sigmas", None)
-    leaves = tuple(unused(recipe, levels))
+    leaves = (*unused(recipe, levels), *request.unused)
     if problems:
         return Check(formula(recipe, levels), tuple(problems), leaves, nfe_reason=REFUSED)
     count = network_calls(recipe, known, request.images)

@@ -19,6 +19,7 @@ from app.runs.given import Use, is_hash
 from app.runs.history import ENVIRONMENT, input_image
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError, label
+from app.runs.solvers import KNOBS, has_none
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
 Images = dict[str, Image.Image]  # by content hash
@@ -27,7 +28,8 @@ NAMED = ("image", "map", "mask", "references")  # kinds of inputs whose values n
 
 @dataclass(frozen=True)
 class Request:
-    """A recipe with the images that its methods need. `problems`: what could not be read, at its field.
+    """A recipe with the images that its methods need. `problems`: what could not be read, at its field; `unused`: what
+    the JSON says and no recipe has.
 
     recipe: None where the JSON is no recipe.
     """
@@ -35,6 +37,7 @@ class Request:
     recipe: Recipe | None
     images: Images = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    unused: tuple[Problem, ...] = ()
 
     @property
     def missing(self) -> list[Problem]:
@@ -96,9 +99,16 @@ def read_recipe(text: str, find: Find) -> Request:
         images, problems = _hashed(data.get("methods"), find, "methods")
         text = json.dumps(data)
     try:
-        return Request(Recipe.from_json(text), images, tuple(problems))
+        recipe = Recipe.from_json(text)
+        return Request(recipe, images, tuple(problems), _without_knob(data, recipe.sampler))
     except RecipeError as error:
         return Request(None, images, (*error.problems, *problems))
+
+
+def _without_knob(data: Any, sampler: str) -> tuple[Problem, ...]:
+    """The "eta" of schema 1, which every recipe had, where the solver takes none."""
+    idle = data.get("eta", 1) != 1 and "eta" not in KNOBS[sampler]
+    return (Problem("eta", has_none(sampler, "eta")),) if idle else ()
 
 
 def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:

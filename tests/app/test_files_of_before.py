@@ -1,5 +1,6 @@
 """Files that version 0.1 wrote still open, say what they said, and give the same images on the same weights."""
 
+import hashlib
 import json
 import shutil
 from functools import cache
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.compare.comparison import Comparison, key_of
 from app.compare.store import ComparisonStore
 from app.pages import comparing
 from app.pages.studio import Studio
@@ -23,6 +25,10 @@ COMPARISONS = {"Solvers by steps": "samplers", "Restored": "restoration"}
 #: Root mean square, in steps of 8 bits. On one CPU images agree bit for bit; with torch, oneDNN and MKL held to other
 #: instruction sets (SSE, AVX2) they differ by 0.03 at most, and by 0.15 where the search of LD3 enlarges the rounding.
 TOLERANCE = {name: 0.1 for name in MADE} | {"schedule_of_ld3": 0.5}
+#: What the solvers of these files did then, when eta was a field of every recipe and the rest could not be set.
+KNOBS = {"deis": {"order": 3}, "ipndm": {"order": 4}, "lms": {"order": 4}, "unipc": {"order": 3, "corrector": True},
+         "sa_solver": {"tau": 1.0, "order": 3, "corrector_order": 3}}  # fmt: skip
+WITH_ETA = ("ancestral", "dpmpp_2m_sde")
 BY_MACHINE = ("revision", "versions")  # empty until a machine has made the image
 
 
@@ -37,6 +43,13 @@ def image_of(name, index=0):
 def fields_of(recipe):
     """As the app writes them: a number that turned into text, or a box into a list, is a difference."""
     return json.loads(recipe.to_json())
+
+
+def as_now(written):
+    """The same recipe in schema 2: the solver with its knobs."""
+    name, eta = written["sampler"], written["eta"]
+    knobs = {"eta": eta} if name in WITH_ETA else KNOBS.get(name, {})
+    return {"schema": 2} | without(written, "eta") | {"sampler": {"name": name, "knobs": knobs}}
 
 
 def without(fields, *names):
@@ -58,14 +71,14 @@ def history(tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_says_what_it_said(name):
     written = json.loads(recipe_json(name))
-    assert fields_of(Recipe.from_json(recipe_json(name))) == written
+    assert fields_of(Recipe.from_json(recipe_json(name))) == as_now(written)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_text_of_an_image_gives_the_very_recipe(name):
     reading = read((WRITTEN / "recipes" / f"{name}.txt").read_text())
     assert (reading.exact, reading.notes) == (True, ())
-    assert fields_of(reading.recipe) == json.loads(recipe_json(name))
+    assert fields_of(reading.recipe) == as_now(json.loads(recipe_json(name)))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -73,10 +86,10 @@ def test_the_readable_settings_alone_give_what_they_can_say(name):
     """A text whose exact recipe was cut off, as some sites do."""
     text, exact, _ = (WRITTEN / "recipes" / f"{name}.txt").read_text().partition(', Nine Ways: "{')
     assert exact, "the text ends with the exact recipe"
-    written, reading = json.loads(recipe_json(name)), read(text)
+    written, reading = as_now(json.loads(recipe_json(name))), read(text)
     assert not reading.exact
     said = ("prompt", "negative", "width", "height", "sampler", "schedule", "steps", "cfg_scale", "cfg_rescale",
-            "cfg_start", "cfg_end", "eta", "seed")  # fmt: skip
+            "cfg_start", "cfg_end", "seed")  # fmt: skip
     assert {key: fields_of(reading.recipe)[key] for key in said} == {key: written[key] for key in said}
 
 
@@ -86,7 +99,7 @@ def test_an_image_carries_its_recipe(name):
         upload = open_upload(image_of(name, index))
         reading = read(upload.parameters)
         assert (reading.exact, reading.notes) == (True, ())
-        found, written = fields_of(reading.recipe), json.loads(recipe_json(name))
+        found, written = fields_of(reading.recipe), as_now(json.loads(recipe_json(name)))
         own = {"seed": (written["seed"] + index) % 2**32, "count": 1}  # of this image alone
         assert without(found, *BY_MACHINE) == without(written, *BY_MACHINE) | own
         assert found["revision"] and found["versions"]["nine-ways"] == "0.1.0" and found["versions"]["device"] == "cpu"
@@ -118,7 +131,7 @@ def test_comparisons_open_with_their_cells_and_votes(history):
     assert found.keys() == COMPARISONS.keys()
     for title, (id, told, count) in found.items():
         written = json.loads((WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json").read_text())["comparison"]
-        assert json.loads(told.model_dump_json()) == written
+        assert json.loads(told.model_dump_json()) == written | {"base": as_now(written["base"])}
         cells = {cell.key: cell for cell in told.cells()}
         assert count == len(cells), "every cell is known by the key that it was kept under: nothing is made again"
         for key, cell in cells.items():
@@ -139,10 +152,36 @@ def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
     path = WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json"
     told, note = comparing.from_file(studio, path)
     written = json.loads(path.read_text())
-    assert json.loads(told.model_dump_json()) == written["comparison"]
+    base = as_now(written["comparison"]["base"])
+    assert json.loads(told.model_dump_json()) == written["comparison"] | {"base": base}
     assert set(told.hashes()) == set(written["pictures"]) and len(told.hashes()) == (2 if title == "Restored" else 0)
     assert all(content_hash(studio.picture(sha)) == sha for sha in told.hashes())
     assert "missing" not in note and "damaged" not in note
+
+
+def test_an_axis_over_eta_is_one_over_the_knob_of_the_solvers():
+    base = {"sampler": "euler", "eta": 0.5, "backbone": "exact"}
+    samplers = [{"label": name, "recipe": {"sampler": name}} for name in ("ancestral", "dpmpp_2m_sde", "euler")]
+    etas = [{"label": f"Eta {eta}", "recipe": {"eta": eta}} for eta in (0.0, 0.25)]
+    axes = [{"name": "Sampling method", "values": samplers}]
+    alone = Comparison.read(json.dumps({"base": base, "axes": axes}))
+    knobs = [cell.recipe.sampler_knobs for cell in alone.cells()]
+    assert knobs == [{"eta": 0.5}, {"eta": 0.5}, {}], "the eta of the base was that of every solver"
+    for both in ([*axes, {"name": "Eta", "values": etas}], [{"name": "Eta", "values": etas}, *axes]):
+        told = Comparison.read(json.dumps({"base": base, "axes": both}))
+        cells = {(cell.recipe.sampler, cell.recipe.sampler_knobs.get("eta")) for cell in told.cells()}
+        expected = {(name, eta) for name in ("ancestral", "dpmpp_2m_sde") for eta in (0.0, 0.25)} | {("euler", None)}
+        assert cells == expected
+        assert Comparison.read(told.model_dump_json()).cells() == told.cells()
+
+
+def test_cells_that_were_kept_with_another_eta_are_found():
+    """Their key was a hash of the fields as they were then."""
+    written = json.loads(recipe_json(next(name for name in RECIPES if json.loads(recipe_json(name))["eta"] != 1)))
+    fields = json.dumps(without(written, *BY_MACHINE), sort_keys=True)
+    assert key_of(Recipe.make(**written)) == hashlib.sha256(fields.encode()).hexdigest()[:32]
+    changed = Recipe.make(**written | {"eta": 0.9})
+    assert key_of(changed) != key_of(Recipe.make(**written))
 
 
 # ---- what is made ------------------------------------------------------------------------------------------------

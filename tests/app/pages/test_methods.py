@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 import backbones
 from app.catalog.generate import input_help
-from app.pages import attention, create, examples, methods, models, stack, stage
+from app.pages import attention, create, examples, methods, models, solver_knobs, stack, stage
 from app.pages.catalogue import catalogue
 from app.pages.stack import Card, Stack
 from app.pages.studio import Studio
@@ -217,7 +217,8 @@ def tab(studio):
 
 
 def values(**change):
-    usual = {name: getattr(create.DEFAULTS, name) for name in create.FIELDS}
+    usual = {name: getattr(create.DEFAULTS, name, None) for name in create.FIELDS}
+    usual |= solver_knobs.defaults(create.DEFAULTS.sampler)
     usual |= {"backbone": "exact", "width": 64, "height": 64, "methods": ""}
     return list((usual | change).values())
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import backbones
-from app.pages import create, stack, stage
+from app.pages import create, solver_knobs, stack, stage
 from app.pages.models import Model, vocabulary
 from app.pages.studio import Studio
 from app.routes import all_routes
@@ -99,7 +99,8 @@ VISIT = SimpleNamespace(session_hash="a visit")
 
 
 def values(**change):
-    usual = {name: getattr(create.DEFAULTS, name) for name in create.FIELDS}
+    usual = {name: getattr(create.DEFAULTS, name, None) for name in create.FIELDS}
+    usual |= solver_knobs.defaults(create.DEFAULTS.sampler)
     usual |= {"seed": -1, "backbone": "exact", "methods": ""}
     return [*(usual | change).values(), []]
 

@@ -245,14 +245,14 @@ def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> No
     assert both.calls == events[-1].calls - 1
 
 
-@pytest.mark.parametrize("sampler", [key for key, solver in SAMPLERS.items() if solver.eta])
+@pytest.mark.parametrize("sampler", [key for key, solver in SAMPLERS.items() if "eta" in solver.knobs])
 def test_without_eta_no_noise_is_drawn(sampler: str) -> None:
     backbone = pictures()
     levels, x = karras(6, 0.1, 50.0), 50 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     found = Found(backbone)
 
     def ended(seed: int, eta: float) -> Any:
-        solver = found.sampler(recipe(sampler=sampler, eta=eta))
+        solver = found.sampler(recipe(sampler=sampler, sampler_knobs={"eta": eta}))
         return run(solver(ask, x, levels, backbone.encode_prompt(["red disc"]), Noise([seed])), backbone.denoise)
 
     assert torch.equal(ended(1, 0.0), ended(2, 0.0))

@@ -1,5 +1,6 @@
 """Settings from other people's pictures: understood as well as possible, and never trusted."""
 
+import json
 import random
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 from app.runs.parameters import read, write
 from app.runs.recipe import Recipe
+from app.runs.solvers import KNOBS, SAMPLERS
 
 A1111 = """masterpiece, a (cat:1.2) on grass
 by a window <lora:cats:0.8>
@@ -18,9 +20,33 @@ Model hash: 45dee52b, Model: v1-5, Lora hashes: "cats: 0a1b", ENSD: 31337, Versi
 
 def test_eta_of_others_is_read() -> None:
     reading = read("a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Eta: 0.67")
-    assert (
-        reading.recipe is not None and reading.recipe.eta == 0.67 and not any("Eta" in note for note in reading.notes)
+    assert reading.recipe is not None and reading.recipe.sampler_knobs == {"eta": 0.67}
+    assert not any("Eta" in note for note in reading.notes)
+    assert read("a cat\nSteps: 20, Sampler: Euler a, Seed: 1, Eta: 0.67, Sigma churn: 3").recipe == reading.recipe.but(
+        cfg_scale=4, width=128, height=128
     )
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_knobs_of_a_solver_are_read_back_from_the_readable_text(sampler: str) -> None:
+    other = {"eta": 0.25, "s_churn": 12.5, "s_noise": 1.005, "s_tmin": 0.5, "s_tmax": 80.0, "restarts": 2, "t_min": 0.2,
+             "t_max": 3.5, "order": 2, "tau": 0.75, "corrector": False, "corrector_order": 0}  # fmt: skip
+    recipe = Recipe.make(sampler=sampler, sampler_knobs={name: other[name] for name in KNOBS[sampler]})
+    assert not KNOBS[sampler] or recipe != Recipe.make(sampler=sampler)
+    text = write(recipe)
+    assert read(text).recipe == recipe and read(text).exact
+    cut = read(text.partition(", Nine Ways: ")[0])
+    assert cut.recipe is not None and cut.recipe.sampler_knobs == recipe.sampler_knobs
+    assert not any("Not understood" in note for note in cut.notes)
+
+
+def test_a_knob_of_another_solver_in_a_text_is_left_out_and_said() -> None:
+    reading = read("a cat\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Eta: 0.67")
+    assert reading.recipe is not None and reading.recipe.sampler_knobs == {}
+    assert [note for note in reading.notes if note.startswith("Eta: Euler takes none.")]
+    wrong = read("a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Eta: 7")
+    assert wrong.recipe is not None and wrong.recipe.sampler_knobs == {"eta": 1.0}
+    assert any("Eta: '7' is out of range" in note for note in wrong.notes)
 
 
 def test_a1111() -> None:
@@ -85,13 +111,34 @@ def test_a_text_without_settings_is_a_prompt() -> None:
 
 def test_recipes_of_another_version() -> None:
     text = write(Recipe.make(prompt="p", steps=7))
-    newer = text.replace('{\\"prompt\\"', '{\\"moon\\": 3, \\"prompt\\"')
+    newer = text.replace('{\\"schema\\"', '{\\"moon\\": 3, \\"schema\\"')
     assert newer != text
     reading = read(newer)
     assert reading.recipe == Recipe.make(prompt="p", steps=7) and not reading.exact
     assert "moon" in reading.notes[0]
+    later = read(text.replace('\\"schema\\":2', '\\"schema\\":9'))
+    assert later.recipe == reading.recipe and not later.exact and "newer version" in later.notes[0]
     older = read(text.replace('\\"steps\\":7', '\\"steps\\":700'))
     assert older.recipe == Recipe.make(prompt="p") and "700" in older.notes[0]
+
+
+def test_knobs_that_do_not_hold_are_left_out_alone() -> None:
+    recipe = Recipe.make(sampler="churn", sampler_knobs={"s_noise": 1.01, "s_churn": 20})
+    text = write(recipe).replace('\\"s_churn\\":20.0', '\\"s_churn\\":2000, \\"moon\\": 1')
+    reading = read(text)
+    assert reading.recipe == recipe.but(sampler_knobs={"s_churn": 40}) and not reading.exact
+    assert "2000" in reading.notes[0] and "moon" in reading.notes[1]
+    for sampler in (
+        "3",
+        "[]",
+        "{}",
+        '{"name": 3}',
+        '{"name": "euler", "knobs": 3}',
+        '{"name": "lms", "knobs": {"order": {}}}',
+    ):
+        assert read(
+            text.partition(", Nine Ways: ")[0] + ", Nine Ways: " + json.dumps(f'{{"sampler": {sampler}}}')
+        ).recipe
 
 
 def test_a_damaged_recipe_falls_back_to_the_readable_text() -> None:
