@@ -9,13 +9,15 @@ Every fourth batch is warped, every fourth mixed with renders of the same scenes
 lump, the less its target is one shape, so `sure["shape"]` falls on lumps.
 
     python -m training evaluator --pictures 600000    train, in pieces
-    python -m training.evaluator                      ship what was trained last
+    python -m training.evaluator [FILE]               ship what was trained last, in place of the evaluator or to FILE
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -206,9 +208,9 @@ class Evaluator:
         return grid(torch.cat([x[:8], wide[:8], x[8:], wide[8:]]))
 
 
-def ship(count: int = 2000) -> None:
-    """Write the averaged weights of the last checkpoint to `world.judge.WEIGHTS`, in half precision, with the mean and
-    the deviation of the features over `count` renders of the training split."""
+def ship(path: Path = WEIGHTS, count: int = 2000) -> None:
+    """Write the averaged weights of the last checkpoint, in half precision, with the mean and the deviation of the
+    features over `count` renders of the training split."""
     network = Network(colours=len(COLOURS)).eval()
     state = averaged_network(Evaluator.name)
     network.load_state_dict(state)
@@ -218,10 +220,10 @@ def ship(count: int = 2000) -> None:
     rows = torch.cat([features(render(scenes[i : i + 50], SIZE).rgb, network) for i in range(0, count, 50)])
     state |= {"mean": rows.mean(0), "spread": rows.std(0).clamp(min=1e-3)}
     weights = {k: w.half().contiguous() for k, w in state.items() if w.is_floating_point()}
-    save_file(weights, WEIGHTS.with_suffix(".new"))
-    WEIGHTS.with_suffix(".new").replace(WEIGHTS)
-    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
+    save_file(weights, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    ship()
+    ship(*map(Path, sys.argv[1:2]))
