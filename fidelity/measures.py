@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,41 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conditioning.inputs import Box
-from conditioning.operators import Measurement
 from fidelity import distances
 from fidelity.clip import HOW_TO_ENABLE
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The conditions of one generated image of H x W pixels, and its ground truth where there is one. Images and maps
-    are (1, 3 or 1, H, W) in [0, 1]; None: not a condition of this image.
-
-    prompt, source_prompt: of the image, and of its source where it is an edit. source: the image that was edited; mask:
-    where it may change, 1 inside. edges, near: control maps (near: nearness, 1 at the nearest point). boxes: each with
-    its words. observation: y = A x of the ground truth. colours: an image whose colour histogram is the target.
-    references: images of the subject. text_score: of an image-text network, (images, text) -> (B,);
-    text_score_problem: why it cannot read the prompt, if so; clip: the score of a CLIP (`fidelity.clip`). world:
-    whether the image shows the rendered world. guided_by: keys of measures that the run itself optimised, which say
-    nothing then.
-    """
-
-    prompt: str = ""
-    source_prompt: str = ""
-    source: Tensor | None = None
-    mask: Tensor | None = None
-    ground_truth: Tensor | None = None
-    edges: Tensor | None = None
-    near: Tensor | None = None
-    boxes: Sequence[Box] = ()
-    observation: Measurement | None = None
-    colours: Tensor | None = None
-    references: Sequence[Tensor] = ()
-    text_score: Callable[[Tensor, str], Tensor] | None = None
-    text_score_problem: str = ""
-    clip: Callable[[Tensor, str], Tensor] | None = None
-    world: bool = False
-    guided_by: frozenset[str] = frozenset()
+from fidelity.target import Perception, Target, ground_truth_perception
 
 
 @dataclass(frozen=True)
@@ -80,44 +47,6 @@ class Measure:
     def text(self, value: float) -> str:
         """A value with its unit."""
         return f"{value:.{self.digits}f}" + (f" {self.unit}" if self.unit else "")
-
-
-class Perception:
-    """What the perception models of the world read of an image, each computed when it is first needed."""
-
-    def __init__(self, image: Tensor):
-        self.image = image
-        self._values: dict[str, Any] = {}
-
-    def _once(self, name: str, read: Callable[[], Any]) -> Any:
-        if name not in self._values:
-            self._values[name] = read()
-        return self._values[name]
-
-    @property
-    def reading(self) -> Any:
-        from world import judge
-
-        return self._once("reading", lambda: judge.read(self.image)[0])
-
-    @property
-    def surfaces(self) -> Any:
-        from world import surfaces
-
-        return self._once("surfaces", lambda: surfaces.read(self.image))
-
-    @property
-    def features(self) -> Tensor:
-        from world import judge
-
-        return self._once("features", lambda: judge.features(self.image))
-
-
-@lru_cache(maxsize=8)
-def _ground_truth_perception(target: Target) -> Perception:
-    """Perception of the ground truth, computed once for all images with the same target."""
-    assert target.ground_truth is not None
-    return Perception(target.ground_truth)
 
 
 MEASURES: dict[str, Measure] = {}
@@ -282,7 +211,7 @@ def ssim(image: Tensor, target: Target, perception: Perception) -> float | None:
          world=True)  # fmt: skip
 def perceptual(image: Tensor, target: Target, perception: Perception) -> float | None:
     """Root of the mean squared difference of features that have deviation 1 over renders."""
-    return None if target.ground_truth is None else _feature_distance(perception, _ground_truth_perception(target))
+    return None if target.ground_truth is None else _feature_distance(perception, ground_truth_perception(target))
 
 
 def _feature_distance(a: Perception, b: Perception) -> float:
@@ -304,7 +233,7 @@ def _depth(target: Target, perception: Perception, name: str) -> float | None:
 
     if target.ground_truth is None:
         return None
-    return float(surfaces.depth_errors(perception.surfaces, _ground_truth_perception(target).surfaces)[name])
+    return float(surfaces.depth_errors(perception.surfaces, ground_truth_perception(target).surfaces)[name])
 
 
 @measure("normals", "Normal angle error", "°", "less", (0, 180), "the surfaces of the ground truth", world=True)
@@ -314,7 +243,7 @@ def normals(image: Tensor, target: Target, perception: Perception) -> float | No
     return (
         None
         if target.ground_truth is None
-        else float(surfaces.normal_angle_error(perception.surfaces, _ground_truth_perception(target).surfaces))
+        else float(surfaces.normal_angle_error(perception.surfaces, ground_truth_perception(target).surfaces))
     )
 
 
@@ -325,7 +254,7 @@ def miou(image: Tensor, target: Target, perception: Perception) -> float | None:
     return (
         None
         if target.ground_truth is None
-        else 100 * float(surfaces.mean_iou(perception.surfaces, _ground_truth_perception(target).surfaces))
+        else 100 * float(surfaces.mean_iou(perception.surfaces, ground_truth_perception(target).surfaces))
     )
 
 

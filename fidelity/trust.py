@@ -19,7 +19,8 @@ import torch
 
 from conditioning.inputs import Box
 from conditioning.operators import BlockAverage, Measurement
-from fidelity.measures import MEASURES, Target, evaluate
+from fidelity.measures import MEASURES, evaluate
+from fidelity.target import Target
 from world import edits, surfaces
 from world.captions import describe
 from world.render import Rendering, render

@@ -18,7 +18,7 @@ from conditioning.operators import Measurement
 from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
 from conditioning.registry import METHODS
 from fidelity import clip
-from fidelity.measures import Target
+from fidelity.target import Target
 
 OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose pictures the world's judges can read
 LOOKS = {  # an energy -> what its target says, and the measure that a run down it says nothing by

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from fidelity import clip
-from fidelity.measures import Target, evaluate, left_out
+from fidelity.measures import evaluate, left_out
+from fidelity.target import Target
 from training.text import plain_tokenizer
 
 IMAGES = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))

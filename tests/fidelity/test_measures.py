@@ -6,7 +6,8 @@ import torch
 
 from conditioning.inputs import Box
 from conditioning.operators import BlockAverage, Measurement
-from fidelity.measures import MEASURES, Target, better, evaluate, left_out
+from fidelity.measures import MEASURES, better, evaluate, left_out
+from fidelity.target import Target
 from world import edits
 from world.captions import describe
 from world.render import render
