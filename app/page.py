@@ -63,9 +63,9 @@ def build(studio: Studio) -> gr.Blocks:
             return {**shown, making.unknown: making.unknown_note(prompt, backbone), **resized}
 
         seen = [making.prompt, making.width, making.height, making.backbone]
-        told = [header, clock, making.unknown, making.width, making.height]
+        outputs = [header, clock, making.unknown, making.width, making.height]
         said = [making.stack, making.marks]  # once the network is there, what does not fit it can be said
-        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, told, **SHORT).then(
+        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, outputs, **SHORT).then(
             making.restack, making.controls, said, **SHORT
         )
     page.queue(max_size=256, default_concurrency_limit=None, api_open=False)

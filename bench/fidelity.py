@@ -1,7 +1,7 @@
 """How often an image of Still Life shows what its caption says.
 
 Captions of test scenes, sampled with 20 steps and guidance, read back by the evaluator. `chance`: the same images
-scored against the captions of others; `ceiling`: the renderer's own images of these scenes. `python -m world.judge`
+scored against the captions of others; `ceiling`: the renderer's own images of these scenes. `python -m world.evaluator`
 says how accurate the evaluator is.
 
     python -m bench.fidelity --captions 300 --json fidelity.json
@@ -30,7 +30,7 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, ask, run
 from world.captions import Claims, describe, parse
-from world.judge import SceneReading, check, features, read
+from world.evaluator import SceneReading, check, features, read
 from world.render import render
 from world.scene import HELD_OUT, Scene, draw
 from world.styles import STYLES

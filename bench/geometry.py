@@ -45,7 +45,7 @@ from samplers.heun import heun
 from samplers.ipndm import ipndm
 from samplers.messages import Ask
 from samplers.schedules import karras
-from world.judge import features, read
+from world.evaluator import features, read
 from world.render import render
 from world.scene import draw
 

@@ -38,7 +38,7 @@ from samplers import SAMPLERS, SCHEDULES, Solver
 from samplers.dpmpp_2m import dpmpp_2m
 from samplers.flow import Ask, Denoiser, Flow, Noise, Sampler, ask, run, tap
 from samplers.geometry import gits, ld3
-from world.judge import features, read
+from world.evaluator import features, read
 
 CALLS, TRUE, SCALE = 8, 200, 4.0
 SCALES = (SCALE, 1.0)

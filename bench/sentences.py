@@ -30,8 +30,8 @@ from bench.table import Report
 from samplers import SAMPLERS, SCHEDULES
 from world.atoms import KINDS, Atom
 from world.claims import Claim, Claims
+from world.evaluator import WEIGHTS, SceneReading, check, read
 from world.eye import NAMES, number_of_colours
-from world.judge import WEIGHTS, SceneReading, check, read
 from world.parsing import parse
 from world.scene import COLOURS
 

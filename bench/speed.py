@@ -131,7 +131,7 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
 
 def six(report: Report, engine: Engine, times: int) -> None:
     """The first six columns of the comparison "Edit a picture by text", together and one after the other."""
-    from app.pages.ready import READY
+    from app.pages.presets import READY
 
     label = LABELS["six_together_over_sum"]
     if engine.name != "still-life":

@@ -25,7 +25,7 @@ from backbones import load
 from bench.fidelity import SIZE, Case, batches, cases, images_to_evaluate, rendered
 from bench.table import Report
 from samplers import SAMPLERS, SCHEDULES
-from world.judge import check, read
+from world.evaluator import check, read
 from world.scene import SHAPES
 from world.well_formed import Fit, assess, well_formed
 

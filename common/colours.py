@@ -25,7 +25,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "run-d": ("#2c7a3f", "#74c98a"), "run-e": ("#8a3f9e", "#d08fe3"), "run-f": ("#8c6d00", "#d9b944"),
 }  # fmt: skip
 
-#: The nine families of the survey: 3:1 on paper, told apart under colour blindness.
+#: The nine families of the survey: 3:1 on paper, distinct under colour blindness.
 HUES: dict[str, tuple[str, str]] = {
     "training": ("#3a3fa0", "#9b93f5"),
     "repurposing": ("#3f9397", "#5fe3ea"),

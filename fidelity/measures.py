@@ -104,10 +104,10 @@ def left_out(target: Target) -> str:
 
 
 def _verdict(target: Target, perception: Perception) -> Any:
-    from world import captions, judge
+    from world import captions, evaluator
 
     claims = captions.parse(target.prompt)
-    return judge.check(perception.reading, claims) if claims.anything else None
+    return evaluator.check(perception.reading, claims) if claims.anything else None
 
 
 def _percent(verdicts: Sequence[bool | None]) -> float | None:
@@ -161,10 +161,10 @@ def done(image: Tensor, target: Target, perception: Perception) -> float | None:
     """Accuracy of the changed claims: solids that the source prompt lacks, another ground, another sky."""
     if not target.source_prompt:
         return None
-    from world import captions, judge
+    from world import captions, evaluator
 
     before, after = captions.parse(target.source_prompt), captions.parse(target.prompt)
-    verdict = judge.check(perception.reading, after)
+    verdict = evaluator.check(perception.reading, after)
     old = list(before.solids)
     changes: list[bool | None] = []
     for claim, present, size, material in zip(after.solids, verdict.present, verdict.sizes, verdict.materials):

@@ -59,9 +59,9 @@ class Perception:
 
     @property
     def reading(self) -> Any:
-        from world import judge
+        from world import evaluator
 
-        return self._once("reading", lambda: judge.read(self.image)[0])
+        return self._once("reading", lambda: evaluator.read(self.image)[0])
 
     @property
     def surfaces(self) -> Any:
@@ -71,9 +71,9 @@ class Perception:
 
     @property
     def features(self) -> Tensor:
-        from world import judge
+        from world import evaluator
 
-        return self._once("features", lambda: judge.features(self.image))
+        return self._once("features", lambda: evaluator.features(self.image))
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ import pytest
 
 import backbones
 from app.pages.examples import example
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.runs.methods import problems
 from app.runs.plan import Encoder, plan
 from app.runs.recipe import Recipe

@@ -29,8 +29,8 @@ from torch.nn import functional as F
 from training.loop import averaged_network, best_device, grid
 from training.renders import SIZE, Pool, any_scene
 from training.softening import mixed, soften, warped
+from world.evaluator import WEIGHTS, accuracy, features
 from world.eye import CELLS, NAMES, NEAREST, Network
-from world.judge import WEIGHTS, accuracy, features
 from world.render import Rendering, render
 from world.scene import COLOURS, GROUNDS, SHAPES, SKIES, Scene, draw
 

@@ -4,7 +4,7 @@
     (Atom("solid", "cube", True), Atom("colour", "red cube", True), ..., Atom("ground", "grass", False))
 
 So accuracy can be given per atom, and per prompt with every atom true (GenEval 2, arXiv 2512.16853). The scene may be
-known exactly, or be what the evaluator reads from an image (`world.judge.SceneReading`).
+known exactly, or be what the evaluator reads from an image (`world.evaluator.SceneReading`).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from world import fitting
+from world.evaluator import Detection, SceneReading
 from world.fitting import (
     FAR,
     Appearance,
@@ -34,7 +35,6 @@ from world.fitting import (
     render_candidates,
     search,
 )
-from world.judge import Detection, SceneReading
 from world.scene import SHAPES
 
 INF = math.inf

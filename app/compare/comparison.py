@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.runs.given import Box, Use
+from app.runs.method_inputs import Box, Use
 from app.runs.recipe import Problem, Recipe, RecipeError
 from app.runs.solvers import KNOBS, knob_names
 

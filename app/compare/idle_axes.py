@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from app.compare.comparison import SAMPLER, Axis, Cell, Comparison, key_of
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.runs.solvers import KNOBS, has_none
 from app.runs.unused import unused, used
 from conditioning.registry import METHODS

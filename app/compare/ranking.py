@@ -27,8 +27,8 @@ def ranks(values: Mapping[str, Sequence[float]], more: bool) -> list[Rank]:
     """Columns by their mean, best first; more: whether large values are good. The intervals are percentiles of means of
     resampled cells (Efron's bootstrap), the same on every machine; of a single cell there is none: nan."""
     found = []
-    for label, told in values.items():
-        own = np.array([value for value in told if math.isfinite(value)])
+    for label, column in values.items():
+        own = np.array([value for value in column if math.isfinite(value)])
         if len(own) == 0:
             continue
         low = high = math.nan

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.runs import methods
-from app.runs.given import Degradation
+from app.runs.method_inputs import Degradation
 from app.runs.recipe import Recipe
 from backbones.base import Backbone
 from conditioning.inputs import Box

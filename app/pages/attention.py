@@ -13,7 +13,7 @@ import numpy as np
 
 from app import scripts
 from app.errors import error_message
-from app.pages import stage
+from app.pages import image_view
 from app.pages.listeners import SHORT
 from app.pages.notes import failure
 from app.pages.stack import hashes
@@ -33,7 +33,7 @@ class Attention:
         self.panel = gr.HTML("", elem_id="attention", js_on_load=SHOW, apply_default_css=False)
         self.panel.close(self.close, None, self.panel, **SHORT)
 
-    def show(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> Iterator[str]:
+    def show(self, visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> Iterator[str]:
         """The maps of a picture of this visit: the run once more, and a look after every step."""
         wanted = str((data._data or {}).get("id", ""))
         shown = next((s for s in visit if s.id == wanted), None)
@@ -44,7 +44,7 @@ class Attention:
         model = self.studio.model(recipe.backbone)
         run: Any = None
         try:
-            from app.runs.attention import Looking
+            from app.runs.attention_recorder import AttentionRecorder
 
             yield busy("Starting")
             for words in waiting(model):
@@ -56,7 +56,7 @@ class Attention:
             door = self.studio.door(request.session_hash)
             needed = {sha: self.studio.picture(sha, door) for sha in hashes(recipe.methods)}
             given = {sha: picture for sha, picture in needed.items() if picture is not None}
-            look = Looking()
+            look = AttentionRecorder()
             run = engine.submit(recipe, given, look)
             if (before := self.studio.live.get(session)) is not None:
                 before.cancel()
@@ -116,7 +116,7 @@ def _panel(inside: str) -> str:
     )
 
 
-def view(maps: Maps, shown: stage.Shown) -> str:
+def view(maps: Maps, shown: image_view.Shown) -> str:
     """The picture with a word's map over it, a slider over the steps, and the grid of all maps."""
     rows, columns = len(maps.words), len(maps.steps)
     if not rows or not columns:

@@ -18,9 +18,9 @@ from app.compare.runner import ComparisonRunner
 from app.compare.store import ComparisonStore
 from app.pages import references
 from app.pages.catalogue import catalogue
-from app.pages.ready import READY
+from app.pages.presets import READY
 from app.pages.studio import LOADING, Studio
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
 from app.runs.solvers import knob_label, knob_names

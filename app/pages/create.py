@@ -9,13 +9,13 @@ import gradio as gr
 
 from app import scripts
 from app.errors import error_message
-from app.pages import methods, stage
+from app.pages import image_view, methods
 from app.pages.attention import Attention
 from app.pages.examples import Example
 from app.pages.generation import Generation
 from app.pages.listeners import LONG, SHORT
 from app.pages.notes import note, warning
-from app.pages.restoring import Restorer
+from app.pages.restore_settings import Restorer
 from app.pages.solver_knobs import SolverKnobs
 from app.pages.stack import Stack, strip
 from app.pages.studio import EXAMPLES, Studio, seeded, surprise
@@ -76,7 +76,7 @@ class Create(Restorer):
         with gr.Column(elem_id="result", min_width=0):
             self.stack = gr.HTML(self._strip(DEFAULTS, Stack()), elem_id="stack", apply_default_css=False)
             self.stage = gr.HTML(
-                stage.empty(EXAMPLES), elem_id="stage", js_on_load=stage.ACTS, apply_default_css=False
+                image_view.empty(EXAMPLES), elem_id="stage", js_on_load=image_view.ACTS, apply_default_css=False
             )  # fmt: skip
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
             self.attention = Attention(self.studio)
@@ -205,9 +205,9 @@ class Create(Restorer):
         recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
         return seeded(recipe, -1 if drawn else seed), stack
 
-    def recipe_of(self, told: dict[str, Any], visit: list[stage.Shown]) -> Recipe | None:
+    def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
         """The recipe of a picture of this visit that the page names by its id; None where it is not in the strip."""
-        return next((shown.recipe for shown in visit if shown.id == str(told.get("id", ""))), None)
+        return next((shown.recipe for shown in visit if shown.id == str(event.get("id", ""))), None)
 
     def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
         """The recipe of the controls, or what is wrong, field by field, in words."""

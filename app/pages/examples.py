@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from app.pages.stack import Card
-from app.runs.given import Box, Degradation, Point
+from app.runs.method_inputs import Box, Degradation, Point
 from app.runs.pictures import content_hash
 from common.images import to_uint8
 

@@ -2,7 +2,7 @@
 
 Written to app/assets/examples/<method>.webp, for the tab "Taxonomy"; without names, of every method of the registry and
 of the network itself. It runs what "Try it" runs, on the embedded networks, seed 3, the steps of a fresh page. To be
-done again when the weights have changed. Each picture is told with its bytes, and at the end the sum of all.
+done again when the weights have changed. Each image is printed with its bytes, and at the end the sum of all.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def painted(studio: Studio, name: str) -> Image.Image:
 
 
 def take(names: list[str]) -> None:
-    """Paint and write them; one that fails is told, and the others go on."""
+    """Paint and write them; one that fails is reported, and the others go on."""
     from app.pages.catalogue import catalogue
 
     known = [*TRAINED, *catalogue()["methods"]]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 from app.errors import error_message
-from app.pages import stage
+from app.pages import image_view
 from app.pages.studio import Studio, waiting
 from app.runs import Cancelled, Failed, Finished, Made, Preparing, Progress, Queued, Recipe, RecipeError
 from app.runs.pictures import png_bytes
@@ -58,49 +58,50 @@ class Generation:
             return {tab.stage: html}
 
         def end(
-            html: str, fresh: Sequence[stage.Shown] = (), selected: int = -1, problems: str = "{}"
+            html: str, fresh: Sequence[image_view.Shown] = (), selected: int = -1, problems: str = "{}"
         ) -> dict[Any, Any]:
             shown = [*fresh, *visit][:KEPT]
-            film = stage.film(shown, "stage", selected)
+            film = image_view.film(shown, "stage", selected)
             return {tab.stage: html, tab.film: film, tab.visit: shown, tab.problems: problems} | self._buttons(False)
 
         run: Any = None
         try:
             note = tab.unknown_note(recipe.prompt, recipe.backbone)
-            yield show(stage.waiting("Starting", size)) | {tab.unknown: note, tab.problems: "{}"} | self._buttons(True)
+            begun = {tab.unknown: note, tab.problems: "{}"} | self._buttons(True)
+            yield show(image_view.waiting("Starting", size)) | begun
             for words in waiting(model):
-                yield show(stage.waiting(f"{model.name}: {words}", size))
+                yield show(image_view.waiting(f"{model.name}: {words}", size))
             run = self.studio.runs.submit(self.studio.request(recipe, door, keep=True))
             self.studio.live[session] = run
-            fresh: list[stage.Shown] = []
+            fresh: list[image_view.Shown] = []
             last: list[str] = []
             step = 0
             for event in run:
                 match event:
                     case Queued(position=position):
                         words = "Starting" if position == 0 else f"Waiting: {position} before this"
-                        yield show(stage.waiting(words, size))
+                        yield show(image_view.waiting(words, size))
                     case Preparing():
-                        yield show(stage.preparing(event, size))
+                        yield show(image_view.preparing(event, size))
                     case Progress():
                         last = [data_uri(p, "JPEG") if p is not None else "" for p in event.previews]
                         step = int(event.fraction * recipe.steps)  # the engine counts over all images
-                        yield show(stage.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
+                        yield show(image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
                     case Made(picture=image, recipe=own):
                         fresh.append(self._saved(image, own))
                     case Finished(seconds=seconds, calls=calls):
                         fresh = [replace(shown, seconds=seconds, calls=calls) for shown in fresh]
-                        yield end(stage.made(fresh[0]), fresh, 0)
+                        yield end(image_view.made(fresh[0]), fresh, 0)
                     case Failed(reason=reason, field=field):
-                        yield end(stage.trouble(reason, size), fresh, problems=self._at(field, reason))
+                        yield end(image_view.trouble(reason, size), fresh, problems=self._at(field, reason))
                     case Cancelled():
                         words = f"Cancelled at step {step} of {recipe.steps}"
-                        yield end(stage.stopped(words, size, last), fresh)
+                        yield end(image_view.stopped(words, size, last), fresh)
         except RecipeError as error:  # refused only now: before, the network was not known well enough
             refused = error.problems[0]
-            yield end(stage.trouble(refused.message, size), problems=self._at(refused.field, refused.message))
+            yield end(image_view.trouble(refused.message, size), problems=self._at(refused.field, refused.message))
         except Exception as error:
-            yield end(stage.trouble(error_message(error), size))
+            yield end(image_view.trouble(error_message(error), size))
         finally:
             if run is not None:
                 run.cancel()
@@ -116,13 +117,13 @@ class Generation:
         has = field is not None and field.partition(".")[0] in self.tab.fields
         return json.dumps({field: message} if has else {})
 
-    def _saved(self, image: Any, recipe: Recipe) -> stage.Shown:
+    def _saved(self, image: Any, recipe: Recipe) -> image_view.Shown:
         """Into the history; where it cannot be kept, the image still reaches the page."""
         text = str(image.info.get("parameters", ""))
         saved = self.studio.save(image, recipe)
         source = saved.address or data_uri(png_bytes(image))
         note = f"not kept: {saved.trouble}" if saved.trouble else ""
-        return stage.Shown(saved.id, source, recipe, text, note=note, attentive=self._has_attention(recipe))
+        return image_view.Shown(saved.id, source, recipe, text, note=note, attentive=self._has_attention(recipe))
 
     def _has_attention(self, recipe: Recipe) -> bool:
         """Whether attention maps of such an image can be shown."""

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app import scripts
-from app.pages import stage
+from app.pages import image_view
 from app.pages.catalogue import catalogue
 from app.pages.create import Create
 from app.pages.listeners import SHORT
@@ -39,7 +39,7 @@ class Pictures:
                     self.older = gr.Button("Older", size="sm", elem_id="older", interactive=False)
                     self.where = gr.HTML("", elem_id="where", apply_default_css=False)
             with gr.Column(elem_id="history-detail", min_width=0):
-                self.detail = gr.HTML("", elem_id="detail", js_on_load=stage.ACTS, apply_default_css=False)
+                self.detail = gr.HTML("", elem_id="detail", js_on_load=image_view.ACTS, apply_default_css=False)
         self.offset = gr.State(0)
 
         listed = [self.grid, self.where, self.newer, self.older, self.offset]
@@ -54,7 +54,7 @@ class Pictures:
 
     # what there is ------------------------------------------------------------------------------------------------
 
-    def _find(self, words: str, visit: list[stage.Shown], offset: int) -> tuple[list[Any], int]:
+    def _find(self, words: str, visit: list[image_view.Shown], offset: int) -> tuple[list[Any], int]:
         own = [int(shown.id) for shown in visit if shown.id] if private() else None
         titles = {model.id: model.name for model in self.studio.models.values()}
         if words.strip() and self.studio.model().backbone is not None:  # the catalogue imports torch
@@ -62,7 +62,7 @@ class Pictures:
         history = self.studio.history
         return history.search(words, PAGE, offset, titles, own), history.count(words, titles, own)
 
-    def _entry(self, wanted: Any, visit: list[stage.Shown]) -> Any:
+    def _entry(self, wanted: Any, visit: list[image_view.Shown]) -> Any:
         wanted = str(wanted or "")
         if private() and wanted not in {shown.id for shown in visit}:
             return None
@@ -70,7 +70,7 @@ class Pictures:
 
     # what is shown ------------------------------------------------------------------------------------------------
 
-    def page(self, words: str, visit: list[stage.Shown], offset: int) -> dict[Any, Any]:
+    def page(self, words: str, visit: list[image_view.Shown], offset: int) -> dict[Any, Any]:
         """The cards from `offset` on, where we are, and whether there is more on either side."""
         try:
             entries, total = self._find(words, visit, max(0, offset))
@@ -108,16 +108,16 @@ class Pictures:
             f"<span>{escape(prompt)}</span><time>{_when(entry.made)}</time></button>"
         )
 
-    def first(self, words: str, visit: list[stage.Shown]) -> dict[Any, Any]:
+    def first(self, words: str, visit: list[image_view.Shown]) -> dict[Any, Any]:
         return self.page(words, visit, 0)
 
-    def back(self, words: str, visit: list[stage.Shown], offset: int) -> dict[Any, Any]:
+    def back(self, words: str, visit: list[image_view.Shown], offset: int) -> dict[Any, Any]:
         return self.page(words, visit, max(0, offset - PAGE))
 
-    def on(self, words: str, visit: list[stage.Shown], offset: int) -> dict[Any, Any]:
+    def on(self, words: str, visit: list[image_view.Shown], offset: int) -> dict[Any, Any]:
         return self.page(words, visit, offset + PAGE)
 
-    def open(self, visit: list[stage.Shown], data: gr.EventData) -> str:
+    def open(self, visit: list[image_view.Shown], data: gr.EventData) -> str:
         """One picture with its settings."""
         entry = self._entry((data._data or {}).get("id"), visit)
         if entry is None:
@@ -127,13 +127,13 @@ class Pictures:
                 text = str(picture.info.get("parameters", ""))
         except HistoryError as error:
             return failure(escape(str(error)))
-        shown = stage.Shown(
+        shown = image_view.Shown(
             str(entry.id), self.studio.address(entry.id), entry.recipe, text, entry.seconds,
             rows={"Made": _when(entry.made)},
         )  # fmt: skip
-        return stage.made(shown, removable=True)
+        return image_view.made(shown, removable=True)
 
-    def remove(self, words: str, visit: list[stage.Shown], offset: int, data: gr.EventData) -> dict[Any, Any]:
+    def remove(self, words: str, visit: list[image_view.Shown], offset: int, data: gr.EventData) -> dict[Any, Any]:
         """Delete the picture and its file."""
         entry, trouble = self._entry((data._data or {}).get("id"), visit), ""
         if entry is not None:
@@ -143,15 +143,15 @@ class Pictures:
                 trouble = failure(escape(str(error)))
         return self.page(words, visit, offset) | {self.detail: trouble}
 
-    def recipe_of(self, told: dict[str, Any], visit: list[stage.Shown]) -> Recipe | None:
+    def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
         """The recipe of a picture that the page names by its id; None where it is gone, or another's."""
-        entry = self._entry(told.get("id"), visit)
+        entry = self._entry(event.get("id"), visit)
         return None if entry is None else entry.recipe
 
     def use(self, create: Create) -> Any:
         """A handler: the settings of the picture into the controls, and over to Create."""
 
-        def to_controls(visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
+        def to_controls(visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
             entry = self._entry((data._data or {}).get("id"), visit)
             if entry is None:
                 return create.leave("This picture is gone from the history.")

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.pages.studio import Studio
-from app.runs.given import Degradation, Use
+from app.runs.method_inputs import Degradation, Use
 from app.runs.recipe import LIMITS, Recipe, RecipeError
 from common.images import data_uri
 

@@ -16,7 +16,7 @@ from app import scripts
 from app.pages.models import Model
 from app.pages.stack import Stack
 from app.pages.studio import Studio
-from app.runs.given import Degradation
+from app.runs.method_inputs import Degradation
 from app.runs.recipe import Problem, Recipe, RecipeError
 
 MOUNT = scripts.mount("picker", events=["example", "attempt"])

@@ -12,7 +12,7 @@ from typing import Any
 from app.compare.comparison import Axis, Change
 from app.pages.examples import AFTER, ALSO, BEFORE, WORDS, of_scene, truth
 from app.pages.studio import Studio
-from app.runs.given import Degradation, Use
+from app.runs.method_inputs import Degradation, Use
 from app.runs.pictures import content_hash, open_upload
 from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError
 
@@ -75,13 +75,13 @@ def pictures(
         there = f"There are: {', '.join(shelf)}." if shelf else "Add it with “Own pictures as rows”."
         raise _wrong(f"No picture {unknown!r} was given. {there}")
     stacks = [base.methods if column.methods is None else column.methods for column in columns]
-    told = dict.fromkeys(one for stack in stacks for use in stack for one in _pictures(use))
-    if not told:
+    named = dict.fromkeys(one for stack in stacks for use in stack for one in _pictures(use))
+    if not named:
         raise _wrong("No column takes a picture, so other pictures would change nothing. Add a method that takes one.")
     values = []
     for name in names:
         swap = {}
-        for old, what in told:
+        for old, what in named:
             swap[old] = shelf[name] if what == PICTURE else studio.take(_edges(studio, shelf[name], door), door)
         values.append(Change(label=name[:200], swap=swap))
     return Axis(name=AXES[PICTURE], values=tuple(values))

@@ -116,7 +116,7 @@ def paint(page: Any, prompt: str, seed: int, count: int = 1, steps: int = 20) ->
 
 
 def photograph(what: Any, path: Path) -> None:
-    """A page, or a part of it, as a webp: a fifth of the bytes of a png, and not to be told apart."""
+    """A page, or a part of it, as a webp: a fifth of the bytes of a png, and looks the same."""
     from PIL import Image
 
     with Image.open(io.BytesIO(what.screenshot())) as picture:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.pages.catalogue import STRIP, catalogue, place
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.runs.recipe import FOUND, SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
 from app.runs.solvers import knob_label, knob_value
 from app.theme import glyph

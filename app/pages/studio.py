@@ -117,7 +117,7 @@ class Studio:
     # pictures that methods are given --------------------------------------------------------------------------------
 
     def door(self, session: str | None) -> str:
-        """The key of a visit, which its page is told: who has it gives pictures, and in private sees those it gave."""
+        """The key of a visit, which its page knows: who has it gives pictures, and in private sees those it gave."""
         visit = self.sign(f"visit {session or ''}")
         return visit + self.sign(visit)
 

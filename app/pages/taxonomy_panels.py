@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = theme.ASSETS / "examples"  # <method>.webp, made by app.pages.examples_shots
 TABLES = ROOT / "docs" / "tables"  # <task>.md, made by bench.methods --markdown
 #: Where the family's own summary speaks to programmers.
-TOLD = {
+SUMMARIES = {
     "training": "Training makes the network conditional from the start: it learns to read the condition with all else."
 }
 #: Networks that carry their condition from training on, for the family whose methods are networks.
@@ -65,7 +65,7 @@ def family(key: str) -> str:
     """Diagram, sentence, the methods that run here, and the survey's entries."""
     look = theme.FAMILIES[key]
     book = catalogue()
-    summary = TOLD.get(key) or next(one["summary"] for one in book["families"] if one["key"] == key)
+    summary = SUMMARIES.get(key) or next(one["summary"] for one in book["families"] if one["key"] == key)
     methods = [book["methods"][name] for one in book["families"] if one["key"] == key for name in one["methods"]]
     rows = [method(one) for one in methods] or ([network(id) for id in _trained()] if key == "training" else [])
     if rows:
@@ -231,10 +231,10 @@ def _title(by: str) -> str:
 
 def methods_of(task: str) -> dict[str, list[str]]:
     """Family -> the registry's methods that do a task: they say so, or the list places what they are there."""
-    told = {one.by for one in survey.entries() if one.status == "here" and task in one.tasks}
+    covered = {one.by for one in survey.entries() if one.status == "here" and task in one.tasks}
     found: dict[str, list[str]] = {}
     for name, one in catalogue()["methods"].items():
-        if task in survey.OF_REGISTRY.get(one["task"], ()) or name in told:
+        if task in survey.OF_REGISTRY.get(one["task"], ()) or name in covered:
             found.setdefault(one["family"], []).append(name)
     if task == "text-to-image":
         found.setdefault("training", []).extend(_trained())
@@ -294,20 +294,20 @@ def measured(key: str) -> str:
     if not own:
         return '<p class="nw-quiet">Not measured: no truth is rendered for this task yet.</p>'
     there = tables(TABLES)
-    told, missing = [], []
+    blocks, missing = [], []
     for bench in own:
         if bench in there:
-            told.append("".join(_table(*one) for one in there[bench]))
+            blocks.append("".join(_table(*one) for one in there[bench]))
         else:
             missing.append(bench)
     if missing:
         what = ", ".join(bench.replace("-", " ") for bench in missing)
         command = f"python -m bench.methods --task {missing[0]} --markdown docs/tables/{missing[0]}.md"
-        told.append(
+        blocks.append(
             f'<p class="nw-quiet">Not measured yet: {what}. A table comes from <code>{command}</code>'
             + (", and so for the others.</p>" if len(missing) > 1 else ".</p>")
         )
-    return "".join(told)
+    return "".join(blocks)
 
 
 def tables(folder: Path) -> dict[str, list[tuple[str, list[str], list[list[str]]]]]:

@@ -11,7 +11,7 @@ import gradio as gr
 
 from app import scripts
 from app.errors import error_message
-from app.pages import attention, following, stage
+from app.pages import attention, image_view, trajectory_jobs
 from app.pages.create import Create
 from app.pages.listeners import LONG, SHORT
 from app.pages.notes import failure
@@ -21,7 +21,7 @@ from app.runs.pictures import png_bytes
 from app.runs.recipe import Recipe
 from common.images import data_uri
 
-TICK = 0.4  # seconds between what the page is told at most
+TICK = 0.4  # seconds between two updates of the page, at least
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
 BOARD = scripts.mount("trajectory", "mountBoard", ["attention"])
 NEWS = scripts.mount("trajectory", "mountNews")
@@ -35,11 +35,11 @@ class TrajectoryTab:
         with gr.Column(elem_id="trajectory"):
             with gr.Column(elem_id="trajectory-setup"):
                 self.ready = gr.HTML(
-                    following.ready_list(), elem_id="follow-ready", js_on_load=READY, apply_default_css=False
+                    trajectory_jobs.ready_list(), elem_id="follow-ready", js_on_load=READY, apply_default_css=False
                 )  # fmt: skip
                 with gr.Accordion("Choose what differs", open=False, elem_id="follow-own"):
                     self.along = gr.Dropdown(
-                        following.choices(), value="", label="Runs differ in", elem_id="along",
+                        trajectory_jobs.choices(), value="", label="Runs differ in", elem_id="along",
                         info="The settings of Create are the first run", allow_custom_value=True,
                     )  # fmt: skip
                     self.values = gr.Textbox(value="", label="Values, with commas", elem_id="along-values")
@@ -53,7 +53,7 @@ class TrajectoryTab:
             with gr.Column(elem_id="trajectory-result"):
                 self.note = gr.HTML("", elem_id="trajectory-note", apply_default_css=False)
                 self.board = gr.HTML(
-                    following.empty(), elem_id="paths", js_on_load=BOARD, apply_default_css=False
+                    trajectory_jobs.empty(), elem_id="paths", js_on_load=BOARD, apply_default_css=False
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="trajectory-news", html_template="", js_on_load=NEWS)
                 self.maps = gr.HTML("", elem_id="path-attention", js_on_load=attention.SHOW, apply_default_css=False)
@@ -76,7 +76,7 @@ class TrajectoryTab:
         """The settings of Create, along what was chosen."""
         try:
             base, _ = self.create.recipe(*fields)
-            runs = following.runs_of(base, str(along or ""), str(values or ""))
+            runs = trajectory_jobs.runs_of(base, str(along or ""), str(values or ""))
         except Exception as error:
             yield self._say(_words(error))
             return
@@ -89,7 +89,7 @@ class TrajectoryTab:
         key = str((data._data or {}).get("key", ""))
         try:
             base, _ = self.create.recipe(*values)
-            runs = following.ready(base, key)
+            runs = trajectory_jobs.ready(base, key)
         except Exception as error:
             yield self._say(_words(error))
             return
@@ -104,16 +104,16 @@ class TrajectoryTab:
             if recipe is None:
                 yield self._say("This picture is no longer here: make it once more.")
                 return
-            yield from self._follow(following.ready(recipe, following.CONDITION), False, request)
+            yield from self._follow(trajectory_jobs.ready(recipe, trajectory_jobs.CONDITION), False, request)
 
         event(lambda: gr.Tabs(selected="trajectory"), None, self.tabs, **SHORT)  # before the runs begin
         event(show, inputs, self.outputs, **LONG)
 
     def attention(self, request: gr.Request, data: gr.EventData) -> str:
         """The maps of one run, where attention was read."""
-        told = data._data or {}
-        held = self.studio.followed.get(str(told.get("id", "")))
-        place = int(told.get("run", -1)) if str(told.get("run", "")).isdigit() else -1
+        event = data._data or {}
+        held = self.studio.followed.get(str(event.get("id", "")))
+        place = int(event.get("run", -1)) if str(event.get("run", "")).isdigit() else -1
         if held is None or held.session != request.session_hash or not 0 <= place < len(held.runs):
             return ""
         return _maps(held.runs[place])
@@ -131,15 +131,15 @@ class TrajectoryTab:
         self.stop(request)
         begun = {"busy": [label for label, _ in runs], "steps": 0, "of": 0}
         yield {self.news: json.dumps(begun), self.note: "", self.maps: ""} | self._buttons(busy=True)
-        job: following.TrajectoryJob | None = None
+        job: trajectory_jobs.TrajectoryJob | None = None
         try:
-            job = following.TrajectoryJob(self.studio, runs, attend, door)
+            job = trajectory_jobs.TrajectoryJob(self.studio, runs, attend, door)
             self.studio.live[session] = job.runs
             for frame in job.frames(TICK):
                 yield {self.news: json.dumps(frame)}
-            told = following.result(self.studio, job, request.session_hash or "")
+            drawn = trajectory_jobs.result(self.studio, job, request.session_hash or "")
             words = " ".join(job.troubles)
-            shown = {self.news: json.dumps(told), self.note: failure(escape(words)) if words else ""}
+            shown = {self.news: json.dumps(drawn), self.note: failure(escape(words)) if words else ""}
             yield shown | self._buttons(busy=False)
         except Exception as error:
             shown = {self.news: json.dumps({"stopped": True}), self.note: failure(escape(_words(error)))}
@@ -162,12 +162,12 @@ def _maps(one: Any) -> str:
     look = one.recording.look
     if look is None or not look.maps:
         return attention.note("Attention was not read in this run: tick the box and follow it again.")
-    shown = stage.Shown("", data_uri(png_bytes(one.picture)), one.recording.recipe, "")
+    shown = image_view.Shown("", data_uri(png_bytes(one.picture)), one.recording.recipe, "")
     return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, (RecipeError, following.Stopped)) else error_message(error)
+    return str(error) if isinstance(error, (RecipeError, trajectory_jobs.Stopped)) else error_message(error)
 
 
 def tab(studio: Studio, create: Create, tabs: gr.Tabs) -> TrajectoryTab:

@@ -97,7 +97,7 @@ def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[
     look = theme.FAMILIES[key]
     top, low = rows[0] - ROW / 2 + 1, rows[-1] + ROW / 2 - 1
     found = survey.counts(survey.of_family(key))
-    told = f"{look.name}: {found['here']} here, {found['covered']} covered, {found['not']} not here"
+    label = f"{look.name}: {found['here']} here, {found['covered']} covered, {found['not']} not here"
     ground = f'x="{FAMILY - 4}" y="{top:g}" width="{END - FAMILY + 4}" height="{low - top:g}" rx="4"'
     parts = [
         f'<rect class="nw-t-ground" {ground}/>',
@@ -114,7 +114,7 @@ def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[
         parts.append(f'<text class="nw-t-count" x="{END - 6}" y="{y + 4.5:g}" text-anchor="end">{len(some)}</text>')
     return (
         f'<g class="nw-t-family" data-family="{key}" role="button" tabindex="0" aria-pressed="false" '
-        f'aria-label="{told}" style="--family:var(--nw-{key})">{"".join(parts)}</g>'
+        f'aria-label="{label}" style="--family:var(--nw-{key})">{"".join(parts)}</g>'
     )
 
 

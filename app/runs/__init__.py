@@ -1,7 +1,7 @@
 """Runs: from a recipe to pictures, with events on the way and a history behind.
 
-Nothing of torch is in `recipe`, `given`, `parameters`, `events`, `history` and `pictures`; all else here imports it. A
-page is served before torch is there: import the engine inside a function or a thread.
+Nothing of torch is in `recipe`, `method_inputs`, `solvers`, `parameters`, `events`, `history` and `pictures`; all else
+here imports it. A page is served before torch is there: import the engine inside a function or a thread.
 
     from app.runs import Recipe, RecipeError, Queued, Progress, Made, Finished, Failed, Cancelled
     from app.runs.engine import Engine, Busy                          # imports torch
@@ -13,7 +13,7 @@ page is served before torch is there: import the engine inside a function or a t
     for event in run:                                                 # closing this loop's generator cancels the run
         match event:
             case Queued(position):              ...                   # 0 = next; may come several times, or never
-            case Preparing(words, step, steps): ...                   # something is found first, once: see found.py
+            case Preparing(words, step, steps): ...                   # a search first, once: tuned_schedules
             case Progress(step=k, steps=n):     event.preview         # newest only, older ones are dropped unseen
             case Made(index, picture, recipe):  history.add(picture, recipe)      # HistoryError in words (disk full)
             case Finished():                    event.pictures, event.recipes, event.seconds
@@ -32,12 +32,14 @@ recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler,
             recipe.to_json() / Recipe.from_json(text)
             LIMITS[field] -> Limit(low, high, step, label)            for sliders; SAMPLERS, SCHEDULES: {id: label}
             random_seed() -> int;  Here(...), here(engine) -> Here;  differences(recipe, here) -> list[str]
-given       Use(name, knobs, inputs), one method of a recipe; inputs: text, a picture's sha256, Box, Point, Degradation
+method_inputs
+            Use(name, knobs, inputs), one method of a recipe; inputs: text, an image's sha256, Box, Point, Degradation
 methods     problems(recipe, backbone) -> list[Problem], at methods.<place>.knobs.<name> and the like   # imports torch
-attention   Looking(), to be given as `watch`: .words, .steps, .sheet() -> all maps of attention         # imports torch
+attention_recorder                                                                                      # imports torch
+            AttentionRecorder(), passed as `watch`: .words, .steps, .sheet() -> all attention maps
 parameters  write(recipe) -> str                                      A1111's text, exact JSON in the last line
             read(text) -> Reading(recipe | None, exact, notes)        ours or foreign; never raises; notes in words
-events      Queued(position), Preparing(words, step, steps, seconds_left), what is found first (found.py),
+events      Queued(position), Preparing(words, step, steps, seconds_left), a search before the run (tuned_schedules),
             Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
             Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
@@ -57,8 +59,8 @@ pictures    open_upload(source) -> Upload(picture, parameters, notes) raises Pic
 """
 
 from app.runs.events import Cancelled, Event, Failed, Finished, Made, Preparing, Progress, Queued
-from app.runs.given import Use
 from app.runs.history import Entry, History, HistoryError
+from app.runs.method_inputs import Use
 from app.runs.parameters import Reading, read, write
 from app.runs.pictures import PictureError, Upload, content_hash, open_upload
 from app.runs.recipe import (

@@ -23,7 +23,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Preparing:
-    """Something is found on the network first, once (app/runs/found.py): `step` of `steps` of that is done."""
+    """A search on the network comes first, once (app/runs/tuned_schedules.py): `step` of `steps` of it is done."""
 
     words: str
     step: int

@@ -25,7 +25,7 @@ from typing import TypeVar
 from PIL import Image
 
 from app.runs import parameters
-from app.runs.given import is_hash
+from app.runs.method_inputs import is_hash
 from app.runs.pictures import content_hash, save_png
 from app.runs.recipe import Recipe, RecipeError
 from common.files import UNFINISHED

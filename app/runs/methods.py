@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from app.runs import given
-from app.runs.given import Use, is_hash
+from app.runs import method_inputs
+from app.runs.method_inputs import Use, is_hash
 from app.runs.recipe import Problem, Recipe, RecipeError, label
 from backbones.base import Backbone
 from conditioning.clashes import clashes, solver_clash
@@ -39,8 +39,8 @@ ASKS = {  # kind of an input -> what to do where there is none
     "operator": "give a picture to degrade, or take an example",
 }
 _GIVEN = {
-    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "boxes": given.Box, "points": given.Point,
-    "references": str, "operator": given.Degradation,
+    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "references": str,
+    "boxes": method_inputs.Box, "points": method_inputs.Point, "operator": method_inputs.Degradation,
 }  # fmt: skip
 _SEVERAL = ("boxes", "points", "references")
 
@@ -118,7 +118,7 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
 
 
 def _empty(value: Any) -> bool:
-    return not value or (isinstance(value, given.Degradation) and not value.picture)
+    return not value or (isinstance(value, method_inputs.Degradation) and not value.picture)
 
 
 def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
@@ -131,7 +131,7 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
     if kind == "boxes":
         empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
         return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""
-    if not isinstance(value, given.Degradation):
+    if not isinstance(value, method_inputs.Degradation):
         return ""
     if value.picture and not is_hash(value.picture):
         return f"a picture is given by its hash: {ASKS[kind]}."

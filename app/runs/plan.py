@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from app.runs import methods
-from app.runs.found import Found
-from app.runs.found import problems as of_found
 from app.runs.recipe import Problem, Recipe, RecipeError
+from app.runs.tuned_schedules import TunedSchedules
+from app.runs.tuned_schedules import problems as tuned_problems
 from app.runs.unused import settings_used
 from backbones.base import Backbone
 from conditioning.compose import compose
@@ -85,16 +85,18 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
-    found += of_found(settings_used(recipe, backbone.sigmas), backbone)
+    found += tuned_problems(settings_used(recipe, backbone.sigmas), backbone)
     found += methods.problems(recipe, backbone)
     return found
 
 
-def plan(recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, found: Found | None = None) -> Plan:
+def plan(
+    recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, tuned: TunedSchedules | None = None
+) -> Plan:
     """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be, and where the
-    recipe needs something that is not in `found` yet."""
-    found, recipe = found or Found(backbone), settings_used(recipe, backbone.sigmas)
-    sigmas, solver, network = found.levels(recipe), found.sampler(recipe), found.network(recipe)
+    recipe needs something that is not in `tuned` yet."""
+    tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone.sigmas)
+    sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
     cond = encode(recipe.prompt)
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = {**encode(recipe.negative)}  # an object of its own, by which blendings know it, whatever the prompt is

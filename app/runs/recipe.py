@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.runs.solvers import KNOBS, SAMPLERS, Number, changed, knob_field, number, read_knobs, shown
 from app.version import VERSION
 
@@ -241,7 +241,7 @@ class Recipe(BaseModel):
 
     @property
     def solver(self) -> str:
-        """The solver, with what is told of its first and last step, in the notation of `conditioning.compose`."""
+        """The solver, with what is set of its first and last step, in the notation of `conditioning.compose`."""
         text = f"afs({self.sampler})" if self.afs else self.sampler
         return f"stopping_at({text}, {self.stop_sigma:g})" if self.stop_sigma else text
 

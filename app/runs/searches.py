@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from app.runs.events import Preparing
-from app.runs.found import Search
 from app.runs.jobs import Job
+from app.runs.tuned_schedules import Search
 from samplers import messages
 from samplers.driver import Driver
 from samplers.messages import Ask, Step

@@ -32,7 +32,7 @@ def _knob(said: Mapping[str, Any]) -> Knob:
 
 _FOUND = _read()
 SAMPLERS: dict[str, str] = {key: one["label"] for key, one in _FOUND.items()} | {
-    "amed": "AMED-Solver",  # is taught on the network first: see app/runs/found.py
+    "amed": "AMED-Solver",  # is taught on the network first: see app/runs/tuned_schedules.py
 }
 #: Of every solver, what a recipe may set.
 KNOBS: dict[str, dict[str, Knob]] = {

@@ -21,11 +21,11 @@ from torch import Tensor
 from app.runs import parameters
 from app.runs.answer_cache import AnswerCache, rows_of
 from app.runs.events import Cancelled, Event, Failed, Finished, Made
-from app.runs.found import Found
 from app.runs.jobs import ImageTask, Job
 from app.runs.plan import Encoder, in_words, out_of_memory, plan, problems
 from app.runs.recipe import Recipe, RecipeError, versions
 from app.runs.searches import Searches
+from app.runs.tuned_schedules import TunedSchedules
 from app.runs.unused import settings_used, used
 from backbones.base import Backbone
 from common.images import Array, to_pixels
@@ -59,7 +59,7 @@ class Worker:
     ):
         self.backbone, self.name, self.max_rows = backbone, name, max_rows
         self.encode = Encoder(backbone)
-        self.found = Found.of(backbone)
+        self.tuned = TunedSchedules.of(backbone)
         self.answers = AnswerCache(self._fitting)
         self._network_threads = ALL_THREADS if _in_torch(backbone) else 1
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
@@ -108,13 +108,13 @@ class Worker:
         try:
             if wrong := problems(job.recipe, self.backbone, self.name):
                 raise RecipeError(wrong)
-            if (search := self.found.search(settings_used(job.recipe, self.backbone.sigmas))) is not None:
+            if (search := self.tuned.search(settings_used(job.recipe, self.backbone.sigmas))) is not None:
                 self.searches.begin(job, search, self.max_rows)
                 return
             if not (job.images or job.under_way):
                 job.started = job.last_step = time.perf_counter()  # what was found before is not the image's time
             index = job.todo.pop(0)
-            made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.found)
+            made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.tuned)
             if not (self.batch_across_runs and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
             task = ImageTask(job, index, made, self._drivers[-1])
@@ -254,8 +254,8 @@ class Worker:
             images = tuple(job.images[i] for i in range(job.recipe.count))
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
-            told = (seconds, job.calls, job.rows, job.stack, job.gradients, job.own_seconds)
-            self.end(job, Finished(images, recipes, *told))
+            figures = (seconds, job.calls, job.rows, job.stack, job.gradients, job.own_seconds)
+            self.end(job, Finished(images, recipes, *figures))
 
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one image, with what made it."""

@@ -15,8 +15,8 @@ from PIL import Image
 
 from app.catalog import catalogue
 from app.compare.comparison import KIND, Comparison
-from app.runs.given import Use, is_hash
 from app.runs.history import ENVIRONMENT, input_image
+from app.runs.method_inputs import Use, is_hash
 from app.runs.pictures import PictureError, content_hash, open_upload
 from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError, label
 from app.runs.solvers import KNOBS, has_none

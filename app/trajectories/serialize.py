@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.trajectories.following import Recording
+from app.trajectories.recorder import Recording
 from backbones.base import Backbone
 from common.images import data_uri, to_pixels
 from samplers.geometry import shape

@@ -21,7 +21,7 @@ from samplers.schedules import native
 from world import edits
 from world.captions import GROUND_WORDS, SHAPE_WORDS, SKY_WORDS
 from world.edits import Edit
-from world.judge import Detection, SceneReading, read
+from world.evaluator import Detection, SceneReading, read
 from world.scene import Scene, draw
 
 KINDS = ("recolour", "shape", "material", "size", "ground", "sky")

@@ -30,7 +30,7 @@ from conditioning.registry import Method
 from fidelity import distances
 from fidelity.measures import box_overlaps
 from world.captions import GROUND_WORDS, SHAPE_WORDS, SIZE_WORDS, SKY_WORDS, Claims, parse
-from world.judge import check, read
+from world.evaluator import check, read
 from world.render import render
 from world.scene import Scene, Solid
 

@@ -127,35 +127,36 @@ def test_the_inputs_of_every_recipe_lie_beside_the_history(history):
 
 def test_comparisons_open_with_their_cells_and_votes(history):
     kept = ComparisonStore(history.folder / "comparisons")
-    found = {told.title: (id, told, count) for id, told, count in kept.all()}
+    found = {comparison.title: (id, comparison, count) for id, comparison, count in kept.all()}
     assert found.keys() == COMPARISONS.keys()
-    for title, (id, told, count) in found.items():
+    for title, (id, comparison, count) in found.items():
         written = json.loads((WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json").read_text())["comparison"]
-        assert json.loads(told.model_dump_json()) == written | {"base": as_now(written["base"])}
-        cells = {cell.key: cell for cell in told.cells()}
+        assert json.loads(comparison.model_dump_json()) == written | {"base": as_now(written["base"])}
+        cells = {cell.key: cell for cell in comparison.cells()}
         assert count == len(cells), "every cell is known by the key that it was kept under: nothing is made again"
         for key, cell in cells.items():
             result = kept.result(id, key)
             assert result.calls > 0 and result.rows > 0 and result.seconds > 0 and result.stack
             in_the_image = read(open_upload(kept.picture(id, key)).parameters).recipe
             assert without(fields_of(in_the_image), *BY_MACHINE) == without(fields_of(cell.recipe), *BY_MACHINE)
-        labels = [value.label for value in told.axes[0].values]
+        labels = [value.label for value in comparison.axes[0].values]
         pairs = ((0, 1), (0, 2), (1, 2), (2, 0))
         assert kept.votes(id) == [(labels[better], labels[worse]) for better, worse in pairs]
-    id, told, _ = found["Restored"]
-    assert any({"psnr", "ssim"} <= set(kept.result(id, cell.key).figures) for cell in told.cells())
+    id, comparison, _ = found["Restored"]
+    assert any({"psnr", "ssim"} <= set(kept.result(id, cell.key).figures) for cell in comparison.cells())
 
 
 @pytest.mark.parametrize("title", COMPARISONS)
 def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
     studio = Studio("exact", History(tmp_path))
     path = WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json"
-    told, note = comparing.from_file(studio, path)
+    comparison, note = comparing.from_file(studio, path)
     written = json.loads(path.read_text())
     base = as_now(written["comparison"]["base"])
-    assert json.loads(told.model_dump_json()) == written["comparison"] | {"base": base}
-    assert set(told.hashes()) == set(written["pictures"]) and len(told.hashes()) == (2 if title == "Restored" else 0)
-    assert all(content_hash(studio.picture(sha)) == sha for sha in told.hashes())
+    assert json.loads(comparison.model_dump_json()) == written["comparison"] | {"base": base}
+    assert set(comparison.hashes()) == set(written["pictures"])
+    assert len(comparison.hashes()) == (2 if title == "Restored" else 0)
+    assert all(content_hash(studio.picture(sha)) == sha for sha in comparison.hashes())
     assert "missing" not in note and "damaged" not in note
 
 
@@ -168,11 +169,11 @@ def test_an_axis_over_eta_is_one_over_the_knob_of_the_solvers():
     knobs = [cell.recipe.sampler_knobs for cell in alone.cells()]
     assert knobs == [{"eta": 0.5}, {"eta": 0.5}, {}], "the eta of the base was that of every solver"
     for both in ([*axes, {"name": "Eta", "values": etas}], [{"name": "Eta", "values": etas}, *axes]):
-        told = Comparison.read(json.dumps({"base": base, "axes": both}))
-        cells = {(cell.recipe.sampler, cell.recipe.sampler_knobs.get("eta")) for cell in told.cells()}
+        comparison = Comparison.read(json.dumps({"base": base, "axes": both}))
+        cells = {(cell.recipe.sampler, cell.recipe.sampler_knobs.get("eta")) for cell in comparison.cells()}
         expected = {(name, eta) for name in ("ancestral", "dpmpp_2m_sde") for eta in (0.0, 0.25)} | {("euler", None)}
         assert cells == expected
-        assert Comparison.read(told.model_dump_json()).cells() == told.cells()
+        assert Comparison.read(comparison.model_dump_json()).cells() == comparison.cells()
 
 
 def test_cells_that_were_kept_with_another_eta_are_found():

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from app import page_messages
 from app.compare.comparison import Axis, Change, Comparison
 from app.compare.store import ComparisonStore
-from app.pages import comparing, following, methods
+from app.pages import comparing, methods, trajectory_jobs
 from app.pages.catalogue import catalogue
 from app.pages.stack import Stack
 from app.pages.studio import Studio
@@ -63,11 +63,11 @@ def test_a_comparison_whole_in_parts_and_after_a_vote(studio, tmp_path):
 
 
 def test_runs_under_way_and_done(studio):
-    job = following.TrajectoryJob(studio, following.ready(BASE, "guidance"), False, studio.door("session"))
+    job = trajectory_jobs.TrajectoryJob(studio, trajectory_jobs.ready(BASE, "guidance"), False, studio.door("session"))
     frames = list(job.frames(0.01))
     for frame in frames:
         check(page_messages.TrajectoryProgress, frame)
-    check(page_messages.Trajectories, following.result(studio, job, "session"))
+    check(page_messages.Trajectories, trajectory_jobs.result(studio, job, "session"))
 
 
 def test_a_message_with_more_or_less_than_that_is_refused():

@@ -117,8 +117,8 @@ def test_every_task_of_the_registry_and_of_the_bench_is_one_of_the_seven():
     for method in METHODS.values():
         assert method.task in survey.OF_REGISTRY, f"task {method.task!r} of {method.name}: add it to app/survey"
     assert set(survey.OF_BENCH) == set(BENCH), "a task of bench.methods: add it to app/survey"
-    told = {task for tasks in survey.OF_REGISTRY.values() for task in tasks} | set(survey.OF_BENCH.values())
-    assert told <= {*survey.TASKS, survey.GENERAL}
+    named = {task for tasks in survey.OF_REGISTRY.values() for task in tasks} | set(survey.OF_BENCH.values())
+    assert named <= {*survey.TASKS, survey.GENERAL}
 
 
 def test_every_entry_of_a_task_lies_in_a_family_that_can_do_it():

@@ -7,7 +7,7 @@ import torch
 
 from bench import fidelity
 from world.captions import parse
-from world.judge import read
+from world.evaluator import read
 from world.render import render
 
 FEW = 8

@@ -17,7 +17,7 @@ from conditioning.registry import METHODS
 from samplers.flow import ask, run, together
 from world.captions import parse
 from world.edits import edit
-from world.judge import read
+from world.evaluator import read
 from world.render import render
 from world.scene import draw
 

@@ -69,13 +69,13 @@ def test_the_picture_stays_on_the_screen(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    told = []
+    messages = []
     for event in engines().submit(recipe()):
         if isinstance(event, Made):
             with pytest.raises(HistoryError, match=r"The disk is full.*not kept: download it") as caught:
                 history.add(event.picture, event.recipe)
-            told.append(str(caught.value))
-    assert isinstance(event, Finished) and event.pictures[0].size == (64, 64) and told
+            messages.append(str(caught.value))
+    assert isinstance(event, Finished) and event.pictures[0].size == (64, 64) and messages
     assert not list(tmp_path.rglob("*.png")) and not list(tmp_path.rglob(".part-*"))
     monkeypatch.undo()
     assert history.add(event.pictures[0], event.recipes[0])

@@ -5,7 +5,7 @@ import pytest
 
 from world.atoms import KINDS, SceneView, atoms, match
 from world.captions import describe, parse
-from world.judge import check, read
+from world.evaluator import check, read
 from world.render import render
 from world.scene import Scene, Solid, random_scene
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bench import well_formed as bench
 from world import shapes
-from world.judge import Detection, SceneReading
+from world.evaluator import Detection, SceneReading
 from world.render import render
 from world.scene import SHAPES, Scene, Solid, draw
 from world.well_formed import Fit, assess, well_formed

@@ -12,7 +12,7 @@ from app.compare.runner import ComparisonRunner
 from app.compare.store import ComparisonStore, Result
 from app.runs import Recipe, RecipeError
 from app.runs.engine import Engine
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=3, cfg_scale=1.0)
 

@@ -98,10 +98,10 @@ def test_votes_of_all_comparisons_rate_the_columns_of_one(tmp_path):
     for _ in range(9):
         kept.vote(ids[1], "a", "d")
     own, everywhere = kept.votes(ids[0]), kept.all_votes()
-    told = ratings(one, own, everywhere)
-    assert told["count"] == 1 and told["all"]["count"] == 10
-    assert [label for label, *_ in told["ratings"]] == ["b", "a"]
-    _, rating, low, high = told["ratings"][0]
+    rated = ratings(one, own, everywhere)
+    assert rated["count"] == 1 and rated["all"]["count"] == 10
+    assert [label for label, *_ in rated["ratings"]] == ["b", "a"]
+    _, rating, low, high = rated["ratings"][0]
     assert low < 1000 < rating < high, "one vote is not much"
-    assert {label for label, *_ in told["all"]["ratings"]} == {"a", "b"}, "c has no vote anywhere, d is no column here"
+    assert {label for label, *_ in rated["all"]["ratings"]} == {"a", "b"}, "c has no vote anywhere, d is no column here"
     assert ratings(one, own, kept.all_votes(ids[:1]))["all"]["count"] == 1

@@ -10,7 +10,7 @@ from PIL import Image
 import backbones
 from app.compare.targets import targets
 from app.runs import Recipe, content_hash
-from app.runs.given import Degradation, Use
+from app.runs.method_inputs import Degradation, Use
 from backbones.contrastive import Contrastive
 from conditioning.operators.annotators import canny
 from fidelity.measures import evaluate, left_out

@@ -12,11 +12,11 @@ from starlette.testclient import TestClient
 from app.compare.comparison import Axis, Change, Comparison
 from app.compare.store import ComparisonStore
 from app.pages import comparing, references
-from app.pages.ready import READY
+from app.pages.presets import READY
 from app.pages.studio import Studio
 from app.routes import all_routes
 from app.runs import PictureError, Recipe, RecipeError, content_hash
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from world.scene import COLOURS, draw
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
@@ -174,7 +174,7 @@ def test_in_private_a_picture_that_the_visit_gave_opens_for_its_comparison_only(
     from PIL import Image
 
     from app.runs import History
-    from app.runs.given import Use
+    from app.runs.method_inputs import Use
 
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
     studio = Studio("exact", History(tmp_path))
@@ -186,7 +186,7 @@ def test_in_private_a_picture_that_the_visit_gave_opens_for_its_comparison_only(
     assert sha not in comparing.runner_of(studio, store, store.add(comparison), studio.door("another")).pictures
 
 
-# ---- what the page is told -------------------------------------------------------------------------------------
+# ---- what the page gets -------------------------------------------------------------------------------------
 
 
 def test_the_whole_and_then_what_changes(studio, done):

@@ -12,14 +12,14 @@ from starlette.testclient import TestClient
 
 import backbones
 from app.catalog.generate import input_help
-from app.pages import attention, create, examples, methods, models, solver_knobs, stack, stage
+from app.pages import attention, create, examples, image_view, methods, models, solver_knobs, stack
 from app.pages.catalogue import catalogue
 from app.pages.stack import Card, Stack
 from app.pages.studio import Studio
 from app.routes import all_routes
 from app.runs import Here, History, Recipe, RecipeError, content_hash
-from app.runs import methods as given
-from app.runs.given import Use
+from app.runs import methods as run_methods
+from app.runs.method_inputs import Use
 from app.runs.plan import Encoder, plan
 from app.runs.recipe import Problem
 from conditioning.registry import FAMILIES, METHODS
@@ -50,7 +50,7 @@ def test_every_method_and_family_is_known_by_itself():
     assert sorted(name for family in book["families"] for name in family["methods"]) == sorted(METHODS)
     for name, one in book["methods"].items():
         assert {k["name"] for k in one["knobs"]} == set(METHODS[name].knobs)
-        assert all(i["name"] not in given.SHARED and i["ask"] for i in one["inputs"])
+        assert all(i["name"] not in run_methods.SHARED and i["ask"] for i in one["inputs"])
         assert one["link"].endswith(one["paper"]) and one["cost"] and one["summary"].endswith(".")
         assert one["family"] in {f["key"] for f in book["families"]} and "`" not in one["summary"]
 
@@ -107,7 +107,7 @@ def test_a_recipe_comes_back_as_cards_without_what_is_not_here():
     assert Stack.of(whole).uses == whole.methods[:1]
 
 
-RUNNABLE = [n for n in METHODS if n != "cfg" and not given.problems(recipe(methods=[full(n)]), ORACLE)]
+RUNNABLE = [n for n in METHODS if n != "cfg" and not run_methods.problems(recipe(methods=[full(n)]), ORACLE)]
 
 
 @pytest.mark.parametrize("names", [*[(n,) for n in RUNNABLE], ("composable", "multidiffusion", "ilvr", "sdedit")])
@@ -130,9 +130,11 @@ def test_the_strip_shows_the_order_the_mute_and_the_trouble():
 def test_nothing_from_outside_is_markup():
     nasty = Recipe.make(prompt=NASTY, methods=[{"name": "composable", "knobs": {"weight": NASTY}}])
     pages = [
-        stack.strip(NASTY, nasty, Stack.of(nasty)), stage.made(stage.Shown("1", "", nasty, "")),
+        stack.strip(NASTY, nasty, Stack.of(nasty)), image_view.made(image_view.Shown("1", "", nasty, "")),
         attention.busy(NASTY), attention.note(NASTY),
-        attention.view(attention.Maps([NASTY], [1.0], np.zeros((4, 4), np.uint8)), stage.Shown("1", NASTY, nasty, "")),
+        attention.view(
+            attention.Maps([NASTY], [1.0], np.zeros((4, 4), np.uint8)), image_view.Shown("1", NASTY, nasty, "")
+        ),
     ]  # fmt: skip
     for html in pages:
         assert "<script" not in html and '" onerror=' not in html
@@ -146,7 +148,7 @@ def test_every_method_has_an_example_with_which_nothing_is_wrong(name):
     made = examples.example(name, 64)
     use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
     whole = Recipe.make(backbone="exact", **made.settings, methods=[use])
-    assert not [p for p in given.problems(whole, ORACLE) if p.field != "methods.0"]  # but what the oracle lacks
+    assert not [p for p in run_methods.problems(whole, ORACLE) if p.field != "methods.0"]  # but what the oracle lacks
     assert set(use.hashes()) <= set(made.pictures) and whole.prompt
 
 
@@ -389,11 +391,12 @@ def test_the_maps_begin_with_the_word_that_stands_out():
     sheet[5, 6] = 255  # the second word at the last step
     maps = attention.Maps(["a", "red", "disc"], [1.0, 0.0], sheet)
     assert attention.first(maps) == 1
-    html = attention.view(maps, stage.Shown("1", "x.png", recipe(), ""))
+    html = attention.view(maps, image_view.Shown("1", "x.png", recipe(), ""))
     assert html.count('aria-pressed="true"') == 1 and 'data-rows="3" data-columns="2"' in html
 
 
 def test_maps_are_offered_where_they_can_be_had():
-    shown = stage.Shown("7", "x.png", recipe(), "")
-    assert "Attention maps" not in stage.made(shown)
-    assert 'data-act="attention" data-id="7"' in stage.made(stage.Shown("7", "x.png", recipe(), "", attentive=True))
+    shown = image_view.Shown("7", "x.png", recipe(), "")
+    assert "Attention maps" not in image_view.made(shown)
+    attentive = image_view.Shown("7", "x.png", recipe(), "", attentive=True)
+    assert 'data-act="attention" data-id="7"' in image_view.made(attentive)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import backbones
-from app.pages import create, solver_knobs, stack, stage
+from app.pages import create, image_view, solver_knobs, stack
 from app.pages.models import Model, vocabulary
 from app.pages.studio import Studio
 from app.routes import all_routes
@@ -256,10 +256,10 @@ def test_a_file_that_is_no_picture_is_said_at_the_field(tab, tmp_path):
 
 def test_words_from_outside_are_escaped_everywhere():
     recipe = Recipe.make(prompt=NASTY, negative=NASTY)
-    shown = stage.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY})
+    shown = image_view.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY})
     pages = [
-        stage.made(shown, removable=True), stage.film([shown, shown], "stage"), stage.empty([NASTY]),
-        stage.trouble(NASTY, (1, 1)), stage.waiting(NASTY, (1, 1)), stage.stopped(NASTY, (1, 1)),
+        image_view.made(shown, removable=True), image_view.film([shown, shown], "stage"), image_view.empty([NASTY]),
+        image_view.trouble(NASTY, (1, 1)), image_view.waiting(NASTY, (1, 1)), image_view.stopped(NASTY, (1, 1)),
         stack.strip(NASTY, recipe, stack.Stack()),
     ]  # fmt: skip
     for html in pages:
@@ -267,7 +267,7 @@ def test_words_from_outside_are_escaped_everywhere():
 
 
 def test_durations_in_words():
-    assert [stage.duration(s) for s in (0.84, 12.3, 59.4, 72)] == ["0.8 s", "12 s", "59 s", "1 min 12 s"]
+    assert [image_view.duration(s) for s in (0.84, 12.3, 59.4, 72)] == ["0.8 s", "12 s", "59 s", "1 min 12 s"]
 
 
 def test_the_formula_is_that_of_compose():
@@ -329,7 +329,7 @@ def test_on_a_space_everyone_sees_their_own(studio, monkeypatch):
         made = create.tab(studio)
         with gr.Tabs() as tabs, gr.Tab("History") as own:
             kept = history.tab(studio, made, tabs, own)
-    visit = [stage.Shown(str(mine.id), "", mine.recipe, "")]
+    visit = [image_view.Shown(str(mine.id), "", mine.recipe, "")]
     asks = SimpleNamespace(_data={"id": str(theirs.id)})
     monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
     assert "theirs" in kept.page("", visit, 0)[kept.grid] and "theirs" in kept.open(visit, asks)

@@ -1,4 +1,4 @@
-"""The look, measured: contrast, hues that can be told apart, fonts that are really there."""
+"""The look, measured: contrast, hues that differ to the eye, fonts that are really there."""
 
 from itertools import combinations
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 import backbones
 from app.runs import methods, parameters
-from app.runs.attention import Looking
+from app.runs.attention_recorder import AttentionRecorder
 from app.runs.engine import Engine, RunError
-from app.runs.given import Box, Degradation, Use
+from app.runs.method_inputs import Box, Degradation, Use
 from app.runs.pictures import content_hash
 from app.runs.plan import Encoder, in_words, plan
 from app.runs.recipe import Recipe, RecipeError
@@ -200,7 +200,7 @@ class Reader:
 
 
 def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
-    reader, look = Reader(), Looking()
+    reader, look = Reader(), AttentionRecorder()
     engine = engines(reader)
     plain = engine.submit(recipe(steps=5)).result()
     again = engine.submit(recipe(steps=5), watch=look).result()
@@ -215,4 +215,4 @@ def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
 
 def test_a_network_without_words_says_so(engines: Start) -> None:
     with pytest.raises(RunError, match="no attention to words"):
-        engines().submit(recipe(), watch=Looking()).result()
+        engines().submit(recipe(), watch=AttentionRecorder()).result()

@@ -13,10 +13,10 @@ from app.compare.comparison import Axis, Change, Comparison
 from app.pages.stack import formula as on_the_page
 from app.runs import parameters
 from app.runs.engine import Engine
-from app.runs.found import Found
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.runs.plan import Encoder, plan, problems
 from app.runs.recipe import Recipe
+from app.runs.tuned_schedules import TunedSchedules
 from app.runs.unused import settings_used, unused, used
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
@@ -105,9 +105,9 @@ def test_the_formula_has_what_is_called_and_nothing_else() -> None:
 def test_nothing_is_searched_for_a_solver_that_is_not_called(sampler: str) -> None:
     asked = recipe(methods=[DDNM], sampler=sampler, steps=5)
     assert not problems(asked, ORACLE, asked.backbone)
-    assert Found(ORACLE).search(settings_used(asked, ORACLE.sigmas)) is None
+    assert TunedSchedules(ORACLE).search(settings_used(asked, ORACLE.sigmas)) is None
     called = recipe(sampler="amed", steps=5)
-    assert Found(ORACLE).search(settings_used(called, ORACLE.sigmas)) is not None
+    assert TunedSchedules(ORACLE).search(settings_used(called, ORACLE.sigmas)) is not None
 
 
 def test_a_schedule_of_a_solver_that_is_not_called_is_refused() -> None:

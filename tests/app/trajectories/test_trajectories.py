@@ -11,14 +11,14 @@ import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.pages import following
+from app.pages import trajectory_jobs
 from app.pages.studio import Studio
 from app.routes import all_routes
 from app.runs import History, Recipe, RecipeError
 from app.runs.engine import Engine
-from app.runs.given import Use
+from app.runs.method_inputs import Use
 from app.trajectories import serialize
-from app.trajectories.following import Recording
+from app.trajectories.recorder import Recording
 from samplers import SCHEDULES
 from samplers.geometry import shape
 
@@ -123,21 +123,21 @@ def test_the_files_hold_states_and_figures(engine):
 # ---- which runs -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", following.READY)
+@pytest.mark.parametrize("key", trajectory_jobs.READY)
 def test_a_ready_one_is_a_few_runs(key):
-    runs = following.ready(Recipe(prompt="a red cube"), key)
-    assert 2 <= len(runs) <= following.MOST and len({label for label, _ in runs}) == len(runs)
+    runs = trajectory_jobs.ready(Recipe(prompt="a red cube"), key)
+    assert 2 <= len(runs) <= trajectory_jobs.MOST and len({label for label, _ in runs}) == len(runs)
     assert all(recipe.count == 1 for _, recipe in runs)
 
 
 def test_with_and_without_the_condition():
     stack = (Use(name="perturbed_attention"),)
-    runs = dict(following.ready(Recipe(prompt="a red cube", methods=stack, negative="blue"), "condition"))
+    runs = dict(trajectory_jobs.ready(Recipe(prompt="a red cube", methods=stack, negative="blue"), "condition"))
     assert runs["the whole stack"].methods and not runs["the prompt alone"].methods
     assert runs["the prompt alone"].prompt == "a red cube"
     none = runs["no condition"]
     assert not none.methods and none.prompt == none.negative == "" and none.cfg_scale == 1
-    assert len(following.ready(Recipe(prompt="a red cube"), "condition")) == 2
+    assert len(trajectory_jobs.ready(Recipe(prompt="a red cube"), "condition")) == 2
 
 
 @pytest.mark.parametrize(
@@ -147,16 +147,16 @@ def test_with_and_without_the_condition():
 )  # fmt: skip
 def test_what_cannot_be_followed_is_said(along, values, words):
     with pytest.raises(RecipeError, match=words):
-        following.runs_of(Recipe(), along, values)
+        trajectory_jobs.runs_of(Recipe(), along, values)
 
 
 def test_going_tells_how_far_it_is_and_its_files_are_signed(tmp_path):
     studio = Studio("exact", History(tmp_path))
     try:
-        going = following.TrajectoryJob(studio, following.runs_of(BASE, "cfg_scale", "1, 4"), False, "")
+        going = trajectory_jobs.TrajectoryJob(studio, trajectory_jobs.runs_of(BASE, "cfg_scale", "1, 4"), False, "")
         frames = list(going.frames(0.0))
         assert frames[-1]["steps"] == frames[-1]["of"] == 12 and frames[-1]["busy"] == ["CFG Scale 1", "CFG Scale 4"]
-        drawn = following.result(studio, going, "me")
+        drawn = trajectory_jobs.result(studio, going, "me")
         client = TestClient(Starlette(routes=all_routes(studio)))
         found = client.get("/" + drawn["files"]["csv"])
         assert found.status_code == 200 and "attachment" in found.headers["content-disposition"]
@@ -172,14 +172,14 @@ def test_a_run_that_fails_is_said_and_the_others_are_shown(tmp_path):
     studio = Studio("exact", History(tmp_path))
     try:
         bad = BASE.model_copy(update={"methods": (Use(name="ddim_inversion", inputs={"source": "0" * 64}),)})
-        going = following.TrajectoryJob(studio, [("good", BASE), ("bad", bad)], False, "")
+        going = trajectory_jobs.TrajectoryJob(studio, [("good", BASE), ("bad", bad)], False, "")
         list(going.frames(0.0))
         assert going.troubles and going.troubles[0].startswith("bad: ")
-        assert [run["label"] for run in following.result(studio, going, "me")["runs"]] == ["good"]
-        alone = following.TrajectoryJob(studio, [("bad", bad)], False, "")
+        assert [run["label"] for run in trajectory_jobs.result(studio, going, "me")["runs"]] == ["good"]
+        alone = trajectory_jobs.TrajectoryJob(studio, [("bad", bad)], False, "")
         list(alone.frames(0.0))
-        with pytest.raises(following.Stopped, match="bad: "):
-            following.result(studio, alone, "me")
+        with pytest.raises(trajectory_jobs.Stopped, match="bad: "):
+            trajectory_jobs.result(studio, alone, "me")
     finally:
         studio.model().engine(0).close()
 
@@ -189,7 +189,7 @@ def test_what_is_found_before_the_runs_is_said(tmp_path, monkeypatch):
     studio = Studio("exact", History(tmp_path))
     base = Recipe(prompt="a red disc", backbone="exact", width=64, height=64, steps=4, schedule="gits")
     try:
-        going = following.TrajectoryJob(studio, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
+        going = trajectory_jobs.TrajectoryJob(studio, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
         frames = list(going.frames(0.0))
         searched = [frame for frame in frames if "Finding the schedule GITS" in frame["first"]]
         assert searched[-1]["steps"] > 6 and {frame["of"] for frame in searched} == {60}, (

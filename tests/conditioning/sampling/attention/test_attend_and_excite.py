@@ -16,7 +16,7 @@ from samplers.schedules import native
 from tests.conditioning.sampling.runs import PROMPT, flow
 from tests.oracle import finish
 from world.captions import parse
-from world.judge import check, read
+from world.evaluator import check, read
 from world.scene import FIRST_COLOURS, SHAPES
 
 GUIDED = ("cfg", {"scale": 7.5})

@@ -147,7 +147,7 @@ def overlap(a, b):
 def test_solids_come_to_stand_in_their_boxes():
     """The boxes of rendered scenes: IoU at least twice that without guidance."""
     from world.captions import parse
-    from world.judge import check, read
+    from world.evaluator import check, read
     from world.render import render
     from world.scene import draw
 

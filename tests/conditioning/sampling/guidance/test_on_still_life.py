@@ -15,7 +15,7 @@ from fidelity.distances import box_iou
 from samplers import SAMPLERS
 from samplers.flow import Noise, run
 from samplers.schedules import native
-from world.judge import read
+from world.evaluator import read
 from world.render import render
 from world.scene import Scene, Solid
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from world.captions import parse
-from world.judge import WEIGHTS, Detection, SceneReading, accuracy, check, features, has_relation, main, match, read
+from world.evaluator import WEIGHTS, Detection, SceneReading, accuracy, check, features, has_relation, main, match, read
 from world.render import render
 from world.scene import HELD_OUT
 
@@ -34,7 +34,7 @@ def renders(drawn):
 
 
 def test_reads_what_is_there(renders) -> None:
-    """100 test scenes, held-out pairs among them; the accuracy in full: python -m world.judge."""
+    """100 test scenes, held-out pairs among them; the accuracy in full: python -m world.evaluator."""
     scenes, out = renders
     figures = {name: right / of for name, (right, of) in accuracy(scenes, out.rgb).items()}
     low = {name: share for name, share in figures.items() if share < BARS.get(name, 0.96)}

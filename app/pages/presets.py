@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.compare.comparison import Axis, Change, Comparison
 from app.pages.examples import AFTER, BEFORE, NAMES, example, truth
-from app.runs.given import Degradation, Use
+from app.runs.method_inputs import Degradation, Use
 from app.runs.pictures import content_hash
 from app.runs.recipe import SAMPLERS, Recipe
 

@@ -1,4 +1,4 @@
-"""What is found on the network before a picture: once, kept, shared between runs, told, cancelled, refused in words."""
+"""What is tuned on the network before an image: once, kept, shared between runs, reported, cancelled, refused."""
 
 import threading
 import time
@@ -11,11 +11,13 @@ import torch
 
 from app.runs import Cancelled, Failed, Finished, Preparing, Progress, RecipeError
 from app.runs.engine import Engine
-from app.runs.found import LONGEST, TEACHER, WARM, Found
 from app.runs.plan import Encoder, plan, problems
+from app.runs.tuned_schedules import AmedSolver, GitsSchedule, Ld3Schedule, TunedSchedules
+from app.runs.tuned_schedules.gits import TRAJECTORIES
 from backbones.exact import pictures
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, drive, run
+from samplers.geometry.gits import TEACHER_STEPS as TEACHER
 from samplers.geometry.gits import chosen_gamma
 from samplers.messages import Ask, Step
 from samplers.schedules import karras
@@ -37,16 +39,16 @@ def searches(events: list[Any]) -> list[Preparing]:
 def taught(engine: Engine, asked: Any, words: str) -> None:
     """A run before which something is taught, and which then makes its picture."""
     events = list(engine.submit(asked))
-    told = searches(events)
-    assert told and words in told[0].words and told[-1].step <= told[-1].steps
+    reported = searches(events)
+    assert reported and words in reported[0].words and reported[-1].step <= reported[-1].steps
     assert isinstance(events[-1], Finished) and events[-1].calls == {"amed": 7}.get(asked.sampler, asked.steps)
 
 
 def test_gits_is_found_once_for_all_numbers_of_steps(engines: Start, cache: Path) -> None:
     engine = engines()
     first = list(engine.submit(recipe(schedule="gits", steps=5)))
-    told = searches(first)
-    assert told and "GITS" in told[0].words and all(0 <= one.step <= one.steps == TEACHER for one in told)
+    reported = searches(first)
+    assert reported and "GITS" in reported[0].words and all(0 <= one.step <= one.steps == TEACHER for one in reported)
     assert isinstance(first[-1], Finished) and first[-1].calls == 5, "the search is not the picture's cost"
     other = list(engine.submit(recipe(schedule="gits", steps=8, seed=3)))
     assert isinstance(other[-1], Finished) and not searches(other)
@@ -59,11 +61,11 @@ def test_gits_is_found_once_for_all_numbers_of_steps(engines: Start, cache: Path
 
 def test_the_levels_are_gits_own() -> None:
     backbone = pictures()
-    found = Found(backbone)
+    tuned = TunedSchedules(backbone)
     asked = recipe(schedule="gits", steps=6)
     with pytest.raises(RecipeError, match="has not been found yet"):
-        found.levels(asked)
-    search = found.search(asked)
+        tuned.levels(asked)
+    search = tuned.search(asked)
     assert search is not None and search.steps == TEACHER
     rows: list[int] = []
 
@@ -72,13 +74,13 @@ def test_the_levels_are_gits_own() -> None:
         return backbone.denoise(ask)
 
     prices = run(search.flow, answer)
-    assert set(rows) == {2 * WARM}, "guided, and all pictures at once"
+    assert set(rows) == {2 * TRAJECTORIES}, "guided, and all pictures at once"
     search.keep(prices)
-    levels = found.levels(asked)
-    assert found.search(asked) is None
+    levels = tuned.levels(asked)
+    assert tuned.search(asked) is None
     assert len(levels) == 7 and levels[-1] == 0 and levels == sorted(levels, reverse=True)
     assert levels == prices.schedule(6, chosen_gamma(6, asked.cfg_scale))
-    free = found.levels(asked.but(afs=True))
+    free = tuned.levels(asked.but(afs=True))
     assert len(free) == 7 and free == prices.schedule(6, chosen_gamma(6, asked.cfg_scale), afs=True)
 
 
@@ -88,10 +90,10 @@ def test_amed_is_taught_and_comes_closer_than_what_it_starts_from(engines: Start
     taught(engines(), asked, "AMED")
     assert [file.name.split("-")[0] for file in cache.iterdir()] == ["amed"]
     backbone = pictures()
-    found, encode = Found.of(backbone), Encoder(backbone)
+    tuned, encode = TunedSchedules.of(backbone), Encoder(backbone)
 
     def ended(seed: int, **fields: Any) -> Any:
-        made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, found)
+        made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, tuned)
         return run(made.flow, backbone.denoise)
 
     gaps = {"amed": 0.0, "dpm_solver_2": 0.0}
@@ -111,12 +113,12 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
     (cache / next(cache.iterdir()).name).write_text("[3, 2")
     assert searches(list(engines().submit(asked))), "what is broken is learnt again"
     backbone = pictures()
-    found, encode = Found.of(backbone), Encoder(backbone)
+    tuned, encode = TunedSchedules.of(backbone), Encoder(backbone)
     for other in (asked.but(steps=6), asked.but(sampler="euler"), asked.but(cfg_scale=2), asked.but(afs=True)):
-        assert found.search(other) is not None, "for one solver, number of steps and guidance"
+        assert tuned.search(other) is not None, "for one solver, number of steps and guidance"
 
     def ended(seed: int, **fields: Any) -> Any:
-        made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, found)
+        made = plan(asked.but(seed=seed, **fields), backbone, encode, {}, tuned)
         return run(made.flow, backbone.denoise)
 
     asks: list[float] = []
@@ -125,8 +127,8 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
         asks.append(float(torch.as_tensor(ask.sigma).max()))
         return backbone.denoise(ask)
 
-    run(plan(asked, backbone, encode, {}, found).flow, answer)
-    assert asks != pytest.approx(found.levels(asked)[:-1], rel=1e-3), "the network is told other levels"
+    run(plan(asked, backbone, encode, {}, tuned).flow, answer)
+    assert asks != pytest.approx(tuned.levels(asked)[:-1], rel=1e-3), "the network gets other noise levels"
 
     def gap(schedule: str) -> float:
         return sum(
@@ -139,16 +141,16 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
 
 def test_the_steps_of_a_search_are_as_many_as_it_says() -> None:
     backbone = pictures()
-    found = Found(backbone)
+    tuned = TunedSchedules(backbone)
     for asked in (recipe(schedule="gits"), recipe(sampler="amed", schedule="karras", steps=3)):
-        search = found.search(asked)
+        search = tuned.search(asked)
         assert search is not None
-        told = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
-        assert len(told) == search.steps
-    search = found.search(recipe(schedule="ld3", steps=3))
+        reported = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
+        assert len(reported) == search.steps
+    search = tuned.search(recipe(schedule="ld3", steps=3))
     assert search is not None
-    told = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
-    assert TEACHER < len(told) <= search.steps, "or fewer, where nothing is nearer any more"
+    reported = [event for _, event in drive([search.flow], backbone.denoise) if isinstance(event, Step)]
+    assert TEACHER < len(reported) <= search.steps, "or fewer, where nothing is nearer any more"
 
 
 def test_runs_that_need_the_same_search_share_it(engines: Start) -> None:
@@ -216,10 +218,10 @@ def test_what_cannot_be_found_is_refused_at_its_field() -> None:
     def fields(**given: Any) -> list[str]:
         return [problem.field for problem in problems(recipe(**given), backbone, "exact")]
 
-    assert fields(schedule="gits", steps=LONGEST["gits"] + 1) == ["steps"]
-    assert fields(sampler="amed", steps=LONGEST["amed"] + 1) == ["steps"] == fields(sampler="amed", steps=1)
+    assert fields(schedule="gits", steps=GitsSchedule.longest + 1) == ["steps"]
+    assert fields(sampler="amed", steps=AmedSolver.longest + 1) == ["steps"] == fields(sampler="amed", steps=1)
     assert fields(schedule="gits", steps=5) == [] == fields(sampler="amed", steps=5)
-    assert fields(schedule="ld3", steps=LONGEST["ld3"] + 1) == ["steps"]
+    assert fields(schedule="ld3", steps=Ld3Schedule.longest + 1) == ["steps"]
     assert (
         fields(schedule="ld3", sampler="ancestral", steps=5)
         == ["schedule"]
@@ -249,10 +251,10 @@ def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> No
 def test_without_eta_no_noise_is_drawn(sampler: str) -> None:
     backbone = pictures()
     levels, x = karras(6, 0.1, 50.0), 50 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    found = Found(backbone)
+    tuned = TunedSchedules(backbone)
 
     def ended(seed: int, eta: float) -> Any:
-        solver = found.sampler(recipe(sampler=sampler, sampler_knobs={"eta": eta}))
+        solver = tuned.sampler(recipe(sampler=sampler, sampler_knobs={"eta": eta}))
         return run(solver(ask, x, levels, backbone.encode_prompt(["red disc"]), Noise([seed])), backbone.denoise)
 
     assert torch.equal(ended(1, 0.0), ended(2, 0.0))

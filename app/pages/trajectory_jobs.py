@@ -1,4 +1,4 @@
-"""What the tab "Trajectory" is made of: which runs are followed, how they go, what the page and its files are told.
+"""What the tab "Trajectory" is made of: which runs are followed, how they go, what the page and its files show.
 
 Imports torch only where it is called for a run.
 """
@@ -115,8 +115,8 @@ class TrajectoryJob:
     """Runs under way, all in the engine at once. `frames` tells how far they are, until all have ended."""
 
     def __init__(self, studio: Studio, runs: list[tuple[str, Recipe]], attend: bool, door: str):
-        from app.runs.attention import Looking, readable
-        from app.trajectories.following import Recording
+        from app.runs.attention_recorder import AttentionRecorder, readable
+        from app.trajectories.recorder import Recording
 
         self.studio = studio
         self.model = studio.model(runs[0][1].backbone)
@@ -125,7 +125,7 @@ class TrajectoryJob:
         except NotLoaded as error:
             raise Stopped(str(error)) from None
         attend = attend and readable(backbone)
-        self.recordings = [Recording(label, recipe, Looking() if attend else None) for label, recipe in runs]
+        self.recordings = [Recording(label, recipe, AttentionRecorder() if attend else None) for label, recipe in runs]
         self.ends: list[Any] = [None] * len(runs)
         self.troubles: list[str] = []
         self.runs: list[Any] = []
@@ -141,10 +141,10 @@ class TrajectoryJob:
         last = 0.0
         for place, run in enumerate(self.runs):
             for event in run or ():
-                told = self._steps()
+                progress = self._steps()
                 match event:
                     case Preparing(words=words, step=step, steps=of):
-                        told = {"steps": step, "of": of, "first": words}
+                        progress = {"steps": step, "of": of, "first": words}
                     case Finished():
                         self.ends[place] = event
                     case Failed(reason=reason):
@@ -153,7 +153,7 @@ class TrajectoryJob:
                         self.troubles.append(f"{self.recordings[place].label}: cancelled.")
                 if time.monotonic() - last > tick:
                     last = time.monotonic()
-                    yield {"busy": [one.label for one in self.recordings], **told}
+                    yield {"busy": [one.label for one in self.recordings], **progress}
 
     def _steps(self) -> dict[str, Any]:
         """Of all runs together."""

@@ -46,7 +46,7 @@ class Maps:
 
 
 @dataclass
-class Looking:
+class AttentionRecorder:
     """Goes along with a run (`Engine.submit(watch=...)`) and gathers its maps. One run each, of one picture.
 
     words: of the prompt, as the network reads them. steps: levels of noise. maps: of each step (W, h, w) in [0, 1].

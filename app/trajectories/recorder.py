@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from app.runs.attention import Looking
+from app.runs.attention_recorder import AttentionRecorder
 from app.runs.plan import Plan
 from app.runs.recipe import Recipe
 from backbones.base import Backbone
@@ -20,13 +20,13 @@ from samplers.geometry.trajectory import Trajectory, trajectory
 class Recording:
     """Goes along with a run of one picture (`Engine.submit(watch=...)`); one run each.
 
-    steps: what was told so far, the states as the run went on with them. pulls: of each step the root mean square of
+    steps: the steps made so far, the states as the run went on with them. pulls: of each step the root mean square of
     D(prompt) - D(negative prompt), nan where both were not asked for. look: reads attention in the same run.
     """
 
     label: str
     recipe: Recipe
-    look: Looking | None = None
+    look: AttentionRecorder | None = None
     start: tuple[Tensor, float] | None = None  # what the network was asked about first, and its level
     steps: list[Step] = field(default_factory=list)
     pulls: list[float] = field(default_factory=list)

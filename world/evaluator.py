@@ -2,7 +2,7 @@
 
 read(images)                           [SceneReading(solids=(Detection("cube", "red", ...), ...), ground="grass", ...)]
 check(reading, parse("a red cube"))    Verdict(present=(True,), count=True, ...)
-python -m world.judge --json FILE      its accuracy on held-out renders
+python -m world.evaluator --json FILE      its accuracy on held-out renders
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from world.eye import CELLS, NAMES, NEAREST, SIDE, Network, Outputs, load_shippe
 from world.render import render
 from world.scene import FOOTPRINT, GROUNDS, HALF_HEIGHT, HELD_OUT, SIZES, SKIES, Camera, Scene, draw
 
-WEIGHTS = Path(__file__).parent / "judge.safetensors"
+WEIGHTS = Path(__file__).parent / "evaluator.safetensors"
 FIGURES = ("count", "found", *NAMES, "relations", "ground", "sky", "everything", "centre", "distance", "held_out")
 OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "front"}
 
@@ -332,7 +332,7 @@ def _softened(images: Tensor) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Validates the evaluator on renders that training never saw."""
-    parser = argparse.ArgumentParser(prog="python -m world.judge", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m world.evaluator", description=main.__doc__)
     parser.add_argument("--scenes", type=int, default=1000, help="of each split (default: 1000)")
     parser.add_argument("--quick", action="store_true", help="200 scenes of each split")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, flat")

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.pages import stage
+from app.pages import image_view
 from app.pages.notes import failure, note
 from app.pages.solver_knobs import SolverKnobs
 from app.pages.stack import Stack, hashes
@@ -66,7 +66,7 @@ class Restorer:
         """The controls as they are, and why."""
         return {self.restored: failure(escape(words))}
 
-    def use(self, visit: list[stage.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
+    def use(self, visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """Settings of a picture on the stage, back into the controls."""
         wanted = str((data._data or {}).get("id", ""))
         shown = next((s for s in visit if s.id == wanted), None)
