@@ -1,8 +1,8 @@
 """Nine Ways in the browser: `python app.py`, then http://127.0.0.1:7860
 
 Settings come through the environment: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where it listens), NINE_WAYS_OUTPUT
-(where pictures are kept), NINE_WAYS_BACKBONE (which network paints), NINE_WAYS_HISTORY=private (a visit sees only its
-own pictures; so on Spaces).
+(where images are kept), NINE_WAYS_BACKBONE (which network paints), NINE_WAYS_HISTORY=private (a visit sees only its
+own images; so on Spaces).
 """
 
 import os

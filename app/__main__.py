@@ -1,6 +1,6 @@
 """The command line: no web server, no network.
 
-    python -m app check RECIPE.json                        what is wrong, what is unused, how many network calls: JSON
+    python -m app check RECIPE.json                        what is wrong, what is unused, its NFE: JSON
     python -m app run RECIPE.json --out DIR                images with their metadata; a JSON line for every event
     python -m app compare SPEC.json --out DIR [--resume]   a comparison; a JSON line for every cell
     python -m app methods                                  the catalogue: methods, operators, solvers, schedules: JSON

@@ -33,6 +33,8 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
     "seed": (0, 9999, 1, ""),
     "quality": (1, 100, 1, "of 100"),
 }
+#: Help that says no more than the field itself.
+OBVIOUS = ("the picture", "a picture", "the image", "an image")
 
 
 def generate() -> dict[str, Any]:
@@ -66,7 +68,7 @@ def input_help(docstring: str, name: str) -> str:
             words = re.sub(r"(?:, latents |\s?)\(B, [^()]*\)(?: in \[0, 1\])?,?", "", CITED.sub("", match[1]))
             words = re.sub(r"\s*\([^()]*$", "", words).strip().replace("cond of ", "").replace("`", "")
             words = re.sub(r"^True where", "painted where", words)
-            return "" if words in ("the picture", "a picture") else words[:1].upper() + words[1:]
+            return "" if words in OBVIOUS else words[:1].upper() + words[1:]
     return ""
 
 

@@ -3,7 +3,7 @@
 comparison  Comparison(title, base, axes, truth): .cells() -> [Cell(place, recipe, problem)]; plain JSON
 store       ComparisonStore(folder): comparisons on disk, cell by cell; what is there is never made twice
 runner      ComparisonRunner(comparison, ...): the cells that are missing, made through the engines, each measured
-targets     from a recipe and its pictures to what `fidelity` compares with
+targets     from a recipe and its images to what `fidelity` compares with
 ranking     ranks with intervals, the Pareto line, ratings by blind votes
-export      one picture with legend, a page, CSV, a file that reproduces it
+export      one image with legend, a page, CSV, a file that reproduces it
 """

@@ -19,14 +19,14 @@ MOST = 400  # cells
 KIND = "nine-ways-comparison"  # what a file of one says of itself, that has its images with it
 SAMPLER = "sampler"  # in place of a method in "method.knob"
 ETA = f"{SAMPLER}.eta"
-WHOSE = ("revision", "versions", "unused")  # of the recipe: what made a picture, not what it is
+WHOSE = ("revision", "versions", "unused")  # of the recipe: what made an image, not what it is
 
 
 class Change(BaseModel):
     """One value of an axis. `recipe`: fields set; `methods`: the whole stack; `knobs`: "method.knob" -> value, of the
     methods that the stack has by then, or "sampler.knob", of the solver where it has one of this name; `swap`: content
     hash or words -> others, in every input of the stack, and where the comparison's truth and source are the ones
-    swapped: so one axis may bring other pictures; `boxes`: in place of those of every input of boxes."""
+    swapped: so one axis may bring other images; `boxes`: in place of those of every input of boxes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: Annotated[str, Field(max_length=200)]
@@ -54,7 +54,7 @@ class Axis(BaseModel):
 
 @dataclass(frozen=True)
 class Cell:
-    """place: the index on each axis. recipe: of one picture; None where it cannot be, with the `problem` in words.
+    """place: the index on each axis. recipe: of one image; None where it cannot be, with the `problem` in words.
     truth, source: of this cell, by their content hashes."""
 
     place: tuple[int, ...]
@@ -66,7 +66,7 @@ class Cell:
 
 
 class Comparison(BaseModel):
-    """axes: the columns first, then the rows; every further one makes tabs of grids. truth: content hash of the picture
+    """axes: the columns first, then the rows; every further one makes tabs of grids. truth: content hash of the image
     that all cells should be, or ""; source: of the shared input, to be shown beside them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,7 +117,7 @@ class Comparison(BaseModel):
         return [self._cell(place[::-1]) for place in itertools.product(*ranges)]
 
     def hashes(self) -> list[str]:
-        """Content hashes of every picture that the cells need, each once."""
+        """Content hashes of every image that the cells need, each once."""
         found = [self.truth, self.source]
         for cell in self.cells():
             found += [cell.truth, cell.source]
@@ -153,7 +153,7 @@ class Comparison(BaseModel):
 
 
 def key_of(recipe: Recipe) -> str:
-    """What a cell is kept under: the same for the same picture, whatever machine made it.
+    """What a cell is kept under: the same for the same image, whatever machine made it.
 
     Of the fields as schema 1 had them, with "eta" beside the solver's name, so that cells kept then are still found.
     """
@@ -210,7 +210,7 @@ def _with_eta(axis: Any, eta: Any) -> Any:
 
 
 def _swapped(use: Use, swap: dict[str, str], boxes: tuple[Box, ...]) -> Use:
-    """With other pictures, words and boxes for its inputs."""
+    """With other images, words and boxes for its inputs."""
 
     def other(value: Any) -> Any:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A comparison to take along: one picture with its legend, a page of its own, CSV. Nothing in them asks the network."""
+"""A comparison to take along: one image with its legend, a page of its own, CSV. Nothing in them asks the network."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def table(comparison: Comparison, results: Mapping[str, Result]) -> str:
     lines = csv.writer(buffer)
     heads = [f"{MEASURES[key].title} ({MEASURES[key].unit})" if MEASURES[key].unit else MEASURES[key].title
              for key in names]  # fmt: skip
-    lines.writerow([*(axis.name for axis in comparison.axes), "seconds", "network calls", "gradients", *heads, "prompt",
-                    "seed", "stack", "problem"])  # fmt: skip
+    lines.writerow([*(axis.name for axis in comparison.axes), "seconds", "network evaluations", "gradients", *heads,
+                    "prompt", "seed", "stack", "problem"])  # fmt: skip
     for cell in comparison.cells():
         labels = [axis.values[i].label for axis, i in zip(comparison.axes, cell.place, strict=True)]
         one = results.get(cell.key)
@@ -58,7 +58,7 @@ def _plain(value: object) -> object:
 
 
 def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result]) -> Image.Image:
-    """All grids on one picture: columns across, rows down, further axes below each other, the figures under each."""
+    """All grids on one image: columns across, rows down, further axes below each other, the figures under each."""
     names = figures(comparison, results)[:2]
     font, small = ImageFont.load_default(15), ImageFont.load_default(12)
     wide = max((_aspect(cell) for cell in comparison.cells()), default=1.0)
@@ -98,7 +98,7 @@ def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapp
 
 
 def page(store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result]) -> str:
-    """A page of HTML that holds everything: pictures, figures, and the comparison itself as JSON."""
+    """A page of HTML that holds everything: images, figures, and the comparison itself as JSON."""
     names = figures(comparison, results)
     parts = [f"<h1>{escape(comparison.title)}</h1><p>{escape(comparison.base.prompt)}</p>"]
     for label, cells in _grids(comparison):

@@ -1,4 +1,4 @@
-"""What measures the cells of a comparison: the judges of `fidelity`, on pictures as they are kept. Imports torch."""
+"""What measures the cells of a comparison: the measures of `fidelity`, on images as they are kept. Imports torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fidelity.measures import evaluate, left_out
 def measuring(
     pictures: Mapping[str, Any], backbone: Callable[[str], Any]
 ) -> Callable[[Cell, Recipe, Any], tuple[dict[str, float], str]]:
-    """(cell, recipe as it was made, picture) -> figures, and what is left out in words. backbone(id): one loaded."""
+    """(cell, recipe as it was made, image) -> figures, and what is left out in words. backbone(id): one loaded."""
 
     def measure(cell: Cell, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
         one = targets(recipe, pictures, backbone(recipe.backbone), cell.truth)

@@ -1,8 +1,7 @@
 """A comparison under way: the cells that are missing, through the engines, a few at a time, each measured and stored.
 
-All cells share the engines with everybody's runs, so their network calls merge where the engine merges. What befalls a
-cell is said at the cell; the others go on.
-"""
+All cells share the engines with everybody's runs, so their network evaluations merge where the engine merges. What
+befalls a cell is said at the cell; the others go on. """
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ class State:
 class ComparisonRunner:
     """One comparison and how its cells are. `start` makes those that are missing; leaving them is no loss.
 
-    engine(id) gives the engine of a backbone, or raises RuntimeError in words. pictures: content hash -> picture.
+    engine(id) gives the engine of a backbone, or raises RuntimeError in words. images: content hash -> image.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class ComparisonRunner:
 
     @property
     def missing(self) -> list[Cell]:
-        """The cells that have no picture and might have one, each key once."""
+        """The cells that have no image and might have one, each key once."""
         found: dict[str, Cell] = {}
         for cell in self.cells:
             if cell.recipe is not None and self.states[cell.key].status not in ("done", "running"):
@@ -195,9 +194,9 @@ class ComparisonRunner:
 
 
 def _in_words(error: Exception) -> str:
-    """Why a cell has no picture, for a person."""
+    """Why a cell has no image, for a person."""
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "The disk is full" if full else f"The picture cannot be kept ({error.strerror or error})"
+        what = "The disk is full" if full else f"The image cannot be kept ({error.strerror or error})"
         return f"{what}: this cell is not kept. Free some space, or set NINE_WAYS_OUTPUT, and resume."
     return str(error) if isinstance(error, RuntimeError) else error_message(error)

@@ -17,7 +17,7 @@ from common.images import data_uri
 def whole_comparison(
     runner: ComparisonRunner, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything of a comparison. address(key): where the page finds a cell's picture; given: content hash -> data URI,
+    """Everything of a comparison. address(key): where the page finds a cell's image; given: content hash -> data URI,
     of sources and truths."""
     comparison = runner.comparison
     return {

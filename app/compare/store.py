@@ -28,7 +28,7 @@ KEY = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell cost and how faithful its picture is. seconds: of the engine, for this cell alone (what another cell
+    """What a cell cost and how faithful its image is. seconds: of the engine, for this cell alone (what another cell
     had asked already is not counted); gradients: calls under a tape. said: why some measures are left out, in words."""
 
     seconds: float
@@ -67,7 +67,7 @@ class ComparisonStore:
                 yield path.parent.name, one, len(list((path.parent / "cells").glob("*.json")))
 
     def put(self, id: str, key: str, picture: Image.Image, recipe: Recipe, result: Result) -> None:
-        """Keeps a cell: the picture with its recipe first, then the figures."""
+        """Keeps a cell: the image with its recipe first, then the figures."""
         save_png(picture, self.picture(id, key), parameters.write(recipe))
         write_text(self._cell(id, key, "json"), json.dumps(asdict(result)))
 

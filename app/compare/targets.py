@@ -1,4 +1,4 @@
-"""From a recipe and its pictures to what `fidelity.measures` compares the picture with. Imports torch."""
+"""From a recipe and its images to what `fidelity.measures` compares the image with. Imports torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from conditioning.registry import METHODS
 from fidelity import clip
 from fidelity.target import Target
 
-OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose pictures the world's judges can read
+OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose images the world's evaluators can read
 LOOKS = {  # an energy -> what its target says, and the measure that a run down it says nothing by
     "colours": "colours", "style": "colours", "edges": "edges", "edge map": "edges", "depth map": "near",
     "text": "text",
@@ -29,7 +29,7 @@ STEERED = ("colours", "edges", "text")  # what reads depth here is another netwo
 
 
 def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Target:
-    """The target of a recipe's run. pictures: content hash -> picture; truth: the hash of what it should be."""
+    """The target of a recipe's run. images: content hash -> image; truth: the hash of what it should be."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
@@ -63,7 +63,7 @@ def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, tru
 
 
 def _of_map(name: str, picture: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
-    """A map of edges or depth, made of the picture where the method was to make it; or the target of an energy."""
+    """A map of edges or depth, made of the image where the method was to make it; or the target of an energy."""
     if "energy" in choices:
         look = LOOKS.get(choices["energy"], "")
         picture = canny(picture) if choices["energy"] == "edges" else picture
@@ -90,7 +90,7 @@ def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], pictures:
 def _measured(
     place: int, recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, given: Degradation
 ) -> dict[str, Any]:
-    """The measurement that a method was given, and the picture that was measured: it is the truth."""
+    """The measurement that a method was given, and the image that was measured: it is the truth."""
     size = (recipe.width, recipe.height)
     _, values = methods.used(place, recipe.methods[place], recipe, backbone, pictures)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)

@@ -1,4 +1,4 @@
-"""Maps of attention of a picture: every word of its prompt at every step, opened on demand by making the run again."""
+"""Maps of attention of an image: every word of its prompt at every step, opened on demand by making the run again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOW = scripts.mount("attention_maps", events=["close"])
 
 
 class Attention:
-    """The panel below the strip of pictures. Empty until it is asked for."""
+    """The panel below the strip of images. Empty until it is asked for."""
 
     def __init__(self, studio: Studio):
         self.studio = studio
@@ -34,11 +34,11 @@ class Attention:
         self.panel.close(self.close, None, self.panel, **SHORT)
 
     def show(self, visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> Iterator[str]:
-        """The maps of a picture of this visit: the run once more, and a look after every step."""
+        """The maps of an image of this visit: the run once more, and a look after every step."""
         wanted = str((data._data or {}).get("id", ""))
         shown = next((s for s in visit if s.id == wanted), None)
         if shown is None:
-            yield note("This picture is no longer in the strip. Generate it again to see its maps.")
+            yield note("This image is no longer in the strip. Generate it again to see its maps.")
             return
         recipe, session = shown.recipe, f"{request.session_hash} attention"
         model = self.studio.model(recipe.backbone)
@@ -117,7 +117,7 @@ def _panel(inside: str) -> str:
 
 
 def view(maps: Maps, shown: image_view.Shown) -> str:
-    """The picture with a word's map over it, a slider over the steps, and the grid of all maps."""
+    """The image with a word's map over it, a slider over the steps, and the grid of all maps."""
     rows, columns = len(maps.words), len(maps.steps)
     if not rows or not columns:
         return note("The prompt has no words to look at.")
@@ -147,7 +147,7 @@ def view(maps: Maps, shown: image_view.Shown) -> str:
         f'<div class="nw-sheet-maps"><img class="nw-all" src="{data_uri(maps.sheet)}" alt="{alt}">'
         '<span class="nw-cursor"></span></div></div>'
     )
-    how = "A row is a word, a column a step; bright is where the picture takes from the word; each has its own scale."
+    how = "A row is a word, a column a step; bright is where the image takes from the word; each has its own scale."
     return _panel(
         f'<div class="nw-maps-body" data-rows="{rows}" data-columns="{columns}" data-levels="{levels}">'
         f'<div>{picture}{slider}</div><div>{sheet}<p class="nw-quiet">{how}</p></div></div>'

@@ -59,7 +59,7 @@ class Compare:
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="compare-news", html_template="", js_on_load=NEWS)
         self.id = gr.State("")
-        self.shelf = gr.State({})  # pictures given as references: name -> content hash
+        self.shelf = gr.State({})  # images given as references: name -> content hash
         self.visit = gr.State([])  # ids of the comparisons of this visit
         self._wire(tabs, own)
 
@@ -83,7 +83,7 @@ class Compare:
                     ]  # fmt: skip
             with gr.Column(elem_id="compare-pictures"):
                 self.give = gr.UploadButton(
-                    "Own pictures as rows", file_types=["image"], file_count="multiple", size="sm"
+                    "Own images as rows", file_types=["image"], file_count="multiple", size="sm"
                 )  # fmt: skip
             self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
@@ -148,7 +148,7 @@ class Compare:
             shelf = references.given(self.studio, files or [], shelf, self.studio.door(request.session_hash))
         except Exception as error:
             return self._say(error_message(error), True)
-        words = f"{len(shelf)} {'picture is' if len(shelf) == 1 else 'pictures are'} there for the rows."
+        words = f"{len(shelf)} {'image is' if len(shelf) == 1 else 'images are'} there for the rows."
         rows, values = self.axes[:2]
         return {self.shelf: shelf, rows: references.PICTURE, values: ", ".join(shelf)} | self._say(words)
 

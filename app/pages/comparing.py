@@ -84,7 +84,7 @@ def column_choices(known: bool = False) -> list[tuple[str, str]]:
 
 
 def ready(studio: Studio, key: str) -> Comparison:
-    """A comparison of one click, its pictures held by the studio. Raises RecipeError for an unknown one."""
+    """A comparison of one click, its images held by the studio. Raises RecipeError for an unknown one."""
     if key not in READY:
         raise RecipeError([Problem("ready", f"There is no comparison {key!r}. There are: {', '.join(READY)}.")])
     studio.model().engine(LOADING)  # whose thread imports torch, once for all
@@ -98,7 +98,7 @@ def own(
     studio: Studio, base: Recipe, columns: Sequence[str], axes: Sequence[tuple[Any, Any]],
     shelf: Mapping[str, str] | None = None, door: str = "",
 ) -> Comparison:  # fmt: skip
-    """From what was chosen on the page. shelf: pictures given as references, name -> content hash. Raises RecipeError
+    """From what was chosen on the page. shelf: images given as references, name -> content hash. Raises RecipeError
     in words."""
     from app.pages.examples import example, truth
 
@@ -193,7 +193,7 @@ def _number(part: str) -> Any:
 
 def runner_of(studio: Studio, store: ComparisonStore, id: str, door: str = "") -> ComparisonRunner | None:
     """The comparison of this id, as it runs or as it lies on the disk; None where it is not there. door: of the visit
-    that makes it, whose pictures open for it."""
+    that makes it, whose images open for it."""
     held = studio.comparisons
     if id in held:
         return held[id]
@@ -259,7 +259,7 @@ def when(id: str) -> str:
 
 
 def to_file(one: ComparisonRunner, studio: Studio) -> str:
-    """Everything that another machine needs: the comparison, the pictures given, what made the cells here."""
+    """Everything that another machine needs: the comparison, the images given, what made the cells here."""
     from app.runs.recipe import versions
 
     recipes = [cell.recipe for cell in one.cells if cell.recipe is not None]
@@ -271,7 +271,7 @@ def to_file(one: ComparisonRunner, studio: Studio) -> str:
 
 
 def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
-    """A comparison file, its pictures held by the studio, and what differs here in words. Raises RecipeError."""
+    """A comparison file, its images held by the studio, and what differs here in words. Raises RecipeError."""
 
     def refuse(words: str) -> RecipeError:
         return RecipeError([Problem("file", f"{words} Give a .json that “Comparison file” saved.")])
@@ -294,12 +294,12 @@ def from_file(studio: Studio, path: Any) -> tuple[Comparison, str]:
         try:
             picture = open_upload(base64.b64decode(str(text))).picture
         except (PictureError, ValueError):
-            notes.append("A picture in it is damaged.")
+            notes.append("An image in it is damaged.")
             continue
         if content_hash(picture) == sha:
             studio.take(picture)
     gone = [sha for sha in comparison.hashes() if studio.picture(sha) is None]
-    notes += [f"{len(gone)} of its pictures are missing."] if gone else []
+    notes += [f"{len(gone)} of its images are missing."] if gone else []
     notes += _differing(studio, [cell.recipe for cell in cells if cell.recipe is not None], given)
     words = "Nothing differs here." if not notes else "What differs here: " + " ".join(notes)
     refused, said = studio.runs.comparison_problems(comparison, images_of(studio, comparison))

@@ -1,4 +1,4 @@
-"""The tab "Create": words and settings in, pictures out, each step in view."""
+"""The tab "Create": words and settings in, images out, each step in view."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
     "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone", "methods", *map(knob_field, knob_names()),
 )  # fmt: skip
-#: What the page begins with: the fewest network calls that lose nothing measurable on Still Life (docs/samplers.md).
+#: What the page begins with: the fewest evaluations that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
 PROBLEMS = scripts.mount("field_problems")
 
@@ -121,7 +121,7 @@ class Create(Restorer):
                 with gr.Row(elem_classes="nw-pair"):
                     self.afs = gr.Checkbox(
                         label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
-                        info="Costs no network call",
+                        info="Costs no network evaluation",
                     )  # fmt: skip
                     self.stop_sigma = gr.Number(
                         label=LIMITS["stop_sigma"].label, value=DEFAULTS.stop_sigma, elem_id="stop_sigma",
@@ -129,7 +129,7 @@ class Create(Restorer):
                     )  # fmt: skip
             with gr.Column(elem_id="restore-row"):
                 self.restore = gr.UploadButton(
-                    "Restore settings from a picture", file_types=["image"], elem_id="restore", size="sm"
+                    "Restore settings from an image", file_types=["image"], elem_id="restore", size="sm"
                 )
 
     def _slider(self, name: str, info: str | None = None) -> gr.Slider:
@@ -206,7 +206,7 @@ class Create(Restorer):
         return seeded(recipe, -1 if drawn else seed), stack
 
     def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
-        """The recipe of a picture of this visit that the page names by its id; None where it is not in the strip."""
+        """The recipe of an image of this visit that the page names by its id; None where it is not in the strip."""
         return next((shown.recipe for shown in visit if shown.id == str(event.get("id", ""))), None)
 
     def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
@@ -234,7 +234,7 @@ class Create(Restorer):
         """Words that the network has never read, pointed out under the field."""
         model = self.studio.model(backbone)
         if model.wordless:
-            words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its pictures."
+            words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its images."
             return note(words)
         found = model.unknown(prompt)
         if not found:

@@ -1,4 +1,4 @@
-"""What each family changes in the process, drawn: noise, a few steps, a picture, the network that is asked above them.
+"""What each family changes in the process, drawn: noise, a few steps, an image, the network that is asked above them.
 
 What stays is grey, what the family changes has its hue. Plain SVG over the page's variables, so both colour schemes are
 right; 264 x 120 in CSS pixels at their true size, so words in it have the page's own small size on every screen.
@@ -11,7 +11,7 @@ from math import cos, hypot, sin
 
 WIDTH, HEIGHT = 264, 120
 TILE = 32
-LEFTS = (4, 78, 152, 228)  # of the tiles: noise, two states, the picture
+LEFTS = (4, 78, 152, 228)  # of the tiles: noise, two states, the image
 NOISE = (1.0, 0.55, 0.25, 0.0)  # in them
 TOP = 68  # of the tiles
 MIDDLE = TOP + TILE / 2
@@ -21,11 +21,11 @@ NETWORK = (60, 10, 144, 26)  # x, y, width, height
 CHANGES = {
     "training": ("the network, from the start", "The network learns the condition with everything else, in training."),
     "repurposing": ("the network, with a part more", "A trained network is taught to read one more kind of condition."),
-    "specialization": ("the network, for a few pictures", "The network is fitted to a few pictures, before the run."),
-    "inversion": ("the start", "The run starts from a given picture, carried up into the noise."),
+    "specialization": ("the network, for a few pictures", "The network is fitted to a few images, before the run."),
+    "inversion": ("the start", "The run starts from a given image, carried up into the noise."),
     "attention": ("the maps inside", "What the network looks at is taken from another run, or moved."),
     "blending": ("the estimate", "Several estimates of one state are mixed into one."),
-    "revision": ("the process", "The way from noise to picture is another one, made for the condition."),
+    "revision": ("the process", "The way from noise to image is another one, made for the condition."),
     "guidance": ("the direction", "Each step is pushed along a gradient, towards the condition."),
     "correction": ("the state", "After a step, what the condition fixes is put right."),
 }  # fmt: skip
@@ -70,7 +70,7 @@ def _process(family: str) -> str:
 
 
 def _tile(left: float, noise: float, top: float = TOP, size: float = TILE, kind: str = "nw-d-tile") -> str:
-    """A state: the picture of a cube and a ball, under as many specks as it has noise."""
+    """A state: the image of a cube and a ball, under as many specks as it has noise."""
     u = size / 32
     drawn = f'<rect class="{kind}" x="{left}" y="{top}" width="{size}" height="{size}" rx="2"/>'
     if noise < 1:
@@ -151,7 +151,7 @@ def _specialization() -> str:
 
 
 def _inversion() -> str:
-    """The picture goes up into the noise, under the chain, and the run starts there."""
+    """The image goes up into the noise, under the chain, and the run starts there."""
     start, end, low = LEFTS[3] + TILE / 2, LEFTS[0] + TILE / 2, TOP + TILE
     return (
         f'<path class="nw-d-mark" d="M{start} {low + 4}C{start - 4} {low + 20} {end + 4} {low + 20} {end} {low + 6}"/>'
@@ -195,7 +195,7 @@ def _blending() -> str:
 
 
 def _revision() -> str:
-    """Another way from the start to the picture, through other states."""
+    """Another way from the start to the image, through other states."""
     top = TOP + 17
     low, parts = top + TILE / 2, []
     first, second, third = (LEFTS[i] + TILE + 3 for i in range(3))

@@ -28,12 +28,12 @@ ALSO = f"{NAMES[1]} on grass"
 WIDE = "a large red cube to the left of a small blue sphere on sand at sunset"
 PANORAMA = 3  # times the network's width
 TRIED = {"sampler": "euler", "schedule": "native", "steps": 20, "cfg_scale": 4.0}  # inversions want small steps
-OTHER = {"edict": {"cfg_scale": 1.0}}  # guidance on its way up leads it off: then nothing of the picture is kept
+OTHER = {"edict": {"cfg_scale": 1.0}}  # guidance on its way up leads it off: then nothing of the image is kept
 
 
 @dataclass(frozen=True)
 class Example:
-    """A card with its inputs, settings of the recipe that go with it, and the pictures by their content hash."""
+    """A card with its inputs, settings of the recipe that go with it, and the images by their content hash."""
 
     card: Card
     settings: dict[str, Any]

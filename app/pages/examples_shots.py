@@ -47,7 +47,7 @@ def painted(studio: Studio, name: str) -> Image.Image:
             return event.pictures[0]
         if isinstance(event, Failed):
             raise RuntimeError(str(event.reason))
-    raise RuntimeError("it ended without a picture")
+    raise RuntimeError("it ended without an image")
 
 
 def take(names: list[str]) -> None:

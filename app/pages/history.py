@@ -1,4 +1,4 @@
-"""The tab "History": every kept picture, found by words, with its settings and the way back to Create."""
+"""The tab "History": every kept image, found by words, with its settings and the way back to Create."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class Pictures:
         above = warning(escape(self.studio.history.note)) if self.studio.history.note else ""
         if not total:
             text = (
-                f"No picture has “{escape(words)}” in its prompt, methods, model or seed. Search for fewer words, or "
+                f"No image has “{escape(words)}” in its prompt, methods, model or seed. Search for fewer words, or "
                 "parts of words."
                 if words.strip()
-                else "No pictures yet. What you paint in Create is kept here, with everything that made it."
+                else "No images yet. What you paint in Create is kept here, with everything that made it."
             )
             cards, where = note(text), ""
         else:
@@ -118,10 +118,10 @@ class Pictures:
         return self.page(words, visit, offset + PAGE)
 
     def open(self, visit: list[image_view.Shown], data: gr.EventData) -> str:
-        """One picture with its settings."""
+        """One image with its settings."""
         entry = self._entry((data._data or {}).get("id"), visit)
         if entry is None:
-            return failure("This picture is gone. Search again to see what is there.")
+            return failure("This image is gone. Search again to see what is there.")
         try:
             with entry.picture() as picture:
                 text = str(picture.info.get("parameters", ""))
@@ -134,7 +134,7 @@ class Pictures:
         return image_view.made(shown, removable=True)
 
     def remove(self, words: str, visit: list[image_view.Shown], offset: int, data: gr.EventData) -> dict[Any, Any]:
-        """Delete the picture and its file."""
+        """Delete the image and its file."""
         entry, trouble = self._entry((data._data or {}).get("id"), visit), ""
         if entry is not None:
             try:
@@ -144,17 +144,17 @@ class Pictures:
         return self.page(words, visit, offset) | {self.detail: trouble}
 
     def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
-        """The recipe of a picture that the page names by its id; None where it is gone, or another's."""
+        """The recipe of an image that the page names by its id; None where it is gone, or another's."""
         entry = self._entry(event.get("id"), visit)
         return None if entry is None else entry.recipe
 
     def use(self, create: Create) -> Any:
-        """A handler: the settings of the picture into the controls, and over to Create."""
+        """A handler: the settings of the image into the controls, and over to Create."""
 
         def to_controls(visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
             entry = self._entry((data._data or {}).get("id"), visit)
             if entry is None:
-                return create.leave("This picture is gone from the history.")
+                return create.leave("This image is gone from the history.")
             words = f"The settings of seed {entry.recipe.seed} are in the controls."
             filled = create.fill(entry.recipe, words, door=self.studio.door(request.session_hash))
             return filled | {self.tabs: gr.Tabs(selected="create")}

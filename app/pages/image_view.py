@@ -1,4 +1,4 @@
-"""What is shown of pictures, as HTML: the stage (empty, forming, made, in trouble), the strip of pictures.
+"""What is shown of images, as HTML: the stage (empty, forming, made, in trouble), the strip of images.
 
 Every word from outside is escaped here. Buttons carry `data-act`; the page's components listen to those.
 """
@@ -25,7 +25,7 @@ ACTS = scripts.mount("server_buttons", "mountStage", ["use", "example", "open", 
 
 @dataclass(frozen=True)
 class Shown:
-    """A made picture as the page shows it."""
+    """A made image as the page shows it."""
 
     id: str
     source: str  # an address on this server, or a data URI where the history could not keep the file
@@ -94,7 +94,7 @@ def _mat(inside: str, size: tuple[int, int] = (1, 1)) -> str:
 
 
 def _label(status: str, more: str = "", live: str = "polite") -> str:
-    """The label beside the picture, as on a museum's wall."""
+    """The label beside the image, as on a museum's wall."""
     return f'<div class="nw-label"><p class="nw-status" aria-live="{live}">{status}</p>{more}</div>'
 
 
@@ -143,19 +143,19 @@ def _bar(step: int, steps: int) -> str:
 def forming(
     previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int], made: int = 0
 ) -> str:
-    """A run under way: the pictures as the network sees them now, the bar, step k of n and the time left."""
+    """A run under way: the images as the network sees them now, the bar, step k of n and the time left."""
     words = f"<span>Step {_mono(step)} of {_mono(steps)}</span>"
     if made:
-        words += f" <span>{_mono(made)} of {_mono(len(previews))} pictures made</span>"
+        words += f" <span>{_mono(made)} of {_mono(len(previews))} images made</span>"
     if left is not None:
         words += f" <span>{_time(left)} left</span>"
     return _stage("running", _mat(_sheet(previews, "forming") + _bar(step, steps), size) + _label(words, live="off"))
 
 
 def made(shown: Shown, removable: bool = False) -> str:
-    """A finished picture with what one can do with it."""
+    """A finished image with what one can do with it."""
     recipe, source, name = shown.recipe, escape(shown.source), escape(shown.id)
-    alt = escape(recipe.prompt or "A picture without a prompt")
+    alt = escape(recipe.prompt or "An image without a prompt")
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
     button = '<button type="button" class="nw-picture" aria-pressed="false" title="True pixels and back">'
     picture = f"{button}{image}</button>"
@@ -163,7 +163,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     if shown.seconds is not None:
         facts.append(f"{_time(shown.seconds)} for the run")
     if shown.calls is not None:
-        facts.append(f"{_mono(shown.calls)} network call{'s' if shown.calls != 1 else ''}")
+        facts.append(f"{_mono(shown.calls)} network evaluation{'s' if shown.calls != 1 else ''}")
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""
@@ -179,7 +179,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     known = settings(recipe) | dict(shown.rows)
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in known.items())
     details = (
-        f'<details class="nw-settings"><summary>Settings of this picture</summary><dl>{rows}</dl>'
+        f'<details class="nw-settings"><summary>Settings of this image</summary><dl>{rows}</dl>'
         f"<pre>{escape(shown.parameters)}</pre>"
         '<button type="button" class="nw-act" data-copy>Copy as text</button></details>'
     )
@@ -195,7 +195,7 @@ def stopped(words: str, size: tuple[int, int], last: Sequence[str] = ()) -> str:
 
 def trouble(reason: str, size: tuple[int, int]) -> str:
     """A run that failed: what happened and what to do."""
-    words = f'<p class="nw-trouble" role="alert"><b>No picture this time</b>{escape(reason)}</p>'
+    words = f'<p class="nw-trouble" role="alert"><b>No image this time</b>{escape(reason)}</p>'
     return _stage("failed", _mat(words, size) + _label(""))
 
 
@@ -203,7 +203,7 @@ def trouble(reason: str, size: tuple[int, int]) -> str:
 
 
 def film(pictures: Sequence[Shown], stage: str, selected: int = 0) -> str:
-    """The pictures of this visit; the page's own script shows the chosen one on the stage called `stage`."""
+    """The images of this visit; the page's own script shows the chosen one on the stage called `stage`."""
     if len(pictures) < 2:
         return ""
 

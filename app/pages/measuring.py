@@ -1,4 +1,4 @@
-"""The degraded picture on a card: what a method will be given of the picture, as the page asks for it."""
+"""The degraded image on a card: what a method will be given of the image, as the page asks for it."""
 
 from __future__ import annotations
 

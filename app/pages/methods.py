@@ -66,7 +66,7 @@ def notes(stack: Stack, model: Model) -> dict[str, str]:
     words = (
         f"Kept exactly: {model.name} works on the pixels themselves."
         if exact
-        else f"Kept through the VAE: {model.name} works on latents, so as well as its autoencoder keeps pictures. A "
+        else f"Kept through the VAE: {model.name} works on latents, so as well as its autoencoder keeps images. A "
         "model in pixels keeps it exactly."
     )
     return {

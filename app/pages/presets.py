@@ -1,6 +1,6 @@
 """Comparisons of one click: a rendered scene, what is known of it, and every method of the registry that does the task.
 
-    made = READY["edit"].make()        Ready(comparison, pictures)
+    made = READY["edit"].make()        Ready(comparison, images)
 
 Imports torch when one is made, not before. Methods are found by their task, so a new one joins by itself.
 """
@@ -20,7 +20,7 @@ from app.runs.pictures import content_hash
 from app.runs.recipe import SAMPLERS, Recipe
 
 LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
-#: Methods that steer a run without a picture are run under an inversion, which gives them one.
+#: Methods that steer a run without an image are run under an inversion, which gives them one.
 UNDER = {"semantic_guidance": "edit_friendly_ddpm"}
 OTHER_CALLS = ("lcm",)  # solvers made for other networks; those that climb make more calls than their steps say
 STOCHASTIC = ("edit_friendly_ddpm", "replacement", "repaint", "ilvr", "dps")  # their papers' sampler is ancestral
@@ -54,7 +54,7 @@ def _ready(key: str, title: str, summary: str) -> Callable[[Callable[[], Made]],
     return put
 
 
-@_ready("edit", "Edit a picture by text", "A red cube becomes yellow; all else should stay as it is.")
+@_ready("edit", "Edit an image by text", "A red cube becomes yellow; all else should stay as it is.")
 def edit() -> Made:
     from conditioning.registry import METHODS
 
@@ -96,7 +96,7 @@ def colourise() -> Made:
     return _restored("colourise", "colourisation", {})
 
 
-@_ready("depth", "Depth to picture", "A map of depth, or the picture it is of, to be followed.")
+@_ready("depth", "Depth to picture", "A map of depth, or the image it is of, to be followed.")
 def depth() -> Made:
     known = truth(LATENT[1])
     near, shown = _picture(known.near)
@@ -144,7 +144,7 @@ def panorama() -> Made:
 @_ready(
     "samplers",
     "Samplers at 8 calls",
-    "Eight network calls each, on the levels of a flow: which solver makes most of them?",
+    "Eight network evaluations each, on the levels of a flow: which solver makes most of them?",
 )
 def samplers() -> Made:
     from samplers import SAMPLERS as solvers

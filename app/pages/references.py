@@ -1,6 +1,6 @@
-"""Reference inputs as an axis of a comparison: scenes of the world by their number, or pictures that a person gives.
+"""Reference inputs as an axis of a comparison: scenes of the world by their number, or images that a person gives.
 
-Each value swaps what the columns were given for what belongs to another picture. Imports torch when called.
+Each value swaps what the columns were given for what belongs to another image. Imports torch when called.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError
 
 SCENE, PICTURE = "scene", "picture"
 AXES = {SCENE: "Reference: scene number", PICTURE: "Reference: own pictures"}
-MOST = 24  # pictures given at once
+MOST = 24  # images given at once
 LAST = 999_999  # scene
 
 
 def scenes(studio: Studio, text: str, size: int, base: Recipe) -> Axis:
-    """For what the example gives (picture, depth, edges, mask, boxes, words, prompts) that of these scenes of the test
+    """For what the example gives (image, depth, edges, mask, boxes, words, prompts) that of these scenes of the test
     split. Raises RecipeError for what is no number of a scene."""
     values = []
     for part in text.split(","):
@@ -50,7 +50,7 @@ def given(studio: Studio, files: Sequence[Any], shelf: Mapping[str, str], door: 
     """The shelf (name -> content hash) with these uploads on it. Raises PictureError in words, and
     RecipeError for too many."""
     if len(files) > MOST:
-        raise _wrong(f"{len(files)} pictures were given. Give at most {MOST} at once.")
+        raise _wrong(f"{len(files)} images were given. Give at most {MOST} at once.")
     found = dict(shelf)
     for file in files:
         path = Path(str(file))
@@ -64,20 +64,20 @@ def given(studio: Studio, files: Sequence[Any], shelf: Mapping[str, str], door: 
 def pictures(
     studio: Studio, text: str, shelf: Mapping[str, str], columns: Sequence[Change], base: Recipe, door: str
 ) -> Axis:  # fmt: skip
-    """In place of every picture that the columns were given (source, reference, what is degraded, what a map is made
+    """In place of every image that the columns were given (source, reference, what is degraded, what a map is made
     of) these ones, by the names on the shelf; masks, boxes and words stay. Raises RecipeError for a name that is not on
-    it, where no column takes a picture, and where one was given a finished map of depth, which no upload has."""
+    it, where no column takes an image, and where one was given a finished map of depth, which no upload has."""
     names = [part.strip() for part in text.split(",") if part.strip()] or list(shelf)
     if not names:
-        raise _wrong("There are no pictures: add some with “Own pictures as rows”.")
+        raise _wrong("There are no images: add some with “Own images as rows”.")
     unknown = next((name for name in names if name not in shelf), None)
     if unknown is not None:
-        there = f"There are: {', '.join(shelf)}." if shelf else "Add it with “Own pictures as rows”."
-        raise _wrong(f"No picture {unknown!r} was given. {there}")
+        there = f"There are: {', '.join(shelf)}." if shelf else "Add it with “Own images as rows”."
+        raise _wrong(f"No image {unknown!r} was given. {there}")
     stacks = [base.methods if column.methods is None else column.methods for column in columns]
     named = dict.fromkeys(one for stack in stacks for use in stack for one in _pictures(use))
     if not named:
-        raise _wrong("No column takes a picture, so other pictures would change nothing. Add a method that takes one.")
+        raise _wrong("No column takes an image, so other images would change nothing. Add a method that takes one.")
     values = []
     for name in names:
         swap = {}
@@ -88,7 +88,7 @@ def pictures(
 
 
 def source_of(stack: Sequence[Use]) -> str:
-    """The first picture that a stack was given, by its hash; "" where there is none."""
+    """The first image that a stack was given, by its hash; "" where there is none."""
     return next((one for use in stack for one, what in _pictures(use) if what == PICTURE), "")
 
 
@@ -115,14 +115,14 @@ def _pictures(use: Use) -> Iterator[tuple[str, str]]:
             finished = choices.get(f"{name}_by", choices.get("energy", "")) in ("as it is", "depth map", "edge map")
             if (finished or name == "depth") and "depth" in f"{name} {choices.get('energy', '')}":
                 raise _wrong(
-                    f"{method.title} was given a finished map of depth, which no other picture has. Leave this column "
+                    f"{method.title} was given a finished map of depth, which no other image has. Leave this column "
                     "out, or take scenes as references."
                 )
             yield value, "edges" if finished else PICTURE
 
 
 def _edges(studio: Studio, sha: str, door: str) -> Any:
-    """The map of edges of a picture that was given."""
+    """The map of edges of an image that was given."""
     from torchvision.transforms.functional import to_pil_image
 
     from app.compare.targets import picture_tensor
@@ -130,7 +130,7 @@ def _edges(studio: Studio, sha: str, door: str) -> Any:
 
     picture = studio.picture(sha, door)
     if picture is None:
-        raise _wrong("A picture is gone: add it once more.")
+        raise _wrong("An image is gone: add it once more.")
     return to_pil_image(canny(picture_tensor(picture))[0].clamp(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""Settings that come back: from a picture on the stage or in the history, from a file, from an example."""
+"""Settings that come back: from an image on the stage or in the history, from a file, from an example."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Restorer:
     def _missing(self, recipe: Recipe, door: str) -> list[str]:
         gone = [sha for sha in hashes(recipe.methods) if self.studio.picture(sha, door) is None]
         return (
-            [f"{len(gone)} of the pictures that its methods were given are not here: give them again."] if gone else []
+            [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
         )
 
     def leave(self, words: str) -> dict[Any, Any]:
@@ -67,21 +67,21 @@ class Restorer:
         return {self.restored: failure(escape(words))}
 
     def use(self, visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
-        """Settings of a picture on the stage, back into the controls."""
+        """Settings of an image on the stage, back into the controls."""
         wanted = str((data._data or {}).get("id", ""))
         shown = next((s for s in visit if s.id == wanted), None)
         if shown is None:
-            return self.leave("This picture is no longer in the strip. Find it in History.")
+            return self.leave("This image is no longer in the strip. Find it in History.")
         words = f"The settings of seed {shown.recipe.seed} are in the controls."
         return self.fill(shown.recipe, words, door=self.studio.door(request.session_hash))
 
     def restore_from(self, path: str | None, request: gr.Request) -> dict[Any, Any]:
-        """A dropped or chosen picture: its recipe into the controls."""
+        """A dropped or chosen image: its recipe into the controls."""
         from app.runs.parameters import read
         from app.runs.pictures import PictureError, open_upload
 
         if not path:
-            return self.leave("No picture was given.")
+            return self.leave("No image was given.")
         name = Path(path).name
         try:
             upload = open_upload(path)

@@ -29,11 +29,11 @@ PROMPTS = (
     "a big blue cone behind a little white cube on sand under an overcast sky",
     "a small purple pyramid on wood at night",
 )
-#: One method a family, for the picture of all of them: what it is given beside words, below its name.
+#: One method a family, for the image of all of them: what it is given beside words, below its name.
 WAYS = {
-    "controlnet": "a map of depth, edges", "edit_friendly_ddpm": "a picture to edit",
+    "controlnet": "a map of depth, edges", "edit_friendly_ddpm": "an image to edit",
     "prompt_to_prompt": "two prompts, one seed", "multidiffusion": "two boxes with words",
-    "ddnm": "32 × 32 pixels of it", "layout_guidance": "two boxes with words", "blended_latent": "a picture, a mask",
+    "ddnm": "32 × 32 pixels of it", "layout_guidance": "two boxes with words", "blended_latent": "an image, a mask",
 }  # fmt: skip
 FIGURE = (  # style of the sheet
     "position:fixed; inset:0 auto auto 0; z-index:99; width:1000px; box-sizing:border-box; padding:16px; display:grid; "
@@ -125,7 +125,7 @@ def photograph(what: Any, path: Path) -> None:
 
 
 def ways(page: Any) -> Any:
-    """The picture that the examples begin with and what a method of each family makes: an element to photograph."""
+    """The image that the examples begin with and what a method of each family makes: an element to photograph."""
     from app.pages.catalogue import catalogue
     from app.theme import FAMILIES, glyph
 

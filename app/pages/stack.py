@@ -77,7 +77,7 @@ class Stack(BaseModel):
 
 
 def hashes(uses: Iterable[Use]) -> list[str]:
-    """The content hashes of all pictures that these methods need, each once."""
+    """The content hashes of all images that these methods need, each once."""
     return list(dict.fromkeys(one for use in uses for one in use.hashes()))
 
 

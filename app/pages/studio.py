@@ -1,4 +1,4 @@
-"""What the pages share on one machine: the networks that paint, the history that keeps, the pictures on their way in.
+"""What the pages share on one machine: the networks that paint, the history that keeps, the images on their way in.
 
 Nothing here imports torch. The engines come up in threads while the page is already being served.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from app.service.runs import Runs
 
 LOADING = 300.0  # seconds that a run waits for its network
-DRAFTS = 128 * 2**20  # bytes of pictures that were given and not used yet
+DRAFTS = 128 * 2**20  # bytes of images that were given and not used yet
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Studio:
         self.comparisons: dict[str, Any] = {}  # id -> comparison, running or looked at lately
         self.followed: dict[str, Any] = {}  # id -> runs that were followed step by step, for their files
         self._key = secrets.token_bytes(16)
-        self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> picture, doors
+        self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> image, doors
         self._lock = threading.Lock()
 
     # networks -----------------------------------------------------------------------------------------------------
@@ -114,10 +114,10 @@ class Studio:
             return Saved("", "", error_message(error))
         return Saved(str(entry.id), self.address(entry.id))
 
-    # pictures that methods are given --------------------------------------------------------------------------------
+    # images that methods are given --------------------------------------------------------------------------------
 
     def door(self, session: str | None) -> str:
-        """The key of a visit, which its page knows: who has it gives pictures, and in private sees those it gave."""
+        """The key of a visit, which its page knows: who has it gives images, and in private sees those it gave."""
         visit = self.sign(f"visit {session or ''}")
         return visit + self.sign(visit)
 
@@ -126,9 +126,9 @@ class Studio:
         return self.signed(door[:24], door[24:])
 
     def take(self, picture: Image.Image, door: str = "") -> str:
-        """Holds a picture until a run uses it, and gives the hash that stands for it; the oldest make room.
+        """Holds an image until a run uses it, and gives the hash that stands for it; the oldest make room.
 
-        door: of the visit that gave it; "" for what anyone may see, such as a picture of an example.
+        door: of the visit that gave it; "" for what anyone may see, such as an image of an example.
         """
         name = content_hash(picture)
         with self._lock:
@@ -140,7 +140,7 @@ class Studio:
         return name
 
     def picture(self, sha: str, door: str = "") -> Image.Image | None:
-        """The picture of this hash, None where it never was here, has been forgotten or, in private, is another's."""
+        """The image of this hash, None where it never was here, has been forgotten or, in private, is another's."""
         with self._lock:
             picture, doors = self._drafts.get(sha, (None, set()))
             if picture is not None and (not private() or doors & {"", door}):
@@ -149,7 +149,7 @@ class Studio:
         return None if private() else self.history.input(sha)
 
     def keep(self, sha: str, door: str = "") -> Image.Image | None:
-        """The picture of this hash, from now on kept with the history, so that its recipe works tomorrow.
+        """The image of this hash, from now on kept with the history, so that its recipe works tomorrow.
 
         In private it stays in memory: after the visit nobody may see it.
         """
@@ -176,7 +176,7 @@ class Studio:
     # addresses ----------------------------------------------------------------------------------------------------
 
     def address(self, entry_id: Any) -> str:
-        """Where the page finds a kept picture; signed, so that nobody can walk through the numbers."""
+        """Where the page finds a kept image; signed, so that nobody can walk through the numbers."""
         return f"pictures/{entry_id}/{self.sign(str(entry_id))}.png"
 
     def sign(self, words: str) -> str:
@@ -216,7 +216,7 @@ def surprise() -> str:
 
 
 def private() -> bool:
-    """On a public Space everyone sees the pictures of their own visit only."""
+    """On a public Space everyone sees the images of their own visit only."""
     usual = "private" if os.environ.get("SYSTEM") == "spaces" else "shared"
     return os.environ.get("NINE_WAYS_HISTORY", usual) == "private"
 

@@ -27,7 +27,7 @@ SUMMARIES = {
 TRAINED = {
     "still-life": (
         "Words, read through cross-attention in every block. One caption in ten was left out in training, so that the "
-        "network also knows the picture without words and can be guided."
+        "network also knows the image without words and can be guided."
     )
 }
 
@@ -42,7 +42,7 @@ def overview() -> str:
     )
     return (
         f'{_section("", "all")}><h2 id="nw-t-all" tabindex="-1">Nine ways in</h2>'
-        "<p>A condition reaches a picture through the network, before the run, or through the sampling, during "
+        "<p>A condition reaches an image through the network, before the run, or through the sampling, during "
         f'it. In grey what stays, in colour what each way changes.</p><ul class="nw-t-cells">{cells}</ul></section>'
     )
 
@@ -152,13 +152,13 @@ def _row(name: str, title: str, task: str, side: str, body: str) -> str:
 
 
 def _example(name: str, title: str, family: str) -> str:
-    """What the method makes of its example, or the family's diagram until there is such a picture."""
+    """What the method makes of its example, or the family's diagram until there is such an image."""
     if (EXAMPLES / f"{name}.webp").is_file():
         return (
             f'<img src="taxonomy/examples/{name}.webp" width="160" height="160" loading="lazy" '
             f'alt="What {title} makes of its example">'
         )
-    return f'<div class="nw-way-blank" title="No picture of it yet">{diagram(family)}</div>'
+    return f'<div class="nw-way-blank" title="No image of it yet">{diagram(family)}</div>'
 
 
 def _knob(knob: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ class TrajectoryTab:
                     self.values = gr.Textbox(value="", label="Values, with commas", elem_id="along-values")
                 self.attend = gr.Checkbox(
                     False, label="Read attention to words as well", elem_id="follow-attention",
-                    info="One more network call a step",
+                    info="One more network evaluation a step",
                 )  # fmt: skip
                 with gr.Row(elem_id="follow-acts"):
                     self.go = gr.Button("Follow", variant="primary", elem_id="follow", min_width=96)
@@ -96,13 +96,13 @@ class TrajectoryTab:
         yield from self._follow(runs, bool(attend), request)
 
     def opens(self, event: Any, inputs: list[Any], recipe_of: Callable[..., Recipe | None]) -> None:
-        """Wires an event of another tab: the run of a picture that was made, once more, beside the one without its
+        """Wires an event of another tab: the run of an image that was made, once more, beside the one without its
         methods and the one without its words. recipe_of(what the event says, *inputs) finds its recipe."""
 
         def show(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[dict[Any, Any]]:
             recipe = recipe_of(data._data or {}, *values)
             if recipe is None:
-                yield self._say("This picture is no longer here: make it once more.")
+                yield self._say("This image is no longer here: make it once more.")
                 return
             yield from self._follow(trajectory_jobs.ready(recipe, trajectory_jobs.CONDITION), False, request)
 

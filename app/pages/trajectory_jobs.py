@@ -36,7 +36,7 @@ class Way:
 
 READY = {
     CONDITION: Way("With and without the condition", "The stack, the prompt alone, and neither: where do they part?"),
-    "guidance": Way("Guidance 1, 2, 4, 8", "How far a stronger pull leaves the unguided path."),
+    "guidance": Way("Guidance 1, 2, 4, 8", "How far stronger guidance leaves the unguided path."),
     "solvers": Way("Four solvers", "The same start and the same end, other ways between."),
     "seeds": Way("Four seeds", "Other starts: is the shape of the way the same?"),
     "steps": Way("5, 10, 20, 40 steps", "How straight a path has to be for few steps."),
@@ -55,7 +55,7 @@ def ready_list() -> str:
 
 def empty() -> str:
     return (
-        '<div class="nw-board" data-state="empty"><h2>See how a picture comes about</h2><p>A run moves from noise to a '
+        '<div class="nw-board" data-state="empty"><h2>See how an image comes about</h2><p>A run moves from noise to a '
         "picture along a nearly straight path. Follow the settings of Create with one click on the left: the states "
         "and the estimates at every step, the paths in two and three dimensions, how they bend, how hard guidance "
         "pulls, and where runs part that differ in one thing.</p></div>"
@@ -85,7 +85,7 @@ def ready(base: Recipe, key: str) -> list[tuple[str, Recipe]]:
 
 
 def runs_of(base: Recipe, along: str, values: str) -> list[tuple[str, Recipe]]:
-    """The base, along one axis: (label, recipe of one picture). Raises RecipeError in words, and for more than MOST."""
+    """The base, along one axis: (label, recipe of one image). Raises RecipeError in words, and for more than MOST."""
     base = base.model_copy(update={"count": 1})
     if along == "":
         return [(base.prompt or "no words", base)]

@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 SAFE = {"X-Content-Type-Options": "nosniff"}
 
 
-def gone(words: str = "There is no such picture.") -> Response:
+def gone(words: str = "There is no such image.") -> Response:
     """404, in words."""
     return PlainTextResponse(words, 404)
 

@@ -36,7 +36,7 @@ def routes(studio: Studio) -> list[Route]:
             return gone()
         entry = studio.entry(entry_id)
         if entry is None or not os.path.isfile(entry.path):
-            return gone("The picture is gone: its file was deleted.")
+            return gone("The image is gone: its file was deleted.")
         return image_file(entry.path)
 
     def input_image(request: Request) -> Response:

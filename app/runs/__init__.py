@@ -1,4 +1,4 @@
-"""Runs: from a recipe to pictures, with events on the way and a history behind.
+"""Runs: from a recipe to images, with events on the way and a history behind.
 
 Nothing of torch is in `recipe`, `method_inputs`, `solvers`, `parameters`, `events`, `history` and `pictures`; all else
 here imports it. A page is served before torch is there: import the engine inside a function or a thread.
@@ -15,20 +15,20 @@ here imports it. A page is served before torch is there: import the engine insid
             case Queued(position):              ...                   # 0 = next; may come several times, or never
             case Preparing(words, step, steps): ...                   # a search first, once: tuned_schedules
             case Progress(step=k, steps=n):     event.preview         # newest only, older ones are dropped unseen
-            case Made(index, picture, recipe):  history.add(picture, recipe)      # HistoryError in words (disk full)
+            case Made(index, image, recipe):  history.add(image, recipe)      # HistoryError in words (disk full)
             case Finished():                    event.pictures, event.recipes, event.seconds
             case Failed(reason, field):         ...                   # field: the recipe's field to blame, or None
             case Cancelled():                   ...
     run.cancel()                                                      # from any thread; takes effect within one step
 
-Finished, Failed or Cancelled is always the last event. Pictures are PIL images, RGB, with `info["parameters"]` set, so
+Finished, Failed or Cancelled is always the last event. Images are PIL images, RGB, with `info["parameters"]` set, so
 Gradio's Image and Gallery (format="png") write the recipe into the file by themselves.
 
 recipe      Recipe(prompt, negative, backbone, revision, width, height, sampler, schedule, steps, cfg_scale,
                    cfg_rescale, cfg_start, cfg_end, afs, stop_sigma, seed, count, methods, versions, sampler_knobs),
                    frozen, JSON round trip
             Recipe.make(**fields) -> Recipe                           RecipeError.problems: [Problem(field, message)]
-            recipe.one(i) -> Recipe                                   the recipe of picture i alone: seed + i, count 1
+            recipe.one(i) -> Recipe                                   the recipe of image i alone: seed + i, count 1
             recipe.to_json() / Recipe.from_json(text)
             LIMITS[field] -> Limit(low, high, step, label)            for sliders; SAMPLERS, SCHEDULES: {id: label}
             random_seed() -> int;  Here(...), here(engine) -> Here;  differences(recipe, here) -> list[str]
@@ -40,9 +40,9 @@ attention_recorder                                                              
 parameters  write(recipe) -> str                                      A1111's text, exact JSON in the last line
             read(text) -> Reading(recipe | None, exact, notes)        ours or foreign; never raises; notes in words
 events      Queued(position), Preparing(words, step, steps, seconds_left), a search before the run (tuned_schedules),
-            Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one picture or
-            a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, picture, recipe), Failed(reason, field),
-            Cancelled(), Finished(pictures, recipes, seconds, calls, rows, stack)
+            Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one image or
+            a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, image, recipe), Failed(reason, field),
+            Cancelled(), Finished(images, recipes, seconds, calls, rows, stack)
 engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=32, max_waiting=64,
             batch_across_runs=None, max_under_way=None)
             .submit(recipe, inputs={sha256: image}, watch=None) -> Run;  .check(recipe) -> list[Problem];  .close()
@@ -50,12 +50,12 @@ engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=3
             .status (words), .trouble (why no model could be loaded, or None), .note (about the last restart, or None)
             Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels),
                  .result() -> Finished (RunError in words)
-history     History(folder=None): .add(picture, recipe, seconds=None) -> Entry; .get(id); .delete(id);
+history     History(folder=None): .add(image, recipe, seconds=None) -> Entry; .get(id); .delete(id);
             .search(words="", limit=24, offset=0, titles={}, among=None) -> list[Entry]; .count(words, titles, among);
-            .note (words after a repair, or None); .keep_input(picture) -> sha256; .input(sha256) -> picture | None
+            .note (words after a repair, or None); .keep_input(image) -> sha256; .input(sha256) -> image | None
             Entry(id, path, recipe, made, seconds): .picture() opens the file
-pictures    open_upload(source) -> Upload(picture, parameters, notes) raises PictureError (in words)
-            content_hash(picture) -> sha256 of size and pixels
+pictures    open_upload(source) -> Upload(image, parameters, notes) raises PictureError (in words)
+            content_hash(image) -> sha256 of size and pixels
 """
 
 from app.runs.events import Cancelled, Event, Failed, Finished, Made, Preparing, Progress, Queued

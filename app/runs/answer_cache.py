@@ -1,7 +1,7 @@
 """What the network answered lately: an ask that comes again is not computed again.
 
 Methods that are compared on one input ask many of the same questions: all begin from one noise, and every inversion of
-a picture climbs by the same steps. The kept answer is that of the very same call, rows and all, so it is what would be
+an image climbs by the same steps. The kept answer is that of the very same call, rows and all, so it is what would be
 computed, to the last bit.
 """
 

@@ -28,7 +28,7 @@ def readable(backbone: Any) -> bool:
 
 
 class Maps:
-    """An edit that reads: the mean over heads and layers of what every place of the picture takes from every token."""
+    """An edit that reads: the mean over heads and layers of what every place of the image takes from every token."""
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []  # (L, h, w) of each layer
@@ -47,7 +47,7 @@ class Maps:
 
 @dataclass
 class AttentionRecorder:
-    """Goes along with a run (`Engine.submit(watch=...)`) and gathers its maps. One run each, of one picture.
+    """Goes along with a run (`Engine.submit(watch=...)`) and gathers its maps. One run each, of one image.
 
     words: of the prompt, as the network reads them. steps: levels of noise. maps: of each step (W, h, w) in [0, 1].
     """

@@ -1,6 +1,6 @@
-"""The engine: one thread per backbone that makes the pictures of many runs and tells each run how it goes.
+"""The engine: one thread per backbone that makes the images of many runs and tells each run how it goes.
 
-Runs are admitted and cancelled between two network calls; whatever befalls one of them, the others go on.
+Runs are admitted and cancelled between two network evaluations; whatever befalls one of them, the others go on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Busy(RuntimeError):
 
 
 class RunError(RuntimeError):
-    """A run that was waited for has no pictures; `field` is the recipe's field to blame, where one is."""
+    """A run that was waited for has no images; `field` is the recipe's field to blame, where one is."""
 
     def __init__(self, reason: str, field: str | None = None):
         super().__init__(reason)
@@ -67,7 +67,7 @@ class Run:
         self._engine._cancel(self._job)
 
     def result(self) -> Finished:
-        """Waits for the pictures. Raises RunError in words where there are none."""
+        """Waits for the images. Raises RunError in words where there are none."""
         for event in self:
             if isinstance(event, Finished):
                 return event
@@ -87,15 +87,15 @@ class Run:
 
 
 class Engine:
-    """Makes pictures on one backbone, until it is closed.
+    """Makes images on one backbone, until it is closed.
 
     backbone: an object, a name for `backbones.load`, or a function that returns one; the last two are called in the
         engine's thread, so that a page can be served meanwhile.
-    max_rows: rows of one network call at most (a picture with guidance has two); out of memory halves it.
+    max_rows: rows of one network evaluation at most (an image with guidance has two); out of memory halves it.
     max_waiting: runs that may wait; `submit` refuses more.
-    batch_across_runs: whether images of several runs share network calls. None: on a GPU they do (the low bits may then
-        depend on what runs beside it), on a CPU they do not (it saves little there; images are then equal to the last
-        bit).
+    batch_across_runs: whether images of several runs share network evaluations. None: on a GPU they do (the low bits
+        may then depend on what runs beside it), on a CPU they do not (it saves little there; images are then equal to
+        the last bit).
     max_under_way: images under way at once, the others wait; None: max_rows / 2 where they share calls, else 8.
     """
 
@@ -134,7 +134,7 @@ class Engine:
         return self._worker.spent if self._worker is not None else Spent()
 
     def submit(self, recipe: Recipe, inputs: Mapping[str, Any] | None = None, watch: Watch | None = None) -> Run:
-        """A run of this recipe, waiting or soon under way. `inputs`: sha256 -> picture, for methods. Raises Busy.
+        """A run of this recipe, waiting or soon under way. `inputs`: sha256 -> image, for methods. Raises Busy.
 
         watch: goes along with every picture's flow and may ask the network in between.
         """
@@ -260,7 +260,7 @@ class Engine:
         self._settled.set()
 
     def _admit(self, worker: Worker) -> None:
-        """Takes up pictures while there is room, in turns: a large run does not hold up the others for long."""
+        """Takes up images while there is room, in turns: a large run does not hold up the others for long."""
         while not worker.full:
             job = worker.open()
             with self._changed:
@@ -282,7 +282,7 @@ class Engine:
             job.events.put(event)
 
     def _cancel(self, job: Job) -> None:
-        """From any thread: a waiting run ends at once, one under way between two network calls."""
+        """From any thread: a waiting run ends at once, one under way between two network evaluations."""
         job.cancelled = True
         with self._changed:
             if job in self._waiting:

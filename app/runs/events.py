@@ -33,15 +33,15 @@ class Preparing:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """Step `step` of `steps` is done, both over all pictures of the run."""
+    """Step `step` of `steps` is done, both over all images of the run."""
 
     step: int
     steps: int
     sigma: float  # noise level after the step
-    previews: tuple[Array | None, ...]  # one per picture of the run: the newest look at it, of any size
+    previews: tuple[Array | None, ...]  # one per image of the run: the newest look at it, of any size
     seconds_left: float | None  # estimate, with the runs beside it; None before there is one
-    calls: int  # network calls so far
-    made: int = 0  # pictures finished so far
+    calls: int  # network evaluations so far
+    made: int = 0  # images finished so far
 
     @property
     def fraction(self) -> float:
@@ -49,7 +49,7 @@ class Progress:
 
     @property
     def preview(self) -> Array | None:
-        """The one picture, or a sheet of all, (H, W, 3) uint8; None before the first look."""
+        """The one image, or a sheet of all, (H, W, 3) uint8; None before the first look."""
         return sheet(self.previews)
 
 
@@ -64,12 +64,12 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """All pictures, in order; always the last event, as Failed and Cancelled are."""
+    """All images, in order; always the last event, as Failed and Cancelled are."""
 
     pictures: tuple[Image.Image, ...]
     recipes: tuple[Recipe, ...]
     seconds: float  # from the first step to the last image, with what went into the runs beside it
-    calls: int  # network calls that the run took part in
+    calls: int  # network evaluations that the run took part in
     rows: int  # rows it had in them
     stack: str = ""  # what ran, as a formula in words
     gradients: int = 0  # of the calls, those that a backward pass ran through
@@ -78,7 +78,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run has ended without its pictures; `field` is the recipe's field to blame, where one is."""
+    """The run has ended without its images; `field` is the recipe's field to blame, where one is."""
 
     reason: str
     field: str | None = None
@@ -133,7 +133,7 @@ class EventQueue:
 
 
 def sheet(pictures: tuple[Array | None, ...]) -> Array | None:
-    """All pictures on one sheet, as square as possible, grey where there is none yet; a single picture as it is."""
+    """All images on one sheet, as square as possible, grey where there is none yet; a single image as it is."""
     there = [p for p in pictures if p is not None]
     if not there:
         return None

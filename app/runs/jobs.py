@@ -66,6 +66,6 @@ class ImageTask:
     index: int
     plan: Plan
     driver: Driver
-    seconds: float = 0.0  # of the engine, that went into its network calls
+    seconds: float = 0.0  # of the engine, that went into its network evaluations
     steps: int = 0  # of the schedule, by the level that was reached last
     latest: Step | None = None  # the newest step, until its reader knows of it

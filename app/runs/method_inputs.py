@@ -1,4 +1,4 @@
-"""What a recipe gives to its methods: numbers, words, boxes, and pictures by their content hash. Plain JSON, no torch.
+"""What a recipe gives to its methods: numbers, words, boxes, and images by their content hash. Plain JSON, no torch.
 
 Whether a method takes what it is given is a matter of the registry, and checked in `app.runs.methods`.
 """
@@ -22,7 +22,7 @@ def _wrong(message: str) -> PydanticCustomError:
 
 
 def is_hash(text: Any) -> bool:
-    """Whether this stands for a picture: sha256 of its content, 64 hexadecimal digits."""
+    """Whether this stands for an image: sha256 of its content, 64 hexadecimal digits."""
     return isinstance(text, str) and HASH.fullmatch(text) is not None
 
 
@@ -30,7 +30,7 @@ class _Given(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Part = Annotated[float, Field(ge=0, le=1)]  # of the width or height of the picture
+Part = Annotated[float, Field(ge=0, le=1)]  # of the width or height of the image
 
 
 def _plain(value: Any) -> Any:
@@ -42,7 +42,7 @@ Words = Annotated[str, BeforeValidator(_plain), Field(max_length=LONGEST_PROMPT)
 
 
 class Box(_Given):
-    """Edges as parts 0..1 of the picture, and what should be in it."""
+    """Edges as parts 0..1 of the image, and what should be in it."""
 
     left: Part
     top: Part
@@ -61,7 +61,7 @@ class Box(_Given):
 
 
 class Point(_Given):
-    """A place as parts 0..1 of the picture, and where it should move."""
+    """A place as parts 0..1 of the image, and where it should move."""
 
     x: Part
     y: Part
@@ -70,7 +70,7 @@ class Point(_Given):
 
 
 class Degradation(_Given):
-    """What was done to a picture before it was measured. sigma_y: noise, in units where pictures are [-1, 1]."""
+    """What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]."""
 
     picture: str = ""  # content hash; "" while none was given
     name: str
@@ -92,7 +92,7 @@ def _kind(value: Any) -> str | None:
     return "points" if isinstance(first, Point) or (isinstance(first, dict) and "x" in first) else "boxes"
 
 
-#: A picture or mask (its content hash) or a prompt; a degradation; references; boxes; points.
+#: An image or mask (its content hash) or a prompt; a degradation; references; boxes; points.
 Value = Annotated[
     Annotated[Words, Tag("text")]
     | Annotated[Degradation, Tag("degradation")]
@@ -111,7 +111,7 @@ class Use(_Given):
     inputs: dict[str, Value] = {}
 
     def hashes(self) -> Iterator[str]:
-        """The content hashes of the pictures it needs."""
+        """The content hashes of the images it needs."""
         for value in self.inputs.values():
             found: tuple[Any, ...] = (value,)
             if isinstance(value, Degradation):

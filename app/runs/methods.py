@@ -28,15 +28,15 @@ from samplers import SAMPLERS
 
 SHARED = ("sigmas", "null", "backbone")  # inputs of these names come from the run itself
 ASKS = {  # kind of an input -> what to do where there is none
-    "image": "upload a picture, or take an example",
+    "image": "upload an image, or take an example",
     "map": "upload a map, or take an example",
     "mask": "draw a mask, or take an example",
     "prompt": "write a prompt",
     "words": "write words of the prompt",
     "boxes": "draw a box, or type one",
     "points": "set a point, or type one",
-    "references": "upload pictures, or take an example",
-    "operator": "give a picture to degrade, or take an example",
+    "references": "upload images, or take an example",
+    "operator": "give an image to degrade, or take an example",
 }
 _GIVEN = {
     "image": str, "map": str, "mask": str, "prompt": str, "words": str, "references": str,
@@ -127,14 +127,14 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
     if not all(isinstance(one, _GIVEN[kind]) for one in several):
         return f"this is no value for {kind}: {ASKS[kind]}."
     if kind in ("image", "map", "mask", "references") and not all(map(is_hash, several)):
-        return f"a picture is given by its hash: {ASKS[kind]}."
+        return f"an image is given by its hash: {ASKS[kind]}."
     if kind == "boxes":
         empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
         return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""
     if not isinstance(value, method_inputs.Degradation):
         return ""
     if value.picture and not is_hash(value.picture):
-        return f"a picture is given by its hash: {ASKS[kind]}."
+        return f"an image is given by its hash: {ASKS[kind]}."
     try:
         parameters: dict[str, Any] = dict(value.parameters)
         shape = _measured_shape(recipe, backbone)
@@ -158,9 +158,9 @@ def _operator(name: str) -> Any:
 
 
 def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[str, dict]:
-    """A method's name, with its knobs and its inputs as it receives them. pictures: content hash -> picture.
+    """A method's name, with its knobs and its inputs as it receives them. images: content hash -> image.
 
-    Pictures are cut and scaled to the size of the recipe. Raises RecipeError, at the field, for one that is not here.
+    Images are cut and scaled to the size of the recipe. Raises RecipeError, at the field, for one that is not here.
     """
     method = find(use.name)
     size = (recipe.width, recipe.height)
@@ -173,7 +173,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Map
         try:
             ready = _value(kind, value, size, recipe, backbone, pictures)
         except KeyError:
-            words = f"{label(name)}: the picture of {method.title} is not here. Give it again."
+            words = f"{label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
         with torch.no_grad():
             values[name] = arrive(kind, ready, backbone, 1, latent)
@@ -183,7 +183,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Map
 def _value(
     kind: str, value: Any, size: tuple[int, int], recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]
 ) -> Any:
-    """What `conditioning.inputs.arrive` takes. Raises KeyError for a picture that is not here."""
+    """What `conditioning.inputs.arrive` takes. Raises KeyError for an image that is not here."""
     if kind in ("image", "map"):
         return tensor(pictures[value], size)
     if kind == "mask":
@@ -204,14 +204,14 @@ def _value(
 
 
 def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:
-    """(C, H, W) of what an operator acts on: the state where it is pixels, else the picture."""
+    """(C, H, W) of what an operator acts on: the state where it is pixels, else the image."""
     if state_is_pixels(backbone):
         return backbone.latent_shape(recipe.width, recipe.height)
     return 3, recipe.height, recipe.width
 
 
 def tensor(picture: Image.Image, size: tuple[int, int], mode: str = "RGB") -> Tensor:
-    """(1, 3 or 1, H, W) in [0, 1]; size: (width, height), which the middle of the picture fills."""
+    """(1, 3 or 1, H, W) in [0, 1]; size: (width, height), which the middle of the image fills."""
     how = Image.Resampling.LANCZOS if mode == "RGB" else Image.Resampling.NEAREST
     fitted = picture.convert(mode)
     if fitted.size != size:

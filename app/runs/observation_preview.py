@@ -1,4 +1,4 @@
-"""What an operator measures of a picture, as a picture to look at before the run. Imports torch."""
+"""What an operator measures of an image, as an image to look at before the run. Imports torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from conditioning.operators import Linear, Measurement, state_is_pixels
 def preview(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[Image.Image, str]:
     """What the first operator of the recipe's only method is given by a run, to look at, and its size in words.
 
-    Made by the very code that a run goes through. pictures: content hash -> picture. Raises RecipeError in words.
+    Made by the very code that a run goes through. images: content hash -> image. Raises RecipeError in words.
     """
     (use,) = recipe.methods
     name = next(name for name, one in methods.wanted(methods.find(use.name)).items() if one.kind == "operator")
@@ -36,15 +36,15 @@ def preview(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> 
 
 
 def seen(one: Measurement) -> Tensor:
-    """(B, C, H, W): y itself where it is a picture, each of its pixels as large as what it stands for; else a guess."""
+    """(B, C, H, W): y itself where it is an image, each of its pixels as large as what it stands for; else a guess."""
     C, H, W = one.operator.shape
-    if len(one.operator.y_shape) < 3:  # coefficients: the smallest picture that gives them
+    if len(one.operator.y_shape) < 3:  # coefficients: the smallest image that gives them
         return one.operator.show(one.y)
     return F.interpolate(one.y.expand(-1, C, -1, -1), (H, W), mode="nearest")
 
 
 def words(one: Measurement) -> str:
-    """How much of the picture is measured, and how well."""
+    """How much of the image is measured, and how well."""
     (C, H, W), shape = one.operator.shape, one.operator.y_shape
     if len(shape) == 3 and shape[1:] != (H, W):
         much = f"{shape[2]} × {shape[1]} of {W} × {H} pixels"

@@ -1,4 +1,4 @@
-"""The `parameters` text of a picture, as AUTOMATIC1111 and its readers know it, with the exact recipe at its end.
+"""The `parameters` text of an image, as AUTOMATIC1111 and its readers know it, with the exact recipe at its end.
 
     a red sphere
     Negative prompt: blurry
@@ -49,7 +49,7 @@ class Reading:
 
 
 def write(recipe: Recipe) -> str:
-    """The text for a picture's `parameters`; `read(write(recipe)).recipe == recipe`."""
+    """The text for an image's `parameters`; `read(write(recipe)).recipe == recipe`."""
     rows: dict[str, Any] = {
         "Steps": recipe.steps,
         "Sampler": "" if "sampler" in recipe.unused else SAMPLERS[recipe.sampler],
@@ -90,7 +90,7 @@ def _unquoted(value: str) -> str:
 def read(text: object) -> Reading:
     """The recipe in a `parameters` text: exactly where it is ours, as well as possible where it is foreign."""
     if not isinstance(text, str) or not text.strip():
-        return Reading(None, notes=("The picture carries no settings.",))
+        return Reading(None, notes=("The image carries no settings.",))
     if len(text) > LONGEST:
         return Reading(None, notes=(f"The settings are {len(text):,} characters long; at most {LONGEST:,} are read.",))
     lines = text.strip().replace("\r\n", "\n").split("\n")
@@ -113,9 +113,9 @@ def read_json(text: str) -> Reading:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
-        return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
+        return Reading(None, notes=("The exact recipe in the image is damaged; the readable settings were used.",))
     if not isinstance(fields, dict):
-        return Reading(None, notes=("The exact recipe in the picture is damaged; the readable settings were used.",))
+        return Reading(None, notes=("The exact recipe in the image is damaged; the readable settings were used.",))
     notes = []
     if fields.get("schema", 1) not in range(1, SCHEMA + 1):
         fields.pop("schema")

@@ -24,12 +24,12 @@ _EXIF = 0x8769
 
 
 class PictureError(ValueError):
-    """A file that cannot be taken as a picture, in words."""
+    """A file that cannot be taken as an image, in words."""
 
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A picture from outside: RGB, upright, 8 bits; the settings text it carried, if any; what was done to it."""
+    """An image from outside: RGB, upright, 8 bits; the settings text it carried, if any; what was done to it."""
 
     picture: Image.Image
     parameters: str | None
@@ -37,9 +37,9 @@ class Upload:
 
 
 def open_upload(source: str | Path | bytes | IO[bytes] | Image.Image) -> Upload:
-    """Opens a file, bytes, or a picture somebody else opened. Raises PictureError.
+    """Opens a file, bytes, or an image somebody else opened. Raises PictureError.
 
-    The size is judged from the header, before a single pixel is unpacked.
+    The size is read from the header, before a single pixel is unpacked.
     """
     try:
         with warnings.catch_warnings():
@@ -50,14 +50,14 @@ def open_upload(source: str | Path | bytes | IO[bytes] | Image.Image) -> Upload:
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(f"This file is no picture of a kind that is read here. Give {', '.join(FORMATS)}.") from None
+        raise PictureError(f"This file is no image of a kind that is read here. Give {', '.join(FORMATS)}.") from None
     except Image.DecompressionBombError:
         raise PictureError(_too_large("more than 170 million")) from None
     except MemoryError:
-        raise PictureError("The memory does not suffice to open this picture. Make it smaller first.") from None
+        raise PictureError("The memory does not suffice to open this image. Make it smaller first.") from None
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError, TypeError, KeyError) as error:
         # what Pillow raises for files that begin well and go wrong later
-        raise PictureError(f"The picture is damaged or cut off ({error}). Save or upload it once more.") from None
+        raise PictureError(f"The image is damaged or cut off ({error}). Save or upload it once more.") from None
 
 
 def _stream(source: str | Path | bytes | IO[bytes]) -> IO[bytes]:
@@ -81,11 +81,11 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise PictureError(_too_large(f"{width} x {height} = {width * height / 1e6:.0f} million"))
     if min(width, height) < 1:
-        raise PictureError(f"The picture is {width} x {height} pixels: there is nothing in it.")
+        raise PictureError(f"The image is {width} x {height} pixels: there is nothing in it.")
 
 
 def _too_large(pixels: str) -> str:
-    return f"The picture has {pixels} pixels; at most {MAX_PIXELS // 10**6} million are opened. Make it smaller first."
+    return f"The image has {pixels} pixels; at most {MAX_PIXELS // 10**6} million are opened. Make it smaller first."
 
 
 def _upload(picture: Image.Image) -> Upload:
@@ -93,12 +93,12 @@ def _upload(picture: Image.Image) -> Upload:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         picture.seek(0)
-        notes.append(f"The picture has {frames} frames: the first is taken.")
+        notes.append(f"The image has {frames} frames: the first is taken.")
     picture.load()
     parameters = _parameters(picture)
     upright = ImageOps.exif_transpose(picture)
     if upright.size != picture.size:
-        notes.append("The picture was turned upright, as its camera notes say.")
+        notes.append("The image was turned upright, as its camera notes say.")
     if upright.mode.startswith(("I", "F")):
         upright = _eight_bits(upright)
     if upright.has_transparency_data:
@@ -112,7 +112,7 @@ def _upload(picture: Image.Image) -> Upload:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """16 and 32 bits a pixel, and floats: 16-bit pictures by their range, the others by their own extremes."""
+    """16 and 32 bits a pixel, and floats: 16-bit images by their range, the others by their own extremes."""
     values = np.nan_to_num(np.asarray(picture, np.float64))
     low, high = (0.0, 65535.0) if picture.mode.startswith("I;16") else (min(values.min(), 0.0), max(values.max(), 1.0))
     return Image.fromarray(to_uint8((values - low) / (high - low)))
@@ -134,13 +134,13 @@ def _parameters(picture: Image.Image) -> str | None:
 
 
 def content_hash(picture: Image.Image) -> str:
-    """sha256 of size and RGB values: the same for the same picture in another file."""
+    """sha256 of size and RGB values: the same for the same image in another file."""
     rgb = picture.convert("RGB")
     return hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
 
 
 def png_bytes(picture: Image.Image, parameters: str | None = None) -> bytes:
-    """A PNG file with this settings text; without one, with the text that the picture carries."""
+    """A PNG file with this settings text; without one, with the text that the image carries."""
     text = PngImagePlugin.PngInfo()
     if parameters := parameters or str(picture.info.get("parameters", "")):
         text.add_text("parameters", parameters)

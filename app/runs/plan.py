@@ -1,4 +1,4 @@
-"""From a recipe to the flow that makes one picture of it, on a given backbone."""
+"""From a recipe to the flow that makes one image of it, on a given backbone."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from conditioning.compose import compose
 from conditioning.registry import find
 from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, tap
 
-Inputs = Mapping[str, Any]  # sha256 -> picture
+Inputs = Mapping[str, Any]  # sha256 -> image
 
 
 @dataclass
 class Plan:
-    """A flow that makes one picture: its last x is the latent. `tally` counts what it asks the network.
+    """A flow that makes one image: its last x is the latent. `tally` counts what it asks the network.
 
     `cond`: of the prompt, one row, as the flow asks with it. `sigmas`: the schedule.
     """
@@ -93,7 +93,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
 def plan(
     recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, tuned: TunedSchedules | None = None
 ) -> Plan:
-    """The flow for a recipe of one picture. Raises RecipeError where the stack of methods cannot be, and where the
+    """The flow for a recipe of one image. Raises RecipeError where the stack of methods cannot be, and where the
     recipe needs something that is not in `tuned` yet."""
     tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone.sigmas)
     sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
@@ -134,7 +134,7 @@ def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shar
 
 
 def _counted(flow: Flow, tally: Tally) -> Flow:
-    """The same flow; `tally` counts the lists of asks that are answered (a network call each) and their rows."""
+    """The same flow; `tally` counts the lists of asks that are answered (a network evaluation each) and their rows."""
 
     def count(message: list[Ask] | Step, reply: Any) -> None:
         if isinstance(message, list):
@@ -162,7 +162,7 @@ def in_words(error: BaseException, recipe: Recipe, step: int) -> tuple[str, str 
     if out_of_memory(error):
         size = f"{recipe.width} x {recipe.height} pixels"
         return (
-            f"The memory does not suffice for {size}, even with one row a network call. Choose a smaller size.",
+            f"The memory does not suffice for {size}, even with one row a network evaluation. Choose a smaller size.",
             "width",
         )
     if isinstance(error, FloatingPointError):

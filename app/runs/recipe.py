@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a picture, checked in plain words, the same after a round trip through JSON."""
+"""A recipe: everything that decides an image, checked in plain words, the same after a round trip through JSON."""
 
 from __future__ import annotations
 
@@ -150,16 +150,15 @@ def schedule_label(schedule: str, steps: int) -> str:
 
 
 class Recipe(BaseModel):
-    """Everything that decides `count` pictures; picture i is drawn with seed + i (modulo 2^32).
+    """Everything that decides `count` images; image i is drawn with seed + i (modulo 2^32).
 
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
     unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
     its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
-    is for "sampler": "ancestral". `afs`: the first step costs no network call. `stop_sigma`: the run ends at this noise
-    level with the denoised estimate there; 0 is the whole run. `revision` and `versions` are empty until a machine has
-    made the picture. `unused` names fields that the run does not use, as `app.runs.unused` finds them: these stand at
-    their defaults and are not written.
-    """
+    is for "sampler": "ancestral". `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this
+    noise level with the denoised estimate there; 0 is the whole run. `revision` and `versions` are empty until a
+    machine has made the image. `unused` names fields that the run does not use, as `app.runs.unused` finds them: these
+    stand at their defaults and are not written. """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -236,7 +235,7 @@ class Recipe(BaseModel):
         return type(self).make(**{**self.model_dump(), "unused": (), **fields})
 
     def one(self, index: int) -> Recipe:
-        """The recipe of picture `index` alone."""
+        """The recipe of image `index` alone."""
         return self.model_copy(update={"seed": (self.seed + index) % SEEDS, "count": 1})
 
     @property
@@ -320,7 +319,7 @@ def random_seed() -> int:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """This program's version and those of the libraries that compute the picture, read without importing them."""
+    """This program's version and those of the libraries that compute the image, read without importing them."""
     found = {"nine-ways": VERSION}
     for library in LIBRARIES:
         try:
@@ -353,8 +352,8 @@ def differences(recipe: Recipe, here: Here) -> list[str]:
             words.append(f"Model {recipe.backbone} is not here. There is: {', '.join(here.backbones)}.")
         elif recipe.revision and present and recipe.revision != present:
             words.append(
-                f"Model {recipe.backbone} has other weights here ({present[:12]}) than when the picture was made "
-                f"({recipe.revision[:12]}): expect another picture."
+                f"Model {recipe.backbone} has other weights here ({present[:12]}) than when the image was made "
+                f"({recipe.revision[:12]}): expect another image."
             )
     missing = [use.name for use in recipe.methods if use.name not in here.methods]
     if missing:
@@ -362,5 +361,5 @@ def differences(recipe: Recipe, here: Here) -> list[str]:
     for name, version in recipe.versions.items():
         now = here.versions.get(name)
         if now is not None and now != version:
-            words.append(f"Made with {name} {version}; here it is {now}: the picture may differ in small details.")
+            words.append(f"Made with {name} {version}; here it is {now}: the image may differ in small details.")
     return words

@@ -62,7 +62,7 @@ class Searches:
         job.events.put(one.progress())
 
     def round(self, max_rows: int) -> None:
-        """One network call for every search, and what follows from it."""
+        """One network evaluation for every search, and what follows from it."""
         for one in list(self._under_way):
             one.driver.max_rows = max_rows
             for _, event in one.driver.round():

@@ -1,10 +1,9 @@
 """What the engine's thread does: images of many runs under way on one backbone. Single-threaded by design.
 
 An image is the unit of work: a run of four images is four flows. Where `batch_across_runs` is on, all flows share a
-driver and so their network calls; where it is off, every image has a driver of its own and they are gone round, one
-call each: an image's numbers are then the same to the last bit, alone or beside others, since its network calls are the
-same.
-"""
+driver and so their network evaluations; where it is off, every image has a driver of its own and they are gone round,
+one call each: an image's numbers are then the same to the last bit, alone or beside others, since its network
+evaluations are the same. """
 
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ PREVIEW_EVERY = 1.0  # ... or one round of them in this many seconds, whichever 
 
 @dataclass
 class Spent:
-    """Seconds of the engine's thread by what it did, and its network calls and rows, since the model was warm."""
+    """Seconds of the engine's thread by what it did, and its network evaluations and rows, since the model was warm."""
 
     network: float = 0.0
     preview: float = 0.0
@@ -150,10 +149,11 @@ class Worker:
     def _drop_idle_drivers(self) -> None:
         self._drivers[:] = [driver for driver in self._drivers if len(driver)]
 
-    # ---- network calls and what comes of them ----------------------------------------------------------------------
+    # ---- network evaluations and what comes of them ----------------------------------------------------------------
 
     def round(self) -> None:
-        """One network call for every driver (and group of alike asks in it), and what follows from the answers."""
+        """One network evaluation for every driver (and group of alike asks in it), and what follows from the
+        answers."""
         self.sweep()
         self.searches.round(self.max_rows)
         for driver in list(self._drivers):
@@ -210,7 +210,7 @@ class Worker:
         return torch.cat([self._fitting(rows_of(ask, part)) for part in parts])
 
     def _tell(self, tasks: list[ImageTask], done: set[ImageTask]) -> None:
-        """Progress to the runs of these pictures, with a look at them where somebody waits for one and it is cheap."""
+        """Progress to the runs of these images, with a look at them where somebody waits for one and it is cheap."""
         now = time.perf_counter()
         steps = {task: task.latest for task in tasks if task.latest is not None}
         wanted = [p for p in steps if p not in done and p.job.events.wants_preview and not p.job.cancelled]

@@ -1,7 +1,7 @@
 """The one way to run: what the command line and the endpoints of the page's server stand on. No Gradio, no Starlette.
 
 reading    a recipe or a comparison from JSON, its images by path or by content hash          (no torch)
-checking   what is wrong with a recipe, what its run leaves unused, how many network calls it makes; no weights
+checking   what is wrong with a recipe, what its run leaves unused, how many network evaluations it makes; no weights
 counting   that number
 messages   the events of a run and the cells of a comparison as JSON                          (no torch)
 runs       Runs: check, submit and follow a run; make a comparison or resume it

@@ -1,4 +1,5 @@
-"""What is wrong with a recipe, what its run leaves unused, and how many network calls it makes: without any weights."""
+"""What is wrong with a recipe, what its run leaves unused, and how many network evaluations it makes: without any
+weights."""
 
 from __future__ import annotations
 

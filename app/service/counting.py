@@ -1,4 +1,4 @@
-"""How many network calls a run will make, counted before it: its flow is driven with answers that cost nothing.
+"""How many network evaluations a run will make, counted before it: its flow is driven with answers that cost nothing.
 
 Where the number depends on what the network answers (a method that stops once an image is good enough), there is none
 to be had without the network, and none is given. So it is counted with answers of two kinds, and both have to agree.
@@ -29,7 +29,8 @@ Answer = Callable[[Ask], Tensor]
 
 @dataclass(frozen=True)
 class Count:
-    """Network calls and the rows in them, None where they are not known before the run: `reason` then says why."""
+    """Network evaluations and the rows in them, None where they are not known before the run: `reason` then says
+    why."""
 
     calls: int | None = None
     rows: int | None = None

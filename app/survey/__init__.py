@@ -24,12 +24,12 @@ STATUS = {
 
 #: The survey's seven tasks: key -> name, one sentence.
 TASKS = {
-    "text-to-image": ("Text-to-image", "A picture from words alone."),
-    "restoration": ("Image restoration", "A picture from what is left of it: small, blurred, grey, or with holes."),
-    "visual-signal": ("Visual signal to image", "A picture from a map of it: depth, edges, a sketch, labels."),
-    "editing": ("Image editing", "A picture changed in what one asks for, and kept in the rest."),
-    "customization": ("Customization", "New pictures of one particular thing, known from a few pictures of it."),
-    "composition": ("Image composition", "Things from several pictures, together in one."),
+    "text-to-image": ("Text-to-image", "An image from words alone."),
+    "restoration": ("Image restoration", "An image from what is left of it: small, blurred, grey, or with holes."),
+    "visual-signal": ("Visual signal to image", "An image from a map of it: depth, edges, a sketch, labels."),
+    "editing": ("Image editing", "An image changed in what one asks for, and kept in the rest."),
+    "customization": ("Customization", "New images of one particular thing, known from a few images of it."),
+    "composition": ("Image composition", "Things from several images, together in one."),
     "layout": ("Layout control", "Things at places that one names: boxes, regions."),
 }
 GENERAL = "general"  # an entry of no one task: it serves any

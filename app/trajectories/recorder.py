@@ -18,10 +18,11 @@ from samplers.geometry.trajectory import Trajectory, trajectory
 
 @dataclass
 class Recording:
-    """Goes along with a run of one picture (`Engine.submit(watch=...)`); one run each.
+    """Goes along with a run of one image (`Engine.submit(watch=...)`); one run each.
 
-    steps: the steps made so far, the states as the run went on with them. pulls: of each step the root mean square of
-    D(prompt) - D(negative prompt), nan where both were not asked for. look: reads attention in the same run.
+    steps: the steps made so far, the states as the run went on with them. guidance_norms: of each step the root
+    mean square of D(prompt) - D(negative prompt), nan where both were not asked for. look: reads attention in the
+    same run.
     """
 
     label: str
@@ -29,21 +30,21 @@ class Recording:
     look: AttentionRecorder | None = None
     start: tuple[Tensor, float] | None = None  # what the network was asked about first, and its level
     steps: list[Step] = field(default_factory=list)
-    pulls: list[float] = field(default_factory=list)
+    guidance_norms: list[float] = field(default_factory=list)
 
     def __call__(self, plan: Plan, backbone: Backbone) -> Flow:
-        pull = math.nan
+        norm = math.nan
 
         def keep(message: list[Ask] | Step, reply: Any) -> None:
-            nonlocal pull
+            nonlocal norm
             if isinstance(message, Step):
                 self.steps.append(Step(_kept(reply), _kept(message.x0), message.sigma))
-                self.pulls.append(pull)
-                pull = math.nan
+                self.guidance_norms.append(norm)
+                norm = math.nan
                 return
             if self.start is None and message:
                 self.start = _kept(message[0].x), float(message[0].sigma[0])
-            pull = _pull(message, reply, plan.cond, pull)
+            norm = _guidance_norm(message, reply, plan.cond, norm)
 
         plan.flow = tap(plan.flow, keep)
         return plan.flow if self.look is None else self.look(plan, backbone)
@@ -59,10 +60,10 @@ class Recording:
         first = max(i for i, level in enumerate(levels[:-1]) if level == top) if top != levels[-1] else 0
         if first:
             x, sigma = self.steps[first - 1].x, levels[first]
-        return trajectory(x[:1], sigma, (_one(step) for step in self.steps[first:])), self.pulls[first:]
+        return trajectory(x[:1], sigma, (_one(step) for step in self.steps[first:])), self.guidance_norms[first:]
 
 
-def _pull(asks: Any, answers: Any, cond: Cond, before: float) -> float:
+def _guidance_norm(asks: Any, answers: Any, cond: Cond, before: float) -> float:
     """|D(prompt) - D(other)| of one call that asks both about the same state; `before` where it does not."""
     text = cond.get("text")
     own = [i for i, one in enumerate(asks) if text is not None and one.cond.get("text") is text]

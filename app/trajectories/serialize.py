@@ -1,6 +1,6 @@
 """Recordings as the page draws them: projected paths, figures, film strips, where runs part; and as files.
 
-Plain JSON; pictures as data URIs. Coordinates are those of the states (latents, or pixels in [-1, 1]).
+Plain JSON; images as data URIs. Coordinates are those of the states (latents, or pixels in [-1, 1]).
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ FIGURES: dict[str, tuple[str, str, str, bool]] = {
     "x_curvature": ("Curvature", "1 / unit of the state", "of the sampling path", True),
     "x0_change": ("Change of the estimate", "units of the state", "from step to step", False),
     "eps_cos_chord": ("Direction of the field", "cosine to the chord", "1: straight to the end", False),
-    "pull": ("Pull of guidance", "root mean square", "prompt against negative prompt", False),
+    "guidance_norm": ("Guidance norm", "root mean square", "prompt against negative prompt", False),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """A run that has ended: its way down, what it cost, its picture."""
+    """A run that has ended: its way down, what it cost, its image."""
 
     label: str
     trajectory: Trajectory
-    pulls: list[float]
+    guidance_norms: list[float]
     picture: Image.Image
     recording: Recording
     calls: int
@@ -55,11 +55,12 @@ class Followed:
 
 def followed(recording: Recording, picture: Image.Image, calls: int, seconds: float) -> Followed:
     """Raises ValueError where there is no step to follow."""
-    way, pulls = recording.descent()
+    way, guidance_norms = recording.descent()
     figures = shape.figures(way)
-    pull = torch.full((len(way) + 1, 1), math.nan, dtype=torch.float64)
-    pull[: len(pulls), 0] = torch.tensor(pulls, dtype=torch.float64)
-    return Followed(recording.label, way, pulls, picture, recording, calls, seconds, {**figures, "pull": pull})
+    norm = torch.full((len(way) + 1, 1), math.nan, dtype=torch.float64)
+    norm[: len(guidance_norms), 0] = torch.tensor(guidance_norms, dtype=torch.float64)
+    figures |= {"guidance_norm": norm}
+    return Followed(recording.label, way, guidance_norms, picture, recording, calls, seconds, figures)
 
 
 def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
 
 
 def _sheet(pictures: Tensor) -> tuple[str, tuple[int, int]]:
-    """(N, 3, H, W) in [0, 1] -> one picture as a data URI, and the size of a frame."""
+    """(N, 3, H, W) in [0, 1] -> one image as a data URI, and the size of a frame."""
     pixels = to_pixels(pictures)
     h, w = pixels.shape[1:3]
     sheet = Image.fromarray(np.concatenate(list(pixels), 1))
@@ -159,7 +160,7 @@ def archive(runs: Sequence[Followed]) -> bytes:
         way = one.trajectory
         arrays |= {
             f"label_{n}": np.array(one.label), f"sigmas_{n}": way.sigmas.numpy(), f"x_{n}": way.x.numpy(),
-            f"x0_{n}": way.x0.numpy(), f"pulls_{n}": np.array(one.pulls),
+            f"x0_{n}": way.x0.numpy(), f"guidance_norms_{n}": np.array(one.guidance_norms),
         }  # fmt: skip
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)

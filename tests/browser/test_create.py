@@ -32,7 +32,7 @@ def test_a_picture_comes_with_its_settings_and_a_png_that_keeps_them(me):
     me.paint("a blue cube on grass", seed=1234, steps=4)
     done = me.sees("done")
     assert "1234" in done.locator(".nw-status").inner_text()
-    done.get_by_text("Settings of this picture").click()
+    done.get_by_text("Settings of this image").click()
     assert "a blue cube on grass" in done.locator("dl").inner_text()
     got = me.download()
     assert got.suggested_filename == "nine-ways-1234.png"
@@ -267,13 +267,13 @@ def test_gits_is_found_first_with_progress_and_then_known(me):
     done.wait_for(timeout=300_000)  # a thousand rows through the network: minutes without AVX-512
     words = me.page.evaluate("[...said].filter(Boolean)")
     assert any(re.search(r"Finding the schedule GITS.*\d+ of 60", text) for text in words), words
-    assert "6 network calls" in done.locator(".nw-status").inner_text()
-    done.get_by_text("Settings of this picture").click()
+    assert "6 network evaluations" in done.locator(".nw-status").inner_text()
+    done.get_by_text("Settings of this image").click()
     assert "GITS (6 steps)" in done.locator("dl").inner_text()
     me.page.evaluate("said.clear()")
     me.put("steps", 5)
     me.button("Generate").click()
-    expect(me.label).to_contain_text("5 network calls", timeout=60_000)
+    expect(me.label).to_contain_text("5 network evaluations", timeout=60_000)
     assert not any("Finding" in text for text in me.page.evaluate("[...said].filter(Boolean)"))
 
 
@@ -296,8 +296,8 @@ def test_the_run_stops_early_and_the_first_step_is_free(me):
     me.page.locator("#stop_sigma input").press("Tab")
     me.paint(steps=8)
     done = me.sees("done")
-    calls = int(re.search(r"(\d+) network calls", done.locator(".nw-status").inner_text())[1])
+    calls = int(re.search(r"(\d+) network evaluations", done.locator(".nw-status").inner_text())[1])
     assert 2 <= calls < 8
     assert "stopping_at(afs(dpmpp_2m), 1)" in me.page.locator(".nw-formula").inner_text()
-    done.get_by_text("Settings of this picture").click()
+    done.get_by_text("Settings of this image").click()
     assert "Stop at sigma" in done.locator("dl").inner_text()

@@ -112,7 +112,7 @@ def test_a_mask_is_drawn_and_the_run_keeps_to_it(cards):
     expect(cards.field("0.inputs.mask")).to_have_attribute("data-empty", "false")
     me.button("Generate").click()
     me.sees("done")
-    cards.page.get_by_text("Settings of this picture").click()
+    cards.page.get_by_text("Settings of this image").click()
     expect(cards.page.locator("#stage dl")).to_contain_text("Blended latent diffusion")
 
 

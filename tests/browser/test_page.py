@@ -18,7 +18,7 @@ def test_no_sideways_scroll(me, size):
     assert sideways(me.page) <= 0
     me.paint("a red sphere " + "and another one " * 12, steps=3, count=12)
     me.sees("done")
-    me.page.get_by_text("Settings of this picture").click()
+    me.page.get_by_text("Settings of this image").click()
     assert sideways(me.page) <= 0
     me.page.get_by_role("tab", name="History").click()
     me.page.locator(".nw-card").first.click()
@@ -151,7 +151,7 @@ def test_history_finds_shows_sends_back_and_deletes(me):
     detail.get_by_role("button", name="Delete").click()
     expect(me.page.locator(".nw-card")).to_have_count(1)
     detail.get_by_role("button", name="Delete for good?").click()
-    expect(me.page.locator("#history-grid")).to_contain_text(re.compile("No picture has"))
+    expect(me.page.locator("#history-grid")).to_contain_text(re.compile("No image has"))
 
 
 def test_history_turns_pages(me):

@@ -144,7 +144,7 @@ def test_of_an_own_picture_the_map_of_edges_is_found_and_masks_stay(studio, shel
 
 @pytest.mark.parametrize(
     "columns, text, words",
-    [(["ilvr"], "green.png", "No picture 'green.png'"), (["none"], "blue.png", "No column takes a picture"),
+    [(["ilvr"], "green.png", "No image 'green.png'"), (["none"], "blue.png", "No column takes an image"),
      (["controlnet"], "blue.png", "finished map of depth")],
 )  # fmt: skip
 def test_what_own_pictures_cannot_be_is_said(studio, shelf, columns, text, words):
@@ -255,7 +255,7 @@ def test_exports_hold_every_cell(studio, done, client):
     _, store, one = done
     links = comparing.update(studio, store, one, -1)["exports"]
     lines = list(csv.DictReader(io.StringIO(client.get(f"/{links['csv']}").text)))
-    assert len(lines) == 4 and [line["network calls"] for line in lines] == ["2", "2", "", ""]
+    assert len(lines) == 4 and [line["network evaluations"] for line in lines] == ["2", "2", "", ""]
     assert lines[0]["steps"] == "'=steps 2", "no spreadsheet takes it for a formula"
     page = client.get(f"/{links['html']}").text
     assert page.count("data:image/png") == 2 and "A &lt;b&gt;" in page and "http" not in page.split("<pre>")[0]

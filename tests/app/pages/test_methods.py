@@ -279,7 +279,7 @@ def test_a_picture_that_is_gone_is_asked_for(tab):
     recipe_, problems = tab.check(*values(methods=text))
     assert recipe_ is None and "Give it again" in problems["methods.0.inputs.reference"]
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": "ab" * 32}}])
-    assert "1 of the pictures" in tab.fill(whole, "Here.")[tab.restored]
+    assert "1 of the images" in tab.fill(whole, "Here.")[tab.restored]
 
 
 def test_a_restored_recipe_brings_its_cards(tab):
@@ -309,7 +309,7 @@ def test_pictures_come_in_through_the_door_only(studio):
     assert client.get(f"/inputs/{'0' * 64}.png").status_code == 404
     assert client.get("/inputs/..%2f..%2fsecret.png").status_code == 404
     wrong = client.post(f"/inputs?door={studio.door('me')}", content=b"no picture", headers=ours).json()
-    assert "no picture" in wrong["error"]
+    assert "no image" in wrong["error"]
 
 
 def test_on_a_space_a_hash_opens_nothing_to_another_visit(studio, tab, monkeypatch):
@@ -330,7 +330,7 @@ def test_on_a_space_a_hash_opens_nothing_to_another_visit(studio, tab, monkeypat
     assert not tab.submitted
     assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
-    assert "1 of the pictures" in tab.fill(whole, "Here.", door=theirs)[tab.restored]
+    assert "1 of the images" in tab.fill(whole, "Here.", door=theirs)[tab.restored]
     # who gives the same picture may see it; after the visit nobody may: it is nowhere on the disk
     list(tab.generation.run(ME, *values(methods=text), []))
     assert len(tab.submitted) == 1 and studio.history.input(sha) is None

@@ -173,7 +173,7 @@ def test_what_the_backbone_cannot_do_is_said_at_the_field(engines: Start) -> Non
         (recipe(width=60), "width", "60 is no multiple of 8 pixels. Give 56 or 64."),
         (recipe(backbone="still-life"), "backbone", "Choose 'exact'"),
         (recipe(methods=[{"name": "telepathy"}]), "methods.0", "no method telepathy"),
-        (recipe(methods=[{"name": "ilvr"}]), "methods.0.inputs.reference", "pload a picture"),
+        (recipe(methods=[{"name": "ilvr"}]), "methods.0.inputs.reference", "pload an image"),
     ]:
         (failed,) = [event for event in engine.submit(wrong) if isinstance(event, Failed)]
         assert failed.field == field and said in failed.reason

@@ -69,7 +69,7 @@ def test_what_is_missing_is_said_at_its_field(name: str) -> None:
         ([full("composable", weight="0:1, 0.4")], "methods.0.knobs.weight", "is no strength"),
         ([full("composable", nonsense=1)], "methods.0.knobs.nonsense", "it has weight, against"),
         ([{"name": "ilvr", "inputs": {"reference": SHA, "more": "x"}}], "methods.0.inputs.more", "it has reference"),
-        ([{"name": "ilvr", "inputs": {"reference": "me.png"}}], "methods.0.inputs.reference", "upload a picture"),
+        ([{"name": "ilvr", "inputs": {"reference": "me.png"}}], "methods.0.inputs.reference", "upload an image"),
         ([{"name": "multidiffusion", "inputs": {"regions": "red"}}], "methods.0.inputs.regions", "draw a box"),
         ([{"name": "ddnm", "inputs": {"measured": {"name": "magic"}}}], "methods.0.inputs.measured", "there are"),
         (

@@ -1,4 +1,4 @@
-"""The number of network calls that is known before a run is the number that the run makes."""
+"""The number of network evaluations that is known before a run is the number that the run makes."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def request(name: str, id: str) -> Request:
 
 
 def made_by(asked: Request) -> tuple[int, int]:
-    """Network calls and rows of the first image, by the loaded network."""
+    """Network evaluations and rows of the first image, by the loaded network."""
     backbone = LOADED[asked.recipe.backbone]
     made = plan(asked.recipe.one(0), backbone, Encoder(backbone), asked.images)
     run(made.flow, backbone.denoise)

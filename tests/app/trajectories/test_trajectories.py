@@ -50,7 +50,7 @@ def test_the_record_is_the_run_and_changes_nothing_of_it(engine):
     torch.testing.assert_close(way.x[1:], euler, atol=1e-4, rtol=1e-4)
 
 
-def test_the_pull_of_guidance_is_the_distance_of_the_two_estimates(engine):
+def test_the_guidance_norm_is_the_distance_of_the_two_estimates(engine):
     one, _ = follow(engine, BASE)
     b, way = engine.backbone, one.trajectory
     red, null = b.encode_prompt(["red"]), b.encode_prompt([""])
@@ -59,9 +59,9 @@ def test_the_pull_of_guidance_is_the_distance_of_the_two_estimates(engine):
     for n in (0, 3, 5):
         asks = (Ask(way.x[n], way.sigmas[n : n + 1].float(), cond) for cond in (red, null))
         c, u = (b.denoise(ask) for ask in asks)
-        assert math.isclose(one.pulls[n], float((c - u).square().mean().sqrt()), rel_tol=1e-3)
+        assert math.isclose(one.guidance_norms[n], float((c - u).square().mean().sqrt()), rel_tol=1e-3)
     alone, _ = follow(engine, BASE.model_copy(update={"cfg_scale": 1.0}))
-    assert all(math.isnan(pull) for pull in alone.pulls), "without guidance nobody asks for both"
+    assert all(math.isnan(norm) for norm in alone.guidance_norms), "without guidance nobody asks for both"
 
 
 def test_of_an_inversion_the_way_down_is_followed(engine):
