@@ -14,6 +14,7 @@ import gradio as gr
 from app import theme
 from app.endpoints import add_endpoints
 from app.pages import compare, create, history, taxonomy, trajectory
+from app.pages.introductions import introduction
 from app.pages.listeners import SHORT
 from app.pages.models import Model
 from app.pages.studio import Studio
@@ -34,14 +35,19 @@ def build(studio: Studio) -> gr.Blocks:
         header = gr.HTML(_header(studio.model()), elem_id="nw-header", apply_default_css=False)
         with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
             with gr.Tab("Create", id="create"):
+                gr.HTML(introduction("create"), apply_default_css=False)
                 making = create.tab(studio)
             with gr.Tab("History", id="history") as kept:
+                gr.HTML(introduction("history"), apply_default_css=False)
                 pictures = history.tab(studio, making, tabs, kept)
             with gr.Tab("Compare", id="compare") as side_by_side:
+                gr.HTML(introduction("compare"), apply_default_css=False)
                 cells = compare.tab(studio, making, tabs, side_by_side)
             with gr.Tab("Trajectory", id="trajectory"):
+                gr.HTML(introduction("trajectory"), apply_default_css=False)
                 paths = trajectory.tab(studio, making, tabs)
             with gr.Tab("Taxonomy", id="taxonomy") as ways:
+                gr.HTML(introduction("taxonomy"), apply_default_css=False)
                 taxonomy.tab(studio, making, tabs, ways)
         paths.opens(making.stage.follow, [making.visit], making.recipe_of)
         paths.opens(pictures.detail.follow, [making.visit], pictures.recipe_of)
