@@ -16,7 +16,7 @@ import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
 from app.runs import solvers
 from app.runs.methods import ASKS, wanted
-from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES, label
+from app.runs.recipe import FOUND, SCHEDULES, label
 from conditioning.operators import OPERATORS
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
 from conditioning.table import CITED, cost, first_sentence
@@ -50,7 +50,7 @@ def generate() -> dict[str, Any]:
         "methods": {name: _method(one) for name, one in METHODS.items()},
         "operators": [_operator(name, made) for name, made in OPERATORS.items()],
         "solvers": {key: one | {"searched": False} for key, one in _solvers().items()}
-        | {key: {"label": label, "searched": True} for key, label in SAMPLERS.items() if key not in SOLVERS},
+        | {key: {"label": label, "searched": True} for key, label in solvers.TUNED.items()},
         "schedules": {key: {"label": label, "searched": key in FOUND} for key, label in SCHEDULES.items()},
     }
 

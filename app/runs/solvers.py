@@ -31,9 +31,9 @@ def _knob(said: Mapping[str, Any]) -> Knob:
 
 
 _FOUND = _read()
-SAMPLERS: dict[str, str] = {key: one["label"] for key, one in _FOUND.items()} | {
-    "amed": "AMED-Solver",  # is taught on the network first: see app/runs/tuned_schedules.py
-}
+#: Trained on the network before the first run: see app/runs/tuned_schedules/amed.py.
+TUNED = {"amed": "AMED-Solver"}
+SAMPLERS: dict[str, str] = {key: one["label"] for key, one in _FOUND.items()} | TUNED
 #: Of every solver, what a recipe may set.
 KNOBS: dict[str, dict[str, Knob]] = {
     key: {said["name"]: _knob(said) for said in _FOUND.get(key, {}).get("knobs", ())} for key in SAMPLERS

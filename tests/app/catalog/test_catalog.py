@@ -4,13 +4,23 @@ import subprocess
 import sys
 
 from app.catalog import FILE, catalogue
-from app.catalog.generate import text
+from app.catalog.generate import text, text_of_solvers
+from app.runs import solvers
 from conditioning.registry import METHODS
 from conditioning.traits import TRAITS
 
 
 def test_the_file_is_what_the_registries_say():
-    assert FILE.read_text(encoding="utf-8") == text(), "run python -m app.catalog.generate, and commit the file"
+    again = "run python -m app.catalog.generate, and commit the files"
+    assert FILE.read_text(encoding="utf-8") == text(), again
+    assert solvers.FILE.read_text(encoding="utf-8") == text_of_solvers(), again
+
+
+def test_one_run_is_enough_after_a_solver_has_gone(monkeypatch):
+    """What the old file says of solvers is not read for the new one."""
+    gone = solvers.SAMPLERS | {"gone": "Gone"}
+    monkeypatch.setattr(solvers, "SAMPLERS", gone)
+    assert "Gone" not in text()
 
 
 def test_methods_say_their_traits():
