@@ -12,7 +12,7 @@ export interface Apart {
   step: number | null;
 }
 
-/** Edges as parts 0..1 of the picture, and what should be in it. */
+/** Edges as parts 0..1 of the image, and what should be in it. */
 export interface Box {
   left: number;
   top: number;
@@ -114,7 +114,7 @@ export interface CurveLook {
   log: boolean;
 }
 
-/** What was done to a picture before it was measured. sigma_y: noise, in units where pictures are [-1, 1]. */
+/** What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]. */
 export interface Degradation {
   picture?: string;
   name: string;
@@ -225,7 +225,7 @@ export interface Paths {
   x0: ProjectedPaths | null;
 }
 
-/** A place as parts 0..1 of the picture, and where it should move. */
+/** A place as parts 0..1 of the image, and where it should move. */
 export interface Point {
   x: number;
   y: number;

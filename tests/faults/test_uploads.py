@@ -43,7 +43,7 @@ HOSTILE = {
     "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no image"),
     "zip": (b"PK\x03\x04" + bytes(100), "no image"),
     "elf": (b"\x7fELF" + bytes(100), "no image"),
-    "only a header": (b"\x89PNG\r\n\x1a\n", "picture"),
+    "only a header": (b"\x89PNG\r\n\x1a\n", "image"),
     "cut off": (real()[:4000], "damaged or cut off"),
     "bomb": (png(60_000, 60_000, chunk(b"IDAT", zeros(64))), "at most 50 million"),
     "smaller bomb": (png(9_000, 9_000, chunk(b"IDAT", zeros(64))), "9000 x 9000 = 81 million pixels; at most 50"),

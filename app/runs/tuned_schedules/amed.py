@@ -47,7 +47,7 @@ class AmedSolver(Tuned[amed.Predictor]):
     def search(self, recipe: Recipe) -> tuple[str, int, Flow]:
         levels = self.levels(recipe)
         x, cond, noise = self.inputs.start(levels[0], TRAJECTORIES)
-        guided = self.inputs.guided(recipe)
+        guided = self.inputs.guided(recipe, TRAJECTORIES)
         flow = amed.train(guided, x, levels, cond, noise, rows=ROWS, epochs=EPOCHS, inserted=INSERTED)
         steps = recipe.steps * (INSERTED + 1) + EPOCHS * -(-TRAJECTORIES // ROWS) * (recipe.steps - 1)
         return f"Training AMED-Solver for {recipe.steps} steps, once", steps, flow

@@ -35,6 +35,6 @@ class GitsSchedule(Tuned[gits.Prices]):
     def search(self, recipe: Recipe) -> tuple[str, int, Flow]:
         fine = self.inputs.fine_schedule()
         x, cond, noise = self.inputs.start(fine[0], TRAJECTORIES)
-        flow = gits.priced(self.inputs.guided(recipe), x, fine, cond, noise)
+        flow = gits.priced(self.inputs.guided(recipe, TRAJECTORIES), x, fine, cond, noise)
         words = f"Finding the schedule GITS for guidance {recipe.cfg_scale:g}, once for all numbers of steps"
         return words, gits.TEACHER_STEPS, flow

@@ -48,6 +48,6 @@ class Ld3Schedule(Tuned[ld3.Learnt]):
         x, cond, noise = self.inputs.start(fine[0], ld3.PUPILS)
         solver = self.sampler(recipe.model_copy(update={"stop_sigma": 0.0}))
         begin = ld3.schedules(recipe.steps, self.inputs.backbone.sigmas)
-        flow = ld3.ld3(self.inputs.guided(recipe), x, fine, cond, noise, solver, begin)
+        flow = ld3.ld3(self.inputs.guided(recipe, ld3.PUPILS), x, fine, cond, noise, solver, begin)
         words = f"Learning the schedule LD3 for {recipe.steps} steps of {SAMPLERS[recipe.sampler].label}, once"
         return words, gits.TEACHER_STEPS + ld3.TRIALS * recipe.steps, flow

@@ -25,7 +25,7 @@ from samplers.schedules import karras, native
 
 Value = TypeVar("Value")
 FAR = 1000.0  # levels that begin beyond are those of a flow network: there Karras' curve wastes steps on pure noise
-ROWS = 16  # the most rows that a search begins with
+CAPTIONS = 16  # of the world, as prompts
 
 #: Prompts of the search for networks that are not of our world.
 PROMPTS = (
@@ -93,12 +93,12 @@ class SearchInputs:
         low, high = float(self.backbone.sigmas[0]), float(self.backbone.sigmas[-1])
         return karras(TEACHER_STEPS, low, high) if high < FAR else native(TEACHER_STEPS, self.backbone.sigmas)
 
-    def guided(self, recipe: Recipe) -> Denoiser:
-        """The network under the recipe's guidance."""
+    def guided(self, recipe: Recipe, rows: int) -> Denoiser:
+        """The network under the recipe's guidance, for at most so many rows at once."""
         if recipe.cfg_scale == 1:
             return ask
         with torch.no_grad():
-            null = self.backbone.encode_prompt([""] * ROWS)
+            null = self.backbone.encode_prompt([""] * rows)
         return _guided_rows(null, recipe.cfg_scale)
 
     def start(self, sigma: float, rows: int) -> tuple[torch.Tensor, dict[str, Any], Noise]:
@@ -121,7 +121,7 @@ class SearchInputs:
         from world.captions import describe
         from world.scene import draw
 
-        scenes = enumerate(draw("train", n) for n in range(ROWS))
+        scenes = enumerate(draw("train", n) for n in range(CAPTIONS))
         return tuple(describe(scene, np.random.default_rng(n)).text for n, scene in scenes)
 
 
