@@ -2,8 +2,8 @@
 
 It lies beside a backbone's weights as the readers do (`backbones/readers.py`), and like them tells of one world only.
 As in FILIP (Yao et al. 2021, arXiv 2111.07783, Section 3.1) a picture is not one vector but one for every cell, a text
-one for every word, and each word looks for its cell: what is to be red is told apart from what is red, and the gradient
-arrives where the word is about.
+one for every word, and each word looks for its cell: what is to be red is distinguished from what is red, and the
+gradient arrives where the word is about.
 """
 
 import re
@@ -78,7 +78,7 @@ class Contrastive(nn.Module):
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers of words (N, L), 0 where there is none -> a unit vector of each (N, L, JOINT), its weight (N, L).
 
-        All weigh the same: learnt, weights were on colours and grounds, which are seen first, and shapes stayed unread.
+        All weigh the same: learned weights were on colours and grounds, which are seen first; shapes stayed unread.
         """
         nothing = ids == 0
         h = self.text(self.embedding(ids) + self.place[: ids.shape[1]], src_key_padding_mask=nothing)

@@ -49,7 +49,7 @@ def plan(parameters: int) -> Plan:
 
     On the CPU float32, in OpenVINO where it is installed and the network small. On CUDA float32 for small networks,
     whose time is launches, and float16 for large ones. bf16 is quicker on the CPU and changes the picture: by name
-    only. Small networks in torch on the CPU run in pairs of rows, which makes a row's bits independent of its company.
+    only. Small networks in torch on the CPU run in pairs of rows, which makes a row's bits independent of its batch.
     Raises ValueError for a name that is no engine or no device of this machine.
     """
     wanted = os.environ.get("NINE_WAYS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -4,7 +4,7 @@ For data x0 ~ sum_k w_k N(mu_k, C_k), with C_k = U_k diag(lambda_k) U_k^T, the n
 mixture, with lambda_k + sigma^2 in place of lambda_k. So density, score, denoiser and samples are exact at every
 level, and so is the posterior of a linear measurement: a mixture again. Tests and the geometry pages lean on it.
 
-Every sum runs within a row, so that a row's bits do not depend on its company.
+Every sum runs within a row, so that a row's bits do not depend on its batch.
 """
 
 import hashlib

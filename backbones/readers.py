@@ -68,11 +68,11 @@ class Reader(nn.Module):
 class Residual(nn.Module):
     """Two convolutions, scaled and shifted by the noise level."""
 
-    def __init__(self, width: int, told: int):
+    def __init__(self, width: int, conditioning: int):
         super().__init__()
         self.norms = nn.ModuleList(nn.GroupNorm(8, width) for _ in range(2))
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
-        self.film = nn.Linear(told, 2 * width)
+        self.film = nn.Linear(conditioning, 2 * width)
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.film(level)[:, :, None, None].chunk(2, 1)
@@ -87,19 +87,21 @@ class Classifier(nn.Module):
     other_words: a word that people use -> the one it is known by.
     """
 
-    WIDTHS, TOLD = (32, 64, 128), 64
+    WIDTHS, CONDITIONING = (32, 64, 128), 64
     LEVELS = (0.02, 60.0)  # that it is trained at; it takes one beyond for the last
 
     def __init__(self, groups: Sequence[Sequence[str]], other_words: dict[str, str] | None = None, channels: int = 4):
         super().__init__()
         self.groups, self.other_words = [tuple(group) for group in groups], dict(other_words or {})
-        told, widths = self.TOLD, self.WIDTHS
-        self.level = nn.Sequential(nn.Linear(2 * 16, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
+        conditioning, widths = self.CONDITIONING, self.WIDTHS
+        self.level = nn.Sequential(
+            nn.Linear(2 * 16, conditioning), nn.SiLU(), nn.Linear(conditioning, conditioning), nn.SiLU()
+        )
         self.stem = nn.Conv2d(channels + 2, widths[0], 3, 1, 1)
-        self.blocks = nn.ModuleList(Residual(width, told) for width in widths)
+        self.blocks = nn.ModuleList(Residual(width, conditioning) for width in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         self.up = nn.Conv2d(widths[2], widths[1], 1)
-        self.fuse = Residual(widths[1], told)
+        self.fuse = Residual(widths[1], conditioning)
         self.there = nn.Conv2d(widths[1], len(self.groups[0]), 1)  # at every cell
         self.gain = nn.Parameter(torch.ones(len(self.groups[0])))
         self.rate = nn.Linear(widths[2], len(self.groups[0]))  # how often, where little is seen
@@ -128,14 +130,14 @@ class Classifier(nn.Module):
 
     def log_p(self, x: Tensor, sigma: Tensor, words: Sequence[str]) -> Tensor:
         """log p(words | x) (B,): the sum over words from `parse`."""
-        told, start = [], 0
+        parts, start = [], 0
         scores = self(x, sigma)
         for i, group in enumerate(self.groups):
             part = scores[:, start : start + len(group)]
-            told.append(F.logsigmoid(part) if i == 0 else part.log_softmax(1))
+            parts.append(F.logsigmoid(part) if i == 0 else part.log_softmax(1))
             start += len(group)
         known = [word for group in self.groups for word in group]
-        return torch.cat(told, 1)[:, [known.index(word) for word in words]].sum(1)
+        return torch.cat(parts, 1)[:, [known.index(word) for word in words]].sum(1)
 
     def parse(self, text: str) -> list[str]:
         """What it can say of a text: "a red ball on snow" -> ["red sphere", "snow"].
@@ -190,8 +192,8 @@ def load(folder: Path, name: str, device: torch.device | str = "cpu") -> Any:
 
 def begun(folder: Path, name: str, **config: Any) -> nn.Module:
     """What a training begins with: the network that lies there, if it was made with this config, else a fresh one."""
-    told = folder / name / "config.json"
-    if has(folder, name) and json.loads(told.read_text()) == json.loads(json.dumps(config)):
+    config_file = folder / name / "config.json"
+    if has(folder, name) and json.loads(config_file.read_text()) == json.loads(json.dumps(config)):
         network: nn.Module = load(folder, name)
         return network.train().requires_grad_(True)
     return NETWORKS[name](**config)

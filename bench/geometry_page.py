@@ -261,11 +261,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def path_table(told: Mapping[str, object]) -> str:
+def path_table(figures: Mapping[str, object]) -> str:
     """Beside the authors' figures, of CIFAR-10 in pixels (d = 3,072, sigma from 80 to 0.002)."""
 
     def figure(key: str, digits: int, unit: str = "") -> str:
-        return f"{float(told[key]):,.{digits}f}{unit}"  # type: ignore[arg-type]
+        return f"{float(figures[key]):,.{digits}f}{unit}"  # type: ignore[arg-type]
 
     def pair(key: str, digits: int, unit: str = "") -> list[str]:
         return [figure(f"{run}_{key}", digits, unit) for run in ("plain", "guided")]

@@ -84,11 +84,11 @@ def filled(report: Report, page: Any, side: int) -> None:
     began = time.perf_counter()
     page.locator("#resume").click()
     count = page.locator(".nw-cell[data-status=done]")
-    told = 0
-    while told < side * side and time.perf_counter() - began < LONGEST / 1000:
-        told = count.count()
+    filled = 0
+    while filled < side * side and time.perf_counter() - began < LONGEST / 1000:
+        filled = count.count()
         time.sleep(0.2)
-    report.figure("fill_s", time.perf_counter() - began, f"{told} {LABELS['fill_s']}", "s")
+    report.figure("fill_s", time.perf_counter() - began, f"{filled} {LABELS['fill_s']}", "s")
     report.figure("fill_worst_gap_s", page.evaluate("window.gaps.worst") / 1000, LABELS["fill_worst_gap_s"], "s")
 
 
@@ -107,9 +107,9 @@ def opened(report: Report, page: Any, side: int) -> None:
     report.figure("open_worst_gap_s", page.evaluate("window.gaps.worst") / 1000, LABELS["open_worst_gap_s"], "s")
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
-    told = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
-    report.figure("heap_mb", told["JSHeapUsedSize"] / 2**20, LABELS["heap_mb"], "MB")
-    report.figure("nodes", told["Nodes"], LABELS["nodes"], "")
+    metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    report.figure("heap_mb", metrics["JSHeapUsedSize"] / 2**20, LABELS["heap_mb"], "MB")
+    report.figure("nodes", metrics["Nodes"], LABELS["nodes"], "")
 
 
 def choose(page: Any) -> None:

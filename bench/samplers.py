@@ -31,7 +31,7 @@ from backbones import load
 from bench import samplers_overhead, samplers_page
 from bench.fidelity import Case, cases, evaluator_kid, rendered, scores
 from bench.geometry import ROWS, Arrays, Bench
-from bench.samplers_page import Figures, Key, Learnt
+from bench.samplers_page import Figures, Key, LearnedScheduleRow
 from bench.table import Report
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES, Solver
@@ -54,17 +54,17 @@ class Setting:
     """One start, its captions, guided or not. `true`: where the 200-step solution ends, (B, 4, h, w)."""
 
     bench: Bench
-    told: list[Case]
+    cases: list[Case]
     scale: float
     name: str
 
     @cached_property
     def D(self) -> Denoiser:
-        return ask if self.scale == 1 else cfg(ask, self.bench.cond([""] * len(self.told)), self.scale)
+        return ask if self.scale == 1 else cfg(ask, self.bench.cond([""] * len(self.cases)), self.scale)
 
     @cached_property
     def cond(self) -> dict[str, Tensor]:
-        return self.bench.cond([case.text for case in self.told])
+        return self.bench.cond([case.text for case in self.cases])
 
     @cached_property
     def true(self) -> Tensor:
@@ -76,7 +76,7 @@ class Setting:
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
         def find() -> Arrays:
-            count = min(ROWS, 2 * len(self.told))
+            count = min(ROWS, 2 * len(self.cases))
             other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
             seeds = range(TAUGHT, TAUGHT + count)
             flow = gits.priced(other.D, self.bench.start(seeds, fine[0]), fine, other.cond, Noise(seeds))
@@ -92,12 +92,12 @@ class Setting:
             return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
-    def learnt(self, solver: str, steps: int) -> ld3.Learnt:
+    def learned(self, solver: str, steps: int) -> ld3.LearnedSchedule:
         """LD3's levels and labels, from trials on other captions under the same guidance."""
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
         def find() -> Arrays:
-            count = min(ld3.PUPILS, 2 * len(self.told))
+            count = min(ld3.PUPILS, 2 * len(self.cases))
             other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
             seeds = range(TAUGHT, TAUGHT + count)
             begin = ld3.schedules(steps, self.bench.backbone.sigmas)
@@ -108,11 +108,11 @@ class Setting:
             return {"sigmas": np.array(one.sigmas), "labels": np.array(one.labels)}
 
         kept = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
-        return ld3.Learnt(*(tuple(kept[key].tolist()) for key in ("sigmas", "labels")))
+        return ld3.LearnedSchedule(*(tuple(kept[key].tolist()) for key in ("sigmas", "labels")))
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
         """Where the solver ends, (B, 4, h, w); kept under that name."""
-        seeds = range(len(self.told))
+        seeds = range(len(self.cases))
 
         def go() -> Arrays:
             x, noise = self.bench.start(seeds, sigmas[0]), Noise(seeds)
@@ -158,14 +158,14 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
     return ended(setting, name, solver, setting.levels(schedule, steps), far)
 
 
-def learnt(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt]:
+def learned(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.LearnedSchedule]:
     """A solver on levels that were learned for it, and these."""
-    one, solver = setting.learnt(key, CALLS), SAMPLERS[key]
+    one, solver = setting.learned(key, CALLS), SAMPLERS[key]
 
-    def told(D: Denoiser, *given: Any) -> Flow:
-        return solver(one.told(D), *given)
+    def with_labels(D: Denoiser, *arguments: Any) -> Flow:
+        return solver(one.relabelled(D), *arguments)
 
-    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", told, list(one.sigmas), far), one
+    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", with_labels, list(one.sigmas), far), one
 
 
 def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:
@@ -177,8 +177,8 @@ def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], fa
     def look() -> Arrays:
         with torch.no_grad():
             pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
-        told = scores(read(pictures), [case.claims for case in setting.told])
-        return {"seen": np.array([told["exact"], told["binding"], evaluator_kid(features(pictures), far)])}
+        scored = scores(read(pictures), [case.claims for case in setting.cases])
+        return {"seen": np.array([scored["exact"], scored["binding"], evaluator_kid(features(pictures), far)])}
 
     exact, binding, kid = setting.bench.part(f"{name}_seen", look)["seen"].tolist()
     distances = (float(off.mean()), float(off.median())) if near else (None, None)
@@ -217,14 +217,14 @@ def main(arguments: list[str] | None = None) -> None:
                 like[scale].append(calls_like(at or 0.0, *euler(longer[scale], far, quick)))
             if not quick:
                 samplers_page.write(pairs, curves)
-        lessons = {scale: every_learnt(report, longer[scale], far) for scale in SCALES}
+        lessons = {scale: every_learned(report, longer[scale], far) for scale in SCALES}
         for scale, lines in lessons.items():
             like[scale] += [line.like for line in lines]
             key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
             label = f"best pair, {CALLS} calls, guidance {scale:g}: as Euler with"
             report.figure(key, max(like[scale]), label, "calls", "at least 25")
         if not quick:
-            samplers_page.write_learnt(lessons)
+            samplers_page.write_learned(lessons)
             report.note(f"page: {samplers_page.PAGE}")
 
 
@@ -263,17 +263,17 @@ def euler(setting: Setting, far: Tensor, quick: bool) -> tuple[list[int], list[f
     return [one.calls for one in found if one], [one.rms or 0.0 for one in found if one]
 
 
-def every_learnt(report: Report, setting: Setting, far: Tensor) -> list[Learnt]:
+def every_learned(report: Report, setting: Setting, far: Tensor) -> list[LearnedScheduleRow]:
     """What levels that are learned for a solver make of it."""
     curve = euler(setting, far, report.quick)
     lines = []
     for solver in LEARNT[-1:] if report.quick else LEARNT:
         before = measured(setting, (solver, "gits"), CALLS, far)
-        after, one = learnt(setting, solver, far)
+        after, one = learned(setting, solver, far)
         if before is None:
             raise RuntimeError(f"{solver} has no schedule of {CALLS} calls")
         like = calls_like(after.rms or 0.0, *curve)
-        lines.append(Learnt(solver, before, after, like, one.sigmas, one.labels))
+        lines.append(LearnedScheduleRow(solver, before, after, like, one.sigmas, one.labels))
         label = f"{SAMPLERS[solver].label}, LD3, {CALLS} calls, guidance {setting.scale:g}"
         beside = {"gits": before.rms or 0.0, "like_euler": like, "exact": after.exact, "kid": after.kid}
         beside["median"] = after.median or 0.0

@@ -39,9 +39,9 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """A solver on GITS' levels and on those that were learned for it, with what the network is told there; with how
-    many calls Euler ends as near as that."""
+class LearnedScheduleRow:
+    """A solver on GITS' levels and on those that were learned for it, with what is passed to the network there; with
+    how many calls Euler ends as near as that."""
 
     solver: str
     gits: Figures
@@ -73,22 +73,22 @@ def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
         draw(pairs, curves)
 
 
-def write_learnt(learnt: Mapping[float, Sequence[Learnt]]) -> None:
+def write_learned(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> None:
     """The table of the levels that were learned, between its marks."""
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learnt", learnt_table(learnt)), "utf-8")
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learned", learned_table(learned)), "utf-8")
 
 
-def learnt_table(learnt: Mapping[float, Sequence[Learnt]]) -> str:
-    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what the network is told")
+def learned_table(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> str:
+    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what is passed to the network")
     lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | ---: | --- |"]
-    for scale, found in learnt.items():
+    for scale, found in learned.items():
         for one in found:
             sides = " | ".join(
                 f"{of.rms or 0:.3f}, median {of.median or 0:.3f} ({of.exact:.0f} %)" for of in (one.gits, one.ld3)
             )
-            told = "; ".join(" ".join(f"{level:.3g}" for level in levels) for levels in (one.levels, one.labels))
+            both = "; ".join(" ".join(f"{level:.3g}" for level in levels) for levels in (one.levels, one.labels))
             guidance = "none" if scale == 1 else f"{scale:g}"
-            lines.append(f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} calls | {told} |")
+            lines.append(f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} calls | {both} |")
     return "\n".join(lines)
 
 
@@ -104,8 +104,8 @@ def table(pairs: Pairs, figure: str) -> str:
     def cell(key: Key) -> str:
         if key not in values:
             return "-"
-        told = f"{values[key]:.3f}" if figure == "rms" else f"{values[key]:.0f}"
-        return f"**{told}**" if sign * values[key] == first else told
+        text = f"{values[key]:.3f}" if figure == "rms" else f"{values[key]:.0f}"
+        return f"**{text}**" if sign * values[key] == first else text
 
     lines = [f"| | {' | '.join(map(named, schedules))} |", "| --- |" + " ---: |" * len(schedules)]
     for solver in order:

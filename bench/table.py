@@ -80,13 +80,13 @@ class Report:
     def steps(self, things: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """The things, while a line on the terminal says how far it is and how long it still takes."""
         n = total if total is not None else len(things) if hasattr(things, "__len__") else None  # type: ignore[arg-type]
-        began = told = time.perf_counter()
+        began = reported = time.perf_counter()
         for i, thing in enumerate(things):
             now = time.perf_counter()
-            if sys.stderr.isatty() or now - told > 15:
+            if sys.stderr.isatty() or now - reported > 15:
                 left = f", {(now - began) / i * (n - i):.0f} s left" if i and n else ""
                 self._progress(f"{label} {i + 1}{f' of {n}' if n else ''}{left}")
-                told = now
+                reported = now
             yield thing
         self._progress("")
 

@@ -36,7 +36,7 @@ def cost(one: Method) -> str:
 
 def markdown() -> str:
     """All methods, a section for each family in the order in which they act, a line for each method."""
-    told = [
+    sections = [
         "# Methods",
         "Made from the registry by `python -m conditioning.table > docs/methods.md`; a test holds the two equal. The "
         "cost is what a method adds to the run that it acts on. A knob of ~ takes a curve over the steps.",
@@ -45,8 +45,8 @@ def markdown() -> str:
         own = [one for one in METHODS.values() if one.family == family]
         if own:
             heading = f"## {family.stage.capitalize()}: {family.name}\n\n{family.summary}"
-            told += [heading, "\n".join([_line(HEADS), _line("---" for _ in HEADS), *map(_row, own)])]
-    return "\n\n".join(told) + "\n"
+            sections += [heading, "\n".join([_line(HEADS), _line("---" for _ in HEADS), *map(_row, own)])]
+    return "\n\n".join(sections) + "\n"
 
 
 def _row(one: Method) -> str:

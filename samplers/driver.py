@@ -74,7 +74,7 @@ class Driver:
             if not (isinstance(message, list) and all(isinstance(one, Ask) for one in message)):
                 raise TypeError(f"a flow yields a Step or a list of Asks, and this one {message!r}")
             for one in message:
-                hash(_likeness(one))  # raises here, in the company of nobody
+                hash(_likeness(one))  # raises here, before it is in a batch
             self._asks[key] = message
         except StopIteration as end:
             self._end(key, Done(end.value), events)

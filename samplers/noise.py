@@ -1,6 +1,6 @@
 """Random numbers that belong to a picture: one generator a row, on the CPU.
 
-So a picture depends on its seed and on nothing else: not on its batch, its device, its dtype or its company.
+So an image depends on its seed and on nothing else: not on its batch, its device, its dtype or what else is in it.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What holds for every method that the oracle cannot run, since it reads or edits attention: on a tiny random UNet.
 
-As in test_contracts.py, in few steps and in float32: pictures that were computed in other company are equal up to
+As in test_contracts.py, in few steps and in float32: pictures that were computed in another batch are equal up to
 rounding, and all else is equal in every bit.
 """
 

@@ -5,8 +5,8 @@
     python -m training.classifier --check                            validate what is shipped
 
 Each colour, each shape and each pair of both that training scenes show is there or not (cross-entropy of a yes or no);
-ground and sky are one of a few (cross-entropy). And each cell of the map is told what is on it, from the renderer's
-instance maps: without, 11,000 images had taught it grounds and skies, little of colours, and nothing of shapes.
+ground and sky are one of a few (cross-entropy). And each cell of the map is labelled with what is on it, by the
+renderer's instance maps: without, 11,000 images had taught it grounds and skies, little of colours, nothing of shapes.
 Levels are spread evenly in ln sigma, from where everything is seen to where only the sky is.
 """
 
@@ -67,8 +67,8 @@ class ClassifierSpec:
         x = z.to(device) + sigma[:, None, None, None] * torch.randn(z.shape, generator=draws).to(device)
         owner = self.masks[index].clamp(min=-1)  # (B, 16, 16), -1 where there is no solid: the row of zeros at the end
         at = self.each[index][torch.arange(self.rows)[:, None, None], owner].permute(0, 3, 1, 2).float()
-        told = {"there": self.there[index], "place": self.place[index], "at": at}
-        return {"x": x, "sigma": sigma, **{name: one.to(device) for name, one in told.items()}}
+        labels = {"there": self.there[index], "place": self.place[index], "at": at}
+        return {"x": x, "sigma": sigma, **{name: one.to(device) for name, one in labels.items()}}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         cells, scores = network.maps(batch["x"], batch["sigma"])
@@ -101,8 +101,8 @@ def truth(split: str, count: int) -> tuple[Tensor, Tensor]:
 
 def solids(split: str, count: int) -> Tensor:
     """(N, 5, 56) bool: which of GROUPS[0] each solid is, in the order of the instance maps; the last is none."""
-    told = torch.from_numpy(words(split, count).attributes.astype(np.int64))  # (N, 4, 4)
-    shape, colour = told[..., 0], told[..., 1]
+    attributes = torch.from_numpy(words(split, count).attributes.astype(np.int64))  # (N, 4, 4)
+    shape, colour = attributes[..., 0], attributes[..., 1]
     pairs = [(colour == FIRST_COLOURS.index(c)) & (shape == SHAPES.index(s)) for c, s in PAIRS]
     singles = [*(colour == k for k in range(len(FIRST_COLOURS))), *(shape == k for k in range(len(SHAPES)))]
     return F.pad(torch.stack([*singles, *pairs], 2), (0, 0, 0, 1))
@@ -110,7 +110,7 @@ def solids(split: str, count: int) -> Tensor:
 
 def figures(network: nn.Module, z: Tensor, there: Tensor, place: Tensor) -> dict[str, float]:
     """At each of the levels SHOWN: how much of the entropy of colours, of shapes and of pairs it explains (0 is the
-    base rate), and the parts of grounds and skies told right."""
+    base rate), and the parts of grounds and skies classified right."""
     out, device = {}, next(network.parameters()).device
     parts = {"colour": slice(0, 8), "shape": slice(8, 14), "pair": slice(14, None)}
     for level in SHOWN:
@@ -124,8 +124,8 @@ def figures(network: nn.Module, z: Tensor, there: Tensor, place: Tensor) -> dict
         for name, part in parts.items():
             rate = there[:, part].mean(0).clamp(1e-3, 1 - 1e-3).expand(len(z), -1)
             base = F.binary_cross_entropy(rate, there[:, part])
-            told = F.binary_cross_entropy_with_logits(yes[:, part], there[:, part])
-            out[f"{name}_{level:g}"] = float(1 - told / base)
+            loss = F.binary_cross_entropy_with_logits(yes[:, part], there[:, part])
+            out[f"{name}_{level:g}"] = float(1 - loss / base)
         out[f"ground_{level:g}"] = float((ground.argmax(1) == place[:, 0]).float().mean())
         out[f"sky_{level:g}"] = float((sky.argmax(1) == place[:, 1]).float().mean())
     return out
@@ -141,12 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **CONFIG)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     z = latents(shipped_autoencoder().eval(), "validation").float()
-    told = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))
+    results = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))
     for level in SHOWN:
-        row = {name.split("_")[0]: value for name, value in told.items() if name.endswith(f"_{level:g}")}
+        row = {name.split("_")[0]: value for name, value in results.items() if name.endswith(f"_{level:g}")}
         print(f"sigma {level:<5g}" + "".join(f"  {name} {value:.3f}" for name, value in row.items()))
     if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        given.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -41,13 +41,13 @@ for place, values in enumerate(NAMED):
     ATTRIBUTE[[one for said in values for one in said]] = place
 
 
-def numbered(told: Words) -> tuple[np.ndarray, np.ndarray]:
+def numbered(captions: Words) -> tuple[np.ndarray, np.ndarray]:
     """Captions (N, K, L) by the numbers of KNOWN from 1, 0 after their end; and the solid of each word, -1 for none."""
     tokenizer = plain_tokenizer()
     table = np.zeros(len(tokenizer), np.uint8)
     for n, word in enumerate(KNOWN):
         table[tokenizer(word)["input_ids"][1]] = n + 1
-    return table[told.tokens[:, :, 1:]], told.owners[:, :, 1:]
+    return table[captions.tokens[:, :, 1:]], captions.owners[:, :, 1:]
 
 
 def nearly(ids: np.ndarray, owners: np.ndarray, solids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str]:
@@ -97,9 +97,9 @@ class ContrastiveSpec:
         torch.manual_seed(0)
         self.network: nn.Module = Taught().to(memory_format=torch.channels_last)
         self.rgb, self.masks = data.pictures("train"), data.instances("train")[:, 1::2, 1::2]
-        told = words("train", len(self.rgb))
-        self.ids, self.owners = numbered(told)
-        self.attributes, self.place = told.attributes, told.place
+        captions = words("train", len(self.rgb))
+        self.ids, self.owners = numbered(captions)
+        self.attributes, self.place = captions.attributes, captions.place
         self.held_out = trial("validation", 0, 330)
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
@@ -116,8 +116,8 @@ class ContrastiveSpec:
             "ids": ids[:, :longest], "false": np.stack(false)[:, :longest], "owners": owners[:, :longest],
             "masks": self.masks[index], "attributes": self.attributes[index], "place": self.place[index],
         }  # fmt: skip
-        told = {name: torch.from_numpy(array.astype(np.int64)).to(device) for name, array in arrays.items()}
-        return {"x": x.to(device).contiguous(memory_format=torch.channels_last), **told}
+        tensors = {name: torch.from_numpy(array.astype(np.int64)).to(device) for name, array in arrays.items()}
+        return {"x": x.to(device).contiguous(memory_format=torch.channels_last), **tensors}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         model, b = network.network, len(batch["x"])
@@ -154,9 +154,9 @@ class ContrastiveSpec:
 def looking(looks: Tensor, batch: dict[str, Tensor]) -> Tensor:
     """How little the words of a solid look at its cells: looks (B, L, cells), before the softmax over the cells."""
     on = batch["owners"][:, :, None] == batch["masks"].flatten(1)[:, None]  # (B, L, cells)
-    told = (batch["owners"] >= 0) & on.any(2)
+    described = (batch["owners"] >= 0) & on.any(2)
     inside = (looks.log_softmax(2)).masked_fill(~on, -torch.inf).logsumexp(2)
-    return -inside[told].mean() if told.any() else looks.sum() * 0
+    return -inside[described].mean() if described.any() else looks.sum() * 0
 
 
 def telling(scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -183,10 +183,10 @@ Trial = tuple[Tensor, Tensor, Tensor, Tensor]
 def trial(split: str, start: int, stop: int) -> Trial:
     """Renders (N, 3, 128, 128) of scenes of a split, a caption of each (N, L), one that is nearly true, and whether in
     that two solids' colours are swapped (N,) bool."""
-    told = words(split, stop)
-    ids, owners = (part[start:stop, 0] for part in numbered(told))
+    captions = words(split, stop)
+    ids, owners = (part[start:stop, 0] for part in numbered(captions))
     rng = np.random.default_rng(start)
-    false, how = zip(*(nearly(*row, rng) for row in zip(ids, owners, told.attributes[start:stop], strict=True)))
+    false, how = zip(*(nearly(*row, rng) for row in zip(ids, owners, captions.attributes[start:stop], strict=True)))
     x = torch.cat(
         [render([draw(split, n) for n in range(i, min(i + 50, stop))], 128).rgb for i in range(start, stop, 50)]
     )
@@ -209,13 +209,13 @@ def figures(network: nn.Module, x: Tensor, ids: Tensor, false: Tensor, swapped: 
             cells = network.cells(network.seen(part.to(device)))
             tables.append(network.all(cells, *network.read(t)).cpu())
             better.append(tables[-1].diagonal() > network.own(cells, *network.read(f)).cpu())
-    whole, told, differ = [t for t in tables if len(t) == size], torch.cat(better), (ids != false).any(1)
+    whole, correct, differ = [t for t in tables if len(t) == size], torch.cat(better), (ids != false).any(1)
     right = torch.arange(size)
     return {
         "caption": float(torch.stack([table.argmax(1) == right for table in whole]).float().mean()),
         "picture": float(torch.stack([table.argmax(0) == right for table in whole]).float().mean()),
-        "changed": float(told[differ & ~swapped].float().mean()),
-        "swapped": float(told[swapped].float().mean()),
+        "changed": float(correct[differ & ~swapped].float().mean()),
+        "swapped": float(correct[swapped].float().mean()),
     }
 
 
@@ -240,10 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         file = save(STILL_LIFE, "contrastive", kept, words=KNOWN)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    told = figures(load(STILL_LIFE, "contrastive"), *trial("test", 0, given.scenes))
-    print("  ".join(f"{name} {value:.3f}" for name, value in told.items()))
+    results = figures(load(STILL_LIFE, "contrastive"), *trial("test", 0, given.scenes))
+    print("  ".join(f"{name} {value:.3f}" for name, value in results.items()))
     if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        given.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ def export(folder: Path, denoiser: str) -> None:
 def _configured(part: Path, **more: str) -> None:
     """More in the config of a part, and nothing of where on this machine it was read from."""
     config = part / "config.json"
-    told = json.loads(config.read_text()) | more
-    told.pop("_name_or_path", None)
-    config.write_text(json.dumps(told, indent=2) + "\n")
+    fields = json.loads(config.read_text()) | more
+    fields.pop("_name_or_path", None)
+    config.write_text(json.dumps(fields, indent=2) + "\n")
 
 
 def main() -> None:

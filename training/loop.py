@@ -145,12 +145,12 @@ def train(spec: Spec, plan: Plan) -> None:
         curve = json.loads((here / "curve.json").read_text())
 
     def read() -> dict[str, float]:
-        told = {name: float(mean) for name, mean in means.items()}
-        if not all(map(math.isfinite, told.values())):
+        values = {name: float(mean) for name, mean in means.items()}
+        if not all(map(math.isfinite, values.values())):
             raise FloatingPointError(
-                f"{spec.name}: the loss is not finite after {seen} pictures ({told}); last checkpoint kept."
+                f"{spec.name}: the loss is not finite after {seen} pictures ({values}); last checkpoint kept."
             )
-        return told
+        return values
 
     def save() -> None:
         read()
@@ -169,8 +169,8 @@ def train(spec: Spec, plan: Plan) -> None:
         with _Swapped(network, averaged) as best:
             figures = spec.check(best)
             spec.pictures(best).save(here / f"pictures_{seen:08d}.png")
-        told = {k: round(v, 5) for k, v in {**read(), **figures}.items()}
-        point = {"seen": seen, "minutes": spent / 60, **told}
+        rounded = {k: round(v, 5) for k, v in {**read(), **figures}.items()}
+        point = {"seen": seen, "minutes": spent / 60, **rounded}
         curve.append(point)
         print("\n" + "  ".join(f"{k} {v:.4g}" for k, v in point.items()), flush=True)
         save()

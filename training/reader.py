@@ -90,21 +90,21 @@ class ReaderSpec:
 
 def figures(network: nn.Module, x: Tensor, near: Tensor, classes: Tensor) -> dict[str, float]:
     """Of images (N, 3, 128, 128) and their ground truth: mean error of the depth in metres, on solids and on the
-    ground; the part of the pixels told right, and mean over classes of intersection by union."""
+    ground; the part of the pixels classified right, and mean over classes of intersection by union."""
     device = next(network.parameters()).device
     right, union, error, area = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES)), torch.zeros(2), torch.zeros(2)
     total, count = 0.0, 0
     for part, n, c in zip(x.split(50), near.split(50), classes.split(50), strict=True):
         with torch.no_grad():
             read = network(part.to(device))
-        told, away = read.classes.argmax(1).cpu(), NEAREST / read.nearness[:, 0].cpu().clamp(min=0.05)
+        predicted, away = read.classes.argmax(1).cpu(), NEAREST / read.nearness[:, 0].cpu().clamp(min=0.05)
         miss = (away - NEAREST / n.float().clamp(min=0.05)).abs()
         for i, mine in enumerate((c > 1, c == 1)):
             error[i], area[i] = error[i] + miss[mine].sum(), area[i] + mine.sum()
         for k in range(len(CLASSES)):
-            right[k] += ((told == k) & (c == k)).sum()
-            union[k] += ((told == k) | (c == k)).sum()
-        total, count = total + float((told == c).sum()), count + c.numel()
+            right[k] += ((predicted == k) & (c == k)).sum()
+            union[k] += ((predicted == k) | (c == k)).sum()
+        total, count = total + float((predicted == c).sum()), count + c.numel()
     return {
         "depth_solids": float(error[0] / area[0]),
         "depth_ground": float(error[1] / area[1]),
@@ -135,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.check:
         file = save(STILL_LIFE, "reader", averaged_network("reader"), classes=CLASSES)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    told = validate(load(STILL_LIFE, "reader"), given.scenes)
-    print("  ".join(f"{name} {value:.4f}" for name, value in told.items()))
+    figures_by_name = validate(load(STILL_LIFE, "reader"), given.scenes)
+    print("  ".join(f"{name} {value:.4f}" for name, value in figures_by_name.items()))
     if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        given.json.write_text(json.dumps(figures_by_name, indent=1) + "\n")
 
 
 if __name__ == "__main__":

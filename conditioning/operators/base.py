@@ -109,7 +109,7 @@ class Measurement:
 
 
 def by_row(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """f of every row by itself: the bits of an FFT or a matrix product of one row depend on its company."""
+    """f of every row by itself: the bits of an FFT or a matrix product of one row depend on the batch."""
     return torch.cat([f(row) for row in x.split(1)])
 
 

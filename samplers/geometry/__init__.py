@@ -6,7 +6,7 @@ optimal       the optimal denoiser of a finite set of pictures, mean shift, scor
 compare       two runs step by step: where a condition sets in, how far guidance leaves the unguided path
 gits          schedules by dynamic programming over the teacher's path
 ld3           schedules for one solver, by trials of it
-amed          a solver whose intermediate point is learnt
+amed          a solver whose intermediate point is learned
 
 Everything is after "A Geometric Perspective on Diffusion Models" (Chen et al. 2023, arXiv 2305.19947) and what its
 authors made of it (arXiv 2405.11326, 2312.00094). Coordinates are VE, as everywhere: x = x0 + sigma * eps.

@@ -2,7 +2,7 @@
 2312.00094).
 
 A path lies nearly in a plane, so by the mean-value theorem there is a point on the way of a step whose direction leads
-nearly to its end. Where it is, and how to scale that direction, depends on the picture little: it is learnt in minutes.
+nearly to its end. Where it is, and how to scale that direction, depends little on the image: it is learned in minutes.
 
     predictor = run(train(D, x, sigmas, cond, noise), backbone.denoise)
     x = run(amed(predictor)(D, x, sigmas, cond, noise), backbone.denoise)
@@ -36,7 +36,7 @@ FORMAT = "amed-1"
 class Predictor(nn.Module):
     """(x0, s, s') -> r in (0, 1), c in 1 +- DIRECTION, a in 1 +- TIME, each (B,).
 
-    The middle of the step is at s'^r s^(1 - r), c scales the direction there, a the level that the network is told.
+    The middle of the step is at s'^r s^(1 - r), c scales the direction there, a the level passed to the network.
 
     The authors' predictor sees the bottleneck of the U-Net at the first call of the step. Flows know no layers, only
     answers, so this one sees the answer itself: the mean of x0 over its channels, pooled to 8 x 8. Nothing is lost by
@@ -153,11 +153,11 @@ def train(
 
 def finer(sigmas: Sequence[float], inserted: int) -> list[float]:
     """The same levels with `inserted` more between any two, even in sigma^(1/7) as Karras' own; so also down to 0."""
-    told: list[float] = []
+    levels: list[float] = []
     for s, s_next in pairwise(sigmas):
-        told += (np.linspace(s ** (1 / 7), s_next ** (1 / 7), inserted + 1, endpoint=False) ** 7).tolist()
-        told[-inserted - 1] = float(s)  # exactly: its state is looked up
-    return [*told, float(sigmas[-1])]
+        levels += (np.linspace(s ** (1 / 7), s_next ** (1 / 7), inserted + 1, endpoint=False) ** 7).tolist()
+        levels[-inserted - 1] = float(s)  # exactly: its state is looked up
+    return [*levels, float(sigmas[-1])]
 
 
 def save(path: str | Path, predictor: Predictor) -> None:
@@ -170,10 +170,10 @@ def save(path: str | Path, predictor: Predictor) -> None:
 def load(path: str | Path) -> Predictor:
     """What `save` wrote, frozen. Raises ValueError where the file is of something else, OSError where none is there."""
     with safe_open(path, "pt") as file:
-        told = file.metadata() or {}
-        if told.get("format") != FORMAT:
-            raise ValueError(f"{path} is no AMED predictor of the format {FORMAT!r}, but {told.get('format')!r}")
+        metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"{path} is no AMED predictor of the format {FORMAT!r}, but {metadata.get('format')!r}")
         weights = {name: file.get_tensor(name) for name in file.keys()}
-    predictor = Predictor(int(told["width"]))
+    predictor = Predictor(int(metadata["width"]))
     predictor.load_state_dict(weights)
     return predictor.requires_grad_(False)

@@ -188,8 +188,8 @@ class Key:
     @property
     def name(self) -> str:
         """A file name, the same for equal keys."""
-        told = {**asdict(self), "prompts": hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()}
-        return f"gits-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]}.safetensors"
+        fields = {**asdict(self), "prompts": hashlib.sha256("\n".join(self.prompts).encode()).hexdigest()}
+        return f"gits-{hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:24]}.safetensors"
 
 
 def save(folder: str | Path, key: Key, prices: Prices) -> Path:
@@ -204,8 +204,8 @@ def save(folder: str | Path, key: Key, prices: Prices) -> Path:
 def load(folder: str | Path, key: Key) -> Prices | None:
     """The prices that were kept under this key; None where there are none, or what is there cannot be read."""
     try:
-        told = load_file(Path(folder) / key.name)
-        sigmas, table, free = (told[name] for name in ("sigmas", "table", "free"))
+        tensors = load_file(Path(folder) / key.name)
+        sigmas, table, free = (tensors[name] for name in ("sigmas", "table", "free"))
     except (OSError, KeyError, SafetensorError):
         return None
     n = len(sigmas)

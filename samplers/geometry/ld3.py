@@ -1,13 +1,13 @@
-"""LD3: levels learnt for one solver, so that few steps end where many do (Tong et al. 2024, arXiv 2405.15506).
+"""LD3: levels learned for one solver, so that few steps end where many do (Tong et al. 2024, arXiv 2405.15506).
 
 GITS' levels suit any solver, since they price Euler's jumps. These are tried with the solver itself: they are for it,
-for one number of steps and one guidance, and nearer. As in the paper, the level that the network is told at a step is
-learnt beside the level that the step is made from. The authors go down the gradient through all network calls; but
+for one number of steps and one guidance, and nearer. As in the paper, the level passed to the network at a step is
+learned beside the level that the step is made from. The authors go down the gradient through all network calls; but
 there are so few unknowns that here whole runs suffice, without gradients, on any backbone.
 
     begin = schedules(8, backbone.sigmas)
-    learnt = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, begin), backbone.denoise)
-    x = run(unipc(learnt.told(D), x, learnt.sigmas, cond, noise), backbone.denoise)
+    learned = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, begin), backbone.denoise)
+    x = run(unipc(learned.relabelled(D), x, learned.sigmas, cond, noise), backbone.denoise)
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
 from samplers.schedules import INFINITE, SCHEDULES
 
-TRIALS, PUPILS = 70, 24  # whole runs; pictures from which on what is learnt holds for others
+TRIALS, PUPILS = 70, 24  # whole runs; pictures from which on what is learned holds for others
 # in log sigma: of a difference; of a step at most; between two levels at least; between a level and its label at most
 NUDGE, FARTHEST, APART, OTHER = 0.04, 0.5, 0.05, 0.25
 SOFTER, HARDER, STIFFEST = 4.0, 4.0, 1e3  # damping after a trial that was nearer, or was not; where to give up
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """sigmas: the levels, N + 1 falling floats, the last 0.0. labels: the N levels that the network is told there."""
+class LearnedSchedule:
+    """sigmas: the levels, N + 1 falling floats, the last 0.0. labels: the N levels passed to the network there."""
 
     sigmas: tuple[float, ...]
     labels: tuple[float, ...]
 
-    def told(self, D: Denoiser) -> Denoiser:
+    def relabelled(self, D: Denoiser) -> Denoiser:
         """D asked by the labels; between the levels, as a solver's second evaluation is, by the nearest two.
 
         D answers x0, so the label counts in the direction that a solver takes, too: with a network of eps it is
@@ -56,8 +56,8 @@ class Learnt:
         def labelled(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
             level = np.asarray(sigma.detach().cpu() if isinstance(sigma, Tensor) else sigma, dtype=float)
             factor = np.exp(np.interp(np.log(level), falling[::-1], apart[::-1]))
-            told = sigma * sigma.new_tensor(factor) if isinstance(sigma, Tensor) else float(level * factor)
-            return (yield from D(x, told, cond, **kw))
+            label = sigma * sigma.new_tensor(factor) if isinstance(sigma, Tensor) else float(level * factor)
+            return (yield from D(x, label, cond, **kw))
 
         return labelled
 
@@ -73,10 +73,10 @@ def ld3(
     trials: int = TRIALS,
     teacher: Sampler = dpmpp_2m,
 ) -> Flow:
-    """Learnt levels and labels for this solver; never worse on these pictures than any schedule of `begin`.
+    """LearnedSchedule levels and labels for this solver; never worse on these pictures than any schedule of `begin`.
 
     x (B, C, H, W) at sigmas[0], the warm-up pictures, PUPILS or more. sigmas: the teacher's levels, which end at 0;
-    what is learnt lies within theirs and those of `begin`. sampler: deterministic. begin: schedules of the wanted
+    what is learned lies within theirs and those of `begin`. sampler: deterministic. begin: schedules of the wanted
     number of steps, each tried once; from the best it goes on. D may be guided. The flow yields the teacher's Steps,
     then those of every trial, so it shows progress and can be cancelled; it ends before `trials` where nothing is
     nearer any more.
@@ -94,14 +94,14 @@ def ld3(
     goal = yield from teacher(D, x, sigmas, cond, noise)
     unit = x / math.sqrt(1 + sigmas[0] ** 2)
 
-    def trial(one: Learnt) -> Flow:
+    def trial(one: LearnedSchedule) -> Flow:
         """(B, D) float64: where the solver ends less where the teacher does."""
-        end = yield from sampler(one.told(D), unit * math.sqrt(1 + one.sigmas[0] ** 2), one.sigmas, cond, noise)
+        end = yield from sampler(one.relabelled(D), unit * math.sqrt(1 + one.sigmas[0] ** 2), one.sigmas, cond, noise)
         return (end - goal).flatten(1).double().cpu()
 
-    best, off = Learnt((), ()), torch.tensor([[math.inf]])
+    best, off = LearnedSchedule((), ()), torch.tensor([[math.inf]])
     for levels in starts:
-        one = Learnt(tuple(levels), tuple(levels[:-1]))
+        one = LearnedSchedule(tuple(levels), tuple(levels[:-1]))
         ended = yield from trial(one)
         if not best.sigmas or loss(ended) < loss(off):
             best, off = one, ended
@@ -115,18 +115,18 @@ def ld3(
             for n in range(len(at)):
                 nudged = at.clone()
                 nudged[n] -= NUDGE  # down: the highest level may be as high as it can be
-                slopes[..., n] = (off - (yield from trial(room.learnt(nudged)))) / NUDGE
+                slopes[..., n] = (off - (yield from trial(room.learned(nudged)))) / NUDGE
             left, fresh = left - len(at), True
         moved = room.within(at + damped(slopes, off, damping))
         if moved is None:
             damping *= HARDER
             continue
-        ended = yield from trial(room.learnt(moved))
+        ended = yield from trial(room.learned(moved))
         left -= 1
         step = moved - at
         slopes = slopes + (ended - off - slopes @ step)[..., None] * step / (step @ step).clamp_min(1e-12)
         if loss(ended) < loss(off):
-            at, off, best, damping, fresh = moved, ended, room.learnt(moved), damping / SOFTER, False
+            at, off, best, damping, fresh = moved, ended, room.learned(moved), damping / SOFTER, False
         else:
             damping *= HARDER
             if not fresh:
@@ -137,17 +137,17 @@ def ld3(
 class Room:
     """The unknowns as one vector, log levels and then log(label / level), and where they may be."""
 
-    def __init__(self, start: Learnt, lowest: float, highest: float):
+    def __init__(self, start: LearnedSchedule, lowest: float, highest: float):
         self.fixed = start.sigmas[: start.sigmas[0] >= INFINITE]  # such a start is known by being just that
         levels = torch.tensor(start.sigmas[len(self.fixed) : -1], dtype=torch.float64)
         self.begin = torch.cat([levels.log(), torch.zeros_like(levels)])
         ends = [lowest, highest, *levels.tolist()]
         self.low, self.high = math.log(min(ends)), math.log(max(ends))
 
-    def learnt(self, at: Tensor) -> Learnt:
+    def learned(self, at: Tensor) -> LearnedSchedule:
         logs, apart = at.chunk(2)
         levels, labels = logs.exp().tolist(), (logs + apart).clamp(self.low, self.high).exp().tolist()
-        return Learnt((*self.fixed, *levels, 0.0), (*self.fixed, *labels))
+        return LearnedSchedule((*self.fixed, *levels, 0.0), (*self.fixed, *labels))
 
     def within(self, at: Tensor) -> Tensor | None:
         """The same within the bounds; None where levels would come too near to each other."""
@@ -174,20 +174,20 @@ def damped(slopes: Tensor, off: Tensor, damping: float) -> Tensor:
     return -torch.linalg.solve(square + damping * scale.diag(), slope).clamp(-FARTHEST, FARTHEST)
 
 
-def write(file: Path, learnt: Learnt) -> None:
+def write(file: Path, learned: LearnedSchedule) -> None:
     """Keeps it as JSON, whole or not at all; the folder is made where it is missing."""
-    write_text(file, json.dumps(asdict(learnt)))
+    write_text(file, json.dumps(asdict(learned)))
 
 
-def read(file: Path, steps: int) -> Learnt | None:
+def read(file: Path, steps: int) -> LearnedSchedule | None:
     """What `write` kept, of so many steps; None where there is none, or what is there cannot be read."""
     try:
-        told = json.loads(file.read_text())
-        sigmas, labels = (tuple(map(float, told[name])) for name in ("sigmas", "labels"))
+        fields = json.loads(file.read_text())
+        sigmas, labels = (tuple(map(float, fields[name])) for name in ("sigmas", "labels"))
     except (OSError, ValueError, TypeError, KeyError):
         return None
     sound = falls(sigmas) and len(sigmas) == steps + 1 == len(labels) + 1 and min(labels) > 0
-    return Learnt(sigmas, labels) if sound else None
+    return LearnedSchedule(sigmas, labels) if sound else None
 
 
 def schedules(steps: int, sigmas_train: Tensor) -> list[list[float]]:

@@ -135,9 +135,9 @@ def figures(trajectory: Trajectory) -> dict[str, Tensor]:
         out[first : first + len(values)] = values
         return out
 
-    told: dict[str, Tensor] = {}
+    columns: dict[str, Tensor] = {}
     for name, path in (("x", trajectory.x), ("x0", trajectory.x0)):
-        told |= {
+        columns |= {
             f"{name}_norm": at(norms(path)),
             f"{name}_to_end": at(to_end(path)),
             f"{name}_deviation": at(deviation(path)),
@@ -147,17 +147,17 @@ def figures(trajectory: Trajectory) -> dict[str, Tensor]:
             f"{name}_torsion": at(torsion(path), 1),
         }
     left, whole = cosine(trajectory)
-    return told | {"eps_norm": at(norms(trajectory.eps)), "eps_cos_to_end": at(left), "eps_cos_chord": at(whole)}
+    return columns | {"eps_norm": at(norms(trajectory.eps)), "eps_cos_to_end": at(left), "eps_cos_chord": at(whole)}
 
 
-def save_csv(path: str | Path, sigmas: Tensor, told: Mapping[str, Tensor]) -> None:
+def save_csv(path: str | Path, sigmas: Tensor, columns: Mapping[str, Tensor]) -> None:
     """Figures (N + 1, B) by name as a table: a line for every level and picture, nothing where a figure is nan."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["step", "sigma", "picture", *told])
+        table.writerow(["step", "sigma", "picture", *columns])
         for n, sigma in enumerate(sigmas.tolist()):
-            for b in range(len(next(iter(told.values()))[0])):
-                values = [float(column[n, b]) for column in told.values()]
+            for b in range(len(next(iter(columns.values()))[0])):
+                values = [float(column[n, b]) for column in columns.values()]
                 table.writerow([n, f"{sigma:.6g}", b, *("" if math.isnan(v) else f"{v:.6g}" for v in values)])
 
 

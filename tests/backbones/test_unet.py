@@ -157,8 +157,8 @@ def test_second_run_is_the_first_and_company_does_not_matter(tiny_unet):
     first = sample(b, 14 * x[:1], sigmas)
     cond = b.encode_prompt([PROMPT, "", NEGATIVE])
     alone = b.denoise(Ask(x[1:2], torch.tensor([2.0]), b.encode_prompt([""])))
-    company = b.denoise(Ask(x, torch.tensor([9.0, 2.0, 0.1]), cond))[1:2]
-    assert torch.equal(alone, company)
+    batched = b.denoise(Ask(x, torch.tensor([9.0, 2.0, 0.1]), cond))[1:2]
+    assert torch.equal(alone, batched)
     taped = b.denoise(Ask(x, torch.tensor([9.0, 2.0, 0.1]), cond, tape=1))[1:2]
     assert torch.equal(taped, b.denoise(Ask(x[1:2], torch.tensor([2.0]), b.encode_prompt([""]), tape=1)))
     assert torch.equal(first, sample(b, 14 * x[:1], sigmas))

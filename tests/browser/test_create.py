@@ -284,7 +284,7 @@ def test_a_problem_of_a_menu_stands_below_it_and_above_the_next_field(me):
     me.page.get_by_role("option", name="LD3").click()
     me.button("Generate").click()
     problem = me.page.locator("#schedule-problem")
-    expect(problem).to_contain_text("LD3 is learnt from where a solver ends")
+    expect(problem).to_contain_text("LD3 is learned from where a solver ends")
     said, steps = problem.bounding_box(), me.page.locator("#steps").bounding_box()
     assert said["y"] + said["height"] <= steps["y"]
 

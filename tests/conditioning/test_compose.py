@@ -56,7 +56,7 @@ def test_nothing_is_the_sampler_over_the_network():
 
 
 def test_the_network_at_the_bottom_may_be_another():
-    def told(x, sigma, cond, **kw):
+    def network(x, sigma, cond, **kw):
         return (yield from ask(x, 2 * sigma, cond, **kw))
 
     seen = []
@@ -65,7 +65,7 @@ def test_the_network_at_the_bottom_may_be_another():
         seen.append(float(torch.as_tensor(one.sigma).max()))
         return one.x
 
-    D, sampler, text = compose([("cfg", {"scale": 2.0})], SAMPLERS["euler"], told, null={}, sigmas=[4.0, 1.0, 0.0])
+    D, sampler, text = compose([("cfg", {"scale": 2.0})], SAMPLERS["euler"], network, null={}, sigmas=[4.0, 1.0, 0.0])
     run(sampler(D, torch.ones(1, 1, 2, 2), [4.0, 1.0, 0.0], {"text": torch.zeros(1, 1)}, Noise([0])), answer)
     assert seen == [8.0, 8.0, 2.0, 2.0] and text == "euler over cfg(ask)"
 

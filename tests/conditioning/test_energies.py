@@ -56,9 +56,9 @@ def compared(name, pictures, backbone=BACKBONE):
 def test_it_is_zero_at_the_target_and_above_it_elsewhere(name):
     energy = compared(name, TARGET.expand(3, -1, -1, -1))
     others = torch.cat([TARGET, picture(scene(x=1.0, colour="blue", ground="snow")), torch.full_like(TARGET, 0.5)])
-    told = energy(others)
-    assert told.shape == (3,)
-    assert told[0].abs() < 1e-6 and (told[1:] > 1e-5).all()
+    energies = energy(others)
+    assert energies.shape == (3,)
+    assert energies[0].abs() < 1e-6 and (energies[1:] > 1e-5).all()
 
 
 @energies
@@ -112,10 +112,12 @@ def test_a_finished_map_tells_its_own_scene_from_others(name):
         if not has(STILL_LIFE, "reader"):
             pytest.skip("no reader is shipped: python -m training.reader")
         backbone.reader = load(STILL_LIFE, "reader")
-    told = torch.stack([ENERGIES[name](m.expand(6, -1, -1, -1), backbone)(found.rgb.clone()) for m in maps.split(1)])
-    own = told.diagonal()
-    others = told.masked_fill(torch.eye(6, dtype=torch.bool), torch.inf)
-    assert (own < others.amin(1)).all() and own.mean() < 0.6 * told[~torch.eye(6, dtype=torch.bool)].mean()
+    energies = torch.stack(
+        [ENERGIES[name](m.expand(6, -1, -1, -1), backbone)(found.rgb.clone()) for m in maps.split(1)]
+    )
+    own = energies.diagonal()
+    others = energies.masked_fill(torch.eye(6, dtype=torch.bool), torch.inf)
+    assert (own < others.amin(1)).all() and own.mean() < 0.6 * energies[~torch.eye(6, dtype=torch.bool)].mean()
     if name == "depth map":  # whatever its unit and its zero
         again = ENERGIES[name](0.5 * maps + 0.1, backbone)(found.rgb.clone())
         torch.testing.assert_close(again, own, atol=1e-4, rtol=0)

@@ -20,7 +20,7 @@ OF_TWO = {"ipndm": partial(ipndm, order=2), "deis": partial(deis, order=2), "lms
 SIGMAS = karras(9, 0.05, 20.0)[:-1]
 
 
-def told(key):
+def steps_of(key):
     """For every step the state before, the estimates that were asked for, and the state after."""
     x = start([1, 2, 3], SIGMAS[0])
     flow = OF_TWO.get(key, SAMPLERS[key])(ask, x, SIGMAS, {}, Noise([1, 2, 3]))
@@ -40,7 +40,7 @@ def told(key):
 def test_a_step_is_eulers_and_a_difference_of_estimates(key):
     """At every step, the first of a multistep solver being Euler's."""
     before, bends = {}, 0.0
-    for (s, s_next), (x, asked, after) in zip(pairwise(SIGMAS), told(key)):
+    for (s, s_next), (x, asked, after) in zip(pairwise(SIGMAS), steps_of(key)):
         path = Path(s, s_next, *asked, **before)
         looks_back = SAMPLERS[key].calls == 1 and key != "euler"
         delta = 0.0 if looks_back and not before else DIFFERENCES[key](path)

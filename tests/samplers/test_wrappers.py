@@ -28,7 +28,7 @@ def counting(asked):
     return answer
 
 
-def told(made):
+def steps_of(made):
     return [event for _, event in drive([made], oracle.denoise) if isinstance(event, Step)]
 
 
@@ -38,7 +38,7 @@ def test_stopping_gives_the_estimate_at_the_state_there(name):
     for sigma in (SIGMAS[3], 1.0):
         levels = [*(s for s in SIGMAS if s > sigma), sigma]
         x = run(SAMPLERS[name](ask, start([1, 2], 20.0), levels, {}, Noise([1, 2])), oracle.denoise)
-        *_, last = told(flow(stopping_at(SAMPLERS[name], sigma), [1, 2]))
+        *_, last = steps_of(flow(stopping_at(SAMPLERS[name], sigma), [1, 2]))
         assert torch.equal(last.x, oracle.D(x, sigma)) and last.sigma == 0.0
 
 
@@ -65,7 +65,7 @@ def test_afs_saves_the_first_call(name):
 
 
 def test_afs_steps_along_the_noise():
-    first = told(flow(afs(euler), [1]))[0]
+    first = steps_of(flow(afs(euler), [1]))[0]
     x = start([1], 20.0)
     eps = x / sqrt(1 + 20.0**2)
     torch.testing.assert_close(first.x, x + (SIGMAS[1] - 20.0) * eps, atol=1e-12, rtol=1e-12)
@@ -100,7 +100,7 @@ def test_churn_climbs_where_it_is_told_to():
 
 
 def test_restarts_go_again_through_the_stretch():
-    seen = [step.sigma for step in told(flow(restarted(euler, low=0.3, high=5.0, times=2), [1]))]
+    seen = [step.sigma for step in steps_of(flow(restarted(euler, low=0.3, high=5.0, times=2), [1]))]
     inside = [s for s in SIGMAS if 0.3 <= s <= 5.0]
     first = SIGMAS.index(inside[-1])
     assert seen == [*SIGMAS[1 : first + 1], *inside[1:], *inside[1:], *SIGMAS[first + 1 :]]

@@ -49,15 +49,16 @@ def test_figures_of_a_perfect_reader_and_of_a_blind_one(near_and_classes):
             return Reading(near[i : i + len(x), None].float(), scores * (not self.blind), [])
 
     x = torch.zeros(6, 3, 128, 128)
-    told = reader.figures(Perfect(reader.CLASSES), x, near, classes)
-    assert told == pytest.approx({"depth_solids": 0, "depth_ground": 0, "pixels": 1, "iou": len(classes.unique()) / K})
+    results = reader.figures(Perfect(reader.CLASSES), x, near, classes)
+    iou = len(classes.unique()) / K
+    assert results == pytest.approx({"depth_solids": 0, "depth_ground": 0, "pixels": 1, "iou": iou})
     network = Perfect(reader.CLASSES)
     network.blind = True
     assert reader.figures(network, x, near, classes)["pixels"] == pytest.approx((classes == 0).float().mean().item())
 
 
 @pytest.fixture
-def told(monkeypatch):
+def classifier_spec(monkeypatch):
     """Two scenes: a red cube beside a blue sphere on the second ground; one green cone."""
     attributes = np.full((2, 4, 4), -1, np.int8)
     attributes[0, 0, :2], attributes[0, 1, :2] = (SHAPES.index("cube"), 0), (SHAPES.index("sphere"), 5)
@@ -67,7 +68,7 @@ def told(monkeypatch):
     monkeypatch.setattr(classifier, "words", lambda split, n: Words(nothing, nothing, nothing, attributes, place))
 
 
-def test_the_classifier_is_taught_what_is_there(told):
+def test_the_classifier_is_taught_what_is_there(classifier_spec):
     there, place = classifier.truth("train", 2)
     names = [[classifier.GROUPS[0][k] for k in row.nonzero().flatten()] for row in there]
     assert names == [["red", "blue", "sphere", "cube", "red cube", "blue sphere"], ["green", "cone", "green cone"]]
@@ -77,7 +78,7 @@ def test_the_classifier_is_taught_what_is_there(told):
     assert [classifier.GROUPS[0][k] for k in each[0, 1].nonzero().flatten()] == ["blue", "sphere", "blue sphere"]
 
 
-def test_the_classifiers_loss_falls_on_what_it_is_shown(told):
+def test_the_classifiers_loss_falls_on_what_it_is_shown(classifier_spec):
     torch.manual_seed(0)
     network = Classifier(classifier.GROUPS)
     there, place = classifier.truth("train", 2)
@@ -101,8 +102,8 @@ def test_the_classifiers_loss_falls_on_what_it_is_shown(told):
 
 def caption(n):
     """Scene n of the split: its caption by numbers (L,), the solid of each word, its attributes; and the scene."""
-    told = _rows("validation", n, n + 1, 1)
-    arrays = Words(*told)
+    row = _rows("validation", n, n + 1, 1)
+    arrays = Words(*row)
     ids, owners = contrastive.numbered(arrays)
     return (ids[0, 0], owners[0, 0], arrays.attributes[0]), draw("validation", n)
 
@@ -137,8 +138,8 @@ def test_words_look_at_their_solid_and_cells_tell_what_they_are():
     masks = torch.tensor([[[-2, -2], [0, -1]]])
     batch = {"owners": torch.tensor([[-1, 0, 1]]), "masks": masks}  # solid 1 is hidden
     looks = torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 3.0, 0.0], [9.0, 0.0, 0.0, 0.0]])[None]
-    told = contrastive.looking(looks, batch)
-    torch.testing.assert_close(told, -torch.tensor(math.exp(3) / (math.exp(3) + 3)).log())
+    loss = contrastive.looking(looks, batch)
+    torch.testing.assert_close(loss, -torch.tensor(math.exp(3) / (math.exp(3) + 3)).log())
     batch |= {
         "attributes": torch.tensor([[[2, 1, 0, 1], [-1] * 4, [-1] * 4, [-1] * 4]]),
         "place": torch.tensor([[3, 1, 0]]),

@@ -108,15 +108,15 @@ def test_nothing_of_a_well_placed_scene_is_hidden_by_much(drawn) -> None:
 def test_the_same_alone_in_company_and_in_one_batch() -> None:
     """One scene, a list of them, and the batch of rays that a GPU is given."""
     scenes = [draw("test", n) for n in range(6)]
-    company, batch = render(scenes, 64), _render(scenes, 64, "cpu")
+    together, batch = render(scenes, 64), _render(scenes, 64, "cpu")
     for i, scene in enumerate(scenes):
         alone, n = render([scene], 64), len(scene.solids)
         for name in FIELDS:
-            one, other = getattr(alone, name)[0], getattr(company, name)[i]
+            one, other = getattr(alone, name)[0], getattr(together, name)[i]
             assert torch.equal(one, other[:n] if name in ("boxes", "visible") else other), name
-    assert (company.rgb - batch.rgb).abs().max() < 1 / 255
+    assert (together.rgb - batch.rgb).abs().max() < 1 / 255
     for name in ("instances", "classes", "edges", "boxes", "visible"):
-        assert torch.equal(getattr(company, name), getattr(batch, name)), name
+        assert torch.equal(getattr(together, name), getattr(batch, name)), name
 
 
 @pytest.mark.gpu

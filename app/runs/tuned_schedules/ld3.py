@@ -13,7 +13,7 @@ from samplers.flow import Flow, Sampler
 from samplers.geometry import gits, ld3
 
 
-class Ld3Schedule(Tuned[ld3.Learnt]):
+class Ld3Schedule(Tuned[ld3.LearnedSchedule]):
     field, choice, label, longest = "schedule", "ld3", "LD3", 20
     missing = "The schedule LD3 has not been learned yet. Generate once more."
 
@@ -37,10 +37,10 @@ class Ld3Schedule(Tuned[ld3.Learnt]):
         key = [backbone.revision, self.inputs.prompts, recipe.cfg_scale, solver, recipe.steps, recipe.afs, training]
         return f"ld3-{hash_of(key)}.json"
 
-    def load(self, path: Path, recipe: Recipe) -> ld3.Learnt | None:
+    def load(self, path: Path, recipe: Recipe) -> ld3.LearnedSchedule | None:
         return ld3.read(path, recipe.steps)
 
-    def save(self, path: Path, recipe: Recipe, value: ld3.Learnt) -> None:
+    def save(self, path: Path, recipe: Recipe, value: ld3.LearnedSchedule) -> None:
         ld3.write(path, value)
 
     def search(self, recipe: Recipe) -> tuple[str, int, Flow]:

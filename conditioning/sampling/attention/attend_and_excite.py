@@ -98,10 +98,10 @@ def excitement(
 def neglect(maps: Tensor, chosen: Tensor, sharpness: float) -> Tensor:
     """(B,): how far from 1 the highest peak of the chosen token is that has the lowest; maps (B, h, w, L), chosen
     (B, L) bool."""
-    told = maps[..., 1:-1]
-    told = ((sharpness * told).softmax(-1) if sharpness > 0 else told).permute(0, 3, 1, 2)  # (B, L - 2, h, w)
+    words = maps[..., 1:-1]
+    words = ((sharpness * words).softmax(-1) if sharpness > 0 else words).permute(0, 3, 1, 2)  # (B, L - 2, h, w)
     line = torch.tensor([-1.0, 0.0, 1.0], dtype=maps.dtype, device=maps.device).square().neg().exp()
-    kernel = (line[:, None] * line / line.sum() ** 2).expand(told.shape[1], 1, 3, 3)
-    smooth = F.conv2d(F.pad(told, (1, 1, 1, 1), mode="reflect"), kernel, groups=told.shape[1])
+    kernel = (line[:, None] * line / line.sum() ** 2).expand(words.shape[1], 1, 3, 3)
+    smooth = F.conv2d(F.pad(words, (1, 1, 1, 1), mode="reflect"), kernel, groups=words.shape[1])
     missing = 1 - smooth.flatten(2).amax(2)  # (B, L - 2)
     return missing.masked_fill(~chosen[:, 1:-1], 0).amax(1)

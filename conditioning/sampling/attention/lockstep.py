@@ -48,7 +48,7 @@ def attention(site: Any, q: Tensor, k: Tensor) -> Tensor:
 
 
 def middle(sites: Sequence[Any]) -> tuple[int, int]:
-    """The size of the maps nearest to 16 x 16, where words are told apart best; (0, 0) where there are no maps."""
+    """The size of the maps nearest to 16 x 16, where words are separated best; (0, 0) where there are no maps."""
     sizes = {(site.height, site.width) for site in sites if site.height}
     return min(sizes, key=lambda size: abs(math.log(size[0] * size[1] / 256)), default=(0, 0))
 

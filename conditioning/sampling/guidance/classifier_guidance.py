@@ -26,7 +26,7 @@ def classifier_guidance(
     ValueError with the words it knows, where there is another.
 
     The gradient runs through the classifier alone, not through the network: a few per cent of a call. The paper takes 1
-    on networks that are told the class, and 10 on those that are not.
+    on networks that are conditioned on the class, and 10 on those that are not.
     """
     classifier = backbone.classifier
     words = classifier.parse(asked)

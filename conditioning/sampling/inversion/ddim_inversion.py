@@ -24,7 +24,7 @@ def ddim_inversion(
     backbone: Any,
     strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
     labels: Annotated[
-        str, Choice(("next", "same"), help="Level told to the network: the one it goes to, or the one it is at")
+        str, Choice(("next", "same"), help="Noise level passed to the network: the one it goes to, or the one it is at")
     ] = "next",
     between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
     again: Again = 0,

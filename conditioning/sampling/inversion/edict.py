@@ -50,9 +50,10 @@ def edict(
         part = tail(sigmas, strength)
         pair = [source.to(x).double()] * 2
         for i, (s, s_next) in reversed([*enumerate(pairwise(part))]):
-            pair = yield from told(unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2), s, x.dtype)
+            up = unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2)
+            pair = yield from step_at(up, s, x.dtype)
         for i, (s, s_next) in enumerate(pairwise(part)):
-            pair = yield from told(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
+            pair = yield from step_at(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
         return pair[0].to(x.dtype)
 
     return coupled
@@ -82,7 +83,7 @@ def unstep(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: C
     return pair, eps
 
 
-def told(flow: Flow, sigma: float, dtype: torch.dtype) -> Flow:
+def step_at(flow: Flow, sigma: float, dtype: torch.dtype) -> Flow:
     """The pair that the flow brings to level sigma, after a Step in the run's dtype.
 
     What the reply changes is as it says, and the other state moves as much.

@@ -111,7 +111,7 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
     again = list(engines().submit(asked.but(seed=4)))  # another start of the app
     assert not searches(again) and isinstance(again[-1], Finished)
     (cache / next(cache.iterdir()).name).write_text("[3, 2")
-    assert searches(list(engines().submit(asked))), "what is broken is learnt again"
+    assert searches(list(engines().submit(asked))), "what is broken is learned again"
     backbone = pictures()
     tuned, encode = TunedSchedules.of(backbone), Encoder(backbone)
     for other in (asked.but(steps=6), asked.but(sampler="euler"), asked.but(cfg_scale=2), asked.but(afs=True)):

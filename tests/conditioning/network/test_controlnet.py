@@ -151,7 +151,7 @@ def test_euler_is_the_pipeline_s_ddim(folders, backbones, kind, case):
 
 
 def test_runs_without_a_map_keep_their_bits(folders, b):
-    """Before a run with a map, in its company, and after it; and two calls a round, not one."""
+    """Before a run with a map, in one batch with it, and after it; and two calls a round, not one."""
     untouched, s = load(folders("v")), levels(b)
     wanted = run(flow(untouched, s), untouched.denoise)
     with_map = run(flow(b, s, [("controlnet", {"depth": a_map(0)})]), b.denoise)

@@ -38,18 +38,19 @@ def test_the_onset_is_the_first_level_where_the_estimates_differ_enough():
 
 
 def test_a_run_does_not_leave_itself():
-    told = compare(trajectory(), trajectory())
-    assert told.x_apart.max() == told.x0_apart.max() == told.percent.max() == 0 and told.onset.isnan().all()
+    compared = compare(trajectory(), trajectory())
+    assert compared.x_apart.max() == compared.x0_apart.max() == compared.percent.max() == 0
+    assert compared.onset.isnan().all()
 
 
 def test_guidance_leaves_the_unguided_path_the_farther_the_stronger():
     """And at once: the mean of what a word names is not that of all."""
     plain, given = trajectory(), trajectory(cond=TEXT)
     weak, strong = (trajectory(cfg(ask, NULL, scale), TEXT) for scale in (2.0, 8.0))
-    told = compare(plain, given)
-    assert (told.x_apart[0] == 0).all() and told.x_apart.shape == (25, 6) and told.x0_apart.shape == (24, 6)
-    assert (told.percent[-1] > 0).any()
-    assert (told.onset == 40).any()
+    compared = compare(plain, given)
+    assert (compared.x_apart[0] == 0).all() and compared.x_apart.shape == (25, 6) and compared.x0_apart.shape == (24, 6)
+    assert (compared.percent[-1] > 0).any()
+    assert (compared.onset == 40).any()
     reached = [compare(plain, run_).x_apart.amax(0).mean() for run_ in (given, weak, strong)]
     assert reached == sorted(reached)
 

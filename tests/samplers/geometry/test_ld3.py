@@ -1,4 +1,4 @@
-"""LD3 on the mixture: what is learnt on some starts is nearer on others, never worse, and within the teacher's ends."""
+"""LD3 on the mixture: what is learned on some starts is nearer on others, never worse, within the teacher's ends."""
 
 import math
 from functools import cache
@@ -10,7 +10,7 @@ import torch
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
 from samplers.flow import Done, Driver, Noise, Step, ask, drive, run
-from samplers.geometry.ld3 import Learnt, damped, ld3, loss
+from samplers.geometry.ld3 import LearnedSchedule, damped, ld3, loss
 from samplers.heun import heun
 from samplers.schedules import INFINITE, exponential, karras, native
 from tests.oracle import mixture, start
@@ -28,30 +28,30 @@ def learning(sampler, trials=60, begin=BEGIN, D=ask):
 
 
 @cache
-def learnt(name, trials=60):
+def learned(name, trials=60):
     return run(learning(SAMPLERS[name].function, trials), oracle.denoise)
 
 
 def plain(levels):
-    """A schedule, with the network told just what is so."""
-    return Learnt(tuple(levels), tuple(levels[:-1]))
+    """A schedule, with the network at the true noise levels."""
+    return LearnedSchedule(tuple(levels), tuple(levels[:-1]))
 
 
-def distance(sampler, learnt, seeds=HELD_OUT, D=ask):
+def distance(sampler, learned, seeds=HELD_OUT, D=ask):
     """The mean of log rms to where many levels lead with a finer solver."""
 
     def end(solver, one):
         x = start(list(seeds), one.sigmas[0], SHAPE)
-        return run(solver(one.told(D), x, one.sigmas, {}, Noise(seeds)), oracle.denoise)
+        return run(solver(one.relabelled(D), x, one.sigmas, {}, Noise(seeds)), oracle.denoise)
 
-    return loss((end(sampler, learnt) - end(heun, plain(karras(200, 0.05, 40.0)))).flatten(1))
+    return loss((end(sampler, learned) - end(heun, plain(karras(200, 0.05, 40.0)))).flatten(1))
 
 
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "unipc", "deis", "heun"])
 def test_what_is_learnt_is_much_nearer_on_other_starts(name):
     sampler = SAMPLERS[name].function
     best = min(distance(sampler, plain(levels)) for levels in BEGIN)
-    assert distance(sampler, learnt(name)) < best - math.log(1.3)
+    assert distance(sampler, learned(name)) < best - math.log(1.3)
 
 
 @pytest.mark.parametrize("name", ["euler", "unipc"])
@@ -63,21 +63,21 @@ def test_more_trials_are_never_worse_on_the_warm_up(name, trials):
 
     def off(one):
         begin = x * math.sqrt((1 + one.sigmas[0] ** 2) / (1 + FINE[0] ** 2))
-        end = run(sampler(one.told(ask), begin, one.sigmas, {}, Noise(WARM)), oracle.denoise)
+        end = run(sampler(one.relabelled(ask), begin, one.sigmas, {}, Noise(WARM)), oracle.denoise)
         return loss((end - goal).flatten(1))
 
-    assert off(learnt(name, trials)) <= min(off(plain(levels)) for levels in BEGIN) + 1e-9
+    assert off(learned(name, trials)) <= min(off(plain(levels)) for levels in BEGIN) + 1e-9
     if trials > 2:
-        assert off(learnt(name, trials)) <= off(learnt(name, 2)) + 1e-9
+        assert off(learned(name, trials)) <= off(learned(name, 2)) + 1e-9
 
 
 def test_the_levels_fall_within_the_teachers_and_end_at_0():
     for name in ("euler", "unipc"):
-        levels, labels = learnt(name).sigmas, learnt(name).labels
+        levels, labels = learned(name).sigmas, learned(name).labels
         assert len(levels) == STEPS + 1 == len(labels) + 1 and levels[-1] == 0
         assert all(a > b for a, b in pairwise(levels))
-        for told in (levels[:-1], labels):
-            assert max(told) <= FINE[0] * (1 + 1e-9) and min(told) >= FINE[-2] * (1 - 1e-9)
+        for values in (levels[:-1], labels):
+            assert max(values) <= FINE[0] * (1 + 1e-9) and min(values) >= FINE[-2] * (1 - 1e-9)
         assert labels != levels[:-1] and all(
             abs(math.log(a / b)) < 0.3 for a, b in zip(labels, levels[:-1], strict=True)
         )
@@ -121,9 +121,9 @@ def test_between_the_levels_the_labels_are_between():
         return x
         yield
 
-    one = Learnt((8.0, 2.0, 1.0, 0.0), (4.0, 2.0, 1.5))
+    one = LearnedSchedule((8.0, 2.0, 1.0, 0.0), (4.0, 2.0, 1.5))
     for sigma in (8.0, 4.0, 2.0, 1.0, 0.1, torch.tensor([8.0, 2.0])):
-        run(one.told(D)(torch.zeros(2, 1), sigma, {}), oracle.denoise)
+        run(one.relabelled(D)(torch.zeros(2, 1), sigma, {}), oracle.denoise)
     assert asked[:5] == pytest.approx([4.0, 4.0 * math.sqrt(0.5), 2.0, 1.5, 0.15])
     torch.testing.assert_close(asked[5], torch.tensor([4.0, 2.0]))
 

@@ -8,12 +8,12 @@ from conditioning.sampling.attention.alignment import mapping, pairs, said
 
 def words(text: str) -> list[tuple[str, list[int]]]:
     """A word of n letters in capitals has n tokens, any other one."""
-    told, place = [], 1
+    words_at, place = [], 1
     for word in text.split():
         n = len(word) if word.isupper() else 1
-        told.append((word, list(range(place, place + n))))
+        words_at.append((word, list(range(place, place + n))))
         place += n
-    return told
+    return words_at
 
 
 @pytest.mark.parametrize("source, target, swap, expected", [
@@ -66,5 +66,5 @@ def test_what_a_prompt_says(tiny_net):
 
 
 def _at(b, cond, row):
-    told = b.words(cond["tokens"][row])
-    return sorted(place for i, (word, at) in enumerate(told) if i and word in ("red", "cube") for place in at)
+    words = b.words(cond["tokens"][row])
+    return sorted(place for i, (word, at) in enumerate(words) if i and word in ("red", "cube") for place in at)

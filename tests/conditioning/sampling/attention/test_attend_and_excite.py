@@ -203,11 +203,11 @@ def test_solids_that_are_missing_are_found(life):
     texts = two_solids(count)
 
     def there(stack, which):
-        told = [texts[i] for i in which]
-        x = made(life, told, stack, which)
+        prompts = [texts[i] for i in which]
+        x = made(life, prompts, stack, which)
         with torch.no_grad():
             pictures = life.decode(x)
-        return torch.tensor([check(seen, parse(text)).present for seen, text in zip(read(pictures), told)])
+        return torch.tensor([check(seen, parse(text)).present for seen, text in zip(read(pictures), prompts)])
 
     alone = there([], range(count))
     lacking = [i for i in range(count) if not alone[i].all()]

@@ -1,6 +1,6 @@
 """Energies and the classifier do on Still Life what they are for: by their own measure, and by one that they never saw.
 
-What a picture shows is told by the judge, a network of other targets than the readers', or by the renderer.
+What a picture shows is read by the evaluator, a network of other targets than the readers', or by the renderer.
 """
 
 from types import SimpleNamespace
@@ -98,7 +98,7 @@ def palette(pictures):
     return torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], 1)
 
 
-def told(pictures):
+def claims_met(pictures):
     """Of what TEXT says, how much the judge sees, of 4 for each picture."""
     count = 0
     for seen in read(pictures):
@@ -112,7 +112,7 @@ def test_a_text_is_followed_by_a_network_that_is_told_nothing(still_life):
     plain = made(still_life, [""] * 4, steps=12)
     got = made(still_life, [""] * 4, ("energy_guidance", {"energy": "text", "words": TEXT}), steps=12)
     assert energy(got).mean() < energy(plain).mean() - 0.1
-    assert told(got) >= told(plain) + 4
+    assert claims_met(got) >= claims_met(plain) + 4
 
 
 def test_steps_backward_bring_the_estimate_nearer_still(still_life, truth, plain):
@@ -129,4 +129,4 @@ def test_the_classifier_is_followed_by_a_network_that_is_told_nothing(still_life
     clean = torch.full((4,), 0.1)
     said = [classifier.log_p(still_life.encode_image(p), clean, classifier.parse(words)).mean() for p in (got, plain)]
     assert said[0] > said[1] + 1.0
-    assert told(got) >= told(plain) + 4
+    assert claims_met(got) >= claims_met(plain) + 4
