@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,13 +117,14 @@ class TorchEngine:
         return out.float().contiguous()
 
 
-class Graph(nn.Module):
+class Graph(nn.Module, ABC):
     """A network as a function of tensors alone, each with the row first, for export."""
 
     names: tuple[str, ...]
 
+    @abstractmethod
     def example(self) -> tuple[Tensor, ...]:
-        raise NotImplementedError
+        """Inputs of two rows, to export it with."""
 
 
 class UNetGraph(Graph):

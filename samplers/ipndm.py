@@ -1,12 +1,10 @@
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
 
 from torch import Tensor
 
-from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
-from samplers.multistep import Past, moved, remembered
+from samplers.multistep import Directions, Past, moved, remembered
 from samplers.solver import solver
 
 COEFFICIENTS = {  # Adams-Bashforth for equal steps, by the number of directions there are
@@ -24,7 +22,7 @@ def ipndm(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")] = 4,
+    order: Directions = 4,
 ) -> Flow:
     """iPNDM: Adams-Bashforth with the coefficients of equal steps (Liu et al. 2022, arXiv 2202.09778, Eq. 9 and 12).
 

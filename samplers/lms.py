@@ -1,12 +1,10 @@
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
 
 from torch import Tensor
 
-from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
-from samplers.multistep import Past, moved, over_sigma, remembered
+from samplers.multistep import Directions, Past, moved, over_sigma, remembered
 from samplers.solver import solver
 
 
@@ -17,7 +15,7 @@ def lms(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")] = 4,
+    order: Directions = 4,
 ) -> Flow:
     """Linear multistep: Adams-Bashforth in sigma, for steps of any size (k-diffusion's LMS; Zhang & Chen 2023, rho-AB).
 

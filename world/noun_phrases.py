@@ -5,6 +5,7 @@ What is around them, relations, places, ground and sky, is `world.parsing`'s.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from world.claims import Claim
@@ -25,7 +26,7 @@ class Phrase:
     adjectives: dict[str, str] = field(default_factory=dict)
 
 
-class NounPhrases:
+class NounPhrases(ABC):
     """Reads items from left to right and keeps the solids that are named; a method for each kind of item."""
 
     def __init__(self, items: list[Item]):
@@ -44,13 +45,13 @@ class NounPhrases:
         self.named = False  # a solid was named in this segment
         self.in_sentence = False  # ... in this sentence
 
+    @abstractmethod
     def _mention(self, solids: list[int]) -> None:
         """These solids are named, or pointed back to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _sky_of_colour(self, colour: str) -> None:
         """A colour is said of the sky."""
-        raise NotImplementedError
 
     def _article(self, item: Item) -> None:
         self._close()

@@ -1,5 +1,6 @@
 """What an operator can do, and the measurement that it made."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from torch import Tensor
 Shape = tuple[int, int, int]
 
 
-class Operator:
+class Operator(ABC):
     """A degradation A of pictures (B, C, H, W) in [-1, 1] to y (B, *y_shape).
 
     shape: (C, H, W) that it takes. title: what it does, for a page. Raises ValueError for pictures it cannot take.
@@ -19,17 +20,17 @@ class Operator:
     shape: Shape
     y_shape: tuple[int, ...]
 
+    @abstractmethod
     def A(self, x: Tensor) -> Tensor:
         """Pictures -> what is measured of them; gradients run through it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         """The nearest picture to x that would have given y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, y: Tensor) -> Tensor:
         """y as a picture, (B, C, H, W)."""
-        raise NotImplementedError
 
     def clean(self, y: Tensor) -> Tensor:
         """y without what this operator never measures, such as noise in a hole."""
@@ -49,21 +50,21 @@ class Linear(Operator):
 
     s: Tensor  # (1, D), or (B, D) where pictures are measured differently; float64
 
+    @abstractmethod
     def V(self, c: Tensor) -> Tensor:
         """(B, D) -> (B, C, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def Vt(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def U(self, c: Tensor) -> Tensor:
         """(B, D) -> (B, *y_shape)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def Ut(self, y: Tensor) -> Tensor:
         """(B, *y_shape) -> (B, D), 0 where s is."""
-        raise NotImplementedError
 
     def A(self, x: Tensor) -> Tensor:
         self.check(x)
@@ -130,11 +131,11 @@ class Weighted(Linear):
         s[..., 0] = length
         self.s = s.reshape(1, -1)
 
-    def split(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def split(self, x: Tensor) -> Tensor: ...
 
-    def join(self, c: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def join(self, c: Tensor) -> Tensor: ...
 
     def reflect(self, c: Tensor) -> Tensor:
         v = self.v.to(c)

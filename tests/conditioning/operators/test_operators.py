@@ -19,6 +19,7 @@ from conditioning.operators import (
     Inpainting,
     Linear,
     MotionBlur,
+    Operator,
     measure,
     projection,
 )
@@ -311,3 +312,12 @@ def test_the_table_makes_them_all(name):
 def test_what_cannot_be_says_why(make, why):
     with pytest.raises(ValueError, match=why):
         make()
+
+
+def test_an_operator_that_lacks_a_part_cannot_be_made():
+    class Half(Operator):
+        def A(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="project"):
+        Half()
