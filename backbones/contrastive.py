@@ -45,7 +45,7 @@ class Contrastive(nn.Module):
     def score(self, pictures: Tensor, text: str) -> Tensor:
         """How well the text goes with each picture (B,). Raises ValueError as `parse` does."""
         ids = torch.tensor([self.parse(text)], device=self.place.device)
-        return self.all(self.cells(self.seen(pictures)), *self.read(ids))[:, 0]
+        return self.all(self.cells(self.image_features(pictures)), *self.read(ids))[:, 0]
 
     def unreadable(self, text: str) -> str:
         """Why it cannot read a text, in words to follow its name; "" where it can."""
@@ -62,7 +62,7 @@ class Contrastive(nn.Module):
             raise ValueError(f"the contrastive model {why}")
         return [self.names.index(word) + 1 for word in _words(text)]
 
-    def seen(self, pictures: Tensor) -> Tensor:
+    def image_features(self, pictures: Tensor) -> Tensor:
         """Features of each cell of 8 x 8 pixels, (B, C, h, w)."""
         h = self.stem((pictures - 0.45) * 4)
         h = F.silu(h + self.blocks[0](h))
@@ -71,19 +71,20 @@ class Contrastive(nn.Module):
             h = F.silu(h + block(h))
         return h
 
-    def cells(self, seen: Tensor) -> Tensor:
+    def cells(self, features: Tensor) -> Tensor:
         """A unit vector for each cell, (B, h w, JOINT)."""
-        return F.normalize(self.cell(seen).flatten(2).float(), dim=1).mT
+        return F.normalize(self.cell(features).flatten(2).float(), dim=1).mT
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers of words (N, L), 0 where there is none -> a unit vector of each (N, L, JOINT), its weight (N, L).
 
-        All weigh the same: learned weights were on colours and grounds, which are seen first; shapes stayed unread.
+        All weigh the same: learned, weights were on colours and grounds, which are seen first, and shapes stayed
+        unread.
         """
         nothing = ids == 0
         h = self.text(self.embedding(ids) + self.place[: ids.shape[1]], src_key_padding_mask=nothing)
-        said = (~nothing).float()
-        return F.normalize(self.word(h).float(), dim=2), said / said.sum(1, keepdim=True)
+        present = (~nothing).float()
+        return F.normalize(self.word(h).float(), dim=2), present / present.sum(1, keepdim=True)
 
     def looks(self, cells: Tensor, words: Tensor) -> Tensor:
         """Cosines of a picture's cells with its text's words: (B, h w, JOINT), (B, L, JOINT) -> (B, L, h w)."""
@@ -91,16 +92,16 @@ class Contrastive(nn.Module):
 
     def own(self, cells: Tensor, words: Tensor, weights: Tensor) -> Tensor:
         """Scores of every picture with its text (B,)."""
-        return self._found(self.looks(cells, words), weights)
+        return self._attended_score(self.looks(cells, words), weights)
 
     def all(self, cells: Tensor, words: Tensor, weights: Tensor) -> Tensor:
         """Scores of every picture with every text (B, N)."""
-        return self._found(torch.einsum("bcd,nld->bnlc", cells, words), weights)
+        return self._attended_score(torch.einsum("bcd,nld->bnlc", cells, words), weights)
 
-    def _found(self, looks: Tensor, weights: Tensor) -> Tensor:
+    def _attended_score(self, looks: Tensor, weights: Tensor) -> Tensor:
         """Of each word the cosine where it looks, by its weight: (..., L, h w), (..., L) -> (...)."""
-        found = ((looks * self.sharpness).softmax(-1) * looks).sum(-1)
-        return (found * weights).sum(-1)
+        similarities = ((looks * self.sharpness).softmax(-1) * looks).sum(-1)
+        return (similarities * weights).sum(-1)
 
 
 def _block(width: int) -> nn.Sequential:

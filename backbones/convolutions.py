@@ -4,9 +4,11 @@ import torch
 from torch import Tensor, nn
 
 
-def conv(given: int, made: int, stride: int = 1) -> nn.Sequential:
+def conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """A convolution of 3 x 3, normalised over the batch, with its activation."""
-    return nn.Sequential(nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.BatchNorm2d(made), nn.SiLU())
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False), nn.BatchNorm2d(out_channels), nn.SiLU()
+    )
 
 
 def where(h: Tensor) -> Tensor:

@@ -183,8 +183,8 @@ class OpenVINOEngine:
         self._compiled: dict[Any, Any] = {}
 
     def __call__(self, x: Tensor, t: Tensor, text: Tensor, added: Mapping[str, Tensor]) -> Tensor:
-        given = {"x": x, "t": t, "text": text, **added}
-        return self.run(*(given[name] for name in self.names))
+        inputs = {"x": x, "t": t, "text": text, **added}
+        return self.run(*(inputs[name] for name in self.names))
 
     def run(self, *tensors: Tensor) -> Tensor:
         """The graph's inputs, each (B, ...) -> its output (B, ...) float32."""

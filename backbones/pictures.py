@@ -1,6 +1,6 @@
 """Between pictures and latents: an autoencoder of diffusers behind three functions.
 
-Rows go through one by one: an image does not depend on its batch, and memory stays that of one picture.
+Rows go through one by one: a picture does not depend on its batch, and memory stays that of one picture.
 """
 
 from collections.abc import Callable

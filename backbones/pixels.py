@@ -83,11 +83,11 @@ class PixelBackbone:
         x, sigma = ask.x.to(self.device, torch.float32), ask.sigma.to(self.device, torch.float32)
         nothing = x.new_zeros(len(x), 0)
         with torch.set_grad_enabled(ask.tape is not None):
-            seen, t = self.coordinates.enter(x, sigma)
+            model_input, t = self.coordinates.enter(x, sigma)
             if ask.tape is not None:
-                out = self.torch(seen, t, nothing, {}, rows=min(self.torch.rows, 1))
+                out = self.torch(model_input, t, nothing, {}, rows=min(self.torch.rows, 1))
             else:
-                out = self.engine(seen, t, nothing, {})
+                out = self.engine(model_input, t, nothing, {})
             return self.coordinates.leave(x, sigma, out)
 
     def encode_image(self, pixels: Tensor) -> Tensor:

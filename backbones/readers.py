@@ -68,11 +68,11 @@ class Reader(nn.Module):
 class Residual(nn.Module):
     """Two convolutions, scaled and shifted by the noise level."""
 
-    def __init__(self, width: int, conditioning: int):
+    def __init__(self, width: int, embedding_width: int):
         super().__init__()
         self.norms = nn.ModuleList(nn.GroupNorm(8, width) for _ in range(2))
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
-        self.film = nn.Linear(conditioning, 2 * width)
+        self.film = nn.Linear(embedding_width, 2 * width)
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.film(level)[:, :, None, None].chunk(2, 1)
@@ -87,21 +87,21 @@ class Classifier(nn.Module):
     other_words: a word that people use -> the one it is known by.
     """
 
-    WIDTHS, CONDITIONING = (32, 64, 128), 64
+    WIDTHS, EMBEDDING_WIDTH = (32, 64, 128), 64
     LEVELS = (0.02, 60.0)  # that it is trained at; it takes one beyond for the last
 
     def __init__(self, groups: Sequence[Sequence[str]], other_words: dict[str, str] | None = None, channels: int = 4):
         super().__init__()
         self.groups, self.other_words = [tuple(group) for group in groups], dict(other_words or {})
-        conditioning, widths = self.CONDITIONING, self.WIDTHS
+        embedding_width, widths = self.EMBEDDING_WIDTH, self.WIDTHS
         self.level = nn.Sequential(
-            nn.Linear(2 * 16, conditioning), nn.SiLU(), nn.Linear(conditioning, conditioning), nn.SiLU()
+            nn.Linear(2 * 16, embedding_width), nn.SiLU(), nn.Linear(embedding_width, embedding_width), nn.SiLU()
         )
         self.stem = nn.Conv2d(channels + 2, widths[0], 3, 1, 1)
-        self.blocks = nn.ModuleList(Residual(width, conditioning) for width in widths)
+        self.blocks = nn.ModuleList(Residual(width, embedding_width) for width in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         self.up = nn.Conv2d(widths[2], widths[1], 1)
-        self.fuse = Residual(widths[1], conditioning)
+        self.fuse = Residual(widths[1], embedding_width)
         self.there = nn.Conv2d(widths[1], len(self.groups[0]), 1)  # at every cell
         self.gain = nn.Parameter(torch.ones(len(self.groups[0])))
         self.rate = nn.Linear(widths[2], len(self.groups[0]))  # how often, where little is seen
@@ -125,19 +125,19 @@ class Classifier(nn.Module):
         coarse = self.blocks[2](self.down[1](middle), level)
         cells = self.fuse(middle + F.interpolate(self.up(coarse), size=middle.shape[2:]), level)
         there, pooled = self.there(cells).float(), coarse.float().mean((2, 3)).to(coarse.dtype)
-        seen = there.flatten(2).logsumexp(2) * self.gain + self.rate(pooled).float()  # there if it is at any cell
-        return there, torch.cat([seen, self.whole(pooled).float()], 1)
+        present = there.flatten(2).logsumexp(2) * self.gain + self.rate(pooled).float()  # there if it is at any cell
+        return there, torch.cat([present, self.whole(pooled).float()], 1)
 
     def log_p(self, x: Tensor, sigma: Tensor, words: Sequence[str]) -> Tensor:
         """log p(words | x) (B,): the sum over words from `parse`."""
-        parts, start = [], 0
+        log_probabilities, start = [], 0
         scores = self(x, sigma)
         for i, group in enumerate(self.groups):
             part = scores[:, start : start + len(group)]
-            parts.append(F.logsigmoid(part) if i == 0 else part.log_softmax(1))
+            log_probabilities.append(F.logsigmoid(part) if i == 0 else part.log_softmax(1))
             start += len(group)
         known = [word for group in self.groups for word in group]
-        return torch.cat(parts, 1)[:, [known.index(word) for word in words]].sum(1)
+        return torch.cat(log_probabilities, 1)[:, [known.index(word) for word in words]].sum(1)
 
     def parse(self, text: str) -> list[str]:
         """What it can say of a text: "a red ball on snow" -> ["red sphere", "snow"].
@@ -152,22 +152,22 @@ SILENT = frozenset("a an and at by in is of on one picture photo sky floor groun
 
 def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[str]:
     """The known words of a text, in their order, pairs ("red cube") before single ones; see Classifier.parse."""
-    found: list[str] = []
+    recognised: list[str] = []
     for part in text.lower().split(","):
-        said = [other_words.get(word, word) for word in re.findall(r"\w+", part) if word not in SILENT]
-        while said:
-            take = 2 if len(said) > 1 and " ".join(said[:2]) in known else 1
-            found.append(" ".join(said[:take]))
-            said = said[take:]
-    unknown = [word for word in found if word not in known]
-    if unknown or not found:
+        remaining = [other_words.get(word, word) for word in re.findall(r"\w+", part) if word not in SILENT]
+        while remaining:
+            take = 2 if len(remaining) > 1 and " ".join(remaining[:2]) in known else 1
+            recognised.append(" ".join(remaining[:take]))
+            remaining = remaining[take:]
+    unknown = [word for word in recognised if word not in known]
+    if unknown or not recognised:
         near = get_close_matches(unknown[0], known, 1, 0.7) if unknown else []
         trouble = f"does not know {unknown[0]!r}" if unknown else f"is asked nothing by {text!r}"
         perhaps = f" (perhaps {near[0]}?)" if near else ""
         pair = next((f', and two of them as in "{word}"' for word in known if " " in word), "")
         words = ", ".join(word for word in known if " " not in word)
         raise ValueError(f"the classifier {trouble}{perhaps}: it knows {words}{pair}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(recognised))
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -192,8 +192,8 @@ def load(folder: Path, name: str, device: torch.device | str = "cpu") -> Any:
 
 def begun(folder: Path, name: str, **config: Any) -> nn.Module:
     """What a training begins with: the network that lies there, if it was made with this config, else a fresh one."""
-    config_file = folder / name / "config.json"
-    if has(folder, name) and json.loads(config_file.read_text()) == json.loads(json.dumps(config)):
+    config_path = folder / name / "config.json"
+    if has(folder, name) and json.loads(config_path.read_text()) == json.loads(json.dumps(config)):
         network: nn.Module = load(folder, name)
         return network.train().requires_grad_(True)
     return NETWORKS[name](**config)
@@ -206,7 +206,7 @@ def save(folder: Path, name: str, weights: dict[str, Tensor], **config: Any) -> 
     here = folder / name
     here.mkdir(parents=True, exist_ok=True)
     (here / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    kept = {key: value.half().contiguous() for key, value in weights.items() if value.is_floating_point()}
-    save_file(kept, here / "model.new")
+    half_weights = {key: value.half().contiguous() for key, value in weights.items() if value.is_floating_point()}
+    save_file(half_weights, here / "model.new")
     (here / "model.new").replace(here / "model.safetensors")
     return here / "model.safetensors"

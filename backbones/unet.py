@@ -211,14 +211,14 @@ class UNetBackbone:
         text, added = self._inputs(ask)
         engine, in_torch = self._reading(tuple(sorted(key for key in added if key in ask.cond and key not in READS)))
         with torch.set_grad_enabled(ask.tape is not None):
-            seen, t = self.coordinates.enter(x, sigma)
+            model_input, t = self.coordinates.enter(x, sigma)
             if ask.edit is not None:
                 with editing(self.unet, ask.edit, (x.shape[-2], x.shape[-1])):
-                    out = in_torch(seen, t, text, added, rows=0)
+                    out = in_torch(model_input, t, text, added, rows=0)
             elif ask.tape is not None:
-                out = in_torch(seen, t, text, added, rows=min(in_torch.rows, 1))
+                out = in_torch(model_input, t, text, added, rows=min(in_torch.rows, 1))
             else:
-                out = engine(seen, t, text, added)
+                out = engine(model_input, t, text, added)
             return self.coordinates.leave(x, sigma, out)
 
     def _inputs(self, ask: Ask) -> tuple[Tensor, dict[str, Tensor]]:

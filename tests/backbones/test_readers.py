@@ -22,17 +22,17 @@ TEXT = "a red cube and a blue ball"
 def answer(name, network):
     draws = torch.Generator().manual_seed(0)
     if name == "reader":
-        out = network(torch.rand(2, 3, 32, 48, generator=draws))
-        return torch.cat([out.nearness, out.classes], 1)
+        reading = network(torch.rand(2, 3, 32, 48, generator=draws))
+        return torch.cat([reading.nearness, reading.classes], 1)
     if name == "contrastive":
         return network.score(torch.rand(2, 3, 32, 48, generator=draws), TEXT)
     return network(torch.randn(2, 4, 8, 12, generator=draws), torch.tensor([0.1, 9.0]))
 
 
-def test_a_reading_is_half_as_large_as_its_picture():
-    out = Reader(CLASSES).eval()(torch.rand(2, 3, 32, 48))
-    assert out.nearness.shape == (2, 1, 16, 24) and out.classes.shape == (2, 3, 16, 24)
-    assert [tuple(m.shape[2:]) for m in out.features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+def test_a_reading_is_half_as_large_as_its_image():
+    reading = Reader(CLASSES).eval()(torch.rand(2, 3, 32, 48))
+    assert reading.nearness.shape == (2, 1, 16, 24) and reading.classes.shape == (2, 3, 16, 24)
+    assert [tuple(m.shape[2:]) for m in reading.features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -53,12 +53,12 @@ def test_what_is_saved_is_loaded_frozen(name, tmp_path):
 def test_gradients_reach_what_is_read(name, tmp_path):
     x = torch.rand(1, *((4, 8, 8) if name == "classifier" else (3, 32, 32)), requires_grad=True)
     network = NETWORKS[name](**CONFIG[name]).eval().requires_grad_(False)
-    outputs = {
+    output = {
         "reader": lambda: network(x).nearness,
         "classifier": lambda: network.log_p(x, torch.ones(1), ["red cube", "sand"]),
         "contrastive": lambda: network.score(x, TEXT),
     }[name]()
-    (g,) = torch.autograd.grad(outputs.sum(), x)
+    (g,) = torch.autograd.grad(output.sum(), x)
     assert (g != 0).any()
 
 
@@ -71,7 +71,7 @@ def test_a_training_goes_on_with_what_is_shipped_if_it_knows_the_same_words(tmp_
     assert begun(tmp_path, "reader", classes=["sky", "cube"]).names == ("sky", "cube")
 
 
-def test_the_contrastive_model_minds_the_order_of_words_and_not_its_company():
+def test_the_contrastive_model_minds_the_order_of_words_and_not_its_batch():
     torch.manual_seed(1)
     network = Contrastive(**CONFIG["contrastive"]).eval()
     x = torch.rand(3, 3, 32, 32)
@@ -125,10 +125,10 @@ def test_still_lifes_reader_reads_depth_and_what_stands_where(still_life):
     """On renders of the test split; `python -m training.reader --check` has the figures."""
     reader = shipped(still_life, "reader")
     scenes = render([draw("test", n) for n in range(20_000, 20_012)], 128)
-    predicted, true = reader(scenes.rgb.clone()), (3 / scenes.depth)[:, ::2, ::2]
-    near = predicted.nearness[:, 0]
+    reading, true = reader(scenes.rgb.clone()), (3 / scenes.depth)[:, ::2, ::2]
+    near = reading.nearness[:, 0]
     assert (near - true).abs().mean() < 0.35 * (true - true.mean((1, 2), keepdim=True)).abs().mean()
-    assert (predicted.classes.argmax(1) == scenes.classes[:, ::2, ::2]).float().mean() > 0.85
+    assert (reading.classes.argmax(1) == scenes.classes[:, ::2, ::2]).float().mean() > 0.85
 
 
 def test_still_lifes_classifier_tells_grounds_and_colours_from_noisy_latents(still_life):

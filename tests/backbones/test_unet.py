@@ -187,7 +187,7 @@ def test_a_large_vocabulary_has_no_unknown_words(checkpoints, monkeypatch):
     assert UNetBackbone.load(str(checkpoints("eps"))).unknown_words("giraffe") == []
 
 
-def test_the_size_is_told_to_the_sdxl_kind(tiny_unet):
+def test_the_sdxl_kind_is_conditioned_on_the_size(tiny_unet):
     b = tiny_unet("xl")
     cond, x, s = b.encode_prompt([PROMPT]), torch.randn(1, 4, 16, 16), torch.ones(1)
     own = b.denoise(Ask(x, s, cond))

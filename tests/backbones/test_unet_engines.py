@@ -1,4 +1,4 @@
-"""Engines give one picture, and a row its own whatever its batch."""
+"""Engines give one image, and a row its own whatever its batch."""
 
 import subprocess
 import sys
