@@ -160,9 +160,9 @@ class Autoencoder:
         late = min(1.0, max(0.0, (progress - 0.7) / 0.1))
         if late and scale == 1:
             features = self._feature_error(y, x)
-            score, told_apart = self._judged(network.critic, y, x)
-            total = total + late * (0.1 * features + 0.01 * score) + told_apart
-            figures |= {"features": features, "score": score, "told_apart": told_apart}
+            score, critic_loss = self._judged(network.critic, y, x)
+            total = total + late * (0.1 * features + 0.01 * score) + critic_loss
+            figures |= {"features": features, "score": score, "told_apart": critic_loss}
         return total, {name: value.detach() for name, value in figures.items()}
 
     def _feature_error(self, y: Tensor, x: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class Autoencoder:
         }
 
     @torch.no_grad()
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         x = self.held_out[:8].to(next(network.parameters()).device)
         y = network.autoencoder.decoder(network.autoencoder.encoder(x * 2 - 1)).float() / 2 + 0.5
         return grid(torch.cat([x, y]), scale=2)

@@ -5,9 +5,9 @@
     python -m training.classifier --check                            validate what is shipped
 
 Each colour, each shape and each pair of both that training scenes show is there or not (cross-entropy of a yes or no);
-ground and sky are one of a few (cross-entropy). And each cell of the map is labelled with what is on it, by the
-renderer's instance maps: without, 11,000 images had taught it grounds and skies, little of colours, nothing of shapes.
-Levels are spread evenly in ln sigma, from where everything is seen to where only the sky is.
+ground and sky are one of a few (cross-entropy). And each cell of the map is given what is on it as its target, from the
+renderer's instance maps: without, 11,000 images had taught it grounds and skies, little of colours, and nothing of
+shapes. Levels are spread evenly in ln sigma, from where everything is seen to where only the sky is.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class ClassifierSpec:
         self.network = begun(STILL_LIFE, "classifier", **CONFIG)
         autoencoder = shipped_autoencoder().eval().requires_grad_(False)
         self.latents = latents(autoencoder, "train")
-        self.there, self.place = truth("train", len(self.latents))
+        self.there, self.place = ground_truth("train", len(self.latents))
         self.masks = torch.from_numpy(data.instances("train")[: len(self.latents), 1::2, 1::2].astype(np.int64))
         self.each = solids("train", len(self.latents))
         self.held_out = latents(autoencoder, "validation")[:500].float()
-        self.held_out_truth = truth("validation", len(self.held_out))
+        self.held_out_truth = ground_truth("validation", len(self.held_out))
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
         index = torch.from_numpy(np.sort(rng.choice(len(self.latents), self.rows, replace=False)))
@@ -67,8 +67,8 @@ class ClassifierSpec:
         x = z.to(device) + sigma[:, None, None, None] * torch.randn(z.shape, generator=draws).to(device)
         owner = self.masks[index].clamp(min=-1)  # (B, 16, 16), -1 where there is no solid: the row of zeros at the end
         at = self.each[index][torch.arange(self.rows)[:, None, None], owner].permute(0, 3, 1, 2).float()
-        labels = {"there": self.there[index], "place": self.place[index], "at": at}
-        return {"x": x, "sigma": sigma, **{name: one.to(device) for name, one in labels.items()}}
+        targets = {"there": self.there[index], "place": self.place[index], "at": at}
+        return {"x": x, "sigma": sigma, **{name: one.to(device) for name, one in targets.items()}}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         cells, scores = network.maps(batch["x"], batch["sigma"])
@@ -85,7 +85,7 @@ class ClassifierSpec:
     def check(self, network: nn.Module) -> dict[str, float]:
         return figures(network, self.held_out, *self.held_out_truth)
 
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """Four held-out latents (their first three channels), each at the levels of the figures: what it is given."""
         z = self.held_out[:4, :3]
         draws = torch.Generator().manual_seed(0)
@@ -93,7 +93,7 @@ class ClassifierSpec:
         return grid(torch.stack(noisy, 1).flatten(0, 1) / 4 + 0.5, columns=4, scale=3)
 
 
-def truth(split: str, count: int) -> tuple[Tensor, Tensor]:
+def ground_truth(split: str, count: int) -> tuple[Tensor, Tensor]:
     """(N, 56) float, 1 where a colour, a shape or a pair is there, in the order of GROUPS[0]; (N, 2): ground, sky."""
     place = torch.from_numpy(words(split, count).place[:, :2].astype(np.int64))
     return solids(split, count).any(1).float(), place
@@ -110,7 +110,7 @@ def solids(split: str, count: int) -> Tensor:
 
 def figures(network: nn.Module, z: Tensor, there: Tensor, place: Tensor) -> dict[str, float]:
     """At each of the levels SHOWN: how much of the entropy of colours, of shapes and of pairs it explains (0 is the
-    base rate), and the parts of grounds and skies classified right."""
+    base rate), and the parts of grounds and skies classified correctly."""
     out, device = {}, next(network.parameters()).device
     parts = {"colour": slice(0, 8), "shape": slice(8, 14), "pair": slice(14, None)}
     for level in SHOWN:
@@ -124,8 +124,8 @@ def figures(network: nn.Module, z: Tensor, there: Tensor, place: Tensor) -> dict
         for name, part in parts.items():
             rate = there[:, part].mean(0).clamp(1e-3, 1 - 1e-3).expand(len(z), -1)
             base = F.binary_cross_entropy(rate, there[:, part])
-            loss = F.binary_cross_entropy_with_logits(yes[:, part], there[:, part])
-            out[f"{name}_{level:g}"] = float(1 - loss / base)
+            entropy = F.binary_cross_entropy_with_logits(yes[:, part], there[:, part])
+            out[f"{name}_{level:g}"] = float(1 - entropy / base)
         out[f"ground_{level:g}"] = float((ground.argmax(1) == place[:, 0]).float().mean())
         out[f"sky_{level:g}"] = float((sky.argmax(1) == place[:, 1]).float().mean())
     return out
@@ -135,18 +135,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.classifier", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="validate what is shipped, and write nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if not given.check:
+    if not args.check:
         file = save(STILL_LIFE, "classifier", averaged_network("classifier"), **CONFIG)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     z = latents(shipped_autoencoder().eval(), "validation").float()
-    results = figures(load(STILL_LIFE, "classifier"), z, *truth("validation", len(z)))
+    results = figures(load(STILL_LIFE, "classifier"), z, *ground_truth("validation", len(z)))
     for level in SHOWN:
         row = {name.split("_")[0]: value for name, value in results.items() if name.endswith(f"_{level:g}")}
         print(f"sigma {level:<5g}" + "".join(f"  {name} {value:.3f}" for name, value in row.items()))
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

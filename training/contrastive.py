@@ -121,10 +121,10 @@ class ContrastiveSpec:
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         model, b = network.network, len(batch["x"])
-        seen = model.seen(batch["x"])
-        cells, read = model.cells(seen), model.read(batch["ids"])
+        features = model.image_features(batch["x"])
+        cells, read = model.cells(features), model.read(batch["ids"])
         scale = network.scale.clamp(max=4.6).exp()  # at most 100, as CLIP's
-        scores, own = scale * model.all(cells, *read), torch.arange(b, device=seen.device)
+        scores, own = scale * model.all(cells, *read), torch.arange(b, device=features.device)
         differ = (batch["false"] != batch["ids"]).any(1)
         beside = (scale * model.own(cells, *model.read(batch["false"]))).masked_fill(~differ, -torch.inf)
         parts = {
@@ -132,20 +132,20 @@ class ContrastiveSpec:
             "texts": F.cross_entropy(scores.T, own),
             "nearly": 4 * F.softplus(beside - scores.diagonal()).mean(),  # others of a batch differ in what is easier
             "looking": looking(scale * model.looks(cells, read[0]), batch),
-            "telling": telling(network.tells(seen).float(), batch),
+            "telling": telling(network.tells(features).float(), batch),
         }
         return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
 
     def check(self, network: nn.Module) -> dict[str, float]:
         return figures(network.network, *self.held_out)
 
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """Eight held-out renders, and under each where the last word but two of its caption looks."""
         x, ids, _, _ = (part[:8] for part in self.held_out)
         with torch.no_grad():
             model = network.network
             read, _ = model.read(ids)
-            looks = model.looks(model.cells(model.seen(x)), read)
+            looks = model.looks(model.cells(model.image_features(x)), read)
         at = (ids > 0).sum(1) - 3
         one = looks[torch.arange(8), at].reshape(8, 1, 16, 16).clamp(0, 1)
         return grid(torch.cat([x, F.interpolate(one, scale_factor=8.0).expand(-1, 3, -1, -1)]))
@@ -154,9 +154,9 @@ class ContrastiveSpec:
 def looking(looks: Tensor, batch: dict[str, Tensor]) -> Tensor:
     """How little the words of a solid look at its cells: looks (B, L, cells), before the softmax over the cells."""
     on = batch["owners"][:, :, None] == batch["masks"].flatten(1)[:, None]  # (B, L, cells)
-    described = (batch["owners"] >= 0) & on.any(2)
+    visible = (batch["owners"] >= 0) & on.any(2)
     inside = (looks.log_softmax(2)).masked_fill(~on, -torch.inf).logsumexp(2)
-    return -inside[described].mean() if described.any() else looks.sum() * 0
+    return -inside[visible].mean() if visible.any() else looks.sum() * 0
 
 
 def telling(scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -206,16 +206,16 @@ def figures(network: nn.Module, x: Tensor, ids: Tensor, false: Tensor, swapped: 
     tables, better = [], []
     for part, t, f in zip(x.split(size), ids.to(device).split(size), false.to(device).split(size), strict=True):
         with torch.no_grad():
-            cells = network.cells(network.seen(part.to(device)))
+            cells = network.cells(network.image_features(part.to(device)))
             tables.append(network.all(cells, *network.read(t)).cpu())
             better.append(tables[-1].diagonal() > network.own(cells, *network.read(f)).cpu())
-    whole, correct, differ = [t for t in tables if len(t) == size], torch.cat(better), (ids != false).any(1)
+    whole, preferred, differ = [t for t in tables if len(t) == size], torch.cat(better), (ids != false).any(1)
     right = torch.arange(size)
     return {
         "caption": float(torch.stack([table.argmax(1) == right for table in whole]).float().mean()),
         "picture": float(torch.stack([table.argmax(0) == right for table in whole]).float().mean()),
-        "changed": float(correct[differ & ~swapped].float().mean()),
-        "swapped": float(correct[swapped].float().mean()),
+        "changed": float(preferred[differ & ~swapped].float().mean()),
+        "swapped": float(preferred[swapped].float().mean()),
     }
 
 
@@ -230,20 +230,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="validate what is shipped, and write nothing")
     parser.add_argument("--scenes", type=int, default=660)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if not given.check:
-        kept = {
+    if not args.check:
+        weights = {
             k.removeprefix("network."): w
             for k, w in averaged_network("contrastive").items()
             if k.startswith("network.")
         }
-        file = save(STILL_LIFE, "contrastive", kept, words=KNOWN)
+        file = save(STILL_LIFE, "contrastive", weights, words=KNOWN)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    results = figures(load(STILL_LIFE, "contrastive"), *trial("test", 0, given.scenes))
+    results = figures(load(STILL_LIFE, "contrastive"), *trial("test", 0, args.scenes))
     print("  ".join(f"{name} {value:.3f}" for name, value in results.items()))
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

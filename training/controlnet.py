@@ -163,10 +163,10 @@ class ControlNet:
         v = scale * (batch["noise"] - s * batch["z"])
         return (self._v(network, x, t, text, batch["map"]) - v).square().mean()
 
-    def _v(self, network: nn.Module | None, x: Tensor, t: Tensor, text: Tensor, given: Tensor) -> Tensor:
+    def _v(self, network: nn.Module | None, x: Tensor, t: Tensor, text: Tensor, control: Tensor) -> Tensor:
         if network is None:
             return self.unet(x, t, text).sample.float()
-        down, mid = network(x, t, text, given, return_dict=False)
+        down, mid = network(x, t, text, control, return_dict=False)
         return self.unet(
             x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=mid
         ).sample.float()
@@ -183,39 +183,39 @@ class ControlNet:
             text = self.text(torch.from_numpy(tokens).to(device)).last_hidden_state
             z = latents(self.autoencoder, "validation")[:n].float().to(device)
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(device)
-            given = held_maps(n).to(device)
+            control = held_maps(n).to(device)
             errors = []
             for sigma in LEVELS:
                 t = torch.full((n,), float(torch.searchsorted(self.sigmas, sigma)), device=device)
-                batch = {"z": z, "noise": noise, "t": t, "map": given}
-                wrong = {**batch, "map": given.roll(len(NAMES), 0)}
+                batch = {"z": z, "noise": noise, "t": t, "map": control}
+                wrong = {**batch, "map": control.roll(len(NAMES), 0)}
                 three = ((None, batch), (network, batch), (network, wrong))
                 errors.append([self._error(net, one, text).item() for net, one in three])
         return dict(zip(("alone", "held_out", "another"), np.mean(errors, 0).tolist(), strict=True))
 
     @torch.no_grad()
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """Rows of eight, depth and edges in turn: maps, what is made from them and the captions, the renders."""
         n, device = 8, next(network.parameters()).device
         tokens = torch.from_numpy(words("validation", 2000).tokens[:n, 0].astype(np.int64))
-        given = held_maps(n).to(device)
-        made = self._sampled(network, given, tokens)
-        truth = self._decoded(latents(self.autoencoder, "validation")[:n].float().to(device))
-        return grid(torch.cat([given.amax(1, keepdim=True).expand(-1, 3, -1, -1), made, truth]), n)
+        control = held_maps(n).to(device)
+        made = self._sampled(network, control, tokens)
+        ground_truth = self._decoded(latents(self.autoencoder, "validation")[:n].float().to(device))
+        return grid(torch.cat([control.amax(1, keepdim=True).expand(-1, 3, -1, -1), made, ground_truth]), n)
 
-    def _sampled(self, network: nn.Module, given: Tensor, tokens: Tensor, steps: int = 12) -> Tensor:
-        device, b = given.device, len(given)
+    def _sampled(self, network: nn.Module, control: Tensor, tokens: Tensor, steps: int = 12) -> Tensor:
+        device, b = control.device, len(control)
         times = torch.linspace(STEPS - 1, 0, steps + 1)[:-1].round().long()
         levels = torch.cat([self.sigmas[times], torch.zeros(1)]).to(device)
-        side = given.shape[-1] // 4
+        side = control.shape[-1] // 4
         x = torch.randn(b, 4, side, side, generator=torch.Generator().manual_seed(0)).to(device) * levels[0]
         with reduced(device):
             text = self.text(torch.cat([tokens, self.empty.expand(b, -1)]).to(device)).last_hidden_state
             for i, t in enumerate(times.tolist()):
                 s = levels[i]
-                seen = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+                model_input = (x / (1 + s * s).sqrt()).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
                 time = torch.full((2 * b,), float(t), device=device)
-                c, u = self._v(network, seen, time, text, given.repeat(2, 1, 1, 1)).chunk(2)
+                c, u = self._v(network, model_input, time, text, control.repeat(2, 1, 1, 1)).chunk(2)
                 x0 = (x / (1 + s * s).sqrt() - s * (u + 3.0 * (c - u))) / (1 + s * s).sqrt()
                 x = x0 + levels[i + 1] / s * (x - x0)
         return self._decoded(x)

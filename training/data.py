@@ -102,8 +102,8 @@ def main() -> None:
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    prepare(given.split, given.scenes, given.workers)
+    args = parser.parse_args()
+    prepare(args.split, args.scenes, args.workers)
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ class Denoiser:
         return {"held_out": total, "caption_gain": swapped / 2, **figures}
 
     @torch.no_grad()
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         return grid(sample(network, self.autoencoder, list(EXAMPLES) * 2, self.sigmas), scale=2)
 
 

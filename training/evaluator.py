@@ -199,7 +199,7 @@ class Evaluator:
         figures = accuracy(self.scenes, self.held_out, network)
         return {name: right / of for name, (right, of) in figures.items() if of}
 
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """Held-out renders, and under each its heatmap."""
         x = self.held_out[:16]
         with torch.no_grad():

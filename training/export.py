@@ -58,17 +58,17 @@ def export(folder: Path, denoiser: str) -> None:
 def _configured(part: Path, **more: str) -> None:
     """More in the config of a part, and nothing of where on this machine it was read from."""
     config = part / "config.json"
-    fields = json.loads(config.read_text()) | more
-    fields.pop("_name_or_path", None)
-    config.write_text(json.dumps(fields, indent=2) + "\n")
+    settings = json.loads(config.read_text()) | more
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("--denoiser", default="denoiser", help="training run of the text encoder and UNet")
     parser.add_argument("--to", type=Path, default=NEXT)
-    given = parser.parse_args()
-    export(given.to, given.denoiser)
+    args = parser.parse_args()
+    export(args.to, args.denoiser)
 
 
 if __name__ == "__main__":

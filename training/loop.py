@@ -32,7 +32,7 @@ class Spec(Protocol):
 
     `batch(rng, device)` draws one training batch; `loss(network, batch, progress)` returns the loss to descend and
     figures to show, progress in [0, 1] over the whole run; `check(network)` returns held-out figures,
-    `pictures(network)` a grid to look at.
+    `preview(network)` a grid to look at.
     """
 
     name: str
@@ -43,15 +43,15 @@ class Spec(Protocol):
     def batch(self, rng: np.random.Generator, device: torch.device) -> Any: ...
     def loss(self, network: nn.Module, batch: Any, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
     def check(self, network: nn.Module) -> dict[str, float]: ...
-    def pictures(self, network: nn.Module) -> Image.Image: ...
+    def preview(self, network: nn.Module) -> Image.Image: ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long: `pictures` images in all (0: as many as come), `minutes` in this piece; and how: the numbers the loop
+    """How long: `images` in all (0: as many as come), `minutes` in this piece; and how: the numbers the loop
     leaves to the caller."""
 
-    pictures: int
+    images: int
     minutes: float = 9.5
     warmup: int = 8_000  # images over which the learning rate rises
     decay: float = 0.25
@@ -79,18 +79,18 @@ def reduced(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
-def progress_at(plan: Plan, seen: int, seconds: float) -> float:
+def progress_at(plan: Plan, images_seen: int, seconds: float) -> float:
     """How much of the plan is done, in [0, 1]: of its images, or of its minutes where no images are planned."""
-    return min(1.0, seen / plan.pictures if plan.pictures else seconds / (60 * plan.minutes))
+    return min(1.0, images_seen / plan.images if plan.images else seconds / (60 * plan.minutes))
 
 
-def rate_at(plan: Plan, seen: int, progress: float) -> float:
-    """The learning rate as a fraction of the full one, after `seen` images."""
-    return max(0.0, min(1.0, (seen + 1) / plan.warmup, (1 - progress) / plan.decay))
+def rate_at(plan: Plan, images_seen: int, progress: float) -> float:
+    """The learning rate as a fraction of the full one, after `images_seen` images."""
+    return max(0.0, min(1.0, (images_seen + 1) / plan.warmup, (1 - progress) / plan.decay))
 
 
-def _folded(network: nn.Module, averaged: dict[str, Tensor], seen: int, rows: int, plan: Plan) -> None:
-    window = min(plan.average, max(seen / 10, rows))
+def _folded(network: nn.Module, averaged: dict[str, Tensor], images_seen: int, rows: int, plan: Plan) -> None:
+    window = min(plan.average, max(images_seen / 10, rows))
     keep = math.exp(-rows / window)
     with torch.no_grad():
         state = network.state_dict()
@@ -133,7 +133,7 @@ def train(spec: Spec, plan: Plan) -> None:
         torch.backends.cudnn.benchmark = True
     make = getattr(spec, "optimiser", adamw)
     optimiser = make(network, spec.rate, plan.weight_decay)
-    seen, spent, curve = 0, 0.0, []
+    images_seen, spent, curve = 0, 0.0, []
     averaged = {k: v.clone() for k, v in network.state_dict().items()}
     if (here / "last.pt").exists():
         saved = torch.load(here / "last.pt", map_location=device, weights_only=True)
@@ -141,53 +141,53 @@ def train(spec: Spec, plan: Plan) -> None:
         averaged = saved["averaged"]
         if saved["optimiser"] is not None:
             optimiser.load_state_dict(saved["optimiser"])
-        seen, spent = saved["seen"], saved["spent"]
+        images_seen, spent = saved["seen"], saved["spent"]
         curve = json.loads((here / "curve.json").read_text())
 
     def read() -> dict[str, float]:
         values = {name: float(mean) for name, mean in means.items()}
         if not all(map(math.isfinite, values.values())):
             raise FloatingPointError(
-                f"{spec.name}: the loss is not finite after {seen} pictures ({values}); last checkpoint kept."
+                f"{spec.name}: the loss is not finite after {images_seen} images ({values}); last checkpoint kept."
             )
         return values
 
     def save() -> None:
         read()
-        kept = {
+        state = {
             "network": network.state_dict(),
             "averaged": averaged,
             "optimiser": optimiser.state_dict(),
-            "seen": seen,
+            "seen": images_seen,
             "spent": spent,
         }
-        torch.save(kept, here / "last.new")
+        torch.save(state, here / "last.new")
         os.replace(here / "last.new", here / "last.pt")
         (here / "curve.json").write_text(json.dumps(curve))
 
     def check() -> None:
         with _Swapped(network, averaged) as best:
             figures = spec.check(best)
-            spec.pictures(best).save(here / f"pictures_{seen:08d}.png")
-        rounded = {k: round(v, 5) for k, v in {**read(), **figures}.items()}
-        point = {"seen": seen, "minutes": spent / 60, **rounded}
+            spec.preview(best).save(here / f"pictures_{images_seen:08d}.png")
+        values = {k: round(v, 5) for k, v in {**read(), **figures}.items()}
+        point = {"seen": images_seen, "minutes": spent / 60, **values}
         curve.append(point)
         print("\n" + "  ".join(f"{k} {v:.4g}" for k, v in point.items()), flush=True)
         save()
         draw_curve(curve, here / "curve.png")
 
-    rng = np.random.default_rng([plan.seed, seen])
-    torch.manual_seed(plan.seed + seen)
+    rng = np.random.default_rng([plan.seed, images_seen])
+    torch.manual_seed(plan.seed + images_seen)
     means: dict[str, Tensor] = {}  # on the device: reading them makes the machine wait, so they are read now and then
     begun = saved_at = checked_at = time.perf_counter()
-    before, began_with = spent, seen
+    before, began_with = spent, images_seen
     while True:
         elapsed = time.perf_counter() - begun
-        progress = progress_at(plan, seen, elapsed)
+        progress = progress_at(plan, images_seen, elapsed)
         if progress >= 1 or elapsed >= plan.minutes * 60:
             break
         for group in optimiser.param_groups:
-            group["lr"] = spec.rate * rate_at(plan, seen, progress)
+            group["lr"] = spec.rate * rate_at(plan, images_seen, progress)
         batch = spec.batch(rng, device)
         with reduced(device):
             loss, figures = spec.loss(network, batch, progress)
@@ -195,17 +195,17 @@ def train(spec: Spec, plan: Plan) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
         optimiser.step()
-        seen += spec.rows
-        _folded(network, averaged, seen, spec.rows, plan)
+        images_seen += spec.rows
+        _folded(network, averaged, images_seen, spec.rows, plan)
         for key, value in {"loss": loss.detach(), **figures}.items():
             means[key] = torch.lerp(means[key], value.float(), 0.02) if key in means else value.float()
         now = time.perf_counter()
         spent = before + now - begun
-        if seen // spec.rows % 10 == 0:
-            speed = (seen - began_with) / (now - begun)
+        if images_seen // spec.rows % 10 == 0:
+            speed = (images_seen - began_with) / (now - begun)
             text = "  ".join(f"{k} {v:.4f}" for k, v in read().items())
-            whole = f"/{plan.pictures}" if plan.pictures else ""
-            print(f"\r{spec.name} {seen}{whole}  {speed:.0f}/s  {text}  ", end="", flush=True)
+            whole = f"/{plan.images}" if plan.images else ""
+            print(f"\r{spec.name} {images_seen}{whole}  {speed:.0f}/s  {text}  ", end="", flush=True)
         if now - checked_at > plan.check_every * 60:
             check()
             checked_at = saved_at = time.perf_counter()
@@ -234,14 +234,14 @@ def draw_curve(curve: list[dict[str, float]], path: Path) -> None:
         axis.grid(alpha=0.25)
     for axis in list(axes.flat)[len(names) :]:
         axis.set_visible(False)
-    figure.supxlabel("thousand pictures seen", fontsize=8)
+    figure.supxlabel("thousand images seen", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def grid(pictures: Tensor, columns: int = 8, scale: int = 1) -> Image.Image:
+def grid(images: Tensor, columns: int = 8, scale: int = 1) -> Image.Image:
     """(B, 3, H, W) in [0, 1] as one image."""
-    pixels = (pictures.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = (images.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = [np.concatenate(list(pixels[i : i + columns]), 1) for i in range(0, len(pixels) - columns + 1, columns)]
     image = Image.fromarray(np.concatenate(rows))
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)

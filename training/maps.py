@@ -1,4 +1,4 @@
-"""Maps of a split's scenes, which the conditions of ControlNets are: rendered truth, made once and kept.
+"""Maps of a split's scenes, which the conditions of ControlNets are: rendered ground truth, made once and kept.
 
     python -m training.maps --split train --scenes 8000
 
@@ -33,12 +33,12 @@ def maps(split: str, scenes: int) -> np.ndarray:
         grown[:done] = np.load(path, mmap_mode="r")[:done] if done else 0
         grown.flush()
         path.with_suffix(".new.npy").replace(path)
-    kept = np.load(path, mmap_mode="r+")
+    stored = np.load(path, mmap_mode="r+")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for start in range(done, scenes, CHUNK):
         stop = min(start + CHUNK, scenes)
         out = render([draw(split, n) for n in range(start, stop)], data.SIZE, device)
-        kept[start:stop] = (torch.stack([out.near, out.edges.float()], 1) * 255).round().byte().cpu().numpy()
+        stored[start:stop] = (torch.stack([out.near, out.edges.float()], 1) * 255).round().byte().cpu().numpy()
         mark.write_text(str(stop))
         print(f"\rmaps of {split}: {stop} of {scenes} scenes", end="", flush=True)
     return np.load(path, mmap_mode="r")[:scenes]
@@ -48,8 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.maps", description=__doc__.split("\n\n")[0])
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--scenes", type=int, default=8_000)
-    given = parser.parse_args()
-    maps(given.split, given.scenes)
+    args = parser.parse_args()
+    maps(args.split, args.scenes)
     print()
 
 

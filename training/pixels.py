@@ -103,8 +103,8 @@ class PixelDenoiser:
         low = t.floor().long().clamp(max=STEPS - 2)
         s = torch.lerp(table[low], table[low + 1], t - low).exp()[:, None, None, None]
         scale = (1 + s * s).rsqrt()
-        seen = scale * (x0 + s * noise)
-        out = predicted(network, seen, t)
+        model_input = scale * (x0 + s * noise)
+        out = predicted(network, model_input, t)
         return (out - scale * (noise - s * x0)).square().mean()
 
     @torch.no_grad()
@@ -121,7 +121,7 @@ class PixelDenoiser:
         return {"held_out": sum(figures.values()) / len(figures), **figures}
 
     @torch.no_grad()
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """16 images by 25 Euler steps, for looking at."""
         device = next(network.parameters()).device
         times = torch.linspace(STEPS - 1, 0, 26)[:-1].round().long()

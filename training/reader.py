@@ -33,7 +33,7 @@ NEAREST = 3.0  # metres
 SCENES = 10_000
 
 
-def truth(split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
+def ground_truth(split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """Nearness (N, 64, 64) float16 and classes (N, 64, 64) uint8 of scenes of a split; made once and kept."""
     path = RUNS / "reader" / f"truth_{split}_{start}_{stop}.pt"
     if not path.exists():
@@ -54,10 +54,10 @@ class ReaderSpec:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network = begun(STILL_LIFE, "reader", classes=CLASSES).to(memory_format=torch.channels_last)
-        self.near, self.classes = truth("train", 0, SCENES)
+        self.near, self.classes = ground_truth("train", 0, SCENES)
         self.rgb = data.pictures("train")[:SCENES]
         self.held_out = _pixels(data.pictures("validation")[:200])
-        self.held_out_truth = truth("validation", 0, 200)
+        self.held_out_truth = ground_truth("validation", 0, 200)
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
         index = np.sort(rng.choice(len(self.rgb), self.rows, replace=False))
@@ -80,7 +80,7 @@ class ReaderSpec:
     def check(self, network: nn.Module) -> dict[str, float]:
         return figures(network, self.held_out, *self.held_out_truth)
 
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """Held-out renders, under each the nearness read, and under that the true one."""
         x, true = self.held_out[:8], self.held_out_truth[0][:8, None].float()
         with torch.no_grad():
@@ -90,7 +90,7 @@ class ReaderSpec:
 
 def figures(network: nn.Module, x: Tensor, near: Tensor, classes: Tensor) -> dict[str, float]:
     """Of images (N, 3, 128, 128) and their ground truth: mean error of the depth in metres, on solids and on the
-    ground; the part of the pixels classified right, and mean over classes of intersection by union."""
+    ground; the part of the pixels classified correctly, and mean over classes of intersection by union."""
     device = next(network.parameters()).device
     right, union, error, area = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES)), torch.zeros(2), torch.zeros(2)
     total, count = 0.0, 0
@@ -119,7 +119,7 @@ def _pixels(rgb: np.ndarray) -> Tensor:
 
 def validate(network: nn.Module, scenes: int) -> dict[str, float]:
     """Figures on test scenes 10000, ..., which have pairs of colour and shape that training never showed."""
-    near, classes = truth("test", 10_000, 10_000 + scenes)
+    near, classes = ground_truth("test", 10_000, 10_000 + scenes)
     starts = range(10_000, 10_000 + scenes, 50)
     x = torch.cat([render([draw("test", n) for n in range(i, min(i + 50, 10_000 + scenes))], 128).rgb for i in starts])
     return figures(network, x, near, classes)
@@ -130,15 +130,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="validate what is shipped, and write nothing")
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if not given.check:
+    if not args.check:
         file = save(STILL_LIFE, "reader", averaged_network("reader"), classes=CLASSES)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    figures_by_name = validate(load(STILL_LIFE, "reader"), given.scenes)
-    print("  ".join(f"{name} {value:.4f}" for name, value in figures_by_name.items()))
-    if given.json:
-        given.json.write_text(json.dumps(figures_by_name, indent=1) + "\n")
+    results = validate(load(STILL_LIFE, "reader"), args.scenes)
+    print("  ".join(f"{name} {value:.4f}" for name, value in results.items()))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from world.surfaces import CELLS, NEAREST, WEIGHTS, Network, Surfaces, accuracy,
 SCENES = 16_000
 
 
-def truth(split: str, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def ground_truth(split: str, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of scenes 0, ..., count - 1: ln(depth / 3 m) (N, 64, 64) float16, 9 in the sky; normals (N, 3, 64, 64) int8 in
     127ths; classes (N, 64, 64) uint8. Made once and kept."""
     path = RUNS / "surfaces" / f"truth_{split}_{count}.pt"
@@ -55,10 +55,10 @@ class SurfacesSpec:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network: nn.Module = begun().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.away, self.normals, self.classes = truth("train", SCENES)
+        self.away, self.normals, self.classes = ground_truth("train", SCENES)
         self.rgb = data.pictures("train")[:SCENES]
         self.held_out = _pixels(data.pictures("validation")[:200])
-        away, normals, classes = truth("validation", 200)
+        away, normals, classes = ground_truth("validation", 200)
         depth = torch.where(classes == 0, torch.inf, NEAREST * away.float().exp())
         self.held_out_truth = Surfaces(depth, normals.float() / 127, classes.long())
 
@@ -90,7 +90,7 @@ class SurfacesSpec:
     def check(self, network: nn.Module) -> dict[str, float]:
         return accuracy(self.held_out, self.held_out_truth, network)
 
-    def pictures(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: nn.Module) -> Image.Image:
         """Held-out renders, under each the normals read, and under those the true ones."""
         x = self.held_out[:8]
         with torch.no_grad():
@@ -104,8 +104,8 @@ def _pixels(rgb: np.ndarray) -> Tensor:
 
 
 def main() -> None:
-    kept = {k: w for k, w in averaged_network("surfaces").items() if w.is_floating_point()}
-    save_file({name: w.half().contiguous() for name, w in kept.items()}, WEIGHTS)
+    float_weights = {k: w for k, w in averaged_network("surfaces").items() if w.is_floating_point()}
+    save_file({name: w.half().contiguous() for name, w in float_weights.items()}, WEIGHTS)
     print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
 
 

@@ -57,10 +57,10 @@ def test_the_autoencoder_learns_and_its_critic_stands_still_for_it(nothing_train
     assert again < 0.9 * loss
 
     y = torch.rand(2, 3, 32, 32, requires_grad=True)
-    score, told_apart = spec._judged(spec.network.critic, y * 2 - 1, torch.rand(2, 3, 32, 32))
+    score, critic_loss = spec._judged(spec.network.critic, y * 2 - 1, torch.rand(2, 3, 32, 32))
     parameter = next(spec.network.critic.parameters())
     assert torch.autograd.grad(score, parameter, retain_graph=True, allow_unused=True) == (None,)
-    assert torch.autograd.grad(told_apart, y, retain_graph=True, allow_unused=True) == (None,)
+    assert torch.autograd.grad(critic_loss, y, retain_graph=True, allow_unused=True) == (None,)
     assert torch.autograd.grad(score, y)[0].abs().sum() > 0
 
 

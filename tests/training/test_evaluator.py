@@ -21,35 +21,35 @@ def renders():
 
 def test_targets_are_where_the_solids_are(renders) -> None:
     scenes, out, masks = renders
-    truth = training.scene_targets(scenes)
-    given = training.targets(masks, truth["attributes"], truth["centres"])
-    assert (given["heat"] == 1).sum() == sum(len(s.solids) for s in scenes)
+    ground_truth = training.scene_targets(scenes)
+    target = training.targets(masks, ground_truth["attributes"], ground_truth["centres"])
+    assert (target["heat"] == 1).sum() == sum(len(s.solids) for s in scenes)
     for b, scene in enumerate(scenes):
-        weight = given["weight"][b]
+        weight = target["weight"][b]
         assert weight.sum().item() == pytest.approx(len(scene.solids), abs=1e-4)
         for i, solid in enumerate(scene.solids):
             u, v, distance = scene.place(i)
             x, y = (u + 1) / 2 * CELLS, (1 - v) / 2 * CELLS
             row, column = int(y), int(x)
-            assert given["heat"][b, row, column] == 1
-            way = given["way"][b, :, row, column]
+            assert target["heat"][b, row, column] == 1
+            way = target["way"][b, :, row, column]
             assert (column + 0.5 + way[0], row + 0.5 + way[1]) == pytest.approx((x, y), abs=1e-3)
-            assert given["distance"][b, 0, row, column].exp() * NEAREST == pytest.approx(distance, rel=1e-4)
+            assert target["distance"][b, 0, row, column].exp() * NEAREST == pytest.approx(distance, rel=1e-4)
             names = [
-                values[k] for values, k in zip(NAMES.values(), given["attributes"][b, :, row, column], strict=True)
+                values[k] for values, k in zip(NAMES.values(), target["attributes"][b, :, row, column], strict=True)
             ]
             assert names == [solid.shape, solid.colour, solid.size, solid.material]
             here = torch.tensor([column, row, column, row]) + 0.5
-            box = (given["box"][b, :, row, column] + here) / CELLS
+            box = (target["box"][b, :, row, column] + here) / CELLS
             assert (box - out.boxes[b, i]).abs().max() < 1.01 / CELLS
 
 
 def test_a_mirrored_scene_has_mirrored_targets(renders) -> None:
     scenes, _, masks = renders
-    truth = training.scene_targets(scenes)
-    mirrored = truth["centres"] * torch.tensor([-1.0, 1.0, 1.0])
-    a = training.targets(masks, truth["attributes"], truth["centres"])
-    b = training.targets(masks.flip(2), truth["attributes"], mirrored)
+    ground_truth = training.scene_targets(scenes)
+    mirrored = ground_truth["centres"] * torch.tensor([-1.0, 1.0, 1.0])
+    a = training.targets(masks, ground_truth["attributes"], ground_truth["centres"])
+    b = training.targets(masks.flip(2), ground_truth["attributes"], mirrored)
     torch.testing.assert_close(a["heat"].flip(2), b["heat"])
     torch.testing.assert_close(a["weight"].flip(2), b["weight"])
     here = a["weight"] > 0

@@ -38,7 +38,7 @@ class Line:
     def check(self, network):
         return {"slope": network.weight.item(), "offset": network.bias.item()}
 
-    def pictures(self, network):
+    def preview(self, network):
         return Image.new("RGB", (8, 8))
 
 
@@ -49,7 +49,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def test_it_learns_and_leaves_curve_and_pictures(runs):
-    train(Line(), Plan(pictures=16 * 600, warmup=100))
+    train(Line(), Plan(images=16 * 600, warmup=100))
     point = json.loads((runs / "curve.json").read_text())[-1]
     assert point["seen"] == 16 * 600
     assert point["slope"] == pytest.approx(2, abs=0.02)
@@ -59,16 +59,16 @@ def test_it_learns_and_leaves_curve_and_pictures(runs):
 
 
 def test_averaged_weights_are_what_is_checked(runs):
-    train(Line(), Plan(pictures=16 * 50, warmup=100))
+    train(Line(), Plan(images=16 * 50, warmup=100))
     kept = averaged_network("line")
     assert json.loads((runs / "curve.json").read_text())[-1]["slope"] == pytest.approx(kept["weight"].item(), abs=1e-4)
 
 
 def test_a_second_piece_goes_on(runs):
-    train(Line(), Plan(pictures=16 * 300, warmup=100))
+    train(Line(), Plan(images=16 * 300, warmup=100))
     before = torch.load(runs / "last.pt", weights_only=True)
     spec = Line()
-    train(spec, Plan(pictures=16 * 310, warmup=100))
+    train(spec, Plan(images=16 * 310, warmup=100))
     after = torch.load(runs / "last.pt", weights_only=True)
     assert spec.batches == 10
     assert after["seen"] == 16 * 310
@@ -77,17 +77,17 @@ def test_a_second_piece_goes_on(runs):
 
 
 def test_a_finished_run_does_nothing_more(runs):
-    train(Line(), Plan(pictures=160, warmup=100))
+    train(Line(), Plan(images=160, warmup=100))
     spec = Line()
-    train(spec, Plan(pictures=160, warmup=100))
+    train(spec, Plan(images=160, warmup=100))
     assert spec.batches == 0
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(runs):
-    train(Line(), Plan(pictures=160, warmup=100))
+    train(Line(), Plan(images=160, warmup=100))
     kept = (runs / "last.pt").read_bytes()
     with pytest.raises(FloatingPointError, match=r"line: the loss is not finite after \d+ pictures"):
-        train(Line(spoil_after=2), Plan(pictures=1600, warmup=100))
+        train(Line(spoil_after=2), Plan(images=1600, warmup=100))
     assert (runs / "last.pt").read_bytes() == kept
 
 
@@ -97,13 +97,15 @@ def test_missing_checkpoint_says_what_to_run():
 
 
 def test_rate_rises_stays_and_falls_to_zero():
-    plan = Plan(pictures=1000, warmup=100, decay=0.25)
-    rates = [rate_at(plan, seen, progress_at(plan, seen, 1e9)) for seen in (0, 49, 100, 700, 875, 1000)]
+    plan = Plan(images=1000, warmup=100, decay=0.25)
+    rates = [
+        rate_at(plan, images_seen, progress_at(plan, images_seen, 1e9)) for images_seen in (0, 49, 100, 700, 875, 1000)
+    ]
     assert rates == pytest.approx([0.01, 0.5, 1, 1, 0.5, 0])
 
 
 def test_without_pictures_the_minutes_are_the_plan(runs):
-    plan = Plan(pictures=0, minutes=0.02, warmup=100, decay=0.5)
+    plan = Plan(images=0, minutes=0.02, warmup=100, decay=0.5)
     assert [progress_at(plan, 10**9, seconds) for seconds in (0.0, 0.6, 1.2, 5.0)] == pytest.approx([0, 0.5, 1, 1])
     spec = Line()
     train(spec, plan)

@@ -1,4 +1,4 @@
-"""What the readers are taught is the truth, and their figures are right where the answer is known."""
+"""What the readers are taught is the ground truth, and their figures are right where the answer is known."""
 
 import math
 from collections import Counter
@@ -20,7 +20,7 @@ from world.scene import GROUNDS, SHAPES, SKIES, draw
 @pytest.fixture
 def near_and_classes(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "RUNS", tmp_path)
-    return reader.truth("validation", 3, 9)
+    return reader.ground_truth("validation", 3, 9)
 
 
 def test_the_reader_is_taught_depth_and_classes(near_and_classes):
@@ -50,15 +50,16 @@ def test_figures_of_a_perfect_reader_and_of_a_blind_one(near_and_classes):
 
     x = torch.zeros(6, 3, 128, 128)
     results = reader.figures(Perfect(reader.CLASSES), x, near, classes)
-    iou = len(classes.unique()) / K
-    assert results == pytest.approx({"depth_solids": 0, "depth_ground": 0, "pixels": 1, "iou": iou})
+    assert results == pytest.approx(
+        {"depth_solids": 0, "depth_ground": 0, "pixels": 1, "iou": len(classes.unique()) / K}
+    )
     network = Perfect(reader.CLASSES)
     network.blind = True
     assert reader.figures(network, x, near, classes)["pixels"] == pytest.approx((classes == 0).float().mean().item())
 
 
 @pytest.fixture
-def classifier_spec(monkeypatch):
+def two_scenes(monkeypatch):
     """Two scenes: a red cube beside a blue sphere on the second ground; one green cone."""
     attributes = np.full((2, 4, 4), -1, np.int8)
     attributes[0, 0, :2], attributes[0, 1, :2] = (SHAPES.index("cube"), 0), (SHAPES.index("sphere"), 5)
@@ -68,8 +69,8 @@ def classifier_spec(monkeypatch):
     monkeypatch.setattr(classifier, "words", lambda split, n: Words(nothing, nothing, nothing, attributes, place))
 
 
-def test_the_classifier_is_taught_what_is_there(classifier_spec):
-    there, place = classifier.truth("train", 2)
+def test_the_classifier_is_taught_what_is_there(two_scenes):
+    there, place = classifier.ground_truth("train", 2)
     names = [[classifier.GROUPS[0][k] for k in row.nonzero().flatten()] for row in there]
     assert names == [["red", "blue", "sphere", "cube", "red cube", "blue sphere"], ["green", "cone", "green cone"]]
     assert place.tolist() == [[1, 2], [0, 0]]
@@ -78,10 +79,10 @@ def test_the_classifier_is_taught_what_is_there(classifier_spec):
     assert [classifier.GROUPS[0][k] for k in each[0, 1].nonzero().flatten()] == ["blue", "sphere", "blue sphere"]
 
 
-def test_the_classifiers_loss_falls_on_what_it_is_shown(classifier_spec):
+def test_the_classifiers_loss_falls_on_what_it_is_shown(two_scenes):
     torch.manual_seed(0)
     network = Classifier(classifier.GROUPS)
-    there, place = classifier.truth("train", 2)
+    there, place = classifier.ground_truth("train", 2)
     each = classifier.solids("train", 2)
     owner = torch.full((2, 4, 4), -1)
     owner[0, 0, 0], owner[0, 3, 3], owner[1, 1, 1] = 0, 1, 0
@@ -102,8 +103,8 @@ def test_the_classifiers_loss_falls_on_what_it_is_shown(classifier_spec):
 
 def caption(n):
     """Scene n of the split: its caption by numbers (L,), the solid of each word, its attributes; and the scene."""
-    row = _rows("validation", n, n + 1, 1)
-    arrays = Words(*row)
+    rows = _rows("validation", n, n + 1, 1)
+    arrays = Words(*rows)
     ids, owners = contrastive.numbered(arrays)
     return (ids[0, 0], owners[0, 0], arrays.attributes[0]), draw("validation", n)
 
