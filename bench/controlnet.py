@@ -96,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, start in report.steps([(name, start) for start in parts for name in runs], "batches"):
             part = slice(start, min(start + ROWS, count))
             texts, seeds = [case.text for case in captions[part]], list(range(start, part.stop))
-            given = {condition: one[part] for condition, one in runs[name].items()}
-            samples[name].append(sample(backbone, texts, given, seeds))
+            control = {condition: one[part] for condition, one in runs[name].items()}
+            samples[name].append(sample(backbone, texts, control, seeds))
         images = {name: torch.cat(parts) for name, parts in samples.items()}
         with torch.no_grad():
             images["render"] = backbone.decode(backbone.encode_image(rendered(report, captions)))

@@ -230,9 +230,9 @@ def solvers(bench: Bench, rows: int) -> Arrays:
 def report_paths(report: Report, arrays: Arrays) -> None:
     for name, words in (("plain", "no prompt"), ("guided", f"guidance {SCALE:g}")):
         run = trajectory_of(arrays, name)
-        values = figures(run)
+        run_figures = figures(run)
         for path, noun in (("x", "sampling"), ("x0", "denoising")):
-            off = values[f"{path}_deviation"].nan_to_num(0).mean(1)  # (N + 1,), the authors' mean over images
+            off = run_figures[f"{path}_deviation"].nan_to_num(0).mean(1)  # (N + 1,), the authors' mean over images
             at = int(off.argmax())
             percent = float(100 * off[at] / chord(getattr(run, path)).mean())
             label = f"{noun} path off its chord, at most ({words})"
@@ -245,9 +245,11 @@ def report_paths(report: Report, arrays: Arrays) -> None:
         shares = own_frames(run.x)[1].sum(1).mean()
         report.figure(f"{name}_plane", 100 * float(shares), f"off the chord, in two axes ({words})", "%")
         report.figure(f"{name}_chord", float(chord(run.x).mean()), f"chord ({words})", "", sqrt_d=_noise(run))
-    compared = compare(trajectory_of(arrays, "plain"), trajectory_of(arrays, "guided"))
-    report.figure("guidance_leaves", float(compared.percent[-1].mean()), "guided end from unguided, of the chord", "%")
-    report.figure("onset", float(compared.onset.nanmedian()), "prompt and guidance act from sigma")
+    comparison = compare(trajectory_of(arrays, "plain"), trajectory_of(arrays, "guided"))
+    report.figure(
+        "guidance_leaves", float(comparison.percent[-1].mean()), "guided end from unguided, of the chord", "%"
+    )
+    report.figure("onset", float(comparison.onset.nanmedian()), "prompt and guidance act from sigma")
 
 
 def _noise(run: Trajectory) -> float:

@@ -42,17 +42,17 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def write(
-    figures: Mapping[str, object], runs: Runs, arrays: Arrays, seen: Arrays, few: Arrays, backbone: Backbone
+    figures: Mapping[str, object], runs: Runs, arrays: Arrays, quality: Arrays, few: Arrays, backbone: Backbone
 ) -> None:
     """The plots, and the tables of the page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(STYLE):
-        kept(straight(runs), "straight")
-        kept(boomerang(runs), "boomerang")
-        kept(settling(seen), "settling")
-        kept(scores(arrays), "score")
-        kept(errors(few), "solvers")
-        kept(strip(runs, backbone), "trajectories")
+        save_figure(straight(runs), "straight")
+        save_figure(boomerang(runs), "boomerang")
+        save_figure(settling(quality), "settling")
+        save_figure(scores(arrays), "score")
+        save_figure(errors(few), "solvers")
+        save_figure(strip(runs, backbone), "trajectories")
     text = PAGE.read_text("utf-8")
     tables = {
         "paths": path_table(figures),
@@ -65,7 +65,7 @@ def write(
     PAGE.write_text(text, "utf-8")
 
 
-def kept(figure: Figure, name: str) -> None:
+def save_figure(figure: Figure, name: str) -> None:
     figure.savefig(IMAGES / f"{name}.webp", pil_kwargs={"quality": 92})
     plt.close(figure)
 
@@ -75,7 +75,7 @@ def filled(text: str, name: str, table: str) -> str:
     marks = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     if not marks.search(text):
         raise ValueError(f"the page has no place for the table {name!r}")
-    return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+    return marks.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
 
 
 # ---- plots ----------------------------------------------------------------------------------------------------------
@@ -134,14 +134,14 @@ def boomerang(runs: Runs) -> Figure:
     for axis, name, colour, title in zip(
         axes, ("plain", "guided"), (BLUE, ORANGE), ("Without a prompt", "Guided by captions"), strict=True
     ):
-        seen, shares = own_frames(runs[name].x)
-        along = seen[..., 0] / seen[0, :, 0]
-        axis.plot(along, seen[..., 1], color=colour, lw=0.9, alpha=0.55)
-        axis.plot(along.mean(1), seen[..., 1].mean(1), color=INK, lw=1.8)
-        axis.set_title(f"{title}: {seen.shape[1]} pictures, one shape")
+        coordinates, shares = own_frames(runs[name].x)
+        along = coordinates[..., 0] / coordinates[0, :, 0]
+        axis.plot(along, coordinates[..., 1], color=colour, lw=0.9, alpha=0.55)
+        axis.plot(along.mean(1), coordinates[..., 1].mean(1), color=INK, lw=1.8)
+        axis.set_title(f"{title}: {coordinates.shape[1]} images, one shape")
         axis.set_xlim(1.02, -0.02)
         axis.set_xlabel("along the chord   (1: noise, 0: picture)")
-        tops.append(float(seen[..., 1].max()))
+        tops.append(float(coordinates[..., 1].max()))
         axis.text(0.02, 0.95, f"{100 * float(shares.sum(1).mean()):.1f} % of what is off the chord\nlies in two axes",
                   transform=axis.transAxes, va="top", color=FAINT, fontsize=8)  # fmt: skip
     axes[0].set_ylabel("off the chord, first component")
@@ -150,16 +150,16 @@ def boomerang(runs: Runs) -> Figure:
     return figure
 
 
-def settling(seen: Arrays) -> Figure:
+def settling(quality: Arrays) -> Figure:
     figure, (left, right) = panels(2)
-    calls = seen["calls"]
+    calls = quality["calls"]
     for axis, key in ((left, "binding"), (right, "kid")):
-        axis.plot(calls, seen[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions (denoising path)")
-        axis.plot(calls, seen[f"x_{key}"], "o--", ms=4, color=FAINT, label="states (sampling path)")
+        axis.plot(calls, quality[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions (denoising path)")
+        axis.plot(calls, quality[f"x_{key}"], "o--", ms=4, color=FAINT, label="states (sampling path)")
         axis.set_xlabel("network evaluations")
         axis.set_xticks([1, 5, 10, 15, 20])
         axis.set_xlim(0.5, calls[-1] + 0.5)
-    ceiling = float(seen["ceiling"][0])
+    ceiling = float(quality["ceiling"][0])
     left.axhline(ceiling, color=INK, lw=0.8, ls=":")
     left.text(1, ceiling + 1.5, "renders of these captions", fontsize=8, color=FAINT)
     left.set_title("What the evaluator reads")
@@ -261,11 +261,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def path_table(figures: Mapping[str, object]) -> str:
+def path_table(values: Mapping[str, object]) -> str:
     """Beside the authors' figures, of CIFAR-10 in pixels (d = 3,072, sigma from 80 to 0.002)."""
 
     def figure(key: str, digits: int, unit: str = "") -> str:
-        return f"{float(figures[key]):,.{digits}f}{unit}"  # type: ignore[arg-type]
+        return f"{float(values[key]):,.{digits}f}{unit}"  # type: ignore[arg-type]
 
     def pair(key: str, digits: int, unit: str = "") -> list[str]:
         return [figure(f"{run}_{key}", digits, unit) for run in ("plain", "guided")]

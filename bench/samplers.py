@@ -31,7 +31,7 @@ from backbones import load
 from bench import samplers_overhead, samplers_page
 from bench.fidelity import Case, cases, evaluator_kid, rendered, scores
 from bench.geometry import ROWS, Arrays, Bench
-from bench.samplers_page import Figures, Key, LearnedScheduleRow
+from bench.samplers_page import Figures, Key, LearnedSchedule
 from bench.table import Report
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES, Solver
@@ -42,10 +42,10 @@ from world.evaluator import features, read
 
 CALLS, TRUE, SCALE = 8, 200, 4.0
 SCALES = (SCALE, 1.0)
-LEARNT = ("unipc", "deis", "dpmpp_2m")  # solvers that levels are learned for
+SOLVERS_WITH_LEARNED_SCHEDULES = ("unipc", "deis", "dpmpp_2m")  # solvers that levels are learned for
 CURVE = (4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
 CHOSEN = ("dpmpp_2m", "flow_shift")  # what the app begins with
-TAUGHT = 5000  # number of the first scene that GITS and LD3 are found on
+TAUGHT = 5000  # number of the first scene that GITS and LD3 are tuned on
 FAR = 150  # renders that images are held against, of other scenes
 
 
@@ -54,17 +54,17 @@ class Setting:
     """One start, its captions, guided or not. `true`: where the 200-step solution ends, (B, 4, h, w)."""
 
     bench: Bench
-    cases: list[Case]
+    captions: list[Case]
     scale: float
     name: str
 
     @cached_property
     def D(self) -> Denoiser:
-        return ask if self.scale == 1 else cfg(ask, self.bench.cond([""] * len(self.cases)), self.scale)
+        return ask if self.scale == 1 else cfg(ask, self.bench.cond([""] * len(self.captions)), self.scale)
 
     @cached_property
     def cond(self) -> dict[str, Tensor]:
-        return self.bench.cond([case.text for case in self.cases])
+        return self.bench.cond([case.text for case in self.captions])
 
     @cached_property
     def true(self) -> Tensor:
@@ -72,19 +72,19 @@ class Setting:
 
     @cached_property
     def prices(self) -> gits.Prices:
-        """What GITS schedules are made from, found on other captions under the same guidance."""
+        """What GITS schedules are made from, tuned on other captions under the same guidance."""
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
         def find() -> Arrays:
-            count = min(ROWS, 2 * len(self.cases))
+            count = min(ROWS, 2 * len(self.captions))
             other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
             seeds = range(TAUGHT, TAUGHT + count)
             flow = gits.priced(other.D, self.bench.start(seeds, fine[0]), fine, other.cond, Noise(seeds))
-            found = self.bench.run(flow, f"steps of GITS' teacher, guidance {self.scale:g}", gits.TEACHER_STEPS)
-            return {"table": found.table.numpy(), "free": found.free.numpy()}
+            prices = self.bench.run(flow, f"steps of GITS' teacher, guidance {self.scale:g}", gits.TEACHER_STEPS)
+            return {"table": prices.table.numpy(), "free": prices.free.numpy()}
 
-        kept = self.bench.part(f"gits_{self.name}", find)
-        return gits.Prices(tuple(fine), *(torch.from_numpy(kept[key]) for key in ("table", "free")))
+        stored = self.bench.part(f"gits_{self.name}", find)
+        return gits.Prices(tuple(fine), *(torch.from_numpy(stored[key]) for key in ("table", "free")))
 
     def levels(self, schedule: str, steps: int) -> list[float]:
         """Raises ValueError where the schedule has none for so few steps."""
@@ -92,12 +92,12 @@ class Setting:
             return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
-    def learned(self, solver: str, steps: int) -> ld3.LearnedSchedule:
+    def learned_schedule(self, solver: str, steps: int) -> ld3.Learnt:
         """LD3's levels and labels, from trials on other captions under the same guidance."""
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
         def find() -> Arrays:
-            count = min(ld3.PUPILS, 2 * len(self.cases))
+            count = min(ld3.PUPILS, 2 * len(self.captions))
             other = Setting(self.bench, cases(count, first=TAUGHT), self.scale, "")
             seeds = range(TAUGHT, TAUGHT + count)
             begin = ld3.schedules(steps, self.bench.backbone.sigmas)
@@ -107,12 +107,12 @@ class Setting:
             one = self.bench.run(flow, label, len(fine) - 1 + ld3.TRIALS * steps)
             return {"sigmas": np.array(one.sigmas), "labels": np.array(one.labels)}
 
-        kept = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
-        return ld3.LearnedSchedule(*(tuple(kept[key].tolist()) for key in ("sigmas", "labels")))
+        stored = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
+        return ld3.Learnt(*(tuple(stored[key].tolist()) for key in ("sigmas", "labels")))
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
         """Where the solver ends, (B, 4, h, w); kept under that name."""
-        seeds = range(len(self.cases))
+        seeds = range(len(self.captions))
 
         def go() -> Arrays:
             x, noise = self.bench.start(seeds, sigmas[0]), Noise(seeds)
@@ -123,7 +123,7 @@ class Setting:
 
 
 def counted(sampler: Sampler, sigmas: Sequence[float]) -> int:
-    """Network calls of a run on this schedule."""
+    """Network evaluations of a run on this schedule."""
     calls = 0
 
     def count(message: object, reply: object) -> None:
@@ -158,14 +158,14 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
     return ended(setting, name, solver, setting.levels(schedule, steps), far)
 
 
-def learned(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.LearnedSchedule]:
+def measure_learned_schedule(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt]:
     """A solver on levels that were learned for it, and these."""
-    one, solver = setting.learned(key, CALLS), SAMPLERS[key]
+    one, solver = setting.learned_schedule(key, CALLS), SAMPLERS[key]
 
-    def with_labels(D: Denoiser, *arguments: Any) -> Flow:
-        return solver(one.relabelled(D), *arguments)
+    def relabelled(D: Denoiser, *args: Any) -> Flow:
+        return solver(one.told(D), *args)
 
-    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", with_labels, list(one.sigmas), far), one
+    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", relabelled, list(one.sigmas), far), one
 
 
 def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:
@@ -177,8 +177,8 @@ def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], fa
     def look() -> Arrays:
         with torch.no_grad():
             pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
-        scored = scores(read(pictures), [case.claims for case in setting.cases])
-        return {"seen": np.array([scored["exact"], scored["binding"], evaluator_kid(features(pictures), far)])}
+        results = scores(read(pictures), [case.claims for case in setting.captions])
+        return {"seen": np.array([results["exact"], results["binding"], evaluator_kid(features(pictures), far)])}
 
     exact, binding, kid = setting.bench.part(f"{name}_seen", look)["seen"].tolist()
     distances = (float(off.mean()), float(off.median())) if near else (None, None)
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
                 like[scale].append(calls_like(at or 0.0, *euler(longer[scale], far, quick)))
             if not quick:
                 samplers_page.write(pairs, curves)
-        lessons = {scale: every_learned(report, longer[scale], far) for scale in SCALES}
+        lessons = {scale: measure_learned_schedules(report, longer[scale], far) for scale in SCALES}
         for scale, lines in lessons.items():
             like[scale] += [line.like for line in lines]
             key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
@@ -234,16 +234,16 @@ def every_pair(report: Report, bench: Bench, scale: float, far: Tensor) -> dict[
     solvers = ("euler", "dpmpp_2m", "ancestral") if quick else tuple(SAMPLERS)
     schedules = ("native", "karras") if quick else (*SCHEDULES, "gits")
     setting = Setting(bench, cases(2 if quick else report.args.captions), scale, f"pairs_{scale:g}")
-    found = {}
+    results = {}
     keys = [(solver, schedule) for solver in solvers for schedule in schedules]
     for key in report.steps(keys, f"pairs with guidance {scale:g}"):
         one = measured(setting, key, CALLS, far)
         if one is None:
             report.skip(f"{key[0]}_{key[1]}_{scale:g}", f"{key[0]} on {key[1]}", f"not in {CALLS} calls")
         else:
-            found[key] = one
-    tell_pairs(report, found, scale)
-    return found
+            results[key] = one
+    tell_pairs(report, results, scale)
+    return results
 
 
 def every_curve(report: Report, setting: Setting, pairs: dict[Key, Figures], far: Tensor) -> dict[Key, list[Figures]]:
@@ -259,21 +259,21 @@ def every_curve(report: Report, setting: Setting, pairs: dict[Key, Figures], far
 
 def euler(setting: Setting, far: Tensor, quick: bool) -> tuple[list[int], list[float]]:
     """Euler on the network's own levels: calls, and how far it ends."""
-    found = [measured(setting, ("euler", "native"), n, far) for n in ((4, 8, 12) if quick else CURVE)]
-    return [one.calls for one in found if one], [one.rms or 0.0 for one in found if one]
+    results = [measured(setting, ("euler", "native"), n, far) for n in ((4, 8, 12) if quick else CURVE)]
+    return [one.calls for one in results if one], [one.rms or 0.0 for one in results if one]
 
 
-def every_learned(report: Report, setting: Setting, far: Tensor) -> list[LearnedScheduleRow]:
+def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> list[LearnedSchedule]:
     """What levels that are learned for a solver make of it."""
     curve = euler(setting, far, report.quick)
     lines = []
-    for solver in LEARNT[-1:] if report.quick else LEARNT:
+    for solver in SOLVERS_WITH_LEARNED_SCHEDULES[-1:] if report.quick else SOLVERS_WITH_LEARNED_SCHEDULES:
         before = measured(setting, (solver, "gits"), CALLS, far)
-        after, one = learned(setting, solver, far)
+        after, one = measure_learned_schedule(setting, solver, far)
         if before is None:
             raise RuntimeError(f"{solver} has no schedule of {CALLS} calls")
         like = calls_like(after.rms or 0.0, *curve)
-        lines.append(LearnedScheduleRow(solver, before, after, like, one.sigmas, one.labels))
+        lines.append(LearnedSchedule(solver, before, after, like, one.sigmas, one.labels))
         label = f"{SAMPLERS[solver].label}, LD3, {CALLS} calls, guidance {setting.scale:g}"
         beside = {"gits": before.rms or 0.0, "like_euler": like, "exact": after.exact, "kid": after.kid}
         beside["median"] = after.median or 0.0

@@ -86,7 +86,7 @@ def overhead(solver: str, rounds: int) -> tuple[float, float, float]:
     times = [[beside_network(loop) for loop in loops] for _ in range(rounds)]
     for (_, a), (_, b) in times:
         if a != b:
-            raise RuntimeError(f"{solver}: {a} network calls here and {b} in diffusers, so times do not compare")
+            raise RuntimeError(f"{solver}: {a} network evaluations here and {b} in diffusers, so times do not compare")
     ratio = statistics.median(a / b for (a, _), (b, _) in times)
     each = [1e6 * statistics.median(one[i][0] for one in times) / STEPS for i in range(2)]
     return ratio, each[0], each[1]

@@ -39,9 +39,9 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class LearnedScheduleRow:
-    """A solver on GITS' levels and on those that were learned for it, with what is passed to the network there; with
-    how many calls Euler ends as near as that."""
+class LearnedSchedule:
+    """A solver on GITS' levels and on those that were learned for it, with the noise labels that the network gets
+    there; with how many calls Euler ends as near as that."""
 
     solver: str
     gits: Figures
@@ -63,32 +63,36 @@ def named(schedule: str) -> str:
 def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
     """The tables between their marks, and the plot."""
     text = PAGE.read_text("utf-8")
-    for scale, found in pairs.items():
+    for scale, scale_pairs in pairs.items():
         name = "guided" if scale != 1 else "plain"
-        text = filled(text, f"{name}-distance", table(found, "rms"))
-        text = filled(text, f"{name}-exact", table(found, "exact"))
+        text = filled(text, f"{name}-distance", table(scale_pairs, "rms"))
+        text = filled(text, f"{name}-exact", table(scale_pairs, "exact"))
         text = filled(text, f"{name}-curves", curve_table(curves[scale]))
     PAGE.write_text(text, "utf-8")
     with plt.rc_context(STYLE):
         draw(pairs, curves)
 
 
-def write_learned(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> None:
+def write_learned(learned: Mapping[float, Sequence[LearnedSchedule]]) -> None:
     """The table of the levels that were learned, between its marks."""
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learned", learned_table(learned)), "utf-8")
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learnt", learned_table(learned)), "utf-8")
 
 
-def learned_table(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> str:
-    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what is passed to the network")
+def learned_table(learned: Mapping[float, Sequence[LearnedSchedule]]) -> str:
+    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what the network is told")
     lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | ---: | --- |"]
-    for scale, found in learned.items():
-        for one in found:
+    for scale, rows in learned.items():
+        for one in rows:
             sides = " | ".join(
                 f"{of.rms or 0:.3f}, median {of.median or 0:.3f} ({of.exact:.0f} %)" for of in (one.gits, one.ld3)
             )
-            both = "; ".join(" ".join(f"{level:.3g}" for level in levels) for levels in (one.levels, one.labels))
+            levels_and_labels = "; ".join(
+                " ".join(f"{level:.3g}" for level in levels) for levels in (one.levels, one.labels)
+            )
             guidance = "none" if scale == 1 else f"{scale:g}"
-            lines.append(f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} calls | {both} |")
+            lines.append(
+                f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} calls | {levels_and_labels} |"
+            )
     return "\n".join(lines)
 
 
@@ -131,10 +135,10 @@ def curve_table(curves: Curves) -> str:
 def draw(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
     """Above the curves, below every pair at the same number of calls; guided on the left, and not."""
     figure, axes = plt.subplots(2, len(pairs), figsize=(10.4, 9.2), layout="constrained", height_ratios=(1, 1.15))
-    for column, (scale, found) in enumerate(pairs.items()):
+    for column, (scale, scale_pairs) in enumerate(pairs.items()):
         words = "with guidance 4" if scale != 1 else "without guidance"
         _curves(axes[0, column], curves[scale], words)
-        _pairs(axes[1, column], found, words)
+        _pairs(axes[1, column], scale_pairs, words)
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT, pil_kwargs={"quality": 92})
     plt.close(figure)

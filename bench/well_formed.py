@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
-    parser.add_argument("--autoencoder", action="store_true", help="judge renders sent through its autoencoder")
+    parser.add_argument("--autoencoder", action="store_true", help="score renders sent through its autoencoder")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")

@@ -149,7 +149,7 @@ def test_renders_after_an_edit_show_it_and_those_before_do_not() -> None:
 
 
 def test_what_is_outside_of_an_edit_of_its_own_picture(monkeypatch, painter) -> None:
-    """A network that draws what the prompt says: with renders in place of its images."""
+    """A network that draws its condition: with renders in place of its images."""
 
     def renders(scenes):
         return render(scenes, 128).rgb

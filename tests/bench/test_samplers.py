@@ -97,7 +97,7 @@ def test_loops_of_different_numbers_of_calls_are_refused(monkeypatch):
         return lambda network: [network(torch.ones(1)) for _ in range(overhead.STEPS + 1)]
 
     monkeypatch.setattr(overhead, "theirs", twice)
-    with pytest.raises(RuntimeError, match="network calls here"):
+    with pytest.raises(RuntimeError, match="network evaluations here"):
         overhead.overhead("euler", 1)
 
 
@@ -118,8 +118,8 @@ def test_what_is_kept_is_not_run_again(tmp_path):
         sigmas=inner.sigmas, default_size=64, latent_shape=inner.latent_shape, encode_prompt=inner.encode_prompt,
         denoise=denoise,
     )  # fmt: skip
-    cases = [SimpleNamespace(text="a red disc"), SimpleNamespace(text="a blue square")]
-    first, again = (bench.Setting(Bench(report, backbone, tmp_path), cases, 4.0, "x") for _ in range(2))
+    captions = [SimpleNamespace(text="a red disc"), SimpleNamespace(text="a blue square")]
+    first, again = (bench.Setting(Bench(report, backbone, tmp_path), captions, 4.0, "x") for _ in range(2))
     levels = first.levels("karras", 4)
     end = first.end("one", SAMPLERS["heun"], levels, "steps")
     assert asked == [4] * 7, "guided, two pictures, seven calls"
@@ -128,15 +128,15 @@ def test_what_is_kept_is_not_run_again(tmp_path):
     assert len(schedule) == 6 and np.all(np.diff(schedule) < 0)
     before = len(asked)
     assert again.levels("gits", 5) == schedule and len(asked) == before
-    learned = first.learned("euler", 5)
+    learned = first.learned_schedule("euler", 5)
     assert len(learned.sigmas) == 6 and np.all(np.diff(learned.sigmas) < 0) and list(learned.sigmas) != schedule
     before = len(asked)
-    assert again.learned("euler", 5) == learned and len(asked) == before
+    assert again.learned_schedule("euler", 5) == learned and len(asked) == before
 
 
-def test_what_was_learnt_is_told_beside_gits():
+def test_learned_levels_stand_beside_gits():
     both = (Figures(8, rms, exact, 80.0, 0.1, rms / 2) for rms, exact in ((0.2, 50.0), (0.1234, 75.0)))
-    one = page.LearnedScheduleRow("unipc", *both, 25.4, [157.41, 12.345, 0.0], [150.0, 12.0])
+    one = page.LearnedSchedule("unipc", *both, 25.4, [157.41, 12.345, 0.0], [150.0, 12.0])
     lines = page.learned_table({4.0: [one], 1.0: [one]}).splitlines()
     sides = "0.200, median 0.100 (50 %) | 0.123, median 0.062 (75 %)"
     assert lines[2] == f"| 4 | UniPC | {sides} | 25 calls | 157 12.3 0; 150 12 |"

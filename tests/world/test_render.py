@@ -40,14 +40,14 @@ def test_depth_of_a_sphere_and_of_the_ground() -> None:
     d, camera = rays(PLAIN.camera, 96), PLAIN.camera
     ground = np.where(d[..., 2] < -1e-4, -camera.height / np.minimum(d[..., 2], -1e-4), np.inf)
     ground = ground * (d @ np.array(camera.axes[2]))
-    truth = np.minimum(sphere_depth(PLAIN, 96), ground)
+    ground_truth = np.minimum(sphere_depth(PLAIN, 96), ground)
     depth = out.depth[0].numpy()
-    near = truth < 20
-    assert (np.isinf(depth) == np.isinf(truth)).all()
-    assert np.abs(depth[near] - truth[near]).max() < 1e-3
+    near = ground_truth < 20
+    assert (np.isinf(depth) == np.isinf(ground_truth)).all()
+    assert np.abs(depth[near] - ground_truth[near]).max() < 1e-3
     seen = sphere_depth(PLAIN, 96) < ground
     assert ((out.instances[0] == 0).numpy() == seen).mean() > 0.9995
-    np.testing.assert_allclose(out.near[0].numpy(), truth.min() / truth, atol=1e-4)
+    np.testing.assert_allclose(out.near[0].numpy(), ground_truth.min() / ground_truth, atol=1e-4)
 
 
 def test_normals_of_a_sphere_and_of_the_ground() -> None:
@@ -57,9 +57,9 @@ def test_normals_of_a_sphere_and_of_the_ground() -> None:
     d = rays(camera, 96)
     t = sphere_depth(PLAIN, 96) / (d @ np.array(camera.axes[2]))
     point = np.array(camera.position) + np.where(np.isinf(t), 0, t)[..., None] * d
-    truth = ((point - np.array(MATTE.centre)) / MATTE.scale) @ axes.T
+    ground_truth = ((point - np.array(MATTE.centre)) / MATTE.scale) @ axes.T
     mask = (out.instances[0] == 0).numpy()
-    assert np.abs(normals - truth)[mask].max() < 5e-3
+    assert np.abs(normals - ground_truth)[mask].max() < 5e-3
     assert np.abs(normals[(out.instances[0] == GROUND).numpy()] - axes[:, 2]).max() < 1e-5
     assert (normals[(out.instances[0] == SKY).numpy()] == 0).all()
     assert (normals[mask][:, 2] > -1e-3).all()
@@ -108,15 +108,15 @@ def test_nothing_of_a_well_placed_scene_is_hidden_by_much(drawn) -> None:
 def test_the_same_alone_in_company_and_in_one_batch() -> None:
     """One scene, a list of them, and the batch of rays that a GPU is given."""
     scenes = [draw("test", n) for n in range(6)]
-    together, batch = render(scenes, 64), _render(scenes, 64, "cpu")
+    batched, batch = render(scenes, 64), _render(scenes, 64, "cpu")
     for i, scene in enumerate(scenes):
         alone, n = render([scene], 64), len(scene.solids)
         for name in FIELDS:
-            one, other = getattr(alone, name)[0], getattr(together, name)[i]
+            one, other = getattr(alone, name)[0], getattr(batched, name)[i]
             assert torch.equal(one, other[:n] if name in ("boxes", "visible") else other), name
-    assert (together.rgb - batch.rgb).abs().max() < 1 / 255
+    assert (batched.rgb - batch.rgb).abs().max() < 1 / 255
     for name in ("instances", "classes", "edges", "boxes", "visible"):
-        assert torch.equal(getattr(together, name), getattr(batch, name)), name
+        assert torch.equal(getattr(batched, name), getattr(batch, name)), name
 
 
 @pytest.mark.gpu
@@ -145,11 +145,11 @@ def test_any_size_shows_the_same_scene(size: int) -> None:
 def test_edges_are_softened_towards_the_supersampled_picture() -> None:
     """Against 8 x 8 rays a pixel: nearer than one ray a pixel, and near on the whole."""
     scene = draw("test", 11)
-    truth = torch.nn.functional.avg_pool2d(render([scene], 512).rgb, 8)
+    ground_truth = torch.nn.functional.avg_pool2d(render([scene], 512).rgb, 8)
     soft = render([scene], 64).rgb
     hard = render([scene], 512).rgb[:, :, 4::8, 4::8]
-    assert (soft - truth).square().mean() < 0.35 * (hard - truth).square().mean()
-    assert (soft - truth).abs().mean() < 0.01
+    assert (soft - ground_truth).square().mean() < 0.35 * (hard - ground_truth).square().mean()
+    assert (soft - ground_truth).abs().mean() < 0.01
 
 
 def test_edge_map_marks_outlines_and_creases_only() -> None:

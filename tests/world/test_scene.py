@@ -46,15 +46,15 @@ def test_scene_n_is_scene_n() -> None:
     assert draw("train", 5) != draw("test", 5)
     assert list(scenes("train", 3, 6)) == [draw("train", n) for n in (3, 4, 5)]
     first = draw("train", 7)  # the very numbers: a render on disk depends on them
-    drawn = (first.ground, first.sky, *((s.shape, s.colour, s.size, s.material) for s in first.solids))
-    assert drawn == FIRST, drawn
+    attributes = (first.ground, first.sky, *((s.shape, s.colour, s.size, s.material) for s in first.solids))
+    assert attributes == FIRST, attributes
     assert first.solids[0].x == pytest.approx(FIRST_X, abs=1e-12)
 
 
 def test_scenes_of_the_first_colours_stay_as_they_were() -> None:
     for split, known in PINNED.items():
-        text = json.dumps([draw(split, n).to_json() for n in range(60)])
-        assert hashlib.sha256(text.encode()).hexdigest() == known, split
+        serialized = json.dumps([draw(split, n).to_json() for n in range(60)])
+        assert hashlib.sha256(serialized.encode()).hexdigest() == known, split
 
 
 def test_scenes_of_all_colours() -> None:
