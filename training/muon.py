@@ -47,7 +47,9 @@ class Muon(torch.optim.Optimizer):
     ):
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         chosen = is_matrix or (lambda name, p: True)
-        matrices = [p for name, p in named if p.ndim >= 2 and min(p.flatten(1).shape) >= SMALLEST and chosen(name, p)]
+        matrices = [
+            p for name, p in named if p.ndim >= 2 and min(p.flatten(1).shape) >= SMALLEST and chosen(name, p)
+        ]
         ids = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in ids]
         groups = [{"params": matrices, "muon": True}, {"params": others, "muon": False}]

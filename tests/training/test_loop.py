@@ -86,7 +86,7 @@ def test_a_finished_run_does_nothing_more(runs):
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(runs):
     train(Line(), Plan(images=160, warmup=100))
     kept = (runs / "last.pt").read_bytes()
-    with pytest.raises(FloatingPointError, match=r"line: the loss is not finite after \d+ pictures"):
+    with pytest.raises(FloatingPointError, match=r"line: the loss is not finite after \d+ images"):
         train(Line(spoil_after=2), Plan(images=1600, warmup=100))
     assert (runs / "last.pt").read_bytes() == kept
 

@@ -160,11 +160,11 @@ def test_figures_of_a_perfect_contrastive_model_and_of_one_that_knows_no_order()
 
         ordered = True
 
-        def seen(self, pictures):
-            return pictures[:, 0, 0, 0]
+        def image_features(self, images):
+            return images[:, 0, 0, 0]
 
-        def cells(self, seen):
-            return seen
+        def cells(self, features):
+            return features
 
         def read(self, ids):
             return ids[:, 1], ids[:, 2] == 1
@@ -198,10 +198,10 @@ def test_the_contrastive_losses_fall_on_what_they_are_shown(monkeypatch):
     ids, owners, attributes = (np.stack(part) for part in zip(*rows))
     false = np.stack([contrastive.nearly(*row, np.random.default_rng(1))[0] for row in rows])
     place = [(GROUNDS.index(s.ground), SKIES.index(s.sky), 0) for s in scenes]
-    seen = render(scenes, 64)
-    masks = seen.instances[:, 4::8, 4::8]
+    rendered = render(scenes, 64)
+    masks = rendered.instances[:, 4::8, 4::8]
     arrays = {"ids": ids, "false": false, "owners": owners, "attributes": attributes, "place": np.array(place)}
-    batch = {"x": seen.rgb.clone(), "masks": masks.long()} | {
+    batch = {"x": rendered.rgb.clone(), "masks": masks.long()} | {
         k: torch.from_numpy(v.astype(np.int64)) for k, v in arrays.items()
     }
     optimiser = torch.optim.Adam(network.parameters(), 2e-3)
