@@ -83,7 +83,7 @@ def test_the_contrastive_model_minds_the_order_of_words_and_not_its_batch():
     )
     texts = [torch.tensor([network.parse(t)]) for t in (TEXT, "a ball")]
     padded = torch.cat([texts[0], F.pad(texts[1], (0, 5))])
-    cells = network.cells(network.seen(x))
+    cells = network.cells(network.image_features(x))
     both = network.all(cells, *network.read(padded))
     torch.testing.assert_close(both[:, 1:], network.all(cells, *network.read(texts[1])))
     torch.testing.assert_close(network.own(cells[:2], *network.read(padded)), both[:2].diagonal())
