@@ -31,7 +31,7 @@ from backbones import load
 from bench import samplers_overhead, samplers_page
 from bench.fidelity import Case, cases, evaluator_kid, rendered, scores
 from bench.geometry import ROWS, Arrays, Bench
-from bench.samplers_page import Figures, Key, LearnedSchedule
+from bench.samplers_page import Figures, Key, LearnedScheduleRow
 from bench.table import Report
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES, Solver
@@ -92,7 +92,7 @@ class Setting:
             return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
-    def learned_schedule(self, solver: str, steps: int) -> ld3.Learnt:
+    def learned_schedule(self, solver: str, steps: int) -> ld3.LearnedSchedule:
         """LD3's levels and labels, from trials on other captions under the same guidance."""
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
@@ -108,7 +108,7 @@ class Setting:
             return {"sigmas": np.array(one.sigmas), "labels": np.array(one.labels)}
 
         stored = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
-        return ld3.Learnt(*(tuple(stored[key].tolist()) for key in ("sigmas", "labels")))
+        return ld3.LearnedSchedule(*(tuple(stored[key].tolist()) for key in ("sigmas", "labels")))
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
         """Where the solver ends, (B, 4, h, w); kept under that name."""
@@ -158,12 +158,12 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
     return ended(setting, name, solver, setting.levels(schedule, steps), far)
 
 
-def measure_learned_schedule(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.Learnt]:
+def measure_learned_schedule(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.LearnedSchedule]:
     """A solver on levels that were learned for it, and these."""
     one, solver = setting.learned_schedule(key, CALLS), SAMPLERS[key]
 
     def relabelled(D: Denoiser, *args: Any) -> Flow:
-        return solver(one.told(D), *args)
+        return solver(one.relabelled(D), *args)
 
     return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", relabelled, list(one.sigmas), far), one
 
@@ -263,7 +263,7 @@ def euler(setting: Setting, far: Tensor, quick: bool) -> tuple[list[int], list[f
     return [one.calls for one in results if one], [one.rms or 0.0 for one in results if one]
 
 
-def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> list[LearnedSchedule]:
+def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> list[LearnedScheduleRow]:
     """What levels that are learned for a solver make of it."""
     curve = euler(setting, far, report.quick)
     lines = []
@@ -273,7 +273,7 @@ def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> 
         if before is None:
             raise RuntimeError(f"{solver} has no schedule of {CALLS} calls")
         like = calls_like(after.rms or 0.0, *curve)
-        lines.append(LearnedSchedule(solver, before, after, like, one.sigmas, one.labels))
+        lines.append(LearnedScheduleRow(solver, before, after, like, one.sigmas, one.labels))
         label = f"{SAMPLERS[solver].label}, LD3, {CALLS} calls, guidance {setting.scale:g}"
         beside = {"gits": before.rms or 0.0, "like_euler": like, "exact": after.exact, "kid": after.kid}
         beside["median"] = after.median or 0.0

@@ -39,7 +39,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class LearnedSchedule:
+class LearnedScheduleRow:
     """A solver on GITS' levels and on those that were learned for it, with the noise labels that the network gets
     there; with how many calls Euler ends as near as that."""
 
@@ -73,13 +73,13 @@ def write(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
         draw(pairs, curves)
 
 
-def write_learned(learned: Mapping[float, Sequence[LearnedSchedule]]) -> None:
+def write_learned(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> None:
     """The table of the levels that were learned, between its marks."""
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learnt", learned_table(learned)), "utf-8")
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), "learned", learned_table(learned)), "utf-8")
 
 
-def learned_table(learned: Mapping[float, Sequence[LearnedSchedule]]) -> str:
-    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what the network is told")
+def learned_table(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> str:
+    heads = ("guidance", "solver", "GITS", "LD3", "as Euler with", "levels of LD3, and what is passed to the network")
     lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | ---: | --- |"]
     for scale, rows in learned.items():
         for one in rows:

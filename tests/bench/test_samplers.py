@@ -136,7 +136,7 @@ def test_what_is_kept_is_not_run_again(tmp_path):
 
 def test_learned_levels_stand_beside_gits():
     both = (Figures(8, rms, exact, 80.0, 0.1, rms / 2) for rms, exact in ((0.2, 50.0), (0.1234, 75.0)))
-    one = page.LearnedSchedule("unipc", *both, 25.4, [157.41, 12.345, 0.0], [150.0, 12.0])
+    one = page.LearnedScheduleRow("unipc", *both, 25.4, [157.41, 12.345, 0.0], [150.0, 12.0])
     lines = page.learned_table({4.0: [one], 1.0: [one]}).splitlines()
     sides = "0.200, median 0.100 (50 %) | 0.123, median 0.062 (75 %)"
     assert lines[2] == f"| 4 | UniPC | {sides} | 25 calls | 157 12.3 0; 150 12 |"
