@@ -124,7 +124,7 @@ class Graph(nn.Module, ABC):
 
     @abstractmethod
     def example(self) -> tuple[Tensor, ...]:
-        """Inputs of two rows, to export it with."""
+        """Inputs of the right shapes and types, two rows of each."""
 
 
 class UNetGraph(Graph):

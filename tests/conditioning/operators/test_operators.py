@@ -314,10 +314,18 @@ def test_what_cannot_be_says_why(make, why):
         make()
 
 
-def test_an_operator_that_lacks_a_part_cannot_be_made():
-    class Half(Operator):
+def test_an_operator_that_lacks_a_method_cannot_be_made():
+    class NoShow(Operator):
         def A(self, x):
             return x
 
-    with pytest.raises(TypeError, match="project"):
-        Half()
+        def project(self, x, y):
+            return y
+
+    class NoAdjoint(Linear):
+        V = Vt = U = lambda self, c: c
+
+    with pytest.raises(TypeError, match="show"):
+        NoShow()
+    with pytest.raises(TypeError, match="Ut"):
+        NoAdjoint()
