@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 
 @runtime_checkable

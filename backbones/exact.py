@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.readers import parse
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 EXCLUDED = -1e6  # the log weight of a component that a prompt rules out: finite, so that embeddings have gradients
 SILENT_WORDS = frozenset("a an the on grey ground".split())

@@ -14,7 +14,7 @@ from backbones import checkpoint
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
 from backbones.engines import Graph, Plan, TorchEngine, choose, plan
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 FITS = ("DDPMPipeline", "DDIMPipeline")
 

@@ -15,7 +15,7 @@ from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
 from backbones.engines import SMALL, DecoderGraph, Engine, OpenVINOEngine, Plan, TorchEngine, choose, plan
 from backbones.pictures import Pictures
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 READS = {"text", "tokens", "pooled", "time_ids"}  # keys of cond

@@ -43,7 +43,7 @@ from samplers.geometry.shape import chord, cosine, figures, length, own_frames
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.heun import heun
 from samplers.ipndm import ipndm
-from samplers.messages import Ask
+from samplers.protocol import Ask
 from samplers.schedules import karras
 from world.evaluator import features, read
 from world.render import render

@@ -27,7 +27,7 @@ from app.runs import Finished, Progress, Recipe
 from app.runs.engine import Engine
 from app.runs.worker import ALL_THREADS
 from bench.table import Report
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 ROOT = Path(__file__).parents[1]
 STEPS, SCALE = 20, 4.0

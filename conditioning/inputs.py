@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conditioning.operators import Degradation, Measurement
-from samplers.messages import Cond
+from samplers.protocol import Cond
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samplers.messages import Ask, Done, Event, Failed, Flow, Step
+from samplers.protocol import Ask, Done, Event, Failed, Flow, Step
 
 Entry = tuple[Hashable, int, Ask]  # the run, the place of the ask in its list, the ask
 

@@ -19,8 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from samplers.driver import Driver, drive, run
-from samplers.messages import Ask, Cond, Denoiser, Done, Event, Failed, Flow, Sampler, Step
 from samplers.noise import Noise
+from samplers.protocol import Ask, Cond, Denoiser, Done, Event, Failed, Flow, Sampler, Step
 
 __all__ = [
     "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Failed", "Flow", "Noise", "Sampler", "Step",

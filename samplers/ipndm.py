@@ -4,7 +4,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
-from samplers.multistep import Directions, Past, moved, remembered
+from samplers.multistep import Order, Past, moved, remembered
 from samplers.solver import solver
 
 COEFFICIENTS = {  # Adams-Bashforth for equal steps, by the number of directions there are
@@ -22,7 +22,7 @@ def ipndm(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: Directions = 4,
+    order: Order = 4,
 ) -> Flow:
     """iPNDM: Adams-Bashforth with the coefficients of equal steps (Liu et al. 2022, arXiv 2202.09778, Eq. 9 and 12).
 

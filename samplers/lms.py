@@ -4,7 +4,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
-from samplers.multistep import Directions, Past, moved, over_sigma, remembered
+from samplers.multistep import Order, Past, moved, over_sigma, remembered
 from samplers.solver import solver
 
 
@@ -15,7 +15,7 @@ def lms(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: Directions = 4,
+    order: Order = 4,
 ) -> Flow:
     """Linear multistep: Adams-Bashforth in sigma, for steps of any size (k-diffusion's LMS; Zhang & Chen 2023, rho-AB).
 

@@ -21,6 +21,11 @@ Predictions = Annotated[int, Knob(1, 4, help="Predictions that the predictor loo
 
 Past = list[tuple[float, Tensor]]  # (level, value (B, C, H, W)), the newest first
 
+Order = Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")]
+PredictorOrder = Annotated[
+    int, Knob(1, 4, help="Predictions that the predictor looks back at; 2 under strong guidance")
+]
+
 POINTS, WEIGHTS = np.polynomial.legendre.leggauss(24)  # on [-1, 1]; exact for polynomials up to degree 47
 ROOT = 7  # integrals over sigma are taken in sigma^(1/7): smooth from 0 to an infinite start
 

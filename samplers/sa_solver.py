@@ -7,7 +7,7 @@ from torch import Tensor
 
 from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
-from samplers.multistep import Past, Predictions, moved, over_lambda, remembered
+from samplers.multistep import Past, PredictorOrder, moved, over_lambda, remembered
 from samplers.schedules import INFINITE
 from samplers.solver import solver
 
@@ -20,7 +20,7 @@ def sa_solver(
     cond: Cond,
     noise: Noise,
     tau: Annotated[float, Knob(0, 2, help="Noise of the SDE: 0 is the ODE, 1 the reverse diffusion")] = 1.0,
-    order: Predictions = 3,
+    order: PredictorOrder = 3,
     corrector_order: Annotated[int, Knob(0, 4, help="Predictions that the corrector counts; 0 corrects nothing")] = 3,
     widened: bool = False,
 ) -> Flow:

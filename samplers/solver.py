@@ -16,8 +16,8 @@ from typing import Any, TypeVar, get_type_hints
 from torch import Tensor
 
 from common.knobs import Knob, annotation
-from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
+from samplers.protocol import Cond, Denoiser, Flow, Sampler
 
 OF_A_SAMPLER = ("D", "x", "sigmas", "cond", "noise")
 Function = TypeVar("Function", bound=Callable[..., Flow])

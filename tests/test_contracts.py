@@ -21,8 +21,8 @@ from conditioning.operators import BlockAverage, measure
 from conditioning.registry import METHODS, Knob
 from samplers import SAMPLERS
 from samplers.afs import afs
+from samplers.early_stop import stopping_at
 from samplers.flow import Done, Driver, Failed, Flow, Noise, Step, drive, on_step, run
-from samplers.jump import stopping_at
 from samplers.schedules import native
 from tests.oracle import KINDS, finish
 

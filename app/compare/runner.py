@@ -1,7 +1,7 @@
 """A comparison under way: the cells that are missing, through the engines, a few at a time, each measured and stored.
 
 All cells share the engines with everybody's runs, so their network evaluations merge where the engine merges. What
-befalls a cell is said at the cell; the others go on. """
+befalls a cell is said at the cell; the others go on."""
 
 from __future__ import annotations
 

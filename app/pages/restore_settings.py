@@ -58,9 +58,7 @@ class Restorer:
 
     def _missing(self, recipe: Recipe, door: str) -> list[str]:
         gone = [sha for sha in hashes(recipe.methods) if self.studio.picture(sha, door) is None]
-        return (
-            [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
-        )
+        return [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
 
     def leave(self, words: str) -> dict[Any, Any]:
         """The controls as they are, and why."""

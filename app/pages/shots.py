@@ -181,9 +181,7 @@ def compared(page: Any, key: str) -> None:
     page.get_by_role("tab", name="Compare").click()
     page.locator(f'[data-ready="{key}"]').click()
     page.locator(".nw-board .nw-status", has_text="cells").wait_for(timeout=PATIENCE * 1000)
-    page.wait_for_function(
-        "document.querySelector('.nw-board').dataset.busy === 'false'", timeout=20 * 60 * 1000
-    )
+    page.wait_for_function("document.querySelector('.nw-board').dataset.busy === 'false'", timeout=20 * 60 * 1000)
     for n in (1, 2):
         page.locator(".nw-cell[data-status=done] button").nth(n).click()
     page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")

@@ -1,7 +1,7 @@
 """Images of a comparison's cells, and the comparison as a file; signed, so that nobody can walk through the ids.
 
-    GET /comparisons/{id}/{sign}/{key}.png          a cell
-    GET /comparisons/{id}/{sign}/export.{kind}      all of it: png, html, csv, json
+GET /comparisons/{id}/{sign}/{key}.png          a cell
+GET /comparisons/{id}/{sign}/export.{kind}      all of it: png, html, csv, json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The page's scripts.
 
-    GET /assets/nine-ways-{version}/{name}.js        a module, for ever the same
+GET /assets/nine-ways-{version}/{name}.js        a module, for ever the same
 """
 
 from __future__ import annotations

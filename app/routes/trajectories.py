@@ -1,7 +1,7 @@
 """The data of runs that were followed step by step; signed, so that nobody can walk through the ids.
 
-    GET /trajectories/{id}/{sign}/trajectories.npz      all states and denoised predictions
-    GET /trajectories/{id}/{sign}/figures.csv           all figures of all steps
+GET /trajectories/{id}/{sign}/trajectories.npz      all states and denoised predictions
+GET /trajectories/{id}/{sign}/figures.csv           all figures of all steps
 """
 
 from __future__ import annotations

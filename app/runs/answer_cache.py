@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 LARGEST = 96 * 2**20  # bytes of answers kept
 

@@ -15,7 +15,7 @@ from app.runs.recipe import Recipe
 from backbones.base import Backbone
 from common.images import Array
 from samplers.driver import Driver
-from samplers.messages import Flow, Step
+from samplers.protocol import Flow, Step
 
 Watch = Callable[[Plan, Backbone], Flow]  # the flow of an image with more asks in between: see `runs.attention`
 

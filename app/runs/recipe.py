@@ -158,7 +158,7 @@ class Recipe(BaseModel):
     is for "sampler": "ancestral". `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this
     noise level with the denoised estimate there; 0 is the whole run. `revision` and `versions` are empty until a
     machine has made the image. `unused` names fields that the run does not use, as `app.runs.unused` finds them: these
-    stand at their defaults and are not written. """
+    stand at their defaults and are not written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from app.runs.events import Preparing
 from app.runs.jobs import Job
 from app.runs.tuned_schedules import Search
-from samplers import messages
+from samplers import protocol
 from samplers.driver import Driver
-from samplers.messages import Ask, Step
+from samplers.protocol import Ask, Step
 
 log = logging.getLogger(__name__)
 Fail = Callable[[Job, BaseException, int], None]  # ends a run that failed after so many steps
@@ -72,7 +72,7 @@ class Searches:
                         job.events.put(one.progress())
                     continue
                 self._under_way.remove(one)
-                if isinstance(event, messages.Failed):
+                if isinstance(event, protocol.Failed):
                     self._fail(one.jobs[0], event.error, one.steps)
                     continue
                 try:

@@ -3,7 +3,7 @@
 An image is the unit of work: a run of four images is four flows. Where `batch_across_runs` is on, all flows share a
 driver and so their network evaluations; where it is off, every image has a driver of its own and they are gone round,
 one call each: an image's numbers are then the same to the last bit, alone or beside others, since its network
-evaluations are the same. """
+evaluations are the same."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from app.runs.tuned_schedules import TunedSchedules
 from app.runs.unused import settings_used, used
 from backbones.base import Backbone
 from common.images import Array, to_pixels
-from samplers import messages
+from samplers import protocol
 from samplers.driver import Driver
-from samplers.messages import Ask, Step
+from samplers.protocol import Ask, Step
 from samplers.schedules import progress
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ class Worker:
         driver.add(0, plan(recipe, self.backbone, self.encode, {}).flow)
         while len(driver):
             for _, event in driver.round():
-                if isinstance(event, messages.Failed):
+                if isinstance(event, protocol.Failed):
                     raise event.error
-                if isinstance(event, messages.Done):
+                if isinstance(event, protocol.Done):
                     self._decoded(event.result)
                     self._looks(event.result)
         self.spent = Spent()
@@ -172,7 +172,7 @@ class Worker:
                 if isinstance(event, Step):
                     at = progress(task.plan.sigmas, event.sigma)  # inversions climb, time travel goes back up
                     task.latest, task.steps = event, round(at * task.job.recipe.steps)
-                elif isinstance(event, messages.Failed):
+                elif isinstance(event, protocol.Failed):
                     self._fail(task.job, event.error, task.steps)
                 else:
                     done.append((task, event.result))

@@ -21,7 +21,7 @@ from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES, Recipe, RecipeError
 from app.runs.unused import settings_used
 from backbones.outline import Outline
 from samplers.driver import run
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 PATIENCE = 2.0  # seconds of computing; large images with many steps are not counted
 Answer = Callable[[Ask], Tensor]

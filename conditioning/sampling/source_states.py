@@ -13,7 +13,7 @@ from math import isclose
 
 from torch import Tensor
 
-from samplers.messages import Cond
+from samplers.protocol import Cond
 from samplers.schedules import highest
 
 

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from common.files import atomic_write
 from samplers.geometry.trajectory import recorded
 from samplers.heun import heun
-from samplers.messages import Cond, Denoiser, Flow, Sampler, Step
 from samplers.noise import Noise
+from samplers.protocol import Cond, Denoiser, Flow, Sampler, Step
 from samplers.schedules import INFINITE
 
 POOLED = 8  # the feature is a map of 8 x 8

@@ -25,8 +25,8 @@ from common.files import atomic_write
 from samplers.geometry.shape import along_and_off, flat
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.ipndm import ipndm
-from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
+from samplers.protocol import Cond, Denoiser, Flow, Sampler
 
 PIXELS, GUIDED_LATENTS = 1.15, 1.20  # gamma: the authors' choice for pixel networks, and for guided latent ones
 TEACHER_STEPS = 60

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from common.files import write_text
 from samplers.dpmpp_2m import dpmpp_2m
-from samplers.messages import Cond, Denoiser, Flow, Sampler
 from samplers.noise import Noise
+from samplers.protocol import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import INFINITE, SCHEDULES
 
 TRIALS, PUPILS = 70, 24  # whole runs; pictures from which on what is learned holds for others

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from samplers.euler import euler
 from samplers.geometry.trajectory import Trajectory, recorded
-from samplers.messages import Ask, Cond, Denoiser, Flow
 from samplers.noise import Noise
+from samplers.protocol import Ask, Cond, Denoiser, Flow
 
 
 class Optimal:

@@ -9,8 +9,8 @@ import torch
 from samplers import SAMPLERS
 from samplers.afs import afs
 from samplers.churn import churned
+from samplers.early_stop import stopping_at
 from samplers.flow import Noise, Step, ask, drive, run
-from samplers.jump import stopping_at
 from samplers.restart import restarted
 from samplers.schedules import INFINITE, karras
 from tests.oracle import flow, mixture, start

@@ -20,9 +20,9 @@ from backbones.base import Backbone
 from backbones.checkpoint import cache_folder
 from samplers import SAMPLERS, SCHEDULES
 from samplers.afs import afs
+from samplers.early_stop import stopping_at
 from samplers.flow import Denoiser, Flow, Sampler, ask
 from samplers.geometry import amed, gits
-from samplers.jump import stopping_at
 
 Value = TypeVar("Value")
 KINDS: tuple[type[Tuned[Any]], ...] = (GitsSchedule, Ld3Schedule, AmedSolver)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from app.runs.recipe import Recipe
 from backbones.exact import pictures
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 
 class Double:

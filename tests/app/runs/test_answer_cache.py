@@ -7,7 +7,7 @@ import torch
 
 from app.runs import Recipe
 from app.runs.answer_cache import AnswerCache, digest
-from samplers.messages import Ask
+from samplers.protocol import Ask
 
 
 def asked(seed=0, B=2, **cond):

@@ -17,7 +17,7 @@ from PIL import Image
 from app.runs import Cancelled, Event, Failed, Finished, Made, Progress, Queued, Recipe, here, read
 from app.runs.engine import Busy, Engine, RunError
 from app.runs.events import EventQueue
-from samplers.messages import Ask
+from samplers.protocol import Ask
 from tests.app.runs.doubles import Double, all_at_once, nan_for, recipe, size_of
 
 Start = Callable[..., Engine]

@@ -19,7 +19,7 @@ from samplers import SAMPLERS
 from samplers.flow import Noise, ask, drive, run
 from samplers.geometry.gits import TEACHER_STEPS as TEACHER
 from samplers.geometry.gits import chosen_gamma
-from samplers.messages import Ask, Step
+from samplers.protocol import Ask, Step
 from samplers.schedules import karras
 from tests.app.runs.doubles import Double, recipe
 

@@ -54,7 +54,7 @@ def test_the_guidance_norm_is_the_distance_of_the_two_estimates(engine):
     one, _ = follow(engine, BASE)
     b, way = engine.backbone, one.trajectory
     red, null = b.encode_prompt(["red"]), b.encode_prompt([""])
-    from samplers.messages import Ask
+    from samplers.protocol import Ask
 
     for n in (0, 3, 5):
         asks = (Ask(way.x[n], way.sigmas[n : n + 1].float(), cond) for cond in (red, null))
