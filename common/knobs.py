@@ -54,8 +54,8 @@ class Choice:
 def annotation(hint: Any, kinds: tuple[type, ...] = (Knob,)) -> tuple[Any, Any]:
     """The type and the note, of one of these kinds, of Annotated[type, note], also as one side of a union."""
     if get_origin(hint) in (Union, types.UnionType):
-        found = [annotation(side, kinds) for side in get_args(hint)]
-        return next((one for one in found if one[1] is not None), (hint, None))
+        sides = [annotation(side, kinds) for side in get_args(hint)]
+        return next((one for one in sides if one[1] is not None), (hint, None))
     if get_origin(hint) is Annotated:
         kind, *notes = get_args(hint)
         return kind, next((note for note in notes if isinstance(note, kinds)), None)

@@ -16,7 +16,7 @@ def afs(sampler: Sampler) -> Sampler:
     At the first level the state is nearly all noise, and of data with mean 0 and variance 1 its direction is nearly
     eps = x / sqrt(1 + s^2) (Dockhorn et al. 2022, arXiv 2210.05475, Section 3; in AMED-Solver one call of five). So a
     run costs one call less. A method that steers the first step by what the network says (guidance, a condition) does
-    not act there. A run that starts lower, as an edit does that keeps something of a picture, asks as ever.
+    not act there. A run that starts lower, as an edit does that keeps something of an image, asks as ever.
     """
 
     def free(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

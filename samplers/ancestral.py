@@ -26,13 +26,13 @@ def ancestral_split(s: float, s_next: float, eta: float) -> tuple[float, float]:
 def ancestral(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DDIM-eta: from DDIM (eta = 0) to ancestral sampling, DDPM (eta = 1) (Song et al. 2021, Eq. 12 and 16).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. In VE coordinates
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; stochastic. In VE coordinates
     eta = 1 is also the "Euler a" of k-diffusion.
     """
     for s, s_next in pairwise(sigmas):
         x0 = yield from D(x, s, cond)  # (B, C, H, W)
-        kept, fresh = ancestral_split(s, s_next, eta)
-        x = x0 + kept / s * (x - x0)
+        remaining, fresh = ancestral_split(s, s_next, eta)
+        x = x0 + remaining / s * (x - x0)
         if fresh > 0:
             x = x + fresh * noise(x)
         x = yield Step(x, x0, s_next)

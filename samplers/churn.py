@@ -54,9 +54,8 @@ def churn(
 ) -> Flow:
     """Heun steps with churn: before each, fresh noise up to a higher level (Karras et al. 2022, Alg. 2).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, at levels up to sqrt(2) above the
-    schedule's; stochastic. With more churn than an error of the network needs, details are lost. The paper
-    searches for the four of every network (Table 5): 40 and 0.05 are its S_churn and S_tmin for ImageNet, where it has
-    S_tmax 50 and S_noise 1.003. The ranges, and 0 for no S_tmax, are A1111's.
-    """
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network evaluations a step, at levels up to sqrt(2) above
+    the schedule's; stochastic. With more churn than an error of the network needs, details are lost. The paper searches
+    for the four of every network (Table 5): 40 and 0.05 are its S_churn and S_tmin for ImageNet, where it has S_tmax 50
+    and S_noise 1.003. The ranges, and 0 for no S_tmax, are A1111's."""
     return churned(heun, s_churn, s_tmin, s_tmax or inf, s_noise)(D, x, sigmas, cond, noise)

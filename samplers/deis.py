@@ -34,7 +34,7 @@ def deis(
 ) -> Flow:
     """DEIS, tAB2: Adams-Bashforth with a polynomial in time (Zhang & Chen 2023, arXiv 2204.13902, Eq. 15, Alg. 1).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic, third order. The
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic, third order. The
     polynomial through the last `order` directions eps is one in the time of the linear VP process, and integrated over
     sigma; the paper counts its degree, one less than `order`: tAB2 here, and tAB3, order 4, in the official code.
     variable "log rho" takes log sigma instead, as diffusers does; it has no step to 0 above first order. With sigma as

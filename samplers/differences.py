@@ -1,8 +1,8 @@
 """The finite differences of the denoising trajectory by which second-order solvers differ, and by nothing else.
 
 Along a solution the direction eps = (x - x0) / sigma turns by d eps / d sigma = -(1 / sigma) d x0 / d sigma. So a step
-of second order from s to s' is the Euler step and a difference quotient of the estimates (Chen et al. 2023, "A
-Geometric Perspective on Diffusion Models", arXiv 2305.19947):
+of second order from s to s' is the Euler step and a difference quotient of the denoised predictions (Chen et al. 2023,
+"A Geometric Perspective on Diffusion Models", arXiv 2305.19947):
 
     x_s' = euler - h^2 / (2 s) Delta,    h = s' - s < 0,    Delta ~ d x0 / d sigma
 
@@ -23,7 +23,7 @@ from samplers.multistep import over_sigma
 
 @dataclass(frozen=True)
 class Path:
-    """What a step from s to s_next > 0 may look at: levels, and estimates (B, C, H, W)."""
+    """What a step from s to s_next > 0 may look at: levels, and denoised predictions (B, C, H, W)."""
 
     s: float
     s_next: float
@@ -38,7 +38,7 @@ class Path:
         return self.s_next - self.s
 
     def ahead(self) -> Tensor:
-        """The change of the estimate towards the point that was looked at ahead."""
+        """The change of the denoised prediction towards the point that was looked at ahead."""
         if self.x0_ahead is None:
             raise ValueError("a solver of two calls a step looks ahead: give x0_ahead")
         return self.x0_ahead - self.x0
@@ -51,12 +51,12 @@ class Path:
 
 
 def step(x: Tensor, path: Path, delta: Tensor | float) -> Tensor:
-    """The state at s_next from x (B, C, H, W) at s, by a difference quotient of the estimates."""
+    """The state at s_next from x (B, C, H, W) at s, by a difference quotient of the denoised predictions."""
     return path.x0 + path.s_next / path.s * (x - path.x0) - path.h**2 / (2 * path.s) * delta
 
 
 def euler(path: Path) -> float:
-    """Nothing: the estimate stays."""
+    """Nothing: the denoised prediction stays."""
     return 0.0
 
 

@@ -14,7 +14,7 @@ from samplers.solver import solver
 def dpm_solver_2(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 0.0) -> Flow:
     """DPM-Solver-2: the midpoint rule in log sigma (Lu et al. 2022, arXiv 2206.00927, Alg. 1; k-diffusion's DPM2).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, the second at sqrt(s s');
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network evaluations a step, the second at sqrt(s s');
     deterministic, second order. By the direction d_m at the middle, x + (s' - s) d_m is the Euler point plus
     (s - s') (x0_m - x0) / s_m, which does not cancel at large s. At s' = 0 and from an infinite start, where there is
     no middle, the step is Euler's.
@@ -39,6 +39,6 @@ def dpm_solver_2(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, no
 def dpm_solver_2_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver-2 with fresh noise at every step (k-diffusion's "DPM2 a").
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step; stochastic. See `dpm_solver_2`.
-    """
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network evaluations a step; stochastic. See
+    `dpm_solver_2`."""
     return dpm_solver_2(D, x, sigmas, cond, noise, eta=eta)

@@ -12,7 +12,7 @@ from samplers.solver import solver
 def dpmpp_2m(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """DPM-Solver++(2M), a multistep solver in lambda = -log sigma (Lu et al. 2022, arXiv 2211.01095, Alg. 2).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic, second order.
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic, second order.
     The first step and the one to sigma 0 are of first order.
     """
     x0_last, h_last = None, 0.0

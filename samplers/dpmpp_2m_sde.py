@@ -13,11 +13,10 @@ from samplers.solver import solver
 def dpmpp_2m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """SDE-DPM-Solver++(2M), a multistep solver of the diffusion SDE (Lu et al. 2022, arXiv 2211.01095, Section 5).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. The estimate is
-    extrapolated to the middle of the step as in `dpmpp_2m`, which eta = 0 is; eta = 1 has the step of `ancestral`
-    around it, exp(-h) x + (1 - exp(-2 h)) x0 in variance-preserving coordinates. The first step and the one to sigma 0
-    are of first order.
-    """
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; stochastic. The denoised
+    prediction is extrapolated to the middle of the step as in `dpmpp_2m`, which eta = 0 is; eta = 1 has the step of
+    `ancestral` around it, exp(-h) x + (1 - exp(-2 h)) x0 in variance-preserving coordinates. The first step and the one
+    to sigma 0 are of first order."""
     x0_last, h_last = None, 0.0
     for s, s_next in pairwise(sigmas):
         x0 = yield from D(x, s, cond)  # (B, C, H, W)

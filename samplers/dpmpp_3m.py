@@ -22,8 +22,9 @@ def dpmpp_3m(
 ) -> Flow:
     """DPM-Solver++(3M), a multistep solver of third order in lambda = -log sigma (Lu et al. 2022, arXiv 2211.01095).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic. d1 and d2 are the
-    first two terms, in units of the step, of the parabola x0 + d1 u + d2 u^2 / 2 through the last three estimates, and
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic. d1 and d2 are
+    the first two terms, in units of the step, of the parabola x0 + d1 u + d2 u^2 / 2 through the last three denoised
+    predictions, and
 
         x' = exp(-H) x + (1 - exp(-H)) x0 + phi2 d1 - phi3 d2,  phi2 = 1 - (1 - exp(-H)) / H,  phi3 = phi2 / H - 1/2
 
@@ -63,6 +64,6 @@ def dpmpp_3m(
 def dpmpp_3m_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver++(3M) for the SDE (k-diffusion's "DPM++ 3M SDE", with the whole third-order term).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. See `dpmpp_3m`.
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; stochastic. See `dpmpp_3m`.
     """
     return dpmpp_3m(D, x, sigmas, cond, noise, eta=eta)

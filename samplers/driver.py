@@ -1,4 +1,5 @@
-"""The driver: runs many flows at once and answers what they ask, one network call for each group of alike asks."""
+"""The driver: runs many flows at once and answers what they ask, one network evaluation for each group of alike
+asks."""
 
 import math
 import traceback
@@ -18,8 +19,8 @@ Entry = tuple[Hashable, int, Ask]  # the run, the place of the ask in its list, 
 class Driver:
     """Many flows at once.
 
-    answer: an Ask of any number of rows -> the tensor of estimates, of the shape of its x. Called with gradients on
-        where the ask has a tape, and off elsewhere.
+    answer: an Ask of any number of rows -> the tensor of denoised predictions, of the shape of its x. Called with
+        gradients on where the ask has a tape, and off elsewhere.
     max_rows: calls of more rows are split, but for those with a tape or an edit, which belong to one call.
 
     Not for several threads: the one that calls round() also calls add() and cancel(), between two rounds.
@@ -27,9 +28,9 @@ class Driver:
 
     def __init__(self, answer: Callable[[Ask], Tensor], max_rows: int = 64):
         if max_rows < 1:
-            raise ValueError(f"max_rows is {max_rows}: a network call needs at least 1 row")
+            raise ValueError(f"max_rows is {max_rows}: a network evaluation needs at least 1 row")
         self.answer, self.max_rows = answer, max_rows
-        self.calls = self.rows = 0  # network calls made so far, and the rows in them
+        self.calls = self.rows = 0  # network evaluations made so far, and the rows in them
         self._flows: dict[Hashable, Flow] = {}
         self._asks: dict[Hashable, list[Ask]] = {}  # what each flow waits for; a flow that is not here has not started
 
@@ -74,7 +75,7 @@ class Driver:
             if not (isinstance(message, list) and all(isinstance(one, Ask) for one in message)):
                 raise TypeError(f"a flow yields a Step or a list of Asks, and this one {message!r}")
             for one in message:
-                hash(_likeness(one))  # raises here, before it is in a batch
+                hash(_likeness(one))  # raises here, before it is put into a batch
             self._asks[key] = message
         except StopIteration as end:
             self._end(key, Done(end.value), events)

@@ -6,13 +6,12 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 
 def stopping_at(sampler: Sampler, sigma: float) -> Sampler:
-    """The same sampler, ended at level sigma by the ODE-jump: the denoised estimate there is the result.
+    """The same sampler, ended at level sigma by the ODE-jump: the denoised prediction there is the result.
 
-    The jump goes from the sampling trajectory to the denoising trajectory (Chen et al. 2023, arXiv
-    2305.19947), whose points are clear pictures long before the sampling trajectory has lost its noise. It costs one
-    network call, and is the Euler step from sigma to 0, whatever the sampler. The levels above sigma are those of the
-    schedule; at sigma 0 nothing is left to jump, and a sigma above the schedule jumps from its start.
-    """
+    The jump goes from the sampling trajectory to the denoising trajectory (Chen et al. 2023, arXiv 2305.19947), whose
+    points are clear images long before the sampling trajectory has lost its noise. It costs one network evaluation, and
+    is the Euler step from sigma to 0, whatever the sampler. The levels above sigma are those of the schedule; at sigma
+    0 nothing is left to jump, and a sigma above the schedule jumps from its start."""
     if sigma <= 0:
         return sampler
 

@@ -11,7 +11,7 @@ from samplers.solver import solver
 def euler(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """Euler steps of the probability-flow ODE (Karras et al. 2022, Alg. 2 without churn), in these coordinates DDIM.
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic.
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic.
     """
     for s, s_next in pairwise(sigmas):
         x0 = yield from D(x, s, cond)  # (B, C, H, W)

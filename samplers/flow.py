@@ -1,7 +1,7 @@
 """Flows: samplers and methods are generators.
 
-A flow yields two messages and nothing else: a list of `Ask` ("I want the denoised estimate of these", answered with
-the list of the estimates) and a `Step` ("here is my state", answered with the x to go on with).
+A flow yields two messages and nothing else: a list of `Ask` ("I want the denoised prediction of these", answered with
+the list of the denoised predictions) and a `Step` ("here is my state", answered with the x to go on with).
 
     denoiser   x0 = yield from D(x, sigma, cond)                       a method may wrap it: D -> D
     sampler    x  = yield from sampler(D, x, sigmas, cond, noise)      or this: sampler -> sampler
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None, tape: object | None = None) -> Flow:
-    """The innermost denoiser: x (B, ...) at level sigma, a float or (B,) -> its denoised estimate (B, ...).
+    """The innermost denoiser: x (B, ...) at level sigma, a float or (B,) -> its denoised prediction (B, ...).
 
     edit: of the network's attention, or a function cond -> edit: guidance hands what it was given to all that it asks,
     and only here is it known for which prompt that is.
@@ -37,7 +37,7 @@ def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None
     """
     for name, value in cond.items():
         if isinstance(value, Tensor) and len(value) != len(x):
-            raise ValueError(f"cond[{name!r}] has {len(value)} rows and x has {len(x)}: give one row for every picture")
+            raise ValueError(f"cond[{name!r}] has {len(value)} rows and x has {len(x)}: give one row for every image")
     if callable(edit):
         edit = edit(cond)
     B = len(x)

@@ -12,7 +12,7 @@ from samplers.solver import solver
 def heun(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """Heun steps of the probability-flow ODE (Karras et al. 2022, Alg. 1).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step; deterministic, second order.
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network evaluations a step; deterministic, second order.
     With d = (x - x0) / s, and d' at the Euler point x', the paper's x + (s' - s) (d + d') / 2 is
     x' + (s - s') (x0' - x0) / (2 s'), which does not cancel at large s. Where that slope does not exist the step is
     Euler's: at s' = 0, and from an infinite start.

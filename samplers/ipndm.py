@@ -26,12 +26,11 @@ def ipndm(
 ) -> Flow:
     """iPNDM: Adams-Bashforth with the coefficients of equal steps (Liu et al. 2022, arXiv 2202.09778, Eq. 9 and 12).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic. The coefficients are
-    the classic ones whatever the steps, so that it is of second order on a smooth schedule, and exact to `order` on
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic. The coefficients
+    are the classic ones whatever the steps, so that it is of second order on a smooth schedule, and exact to `order` on
     equal steps alone; in few steps its error is among the smallest. Of up to `order` directions, 1 to 4; the improved
     form (Zhang & Chen 2023) starts with as many as there are, without PNDM's Runge-Kutta. Where the coefficients follow
-    the steps it is `lms`.
-    """
+    the steps it is `lms`."""
     past: Past = []
     for s, s_next in pairwise(sigmas):
         x0 = yield from D(x, s, cond)  # (B, C, H, W)

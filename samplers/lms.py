@@ -19,11 +19,10 @@ def lms(
 ) -> Flow:
     """Linear multistep: Adams-Bashforth in sigma, for steps of any size (k-diffusion's LMS; Zhang & Chen 2023, rho-AB).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic. The polynomial through
-    the last `order` directions eps = (x - x0) / s is integrated over sigma exactly (arXiv 2204.13902, Eq. 15 for the
-    VE process). The first steps have as many as there are, and the one to 0 is of full order. What is called iPNDM_v,
-    iPNDM for steps of unequal size, is this solver where its coefficients are exact.
-    """
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic. The polynomial
+    through the last `order` directions eps = (x - x0) / s is integrated over sigma exactly (arXiv 2204.13902, Eq. 15
+    for the VE process). The first steps have as many as there are, and the one to 0 is of full order. What is called
+    iPNDM_v, iPNDM for steps of unequal size, is this solver where its coefficients are exact."""
     past: Past = []
     for s, s_next in pairwise(sigmas):
         x0 = yield from D(x, s, cond)  # (B, C, H, W)

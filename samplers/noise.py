@@ -1,6 +1,6 @@
-"""Random numbers that belong to a picture: one generator a row, on the CPU.
+"""Random numbers that belong to an image: one generator a row, on the CPU.
 
-So an image depends on its seed and on nothing else: not on its batch, its device, its dtype or what else is in it.
+So an image depends on its seed and on nothing else: not on the rest of its batch, its device or its dtype.
 """
 
 import hashlib

@@ -13,7 +13,8 @@ Cond = Mapping[str, Any]  # tensors (B, ...), or hashable values that hold for a
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """Wants the denoised estimate of these rows; the reply to a list of asks is the list of their estimates."""
+    """Wants the denoised prediction of these rows; the reply to a list of asks is the list of their denoised
+    predictions."""
 
     x: Tensor  # (B, C, H, W), VE coordinates
     sigma: Tensor  # (B,)
@@ -27,7 +28,7 @@ class Step:
     """Reports a step; the reply is the x to go on with, which a correction may have changed."""
 
     x: Tensor  # (B, C, H, W) at level sigma
-    x0: Tensor  # (B, C, H, W), the estimate that the step was made from
+    x0: Tensor  # (B, C, H, W), the denoised prediction that the step was made from
     sigma: float
 
 

@@ -42,8 +42,7 @@ def restart(
 ) -> Flow:
     """Heun steps, made again between the levels t_max and t_min, with fresh noise between (Xu et al. 2023, Alg. 2).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network calls a step, and those of every further descent
-    on top: a third more at 20 steps, with the defaults; stochastic. restarts, t_min and t_max are the paper's K, t_min
-    and t_max of one interval; for some networks it has several intervals.
-    """
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; two network evaluations a step, and those of every further
+    descent on top: a third more at 20 steps, with the defaults; stochastic. restarts, t_min and t_max are the paper's
+    K, t_min and t_max of one interval; for some networks it has several intervals."""
     return restarted(heun, t_min, t_max, restarts)(D, x, sigmas, cond, noise)

@@ -26,12 +26,12 @@ def sa_solver(
 ) -> Flow:
     """SA-Solver: stochastic Adams, predictor and corrector of many steps (Xue et al. 2023, arXiv 2309.05019, Alg. 1).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; stochastic. The SDE of noise tau (0
-    is the ODE, 1 the reverse diffusion) has the exact step, in lambda = -log sigma,
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; stochastic. The SDE of noise
+    tau (0 is the ODE, 1 the reverse diffusion) has the exact step, in lambda = -log sigma,
 
         x' = (s'/s)^(1 + tau^2) x + integral of x0's polynomial + s' sqrt(1 - (s'/s)^(2 tau^2)) z
 
-    with the polynomial through the last `order` estimates in the predictor, and in the corrector through
+    with the polynomial through the last `order` denoised predictions in the predictor, and in the corrector through
     `corrector_order` of them with the one at the predicted point, under the same z: the state moves by the difference
     of the two integrals. The predictor's order falls to the number of steps left before 0, so that the last one gives
     x0.
@@ -53,8 +53,8 @@ def sa_solver(
         past = remembered(past, s, x0, max(order, corrector_order))
         p = min(order, len(sigmas) - 1 - i) if sigmas[-1] == 0 else order
         predicted = adams_step(past[:p], past[0], s_next, rate, widened)
-        kept = (s_next / s) ** rate
-        x = x0 + kept * (x - x0) + predicted
+        remaining = (s_next / s) ** rate
+        x = x0 + remaining * (x - x0) + predicted
         if tau > 0 and s_next > 0:
             x = x + s_next * sqrt(1 - (s_next / s) ** (2 * tau**2)) * noise(x)
         x = yield Step(x, x0, s_next)
@@ -62,7 +62,8 @@ def sa_solver(
 
 
 def adams_step(points: Past, base: tuple[float, Tensor], s_next: float, rate: float, widened: bool) -> Tensor | float:
-    """What the polynomial through these estimates adds to the step of first order from the level of `base`."""
+    """What the polynomial through these denoised predictions adds to the step of first order from the level of
+    `base`."""
     s, x0 = base
     if len(points) == 1 and points[0] is base:
         return 0.0

@@ -32,7 +32,7 @@ class Solver:
     function: Callable[..., Flow]
     paper: str  # arXiv number
     order: int  # the error falls with the number of steps to this power; of a stochastic one, without its noise
-    calls: int = 1  # network calls a step, at most
+    calls: int = 1  # network evaluations a step, at most
     stochastic: bool = False  # draws noise on the way
     climbs: bool = False  # goes up again in between, to levels that are not its Steps'
     between: bool = False  # asks the network at levels between those of the schedule, too

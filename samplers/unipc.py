@@ -22,15 +22,14 @@ def unipc(
     order: PredictorOrder = 3,
     corrector: Annotated[bool, Knob(0, 1, help="UniC: corrects every step by the prediction at its end")] = True,
 ) -> Flow:
-    """UniPC: a multistep predictor, corrected by the estimate that the next step asks for anyway (Zhao et al. 2023).
+    """UniPC: a multistep predictor, corrected by the prediction that the next step asks for anyway (Zhao et al. 2023).
 
-    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network call a step; deterministic. UniP-p (arXiv
-    2302.04867, Alg. 2) takes the polynomial in lambda = -log sigma through the last p = `order` estimates, UniC-p
-    (Alg. 1) the one through these and the estimate at the point that was predicted, and moves the state by the
-    difference: order p + 1. It is the form of the estimate, with B(h) = exp(h) - 1, "bh2". B(h) cancels but where the
-    paper takes 1/2 for a weight: in UniP-2, which is DPM-Solver++(2M), and in UniC-1. The order falls to the number of
-    steps left before 0, so that the last one gives x0.
-    """
+    x (B, C, H, W) at level sigmas[0] -> x at sigmas[-1]; one network evaluation a step; deterministic. UniP-p (arXiv
+    2302.04867, Alg. 2) takes the polynomial in lambda = -log sigma through the last p = `order` denoised predictions,
+    UniC-p (Alg. 1) the one through these and the denoised prediction at the point that was predicted, and moves the
+    state by the difference: order p + 1. It is the form of the denoised prediction, with B(h) = exp(h) - 1, "bh2". B(h)
+    cancels but where the paper takes 1/2 for a weight: in UniP-2, which is DPM-Solver++(2M), and in UniC-1. The order
+    falls to the number of steps left before 0, so that the last one gives x0."""
     past: Past = []
     p = 0
     predicted: Tensor | float = 0.0
@@ -57,7 +56,7 @@ def prediction(past: Past, s_next: float) -> Tensor | float:
 
 
 def correction(past: Past, s_next: float, x0_next: Tensor) -> Tensor | float:
-    """What UniC-p adds to it, by the estimate at the predicted point."""
+    """What UniC-p adds to it, by the denoised prediction at the predicted point."""
     s, x0 = past[0]
     if len(past) == 1:
         return half(s, s_next) * (x0_next - x0)

@@ -1,8 +1,8 @@
-"""AMED-Solver: two network calls a step, and the second one where a small network says (Zhou et al. 2023, arXiv
+"""AMED-Solver: two network evaluations a step, and the second one where a small network says (Zhou et al. 2023, arXiv
 2312.00094).
 
 A path lies nearly in a plane, so by the mean-value theorem there is a point on the way of a step whose direction leads
-nearly to its end. Where it is, and how to scale that direction, depends little on the image: it is learned in minutes.
+nearly to its end. Where it is, and how to scale that direction, depends on the image little: it is learned in minutes.
 
     predictor = run(train(D, x, sigmas, cond, noise), backbone.denoise)
     x = run(amed(predictor)(D, x, sigmas, cond, noise), backbone.denoise)
@@ -36,7 +36,8 @@ FORMAT = "amed-1"
 class Predictor(nn.Module):
     """(x0, s, s') -> r in (0, 1), c in 1 +- DIRECTION, a in 1 +- TIME, each (B,).
 
-    The middle of the step is at s'^r s^(1 - r), c scales the direction there, a the level passed to the network.
+    The middle of the step is at s'^r s^(1 - r), c scales the direction there, a the level that the network
+    is conditioned on.
 
     The authors' predictor sees the bottleneck of the U-Net at the first call of the step. Flows know no layers, only
     answers, so this one sees the answer itself: the mean of x0 over its channels, pooled to 8 x 8. Nothing is lost by
@@ -54,16 +55,16 @@ class Predictor(nn.Module):
 
     def forward(self, x0: Tensor, s: float, s_next: float) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.head.weight
-        seen = F.adaptive_avg_pool2d(x0.detach().to(weights).mean(1, keepdim=True), POOLED).flatten(1)  # (B, 64)
+        pooled = F.adaptive_avg_pool2d(x0.detach().to(weights).mean(1, keepdim=True), POOLED).flatten(1)  # (B, 64)
         log = weights.new_tensor([s, s_next]).log().expand(len(x0), 2) / 4
-        out = self.head(torch.cat([self.picture(seen), self.levels(log)], 1)).to(x0.dtype)  # (B, 3)
+        out = self.head(torch.cat([self.picture(pooled), self.levels(log)], 1)).to(x0.dtype)  # (B, 3)
         r, c, a = out.unbind(1)
         return torch.sigmoid(r), 1 + DIRECTION * torch.tanh(c), 1 + TIME * torch.tanh(a)
 
 
 def amed(predictor: Predictor) -> Sampler:
-    """The solver with this predictor: two network calls a step, and one for the step to 0 and from an infinite start,
-    which are Euler's; deterministic. Its Step's x0 is the estimate at the first point."""
+    """The solver with this predictor: two network evaluations a step, and one for the step to 0 and from an infinite
+    start, which are Euler's; deterministic. Its Step's x0 is the denoised prediction at the first point."""
 
     def solver(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         for s, s_next in pairwise(sigmas):
@@ -77,7 +78,7 @@ def amed(predictor: Predictor) -> Sampler:
 def _step(
     predictor: Predictor, D: Denoiser, x: Tensor, s: float, s_next: float, cond: Cond, tape: object = None
 ) -> Flow:
-    """From x at level s to (x at s_next, x0). tape: where the second estimate is wanted with gradients.
+    """From x at level s to (x at s_next, x0). tape: where the second denoised prediction is wanted with gradients.
 
     The paper's x + c (s' - s) d_m, with d_m = (x_m - D(x_m; a s_m)) / s_m and x_m an Euler step from x, is
     x0 + (s + c (s' - s)) eps + c (s - s') (x0_m - x0) / s_m, which does not cancel at large s.
@@ -89,8 +90,8 @@ def _step(
     r, c, a = predictor(x0, s, s_next)
     middle = s_next**r * s ** (1 - r)  # (B,)
     level, scale = (v.view(-1, *[1] * (x.ndim - 1)) for v in (middle, c))
-    given = {} if tape is None else {"tape": tape}
-    x0_middle = yield from D(x0 + level * eps, a * middle, cond, **given)
+    extra = {} if tape is None else {"tape": tape}
+    x0_middle = yield from D(x0 + level * eps, a * middle, cond, **extra)
     return x0 + (s + scale * (s_next - s)) * eps + scale * (s - s_next) / level * (x0_middle - x0), x0
 
 
@@ -110,9 +111,9 @@ def train(
 ) -> Flow:
     """Teaches a predictor on the network's own runs from x (B, C, H, W) at sigmas[0]; returns it, ready to use.
 
-    The teacher goes the same levels with `inserted` more between any two, once for all pictures; the student goes
+    The teacher goes the same levels with `inserted` more between any two, once for all images; the student goes
     beside it and learns at each step from |x - teacher's x|^2 at the next level (Zhou et al. 2023), then goes on from
-    where it came to. rows: pictures a batch. rate: of Adam, falling to 0 by a cosine. D must take a tape and have
+    where it came to. rows: images a batch. rate: of Adam, falling to 0 by a cosine. D must take a tape and have
     gradients, of the level too. Yields the teacher's Steps, then a Step for each of the student's, so it shows progress
     and can be cancelled. predictor: one to teach further, in place.
 
@@ -120,11 +121,11 @@ def train(
     so that it learns to mend what it did before. In the app `inserted` is 2 (M of the paper), and levels are scaled by
     up to 0.2 (`TIME`, the code's scale_time).
 
-    Raises ValueError where there is nothing to learn: only one step, or no pictures.
+    Raises ValueError where there is nothing to learn: only one step, or no images.
     """
     levels = [float(s) for s in sigmas]
     if len(levels) < 3 or not len(x):
-        raise ValueError(f"{len(levels) - 1} steps and {len(x)} pictures: a predictor learns from two steps or more")
+        raise ValueError(f"{len(levels) - 1} steps and {len(x)} images: a predictor learns from two steps or more")
     taught = yield from recorded(sampler(D, x, finer(levels, inserted), cond, noise), x, levels[0])
     goals = taught.x[:: inserted + 1].to(x)  # (N + 1, B, C, H, W), the states at the student's own levels
     if predictor is None:
@@ -170,10 +171,10 @@ def save(path: str | Path, predictor: Predictor) -> None:
 def load(path: str | Path) -> Predictor:
     """What `save` wrote, frozen. Raises ValueError where the file is of something else, OSError where none is there."""
     with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"{path} is no AMED predictor of the format {FORMAT!r}, but {metadata.get('format')!r}")
+        header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise ValueError(f"{path} is no AMED predictor of the format {FORMAT!r}, but {header.get('format')!r}")
         weights = {name: file.get_tensor(name) for name in file.keys()}
-    predictor = Predictor(int(metadata["width"]))
+    predictor = Predictor(int(header["width"]))
     predictor.load_state_dict(weights)
     return predictor.requires_grad_(False)

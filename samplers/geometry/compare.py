@@ -14,11 +14,11 @@ from samplers.geometry.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Of two runs a and b on the same N + 1 levels, of B pictures.
+    """Of two runs a and b on the same N + 1 levels, of B images.
 
-    x_apart (N + 1, B), x0_apart (N, B): the distance of their states and of their estimates, in units of the state.
-    percent (N + 1, B): x_apart in per cent of the chord of a. onset (B,): the level at which they begin to differ.
-    """
+    x_apart (N + 1, B), x0_apart (N, B): the distance of their states and of their denoised predictions, in units of the
+    state. percent (N + 1, B): x_apart in per cent of the chord of a. onset (B,): the level at which they begin to
+    differ."""
 
     sigmas: Tensor
     x_apart: Tensor
@@ -30,7 +30,7 @@ class Comparison:
 def compare(a: Trajectory, b: Trajectory, part: float = 0.1) -> Comparison:
     """How far run b leaves run a: of a guided run, say, from the unguided one of the same start.
 
-    part: see `onset`. Raises ValueError where the runs are on different levels, or of different pictures.
+    part: see `onset`. Raises ValueError where the runs are on different levels, or of different images.
     """
     if a.x.shape != b.x.shape or not torch.allclose(a.sigmas, b.sigmas, rtol=1e-6):
         raise ValueError(
@@ -49,10 +49,9 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
 def onset(a: Trajectory, b: Trajectory, part: float = 0.1) -> Tensor:
     """Where what tells the runs apart, a condition or its guidance, starts to act: (B,) levels.
 
-    That is the first sigma at which their estimates x0 differ by more than `part` of what the last ones differ by; nan
-    where the last ones are equal. Estimates and not states, since a difference shows in those a step before, and at the
-    size that it will have in the picture.
-    """
+    That is the first sigma at which their denoised predictions x0 differ by more than `part` of what the last ones
+    differ by; nan where the last ones are equal. Denoised predictions and not states, since a difference shows in those
+    a step before, and at the size that it will have in the image."""
     gap = apart(a.x0, b.x0)  # (N, B)
     acts = (gap > part * gap[-1]) & (gap[-1] > 0)
     return torch.where(acts.any(0), a.sigmas[acts.int().argmax(0)], math.nan)  # argmax: the first of them

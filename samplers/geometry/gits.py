@@ -46,17 +46,17 @@ def gits(
     teacher: Sampler = ipndm,
     afs: bool = False,
 ) -> Flow:
-    """A schedule for `steps` network calls of a one-call solver: list of steps + 1 falling floats, the last 0.0.
+    """A schedule for `steps` network evaluations of a one-call solver: list of steps + 1 falling floats, the last 0.0.
 
-    x (B, C, H, W) at sigmas[0], the warm-up pictures: the authors take 256; from two or four the levels scatter by a
+    x (B, C, H, W) at sigmas[0], the warm-up images: the authors take 256; from two or four the levels scatter by a
     factor of two, so take 16 at least. sigmas: the teacher's levels, which must fall; the result is a choice among
     them. D may be guided: the schedule is then one for that guidance. The flow yields the teacher's Steps, so it shows
     progress and can be cancelled.
 
     gamma > 1 weighs late jumps more: see `chosen_gamma` for what is good on Still Life. cost: of COSTS. afs: one more
-    level, the jump to which needs no network call; run that schedule with `samplers.afs.afs(sampler)`. The authors try
-    where to put it, in whole runs of the solver; here its jump is priced like the others, and the best of all chains is
-    found at once.
+    level, the jump to which needs no network evaluation; run that schedule with `samplers.afs.afs(sampler)`. The
+    authors try where to put it, in whole runs of the solver; here its jump is priced like the others, and the best of
+    all chains is found at once.
 
     Raises ValueError for a cost that is not there, and for steps that are not in 1 .. the teacher's.
     """
@@ -86,7 +86,7 @@ class Prices:
     free: Tensor
 
     def schedule(self, jumps: int, gamma: float = PIXELS, afs: bool = False) -> list[float]:
-        """jumps + 1 falling levels, the last 0.0. afs: the first jump costs no network call. Raises ValueError
+        """jumps + 1 falling levels, the last 0.0. afs: the first jump costs no network evaluation. Raises ValueError
         where the teacher has fewer steps."""
         return [self.sigmas[node] for node in cheapest(self.free if afs else self.table, jumps, gamma)]
 
@@ -132,7 +132,7 @@ COSTS: dict[str, Cost] = {"dev": _dev, "l1": _l1, "l2": _l2}
 
 def costs(taught: Trajectory, cost: str = "dev", afs: bool = False) -> Tensor:
     """(N + 1, N + 1) float64: entry (i, j) the price of one Euler jump from the teacher's state i to its level j, the
-    mean over the pictures; infinite where j does not come after i. afs: jumps from the start are made without the
+    mean over the images; infinite where j does not come after i. afs: jumps from the start are made without the
     network, along eps = x / sqrt(1 + sigma^2) (Dockhorn et al. 2022, arXiv 2210.05475).
 
     Raises ValueError where the levels do not fall.
@@ -169,7 +169,7 @@ def cheapest(table: Tensor, jumps: int, gamma: float = 1.0) -> list[int]:
     return [*nodes, len(table) - 1]
 
 
-# ---- kept on disk ---------------------------------------------------------------------------------------------------
+# ---- on disk --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -202,10 +202,10 @@ def save(folder: str | Path, key: Key, prices: Prices) -> Path:
 
 
 def load(folder: str | Path, key: Key) -> Prices | None:
-    """The prices that were kept under this key; None where there are none, or what is there cannot be read."""
+    """The prices that were stored under this key; None where there are none, or what is there cannot be read."""
     try:
-        tensors = load_file(Path(folder) / key.name)
-        sigmas, table, free = (tensors[name] for name in ("sigmas", "table", "free"))
+        stored = load_file(Path(folder) / key.name)
+        sigmas, table, free = (stored[name] for name in ("sigmas", "table", "free"))
     except (OSError, KeyError, SafetensorError):
         return None
     n = len(sigmas)

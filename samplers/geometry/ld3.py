@@ -1,13 +1,13 @@
 """LD3: levels learned for one solver, so that few steps end where many do (Tong et al. 2024, arXiv 2405.15506).
 
 GITS' levels suit any solver, since they price Euler's jumps. These are tried with the solver itself: they are for it,
-for one number of steps and one guidance, and nearer. As in the paper, the level passed to the network at a step is
-learned beside the level that the step is made from. The authors go down the gradient through all network calls; but
-there are so few unknowns that here whole runs suffice, without gradients, on any backbone.
+for one number of steps and one guidance, and nearer. As in the paper, the level that the network is conditioned on at a
+step is learned beside the level that the step is made from. The authors go down the gradient through all network
+evaluations; but there are so few unknowns that here whole runs suffice, without gradients, on any backbone.
 
     begin = schedules(8, backbone.sigmas)
     learned = run(ld3(D, x, karras(60, *ends), cond, noise, unipc, begin), backbone.denoise)
-    x = run(unipc(learned.relabelled(D), x, learned.sigmas, cond, noise), backbone.denoise)
+    x = run(unipc(learned.with_labels(D), x, learned.sigmas, cond, noise), backbone.denoise)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from samplers.noise import Noise
 from samplers.protocol import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import INFINITE, SCHEDULES
 
-TRIALS, PUPILS = 70, 24  # whole runs; pictures from which on what is learned holds for others
+TRIALS, PUPILS = 70, 24  # whole runs; images from which on what is learned holds for others
 # in log sigma: of a difference; of a step at most; between two levels at least; between a level and its label at most
 NUDGE, FARTHEST, APART, OTHER = 0.04, 0.5, 0.05, 0.25
 SOFTER, HARDER, STIFFEST = 4.0, 4.0, 1e3  # damping after a trial that was nearer, or was not; where to give up
@@ -38,12 +38,13 @@ SOFTER, HARDER, STIFFEST = 4.0, 4.0, 1e3  # damping after a trial that was neare
 
 @dataclass(frozen=True)
 class LearnedSchedule:
-    """sigmas: the levels, N + 1 falling floats, the last 0.0. labels: the N levels passed to the network there."""
+    """sigmas: the levels, N + 1 falling floats, the last 0.0. labels: the N levels that the network is conditioned
+    on there."""
 
     sigmas: tuple[float, ...]
     labels: tuple[float, ...]
 
-    def relabelled(self, D: Denoiser) -> Denoiser:
+    def with_labels(self, D: Denoiser) -> Denoiser:
         """D asked by the labels; between the levels, as a solver's second evaluation is, by the nearest two.
 
         D answers x0, so the label counts in the direction that a solver takes, too: with a network of eps it is
@@ -73,15 +74,15 @@ def ld3(
     trials: int = TRIALS,
     teacher: Sampler = dpmpp_2m,
 ) -> Flow:
-    """LearnedSchedule levels and labels for this solver; never worse on these pictures than any schedule of `begin`.
+    """Learned levels and labels for this solver; never worse on these images than any schedule of `begin`.
 
-    x (B, C, H, W) at sigmas[0], the warm-up pictures, PUPILS or more. sigmas: the teacher's levels, which end at 0;
+    x (B, C, H, W) at sigmas[0], the warm-up images, PUPILS or more. sigmas: the teacher's levels, which end at 0;
     what is learned lies within theirs and those of `begin`. sampler: deterministic. begin: schedules of the wanted
     number of steps, each tried once; from the best it goes on. D may be guided. The flow yields the teacher's Steps,
     then those of every trial, so it shows progress and can be cancelled; it ends before `trials` where nothing is
     nearer any more.
 
-    Minimised is the mean over the pictures of log |student's end - teacher's end|, so that one picture whose paths
+    Minimised is the mean over the images of log |student's end - teacher's end|, so that one image whose paths
     fork does not outweigh all others (the authors let the student's start move a little instead), over the logs of all
     levels, the first too, and of the labels: by Levenberg and Marquardt's damped Gauss-Newton steps, with differences
     for the derivatives and, from trial to trial, Broyden's update of them. An infinite first level stays.
@@ -96,7 +97,7 @@ def ld3(
 
     def trial(one: LearnedSchedule) -> Flow:
         """(B, D) float64: where the solver ends less where the teacher does."""
-        end = yield from sampler(one.relabelled(D), unit * math.sqrt(1 + one.sigmas[0] ** 2), one.sigmas, cond, noise)
+        end = yield from sampler(one.with_labels(D), unit * math.sqrt(1 + one.sigmas[0] ** 2), one.sigmas, cond, noise)
         return (end - goal).flatten(1).double().cpu()
 
     best, off = LearnedSchedule((), ()), torch.tensor([[math.inf]])
@@ -115,18 +116,18 @@ def ld3(
             for n in range(len(at)):
                 nudged = at.clone()
                 nudged[n] -= NUDGE  # down: the highest level may be as high as it can be
-                slopes[..., n] = (off - (yield from trial(room.learned(nudged)))) / NUDGE
+                slopes[..., n] = (off - (yield from trial(room.schedule(nudged)))) / NUDGE
             left, fresh = left - len(at), True
         moved = room.within(at + damped(slopes, off, damping))
         if moved is None:
             damping *= HARDER
             continue
-        ended = yield from trial(room.learned(moved))
+        ended = yield from trial(room.schedule(moved))
         left -= 1
         step = moved - at
         slopes = slopes + (ended - off - slopes @ step)[..., None] * step / (step @ step).clamp_min(1e-12)
         if loss(ended) < loss(off):
-            at, off, best, damping, fresh = moved, ended, room.learned(moved), damping / SOFTER, False
+            at, off, best, damping, fresh = moved, ended, room.schedule(moved), damping / SOFTER, False
         else:
             damping *= HARDER
             if not fresh:
@@ -144,7 +145,7 @@ class Room:
         ends = [lowest, highest, *levels.tolist()]
         self.low, self.high = math.log(min(ends)), math.log(max(ends))
 
-    def learned(self, at: Tensor) -> LearnedSchedule:
+    def schedule(self, at: Tensor) -> LearnedSchedule:
         logs, apart = at.chunk(2)
         levels, labels = logs.exp().tolist(), (logs + apart).clamp(self.low, self.high).exp().tolist()
         return LearnedSchedule((*self.fixed, *levels, 0.0), (*self.fixed, *labels))
@@ -157,7 +158,7 @@ class Room:
 
 
 def loss(off: Tensor) -> float:
-    """The mean over the pictures of the log of the root mean square; NaN counts as infinite. off: (B, D)."""
+    """The mean over the images of the log of the root mean square; NaN counts as infinite. off: (B, D)."""
     return float(off.square().mean(1).log().mean().nan_to_num(math.inf, math.inf)) / 2
 
 
@@ -174,16 +175,16 @@ def damped(slopes: Tensor, off: Tensor, damping: float) -> Tensor:
     return -torch.linalg.solve(square + damping * scale.diag(), slope).clamp(-FARTHEST, FARTHEST)
 
 
-def write(file: Path, learned: LearnedSchedule) -> None:
+def write(file: Path, schedule: LearnedSchedule) -> None:
     """Keeps it as JSON, whole or not at all; the folder is made where it is missing."""
-    write_text(file, json.dumps(asdict(learned)))
+    write_text(file, json.dumps(asdict(schedule)))
 
 
 def read(file: Path, steps: int) -> LearnedSchedule | None:
-    """What `write` kept, of so many steps; None where there is none, or what is there cannot be read."""
+    """What `write` stored, of so many steps; None where there is none, or what is there cannot be read."""
     try:
-        fields = json.loads(file.read_text())
-        sigmas, labels = (tuple(map(float, fields[name])) for name in ("sigmas", "labels"))
+        stored = json.loads(file.read_text())
+        sigmas, labels = (tuple(map(float, stored[name])) for name in ("sigmas", "labels"))
     except (OSError, ValueError, TypeError, KeyError):
         return None
     sound = falls(sigmas) and len(sigmas) == steps + 1 == len(labels) + 1 and min(labels) > 0
@@ -192,14 +193,14 @@ def read(file: Path, steps: int) -> LearnedSchedule | None:
 
 def schedules(steps: int, sigmas_train: Tensor) -> list[list[float]]:
     """To begin with: all of SCHEDULES that have so many steps for a network of these levels (T,), and fall."""
-    found = []
+    usable = []
     for schedule in SCHEDULES.values():
         try:
             levels = schedule(steps, sigmas_train)
         except ValueError:
             continue
-        found += [levels] if falls(levels) else []
-    return found
+        usable += [levels] if falls(levels) else []
+    return usable
 
 
 def falls(levels: Sequence[float]) -> bool:

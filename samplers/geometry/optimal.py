@@ -1,7 +1,7 @@
-"""The optimal denoiser of a finite set of pictures, and what it tells about a network.
+"""The optimal denoiser of a finite set of images, and what it tells about a network.
 
-For data y_1 ... y_n the best estimate of x0 at x is their mean with the weights softmax(-|x - y_i|^2 / (2 sigma^2))
-(Chen et al. 2023, arXiv 2305.19947). It goes by blocks with a streaming log-sum-exp, so that 50,000 pictures
+For data y_1 ... y_n the best prediction of x0 at x is their mean with the weights softmax(-|x - y_i|^2 / (2 sigma^2))
+(Chen et al. 2023, arXiv 2305.19947). It goes by blocks with a streaming log-sum-exp, so that 50,000 images
 need the memory of one block.
 """
 
@@ -24,8 +24,8 @@ class Optimal:
     """The optimal denoiser of a finite set; computes in float64, answers in the dtype and on the device of x.
 
     data: (n, C, H, W), or what can be iterated over more than once and gives blocks (m, C, H, W): a list of tensors, or
-        a `Folder` of pictures.
-    block: so many pictures of a tensor at a time.
+        a `Folder` of images.
+    block: so many images of a tensor at a time.
 
     Raises ValueError for a one-way iterator, and for empty data when it is first asked.
     """
@@ -44,7 +44,7 @@ class Optimal:
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """r*(x; sigma) = sum_i w_i y_i: x (B, C, H, W) at level sigma > 0, a float or (B,).
 
-        For sigma to infinity the mean of the data, for sigma to 0 the nearest picture.
+        For sigma to infinity the mean of the data, for sigma to 0 the nearest image.
         """
         return self._mean(x, sigma)[0].view_as(x).to(x)
 
@@ -93,11 +93,11 @@ class Optimal:
         for y in self._flat(p):
             logits = (p @ y.T - (y**2).sum(1) / 2) / s[:, None] ** 2  # (B, m)
             higher = torch.maximum(top, logits.amax(1))
-            kept, w = (top - higher).exp(), (logits - higher[:, None]).exp()
-            total, mean, top = kept * total + w.sum(1), kept[:, None] * mean + w @ y, higher
+            rescale, w = (top - higher).exp(), (logits - higher[:, None]).exp()
+            total, mean, top = rescale * total + w.sum(1), rescale[:, None] * mean + w @ y, higher
             n += len(y)
         if n == 0:
-            raise ValueError("the data is empty: the optimal denoiser is a mean of at least one picture")
+            raise ValueError("the data is empty: the optimal denoiser is a mean of at least one image")
         return mean / total[:, None], top + total.log(), n
 
     def _flat(self, like: Tensor) -> Iterator[Tensor]:
@@ -109,27 +109,27 @@ class Optimal:
                 raise ValueError(f"data of {y.shape[1]} numbers and an x of {like.shape[1]}: give the same size")
             yield y
 
-    # ---- the nearest pictures --------------------------------------------------------------------------------------
+    # ---- the nearest images --------------------------------------------------------------------------------------
 
     def nearest(self, x: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
-        """The k nearest pictures of every row: distances (B, k) float64, ascending, and their numbers (B, k).
+        """The k nearest images of every row: distances (B, k) float64, ascending, and their numbers (B, k).
 
-        k = 5 is the paper's check for memorisation. Fewer columns where the data has fewer pictures.
+        k = 5 is the paper's check for memorisation. Fewer columns where the data has fewer images.
         """
         p = x.detach().double().flatten(1)
         distances, numbers, n = p.new_zeros(len(p), 0), torch.zeros(len(p), 0, dtype=torch.long, device=p.device), 0
         for y in self._flat(p):
             gap = torch.cdist(p, y, compute_mode="donot_use_mm_for_euclid_dist")  # exact: 0 for a copy
-            found = torch.arange(n, n + len(y), device=p.device).expand(len(p), -1)
-            both, which = torch.cat([distances, gap], 1), torch.cat([numbers, found], 1)
+            numbered = torch.arange(n, n + len(y), device=p.device).expand(len(p), -1)
+            both, which = torch.cat([distances, gap], 1), torch.cat([numbers, numbered], 1)
             distances, order = both.topk(min(k, both.shape[1]), largest=False)
             numbers, n = which.gather(1, order), n + len(y)
         return distances, numbers
 
     def copied(self, x: Tensor, k: int = 5) -> Tensor:
-        """Is it a copy? The distance to the nearest picture over the mean of that to the k nearest, (B,) in 0..1.
+        """Is it a copy? The distance to the nearest image over the mean of that to the k nearest, (B,) in 0..1.
 
-        0 for a picture of the data, near 1 where none of them stands out.
+        0 for an image of the data, near 1 where none of them stands out.
         """
         distances, _ = self.nearest(x, k)
         return distances[:, 0] / distances.mean(1).clamp(min=1e-300)
@@ -157,7 +157,7 @@ def score_deviation(
     D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, optimal: Optimal
 ) -> Flow:
     """How far a network is from the optimum of its data: Euler runs of both, and each asked on the other's path too
-    (Chen et al. 2023). Yields the Steps of both runs, 2 N network calls in all; returns a ScoreDeviation.
+    (Chen et al. 2023). Yields the Steps of both runs, 2 N network evaluations in all; returns a ScoreDeviation.
 
     A network that equals the optimum can only repeat its data; the levels where it departs are those at which it
     generalises.

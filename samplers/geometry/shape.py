@@ -1,6 +1,6 @@
 """How straight a path is: distances, deviation from the chord, angles, curvature, torsion, norms; and its projections.
 
-A path is a tensor (N + 1, B, ...), N + 1 points of B pictures: `trajectory.x`, or `trajectory.x0`. The chord is the
+A path is a tensor (N + 1, B, ...), N + 1 points of B images: `trajectory.x`, or `trajectory.x0`. The chord is the
 straight line from its first point to its last. All lengths are in units of the state, in float64. The measures are
 those of Chen et al. 2023 (arXiv 2305.19947) and Chen et al. 2024 (arXiv 2405.11326).
 """
@@ -102,7 +102,7 @@ def norms(path: Tensor) -> Tensor:
 
 def bend(trajectory: Trajectory) -> tuple[Tensor, Tensor]:
     """Both sides of x'' = -(1 / sigma) dx0 / dsigma at the inner levels, (N - 2, B, D) each: a path bends only as fast
-    as its estimates move.
+    as its denoised predictions move.
 
     It follows from x' = (x - x0) / sigma. The derivatives are those of the parabolas through three neighbouring points,
     so the sides agree up to the second order in the step. Raises ValueError for fewer than 3 steps, or levels that do
@@ -123,7 +123,8 @@ def bend(trajectory: Trajectory) -> tuple[Tensor, Tensor]:
 
 
 def figures(trajectory: Trajectory) -> dict[str, Tensor]:
-    """Every measure at every level, {name: (N + 1, B)}, nan where there is none: at the end no estimate was asked for.
+    """Every measure at every level, {name: (N + 1, B)}, nan where there is none: at the end no denoised prediction was
+    asked for.
 
     x_... are of the sampling trajectory and x0_... of the denoising one. A change stands at the level that it leaves,
     a curvature at its middle point, a torsion at the second of its four.
@@ -135,9 +136,9 @@ def figures(trajectory: Trajectory) -> dict[str, Tensor]:
         out[first : first + len(values)] = values
         return out
 
-    columns: dict[str, Tensor] = {}
+    measures: dict[str, Tensor] = {}
     for name, path in (("x", trajectory.x), ("x0", trajectory.x0)):
-        columns |= {
+        measures |= {
             f"{name}_norm": at(norms(path)),
             f"{name}_to_end": at(to_end(path)),
             f"{name}_deviation": at(deviation(path)),
@@ -147,17 +148,17 @@ def figures(trajectory: Trajectory) -> dict[str, Tensor]:
             f"{name}_torsion": at(torsion(path), 1),
         }
     left, whole = cosine(trajectory)
-    return columns | {"eps_norm": at(norms(trajectory.eps)), "eps_cos_to_end": at(left), "eps_cos_chord": at(whole)}
+    return measures | {"eps_norm": at(norms(trajectory.eps)), "eps_cos_to_end": at(left), "eps_cos_chord": at(whole)}
 
 
-def save_csv(path: str | Path, sigmas: Tensor, columns: Mapping[str, Tensor]) -> None:
-    """Figures (N + 1, B) by name as a table: a line for every level and picture, nothing where a figure is nan."""
+def save_csv(path: str | Path, sigmas: Tensor, measures: Mapping[str, Tensor]) -> None:
+    """Figures (N + 1, B) by name as a table: a line for every level and image, nothing where a figure is nan."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["step", "sigma", "picture", *columns])
+        table.writerow(["step", "sigma", "picture", *measures])
         for n, sigma in enumerate(sigmas.tolist()):
-            for b in range(len(next(iter(columns.values()))[0])):
-                values = [float(column[n, b]) for column in columns.values()]
+            for b in range(len(next(iter(measures.values()))[0])):
+                values = [float(column[n, b]) for column in measures.values()]
                 table.writerow([n, f"{sigma:.6g}", b, *("" if math.isnan(v) else f"{v:.6g}" for v in values)])
 
 
@@ -183,7 +184,7 @@ class Frame:
 
 
 def frame(paths: Sequence[Tensor], axes: int = 3) -> Frame:
-    """A frame that all the paths share, each of one picture, (N + 1, C, H, W) with any N of its own.
+    """A frame that all the paths share, each of one image, (N + 1, C, H, W) with any N of its own.
 
     The origin is where they end (the mean of the ends), the first axis the chord (of the mean of the starts), and the
     others are the principal components of what is off it (Chen et al. 2024), each turned so that its
@@ -199,20 +200,26 @@ def frame(paths: Sequence[Tensor], axes: int = 3) -> Frame:
         raise ValueError("these paths end where they begin: there is no chord to take as the first axis")
     first = way / way.norm()
     off = points - (points @ first)[:, None] * first
-    _, spread, found = torch.linalg.svd(off, full_matrices=False)
-    if len(found) < axes - 1:
+    _, spread, directions = torch.linalg.svd(off, full_matrices=False)
+    if len(directions) < axes - 1:
         raise ValueError(f"{axes} axes of {len(points)} points in {points.shape[1]} dimensions: ask for fewer")
-    found = found[: axes - 1] - (found[: axes - 1] @ first)[:, None] * first  # where the spread is 0 svd picks any
-    others = torch.linalg.qr(found.T)[0].T if axes > 1 else found
-    seen = points @ others.T  # (M, K - 1)
-    farthest = seen.gather(0, seen.abs().argmax(0, keepdim=True)).sign()[0] if axes > 1 else seen.new_zeros(0)
+    directions = (
+        directions[: axes - 1] - (directions[: axes - 1] @ first)[:, None] * first
+    )  # where the spread is 0 svd picks any
+    others = torch.linalg.qr(directions.T)[0].T if axes > 1 else directions
+    coordinates = points @ others.T  # (M, K - 1)
+    farthest = (
+        coordinates.gather(0, coordinates.abs().argmax(0, keepdim=True)).sign()[0]
+        if axes > 1
+        else coordinates.new_zeros(0)
+    )
     others = others * torch.where(farthest == 0, 1.0, farthest)[:, None]
     shares = spread[: axes - 1] ** 2 / (spread**2).sum().clamp(min=1e-300)
     return Frame(origin, torch.cat([first[None], others]), shares, paths[0].shape[1:])
 
 
 def own_frames(path: Tensor, axes: int = 3) -> tuple[Tensor, Tensor]:
-    """Every picture in its own frame: coordinates (N + 1, B, K) and shares (B, K - 1).
+    """Every image in its own frame: coordinates (N + 1, B, K) and shares (B, K - 1).
 
     Side by side they show what the paths have in common (Chen et al. 2024: the shape of a boomerang).
     """

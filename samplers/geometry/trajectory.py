@@ -1,4 +1,4 @@
-"""The two paths of a run: the sampling trajectory (its states) and the denoising trajectory (its estimates of x0).
+"""The two paths of a run: the sampling trajectory (its states) and the denoising trajectory (its predictions of x0).
 
 trajectory = run(recorded(sampler(D, x, sigmas, cond, noise), x, sigmas[0]), backbone.denoise)
 """
@@ -20,13 +20,13 @@ from samplers.flow import Ask, Flow, Step, tap
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A run of N steps of B pictures, on the CPU (Chen et al. 2023, arXiv 2305.19947).
+    """A run of N steps of B images, on the CPU (Chen et al. 2023, arXiv 2305.19947).
 
     sigmas: (N + 1,) float64, the levels of the states, as a rule falling to 0.
     x: (N + 1, B, C, H, W), the states, the start first: the sampling trajectory.
-    x0: (N, B, C, H, W), x0[n] the estimate from which the step to x[n + 1] was made: the denoising trajectory. It is
-        the one at x[n], but for solvers that step from an estimate elsewhere (DPM++ 2S and SDE, churn): what asks about
-        the field wants Euler, Heun or a multistep solver.
+    x0: (N, B, C, H, W), x0[n] the denoised prediction from which the step to x[n + 1] was made: the denoising
+        trajectory. It is the one at x[n], but for solvers that step from a prediction elsewhere (DPM++ 2S and SDE,
+        churn): what asks about the field wants Euler, Heun or a multistep solver.
     """
 
     sigmas: Tensor
@@ -37,7 +37,7 @@ class Trajectory:
         N = len(self.x0)
         if N < 1 or self.sigmas.shape != (N + 1,) or self.x.shape != (N + 1, *self.x0.shape[1:]):
             raise ValueError(
-                f"levels {tuple(self.sigmas.shape)}, states {tuple(self.x.shape)} and estimates "
+                f"levels {tuple(self.sigmas.shape)}, states {tuple(self.x.shape)} and denoised predictions "
                 f"{tuple(self.x0.shape)}: give N + 1, N + 1 and N of them, N at least 1"
             )
 
@@ -52,7 +52,7 @@ class Trajectory:
         return (self.x[:-1] - self.x0) / s
 
     def rows(self, index: slice | Tensor | list[int]) -> Trajectory:
-        """The run of some of the pictures."""
+        """The run of some of the images."""
         return Trajectory(self.sigmas, self.x[:, index], self.x0[:, index])
 
     def save(self, path: str | Path) -> None:

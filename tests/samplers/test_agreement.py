@@ -1,4 +1,4 @@
-"""The samplers are diffusers' schedulers: same network, same noise, same pictures to 1e-4 in float32."""
+"""The samplers are diffusers' schedulers: same network, same noise, same images to 1e-4 in float32."""
 
 import pytest
 import torch

@@ -148,7 +148,8 @@ def test_ipndm_is_ipndm():
 
 
 def two_calls(scheduler, sigmas, middles, **extra) -> list[torch.Tensor]:
-    """The x of every step of a scheduler that takes it in two, with the second estimate at a middle level."""
+    """The x of every step of a scheduler that takes it in two, with the second denoised prediction at a middle
+    level."""
     x = sigmas[0] * Noise([SEED]).child("start")(torch.empty(SHAPE))
     scheduler.is_scale_input_called, states = True, []
     asked = [s for pair in zip(sigmas, [*middles, 0.0]) for s in pair]
@@ -206,7 +207,7 @@ def test_lcm_is_lcm():
 
 
 def test_churned_euler_is_euler_discrete_asked_at_the_right_level():
-    """It is given the estimate at the climbed state and level, where it would ask before the climb."""
+    """It is given the denoised prediction at the climbed state and level, where it would ask before the climb."""
     scheduler = EulerDiscreteScheduler(**VP)
     sigmas = schedule(scheduler, 20)
     amount, low, high = 6.0, 0.1, 10.0

@@ -1,4 +1,5 @@
-"""Each second-order solver of samplers/ is Euler and a finite difference of the estimates, to the last digits."""
+"""Each second-order solver of samplers/ is Euler and a finite difference of the denoised predictions, to the last
+digits."""
 
 from functools import partial
 from itertools import pairwise
@@ -21,7 +22,7 @@ SIGMAS = karras(9, 0.05, 20.0)[:-1]
 
 
 def steps_of(key):
-    """For every step the state before, the estimates that were asked for, and the state after."""
+    """For every step the state before, the denoised predictions that were asked for, and the state after."""
     x = start([1, 2, 3], SIGMAS[0])
     flow = OF_TWO.get(key, SAMPLERS[key])(ask, x, SIGMAS, {}, Noise([1, 2, 3]))
     steps, asked, reply = [], [], None

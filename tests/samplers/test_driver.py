@@ -28,7 +28,7 @@ def an_ask(rows=2, shape=(1, 2, 2), dtype=torch.float32, cond=None, edit=None, t
 
 
 def calls_for(*asks: Ask, answer=half, max_rows=64) -> list[Ask]:
-    """The network calls that runs with one ask each lead to."""
+    """The network evaluations that runs with one ask each lead to."""
     made = []
 
     def noting(one):

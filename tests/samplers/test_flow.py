@@ -179,12 +179,16 @@ def test_climbing_draws_from_a_stream_of_its_own():
 def test_heard_tells_every_message_with_its_answer_and_changes_nothing():
     x, sigmas = start([1], 5.0), [5.0, 2.0, 0.0]
     plain = run(euler(ask, x, sigmas, {}, Noise([1])), oracle.denoise)
-    heard = []
-    flow = on_step(tap(euler(ask, x, sigmas, {}, Noise([1])), lambda *one: heard.append(one)), lambda step: step.x + 1)
+    messages = []
+    flow = on_step(
+        tap(euler(ask, x, sigmas, {}, Noise([1])), lambda *one: messages.append(one)), lambda step: step.x + 1
+    )
     changed = run(flow, oracle.denoise)
-    kinds = [type(message) for message, _ in heard]
+    kinds = [type(message) for message, _ in messages]
     assert kinds == [list, Step, list, Step]
-    assert torch.equal(heard[0][1][0], oracle.D(x, 5.0)) and torch.equal(heard[1][1], heard[1][0].x + 1), "the reply"
+    assert torch.equal(messages[0][1][0], oracle.D(x, 5.0)) and torch.equal(messages[1][1], messages[1][0].x + 1), (
+        "the reply"
+    )
     assert not torch.equal(changed, plain)
     assert torch.equal(run(tap(euler(ask, x, sigmas, {}, Noise([1])), lambda *_: None), oracle.denoise), plain)
 

@@ -1,4 +1,4 @@
-"""What wraps a sampler: the jump to the estimate, the analytical first step, churn and restarts."""
+"""What wraps a sampler: the jump to the denoised prediction, the analytical first step, churn and restarts."""
 
 from functools import partial
 from math import sqrt
@@ -81,7 +81,7 @@ def test_afs_changes_little(top):
 
 
 def test_afs_asks_where_the_start_is_no_noise():
-    """An edit starts from a picture that is half there: its direction is not that of the state."""
+    """An edit starts from an image that is half there: its direction is not that of the state."""
     asked = []
     x, low = start([1], 3.0), karras(4, 0.05, 3.0)
     run(afs(euler)(ask, x, low, {}, Noise([1])), counting(asked))
@@ -112,7 +112,7 @@ def test_restarts_without_a_stretch_are_the_sampler():
 
 @pytest.mark.parametrize("make", [churned, partial(restarted, high=5.0)], ids=["churn", "restart"])
 def test_climbs_draw_as_a_sampler_does(make):
-    """From the run's own stream: a second call goes on in it, and another seed is another picture."""
+    """From the run's own stream: a second call goes on in it, and another seed is another image."""
     noise = Noise([1])
     a, b = (run(make(euler)(ask, start([1], 20.0), SIGMAS, {}, noise), oracle.denoise) for _ in range(2))
     c = run(make(euler)(ask, start([1], 20.0), SIGMAS, {}, Noise([1])), oracle.denoise)

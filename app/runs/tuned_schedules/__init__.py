@@ -71,7 +71,7 @@ class TunedSchedules:
 
     def network(self, recipe: Recipe) -> Denoiser:
         """What the stack of methods asks in the end: the network, at the time labels of LD3. Raises as `levels`."""
-        return self._value(self.ld3, recipe).relabelled(ask) if recipe.schedule == "ld3" else ask
+        return self._value(self.ld3, recipe).with_labels(ask) if recipe.schedule == "ld3" else ask
 
     # ---- what is still to be done ----------------------------------------------------------------------------------
 

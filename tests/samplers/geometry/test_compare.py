@@ -22,7 +22,7 @@ def trajectory(D=ask, cond=NULL, sigmas=SIGMAS):
 
 
 def known(*gaps):
-    """Two runs on levels 4, 3, 2, 1, 0 whose estimates differ by these, in one picture."""
+    """Two runs on levels 4, 3, 2, 1, 0 whose denoised predictions differ by these, in one image."""
     zero = torch.zeros(5, 1, 1, 1, 2, dtype=torch.float64)
     x0 = zero[:4].clone()
     x0[:, 0, 0, 0, 0] = torch.tensor(gaps, dtype=torch.float64)
@@ -38,19 +38,25 @@ def test_the_onset_is_the_first_level_where_the_estimates_differ_enough():
 
 
 def test_a_run_does_not_leave_itself():
-    compared = compare(trajectory(), trajectory())
-    assert compared.x_apart.max() == compared.x0_apart.max() == compared.percent.max() == 0
-    assert compared.onset.isnan().all()
+    comparison = compare(trajectory(), trajectory())
+    assert (
+        comparison.x_apart.max() == comparison.x0_apart.max() == comparison.percent.max() == 0
+        and comparison.onset.isnan().all()
+    )
 
 
 def test_guidance_leaves_the_unguided_path_the_farther_the_stronger():
     """And at once: the mean of what a word names is not that of all."""
     plain, given = trajectory(), trajectory(cond=TEXT)
     weak, strong = (trajectory(cfg(ask, NULL, scale), TEXT) for scale in (2.0, 8.0))
-    compared = compare(plain, given)
-    assert (compared.x_apart[0] == 0).all() and compared.x_apart.shape == (25, 6) and compared.x0_apart.shape == (24, 6)
-    assert (compared.percent[-1] > 0).any()
-    assert (compared.onset == 40).any()
+    comparison = compare(plain, given)
+    assert (
+        (comparison.x_apart[0] == 0).all()
+        and comparison.x_apart.shape == (25, 6)
+        and comparison.x0_apart.shape == (24, 6)
+    )
+    assert (comparison.percent[-1] > 0).any()
+    assert (comparison.onset == 40).any()
     reached = [compare(plain, run_).x_apart.amax(0).mean() for run_ in (given, weak, strong)]
     assert reached == sorted(reached)
 

@@ -1,4 +1,5 @@
-"""LD3 on the mixture: what is learned on some starts is nearer on others, never worse, within the teacher's ends."""
+"""LD3 on the mixture: what is learned on some starts is nearer on others, never worse, and within the teacher's
+ends."""
 
 import math
 from functools import cache
@@ -33,7 +34,7 @@ def learned(name, trials=60):
 
 
 def plain(levels):
-    """A schedule, with the network at the true noise levels."""
+    """A schedule, whose labels are its own noise levels."""
     return LearnedSchedule(tuple(levels), tuple(levels[:-1]))
 
 
@@ -42,7 +43,7 @@ def distance(sampler, learned, seeds=HELD_OUT, D=ask):
 
     def end(solver, one):
         x = start(list(seeds), one.sigmas[0], SHAPE)
-        return run(solver(one.relabelled(D), x, one.sigmas, {}, Noise(seeds)), oracle.denoise)
+        return run(solver(one.with_labels(D), x, one.sigmas, {}, Noise(seeds)), oracle.denoise)
 
     return loss((end(sampler, learned) - end(heun, plain(karras(200, 0.05, 40.0)))).flatten(1))
 
@@ -63,7 +64,7 @@ def test_more_trials_are_never_worse_on_the_warm_up(name, trials):
 
     def off(one):
         begin = x * math.sqrt((1 + one.sigmas[0] ** 2) / (1 + FINE[0] ** 2))
-        end = run(sampler(one.relabelled(ask), begin, one.sigmas, {}, Noise(WARM)), oracle.denoise)
+        end = run(sampler(one.with_labels(ask), begin, one.sigmas, {}, Noise(WARM)), oracle.denoise)
         return loss((end - goal).flatten(1))
 
     assert off(learned(name, trials)) <= min(off(plain(levels)) for levels in BEGIN) + 1e-9
@@ -76,8 +77,8 @@ def test_the_levels_fall_within_the_teachers_and_end_at_0():
         levels, labels = learned(name).sigmas, learned(name).labels
         assert len(levels) == STEPS + 1 == len(labels) + 1 and levels[-1] == 0
         assert all(a > b for a, b in pairwise(levels))
-        for values in (levels[:-1], labels):
-            assert max(values) <= FINE[0] * (1 + 1e-9) and min(values) >= FINE[-2] * (1 - 1e-9)
+        for labelled in (levels[:-1], labels):
+            assert max(labelled) <= FINE[0] * (1 + 1e-9) and min(labelled) >= FINE[-2] * (1 - 1e-9)
         assert labels != levels[:-1] and all(
             abs(math.log(a / b)) < 0.3 for a, b in zip(labels, levels[:-1], strict=True)
         )
@@ -91,7 +92,7 @@ def test_it_tells_its_steps_and_no_more_than_was_said():
 
 
 def test_under_guidance_it_is_for_that_guidance():
-    D = cfg(ask, {}, 3.0)  # the oracle knows no words: the same estimate twice, yet two rows an ask
+    D = cfg(ask, {}, 3.0)  # the oracle knows no words: the same denoised prediction twice, yet two rows an ask
     found = run(learning(SAMPLERS["euler"].function, 40, D=D), oracle.denoise)
     euler = SAMPLERS["euler"].function
     assert distance(euler, found, D=D) < distance(euler, plain(BEGIN[0]), D=D)
@@ -123,7 +124,7 @@ def test_between_the_levels_the_labels_are_between():
 
     one = LearnedSchedule((8.0, 2.0, 1.0, 0.0), (4.0, 2.0, 1.5))
     for sigma in (8.0, 4.0, 2.0, 1.0, 0.1, torch.tensor([8.0, 2.0])):
-        run(one.relabelled(D)(torch.zeros(2, 1), sigma, {}), oracle.denoise)
+        run(one.with_labels(D)(torch.zeros(2, 1), sigma, {}), oracle.denoise)
     assert asked[:5] == pytest.approx([4.0, 4.0 * math.sqrt(0.5), 2.0, 1.5, 0.15])
     torch.testing.assert_close(asked[5], torch.tensor([4.0, 2.0]))
 
@@ -144,7 +145,7 @@ def test_what_it_cannot_begin_with_is_said(begin):
 
 
 def test_the_step_of_a_straight_problem_leads_to_its_end():
-    """One picture whose end is a linear function of the logs: hardly damped, the step is Newton's own."""
+    """One image whose end is a linear function of the logs: hardly damped, the step is Newton's own."""
     generator = torch.Generator().manual_seed(0)
     slopes = torch.randn(1, 9, 3, dtype=torch.float64, generator=generator)
     wanted = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)

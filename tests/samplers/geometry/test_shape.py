@@ -27,7 +27,7 @@ def trajectory(D=oracle, sampler=euler, sigmas=None):
 
 
 def path(*points):
-    """Of one picture: (N + 1, 1, D)."""
+    """Of one image: (N + 1, 1, D)."""
     return torch.tensor(points, dtype=torch.float64)[:, None]
 
 
@@ -141,10 +141,10 @@ def test_paths_without_a_chord_are_refused():
 
 def test_the_table_of_figures(tmp_path):
     got = trajectory()
-    figures = shape.figures(got)
-    assert all(column.shape == (21, 6) for column in figures.values())
-    assert figures["x0_norm"][-1].isnan().all() and figures["x_deviation"].isfinite().all()
-    shape.save_csv(tmp_path / "run.csv", got.sigmas, figures)
+    measures = shape.figures(got)
+    assert all(column.shape == (21, 6) for column in measures.values())
+    assert measures["x0_norm"][-1].isnan().all() and measures["x_deviation"].isfinite().all()
+    shape.save_csv(tmp_path / "run.csv", got.sigmas, measures)
     rows = list(csv.DictReader(open(tmp_path / "run.csv")))
     assert len(rows) == 21 * 6
     assert float(rows[7]["x_norm"]) == pytest.approx(float(got.x[1, 1].norm()), rel=1e-5)
