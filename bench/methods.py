@@ -31,7 +31,7 @@ from bench.tasks import TASKS, Case, Output, Row, Task, method_inputs, rows
 from common.images import to_pixels
 from conditioning.clashes import solver_clash
 from conditioning.compose import compose, refusals
-from conditioning.inputs import arrive
+from conditioning.inputs import prepare_input
 from conditioning.registry import find
 from fidelity.distances import mean_and_spread
 from samplers import SAMPLERS, SCHEDULES
@@ -100,7 +100,7 @@ def start_run(row: Row, case: Case, task: Task, backbone: Backbone, setting: Set
     for name, knobs in row.stack:
         method = find(name)
         values = {
-            key: arrive(method.inputs[key].kind, value, backbone, 1, latent)
+            key: prepare_input(method.inputs[key].kind, value, backbone, 1, latent)
             for key, value in method_inputs(method, case).items()
         }
         own = {key: value for key, value in setting.knobs if key in method.knobs}

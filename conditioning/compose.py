@@ -41,23 +41,23 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
     shared = {"source_states": SourceStates(), **shared}  # of this run: see conditioning/sampling/source_states.py
     if "sigmas" in shared:
         shared["made_sigmas"] = made_sigmas(uses, shared["sigmas"])
-    for one, given in uses:
+    for one, settings in uses:
         if one.kind == "backbone":
             if "backbone" not in shared:
                 raise ValueError(f"{one.name} works on the network: give compose() the backbone of the run")
             make = partial(_keyed, one.function, shared["backbone"])
-            network = _wrapped(one, make, network, given, shared)
+            network = _wrapped(one, make, network, settings, shared)
     shared["network"] = D = guided = network
-    for one, given in uses:
+    for one, settings in uses:
         if one.kind == "denoiser":
-            D = _wrapped(one, one.function, D, given, shared)
+            D = _wrapped(one, one.function, D, settings, shared)
             if one.name == "cfg":
-                guided = _wrapped(one, one.function, network, given, shared)
+                guided = _wrapped(one, one.function, network, settings, shared)
     shared["guided_network"] = guided
     text = formula(uses, str(getattr(sampler, "text", None) or _name(sampler)))
-    for one, given in uses:
+    for one, settings in uses:
         if one.kind == "sampler":
-            sampler = one.function(sampler, **_values(one, given, shared))
+            sampler = one.function(sampler, **_values(one, settings, shared))
     return D, sampler, text
 
 
@@ -89,9 +89,9 @@ def made_sigmas(uses: Uses, sigmas: Sequence[float]) -> Sequence[float]:
 
 def steps_left_out(uses: Uses, steps: int) -> int:
     """How many steps of a schedule a stack does not make, since a method finds a later start."""
-    for one, given in uses:
+    for one, settings in uses:
         if one.starts_at is not None:
-            return one.starts_at(steps, {name: given.get(name, knob.default) for name, knob in one.knobs.items()})
+            return one.starts_at(steps, {name: settings.get(name, knob.default) for name, knob in one.knobs.items()})
     return 0
 
 
@@ -110,11 +110,11 @@ def _wrapped(
     one: Method,
     make: Callable[..., Denoiser],
     D: Denoiser,
-    given: Mapping[str, Any],
+    settings: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> Denoiser:
     """make(D, values), made anew for each ask where a knob follows a curve."""
-    values = _values(one, given, shared)
+    values = _values(one, settings, shared)
     curves = {name: value for name, value in values.items() if isinstance(value, Curve)}
     if not curves:
         return make(D, **values)
@@ -141,10 +141,10 @@ def _keyed(method: Callable[..., Callable[..., Cond]], backbone: Any, D: Denoise
     return keyed
 
 
-def _values(one: Method, given: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def _values(one: Method, settings: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Every value the method is called with, checked."""
     values: dict[str, Any] = {name: shared[name] for name in one.fills | set(one.inputs) if name in shared}
-    for name, value in given.items():
+    for name, value in settings.items():
         knob = one.knobs.get(name)
         if knob is None and name not in one.inputs:
             takes = ", ".join([*one.inputs, *one.knobs]) or "nothing"

@@ -1,9 +1,9 @@
-"""Energies: how far pictures are from a target, in one respect. Gradients run through them; guidance goes down.
+"""Energies: how far images are from a target, in one respect. Gradients run through them; guidance goes down.
 
     energy = ENERGIES["depth"](target, backbone)        # target (B, 3, H, W) in [0, 1], read once
-    energy(pictures)                                    # (B, 3, H, W) in [0, 1] -> (B,), 0 where it agrees
+    energy(images)                                    # (B, 3, H, W) in [0, 1] -> (B,), 0 where it agrees
 
-The target is a picture, but for "depth map" and "edge map", where it is a finished map, and for those of `OF_WORDS`,
+The target is an image, but for "depth map" and "edge map", where it is a finished map, and for those of `OF_WORDS`,
 where it is a text. Colours and edges are a matter of pixels. Depth, shapes and style are read by `backbone.reader`, a
 network that lies beside the backbone's weights (`backbones/readers.py`), and words by `backbone.contrastive`: they tell
 of their own world, and of no other.
@@ -27,30 +27,30 @@ def colours(target: Tensor, backbone: Any = None) -> Energy:
     stream = torch.Generator().manual_seed(0)
     ways = F.normalize(torch.randn(DIRECTIONS, 3, generator=stream, dtype=torch.float64), dim=1)
 
-    def sorted_along(pictures: Tensor) -> Tensor:
+    def sorted_along(images: Tensor) -> Tensor:
         """(B, DIRECTIONS, pixels), ascending; of a quarter of the pixels each way, blurred: noise is no colour."""
-        small = F.avg_pool2d(pictures, max(1, pictures.shape[-1] // 64)).flatten(2)  # (B, 3, P)
+        small = F.avg_pool2d(images, max(1, images.shape[-1] // 64)).flatten(2)  # (B, 3, P)
         along = (ways.to(small)[:, :, None] * small[:, None]).sum(2)
         return along.sort(2).values
 
     wanted = sorted_along(target)
-    return lambda pictures: (sorted_along(pictures) - wanted.to(pictures)).square().flatten(1).mean(1)
+    return lambda images: (sorted_along(images) - wanted.to(images)).square().flatten(1).mean(1)
 
 
 def edges(target: Tensor, backbone: Any = None) -> Energy:
     """Squared difference of the edge maps, soft and at three scales, whatever the colours on both sides."""
     wanted = [traced(scale) for scale in _scales(target)]
 
-    def energy(pictures: Tensor) -> Tensor:
-        pairs = zip(_scales(pictures), wanted, strict=True)
+    def energy(images: Tensor) -> Tensor:
+        pairs = zip(_scales(images), wanted, strict=True)
         return torch.stack([(traced(a) - b.to(a)).square().flatten(1).mean(1) for a, b in pairs]).sum(0)
 
     return energy
 
 
-def traced(pictures: Tensor) -> Tensor:
+def traced(images: Tensor) -> Tensor:
     """(B, 1, h, w) in [0, 1): Sobel's gradient of each channel, the strongest, by EDGE."""
-    p = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    p = F.pad(images, (1, 1, 1, 1), mode="replicate")
     rows = p[..., :-2, :] + 2 * p[..., 1:-1, :] + p[..., 2:, :]
     columns = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
     across = (rows[..., 2:] - rows[..., :-2]) / 4
@@ -64,8 +64,8 @@ def edge_map(target: Tensor, backbone: Any = None) -> Energy:
     how bright its lines are is a matter of who drew them."""
     wanted = _scales(target.mean(1, keepdim=True))
 
-    def energy(pictures: Tensor) -> Tensor:
-        pairs = zip(_scales(pictures), wanted, strict=True)
+    def energy(images: Tensor) -> Tensor:
+        pairs = zip(_scales(images), wanted, strict=True)
         return 1 - torch.stack([_correlation(traced(a), F.avg_pool2d(b.to(a), 3, 1, 1)) for a, b in pairs]).mean(0)
 
     return energy
@@ -75,7 +75,7 @@ def depth(target: Tensor, backbone: Any) -> Energy:
     """Squared difference of nearness (metres by the depth), as the backbone's reader reads it."""
     reader = _offered(backbone, "reader", "depth")
     wanted = reader(target.float()).nearness.detach()
-    return lambda pictures: (reader(pictures.float()).nearness - wanted).square().flatten(1).mean(1)
+    return lambda images: (reader(images.float()).nearness - wanted).square().flatten(1).mean(1)
 
 
 def depth_map(target: Tensor, backbone: Any) -> Energy:
@@ -84,8 +84,8 @@ def depth_map(target: Tensor, backbone: Any) -> Energy:
     reader = _offered(backbone, "reader", "depth map")
     wanted = target.float().mean(1, keepdim=True)
 
-    def energy(pictures: Tensor) -> Tensor:
-        nearness = reader(pictures.float()).nearness
+    def energy(images: Tensor) -> Tensor:
+        nearness = reader(images.float()).nearness
         return 1 - _correlation(nearness, F.adaptive_avg_pool2d(wanted.to(nearness), nearness.shape[2:]))
 
     return energy
@@ -96,23 +96,21 @@ def shapes(target: Tensor, backbone: Any) -> Energy:
     reader = _offered(backbone, "reader", "shapes")
     wanted = reader(target.float()).classes.detach().softmax(1)  # (B, K, h, w)
     least = -(wanted * wanted.clamp(min=1e-9).log()).sum(1).flatten(1).mean(1)
-    return lambda pictures: (
-        -(wanted * reader(pictures.float()).classes.log_softmax(1)).sum(1).flatten(1).mean(1) - least
-    )
+    return lambda images: -(wanted * reader(images.float()).classes.log_softmax(1)).sum(1).flatten(1).mean(1) - least
 
 
 def style(target: Tensor, backbone: Any) -> Energy:
     """Squared difference of the Gram matrices of the reader's features, scale by scale (Gatys et al. 2016)."""
     reader = _offered(backbone, "reader", "style")
 
-    def grams(pictures: Tensor) -> list[Tensor]:
-        maps = [m.flatten(2) for m in reader(pictures.float()).features]
+    def grams(images: Tensor) -> list[Tensor]:
+        maps = [m.flatten(2) for m in reader(images.float()).features]
         return [m @ m.mT / m.shape[2] for m in maps]
 
     wanted = [gram.detach() for gram in grams(target)]
 
-    def energy(pictures: Tensor) -> Tensor:
-        pairs = zip(grams(pictures), wanted, strict=True)
+    def energy(images: Tensor) -> Tensor:
+        pairs = zip(grams(images), wanted, strict=True)
         return torch.stack([(a - b).square().flatten(1).mean(1) / b.square().flatten(1).mean(1) for a, b in pairs]).sum(
             0
         )
@@ -124,7 +122,7 @@ def text(target: str, backbone: Any) -> Energy:
     """1 less the score of the words in the backbone's contrastive model, in [0, 2]."""
     model = _offered(backbone, "contrastive", "text")
     model.parse(target)  # what it does not know is refused now
-    return lambda pictures: 1 - model.score(pictures.float(), target)
+    return lambda images: 1 - model.score(images.float(), target)
 
 
 ENERGIES: dict[str, Callable[[Any, Any], Energy]] = {
@@ -137,7 +135,7 @@ ENERGIES: dict[str, Callable[[Any, Any], Energy]] = {
     "style": style,
     "text": text,
 }
-OF_WORDS = frozenset({"text"})  # their target is words; of the others it is a picture or a map
+OF_WORDS = frozenset({"text"})  # their target is words; of the others it is an image or a map
 
 
 def _scales(maps: Tensor) -> list[Tensor]:

@@ -24,6 +24,8 @@ def gradient(loss: Tensor, x: Tensor, outer: bool = False) -> Tensor:
     Raises ValueError where the loss does not depend on x: something on the way there gives no gradients.
     """
     if not loss.requires_grad:
-        raise ValueError("the loss does not depend on x: the network, or what reads its estimate, gives no gradients")
+        raise ValueError(
+            "the loss does not depend on x: the network, or what reads its denoised prediction, gives no gradients"
+        )
     (g,) = torch.autograd.grad(loss.sum(), x, retain_graph=outer)
     return g

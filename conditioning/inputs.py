@@ -20,7 +20,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Box:
-    """Edges as fractions 0..1 of the picture, and what should be in it."""
+    """Edges as fractions 0..1 of the image, and what should be in it."""
 
     left: float
     top: float
@@ -31,7 +31,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Point:
-    """A place as fractions 0..1 of the picture, and where it should move."""
+    """A place as fractions 0..1 of the image, and where it should move."""
 
     x: float
     y: float
@@ -39,21 +39,21 @@ class Point:
     to_y: float | None = None
 
 
-Image = Annotated[Tensor, Input("image", "a picture as latents (B, C, h, w); backbone.decode gives its pixels")]
-Map = Annotated[Tensor, Input("map", "a picture or a map of one, (B, 3, H, W) in [0, 1], as large as the result")]
+Image = Annotated[Tensor, Input("image", "an image as latents (B, C, h, w); backbone.decode gives its pixels")]
+Map = Annotated[Tensor, Input("map", "an image or a map of one, (B, 3, H, W) in [0, 1], as large as the result")]
 Mask = Annotated[Tensor, Input("mask", "(B, 1, h, w) bool in latents, True where it was painted")]
 Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
 Words = Annotated[str, Input("words", "words of the prompt, str; a comma between those that stand apart in it")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
-References = Annotated[Sequence[Tensor], Input("references", "pictures as latents, each (B, C, h, w)")]
+References = Annotated[Sequence[Tensor], Input("references", "images as latents, each (B, C, h, w)")]
 Operator = Annotated[Measurement, Input("operator", "a measurement y = A(x) + sigma_y n, from conditioning/operators")]
 
 
-def arrive(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, int, int]) -> Any:
+def prepare_input(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, int, int]) -> Any:
     """What a person gave, as the method receives it.
 
-    kind: of the Input. rows: B. latent: (C, h, w). Pictures are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
+    kind: of the Input. rows: B. latent: (C, h, w). Images are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
     counts as painted in a latent where any of its pixels is above 0.5; prompts and words are str; an operator
     is a Degradation, measured in the state's own space where that is pixels. The rest passes unchanged.
     """

@@ -169,8 +169,8 @@ def method(
         (knob, value) at which one holds. starts_at: of a method that finds the start: (steps of the schedule, all its
         knobs) -> how many of these steps it leaves out. intervals: its knobs that are parts of the steps.
     silent: values of knobs at which, all together, the method does nothing; for one knob alone see `Knob.neutral`.
-    calls, rows: network calls, and rows in them for each row of x, that one ask of the sampler becomes at the
-        defaults; None where that depends on the picture or the schedule.
+    calls, rows: network evaluations, and rows in them for each row of x, that one ask of the sampler becomes at the
+        defaults; None where that depends on the image or the schedule.
     within: place inside the family, lower is further in.
     Raises ValueError, naming the file, where the declaration is incomplete: the start fails.
     """

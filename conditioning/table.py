@@ -24,13 +24,13 @@ def first_sentence(text: str) -> str:
 def cost(one: Method) -> str:
     """Network calls and gradients, beyond those of the sampler alone, in words."""
     if one.calls is None:
-        words = "More network calls, by its settings"
+        words = "More network evaluations, by its settings"
     elif one.rows is None:
-        words = "More rows in a network call, by its settings"
+        words = "More rows in a network evaluation, by its settings"
     elif one.calls == one.rows == 1:
-        words = "No more network calls"
+        words = "No more network evaluations"
     else:
-        words = f"{one.rows} rows where there was 1, in {one.calls} network call{'s' if one.calls > 1 else ''}"
+        words = f"{one.rows} rows where there was 1, in {one.calls} network evaluation{'s' if one.calls > 1 else ''}"
     return words + ("; a gradient through the network at every step" if "gradients" in one.needs else "")
 
 

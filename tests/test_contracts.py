@@ -45,7 +45,7 @@ Run = tuple[str, tuple[str, ...]]  # a sampler and the methods over it
 def flow(
     name: Run, seeds: list[int], changes: dict[str, dict[str, Any]] | None = None, wrap: Any = None
 ) -> Flow:  # fmt: skip
-    """A run of 4 steps, one picture for every seed, everything about a picture a function of its seed."""
+    """A run of 4 steps, one image for every seed, everything about an image a function of its seed."""
     sampler_name, methods = name
     prompts = [PROMPTS[seed % len(PROMPTS)] for seed in seeds]
     stack = [(m, {**inputs(m, seeds), **SETTINGS.get(m, {}), **(changes or {}).get(m, {})}) for m in methods]
@@ -108,7 +108,7 @@ def test_it_runs_and_stays_finite(name):
 
 @runs
 def test_steps_say_where_they_are(name):
-    """The last step is the result and lies at sigma 0; x and x0 have the shape of the pictures all along."""
+    """The last step is the result and lies at sigma 0; x and x0 have the shape of the images all along."""
     events = [event for _, event in drive([flow(name, [1, 2])], ORACLE.denoise)]
     *steps, done = events
     assert isinstance(done, Done) and steps and all(isinstance(step, Step) for step in steps)
@@ -132,7 +132,7 @@ def test_it_obeys_the_replies_to_its_steps(name):
         return ORACLE.denoise(one)
 
     assert torch.equal(run(on_step(flow(name, [1]), elsewhere), noting), answered[-1])
-    for state in answered[:-1]:  # a method may ask for a part of the picture, or by a higher label: that scales it
+    for state in answered[:-1]:  # a method may ask for a part of the image, or by a higher label: that scales it
         near = [x for x in asked if x.mean() > state.mean() - 50 and (x / x.mean() - 1).abs().max() < 0.5]
         assert near, "an answer to a step was dropped"
 
@@ -290,7 +290,7 @@ def test_the_check_for_with_blocks_sees_them():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_file_switches_gradients_by_itself(file):
-    """Only the driver does, and only for the time of a network call."""
+    """Only the driver does, and only for the time of a network evaluation."""
     names = {n.attr for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Attribute)}
     allowed = {"set_grad_enabled"} if file.name == "driver.py" else set()
     assert not names & {"no_grad", "inference_mode", "autocast", "set_grad_enabled"} - allowed

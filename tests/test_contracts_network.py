@@ -1,6 +1,6 @@
 """What holds for every method that the oracle cannot run, since it reads or edits attention: on a tiny random UNet.
 
-As in test_contracts.py, in few steps and in float32: pictures that were computed in another batch are equal up to
+As in test_contracts.py, in few steps and in float32: images that were computed in another batch are equal up to
 rounding, and all else is equal in every bit.
 """
 
@@ -43,7 +43,7 @@ def network() -> UNetBackbone:
 
 
 def flow(methods: tuple[str, ...], seeds: list[int], changes: dict[str, Any] | None = None, sampler="euler") -> Flow:
-    """A run of 2 steps, one picture for every seed, everything about a picture a function of its seed."""
+    """A run of 2 steps, one image for every seed, everything about an image a function of its seed."""
     b, rows = network(), len(seeds)
     sigmas = native(STEPS, b.sigmas)
     stack = [(m, {**inputs(m, seeds), **HARD.get(m, {}), **(changes or {})}) for m in methods]

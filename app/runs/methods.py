@@ -21,7 +21,7 @@ from backbones.base import Backbone
 from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
 from conditioning.curves import parse
-from conditioning.inputs import Box, Input, Point, arrive
+from conditioning.inputs import Box, Input, Point, prepare_input
 from conditioning.operators import OPERATORS, Degradation, state_is_pixels
 from conditioning.registry import METHODS, Choice, Method, find
 from samplers import SAMPLERS
@@ -176,14 +176,14 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Map
             words = f"{label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
         with torch.no_grad():
-            values[name] = arrive(kind, ready, backbone, 1, latent)
+            values[name] = prepare_input(kind, ready, backbone, 1, latent)
     return use.name, values
 
 
 def _value(
     kind: str, value: Any, size: tuple[int, int], recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]
 ) -> Any:
-    """What `conditioning.inputs.arrive` takes. Raises KeyError for an image that is not here."""
+    """What `conditioning.inputs.prepare_input` takes. Raises KeyError for an image that is not here."""
     if kind in ("image", "map"):
         return tensor(pictures[value], size)
     if kind == "mask":

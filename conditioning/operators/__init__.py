@@ -1,12 +1,12 @@
-"""Operators: how a measurement y = A(x) + sigma_y n came from a picture, one file an operator.
+"""Operators: how a measurement y = A(x) + sigma_y n came from an image, one file an operator.
 
-`OPERATORS[name](shape, **parameters)` is the operator on pictures (C, H, W) of [-1, 1]; `measure` degrades a picture
+`OPERATORS[name](shape, **parameters)` is the operator on images (C, H, W) of [-1, 1]; `measure` degrades an image
 with it. Methods receive the Measurement: the operator, y and sigma_y. All but JPEG are linear and know their singular
 value decomposition; what every one can do is in `operators.base`.
 
 Where the state of a backbone is pixels (the oracle, pixel networks), methods apply the operator to the state itself.
 Where the state is a latent, A is still a matter of pixels: `projection` goes there and back through the autoencoder,
-which keeps the measurement as well as the autoencoder keeps pictures, and not exactly.
+which keeps the measurement as well as the autoencoder keeps images, and not exactly.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ OPERATORS: dict[str, Callable[..., Operator]] = {
 
 
 def measure(operator: Operator, x: Tensor, sigma_y: float = 0.0, noise: Noise | None = None) -> Measurement:
-    """y = A(x) + sigma_y n of pictures x (B, C, H, W) in [-1, 1]; the noise is drawn where something was measured."""
+    """y = A(x) + sigma_y n of images x (B, C, H, W) in [-1, 1]; the noise is drawn where something was measured."""
     if sigma_y < 0 or (sigma_y > 0 and noise is None):
         raise ValueError(f"sigma_y is {sigma_y}: give 0 or more, and with more the noise to draw from")
     y = operator.A(x)
@@ -54,9 +54,9 @@ def measure(operator: Operator, x: Tensor, sigma_y: float = 0.0, noise: Noise | 
 
 @dataclass(frozen=True)
 class Degradation:
-    """What a person gives for an operator: a picture, what is done to it, and the noise of the measurement.
+    """What a person gives for an operator: an image, what is done to it, and the noise of the measurement.
 
-    picture: (1, 3, H, W) in [0, 1]. name: of OPERATORS. sigma_y: in units of [-1, 1], twice that of [0, 1].
+    image: (1, 3, H, W) in [0, 1]. name: of OPERATORS. sigma_y: in units of [-1, 1], twice that of [0, 1].
     """
 
     picture: Tensor
@@ -81,7 +81,7 @@ def state_is_pixels(backbone: Any) -> bool:
 
 
 def measurable(x0: Tensor, backbone: Any = None) -> Tensor:
-    """x0 (B, C, h, w) in the state's space -> the pictures in [-1, 1] that an operator takes; gradients run through."""
+    """x0 (B, C, h, w) in the state's space -> the images in [-1, 1] that an operator takes; gradients run through."""
     return x0 if state_is_pixels(backbone) else backbone.decode(x0) * 2 - 1
 
 
@@ -89,15 +89,15 @@ def projection(measured: Measurement, backbone: Any = None) -> Callable[[Tensor]
     """x0 (B, C, h, w) in the state's space -> the nearest x0' there that would have given y.
 
     On pixels this is exact. On latents, with the encoder E and the decoder D, it is x0 + E(P(D(x0))) - E(D(x0)): only
-    what the measurement corrects goes through the autoencoder, and an estimate that agrees with y stays as it is.
-    """
+    what the measurement corrects goes through the autoencoder, and a denoised prediction that agrees with y stays as it
+    is."""
     project, y = measured.operator.project, measured.y
     if state_is_pixels(backbone):
         return lambda x0: project(x0, y.to(x0))
 
     def through(x0: Tensor) -> Tensor:
-        seen = backbone.decode(x0) * 2 - 1  # (B, 3, H, W)
-        right = project(seen, y.to(seen))
-        return x0 + (backbone.encode_image((right + 1) / 2) - backbone.encode_image((seen + 1) / 2)).to(x0)
+        decoded = backbone.decode(x0) * 2 - 1  # (B, 3, H, W)
+        right = project(decoded, y.to(decoded))
+        return x0 + (backbone.encode_image((right + 1) / 2) - backbone.encode_image((decoded + 1) / 2)).to(x0)
 
     return through

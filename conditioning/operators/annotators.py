@@ -1,6 +1,6 @@
-"""Annotators: from a picture to the map that a network is conditioned on. Those that need no weights.
+"""Annotators: from an image to the map that a network is conditioned on. Those that need no weights.
 
-ANNOTATORS[name](picture) takes and gives (B, 3, H, W) in [0, 1].
+ANNOTATORS[name](image) takes and gives (B, 3, H, W) in [0, 1].
 """
 
 import warnings
@@ -13,19 +13,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def canny(picture: Tensor) -> Tensor:
+def canny(image: Tensor) -> Tensor:
     """White edges on black, one pixel wide (Canny 1986), with the thresholds 100 and 200 of 255."""
-    return _by(_detectors("canny").CannyDetector(), picture, sized=True)
+    return _by(_detectors("canny").CannyDetector(), image, sized=True)
 
 
-def lineart(picture: Tensor) -> Tensor:
-    """White lines on black where the picture is darker than its surroundings."""
-    return _by(_detectors("lineart_standard").LineartStandardDetector(), picture)
+def lineart(image: Tensor) -> Tensor:
+    """White lines on black where the image is darker than its surroundings."""
+    return _by(_detectors("lineart_standard").LineartStandardDetector(), image)
 
 
-def as_it_is(picture: Tensor) -> Tensor:
+def as_it_is(image: Tensor) -> Tensor:
     """What was given is a map already."""
-    return picture
+    return image
 
 
 ANNOTATORS: dict[str, Callable[[Tensor], Tensor]] = {"as it is": as_it_is, "canny": canny, "lineart": lineart}
@@ -44,12 +44,12 @@ def _detectors(name: str) -> Any:
                          "a finished map") from error  # fmt: skip
 
 
-def _by(detector: Any, picture: Tensor, sized: bool = False) -> Tensor:
+def _by(detector: Any, image: Tensor, sized: bool = False) -> Tensor:
     """Each row through a detector of arrays (H, W, 3) uint8, which works in multiples of 64 pixels."""
-    H, W = picture.shape[2:]
-    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    H, W = image.shape[2:]
+    pixels = (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     side = max(64, min(H, W))
     sizes = {"detect_resolution": side, **({"image_resolution": side} if sized else {})}
     maps = [detector(np.ascontiguousarray(one), output_type="np", **sizes) for one in pixels]
-    shown = torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).to(picture) / 255
+    shown = torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).to(image) / 255
     return F.interpolate(shown, (H, W), mode="nearest") if shown.shape[2:] != (H, W) else shown

@@ -11,9 +11,9 @@ Shape = tuple[int, int, int]
 
 
 class Operator(ABC):
-    """A degradation A of pictures (B, C, H, W) in [-1, 1] to y (B, *y_shape).
+    """A degradation A of images (B, C, H, W) in [-1, 1] to y (B, *y_shape).
 
-    shape: (C, H, W) that it takes. title: what it does, for a page. Raises ValueError for pictures it cannot take.
+    shape: (C, H, W) that it takes. title: what it does, for a page. Raises ValueError for images it cannot take.
     """
 
     title: str
@@ -22,15 +22,15 @@ class Operator(ABC):
 
     @abstractmethod
     def A(self, x: Tensor) -> Tensor:
-        """Pictures -> what is measured of them; gradients run through it."""
+        """Images -> what is measured of them; gradients run through it."""
 
     @abstractmethod
     def project(self, x: Tensor, y: Tensor) -> Tensor:
-        """The nearest picture to x that would have given y."""
+        """The nearest image to x that would have given y."""
 
     @abstractmethod
     def show(self, y: Tensor) -> Tensor:
-        """y as a picture, (B, C, H, W)."""
+        """y as an image, (B, C, H, W)."""
 
     def clean(self, y: Tensor) -> Tensor:
         """y without what this operator never measures, such as noise in a hole."""
@@ -38,17 +38,17 @@ class Operator(ABC):
 
     def check(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(f"{self.title} of pictures {self.shape}: this one has shape {tuple(x.shape[1:])}")
+            raise ValueError(f"{self.title} of images {self.shape}: this one has shape {tuple(x.shape[1:])}")
 
 
 class Linear(Operator):
     """A linear operator by its singular value decomposition, A = U diag(s) V^T.
 
-    V is square: every one of the D = C H W numbers of a picture has a coordinate, and s is 0 at those that the
+    V is square: every one of the D = C H W numbers of an image has a coordinate, and s is 0 at those that the
     measurement does not see. U^T y is 0 there. So s, V^T x and U^T y all are (B or 1, D), in no particular order.
     """
 
-    s: Tensor  # (1, D), or (B, D) where pictures are measured differently; float64
+    s: Tensor  # (1, D), or (B, D) where images are measured differently; float64
 
     @abstractmethod
     def V(self, c: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Linear(Operator):
         return self.V(self.s.to(y) * self.Ut(y))
 
     def pinv(self, y: Tensor) -> Tensor:
-        """The pseudo-inverse: of all pictures that give y, or come nearest, the smallest."""
+        """The pseudo-inverse: of all images that give y, or come nearest, the smallest."""
         return self.V(self.inverse.to(y) * self.Ut(y))
 
     @property
@@ -92,7 +92,7 @@ class Linear(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """y = A(x) + sigma_y n. y: (B, *operator.y_shape), for pictures in [-1, 1]; sigma_y in the same units."""
+    """y = A(x) + sigma_y n. y: (B, *operator.y_shape), for images in [-1, 1]; sigma_y in the same units."""
 
     operator: Operator
     y: Tensor
@@ -121,7 +121,7 @@ class Weighted(Linear):
     """
 
     def __init__(self, shape: Shape, weights: Tensor, groups: tuple[int, ...]):
-        """weights: (n,). groups: what `split` gives of one picture, but for n."""
+        """weights: (n,). groups: what `split` gives of one image, but for n."""
         self.shape, self.groups, self.weights = shape, groups, weights.double()
         length = self.weights.norm()
         v = -self.weights / length

@@ -20,9 +20,9 @@ class Blur(Linear):
             raise ValueError(f"a floor of {floor} for the damping: give a part between 0 and 1, such as 0.01")
         self.shape = self.y_shape = shape
         h = torch.fft.fft2(kernel / kernel.sum())  # (H, W) complex
-        seen = h.abs() >= floor
-        self.phase = torch.where(seen, h / h.abs().clamp(min=1e-300), 1.0)
-        self.s = torch.where(seen, h.abs(), 0.0).expand(shape).reshape(1, -1)
+        nonzero = h.abs() >= floor
+        self.phase = torch.where(nonzero, h / h.abs().clamp(min=1e-300), 1.0)
+        self.s = torch.where(nonzero, h.abs(), 0.0).expand(shape).reshape(1, -1)
 
     def V(self, c: Tensor) -> Tensor:
         return by_row(_hartley, c.reshape(len(c), *self.shape))

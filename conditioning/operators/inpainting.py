@@ -16,7 +16,7 @@ class Inpainting(Linear):
         mask = torch.as_tensor(mask)
         if tuple(mask.shape[-2:]) != shape[1:] or mask.ndim not in (2, 4) or (mask.ndim == 4 and mask.shape[1] != 1):
             raise ValueError(
-                f"a mask of shape {tuple(mask.shape)} for pictures {shape}: give (H, W) or (B, 1, H, W) of their size"
+                f"a mask of shape {tuple(mask.shape)} for images {shape}: give (H, W) or (B, 1, H, W) of their size"
             )
         painted = mask.reshape(-1, 1, *shape[1:]) > 0.5
         self.shape = self.y_shape = shape

@@ -17,9 +17,9 @@ YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0
 class JPEG(Operator):
     """What JPEG loses: 8 x 8 blocks of Y, Cb, Cr, their cosine coefficients rounded to multiples of a table's.
 
-    A(x) is the decoded picture, without subsampling of the chroma and without a clamp, so A(A(x)) = A(x). It is not
-    linear. All pictures that give y are a box in coefficient space, and `project` goes to the point of it that is
-    nearest in Y, Cb, Cr (POCS). For gradients rounding counts as doing nothing. Pictures that have not 3 channels have
+    A(x) is the decoded image, without subsampling of the chroma and without a clamp, so A(A(x)) = A(x). It is not
+    linear. All images that give y are a box in coefficient space, and `project` goes to the point of it that is
+    nearest in Y, Cb, Cr (POCS). For gradients rounding counts as doing nothing. Images that have not 3 channels have
     luma only.
     """
 

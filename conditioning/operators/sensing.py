@@ -21,11 +21,11 @@ class CompressedSensing(Linear):
             raise ValueError(f"compressed sensing of {W} x {H} pixels: the transform needs sizes that are powers of 2")
         if not 0 < ratio <= 1:
             raise ValueError(f"a ratio of {ratio}: give more than 0 and at most 1")
-        self.shape, self.kept = shape, max(1, round(ratio * N))
-        self.y_shape = (C, self.kept)
+        self.shape, self.count = shape, max(1, round(ratio * N))
+        self.y_shape = (C, self.count)
         self.order = torch.randperm(N, generator=torch.Generator().manual_seed(seed))
         self.back = self.order.argsort()
-        self.s = (torch.arange(N) < self.kept).double().expand(C, N).reshape(1, -1)
+        self.s = (torch.arange(N) < self.count).double().expand(C, N).reshape(1, -1)
 
     def V(self, c: Tensor) -> Tensor:
         pixels = _hadamard(c.reshape(len(c), self.shape[0], -1))[..., self.back.to(c.device)]
@@ -35,10 +35,10 @@ class CompressedSensing(Linear):
         return _hadamard(x.flatten(2)[..., self.order.to(x.device)]).flatten(1)
 
     def U(self, c: Tensor) -> Tensor:
-        return c.reshape(len(c), self.shape[0], -1)[..., : self.kept]
+        return c.reshape(len(c), self.shape[0], -1)[..., : self.count]
 
     def Ut(self, y: Tensor) -> Tensor:
-        return torch.nn.functional.pad(y, (0, len(self.order) - self.kept)).flatten(1)
+        return torch.nn.functional.pad(y, (0, len(self.order) - self.count)).flatten(1)
 
 
 def _hadamard(x: Tensor) -> Tensor:

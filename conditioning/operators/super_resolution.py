@@ -63,7 +63,7 @@ class Bicubic(Linear):
 
 
 def _both(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """left x right^T for every picture and channel."""
+    """left x right^T for every image and channel."""
     left, right = left.to(x), right.to(x)
     return by_row(lambda row: left @ row @ right.mT, x)
 

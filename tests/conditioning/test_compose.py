@@ -56,7 +56,7 @@ def test_nothing_is_the_sampler_over_the_network():
 
 
 def test_the_network_at_the_bottom_may_be_another():
-    def network(x, sigma, cond, **kw):
+    def recording(x, sigma, cond, **kw):
         return (yield from ask(x, 2 * sigma, cond, **kw))
 
     seen = []
@@ -65,7 +65,7 @@ def test_the_network_at_the_bottom_may_be_another():
         seen.append(float(torch.as_tensor(one.sigma).max()))
         return one.x
 
-    D, sampler, text = compose([("cfg", {"scale": 2.0})], SAMPLERS["euler"], network, null={}, sigmas=[4.0, 1.0, 0.0])
+    D, sampler, text = compose([("cfg", {"scale": 2.0})], SAMPLERS["euler"], recording, null={}, sigmas=[4.0, 1.0, 0.0])
     run(sampler(D, torch.ones(1, 1, 2, 2), [4.0, 1.0, 0.0], {"text": torch.zeros(1, 1)}, Noise([0])), answer)
     assert seen == [8.0, 8.0, 2.0, 2.0] and text == "euler over cfg(ask)"
 
@@ -102,7 +102,7 @@ def test_a_curve_that_is_constant_is_the_constant():
 
 
 def test_guidance_from_both_ends_with_company():
-    """Two people with different scales and curves still share their network calls."""
+    """Two people with different scales and curves still share their network evaluations."""
     driver = Driver(oracle.denoise)
     for i, scale in enumerate((3.0, "0:1, 0.5:1, 0.5:4")):
         D, sampler, _ = compose([("cfg", {"scale": scale})], SAMPLERS["euler"], null=NULL, sigmas=sigmas)
@@ -124,7 +124,7 @@ IMAGE = {"image": torch.zeros(1)}
         ([("cfg", {"scale": "high"})], ValueError, "'high' is no strength"),
         ([("cfg", {"rescale": "0:0, 1:1"})], TypeError, "cfg.rescale is the curve"),
         ([("cfg", {})], ValueError, "cfg needs its null: a prompt as a cond of B rows"),
-        ([("nudge", {})], ValueError, "nudge needs its image: a picture as latents"),
+        ([("nudge", {})], ValueError, "nudge needs its image: an image as latents"),
         ([("nudge", {"times": 2.5, **IMAGE})], ValueError, "nudge.times is 2.5: give an integer from 1 to 5"),
         ([("shift_up", {}), ("shift_up", {})], ValueError, "shift_up is in the stack twice"),
         ([("shift_down", {}), ("nudge", IMAGE)], ValueError, "nudge and shift_down do not go together: the map"),

@@ -42,7 +42,7 @@ energies = pytest.mark.parametrize("name", ENERGIES)
 
 
 def compared(name, pictures, backbone=BACKBONE):
-    """The energy whose target these pictures, or a map or words of them, are."""
+    """The energy whose target these images, or a map or words of them, are."""
     target = pictures
     if name == "edge map":
         target = traced(pictures).expand_as(pictures)
@@ -104,7 +104,7 @@ def test_colours_do_not_care_where_and_edges_not_which():
 
 @pytest.mark.parametrize("name", ["edge map", "depth map"])
 def test_a_finished_map_tells_its_own_scene_from_others(name):
-    """The renderer's map of each scene, as examples give it, against the pictures of all."""
+    """The renderer's map of each scene, as examples give it, against the images of all."""
     found = render([draw("validation", n) for n in range(600, 606)], 128)
     maps = (found.edges.float() if name == "edge map" else found.near)[:, None].expand(-1, 3, -1, -1)
     backbone = types.SimpleNamespace(id="read", offers={"reader"})

@@ -6,7 +6,7 @@ import pytest
 import conditioning
 from conditioning.clashes import clash, clashes, solver_clash, steps_by
 from conditioning.curves import parse
-from conditioning.inputs import arrive
+from conditioning.inputs import prepare_input
 from conditioning.registry import FAMILIES, METHODS, Choice, Image, Interval, Knob, Mask, Method, find, method
 from conditioning.traits import RULES, TRAITS
 from samplers.flow import Sampler
@@ -227,15 +227,15 @@ def test_inputs_arrive_as_the_method_wants_them():
     exact = backbones.load("exact")
     latent = exact.latent_shape(64, 64)
     picture = torch.rand(1, 3, 64, 64)
-    assert arrive("image", picture, exact, 4, latent).shape == (4, 3, 8, 8)
-    assert [one.shape for one in arrive("references", [picture] * 2, exact, 1, latent)] == [(1, 3, 8, 8)] * 2
+    assert prepare_input("image", picture, exact, 4, latent).shape == (4, 3, 8, 8)
+    assert [one.shape for one in prepare_input("references", [picture] * 2, exact, 1, latent)] == [(1, 3, 8, 8)] * 2
     painted = torch.zeros(1, 1, 64, 64)
     painted[..., 17, 9] = 1
-    mask = arrive("mask", painted, exact, 2, latent)
+    mask = prepare_input("mask", painted, exact, 2, latent)
     assert mask.shape == (2, 1, 8, 8) and mask.dtype == torch.bool
     assert mask[1, 0].nonzero().tolist() == [[2, 1]]
-    assert arrive("prompt", "red", exact, 3, latent)["text"].shape == (3, 1, 6)
-    assert arrive("boxes", [1], exact, 3, latent) == [1]
+    assert prepare_input("prompt", "red", exact, 3, latent)["text"].shape == (3, 1, 6)
+    assert prepare_input("boxes", [1], exact, 3, latent) == [1]
 
 
 @pytest.mark.parametrize("name, words", [

@@ -40,16 +40,16 @@ def controlnet(
 ) -> Callable[[float | Tensor, Cond], Mapping[str, Tensor]]:
     """ControlNet.
 
-    A map says where things are: a trained copy of the network's encoder reads it together with the noisy picture, and
+    A map says where things are: a trained copy of the network's encoder reads it together with the noisy image, and
     what it finds is added to the skips of the frozen network, through convolutions that were zero when its training
     began (Zhang et al. 2023, Eq. 3). Depth and edges together are added up, each with its own weight.
 
         x0 = D(x; h_i + weight Z_i(F_i(x, map)))
 
-    depth: nearness, white is near and black is far. edges: white lines on black, or a picture for an annotator.
+    depth: nearness, white is near and black is far. edges: white lines on black, or an image for an annotator.
     null: cond of the negative prompt. sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
 
-    balance: with "prompt" and "map" residuals count from a tenth at the picture's own size to all at the coarsest,
+    balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest,
     evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
     map as well (the "guess mode" of the paper's code and of diffusers: take a scale of 3 to 5).
     Outside of its steps and at weight 0 an ask goes to the network unchanged. It returns the further keys of an ask.
@@ -111,8 +111,8 @@ class Controlled(nn.Module):
         total: list[Tensor] = []
         for network, (shown, weight) in zip(self.networks, maps):
             down, mid = network(x, t, text, _fitted(shown, x, network), added_cond_kwargs=added, return_dict=False)
-            found = _weighed([*down, mid], weight)
-            total = [a + b for a, b in zip(total, found)] if total else found
+            residuals = _weighed([*down, mid], weight)
+            total = [a + b for a, b in zip(total, residuals)] if total else residuals
         return self.unet(x, t, text, added_cond_kwargs=added or None, down_block_additional_residuals=tuple(total[:-1]),
                          mid_block_additional_residual=total[-1], return_dict=return_dict)  # fmt: skip
 
@@ -128,7 +128,7 @@ def _fitted(shown: Tensor, x: Tensor, network: Any) -> Tensor:
     """The map (B, 3, H, W) in the channels that a ControlNet takes. Raises ValueError for a map of another size."""
     factor = _factor(network)
     if shown.shape[-2] != x.shape[-2] * factor or shown.shape[-1] != x.shape[-1] * factor:
-        raise ValueError(f"the map has {shown.shape[-1]} x {shown.shape[-2]} pixels, and the picture asked for has "
+        raise ValueError(f"the map has {shown.shape[-1]} x {shown.shape[-2]} pixels, and the image asked for has "
                          f"{x.shape[-1] * factor} x {x.shape[-2] * factor}: give a map of that size")  # fmt: skip
     channels = network.config.conditioning_channels
     return shown if shown.shape[1] == channels else shown.mean(1, keepdim=True).expand(-1, channels, -1, -1)

@@ -1,4 +1,4 @@
-"""Specialization fits the network, or an embedding, to the few pictures of one condition, just before sampling.
+"""Specialization fits the network, or an embedding, to the few images of one condition, just before sampling.
 
 A method is a trainer: backbone -> flow that returns weights or embeddings.
 """

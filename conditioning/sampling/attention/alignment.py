@@ -28,7 +28,7 @@ def pairs(source: list[str], target: list[str], swap: bool) -> list[tuple[int, i
         for j in range(1, n + 1):
             same = source[i - 1] == target[j - 1]
             most[i][j] = max(most[i - 1][j], most[i][j - 1], most[i - 1][j - 1] + same)
-    found, i, j = [], m, n
+    matches, i, j = [], m, n
     while i and j:
         if most[i][j] == most[i][j - 1]:
             j -= 1
@@ -36,13 +36,13 @@ def pairs(source: list[str], target: list[str], swap: bool) -> list[tuple[int, i
             i -= 1
         else:
             i, j = i - 1, j - 1
-            found.append((i, j))
-    found.reverse()
+            matches.append((i, j))
+    matches.reverse()
     if swap:
-        ends = zip([(-1, -1), *found], [*found, (m, n)])
+        ends = zip([(-1, -1), *matches], [*matches, (m, n)])
         gaps = [(i, j, k - i) for (i, j), (k, l) in ends if k - i == l - j]
-        found = sorted({*found, *((i + d, j + d) for i, j, length in gaps for d in range(1, length))})
-    return found
+        matches = sorted({*matches, *((i + d, j + d) for i, j, length in gaps for d in range(1, length))})
+    return matches
 
 
 def mapping(source: Words, target: Words, length: int, swap: bool) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ def attend_and_excite(
 ) -> Sampler:
     """Attend-and-Excite.
 
-    Before a step the state moves so that the word of the prompt that the picture neglects most finds a place where the
+    Before a step the state moves so that the word of the prompt that the image neglects most finds a place where the
     network attends to it (Chefer et al. 2023, Algorithm 1).
 
         loss = max_k (1 - max_ij G * softmax_k(sharpness A)_ijk)
@@ -90,18 +90,20 @@ def excitement(
 ) -> Flow:
     """The loss (B,) of a state, and its gradient (B, C, h, w)."""
     at, tape, _ = leaf(x, None)
-    kept = yield from looked_at(network, at, sigma, cond, tape)
-    loss = neglect(averaged(nearest(kept, side)), chosen, sharpness)
+    recorded = yield from looked_at(network, at, sigma, cond, tape)
+    loss = neglect(averaged(nearest(recorded, side)), chosen, sharpness)
     return loss.detach(), gradient(loss, at)
 
 
 def neglect(maps: Tensor, chosen: Tensor, sharpness: float) -> Tensor:
     """(B,): how far from 1 the highest peak of the chosen token is that has the lowest; maps (B, h, w, L), chosen
     (B, L) bool."""
-    words = maps[..., 1:-1]
-    words = ((sharpness * words).softmax(-1) if sharpness > 0 else words).permute(0, 3, 1, 2)  # (B, L - 2, h, w)
+    attention = maps[..., 1:-1]
+    attention = ((sharpness * attention).softmax(-1) if sharpness > 0 else attention).permute(
+        0, 3, 1, 2
+    )  # (B, L - 2, h, w)
     line = torch.tensor([-1.0, 0.0, 1.0], dtype=maps.dtype, device=maps.device).square().neg().exp()
-    kernel = (line[:, None] * line / line.sum() ** 2).expand(words.shape[1], 1, 3, 3)
-    smooth = F.conv2d(F.pad(words, (1, 1, 1, 1), mode="reflect"), kernel, groups=words.shape[1])
+    kernel = (line[:, None] * line / line.sum() ** 2).expand(attention.shape[1], 1, 3, 3)
+    smooth = F.conv2d(F.pad(attention, (1, 1, 1, 1), mode="reflect"), kernel, groups=attention.shape[1])
     missing = 1 - smooth.flatten(2).amax(2)  # (B, L - 2)
     return missing.masked_fill(~chosen[:, 1:-1], 0).amax(1)

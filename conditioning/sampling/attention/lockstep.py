@@ -1,4 +1,4 @@
-"""A source picture that is denoised beside the target, so that its attention is there to be taken.
+"""A source image that is denoised beside the target, so that its attention is there to be taken.
 
 Both go through one sampler as rows of one state, from the same start and with the same noise; what is outside sees the
 target only. At every level the source is asked first, with a `Record`, and then the target with the edit that a method

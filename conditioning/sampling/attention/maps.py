@@ -10,7 +10,7 @@ from torch import Tensor
 
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 
-Kept = list[tuple[Any, Tensor]]  # (site, its maps (B, heads, h * w, L)), in the order they are run
+RecordedMaps = list[tuple[Any, Tensor]]  # (site, its maps (B, heads, h * w, L)), in the order they are run
 FUNCTION_WORDS = frozenset(
     "a an and another are as at be beside behind below above between beneath by for from front in inside into is it "
     "its left near next of off on onto or over photo picture right that the their there these this those to under "
@@ -24,11 +24,11 @@ class Maps:
     """An edit that keeps the cross-attention maps of one ask and changes nothing."""
 
     def __init__(self) -> None:
-        self.kept: Kept = []
+        self.recorded: RecordedMaps = []
 
     def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         if site.kind == "cross" and site.height:
-            self.kept.append((site, (q @ k.transpose(-1, -2) * site.scale).softmax(-1)))
+            self.recorded.append((site, (q @ k.transpose(-1, -2) * site.scale).softmax(-1)))
         return plain(q, k, v)
 
 
@@ -36,20 +36,20 @@ def looked_at(network: Denoiser, x: Tensor, sigma: float | Tensor, cond: Cond, t
     """One ask of the network for this cond -> its cross-attention maps, with gradients where there is a tape."""
     maps = Maps()
     yield from network(x, sigma, cond, edit=maps, tape=tape)
-    return maps.kept
+    return maps.recorded
 
 
-def nearest(kept: Kept, side: int) -> Kept:
+def nearest(recorded: RecordedMaps, side: int) -> RecordedMaps:
     """Those whose shorter side is nearest to `side`, by ratio."""
-    sides = {min(site.height, site.width) for site, _ in kept}
+    sides = {min(site.height, site.width) for site, _ in recorded}
     best = min(sides, key=lambda one: abs(math.log(one / side)), default=0)
-    return [(site, maps) for site, maps in kept if min(site.height, site.width) == best]
+    return [(site, maps) for site, maps in recorded if min(site.height, site.width) == best]
 
 
-def averaged(kept: Kept) -> Tensor:
+def averaged(recorded: RecordedMaps) -> Tensor:
     """The mean over layers of one size and their heads: (B, h, w, L)."""
-    site = kept[0][0]
-    return torch.stack([maps.mean(1) for _, maps in kept]).mean(0).unflatten(1, (site.height, site.width))
+    site = recorded[0][0]
+    return torch.stack([maps.mean(1) for _, maps in recorded]).mean(0).unflatten(1, (site.height, site.width))
 
 
 def before_steps(sampler: Sampler, better: Callable[[Tensor, float, Cond], Flow]) -> Sampler:
@@ -84,7 +84,7 @@ def subjects(cond: Cond, backbone: Any) -> Tensor:
     """(B, L) bool: for each row of cond the tokens of what it is about, which in English is the last word before an
     article, a preposition, a comma or the end: sphere and cube in "a red sphere and a cube on the grass".
 
-    Where and when it is ("on the grass", "at night") does not count unless there is nothing else: it fills the picture
+    Where and when it is ("on the grass", "at night") does not count unless there is nothing else: it fills the image
     and peaks nowhere.
     """
     rows = []

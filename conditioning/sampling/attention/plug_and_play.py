@@ -45,7 +45,7 @@ def plug_and_play(
         h = h_s                                     one block of the decoder, while t < features
         out = softmax(q_s k_s^T / sqrt(d)) v        self-attention of the decoder, while t < keep
 
-    source_prompt: cond of the prompt that the layout comes from; the paper inverts its picture, and gives an empty one.
+    source_prompt: cond of the prompt that the layout comes from; the paper inverts its image, and gives an empty one.
     null: cond of the negative prompt: its asks are given the same as those of the prompt.
     made_sigmas: the schedule of the steps that are made, of which `features` and `keep` are parts.
 

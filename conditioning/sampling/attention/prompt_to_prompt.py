@@ -52,7 +52,7 @@ def prompt_to_prompt(
 
     The source prompt is denoised beside the edited one, and its attention decides where the words of the edited one go:
     a swapped word to where the word stood that it replaces, a word they share to where it stood (Hertz et al. 2022,
-    Algorithm 1). Words can be given other weights, and the rest of the picture can be held to the source.
+    Algorithm 1). Words can be given other weights, and the rest of the image can be held to the source.
 
         M' = c (M T + own M*)                              cross-attention, while t < cross
         M' = M                                             self-attention on coarse maps, while t < keep
@@ -69,7 +69,7 @@ def prompt_to_prompt(
     words that both prompts have are held. Coarse maps are those of at most 16 x 16 and what is nearest to that. `look`
     is summed over the steps so far, averaged over layers and heads and spread by one cell. Words that are the same in
     both prompts with a weight each, and `cross` at 1, are the paper's re-weighting. Its own settings are 50 steps, and
-    0.8 and 0.4; 0.4 and 0.6 for pictures that were inverted.
+    0.8 and 0.4; 0.4 and 0.6 for images that were inverted.
     """
     factors, spots = weighted(weights), [text.strip() for text in only.split(",") if text.strip()]
     held = {kind: interval(made_sigmas, 0.0, end)[0] for kind, end in (("cross", cross), ("self", keep)) if end > 0}

@@ -1,4 +1,4 @@
-"""Noise blending changes the estimate: several predictions at one level are put together into one.
+"""Noise blending changes the denoised prediction: several predictions at one level are put together into one.
 
-A method is D -> D: it asks for its predictions with `together`, which makes one network call of them.
+A method is D -> D: it asks for its predictions with `together`, which makes one network evaluation of them.
 """

@@ -19,19 +19,19 @@ def composable(
 ) -> Denoiser:
     """Composable diffusion.
 
-    A second prompt holds as well (AND), and a third must not hold (NOT): what each of them changes about the estimate
-    for the negative prompt is added, or taken away (Liu et al. 2022, Eq. 11 and 13).
+    A second prompt holds as well (AND), and a third must not hold (NOT): what each of them changes about the denoised
+    prediction for the negative prompt is added, or taken away (Liu et al. 2022, Eq. 11 and 13).
 
         x0 = c + weight (also - u) - against (without - u)
 
     also: cond of what holds as well. without: cond of what must not hold. null: cond of the negative prompt, whose
-    estimate u is.
+    denoised prediction u is.
 
     Weights count in units of the prompt's own guidance: under classifier-free guidance of scale 7.5 this is the paper's
     u + 7.5 (c - u) + 7.5 weight (also - u) - ..., its default for every concept. Strengths add up: with many concepts
     take a lower scale. An ask for the negative prompt passes unchanged.
 
-    Every prompt must be true of the whole picture. A network whose captions name all there is, as Still Life's do,
+    Every prompt must be true of the whole image. A network whose captions name all there is, as Still Life's do,
     takes "a red sphere" for that sphere and nothing else: such prompts exclude each other, and both fail.
     """
 

@@ -27,7 +27,7 @@ def multidiffusion(
 ) -> Denoiser:
     """MultiDiffusion regions.
 
-    Every region has its own prompt and the rest the prompt of the run: each is denoised as a picture of its own, and of
+    Every region has its own prompt and the rest the prompt of the run: each is denoised as an image of its own, and of
     each the region's part is taken (Bar-Tal et al. 2023, Section 4.2).
 
         x0 = sum_k M_k D(x_k, prompt_k) / sum_k M_k
@@ -37,11 +37,11 @@ def multidiffusion(
     cond of the negative prompt. sigmas: the schedule of the run, of which `bootstrap` is a part. backbone: encodes the
     texts and the plain background.
 
-    At first a region is denoised before a plain background of some colour, so that its object comes to lie inside:
-    x_k is x inside the region and that background, noised, outside. The paper does so for 20 of 50 steps, 0.4; Still
-    Life still moves solids out of their boxes then. The colours and the noise are the same for every picture. Inside a
-    region x_k is x, so averaging estimates is averaging states. Under guidance the estimate for the negative prompt is
-    made of the same x_k.
+    At first a region is denoised before a plain background of some colour, so that its object comes to lie inside: x_k
+    is x inside the region and that background, noised, outside. The paper does so for 20 of 50 steps, 0.4; Still Life
+    still moves solids out of their boxes then. The colours and the noise are the same for every image. Inside a region
+    x_k is x, so averaging denoised predictions is averaging states. Under guidance the denoised prediction for the
+    negative prompt is made of the same x_k.
 
     The authors do otherwise: they noise the plain background with the run's own start; here each region has a noise of
     its own, the same for every image and step.

@@ -20,16 +20,16 @@ def panorama(
 ) -> Denoiser:
     """MultiDiffusion panorama.
 
-    A picture larger than the network was made for is denoised in overlapping windows of its size, and where they
-    overlap their estimates are averaged (Bar-Tal et al. 2023, Section 4.1).
+    An image larger than the network was made for is denoised in overlapping windows of its size, and where they
+    overlap their denoised predictions are averaged (Bar-Tal et al. 2023, Section 4.1).
 
         x0 = sum_j P_j^T (w D(P_j x)) / sum_j P_j^T w
 
     backbone: tells the size of a window where `window` is 0.
 
-    The paper averages the states after a step, which is the same here: what a solver does after the estimate is linear,
-    and noise is drawn for the whole picture. A last window ends at the edge where the stride does not divide the
-    picture. The paper's stride is 8 of a window of 64.
+    The paper averages the states after a step, which is the same here: what a solver does after the denoised prediction
+    is linear, and noise is drawn for the whole image. A last window ends at the edge where the stride does not divide
+    the image. The paper's stride is 8 of a window of 64.
 
     The paper has w = 1: where a window ends, the mean jumps by its share. Weights that fall towards the edges, as in
     Mixture of Diffusers (Jiménez 2023, arXiv 2302.02412, there a Gaussian, here a tent), let it end unseen.
@@ -41,12 +41,12 @@ def panorama(
         if len(down) == len(across) == 1:
             return (yield from D(x, sigma, cond, **kw))
         parts = [(slice(top, top + h), slice(left, left + w)) for top in down for left in across]
-        seen = yield from together(
+        predictions = yield from together(
             *(D(x[:, :, rows, columns], sigma, crop(cond, x, rows, columns), **kw) for rows, columns in parts)
         )
         weights = 1 - feather + feather * tent(h, x)[:, None] * tent(w, x)  # (h, w)
         total, count = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
-        for x0, (rows, columns) in zip(seen, parts):
+        for x0, (rows, columns) in zip(predictions, parts):
             total[:, :, rows, columns] += weights * x0
             count[:, :, rows, columns] += weights
         return total / count

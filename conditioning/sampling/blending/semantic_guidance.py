@@ -27,14 +27,14 @@ def semantic_guidance(
 ) -> Denoiser:
     """Semantic guidance (SEGA).
 
-    A concept is added or taken away where it matters: of what its prompt changes about the estimate only the largest
-    entries count, and a momentum holds them to one direction (Brack et al. 2023, Eq. 6 to 9).
+    A concept is added or taken away where it matters: of what its prompt changes about the denoised prediction only the
+    largest entries count, and a momentum holds them to one direction (Brack et al. 2023, Eq. 6 to 9).
 
         g = scale (edit - u) where it is above its quantile
         x0 = c + g + momentum nu,   nu <- decay nu + (1 - decay) (g + momentum nu)
 
     edit: cond of a concept, such as "glasses". also: cond of another concept. null: cond of the negative prompt, whose
-    estimate u is. sigmas: the schedule of the run, of which `warmup` is a part.
+    denoised prediction u is. sigmas: the schedule of the run, of which `warmup` is a part.
 
     g and nu are in units of eps, where the paper has them: x0 moves by sigma as much. Scales count in units of the
     guidance scale: 0.67 under a scale of 7.5 is the paper's 5. nu is kept by level, so that a second ask of one level
@@ -66,6 +66,6 @@ def semantic_guidance(
 
 
 def largest(d: Tensor, threshold: float) -> Tensor:
-    """d (B, C, H, W), but 0 where |d| is below its quantile, of each picture and channel."""
+    """d (B, C, H, W), but 0 where |d| is below its quantile, of each image and channel."""
     size = d.abs()
     return torch.where(size >= size.flatten(2).quantile(threshold, dim=2)[..., None, None], d, 0.0)

@@ -32,15 +32,15 @@ def blended_latent(
     """Blended latent diffusion.
 
     The prompt is painted into the mask: the run starts from noise some way down the schedule, and after every step what
-    was not painted over becomes the known picture, noised to the level (Avrahami et al. 2023, Algorithm 1).
+    was not painted over becomes the known image, noised to the level (Avrahami et al. 2023, Algorithm 1).
 
         z = m z + (1 - m) (known + sigma e)
 
-    known: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where the prompt goes.
+    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where the prompt goes.
 
     The start is the noise of the run, scaled to the later level. The official code blends at the level before the step,
     which leaves noise in the background; here the last blend is the known latent itself. What the paper does about the
-    autoencoder's loss, its decoder tuned for each picture, is left out: the known part is what it gives back.
+    autoencoder's loss, its decoder tuned for each image, is left out: the known part is what it gives back.
     """
 
     def blended(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

@@ -30,7 +30,7 @@ def diffedit(
     source: Prompt,
     network: Denoiser,
     mask: Mask | None = None,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 0.8,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
     maps: Annotated[int, Knob(1, 32, help="Noises that the mask is the mean of")] = 10,
     depth: Annotated[float, Knob(0.05, 1, help="Level at which the mask is looked for")] = 0.5,
     ratio: Annotated[float, Knob(0.5, 10, help="Higher makes a smaller mask")] = 3.0,
@@ -38,34 +38,34 @@ def diffedit(
 ) -> Sampler:
     """DiffEdit.
 
-    Where the estimates for the prompt of the run and for the source prompt differ, there is what to edit. The picture
-    is encoded by DDIM under the source prompt; decoding goes by the prompt of the run inside the mask, and outside
-    retraces the states of the encoding (Couairon et al. 2022, Section 3.2).
+    Where the denoised predictions for the prompt of the run and for the source prompt differ, there is what to edit.
+    The image is encoded by DDIM under the source prompt; decoding goes by the prompt of the run inside the mask, and
+    outside retraces the states of the encoding (Couairon et al. 2022, Section 3.2).
 
         m = mean |D(x, prompt) - D(x, source)| > ratio / 2 of its own mean
         x = m x + (1 - m) encoded[sigma]
 
-    known: the picture, latents (B, C, h, w). source: a prompt that describes it. mask: (B, 1, h, w), True where to
+    known: the image, latents (B, C, h, w). source: a prompt that describes it. mask: (B, 1, h, w), True where to
     edit, in place of the one found. network: what the encoding asks. `strength` and `depth` are parts of the steps,
     counted from the end.
 
-    The mask's rule is that of diffusers' `generate_mask`, with the mean of each picture and not of the batch, and both
-    estimates guided as the run is; no difference at all is an empty mask. The encoding is unguided, that of
+    The mask's rule is that of diffusers' `generate_mask`, with the mean of each image and not of the batch, and both
+    denoised predictions guided as the run is; no difference at all is an empty mask. The encoding is unguided, that of
     `inversion/encoding.climb`, and exact on the way back: a state is put back at the very level it was stored at, where
     diffusers' pipeline is off by one.
     """
 
     def edited(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         start = known.to(x)
-        found = mask
-        if found is None:
-            found = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
-        found = found.to(x.device)
+        region = mask
+        if region is None:
+            region = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
+        region = region.to(x.device)
         part = sigmas[left_out(len(sigmas) - 1, {"strength": strength}) :]
         stored = yield from climb(network, start, part, source, again=again)
 
         def back(step: Step) -> Tensor:
-            return torch.where(found, step.x, encoded(stored, step.sigma))
+            return torch.where(region, step.x, encoded(stored, step.sigma))
 
         return (yield from on_step(sampler(D, stored[part[0]], part, cond, noise), back))
 
@@ -83,7 +83,7 @@ def encoded(stored: Mapping[float, Tensor], sigma: float) -> Tensor:
 def edit_mask(
     D: Denoiser, known: Tensor, sigma: float, cond: Cond, source: Cond, noise: Noise, maps: int, ratio: float
 ) -> Flow:
-    """(B, 1, h, w) bool, True where the two prompts disagree about the picture."""
+    """(B, 1, h, w) bool, True where the two prompts disagree about the image."""
     draw = noise.child("diffedit")
     noisy = [known + sigma * draw(known) for _ in range(maps)]
     pairs = yield from together(*(D(x, sigma, which) for x in noisy for which in (cond, source)))

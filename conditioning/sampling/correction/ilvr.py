@@ -20,11 +20,11 @@ def ilvr(
     """ILVR.
 
     After every step the low frequencies of the state become those of the reference, noised to the level, so that the
-    picture agrees with it in layout and colour and is free in the rest (Choi et al. 2021, Algorithm 1).
+    image agrees with it in layout and colour and is free in the rest (Choi et al. 2021, Algorithm 1).
 
         x = x + phi(reference + sigma z) - phi(x)
 
-    reference: the picture, latents (B, C, h, w). phi makes small and large again, by the cubic kernel.
+    reference: the image, latents (B, C, h, w). phi makes small and large again, by the cubic kernel.
     made_sigmas: the schedule of the run, of which `end` is a part.
 
     The paper's factor N = 32 at 256 pixels leaves 8 x 8 cells. On a latent network phi acts on latents.

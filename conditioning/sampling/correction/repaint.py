@@ -21,14 +21,14 @@ def repaint(
 ) -> Sampler:
     """RePaint.
 
-    After every step what was not painted over becomes the known picture, noised to the level; and the schedule goes
+    After every step what was not painted over becomes the known image, noised to the level; and the schedule goes
     back up by `jump` steps, `times` - 1 times at every jump-th level, so that the new part grows into the known one
-    (Lugmayr et al. 2022, Algorithm 1). The paper's setting is 250 ancestral steps: 2410 network calls.
+    (Lugmayr et al. 2022, Algorithm 1). The paper's setting is 250 ancestral steps: 2410 network evaluations.
 
         x = m x + (1 - m) (known + sigma z)
         up from a to b:  x + sqrt(b^2 - a^2) z
 
-    known: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
+    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
 
     As diffusers' RePaintScheduler, which says why line 5 of the algorithm is not to be taken literally, it blends after
     the step, at the level reached: in law the paper's blend before the next call, and the last one is without noise. Of

@@ -14,22 +14,22 @@ def replacement(
     sampler: Sampler,
     known: Image,
     mask: Mask,
-    corrector: Annotated[int, Knob(0, 10, help="Langevin steps at each level, a network call each")] = 1,
+    corrector: Annotated[int, Knob(0, 10, help="Langevin steps at each level, a network evaluation each")] = 1,
     snr: Annotated[
         float, Knob(0.01, 0.5, idle=("corrector", 0), help="Size of a Langevin step against its noise")
     ] = 0.16,
 ) -> Sampler:
     """Replacement (score-SDE inpainting).
 
-    After every update what was not painted over becomes the known picture, noised to the level; between two levels
+    After every update what was not painted over becomes the known image, noised to the level; between two levels
     Langevin steps let the new part settle (Song et al. 2021, Appendix I.2 and Algorithm 4).
 
         x = m x + (1 - m) (known + sigma z)
         corrector:  x + e score + sqrt(2 e) z,  e = 2 (snr |z| / |score|)^2
 
-    known: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
+    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
 
-    snr is the paper's for CIFAR, 0.075 for larger pictures. Of a latent network the known part is what the autoencoder
+    snr is the paper's for CIFAR, 0.075 for larger images. Of a latent network the known part is what the autoencoder
     gives back.
 
     The authors do otherwise: they noise the known part to the level before the step, here it is the level that the step
@@ -56,9 +56,9 @@ def replacement(
 
 
 def langevin(x: Tensor, score: Tensor, z: Tensor, snr: float, sigma: float) -> Tensor:
-    """Algorithm 4 of the paper, the step size of each picture by itself. All (B, C, h, w).
+    """Algorithm 4 of the paper, the step size of each image by itself. All (B, C, h, w).
 
-    |z| / |score| is near sigma for pictures; twice that is the limit, which keeps e below the curvature of any density.
+    |z| / |score| is near sigma for images; twice that is the limit, which keeps e below the curvature of any density.
     """
 
     def norm(v: Tensor) -> Tensor:

@@ -21,17 +21,17 @@ def cfg(
 ) -> Denoiser:
     """Classifier-free guidance.
 
-    Goes from the estimate for the negative prompt through the one for the prompt, and beyond (Ho & Salimans 2022,
-    Eq. 6). Both are rows of one network call; where the scale is 1, or the level is outside of the guidance interval
-    (Kynkäänniemi et al. 2024, arXiv 2404.07724), the pass for the negative prompt is not made. Each ask goes by its own
-    level, the second one of a Heun step by the next.
+    Goes from the denoised prediction for the negative prompt through the one for the prompt, and beyond (Ho & Salimans
+    2022, Eq. 6). Both are rows of one network evaluation; where the scale is 1, or the level is outside of the guidance
+    interval (Kynkäänniemi et al. 2024, arXiv 2404.07724), the pass for the negative prompt is not made. Each ask goes
+    by its own level, the second one of a Heun step by the next.
 
         x0 = u + scale (c - u)
 
     null: cond of the negative prompt, of as many rows as the cond of the run.
     sigmas: the schedule of the run, of which `start` and `end` are parts 0..1; not needed for 0 and 1.
 
-    The rescaling (Lin et al. 2023, arXiv 2305.08891, Section 3.4) gives each picture's guided output the standard
+    The rescaling (Lin et al. 2023, arXiv 2305.08891, Section 3.4) gives each image's guided output the standard
     deviation of the conditional one back, by the part `rescale`. It is done on v, the output of the paper's network,
     which is x / (1 + sigma^2) - x0 up to a factor: unlike eps it tells something at every level, an infinite one too.
     diffusers' `guidance_rescale` does the same for a network that predicts v, and works on eps for one of eps.
@@ -39,7 +39,7 @@ def cfg(
     low, high = interval(sigmas, start, end)
 
     def guided(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-        if scale == 1 or not cond or not low < highest(sigma) <= high:  # without prompts there is one estimate
+        if scale == 1 or not cond or not low < highest(sigma) <= high:  # without prompts there is one prediction
             return (yield from D(x, sigma, cond, **kw))
         c, u = yield from together(D(x, sigma, cond, **kw), D(x, sigma, null, **kw))  # (B, C, H, W) each
         x0 = u + scale * (c - u)

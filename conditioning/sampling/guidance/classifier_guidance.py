@@ -16,9 +16,9 @@ def classifier_guidance(
 ) -> Denoiser:
     """Classifier guidance.
 
-    A classifier that was trained on noisy latents says how likely the words are at this state, and the estimate is
-    moved up the gradient of its logarithm (Dhariwal & Nichol 2021, Section 4). At scale 1 that is Bayes' rule: the
-    estimate for "words and prompt", if the classifier is right.
+    A classifier that was trained on noisy latents says how likely the words are at this state, and the denoised
+    prediction is moved up the gradient of its logarithm (Dhariwal & Nichol 2021, Section 4). At scale 1 that is Bayes'
+    rule: the denoised prediction for "words and prompt", if the classifier is right.
 
         x0 = x0 + scale s^2 grad_x log p(words | x, s)
 
@@ -26,7 +26,7 @@ def classifier_guidance(
     ValueError with the words it knows, where there is another.
 
     The gradient runs through the classifier alone, not through the network: a few per cent of a call. The paper takes 1
-    on networks that are conditioned on the class, and 10 on those that are not.
+    on class-conditional networks, and 10 on those that are not.
     """
     classifier = backbone.classifier
     words = classifier.parse(asked)

@@ -29,16 +29,16 @@ def dps(
     """DPS.
 
     After every step the state goes down the gradient, through the network, of the distance between what was measured
-    and what would be measured of the estimate (Chung et al. 2023, "Diffusion Posterior Sampling", Algorithm 1). Any
-    degradation with gradients will do, JPEG too; the measurement is approached, and not kept exactly.
+    and what would be measured of the denoised prediction (Chung et al. 2023, "Diffusion Posterior Sampling", Algorithm
+    1). Any degradation with gradients will do, JPEG too; the measurement is approached, and not kept exactly.
 
         x = x - zeta sqrt((1 + s'^2) (1 + s^2)) grad_x ||y - A(x0)||
 
     s is the level the step came from and s' the one it reached. The roots bring the paper's step, made in
     variance-preserving coordinates, to these ones. The gradient is that of the norm, not of its square, so its length
     does not depend on the misfit: the paper's zeta of 0.3 to 1 is one for 1000 ancestral steps, fewer want more. A
-    solver that asks twice a step is asked for gradients once. On a pixel network A acts on the estimate itself, on a
-    latent one on its decoded picture, and the gradient runs through the decoder.
+    solver that asks twice a step is asked for gradients once. On a pixel network A acts on the denoised prediction
+    itself, on a latent one on its decoded image, and the gradient runs through the decoder.
 
     made_sigmas: the schedule of the run, over which a curve of `zeta` goes.
 

@@ -12,12 +12,12 @@ from conditioning.sampling.correction.repaint import travelling
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 from samplers.schedules import highest, interval
 
-STEP = 0.1  # of the backward part, in deviations of the estimate: the first of its steps, from which they shrink to 0
+STEP = 0.1  # the first step of the backward part, in deviations of the denoised prediction; they shrink to 0
 TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
 
 
 @method(
-    task="anything that can be read off a picture",
+    task="anything that can be read off an image",
     paper="2303.09833",
     needs=("gradients",),
     intervals=(Interval("start", "end"),),
@@ -29,10 +29,14 @@ def energy_guidance(
     target: Map | None = None,
     words: Words = "",
     energy: Annotated[
-        str, Choice(tuple(ENERGIES), help="In what the picture is to be as the target", inputs=TARGETS)
+        str, Choice(tuple(ENERGIES), help="In what the image is to be as the target", inputs=TARGETS)
     ] = "colours",
-    strength: Annotated[float, Knob(0, 5, curve=True, help="Of a step, in deviations of the estimate")] = 0.5,
-    backward: Annotated[int, Knob(0, 200, help="Steps on the estimate itself, without the network; 0 is none")] = 0,
+    strength: Annotated[
+        float, Knob(0, 5, curve=True, help="Of a step, in deviations of the denoised prediction")
+    ] = 0.5,
+    backward: Annotated[
+        int, Knob(0, 200, help="Steps on the denoised prediction itself, without the network; 0 is none")
+    ] = 0,
     times: Annotated[int, Knob(1, 10, help="Passes over each guided step; 1 is without time travel")] = 1,
     start: Annotated[float, Knob(0, 1, help="Guided from this part of the steps")] = 0.0,
     end: Annotated[float, Knob(0, 1, help="Guided up to this part of the steps")] = 0.9,
@@ -41,32 +45,32 @@ def energy_guidance(
 ) -> Sampler:
     """Energy guidance.
 
-    The estimate, decoded, is read by something that can be differentiated, compared with a target, and moved down the
-    gradient of their difference, through reader, decoder and network. That is FreeDoM (Yu et al. 2023, Algorithm 2) and
-    universal guidance (Bansal et al. 2023, arXiv 2302.07121, Algorithm 1), with the time travel of both: a guided step
-    is undone by noise and made again, `times` - 1 times, so that the picture can settle.
+    The denoised prediction, decoded, is read by something that can be differentiated, compared with a target, and moved
+    down the gradient of their difference, through reader, decoder and network. That is FreeDoM (Yu et al. 2023,
+    Algorithm 2) and universal guidance (Bansal et al. 2023, arXiv 2302.07121, Algorithm 1), with the time travel of
+    both: a guided step is undone by noise and made again, `times` - 1 times, so that the image can settle.
 
         x0 = x0 - strength r g / rms(g),    g = grad_x E(decode(x0)),    r = s / sqrt(1 + s^2)
         x0 = x0 + D,    D = argmin E(decode(x0 + D)) by `backward` steps
         back up from s' to s:  x + sqrt(s^2 - s'^2) z
 
-    target: a picture (B, 3, H, W) in [0, 1]; for the energies that are called so, a map as annotators make it. words:
+    target: an image (B, 3, H, W) in [0, 1]; for the energies that are called so, a map as annotators make it. words:
     for the energy "text". made_sigmas: the schedule of the run, of which `start` and `end` are parts. The energies are
-    in `conditioning/energies.py`: colours and edges of any pictures; depth, shapes, style and text where the backbone
+    in `conditioning/energies.py`: colours and edges of any images; depth, shapes, style and text where the backbone
     has readers of its world.
 
     FreeDoM gives every energy a rate of its own; here, as in its variants for text and for classes, the step has a
-    length and the gradient only says where to. r is how uncertain the estimate of latents of unit scale is at most: a
-    step of strength 1 goes as far as the estimate may be wrong. The backward part of universal guidance asks no
-    network: the estimate is to agree, whatever the network thinks of it. Its steps have lengths too, which shrink.
-    """
-    given = words if energy in OF_WORDS else target
-    if given is None or (isinstance(given, str) and not given.strip()):
+    length and the gradient only says where to. r is how uncertain the denoised prediction of latents of unit scale is
+    at most: a step of strength 1 goes as far as the denoised prediction may be wrong. The backward part of universal
+    guidance asks no network: the denoised prediction is to agree, whatever the network thinks of it. Its steps have
+    lengths too, which shrink."""
+    condition = words if energy in OF_WORDS else target
+    if condition is None or (isinstance(condition, str) and not condition.strip()):
         raise ValueError(f"the energy {energy} compares with {TARGETS[energy]}, and there is none: give it, or choose "
                          f"one of {', '.join(n for n, of in TARGETS.items() if of != TARGETS[energy])}")  # fmt: skip
     if strength == 0 and backward == 0:
         return sampler
-    misfit = ENERGIES[energy](given, backbone)
+    misfit = ENERGIES[energy](condition, backbone)
 
     def off(x0: Tensor) -> Tensor:
         return misfit(backbone.decode(x0))

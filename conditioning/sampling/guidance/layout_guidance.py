@@ -6,7 +6,7 @@ from torch import Tensor
 
 from conditioning.gradients import gradient, leaf
 from conditioning.registry import Box, Boxes, Interval, Knob, method
-from conditioning.sampling.attention.maps import Kept, before_steps, looked_at, nearest, places
+from conditioning.sampling.attention.maps import RecordedMaps, before_steps, looked_at, nearest, places
 from samplers.flow import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import interval
 
@@ -61,8 +61,8 @@ def layout_guidance(
         tokens = places([box.text for box in boxes], cond, backbone)  # (B, K, L)
         for _ in range(repeats):
             at, tape, _ = leaf(x, None)
-            kept = yield from looked_at(network, at, sigma, cond, tape)
-            energy = outside(deciding(kept, side), boxes, tokens)  # (B,)
+            recorded = yield from looked_at(network, at, sigma, cond, tape)
+            energy = outside(deciding(recorded, side), boxes, tokens)  # (B,)
             left = energy.detach() > threshold
             if not left.any():
                 break
@@ -73,22 +73,22 @@ def layout_guidance(
     return before_steps(sampler, laid_out)
 
 
-def deciding(kept: Kept, side: int) -> Kept:
+def deciding(recorded: RecordedMaps, side: int) -> RecordedMaps:
     """The maps of the mid block, and those of the decoder of one size."""
-    up = [(site, maps) for site, maps in kept if site.place == "up"]
-    return [(site, maps) for site, maps in kept if site.place == "mid"] + nearest(up, side)
+    up = [(site, maps) for site, maps in recorded if site.place == "up"]
+    return [(site, maps) for site, maps in recorded if site.place == "mid"] + nearest(up, side)
 
 
-def outside(kept: Kept, boxes: Sequence[Box], tokens: Tensor) -> Tensor:
+def outside(recorded: RecordedMaps, boxes: Sequence[Box], tokens: Tensor) -> Tensor:
     """The energy E (B,), from 0 to 1, of maps (B, heads, h * w, L); tokens (B, K, L) bool, for each of K boxes."""
     total = torch.zeros(())
-    for site, maps in kept:
+    for site, maps in recorded:
         masks = torch.stack([covered(box, site.height, site.width) for box in boxes]).flatten(1).to(maps)  # (K, h * w)
-        seen = maps.sum(2).clamp(min=1e-8)  # (B, heads, L), 0 for a word that no cell looks at
-        inside = torch.einsum("bhnl,kn->bhkl", maps, masks) / seen.unsqueeze(2)  # (B, heads, K, L)
+        total_attention = maps.sum(2).clamp(min=1e-8)  # (B, heads, L), 0 for a word that no cell looks at
+        inside = torch.einsum("bhnl,kn->bhkl", maps, masks) / total_attention.unsqueeze(2)  # (B, heads, K, L)
         missed = (1 - inside).square().mean(1)  # (B, K, L)
         total = total.to(maps) + ((missed * tokens).sum(2) / tokens.sum(2)).mean(1)
-    return total / len(kept)
+    return total / len(recorded)
 
 
 def covered(box: Box, height: int, width: int) -> Tensor:

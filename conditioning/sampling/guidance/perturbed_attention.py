@@ -12,21 +12,24 @@ from samplers.flow import Cond, Denoiser, Flow, together
 def perturbed_attention(
     D: Denoiser,
     network: Denoiser,
-    scale: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="How far away from the perturbed estimate")] = 3.0,
+    scale: Annotated[
+        float, Knob(0, 20, neutral=0, curve=True, help="How far away from the perturbed prediction")
+    ] = 3.0,
     layers: Annotated[str, Choice(("mid", "down", "up"), help="Part of the network that is perturbed")] = "mid",
 ) -> Denoiser:
     """Perturbed-attention guidance.
 
-    Goes away from what the network makes of the picture when its self-attention is put out, so that every place sees
-    only itself: such estimates have lost their structure. It works without a prompt, too (Ahn et al. 2024, Eq. 14).
+    Goes away from what the network makes of the image when its self-attention is put out, so that every place sees only
+    itself: such denoised predictions have lost their structure. It works without a prompt, too (Ahn et al. 2024, Eq.
+    14).
 
         x0 = x0 + scale (c - p)     p: c with the maps of self-attention replaced by the identity
 
     network: asked for p, and for c where D is more than the network.
 
-    c: the estimate for the prompt of the run. Under classifier-free guidance this is added to the guided estimate,
-    which is then one row of the network more than c and p: c itself, asked beside it. The paper perturbs the mid block.
-    """
+    c: the denoised prediction for the prompt of the run. Under classifier-free guidance this is added to the guided
+    denoised prediction, which is then one row of the network more than c and p: c itself, asked beside it. The paper
+    perturbs the mid block."""
 
     def guided(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
         if scale == 0:

@@ -33,16 +33,16 @@ def pigdm(
 ) -> Sampler:
     """PiGDM.
 
-    What the measurement would correct of the estimate is brought to the state through the transposed Jacobian of the
-    network: the score of the measurement, if the picture is Gaussian around the estimate with variance r^2 (Song et al.
-    2023, "Pseudoinverse-Guided Diffusion Models", Section 3).
+    What the measurement would correct of the denoised prediction is brought to the state through the transposed
+    Jacobian of the network: the score of the measurement, if the image is Gaussian around the denoised prediction with
+    variance r^2 (Song et al. 2023, "Pseudoinverse-Guided Diffusion Models", Section 3).
 
         g = J^T A^T (A A^T + sigma_y^2 / r^2)^-1 (y - A x0),    J = d x0 / d x,    r^2 = s^2 / (1 + s^2)
         x = x0 + scale g + sqrt(s'^2 - c^2) eps + c z,    c = eta s' sqrt(1 - s'^2 / s^2)
 
-    This is the paper's step, with its adaptive weights; eps is that of the estimate before the correction. `exact`
-    gives the gradient the weight s^2 / r^2 of Bayes' rule, x0' = x0 + scale (1 + s^2) g, and keeps the sampler: for
-    Gaussian data of unit variance that is the exact posterior, while the paper's form drifts towards A+ y.
+    This is the paper's step, with its adaptive weights; eps is that of the denoised prediction before the correction.
+    `exact` gives the gradient the weight s^2 / r^2 of Bayes' rule, x0' = x0 + scale (1 + s^2) g, and keeps the sampler:
+    for Gaussian data of unit variance that is the exact posterior, while the paper's form drifts towards A+ y.
 
     Without noise the correction is x0's projection onto y, as in DDNM, and on latents the projection goes through the
     autoencoder, and the gradient through the network alone. With noise every singular value has its own part where A is
@@ -55,7 +55,7 @@ def pigdm(
         return sampler
     correction = corrections(measured, backbone)
 
-    def pull(D: Denoiser, x: Tensor, sigma: float | Tensor, cond: Cond, tape: object | None = None, **kw: Any) -> Flow:
+    def score(D: Denoiser, x: Tensor, sigma: float | Tensor, cond: Cond, tape: object | None = None, **kw: Any) -> Flow:
         """x0 and g."""
         x, tape, outer = leaf(x, tape)
         x0 = yield from D(x, sigma, cond, tape=tape, **kw)
@@ -66,7 +66,7 @@ def pigdm(
 
     def bayes(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         def posterior(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-            x0, g = yield from pull(D, x, sigma, cond, **kw)
+            x0, g = yield from score(D, x, sigma, cond, **kw)
             return x0 + scale * (1 + highest(sigma) ** 2) * g
 
         return (yield from sampler(posterior, x, sigmas, cond, noise))
@@ -74,7 +74,7 @@ def pigdm(
     def adaptive(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         fresh = noise.child("pigdm")
         for s, s_next in pairwise(sigmas):
-            x0, g = yield from pull(D, x, s, cond)
+            x0, g = yield from score(D, x, s, cond)
             eps, right = (x - x0) / s, x0 + scale * g
             c = eta * s_next * math.sqrt(1 - (s_next / s) ** 2)
             x = yield Step(right + math.sqrt(s_next**2 - c**2) * eps + c * fresh(x), right, s_next)

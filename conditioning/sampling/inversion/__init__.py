@@ -1,5 +1,5 @@
-"""Inversion changes the start: the picture to edit is carried to a noise level, and sampling begins there.
+"""Inversion changes the start: the image to edit is carried to a noise level, and sampling begins there.
 
-A method is sampler -> sampler, the outermost of all: it finds the start (and what else reconstructs the picture, as
+A method is sampler -> sampler, the outermost of all: it finds the start (and what else reconstructs the image, as
 tables by sigma), then calls the sampler that it wraps.
 """

@@ -22,23 +22,27 @@ def ddim_inversion(
     source_prompt: Prompt,
     network: Denoiser,
     backbone: Any,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
     labels: Annotated[
-        str, Choice(("next", "same"), help="Noise level passed to the network: the one it goes to, or the one it is at")
+        str,
+        Choice(
+            ("next", "same"),
+            help="Noise level that the network is asked at: the one the step goes to, or the one it is at",
+        ),
     ] = "next",
     between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
     again: Again = 0,
 ) -> Sampler:
     """DDIM inversion.
 
-    The way that DDIM goes from noise to the picture under the source prompt, gone upwards, ends at the noise that the
-    picture comes from; from there the run goes down under its own prompt (Song et al. 2021, Section 4.3). With guidance
+    The way that DDIM goes from noise to the image under the source prompt, gone upwards, ends at the noise that the
+    image comes from; from there the run goes down under its own prompt (Song et al. 2021, Section 4.3). With guidance
     scale 1 and labels "same" this is DDIB, dual diffusion implicit bridges (Su et al. 2023, arXiv 2203.08382).
 
         x = x + (s' - s) eps(x, label),  s < s'
         label: s' ("next") or s ("same")
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
+    source: the image, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
     asks, with the run's adapters and without its guidance. backbone: tells the lowest level that has a label.
 
     Labels: "next" is what null-text inversion, prompt-to-prompt and diffusers do, a step of fixed-point iteration

@@ -23,20 +23,20 @@ def direct_inversion(
     source_prompt: Prompt,
     network: Denoiser,
     source_states: SourceStates,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
     between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
     again: Again = 10,
 ) -> Sampler:
     """Direct inversion (PnP inversion).
 
-    The picture is encoded by DDIM, and the states on the way are kept: where a method of attention runs the source
-    beside the target, the source is at every level put back to its state there, so that it ends as the very picture,
+    The image is encoded by DDIM, and the states on the way are kept: where a method of attention runs the source
+    beside the target, the source is at every level put back to its state there, so that it ends as the image itself,
     while the target is left alone (Ju et al. 2024, Algorithm 1).
 
         source:  x_s = x_s + (encoded[s] - x_s) = encoded[s]
         target:  as the sampler goes, from encoded[s_0]
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
+    source: the image, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
     asks. source_states: where the states are kept; prompt-to-prompt, MasaCtrl and plug-and-play read it. Without one of
     these it is DDIM inversion.
 

@@ -22,14 +22,14 @@ def edict(
     sampler: Sampler,
     source: Image,
     source_prompt: Prompt,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 0.8,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
     mix: Annotated[float, Knob(0.5, 1, help="1 leaves the two states apart, less draws them together")] = 0.93,
     guided_network: Denoiser | None = None,
 ) -> Sampler:
     """EDICT.
 
     Two states are denoised in turn, each by the direction at the other. So a step can be undone exactly, whatever the
-    network is: up under the source prompt, down under the prompt of the run; the same prompt gives the picture back up
+    network is: up under the source prompt, down under the prompt of the run; the same prompt gives the image back up
     to rounding (Wallace et al. 2023, Eq. 13 to 15).
 
         x = x + (s' - s) eps(y, s)         up: the same backwards
@@ -37,23 +37,23 @@ def edict(
         x = p x + (1 - p) y
         y = p y + (1 - p) x
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. mix: the paper's p.
+    source: the image, latents (B, C, h, w). source_prompt: a prompt that describes it. mix: the paper's p.
     guided_network: the denoiser of the way up, that of the run where it is None; see `compose`.
 
     Guidance acts on both ways; the paper takes scale 3. Where that leads the way up away from what the network knows as
-    noise, nothing of the picture is kept under another prompt: Still Life wants scale 1. Which of the two goes first
-    changes from step to step, as in the official code. Every step costs two estimates, on the way up too. Rounding
-    grows by 1 / p^2 a step, so the states are in float64, whatever the network computes in.
-    """
+    noise, nothing of the image is kept under another prompt: Still Life wants scale 1. Which of the two goes first
+    changes from step to step, as in the official code. Every step costs two denoised predictions, on the way up too.
+    Rounding grows by 1 / p^2 a step, so the states are in float64, whatever the network computes in."""
 
     def coupled(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
         pair = [source.to(x).double()] * 2
         for i, (s, s_next) in reversed([*enumerate(pairwise(part))]):
-            up = unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2)
-            pair = yield from step_at(up, s, x.dtype)
+            pair = yield from reported(
+                unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2), s, x.dtype
+            )
         for i, (s, s_next) in enumerate(pairwise(part)):
-            pair = yield from step_at(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
+            pair = yield from reported(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
         return pair[0].to(x.dtype)
 
     return coupled
@@ -83,7 +83,7 @@ def unstep(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: C
     return pair, eps
 
 
-def step_at(flow: Flow, sigma: float, dtype: torch.dtype) -> Flow:
+def reported(flow: Flow, sigma: float, dtype: torch.dtype) -> Flow:
     """The pair that the flow brings to level sigma, after a Step in the run's dtype.
 
     What the reply changes is as it says, and the other state moves as much.

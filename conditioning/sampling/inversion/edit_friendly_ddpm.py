@@ -28,23 +28,22 @@ def edit_friendly_ddpm(
 ) -> Sampler:
     """Edit-friendly DDPM inversion.
 
-    The picture is noised to every level by noise of its own, and what the sampler lacks to go from each of these states
-    to the next is kept: the noise maps of that run. With them the source prompt gives the picture back exactly, and
+    The image is noised to every level by noise of its own, and what the sampler lacks to go from each of these states
+    to the next is kept: the noise maps of that run. With them the source prompt gives the image back exactly, and
     another prompt changes what it speaks of (Huberman-Spiegelglas et al. 2024, Section 3).
 
         x[s] = source + s e[s],  all e independent
         z[s'] = x[s'] - sampler(x[s], source_prompt)
         x = sampler(x, prompt) + z[s']
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. source_states: where the
+    source: the image, latents (B, C, h, w). source_prompt: a prompt that describes it. source_states: where the
     states x[s] are kept, for methods that run the source beside the target. guided_network: the denoiser that the maps
     are taken with, that of the run where it is None; see `compose`.
 
     The paper's sampler is "Euler a", 100 steps, of which the first 36 are left out, with guidance 3.5 for the source
     and 15 for the edit; here both have that of the run. The maps are kept with their standard deviation. The last one
-    is no noise but what the last estimate lacks of the picture; the official code leaves it out. With a sampler that
-    draws no noise the maps are the whole of what it lacks.
-    """
+    is no noise but what the last denoised prediction lacks of the image; the official code leaves it out. With a
+    sampler that draws no noise the maps are the whole of what it lacks."""
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         picture, fresh = source.to(x), noise.child("edit_friendly_ddpm")
@@ -60,7 +59,7 @@ def edit_friendly_ddpm(
 
 
 class Noised(dict[float, Tensor]):
-    """The picture with noise of its own at every level; drawn when it is asked for, where it is none of the schedule,
+    """The image with noise of its own at every level; drawn when it is asked for, where it is none of the schedule,
     as the level at which a run is stopped."""
 
     def __init__(self, picture: Tensor, fresh: Noise):

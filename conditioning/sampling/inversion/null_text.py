@@ -33,33 +33,35 @@ def null_text(
     network: Denoiser,
     source_states: SourceStates,
     null: Cond | None = None,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the picture is encoded, from 0 to 1")] = 1.0,
+    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
     begin: Annotated[
         str, Choice(("source", "null"), help="Prompt whose text is tuned, the source's or the negative one")
     ] = "source",
-    updates: Annotated[int, Knob(0, 50, help="At most so many at a level, each a network call with its backward")] = 10,
+    updates: Annotated[
+        int, Knob(0, 50, help="At most so many at a level, each a network evaluation with its backward")
+    ] = 10,
     rate: Annotated[float, Knob(0.001, 1, help="Of the updates, at the first level; half of that at the last")] = RATE,
     again: Again = 10,
     guided_network: Denoiser | None = None,
 ) -> Sampler:
     """Null-text inversion.
 
-    The picture is encoded by DDIM. Then, level by level from the top, the embedding of the negative prompt is tuned
+    The image is encoded by DDIM. Then, level by level from the top, the embedding of the negative prompt is tuned
     until a guided step under the source prompt goes where the encoding came from. So the source prompt gives the
-    picture back although the run is guided, and another one edits it (Mokady et al. 2023, Algorithm 1).
+    image back although the run is guided, and another one edits it (Mokady et al. 2023, Algorithm 1).
 
         null[s] = argmin |encoded[s'] - DDIM(x, s, u + w (c - u))|^2,  u = D(x, null[s])
         x = DDIM(x, s, u + w (c - u)) with null[s]
 
-    source: the picture, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
+    source: the image, latents (B, C, h, w). source_prompt: a prompt that describes it. network: what the encoding
     asks. null: the cond of the negative prompt. source_states: where the source's states are kept, for methods that run
     it beside the target. guided_network: the denoiser that the texts are tuned with, that of the run where it is None;
     see `compose`.
 
     Whatever the denoiser of the run asks for the negative prompt, it asks with the tuned text; what else it asks is
-    answered once a level. On the way of the source the tuned estimate is the source prompt's own, whatever it was begun
-    from: begun at the source prompt, which is negative-prompt inversion (Miyake et al. 2023, arXiv 2305.16807), a level
-    takes hardly an update.
+    answered once a level. On the way of the source the tuned denoised prediction is the source prompt's own, whatever
+    it was begun from: begun at the source prompt, which is negative-prompt inversion (Miyake et al. 2023, arXiv
+    2305.16807), a level takes hardly an update.
 
     The paper's settings are 50 steps, scale 7.5, rate 0.01 and `again` 0. That rate is too low for a small text
     encoder: Adam moves every number of the text by it, whatever the gradient, and a text of fewer numbers has further
@@ -105,14 +107,14 @@ def tuned(
         known: list[tuple[Ask, Tensor]] = []
         text = text.detach().clone().requires_grad_()
         adam = torch.optim.Adam([text], lr=rate * (1 - part / 2))
-        best: list[Tensor] = []  # of each row: the least loss so far, its text, where it leads to, and its estimate
+        best: list[Tensor] = []  # of each row: the least loss so far, its text, where it leads to, and its x0
         for left in reversed(range(updates + 1)):
             x0 = yield from recalling(D(x, s, cond), null, text, object() if left else None, known)
             x_next = x0 + s_next / s * (x - x0)
             loss = ((x_next - pivot[s_next]) ** 2).flatten(1).mean(1) / (1 + s_next**2)  # (B,), of VP states
-            seen = [one.detach().clone() for one in (loss, text, x_next, x0)]
-            better = seen[0] < best[0] if best else torch.ones_like(loss, dtype=torch.bool)
-            best = [rows(better, new, old) for new, old in zip(seen, best or seen)]
+            latest = [one.detach().clone() for one in (loss, text, x_next, x0)]
+            better = latest[0] < best[0] if best else torch.ones_like(loss, dtype=torch.bool)
+            best = [rows(better, new, old) for new, old in zip(latest, best or latest)]
             on = loss.detach() > LOSS + more * part
             if not on.any() or not loss.requires_grad:
                 break
@@ -120,7 +122,7 @@ def tuned(
             if text.grad is None:  # asked for, and of no effect at this level
                 break
             adam.step()
-            text.data = rows(on, text.data, seen[1])
+            text.data = rows(on, text.data, latest[1])
         _, text, x, x0 = best
         nulls[s] = text
         if s_next > 0:

@@ -15,21 +15,21 @@ def sdedit(
     sampler: Sampler,
     source: Image,
     mask: Mask | None = None,
-    strength: Annotated[float, Knob(0, 1, help="0 gives the picture back, 1 starts from noise")] = 0.6,
+    strength: Annotated[float, Knob(0, 1, help="0 gives the image back, 1 starts from noise")] = 0.6,
     repeats: Annotated[int, Knob(1, 5, help="Passes, each from the result of the one before")] = 1,
 ) -> Sampler:
     """SDEdit (image to image).
 
-    The picture is noised to a level inside the schedule, and the run goes down from there: what is smaller than the
+    The image is noised to a level inside the schedule, and the run goes down from there: what is smaller than the
     noise is made anew, what is larger stays. A stroke painting becomes a photograph, a rough edit a clean one (Meng et
     al. 2022, Algorithm 1 to 3).
 
         x = source + sigma e,  then sampled from sigma to 0
 
-    source: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where it may change; left out, everywhere.
+    source: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it may change; left out, everywhere.
 
     strength: the part of the steps that is taken, of all there are. e is the noise that the run would have started
-    from, so that at strength 1 the picture is that of the seed up to source / sigma. With a mask the rest is the
+    from, so that at strength 1 the image is that of the seed up to source / sigma. With a mask the rest is the
     source, noised to the level by the same e throughout a pass, as in the official code, which puts in the level before
     the step and takes 3 passes.
     """

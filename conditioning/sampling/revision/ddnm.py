@@ -27,16 +27,16 @@ def ddnm(
 ) -> Sampler:
     """DDNM.
 
-    Of every estimate the part that the measurement sees is replaced by what was measured, and the null space is left to
-    the network (Wang, Yu & Zhang 2023, Algorithm 1; for a noisy measurement DDNM+, Section 3.3). It has its own steps,
-    whatever the sampler is; time travel is RePaint's.
+    Of every denoised prediction the part that the measurement sees is replaced by what was measured, and the null space
+    is left to the network (Wang, Yu & Zhang 2023, Algorithm 1; for a noisy measurement DDNM+, Section 3.3). It has its
+    own steps, whatever the sampler is; time travel is RePaint's.
 
         x0' = x0 - A+ (A x0 - y)
         x = x0' + s' (eta z + sqrt(1 - eta^2) eps)
 
     The result then has A x = y, up to rounding, if the measurement has no noise and the state of the network is pixels.
-    On latents x0' is found through the autoencoder, which keeps the measurement only as well as it keeps pictures.
-    JPEG, which is not linear, is projected to the nearest picture that compresses to y.
+    On latents x0' is found through the autoencoder, which keeps the measurement only as well as it keeps images.
+    JPEG, which is not linear, is projected to the nearest image that compresses to y.
 
     With noise sigma_y every singular value s has its own share of correction, lambda, and of noise: lambda = 1 while
     s' >= sigma_y / s. That needs the singular values and pixels; otherwise one lambda = min(1, s' / sigma_y) holds for
@@ -80,12 +80,12 @@ def spectral(operator: Linear, measured: Measurement, eta: float) -> Update:
         s, inverse = operator.s.to(x0), operator.inverse.to(x0)  # (1 or B, D)
         b = sigma_y * inverse  # how uncertain ybar is
         c, y = operator.Vt(x0), inverse * operator.Ut(measured.y.to(x0))  # (B, D)
-        seen, clear = s > 0, s_next >= b
+        observed, clear = s > 0, s_next >= b
         part = torch.where(clear, 1.0, s * s_next * keep / sigma_y)
-        right = torch.where(seen, c + part * (y - c), c)
+        right = torch.where(observed, c + part * (y - c), c)
         left = torch.where(clear, (s_next**2 - b**2).clamp(min=0).sqrt(), eta * s_next)
         z, eps = operator.Vt(z), operator.Vt(eps)
-        moved = torch.where(seen, left * z, s_next * (eta * z + keep * eps))
+        moved = torch.where(observed, left * z, s_next * (eta * z + keep * eps))
         return operator.V(right + moved), operator.V(right)
 
     return update

@@ -25,8 +25,8 @@ def ddrm(
     """DDRM.
 
     A diffusion in the coordinates of the singular vectors of A: where something was measured the state hangs between
-    the network's estimate and the measurement, by which of them is the surer, and elsewhere it is a plain diffusion
-    (Kawar et al. 2022, Section 3.2). It has its own steps, whatever the sampler is.
+    the network's denoised prediction and the measurement, by which of them is the surer, and elsewhere it is a plain
+    diffusion (Kawar et al. 2022, Section 3.2). It has its own steps, whatever the sampler is.
 
         s = 0:             x0 + sqrt(1 - eta^2) s' eps + eta s' z
         s s' <  sigma_y:   x0 + sqrt(1 - eta^2) s' (y - x0) s / sigma_y + eta s' z
@@ -53,14 +53,14 @@ def ddrm(
         x = operator.V(torch.where((s > 0) & (s * top >= sigma_y), start, top * z))
 
         for level, s_next in pairwise(sigmas):
-            estimate = yield from D(x, level, cond)  # (B, C, H, W)
-            x0, eps, z = operator.Vt(estimate), operator.Vt((x - estimate) / level), operator.Vt(fresh(x))
+            denoised = yield from D(x, level, cond)  # (B, C, H, W)
+            x0, eps, z = operator.Vt(denoised), operator.Vt((x - denoised) / level), operator.Vt(fresh(x))
             free = x0 + keep * s_next * eps + eta * s_next * z
             vague = x0 + keep * s_next * (ybar - x0) * s / max(sigma_y, 1e-30) + eta * s_next * z
             spread = (s_next**2 - eta_b**2 * b**2).clamp(min=0).sqrt()
             clear = (1 - eta_b) * x0 + eta_b * ybar + spread * z
-            seen = torch.where(s * s_next >= sigma_y, clear, vague)
-            x = yield Step(operator.V(torch.where(s > 0, seen, free)), estimate, s_next)
+            observed = torch.where(s * s_next >= sigma_y, clear, vague)
+            x = yield Step(operator.V(torch.where(s > 0, observed, free)), denoised, s_next)
         return x
 
     return restored

@@ -19,7 +19,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 def snips(
     sampler: Sampler,
     measured: Operator,
-    inner: Annotated[int, Knob(1, 200, help="Langevin steps at each level, a network call each")] = 10,
+    inner: Annotated[int, Knob(1, 200, help="Langevin steps at each level, a network evaluation each")] = 10,
     rate: Annotated[float, Knob(0.001, 0.5, help="Size of a Langevin step, in units of the level's variance")] = 0.2,
 ) -> Sampler:
     """SNIPS.
@@ -40,27 +40,26 @@ def snips(
     the official two would leave the noise of the first levels in the result. The noise of the state has to be white in
     these coordinates, so the state has to be pixels and the degradation linear.
 
-    The last state is the network's estimate, but for coordinates that were measured more surely than the last level:
-    they become the measurement, so that A x = y where it has no noise.
-    """
+    The last state is the network's denoised prediction, but for coordinates that were measured more surely than the
+    last level: they become the measurement, so that A x = y where it has no noise."""
     operator, sigma_y = measured.linear("SNIPS"), measured.sigma_y
 
     def annealed(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         fresh = noise.child("snips")
         s, inverse = operator.s.to(x), operator.inverse.to(x)  # (1 or B, D)
         y = operator.Ut(measured.y.to(x))  # (B, D)
-        seen = s > 0
+        observed = s > 0
         for sigma in sigmas[:-1]:
-            sure = seen & (s * sigma > sigma_y)  # the measurement is surer than the state
-            unsure = seen & ~sure
+            sure = observed & (s * sigma > sigma_y)  # the measurement is surer than the state
+            unsure = observed & ~sure
             b = (sigma_y * inverse) ** 2
             a = rate * torch.where(sure, sigma**2 - b, torch.where(unsure, sigma**2 * (1 - sigma**2 / b), sigma**2))
             a = torch.where(a.isfinite(), a, 0.0).clamp(min=0)
-            gap = torch.where(seen, (s**2 * sigma**2 - sigma_y**2).abs().clamp(min=1e-20), 1.0)
+            gap = torch.where(observed, (s**2 * sigma**2 - sigma_y**2).abs().clamp(min=1e-20), 1.0)
             for _ in range(inner):
                 x0 = yield from D(x, sigma, cond)  # (B, C, H, W)
                 c = operator.Vt(x)
-                data = torch.where(seen, s * (y - s * c) / gap, 0.0)
+                data = torch.where(observed, s * (y - s * c) / gap, 0.0)
                 score = torch.where(sure, 0.0, operator.Vt(x0 - x) / sigma**2)
                 x = operator.V(c + a * (data + score) + (2 * a).sqrt() * operator.Vt(fresh(x)))
             x = yield Step(x, x0, sigma)

@@ -18,7 +18,7 @@ from backbones.checkpoint import CheckpointError
 from backbones.unet import UNetBackbone
 from conditioning.clashes import clash
 from conditioning.compose import compose, refusals
-from conditioning.inputs import Box, arrive
+from conditioning.inputs import Box, prepare_input
 from conditioning.operators import Degradation
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
@@ -247,7 +247,7 @@ def example(b, kind):
     if kind in ("image", "references", "map", "operator"):
         picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
         value = Degradation(picture, "super_resolution", {"factor": 2}) if kind == "operator" else picture
-        return arrive(kind, [value] if kind == "references" else value, b, 1, b.latent_shape(32, 32))
+        return prepare_input(kind, [value] if kind == "references" else value, b, 1, b.latent_shape(32, 32))
     if kind == "mask":
         return torch.arange(16).lt(8).expand(1, 1, 16, 16)
     known = {"prompt": b.encode_prompt(["a blue cube"]), "words": "sphere", "boxes": [Box(0.0, 0.0, 0.5, 1.0, "red")]}
@@ -270,7 +270,8 @@ def inputs(b, other):
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_every_row_sees_the_map(b, other):
-    """Whatever a method asks beside the estimates of the run: perturbed ones, attention to read, an encoding."""
+    """Whatever a method asks beside the denoised predictions of the run: perturbed ones, attention to read, an
+    encoding."""
     s, seen = levels(b, 2), []
 
     def answer(one):
@@ -342,7 +343,7 @@ def test_what_cannot_be_says_why(b, folders):
         flow(b, s, [("controlnet", {})])
     with pytest.raises(ValueError, match="no map"):  # also where a strength is a curve
         flow(b, s, [("controlnet", {"depth_weight": "0:1, 1:0"})])
-    with pytest.raises(ValueError, match="the map has 64 x 64 pixels, and the picture asked for has 32 x 32"):
+    with pytest.raises(ValueError, match="the map has 64 x 64 pixels, and the image asked for has 32 x 32"):
         run(flow(b, s, [("controlnet", {"depth": a_map(0, size=64)})]), b.denoise)
     with pytest.raises(ValueError, match="panorama and controlnet do not go together: the map of ControlNet belongs"):
         flow(b, s, [("controlnet", {"depth": a_map(0)}), ("panorama", {})])
@@ -373,7 +374,7 @@ def test_a_controlnet_of_another_family_is_refused(tmp_path, folders):
 
 
 def test_maps_arrive_in_the_picture_s_size(b):
-    shown = arrive("map", torch.rand(1, 3, 100, 70), b, 2, b.latent_shape(48, 32))
+    shown = prepare_input("map", torch.rand(1, 3, 100, 70), b, 2, b.latent_shape(48, 32))
     assert shown.shape == (2, 3, 32, 48) and 0 <= shown.min() and shown.max() <= 1
-    flat = arrive("map", torch.full((1, 3, 50, 50), 0.25), b, 1, b.latent_shape(32, 32))
+    flat = prepare_input("map", torch.full((1, 3, 50, 50), 0.25), b, 1, b.latent_shape(32, 32))
     torch.testing.assert_close(flat, torch.full((1, 3, 32, 32), 0.25))

@@ -1,5 +1,5 @@
-"""The ControlNets of Still Life, where they are shipped: the estimate at high noise lies nearer to the scene whose map
-was given, and farther from it with another's."""
+"""The ControlNets of Still Life, where they are shipped: the denoised prediction at high noise lies nearer to the scene
+whose map was given, and farther from it with another's."""
 
 import pytest
 import torch
@@ -18,7 +18,8 @@ N, SIGMA = 8, 4.0
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Backbone, maps by condition, latents of 8 test scenes, and the error of an estimate without a prompt."""
+    """Backbone, maps by condition, latents of 8 test scenes, and the error of a denoised prediction without a
+    prompt."""
     b = backbones.load("still-life")
     seen = render([draw("test", n) for n in range(N)], b.default_size)
     maps = {"depth": seen.near, "edges": seen.edges.float()}

@@ -1,4 +1,4 @@
-"""Annotators: maps of the picture's size, of what is known."""
+"""Annotators: maps of the image's size, of what is known."""
 
 import sys
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import backbones
-from conditioning.inputs import arrive
+from conditioning.inputs import prepare_input
 from conditioning.operators import (
     JPEG,
     OPERATORS,
@@ -41,7 +41,7 @@ LINEAR = {
     "bicubic 3, odd": lambda: Bicubic((3, 9, 15), 3),
     "gaussian": lambda: GaussianBlur((3, 8, 16), 1.0),
     "gaussian, odd": lambda: GaussianBlur((3, 7, 9), 1.5, 0.05),
-    "gaussian, wider than the picture": lambda: GaussianBlur((1, 5, 4), 3.0),
+    "gaussian, wider than the image": lambda: GaussianBlur((1, 5, 4), 3.0),
     "motion": lambda: MotionBlur((3, 8, 16), 5, 30),
     "motion, odd": lambda: MotionBlur((3, 9, 7), 4.5, 110),
     "grey": lambda: Grey((3, 8, 16)),
@@ -202,7 +202,7 @@ def test_jpeg_twice_is_jpeg_once(shape):
 
 
 def test_jpeg_is_that_of_a_program():
-    """Pillow's, of a smooth picture: subsampling off. Its rounding tips a coefficient or two."""
+    """Pillow's, of a smooth image: subsampling off. Its rounding tips a coefficient or two."""
     v, u = torch.meshgrid(torch.arange(32) / 32, torch.arange(32) / 32, indexing="ij")
     rgb = torch.stack([u, v, 0.5 + 0.3 * torch.sin(6 * (u + v))])
     bytes_ = (rgb * 255).round().byte()
@@ -238,22 +238,23 @@ def test_a_degradation_arrives_in_the_space_of_the_backbone():
     oracle = backbones.load("exact")
     picture = torch.rand(1, 3, 64, 64)
     degraded = Degradation(picture, "super_resolution", {"factor": 2})
-    got = arrive("operator", degraded, oracle, 2, oracle.latent_shape(64, 64))
+    got = prepare_input("operator", degraded, oracle, 2, oracle.latent_shape(64, 64))
     assert got.y.shape == (2, 3, 4, 4) and got.operator.shape == (3, 8, 8)
     close(got.y[:1], torch.nn.functional.avg_pool2d(oracle.encode_image(picture), 2), 1e-6)
 
     class Latent:
         offers = frozenset()
 
-    got = arrive("operator", degraded, Latent(), 2, (4, 8, 8))
+    got = prepare_input("operator", degraded, Latent(), 2, (4, 8, 8))
     assert got.operator.shape == (3, 64, 64)
     with pytest.raises(ValueError, match="no degradation 'fog': there are inpainting, super_resolution"):
-        arrive("operator", Degradation(picture, "fog"), oracle, 1, (3, 8, 8))
-    assert arrive("operator", got, oracle, 1, (3, 8, 8)) is got
+        prepare_input("operator", Degradation(picture, "fog"), oracle, 1, (3, 8, 8))
+    assert prepare_input("operator", got, oracle, 1, (3, 8, 8)) is got
 
 
 def test_through_an_autoencoder_only_the_correction_goes():
-    """Exact where encoding undoes decoding; an estimate that agrees stays as it is, whatever the autoencoder does."""
+    """Exact where encoding undoes decoding; a denoised prediction that agrees stays as it is, whatever the autoencoder
+    does."""
 
     class Lossy:
         offers = frozenset()
@@ -289,7 +290,7 @@ def test_the_table_makes_them_all(name):
     parameters = {"mask": torch.zeros(16, 16)} if name == "inpainting" else {}
     op = OPERATORS[name]((3, 16, 16), **parameters)
     assert op.title and op.__doc__ and op.A(pictures((3, 16, 16))).shape[1:] == op.y_shape
-    with pytest.raises(ValueError, match=r"of pictures \(3, 16, 16\): this one has shape \(3, 8, 16\)"):
+    with pytest.raises(ValueError, match=r"of images \(3, 16, 16\): this one has shape \(3, 8, 16\)"):
         op.A(pictures((3, 8, 16)))
 
 
@@ -300,7 +301,7 @@ def test_the_table_makes_them_all(name):
         (lambda: Bicubic((3, 8, 8), 0), "super-resolution by 0"),
         (lambda: CompressedSensing((3, 6, 8)), "sizes that are powers of 2"),
         (lambda: CompressedSensing((3, 8, 8), 1.5), "a ratio of 1.5: give more than 0 and at most 1"),
-        (lambda: Inpainting((3, 8, 8), HOLE), r"a mask of shape \(8, 16\) for pictures \(3, 8, 8\)"),
+        (lambda: Inpainting((3, 8, 8), HOLE), r"a mask of shape \(8, 16\) for images \(3, 8, 8\)"),
         (lambda: Grey((4, 8, 8), (1, 1, 1)), "for 4 channels: give one for each"),
         (lambda: GaussianBlur((3, 8, 8), 0), "a blur of 0 pixels"),
         (lambda: GaussianBlur((3, 8, 8), 1, floor=0), "a floor of 0 for the damping"),

@@ -1,4 +1,4 @@
-"""Short runs on a given backbone, everything about a picture a function of its seed."""
+"""Short runs on a given backbone, everything about an image a function of its seed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def flow(
     steps: int = 4,
     prompt: str = PROMPT,
 ) -> Flow:
-    """One picture for every seed, all of one prompt; guided where "cfg" is in the stack."""
+    """One image for every seed, all of one prompt; guided where "cfg" is in the stack."""
     B, size = len(seeds), backbone.default_size
     sigmas = native(steps, backbone.sigmas)
     null, cond = (backbone.encode_prompt([text] * B) for text in ("", prompt))

@@ -8,12 +8,12 @@ from conditioning.sampling.attention.alignment import mapping, pairs, said
 
 def words(text: str) -> list[tuple[str, list[int]]]:
     """A word of n letters in capitals has n tokens, any other one."""
-    words_at, place = [], 1
+    tokens, place = [], 1
     for word in text.split():
         n = len(word) if word.isupper() else 1
-        words_at.append((word, list(range(place, place + n))))
+        tokens.append((word, list(range(place, place + n))))
         place += n
-    return words_at
+    return tokens
 
 
 @pytest.mark.parametrize("source, target, swap, expected", [
@@ -66,5 +66,5 @@ def test_what_a_prompt_says(tiny_net):
 
 
 def _at(b, cond, row):
-    words = b.words(cond["tokens"][row])
-    return sorted(place for i, (word, at) in enumerate(words) if i and word in ("red", "cube") for place in at)
+    tokens = b.words(cond["tokens"][row])
+    return sorted(place for i, (word, at) in enumerate(tokens) if i and word in ("red", "cube") for place in at)

@@ -42,9 +42,9 @@ def test_words_are_found_as_they_stand_in_the_prompt(tiny_net):
 def test_what_a_prompt_is_about(tiny_net, text, about):
     """Things, not where or when they are, unless nothing else is said."""
     cond = tiny_net.encode_prompt([text])
-    marked = subjects(cond, tiny_net)[0]
-    words = [word for word, at in tiny_net.words(cond["tokens"][0]) if marked[at].all()]
-    assert words == about and (marked.any() or not about)
+    mask = subjects(cond, tiny_net)[0]
+    words = [word for word, at in tiny_net.words(cond["tokens"][0]) if mask[at].all()]
+    assert words == about and (mask.any() or not about)
 
 
 def test_maps_of_one_size_are_averaged():

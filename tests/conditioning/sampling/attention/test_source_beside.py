@@ -115,7 +115,7 @@ def test_weights_of_one_change_nothing_and_others_do(tiny_net):
 
 
 def test_every_row_has_its_own_words(tiny_net):
-    """Pictures of different prompts in one run are those of runs of their own."""
+    """Images of different prompts in one run are those of runs of their own."""
     b = tiny_net
     sigmas, sampler = native(3, b.sigmas), SAMPLERS["euler"]
     sources, prompts = [PROMPT, "a cube on grass"], ["a blue cube on grass", "a large red cube on grass"]

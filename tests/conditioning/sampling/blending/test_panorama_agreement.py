@@ -12,7 +12,7 @@ from tests.conditioning.sampling.runs import PROMPT
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_it_is_diffusers_pipeline(tiny_folder, tiny_net, guidance):
     """StableDiffusionPanoramaPipeline: windows of 64 x 64 latents, 8 from one to the next, states averaged after a
-    step where ours averages estimates."""
+    step where ours averages denoised predictions."""
     diffusers = pytest.importorskip("diffusers")
     if not hasattr(diffusers, "StableDiffusionPanoramaPipeline"):
         pytest.skip("this version of diffusers has no StableDiffusionPanoramaPipeline any more")

@@ -18,7 +18,7 @@ def guided(sigma=4.0, x=x, **knobs):
 
 
 def cost(sampler="euler", **knobs) -> tuple[int, int]:
-    """Network calls and rows of a run of 10 steps and 2 pictures."""
+    """Network calls and rows of a run of 10 steps and 2 images."""
     driver = Driver(oracle.denoise)
     D = cfg(ask, null, sigmas=sigmas, **knobs)
     driver.add(0, SAMPLERS[sampler](D, start([1, 2], sigmas[0]), sigmas, cond, Noise([1, 2])))

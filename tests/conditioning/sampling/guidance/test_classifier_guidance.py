@@ -1,4 +1,4 @@
-"""Classifier guidance: on the oracle, whose classifier is exact, scale 1 is the estimate for the words."""
+"""Classifier guidance: on the oracle, whose classifier is exact, scale 1 is the denoised prediction for the words."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_the_step_grows_with_the_scale_and_with_rows_of_their_own_level():
 
 
 def test_it_samples_what_was_asked_for():
-    """60 pictures without a prompt: red ones only with the classifier's word, a third of them without."""
+    """60 images without a prompt: red ones only with the classifier's word, a third of them without."""
     oracle, seeds = load("exact"), list(range(60))
     sigmas, x = karras(20, 0.03, 15.0), start(seeds, 15.0, oracle.shape)
     null = oracle.encode_prompt([""] * 60)

@@ -1,4 +1,4 @@
-"""Energy guidance: the step has its length and its way, time travel its calls, and the picture comes nearer."""
+"""Energy guidance: the step has its length and its way, time travel its calls, and the image comes nearer."""
 
 import math
 
@@ -92,7 +92,7 @@ def test_its_interval_is_one_of_the_run_within_a_jump_of_repaint_too():
 
 
 class Bare:
-    """Latents that are the picture."""
+    """Latents that are the image."""
 
     id = "bare"
 
@@ -105,7 +105,8 @@ def quadratic(target, backbone):
 
 
 def backwards(monkeypatch, steps, strength=0.0, s=3.0, s_next=1.0):
-    """One step with the quadratic energy: the state it began at, the network's estimate, the target, the Step."""
+    """One step with the quadratic energy: the state it began at, the network's denoised prediction, the target, the
+    Step."""
     monkeypatch.setitem(ENERGIES, "colours", quadratic)
     target = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     steered = energy_guidance(euler, target, strength=strength, backward=steps, backbone=Bare())

@@ -99,8 +99,8 @@ def test_a_move_is_the_gradient_s(tiny_net):
     before, strength = energies(b, x, sigma), 0.5
     to = moved(b, x, sigma, strength=strength, repeats=1)
     after = energies(b, to, sigma)
-    predicted = (to - x).square().flatten(1).sum(1) / (sigma**2 * strength)  # |grad E|^2 sigma^2 strength
-    assert (after < before).all() and ((before - after) / predicted - 1).abs().max() < 0.1
+    distance = (to - x).square().flatten(1).sum(1) / (sigma**2 * strength)  # |grad E|^2 sigma^2 strength
+    assert (after < before).all() and ((before - after) / distance - 1).abs().max() < 0.1
     assert (energies(b, moved(b, x, sigma, strength=50.0, repeats=3), sigma) < after).all()
 
 

@@ -1,6 +1,6 @@
 """Energies and the classifier do on Still Life what they are for: by their own measure, and by one that they never saw.
 
-What a picture shows is read by the evaluator, a network of other targets than the readers', or by the renderer.
+What an image shows is read by the evaluator, a network of other targets than the readers', or by the renderer.
 """
 
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ def truth():
 
 
 def made(net, prompts, *stack, steps=STEPS):
-    """A picture of each prompt, its seed its place; guided by 4."""
+    """An image of each prompt, its seed its place; guided by 4."""
     n, sigmas = len(prompts), native(steps, net.sigmas)
     null, cond = net.encode_prompt([""] * n), net.encode_prompt(prompts)
     whole = [("cfg", {"scale": 4.0}), *stack]
@@ -64,7 +64,7 @@ def plain(still_life):
 
 
 def overlap(pictures, boxes):
-    """Mean over pictures of the best IoU of a solid that the judge sees with where one was to be."""
+    """Mean over images of the best IoU of a solid that the judge sees with where one was to be."""
     best = [max((box_iou(s.box, box) for s in seen.solids), default=0) for seen, box in zip(read(pictures), boxes)]
     return sum(best) / len(best)
 
@@ -98,8 +98,8 @@ def palette(pictures):
     return torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], 1)
 
 
-def claims_met(pictures):
-    """Of what TEXT says, how much the judge sees, of 4 for each picture."""
+def correct(pictures):
+    """Of what TEXT says, how much the judge sees, of 4 for each image."""
     count = 0
     for seen in read(pictures):
         solids = [(s.colour == "red", s.shape == "cube") for s in seen.solids]
@@ -112,7 +112,7 @@ def test_a_text_is_followed_by_a_network_that_is_told_nothing(still_life):
     plain = made(still_life, [""] * 4, steps=12)
     got = made(still_life, [""] * 4, ("energy_guidance", {"energy": "text", "words": TEXT}), steps=12)
     assert energy(got).mean() < energy(plain).mean() - 0.1
-    assert claims_met(got) >= claims_met(plain) + 4
+    assert correct(got) >= correct(plain) + 4
 
 
 def test_steps_backward_bring_the_estimate_nearer_still(still_life, truth, plain):
@@ -129,4 +129,4 @@ def test_the_classifier_is_followed_by_a_network_that_is_told_nothing(still_life
     clean = torch.full((4,), 0.1)
     said = [classifier.log_p(still_life.encode_image(p), clean, classifier.parse(words)).mean() for p in (got, plain)]
     assert said[0] > said[1] + 1.0
-    assert claims_met(got) >= claims_met(plain) + 4
+    assert correct(got) >= correct(plain) + 4

@@ -20,7 +20,7 @@ euler = SAMPLERS["euler"]
 
 
 class Diagonal(Linear):
-    """A picture of three numbers, each measured by its own factor."""
+    """An image of three numbers, each measured by its own factor."""
 
     title = "Diagonal"
     shape = y_shape = (1, 1, 3)

@@ -187,7 +187,7 @@ def test_an_encoding_whose_steps_are_corrected_is_undone_by_ddim():
 
 
 def test_a_step_whose_correction_goes_astray_keeps_the_best_of_it_and_no_row_minds_another():
-    class Steep:  # the second row's estimate runs away from its state
+    class Steep:  # the second row's denoised prediction runs away from its state
         def denoise(self, one):
             steep = torch.tensor([0.5, -3.0]).repeat(len(one.x) // 2 or 1)[: len(one.x)] if len(one.x) > 1 else self.own
             return steep.view(-1, 1, 1, 1) * one.x

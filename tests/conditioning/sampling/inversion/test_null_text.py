@@ -31,7 +31,7 @@ from tests.oracle import start
 
 
 class Linear:
-    """A network whose estimate is the state's share and something of the text, which can be anything."""
+    """A network whose denoised prediction is the state's share and something of the text, which can be anything."""
 
     def denoise(self, one):
         s = one.sigma.view(-1, 1, 1, 1)

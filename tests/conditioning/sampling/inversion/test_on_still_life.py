@@ -31,7 +31,7 @@ def made(kind, count):
     return found
 
 
-def encoded(net, scenes):
+def prompts(net, scenes):
     return net.encode_prompt([captions.describe(one, np.random.default_rng(5)).text for one in scenes])
 
 
@@ -52,7 +52,7 @@ def result(net, stack, cond, steps, scale):
 def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, name, scale, within):
     found = made("recolour", 1)
     render, _, _ = edits.render_edits(found)
-    z, cond = net.encode_image(render.rgb), encoded(net, [one.before for one in found])
+    z, cond = net.encode_image(render.rgb), prompts(net, [one.before for one in found])
     got = result(net, [(name, {"source": z, "source_prompt": cond})], cond, 50, scale)
     ceiling = psnr(net.decode(z), render.rgb)
     assert (ceiling - psnr(net.decode(got), render.rgb)).max() < within
@@ -65,7 +65,7 @@ def test_null_text_gives_held_out_renders_back_within_1_db_of_the_autoencoder(ne
     """In few steps. A plain encoding loses 5 dB in 25 even without guidance; the official rate leaves it at that."""
     found = made("recolour", count)
     render, _, _ = edits.render_edits(found)
-    z, cond = net.encode_image(render.rgb), encoded(net, [one.before for one in found])
+    z, cond = net.encode_image(render.rgb), prompts(net, [one.before for one in found])
     got = result(net, [("null_text", {"source": z, "source_prompt": cond, "begin": begin})], cond, 12, scale)
     assert (psnr(net.decode(z), render.rgb) - psnr(net.decode(got), render.rgb)).max() < 1
 
@@ -74,6 +74,6 @@ def test_an_edit_comes_nearer_to_the_rendered_truth_than_doing_nothing(net):
     found = made("ground", 4)
     before, after, _ = edits.render_edits(found)
     z = net.encode_image(before.rgb)
-    source_prompt, cond = (encoded(net, [getattr(one, when) for one in found]) for when in ("before", "after"))
+    source_prompt, cond = (prompts(net, [getattr(one, when) for one in found]) for when in ("before", "after"))
     got = result(net, [("edit_friendly_ddpm", {"source": z, "source_prompt": source_prompt})], cond, 20, 3.0)
     assert psnr(net.decode(got), after.rgb).mean() > psnr(before.rgb, after.rgb).mean() + 3

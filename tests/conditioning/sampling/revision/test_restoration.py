@@ -44,7 +44,7 @@ euler = SAMPLERS["euler"]
 
 
 class Diagonal(Linear):
-    """A picture of three numbers, each measured by its own factor."""
+    """An image of three numbers, each measured by its own factor."""
 
     title = "Diagonal"
     shape = y_shape = (1, 1, 3)
@@ -247,7 +247,7 @@ def test_ddrm_is_ddnm_plus_coordinate_by_coordinate(s_next):
 
 @pytest.mark.parametrize("method", [ddnm, ddrm, snips])
 def test_little_noise_is_nearly_none(method):
-    """Not quite: the last state is then the network's estimate, of a state that was right."""
+    """Not quite: the last state is then the network's denoised prediction, of a state that was right."""
     oracle, op = mixture(shape=(3, 2, 2)), Grey((3, 2, 2))
     measured = measure(op, oracle.samples(2))
     near = restored(method, Measurement(op, measured.y, 1e-4), oracle, dtype=torch.float64)
