@@ -92,7 +92,7 @@ class Setting:
             return self.prices.schedule(steps, gits.chosen_gamma(steps, self.scale))
         return SCHEDULES[schedule](steps, self.bench.backbone.sigmas)
 
-    def learnt(self, solver: str, steps: int) -> ld3.LearnedSchedule:
+    def learned_schedule(self, solver: str, steps: int) -> ld3.LearnedSchedule:
         """LD3's levels and labels, from trials on other captions under the same guidance."""
         fine = self.bench.sigmas(gits.TEACHER_STEPS)
 
@@ -107,8 +107,8 @@ class Setting:
             one = self.bench.run(flow, label, len(fine) - 1 + ld3.TRIALS * steps)
             return {"sigmas": np.array(one.sigmas), "labels": np.array(one.labels)}
 
-        kept = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
-        return ld3.LearnedSchedule(*(tuple(kept[key].tolist()) for key in ("sigmas", "labels")))
+        stored = self.bench.part(f"ld3_{self.name}_{solver}_{steps}", find)
+        return ld3.LearnedSchedule(*(tuple(stored[key].tolist()) for key in ("sigmas", "labels")))
 
     def end(self, name: str, sampler: Sampler, sigmas: Sequence[float], label: str) -> Tensor:
         """Where the solver ends, (B, 4, h, w); kept under that name."""
@@ -158,14 +158,14 @@ def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | N
     return ended(setting, name, solver, setting.levels(schedule, steps), far)
 
 
-def learnt(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.LearnedSchedule]:
+def measure_learned_schedule(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.LearnedSchedule]:
     """A solver on levels that were learned for it, and these."""
     one, solver = setting.learned_schedule(key, CALLS), SAMPLERS[key]
 
-    def told(D: Denoiser, *given: Any) -> Flow:
-        return solver(one.with_labels(D), *given)
+    def with_labels(D: Denoiser, *args: Any) -> Flow:
+        return solver(one.with_labels(D), *args)
 
-    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", relabelled, list(one.sigmas), far), one
+    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", with_labels, list(one.sigmas), far), one
 
 
 def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:

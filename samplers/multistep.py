@@ -15,12 +15,9 @@ from torch import Tensor
 from common.knobs import Knob
 from samplers.schedules import INFINITE
 
-#: How many directions (eps) or predictions (x0) a step looks back at.
-Directions = Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")]
-Predictions = Annotated[int, Knob(1, 4, help="Predictions that the predictor looks back at; 2 under strong guidance")]
-
 Past = list[tuple[float, Tensor]]  # (level, value (B, C, H, W)), the newest first
 
+#: How many directions (eps) or predictions (x0) a step looks back at.
 Order = Annotated[int, Knob(1, 4, help="Directions that a step looks back at: 1 is Euler")]
 PredictorOrder = Annotated[
     int, Knob(1, 4, help="Predictions that the predictor looks back at; 2 under strong guidance")

@@ -1,4 +1,4 @@
-"""A full disk: said in words, the image stays, nothing half-written stays behind."""
+"""A full disk: said in words, the picture stays, nothing half-written stays behind."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""kill -9 while images are made and kept: what was kept is whole, and the history opens as if nothing had been."""
+"""kill -9 while pictures are made and kept: what was kept is whole, and the history opens as if nothing had been."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ for seed in range(10_000):
     for event in engine.submit(Recipe.make(prompt=f"a red disc {seed}", backbone="exact", width=256, height=256,
                                            steps=2, seed=seed)):
         if isinstance(event, Made):
-            history.add(event.image, event.recipe)
+            history.add(event.picture, event.recipe)
             print(seed, flush=True)
 """
 
@@ -53,7 +53,7 @@ def test_kill_again_and_again(tmp_path: Path) -> None:
 
 
 def kill_after(folder: Path, pictures: int) -> list[int]:
-    """Starts a maker, kills it a moment after so many images; the seeds it reported as kept."""
+    """Starts a maker, kills it a moment after so many pictures; the seeds it reported as kept."""
     maker = subprocess.Popen([sys.executable, "-c", MAKER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert maker.stdout is not None
     said = [int(maker.stdout.readline()) for _ in range(pictures)]

@@ -13,7 +13,7 @@ from tests.app.runs.doubles import Double, all_at_once, nan_for, recipe
 def test_eight_clients_and_every_kind_of_trouble(
     engines: Callable[..., Engine], tmp_path, batch_across_runs: bool
 ) -> None:
-    """Five good runs, one that breaks, one that is refused, one that is cancelled: the five get their images."""
+    """Five good runs, one that breaks, one that is refused, one that is cancelled: the five get their pictures."""
     alone, history = engines(), History(tmp_path)
     good = {i: recipe(seed=i, steps=10, prompt=["a red disc", "a blue square"][i % 2]) for i in (0, 1, 3, 4, 6)}
     expected = {i: alone.submit(one).result().pictures[0].tobytes() for i, one in good.items()}

@@ -1,4 +1,4 @@
-"""Uploads that are no image, or one that is meant to hurt: a sentence each, at once and in little memory."""
+"""Uploads that are no picture, or one that is meant to hurt: a sentence each, at once and in little memory."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ def real() -> bytes:
 
 HOSTILE = {
     "nothing": (b"", "empty"),
-    "text": (b"hello, I am an image", "no image of a kind that is read here. Give PNG, JPEG"),
+    "text": (b"hello, I am a picture", "no image of a kind that is read here. Give PNG, JPEG"),
     "html": (b"<html><script>alert(1)</script>", "no image"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "no image"),
     "pdf": (b"%PDF-1.7\n" + bytes(100), "no image"),
