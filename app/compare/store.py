@@ -28,8 +28,9 @@ KEY = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell cost and how faithful its image is. seconds: of the engine, for this cell alone (what another cell
-    had asked already is not counted); gradients: calls under a tape. said: why some measures are left out, in words."""
+    """What a cell cost and how faithful its image is. seconds: of the engine, for this cell alone (what it has from
+    memory, as another cell asked the same, counts as when it was computed); gradients: calls under a tape. said:
+    why some measures are left out, in words."""
 
     seconds: float
     calls: int

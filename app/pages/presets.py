@@ -96,7 +96,7 @@ def colourise() -> Made:
     return _restored("colourise", "colourisation", {})
 
 
-@_ready("depth", "Depth to picture", "A map of depth, or the image it is of, to be followed.")
+@_ready("depth", "Depth to image", "A map of depth, or the image it is of, to be followed.")
 def depth() -> Made:
     known = truth(LATENT[1])
     near, shown = _picture(known.near)
@@ -143,7 +143,7 @@ def panorama() -> Made:
 
 @_ready(
     "samplers",
-    "Samplers at 8 calls",
+    "Samplers at 8 NFE",
     "Eight network evaluations each, on the levels of a flow: which solver makes most of them?",
 )
 def samplers() -> Made:

@@ -42,7 +42,7 @@ OF_REGISTRY: dict[str, tuple[str, ...]] = {
     "inpainting": ("restoration",),
     "reference": ("restoration",),
     "visual-signal-to-image": ("visual-signal",),
-    "anything that can be read off a picture": ("visual-signal", GENERAL),
+    "anything that can be read off an image": ("visual-signal", GENERAL),
     "editing": ("editing",),
     "customization": ("customization",),
     "composition": ("composition",),

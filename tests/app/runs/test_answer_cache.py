@@ -8,6 +8,7 @@ import torch
 from app.runs import Recipe
 from app.runs.answer_cache import AnswerCache, digest
 from samplers.protocol import Ask
+from tests.app.runs.doubles import Double
 
 
 def asked(seed=0, B=2, **cond):
@@ -73,3 +74,14 @@ def test_a_run_that_comes_again_asks_the_network_nothing_and_is_equal(engines):
     engine.forget()
     assert engine.submit(recipe).result().pictures[0].tobytes() == first.pictures[0].tobytes()
     assert engine._worker.answers.asked - engine._worker.answers.known == 2 * calls - before
+
+
+def test_a_run_out_of_memory_costs_what_it_would_cost_alone(engines):
+    """Else a cell of a comparison looks cheap for having come second."""
+    engine = engines(Double(delay=0.02))
+    recipe = Recipe(backbone="exact", width=16, height=16, steps=5, prompt="red", cfg_scale=1.0)
+    engine.submit(recipe).result()
+    asked = engine._worker.answers.asked - engine._worker.answers.known
+    again = engine.submit(recipe).result()
+    assert engine._worker.answers.asked - engine._worker.answers.known == asked, "all of it from memory"
+    assert again.own_seconds >= 5 * 0.02
