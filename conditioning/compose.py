@@ -14,7 +14,7 @@ from conditioning.clashes import clashes
 from conditioning.curves import Curve, parse
 from conditioning.registry import NEEDS, Choice, Knob, Method, find
 from conditioning.sampling.source_states import SourceStates
-from samplers.flow import Cond, Denoiser, Flow, Sampler, ask
+from samplers.flow import Cond, Denoiser, Flow, Sampler, ask, with_role
 from samplers.schedules import progress
 
 Uses = Iterable[tuple[Method, Mapping[str, Any]]]  # methods of the registry, with their knobs and inputs
@@ -26,9 +26,10 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
 
     network: what the stack asks in the end. LD3 gives one that asks at other levels than those that methods see.
     shared: of FILLS, what the run gives: `sigmas` (its schedule, which curves and intervals need), `null` (the cond of
-        the negative prompt), `backbone`. The others are made here: `network` is the given one with the keys of the
-        stack's own methods of the network, and `guided_network` that under classifier-free guidance; an inversion asks
-        its source through it, since what else steers source and target alike would be undone.
+        the negative prompt, which gets that role here: methods know it by that), `backbone`. The others are made here:
+        `network` is the given one with the keys of the stack's own methods of the network, and `guided_network` that
+        under classifier-free guidance; an inversion asks its source through it, since what else steers source and
+        target alike would be undone.
     A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
     A method that makes the steps itself stands where the sampler stood, within all that wrap a sampler, so that these
     act on its steps; the sampler is not called then.
@@ -39,6 +40,8 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
     _refuse_clashes(uses, _name(sampler))
     uses = ordered(uses)
     shared = {"source_states": SourceStates(), **shared}  # of this run: see conditioning/sampling/source_states.py
+    if shared.get("null") is not None:
+        shared["null"] = with_role(shared["null"], "negative")
     if "sigmas" in shared:
         shared["made_sigmas"] = made_sigmas(uses, shared["sigmas"])
     for one, settings in uses:

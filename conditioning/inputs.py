@@ -16,6 +16,14 @@ from samplers.protocol import Cond
 class Input:
     kind: str  # which field the page shows
     arrives: str  # what the method receives
+    help: str = ""  # what a person is to give, in a few plain words
+
+
+@dataclass(frozen=True)
+class Help:
+    """What a person is to give there: Annotated[Prompt, Help("What the image shows now, in words")]."""
+
+    text: str
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,26 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from common.knobs import Choice, Knob, annotation
-from conditioning.inputs import Box, Boxes, Image, Input, Map, Mask, Operator, Point, Points, Prompt, References, Words
+from conditioning.inputs import (
+    Box,
+    Boxes,
+    Help,
+    Image,
+    Input,
+    Map,
+    Mask,
+    Operator,
+    Point,
+    Points,
+    Prompt,
+    References,
+    Words,
+)  # fmt: skip
 from conditioning.traits import TRAITS
 
 __all__ = [
-    "FAMILIES", "FILLS", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Image", "Input", "Interval", "Knob",
-    "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
+    "FAMILIES", "FILLS", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input", "Interval",
+    "Knob", "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
 ]  # fmt: skip
 
 DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how
@@ -240,7 +254,8 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
     for parameter in others:
         kind, note = annotation(hints.get(parameter.name), (Input, Knob, Choice))
         if isinstance(note, Input):
-            inputs[parameter.name] = note
+            _, help = annotation(hints[parameter.name], (Help,))
+            inputs[parameter.name] = replace(note, help=help.text if help else "")
         elif note is not None and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"knob {parameter.name} has no default")
         elif isinstance(note, Choice):

@@ -20,12 +20,25 @@ from torch import Tensor
 
 from samplers.driver import Driver, drive, run
 from samplers.noise import Noise
-from samplers.protocol import Ask, Cond, Denoiser, Done, Event, Failed, Flow, Sampler, Step
+from samplers.protocol import ROLE, ROLES, Ask, Cond, Denoiser, Done, Event, Failed, Flow, Sampler, Step
 
 __all__ = [
     "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Failed", "Flow", "Noise", "Sampler", "Step",
-    "ask", "climbing", "drive", "forward", "on_step", "run", "stepwise", "tap", "together",
+    "ask", "climbing", "drive", "forward", "on_step", "role_of", "run", "stepwise", "tap", "together", "with_role",
 ]  # fmt: skip
+
+
+def with_role(cond: Cond, role: str) -> Cond:
+    """The same cond, in a role of ROLES; conds that are made of it, as by adding keys, have that role as well.
+    Raises ValueError for another role."""
+    if role not in ROLES:
+        raise ValueError(f"a cond has no role {role!r}: give one of {', '.join(ROLES)}")
+    return {**cond, ROLE: role}
+
+
+def role_of(cond: Cond) -> str:
+    """What a cond is to the run: "prompt", "negative", or "other"."""
+    return str(cond.get(ROLE, "other"))
 
 
 def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None, tape: object | None = None) -> Flow:
@@ -42,7 +55,8 @@ def ask(x: Tensor, sigma: float | Tensor, cond: Cond, edit: object | None = None
         edit = edit(cond)
     B = len(x)
     sigma = sigma.to(x).expand(B) if isinstance(sigma, Tensor) else x.new_full((B,), sigma)  # no wait for the device
-    (x0,) = yield [Ask(x, sigma, cond, edit, tape)]
+    seen = {name: value for name, value in cond.items() if name != ROLE}
+    (x0,) = yield [Ask(x, sigma, seen, edit, tape, role_of(cond))]
     return x0
 
 

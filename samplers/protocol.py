@@ -9,6 +9,8 @@ from torch import Tensor
 from samplers.noise import Noise
 
 Cond = Mapping[str, Any]  # tensors (B, ...), or hashable values that hold for all rows, as the name of the weights
+ROLE = "role"  # key of a cond: what it is to the run, one of ROLES; the network never sees it
+ROLES = ("prompt", "negative", "other")  # "other", as of a second concept, is what a cond is that has none
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,7 @@ class Ask:
     cond: Cond
     edit: object | None = None  # lives for one ask; such an ask is never merged with another
     tape: object | None = None  # asks of one tape are answered with gradients, and merge only with each other
+    role: str = "other"  # one of ROLES: what its cond is to the run
 
 
 @dataclass(frozen=True, eq=False)

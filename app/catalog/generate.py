@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
@@ -19,7 +18,7 @@ from app.runs.methods import ASKS, wanted
 from app.runs.recipe import FOUND, SCHEDULES, label
 from conditioning.operators import OPERATORS
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
-from conditioning.table import CITED, cost, first_sentence
+from conditioning.table import cost, first_sentence
 from samplers import SAMPLERS as SOLVERS
 
 #: Ranges of the operators' parameters, for sliders: name -> (low, high, step, unit).
@@ -33,8 +32,6 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
     "seed": (0, 9999, 1, ""),
     "quality": (1, 100, 1, "of 100"),
 }
-#: Help that says no more than the field itself.
-OBVIOUS = ("the picture", "a picture", "the image", "an image")
 
 
 def generate() -> dict[str, Any]:
@@ -60,18 +57,6 @@ def text() -> str:
     return json.dumps(generate(), indent=1, ensure_ascii=False) + "\n"
 
 
-def input_help(docstring: str, name: str) -> str:
-    """What a method's docstring says of an input, "name: words.", without what only programmers read; or ""."""
-    for paragraph in docstring.split("\n\n"):
-        match = re.search(rf"(?:^|\. ){name}: (.+?)\.(?= |$)", " ".join(paragraph.split()))
-        if match:
-            words = re.sub(r"(?:, latents |\s?)\(B, [^()]*\)(?: in \[0, 1\])?,?", "", CITED.sub("", match[1]))
-            words = re.sub(r"\s*\([^()]*$", "", words).strip().replace("cond of ", "").replace("`", "")
-            words = re.sub(r"^True where", "painted where", words)
-            return "" if words in OBVIOUS else words[:1].upper() + words[1:]
-    return ""
-
-
 def _method(one: Method) -> dict[str, Any]:
     asked = wanted(one)
     return {
@@ -87,7 +72,7 @@ def _method(one: Method) -> dict[str, Any]:
         "inputs": [
             {"name": name, "label": label(name), "kind": input.kind, "optional": name in one.optional,
              "wanted_by": _options(one, name), "ask": ASKS[input.kind],
-             "help": input_help(inspect.getdoc(one.function) or "", name)}
+             "help": input.help}
             for name, input in asked.items()
         ],
     }  # fmt: skip

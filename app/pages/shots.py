@@ -47,9 +47,9 @@ def backbone() -> str:
 
 
 class App:
-    """`python app.py` on a free port, with an output folder of its own."""
+    """`python app.py` on a free port, with an output folder of its own; more: of its environment."""
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, **more: str):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
@@ -63,6 +63,7 @@ class App:
             "GRADIO_TEMP_DIR": str(Path(folder) / "gradio"),
             "HF_HUB_OFFLINE": "1",
             "NINE_WAYS_OUTPUT": str(Path(folder) / "outputs"),
+            **more,
         }
         env.setdefault("NINE_WAYS_BACKBONE", backbone())
         self.begun = time.monotonic()

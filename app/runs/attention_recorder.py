@@ -16,7 +16,7 @@ from torch import Tensor
 from app.runs.plan import Plan
 from backbones.base import Backbone
 from common.images import Array, to_uint8
-from samplers.flow import Ask, Flow, Step, stepwise
+from samplers.flow import Flow, Step, ask, stepwise
 
 GRID = 16  # cells across the longer side of a map
 MOST_WORDS = 24
@@ -67,7 +67,7 @@ class AttentionRecorder:
         def after(step: Step) -> Flow:
             x = yield step
             edit = Maps()
-            yield [Ask(x, torch.full((len(x),), max(step.sigma, lowest)), plan.cond, edit=edit)]
+            yield from ask(x, max(step.sigma, lowest), plan.cond, edit=edit)
             whole = edit.mean(_grid(x.shape[2], x.shape[3]))
             each = torch.stack([whole[at].sum(0) for at in places]) if places else whole[:0]
             self.steps.append(step.sigma)

@@ -20,7 +20,7 @@ from app.runs.unused import settings_used
 from backbones.base import Backbone
 from conditioning.compose import compose
 from conditioning.registry import find
-from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, tap
+from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, tap, with_role
 
 Inputs = Mapping[str, Any]  # sha256 -> image
 
@@ -97,9 +97,9 @@ def plan(
     recipe needs something that is not in `tuned` yet."""
     tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone.sigmas)
     sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
-    cond = encode(recipe.prompt)
+    cond = with_role(encode(recipe.prompt), "prompt")
     shape = backbone.latent_shape(recipe.width, recipe.height)
-    null = {**encode(recipe.negative)}  # an object of its own, by which blendings know it, whatever the prompt is
+    null = encode(recipe.negative)
     try:
         stack: list[tuple[str, Mapping[str, Any]]] = [
             methods.used(place, use, recipe, backbone, inputs) for place, use in enumerate(recipe.methods)

@@ -12,7 +12,7 @@ from app.runs.attention_recorder import AttentionRecorder
 from app.runs.plan import Plan
 from app.runs.recipe import Recipe
 from backbones.base import Backbone
-from samplers.flow import Ask, Cond, Flow, Step, tap
+from samplers.flow import Ask, Flow, Step, tap
 from samplers.geometry.trajectory import Trajectory, trajectory
 
 
@@ -44,7 +44,7 @@ class Recording:
                 return
             if self.start is None and message:
                 self.start = _kept(message[0].x), float(message[0].sigma[0])
-            norm = _guidance_norm(message, reply, plan.cond, norm)
+            norm = _guidance_norm(message, reply, norm)
 
         plan.flow = tap(plan.flow, keep)
         return plan.flow if self.look is None else self.look(plan, backbone)
@@ -63,10 +63,9 @@ class Recording:
         return trajectory(x[:1], sigma, (_one(step) for step in self.steps[first:])), self.guidance_norms[first:]
 
 
-def _guidance_norm(asks: Any, answers: Any, cond: Cond, before: float) -> float:
+def _guidance_norm(asks: Any, answers: Any, before: float) -> float:
     """|D(prompt) - D(other)| of one call that asks both about the same state; `before` where it does not."""
-    text = cond.get("text")
-    own = [i for i, one in enumerate(asks) if text is not None and one.cond.get("text") is text]
+    own = [i for i, one in enumerate(asks) if one.role == "prompt"]
     others = [i for i, one in enumerate(asks) if i not in own]
     if not own or not others:
         return before

@@ -6,7 +6,7 @@ import torch
 from conditioning.compose import compose, refusals
 from conditioning.registry import METHODS, Image, Knob, method
 from samplers import SAMPLERS
-from samplers.flow import Driver, Noise, ask, on_step, run
+from samplers.flow import Driver, Noise, ask, on_step, role_of, run, with_role
 from samplers.schedules import karras
 from tests.oracle import finish, mixture, start
 
@@ -70,6 +70,23 @@ def test_the_network_at_the_bottom_may_be_another():
     assert seen == [8.0, 8.0, 2.0, 2.0] and text == "euler over cfg(ask)"
 
 
+@pytest.mark.parametrize("name, values", [("composable", {"also": NULL}), ("semantic_guidance", {"edit": NULL})])
+def test_the_negative_prompt_is_known_by_its_role_even_where_keys_are_added(name, values):
+    """An inner method of the network adds keys to every cond, which makes each another object."""
+    cond = oracle.encode_prompt(["red", "red"])
+    asked = []
+
+    def network(x, sigma, cond, **kw):
+        asked.append(role_of(cond))
+        return (yield from ask(x, sigma, cond, **kw))
+
+    D, _, _ = compose([(name, values)], SAMPLERS["euler"], network, null=cond, sigmas=sigmas)
+    for given, rows in ((with_role(cond, "negative"), 1), (cond, 3)):
+        asked.clear()
+        run(D(start([1, 2], 3.0), 3.0, {**given, "more": torch.zeros(2, 1)}), oracle.denoise)
+        assert len(asked) == rows and asked.count("negative") == 1
+
+
 def test_it_sorts_by_family_and_says_so():
     stack = [("cfg", {}), ("shift_up", {}), ("shift_down", {})]
     texts = {compose(order, SAMPLERS["euler"], null=NULL)[2] for order in (stack, stack[::-1])}
@@ -101,7 +118,7 @@ def test_a_curve_that_is_constant_is_the_constant():
     assert all(torch.equal(ends[0], end) for end in ends)
 
 
-def test_guidance_from_both_ends_with_company():
+def test_guidance_from_both_ends_batched_with_others():
     """Two people with different scales and curves still share their network evaluations."""
     driver = Driver(oracle.denoise)
     for i, scale in enumerate((3.0, "0:1, 0.5:1, 0.5:4")):

@@ -3,7 +3,7 @@ import torch
 
 from samplers import SAMPLERS
 from samplers.euler import euler
-from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, run, stepwise, tap, together
+from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, role_of, run, stepwise, tap, together, with_role
 from tests.oracle import flow, mixture, start
 
 oracle = mixture()
@@ -30,6 +30,15 @@ def test_an_edit_may_depend_on_the_condition():
     for edit in ("fixed", lambda cond: cond["text"].sum().item()):
         asks = next(together(*(ask(x, 1.0, cond, edit) for cond in conds)))
         assert [one.edit for one in asks] == (["fixed", "fixed"] if edit == "fixed" else [0.0, 6.0])
+
+
+def test_a_cond_keeps_its_role_through_further_keys_and_the_network_never_sees_it():
+    cond = {**with_role({"text": torch.zeros(2, 1, 3)}, "negative"), "map": torch.zeros(2, 1, 8, 8)}
+    (one,) = next(ask(x, 1.0, cond, lambda cond: role_of(cond)))
+    assert role_of(cond) == one.role == one.edit == "negative" and one.cond.keys() == {"text", "map"}
+    assert role_of({"text": 1}) == "other"
+    with pytest.raises(ValueError, match="no role 'null': give one of prompt, negative, other"):
+        with_role({}, "null")
 
 
 def test_together_makes_one_list_of_asks_and_gives_each_flow_its_own():

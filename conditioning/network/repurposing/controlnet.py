@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from conditioning.operators.annotators import ANNOTATORS
-from conditioning.registry import Choice, Interval, Knob, Map, method
-from samplers.flow import Cond
+from conditioning.registry import Choice, Help, Interval, Knob, Map, method
+from samplers.flow import Cond, role_of
 from samplers.schedules import highest, interval
 
 PREFIX = "controlnet:"  # of the keys of cond: "controlnet:depth" (B, 3, H, W), "controlnet:depth:weight" (B, 2)
@@ -23,8 +23,8 @@ SHALLOW = 0.1  # of the weight is left for the first residual where one side is 
 )
 def controlnet(
     backbone: Any,
-    depth: Map | None = None,
-    edges: Map | None = None,
+    depth: Annotated[Map, Help("A depth map: near is white, far is black")] | None = None,
+    edges: Annotated[Map, Help("White lines on black, or an image whose edges are found")] | None = None,
     depth_weight: Annotated[
         float, Knob(0, 2, curve=True, idle=("depth", None), help="How much the depth map counts")
     ] = 1.0,
@@ -35,7 +35,6 @@ def controlnet(
     balance: Annotated[str, Choice(("even", "prompt", "map"), help="Which of the two matters more")] = "even",
     start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.0,
     end: Annotated[float, Knob(0, 1, help="Up to this part of the steps")] = 1.0,
-    null: Cond | None = None,
     sigmas: Sequence[float] = (),
 ) -> Callable[[float | Tensor, Cond], Mapping[str, Tensor]]:
     """ControlNet.
@@ -47,7 +46,7 @@ def controlnet(
         x0 = D(x; h_i + weight Z_i(F_i(x, map)))
 
     depth: nearness, white is near and black is far. edges: white lines on black, or an image for an annotator.
-    null: cond of the negative prompt. sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
+    sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
 
     balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest,
     evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
@@ -72,7 +71,7 @@ def controlnet(
     def keys(sigma: float | Tensor, cond: Cond) -> dict[str, Tensor]:
         if not low < highest(sigma) <= high:
             return {}
-        spared = balance == "map" and cond is null  # it still shares the call
+        spared = balance == "map" and role_of(cond) == "negative"  # it still shares the call
         given = {}
         for name, (shown, weight) in maps.items():
             if weight > 0:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Interval, Knob, Words, method
+from conditioning.registry import Help, Interval, Knob, Words, method
 from conditioning.sampling.attention.maps import averaged, before_steps, looked_at, nearest, places, subjects
 from samplers.flow import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import interval, progress
@@ -29,7 +29,9 @@ def attend_and_excite(
     sigmas: Sequence[float],
     network: Denoiser,
     backbone: Any,
-    words: Words = "",
+    words: Annotated[
+        Words, Help("Things that must appear, as they stand in the prompt; left out, all that it names")
+    ] = "",
     strength: Annotated[float, Knob(0, 300, neutral=0, help="How far a word that is neglected moves the state")] = 40.0,
     start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.3,
     end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.5,

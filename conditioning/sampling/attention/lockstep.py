@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from conditioning.sampling.source_states import SourceStates
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise, together
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, role_of, stepwise, together, with_role
+from samplers.protocol import ROLES
 from samplers.schedules import highest
 
-EVERYTHING = {role: role for role in ("prompt", "null", "other")}
+EVERYTHING = {role: role for role in ROLES}
 
 
 class Record:
@@ -56,41 +57,32 @@ def middle(sites: Sequence[Any]) -> tuple[int, int]:
 class Pair:
     """One evaluation of source and target at one level.
 
-    An ask has a role: it is for the run's prompt, for the negative one, or for another, as of a second concept. The
-    prompt is known by its text, which stays the same object where keys are added to a cond.
+    An ask has a role: it is for the prompt, the source's or the target's, for the negative one, or for another, as of
+    a second concept.
     """
 
-    def __init__(self, level: float, takes: Mapping[str, str], edit: "Edit", null: Cond | None):
-        self.level, self.takes, self.edit, self.null = level, takes, edit, null
+    def __init__(self, level: float, takes: Mapping[str, str], edit: "Edit"):
+        self.level, self.takes, self.edit = level, takes, edit
         self.records: dict[str, list[Record]] = {}  # role -> of the source's asks, in order
         self.edits: dict[str, list[Any]] = {}  # role -> of the target's asks, in order
 
-    def role(self, cond: Cond, prompt: Cond) -> str:
-        if cond["text"] is prompt["text"]:
-            return "prompt"
-        return "null" if self.null is not None and cond["text"] is self.null["text"] else "other"
+    def of_source(self, cond: Cond) -> Record | None:
+        """The edit of an ask of the source."""
+        role = role_of(cond)
+        if role not in self.takes.values():
+            return None
+        self.records.setdefault(role, []).append(Record())
+        return self.records[role][-1]
 
-    def of_source(self, prompt: Cond) -> Callable[[Cond], Record | None]:
-        def edit(cond: Cond) -> Record | None:
-            role = self.role(cond, prompt)
-            if role not in self.takes.values():
-                return None
-            self.records.setdefault(role, []).append(Record())
-            return self.records[role][-1]
-
-        return edit
-
-    def of_target(self, prompt: Cond) -> Callable[[Cond], Any]:
-        def edit(cond: Cond) -> Any:
-            role = self.role(cond, prompt)
-            if role not in self.takes:
-                return None
-            records = self.records[self.takes[role]]
-            made = self.edits.setdefault(role, [])
-            made.append(self.edit(self, role, records[len(made) % len(records)]))
-            return made[-1]
-
-        return edit
+    def of_target(self, cond: Cond) -> Any:
+        """The edit of an ask of the target."""
+        role = role_of(cond)
+        if role not in self.takes:
+            return None
+        records = self.records[self.takes[role]]
+        made = self.edits.setdefault(role, [])
+        made.append(self.edit(self, role, records[len(made) % len(records)]))
+        return made[-1]
 
 
 # The pair, the role of the target's ask, and what the source's ask keeps, which is yet to be answered -> an edit.
@@ -115,13 +107,13 @@ class Twice(Noise):
 
 
 class Source:
-    """What is denoised beside the target: conds of its prompt and of the negative prompt, and its states by level.
+    """What is denoised beside the target: the cond of its prompt, and its states by level.
 
     source_states: the run's; where an inversion has written one, states are taken from there.
     """
 
-    def __init__(self, cond: Cond, null: Cond | None = None, source_states: SourceStates | None = None):
-        self.cond, self.null, self.source_states = cond, null, source_states
+    def __init__(self, cond: Cond, source_states: SourceStates | None = None):
+        self.cond, self.source_states = with_role(cond, "prompt"), source_states
         self.states: dict[float, Tensor] = {}
 
     def enter(self, level: float, x: Tensor) -> Tensor:
@@ -155,17 +147,17 @@ def lockstep(
     """
 
     def beside(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
-        B = len(x)
+        B, prompt = len(x), with_role(cond, "prompt")
 
         def both(x: Tensor, sigma: float, _cond: Cond, **_: Any) -> Flow:
             level = highest(sigma)
             if level <= low:
-                x0 = yield from D(x[B:], sigma, cond)
+                x0 = yield from D(x[B:], sigma, prompt)
                 return torch.cat([x0, x0])
-            pair = Pair(level, takes if acts(level) else {}, edit, source.null)
+            pair = Pair(level, takes if acts(level) else {}, edit)
             x0s = yield from together(
-                D(x[:B], sigma, source.cond, edit=pair.of_source(source.cond)),
-                D(x[B:], sigma, cond, edit=pair.of_target(cond)),
+                D(x[:B], sigma, source.cond, edit=pair.of_source),
+                D(x[B:], sigma, prompt, edit=pair.of_target),
             )
             return torch.cat(x0s)
 

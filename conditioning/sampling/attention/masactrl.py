@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from conditioning.registry import Interval, Knob, Prompt, Words, method
+from conditioning.registry import Help, Interval, Knob, Prompt, Words, method
 from conditioning.sampling.attention.alignment import said
 from conditioning.sampling.attention.lockstep import (
     EVERYTHING,
@@ -36,16 +36,17 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
 )
 def masactrl(
     sampler: Sampler,
-    source_prompt: Prompt,
+    source_prompt: Annotated[Prompt, Help("The prompt whose image lends its looks")],
     made_sigmas: Sequence[float],
     backbone: Any,
     start: Annotated[float, Knob(0, 1, neutral=1, help="Acts from this part of the steps")] = 0.08,
     layer: Annotated[float, Knob(0, 1, help="Acts from this part of the layers")] = 0.625,
-    only: Words = "",
+    only: Annotated[
+        Words, Help("Words of the thing that moves: it takes its looks from that thing, the rest from the rest")
+    ] = "",
     threshold: Annotated[
         float, Knob(0, 1, idle=("only", None), help="Of the highest look at the words of `only`")
     ] = 0.1,
-    null: Cond | None = None,
     source_states: SourceStates | None = None,
 ) -> Sampler:
     """MasaCtrl.
@@ -56,10 +57,10 @@ def masactrl(
 
         out = softmax(q k_s^T / sqrt(d)) v_s        in self-attention, from a step and a layer on
 
-    source_prompt: cond of the prompt that the looks come from. null: cond of the negative prompt, whose asks look into
-    the source's asks for it. only: words of the thing that moves; with them its cells look for the source's cells of
-    the thing, and the rest for the rest (Eq. 5), as the cross-attention so far tells them apart.
-    made_sigmas: the schedule of the steps that are made, of which `start` is a part.
+    source_prompt: cond of the prompt that the looks come from; asks for the negative prompt look into the source's asks
+    for it. only: words of the thing that moves; with them its cells look for the source's cells of the thing, and the
+    rest for the rest (Eq. 5), as the cross-attention so far tells them apart. made_sigmas: the schedule of the steps
+    that are made, of which `start` is a part.
 
     The paper's setting is from the 5th of 50 steps and the 11th of 16 layers, which are the decoder's finer ones: from
     then on the layout is there. Its masks come from maps of 16 x 16, here from the nearest to that.
@@ -68,7 +69,7 @@ def masactrl(
         return sampler
     texts = [text.strip() for text in only.split(",") if text.strip()]
     high = interval(made_sigmas, start, 1.0)[1]
-    beside = Source(source_prompt, null, source_states)
+    beside = Source(source_prompt, source_states)
 
     def mutual(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         spots = [said(texts, one, backbone).to(x) for one in (source_prompt, cond)]  # (B, L) each

@@ -3,10 +3,10 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from conditioning.registry import Interval, Knob, Prompt, method
+from conditioning.registry import Help, Interval, Knob, Prompt, method
 from conditioning.sampling.attention.lockstep import EVERYTHING, Pair, Record, Source, lockstep
 from conditioning.sampling.source_states import SourceStates
-from samplers.flow import Cond, Sampler
+from samplers.flow import Sampler
 from samplers.schedules import interval
 
 BLOCK = (
@@ -29,11 +29,10 @@ LAYERS = (
 )
 def plug_and_play(
     sampler: Sampler,
-    source_prompt: Prompt,
+    source_prompt: Annotated[Prompt, Help("The prompt whose image lends its layout")],
     made_sigmas: Sequence[float],
     features: Annotated[float, Knob(0, 1, help="Features are the source's up to this part of the steps")] = 0.8,
     keep: Annotated[float, Knob(0, 1, help="Self-attention is the source's up to this part of the steps")] = 0.5,
-    null: Cond | None = None,
     source_states: SourceStates | None = None,
 ) -> Sampler:
     """Plug-and-Play.
@@ -45,9 +44,9 @@ def plug_and_play(
         h = h_s                                     one block of the decoder, while t < features
         out = softmax(q_s k_s^T / sqrt(d)) v        self-attention of the decoder, while t < keep
 
-    source_prompt: cond of the prompt that the layout comes from; the paper inverts its image, and gives an empty one.
-    null: cond of the negative prompt: its asks are given the same as those of the prompt.
-    made_sigmas: the schedule of the steps that are made, of which `features` and `keep` are parts.
+    source_prompt: cond of the prompt that the layout comes from; the paper inverts its image, and gives an empty one;
+    asks for the negative prompt are given the same as those of the prompt. made_sigmas: the schedule of the steps that
+    are made, of which `features` and `keep` are parts.
 
     Features are what the block is about to add to its input. The paper's setting is 50 steps and a guidance scale of
     7.5 to 15.
@@ -63,7 +62,7 @@ def plug_and_play(
         return Layout(record, {kind for kind, end in ends.items() if pair.level > end})
 
     takes = dict.fromkeys(EVERYTHING, "prompt")
-    return lockstep(sampler, Source(source_prompt, null, source_states), takes, edit, lambda level: level > low, low)
+    return lockstep(sampler, Source(source_prompt, source_states), takes, edit, lambda level: level > low, low)
 
 
 class Layout:

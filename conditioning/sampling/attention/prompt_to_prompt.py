@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from conditioning.registry import Choice, Interval, Knob, Prompt, Words, method
+from conditioning.registry import Choice, Help, Interval, Knob, Prompt, Words, method
 from conditioning.sampling.attention.alignment import mapping, said
 from conditioning.sampling.attention.lockstep import Pair, Record, Source, attention, lockstep, middle
 from conditioning.sampling.attention.maps import places
@@ -31,21 +31,22 @@ Looks = dict[float, Look]  # by level
 )
 def prompt_to_prompt(
     sampler: Sampler,
-    source_prompt: Prompt,
+    source_prompt: Annotated[Prompt, Help("The prompt before the edit; the prompt above is the one after it")],
     made_sigmas: Sequence[float],
     backbone: Any,
     mode: Annotated[str, Choice(("replace", "refine"), help="With or without words put in for others")] = "replace",
     cross: Annotated[float, Knob(0, 1, help="Words stay where they were up to this part of the steps")] = 0.8,
     keep: Annotated[float, Knob(0, 1, help="Self-attention is the source's up to this part of the steps")] = 0.4,
-    weights: Words = "",
-    only: Words = "",
+    weights: Annotated[
+        Words, Help('Words of the edited prompt with their factors, such as "red:2, small sphere:0.5"')
+    ] = "",
+    only: Annotated[Words, Help("Words of the thing that may change; the rest of the image stays")] = "",
     threshold: Annotated[
         float, Knob(0, 1, idle=("only", None), help="Of the highest look at the words of `only`")
     ] = 0.3,
     start: Annotated[
         float, Knob(0, 1, idle=("only", None), help="Outside of `only` it is the source from this part of the steps")
     ] = 0.2,
-    null: Cond | None = None,
     source_states: SourceStates | None = None,
 ) -> Sampler:
     """Prompt-to-prompt.
@@ -58,11 +59,11 @@ def prompt_to_prompt(
         M' = M                                             self-attention on coarse maps, while t < keep
         x* = x + mask (x* - x),  mask = look > threshold   after each step from `start` on, with `only`
 
-    source_prompt: cond of the prompt before the edit; the prompt of the run is the one after it. null: that of the
-    negative prompt, whose asks are left alone. weights: words of the edited prompt with their factors c, such as
-    "red:2, small sphere:0.5", down to negative ones. only: words of either prompt; what neither looks at from there
-    stays. made_sigmas: the schedule of the steps that are made, of which `cross`, `keep` and `start` are parts: on an
-    image that is encoded in part, of the steps from there on.
+    source_prompt: cond of the prompt before the edit; the prompt of the run is the one after it; asks for the negative
+    prompt are left alone. weights: words of the edited prompt with their factors c, such as "red:2, small sphere:0.5",
+    down to negative ones. only: words of either prompt; what neither looks at from there stays. made_sigmas: the
+    schedule of the steps that are made, of which `cross`, `keep` and `start` are parts: on an image that is encoded in
+    part, of the steps from there on.
 
     M and M* are the source's and the target's maps, T takes the tokens of one prompt to those of the other, `own` marks
     words that stand for none. With "replace" a word takes the place of the one it was put in for, with "refine" only
@@ -77,7 +78,7 @@ def prompt_to_prompt(
         return sampler
     low = -1.0 if spots else min(held.values())  # the source goes on to the end where it is mixed in
     blend = interval(made_sigmas, start, 1.0)[1]
-    beside = Source(source_prompt, null, source_states)
+    beside = Source(source_prompt, source_states)
     looks: Looks = {}
 
     def prompted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:

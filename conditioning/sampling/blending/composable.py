@@ -2,16 +2,16 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from conditioning.registry import Knob, Prompt, method
-from samplers.flow import Cond, Denoiser, Flow, together
+from conditioning.registry import Help, Knob, Prompt, method
+from samplers.flow import Cond, Denoiser, Flow, role_of, together
 
 
 @method(task="text-to-image", paper="2206.01714", rows=3, within=1)
 def composable(
     D: Denoiser,
-    also: Prompt,
+    also: Annotated[Prompt, Help("A second prompt, which must hold as well")],
     null: Prompt,
-    without: Prompt | None = None,
+    without: Annotated[Prompt, Help("A prompt that must not hold")] | None = None,
     weight: Annotated[float, Knob(0, 5, curve=True, help="AND: 1 is as strong as the prompt")] = 1.0,
     against: Annotated[
         float, Knob(0, 5, curve=True, idle=("without", None), help="NOT: 1 is as strong as the prompt")
@@ -36,7 +36,7 @@ def composable(
     """
 
     def composed(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-        if cond is null:
+        if role_of(cond) == "negative":
             return (yield from D(x, sigma, cond, **kw))
         conds = [cond, null, also] if without is None else [cond, null, also, without]
         c, u, a, *not_this = yield from together(*(D(x, sigma, one, **kw) for one in conds))  # (B, C, H, W) each

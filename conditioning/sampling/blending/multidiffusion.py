@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Box, Boxes, Interval, Knob, Prompt, method
-from samplers.flow import Cond, Denoiser, Flow, together
+from conditioning.registry import Box, Boxes, Help, Interval, Knob, method
+from samplers.flow import Cond, Denoiser, Flow, role_of, together, with_role
 from samplers.schedules import highest, interval
 
 
@@ -19,8 +19,7 @@ from samplers.schedules import highest, interval
 )
 def multidiffusion(
     D: Denoiser,
-    regions: Boxes,
-    null: Prompt | None = None,
+    regions: Annotated[Boxes, Help("Boxes, each with a prompt of its own")],
     bootstrap: Annotated[float, Knob(0, 1, help="Regions see a plain background up to this part of the steps")] = 0.7,
     sigmas: Sequence[float] = (),
     backbone: Any = None,
@@ -33,9 +32,8 @@ def multidiffusion(
         x0 = sum_k M_k D(x_k, prompt_k) / sum_k M_k
 
     regions: boxes with their texts. The prompt of the run paints the rest and should not name them: they would come out
-    there as well. Layout guidance looks for the words of its boxes in that prompt, so the two are not stacked. null:
-    cond of the negative prompt. sigmas: the schedule of the run, of which `bootstrap` is a part. backbone: encodes the
-    texts and the plain background.
+    there as well. Layout guidance looks for the words of its boxes in that prompt, so the two are not stacked. sigmas:
+    the schedule of the run, of which `bootstrap` is a part. backbone: encodes the texts and the plain background.
 
     At first a region is denoised before a plain background of some colour, so that its object comes to lie inside: x_k
     is x inside the region and that background, noised, outside. The paper does so for 20 of 50 steps, 0.4; Still Life
@@ -53,17 +51,17 @@ def multidiffusion(
         if box.text not in texts:
             texts[box.text] = backbone.encode_prompt([box.text])
         own = {key: value.expand(rows, *value.shape[1:]) for key, value in texts[box.text].items()}
-        return {**cond, **own}
+        return with_role({**cond, **own}, "other")
 
     def blended(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-        apart = highest(sigma) > low
-        if not regions or (cond is null and not apart):
+        apart, negative = highest(sigma) > low, role_of(cond) == "negative"
+        if not regions or (negative and not apart):
             return (yield from D(x, sigma, cond, **kw))
         masks = torch.stack([inside(box, x) for box in regions])  # (K, h, w)
         flows = [D(x, sigma, cond, **kw)]
         for k, box in enumerate(regions):
             x_k = torch.where(masks[k] > 0, x, background(k, x, sigma, backbone)) if apart else x
-            flows.append(D(x_k, sigma, cond if cond is null else prompted(box, cond, len(x)), **kw))
+            flows.append(D(x_k, sigma, cond if negative else prompted(box, cond, len(x)), **kw))
         rest, *own = yield from together(*flows)  # (B, C, h, w) each
         around = (1 - masks.sum(0)).clamp(min=0)
         total = around * rest

@@ -4,17 +4,17 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Interval, Knob, Prompt, method
-from samplers.flow import Cond, Denoiser, Flow, together
+from conditioning.registry import Help, Interval, Knob, Prompt, method
+from samplers.flow import Cond, Denoiser, Flow, role_of, together
 from samplers.schedules import highest, interval
 
 
 @method(task="editing", paper="2301.12247", intervals=(Interval("warmup"),), rows=3, within=2)
 def semantic_guidance(
     D: Denoiser,
-    edit: Prompt,
+    edit: Annotated[Prompt, Help('What to add or take away, such as "glasses"')],
     null: Prompt,
-    also: Prompt | None = None,
+    also: Annotated[Prompt, Help("Another thing to add or take away")] | None = None,
     scale: Annotated[float, Knob(-5, 5, neutral=0, help="Negative takes the concept away")] = 0.67,
     ratio: Annotated[
         float, Knob(-5, 5, idle=("also", None), help="Strength of the second concept against the first")
@@ -46,7 +46,7 @@ def semantic_guidance(
     newest: list[Tensor] = []
 
     def steered(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
-        if scale == 0 or cond is null:
+        if scale == 0 or role_of(cond) == "negative":
             return (yield from D(x, sigma, cond, **kw))
         level = highest(sigma)
         s = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Mask, method
+from conditioning.registry import Help, Image, Knob, Mask, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
@@ -25,8 +25,8 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
 )
 def blended_latent(
     sampler: Sampler,
-    known: Image,
-    mask: Mask,
+    known: Annotated[Image, Help("The image outside the mask")],
+    mask: Annotated[Mask, Help("Paint where the prompt goes")],
     skip: Annotated[float, Knob(0, 0.9, help="This part of the steps is left out at the start")] = 0.25,
 ) -> Sampler:
     """Blended latent diffusion.

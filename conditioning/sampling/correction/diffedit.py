@@ -4,7 +4,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Mask, Prompt, method
+from conditioning.registry import Help, Image, Knob, Mask, Prompt, method
 from conditioning.sampling.inversion.encoding import Again, climb
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
@@ -26,10 +26,10 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
 )
 def diffedit(
     sampler: Sampler,
-    known: Image,
-    source: Prompt,
+    known: Annotated[Image, Help("The image to edit")],
+    source: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
-    mask: Mask | None = None,
+    mask: Annotated[Mask, Help("Paint where to edit, in place of the mask that is found")] | None = None,
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
     maps: Annotated[int, Knob(1, 32, help="Noises that the mask is the mean of")] = 10,
     depth: Annotated[float, Knob(0.05, 1, help="Level at which the mask is looked for")] = 0.5,

@@ -4,7 +4,7 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn import functional as F
 
-from conditioning.registry import Image, Interval, Knob, method
+from conditioning.registry import Help, Image, Interval, Knob, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import interval
 
@@ -12,7 +12,7 @@ from samplers.schedules import interval
 @method(task="reference", paper="2108.02938", intervals=(Interval(end="end", reached=True),))
 def ilvr(
     sampler: Sampler,
-    reference: Image,
+    reference: Annotated[Image, Help("The image whose coarse colours and shapes are kept")],
     detail: Annotated[int, Knob(1, 64, help="Cells along the shorter side that are taken from the reference")] = 8,
     end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.8,
     made_sigmas: Sequence[float] = (),

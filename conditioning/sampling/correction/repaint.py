@@ -5,15 +5,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Mask, method
+from conditioning.registry import Help, Image, Knob, Mask, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, climbing, on_step
 
 
 @method(task="inpainting", paper="2201.09865", calls=None, rows=None)
 def repaint(
     sampler: Sampler,
-    known: Image,
-    mask: Mask,
+    known: Annotated[Image, Help("The image outside the mask")],
+    mask: Annotated[Mask, Help("Paint what is to be made anew")],
     jump: Annotated[
         int, Knob(1, 100, idle=("times", 1), counts_steps=True, help="Steps that a jump goes back up")
     ] = 10,

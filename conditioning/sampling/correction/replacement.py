@@ -5,15 +5,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Mask, method
+from conditioning.registry import Help, Image, Knob, Mask, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 
 
 @method(task="inpainting", paper="2011.13456", calls=None, rows=None)
 def replacement(
     sampler: Sampler,
-    known: Image,
-    mask: Mask,
+    known: Annotated[Image, Help("The image outside the mask")],
+    mask: Annotated[Mask, Help("Paint what is to be made anew")],
     corrector: Annotated[int, Knob(0, 10, help="Langevin steps at each level, a network evaluation each")] = 1,
     snr: Annotated[
         float, Knob(0.01, 0.5, idle=("corrector", 0), help="Size of a Langevin step against its noise")

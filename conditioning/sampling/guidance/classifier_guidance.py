@@ -3,14 +3,14 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Knob, Words, method
+from conditioning.registry import Help, Knob, Words, method
 from samplers.flow import Cond, Denoiser, Flow
 
 
 @method(task="text-to-image", paper="2105.05233", needs=("classifier",))
 def classifier_guidance(
     D: Denoiser,
-    asked: Words,
+    asked: Annotated[Words, Help('What the classifier knows, in any order: "red cube, snow"')],
     scale: Annotated[float, Knob(0, 50, neutral=0, curve=True, help="1 is the classifier's own odds")] = 3.0,
     backbone: Any = None,
 ) -> Denoiser:

@@ -7,7 +7,7 @@ from torch import Tensor
 from conditioning.curves import at
 from conditioning.energies import ENERGIES, OF_WORDS
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Choice, Interval, Knob, Map, Words, method
+from conditioning.registry import Choice, Help, Interval, Knob, Map, Words, method
 from conditioning.sampling.correction.repaint import travelling
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 from samplers.schedules import highest, interval
@@ -26,8 +26,8 @@ TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
 )
 def energy_guidance(
     sampler: Sampler,
-    target: Map | None = None,
-    words: Words = "",
+    target: Annotated[Map, Help("The image, or the map for an energy of that name, to come near to")] | None = None,
+    words: Annotated[Words, Help('For the energy "text": what the image is to show')] = "",
     energy: Annotated[
         str, Choice(tuple(ENERGIES), help="In what the image is to be as the target", inputs=TARGETS)
     ] = "colours",

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from conditioning.gradients import gradient, leaf
-from conditioning.registry import Box, Boxes, Interval, Knob, method
+from conditioning.registry import Box, Boxes, Help, Interval, Knob, method
 from conditioning.sampling.attention.maps import RecordedMaps, before_steps, looked_at, nearest, places
 from samplers.flow import Cond, Denoiser, Flow, Sampler
 from samplers.schedules import interval
@@ -22,7 +22,7 @@ from samplers.schedules import interval
 )
 def layout_guidance(
     sampler: Sampler,
-    boxes: Boxes,
+    boxes: Annotated[Boxes, Help("Boxes, each with its words as they stand in the prompt")],
     sigmas: Sequence[float],
     network: Denoiser,
     backbone: Any,

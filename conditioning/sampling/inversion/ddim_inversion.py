@@ -3,7 +3,7 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from conditioning.registry import Choice, Image, Knob, Prompt, method
+from conditioning.registry import Choice, Help, Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
@@ -18,8 +18,8 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 )
 def ddim_inversion(
     sampler: Sampler,
-    source: Image,
-    source_prompt: Prompt,
+    source: Annotated[Image, Help("The image to encode")],
+    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
     backbone: Any,
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,

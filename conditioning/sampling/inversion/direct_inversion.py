@@ -3,7 +3,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Prompt, method
+from conditioning.registry import Help, Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
@@ -19,8 +19,8 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 )
 def direct_inversion(
     sampler: Sampler,
-    source: Image,
-    source_prompt: Prompt,
+    source: Annotated[Image, Help("The image to encode")],
+    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
     source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,

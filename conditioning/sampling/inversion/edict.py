@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Prompt, method
+from conditioning.registry import Help, Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import direction, left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
@@ -20,8 +20,8 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def edict(
     sampler: Sampler,
-    source: Image,
-    source_prompt: Prompt,
+    source: Annotated[Image, Help("The image to encode")],
+    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
     mix: Annotated[float, Knob(0.5, 1, help="1 leaves the two states apart, less draws them together")] = 0.93,
     guided_network: Denoiser | None = None,

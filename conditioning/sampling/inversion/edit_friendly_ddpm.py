@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Prompt, method
+from conditioning.registry import Help, Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import left_out, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, stepwise
@@ -20,8 +20,8 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
 )
 def edit_friendly_ddpm(
     sampler: Sampler,
-    source: Image,
-    source_prompt: Prompt,
+    source: Annotated[Image, Help("The image to encode")],
+    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="The run starts with this part of the steps left")] = 0.64,
     guided_network: Denoiser | None = None,

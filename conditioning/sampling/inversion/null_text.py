@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Choice, Image, Knob, Prompt, method
+from conditioning.registry import Choice, Help, Image, Knob, Prompt, method
 from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
 from conditioning.sampling.source_states import SourceStates
-from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, forward
+from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, forward, with_role
 from samplers.schedules import highest
 
 RATE = 0.1  # of Adam, at the first level; half of that at the last. The official code's is 0.01
@@ -28,8 +28,8 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
 )
 def null_text(
     sampler: Sampler,
-    source: Image,
-    source_prompt: Prompt,
+    source: Annotated[Image, Help("The image to encode")],
+    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
     source_states: SourceStates,
     null: Cond | None = None,
@@ -79,7 +79,7 @@ def null_text(
         if null is not None:
             nulls, states = yield from tuned(guided_network or D, pivot, source_prompt, null, updates, rate, begin)
         source_states.keep(states, source_prompt)
-        return (yield from sampler(replaced(D, null, nulls), start, part, cond, noise))
+        return (yield from sampler(replaced(D, nulls), start, part, cond, noise))
 
     return inverted
 
@@ -109,7 +109,7 @@ def tuned(
         adam = torch.optim.Adam([text], lr=rate * (1 - part / 2))
         best: list[Tensor] = []  # of each row: the least loss so far, its text, where it leads to, and its x0
         for left in reversed(range(updates + 1)):
-            x0 = yield from recalling(D(x, s, cond), null, text, object() if left else None, known)
+            x0 = yield from recalling(D(x, s, with_role(cond, "prompt")), text, object() if left else None, known)
             x_next = x0 + s_next / s * (x - x0)
             loss = ((x_next - pivot[s_next]) ** 2).flatten(1).mean(1) / (1 + s_next**2)  # (B,), of VP states
             latest = [one.detach().clone() for one in (loss, text, x_next, x0)]
@@ -136,7 +136,7 @@ def rows(which: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(which.view(-1, *[1] * (a.ndim - 1)), a, b)
 
 
-def recalling(flow: Flow, null: Cond, text: Tensor, tape: object | None, known: list[tuple[Ask, Tensor]]) -> Flow:
+def recalling(flow: Flow, text: Tensor, tape: object | None, known: list[tuple[Ask, Tensor]]) -> Flow:
     """A denoiser's flow whose asks for the negative prompt have this text and tape; other asks are answered once.
 
     known: those that were answered, and their answers; the same list for the same x and level.
@@ -147,37 +147,32 @@ def recalling(flow: Flow, null: Cond, text: Tensor, tape: object | None, known: 
         return next(same, None)
 
     def answer(asks: Any) -> Flow:
-        reply = [None if is_null(one, null) else recalled(one) for one in asks]
+        reply = [None if one.role == "negative" else recalled(one) for one in asks]
         new = [i for i, known_answer in enumerate(reply) if known_answer is None]
-        sent = [with_text(asks[i], text, tape) if is_null(asks[i], null) else asks[i] for i in new]
+        sent = [with_text(asks[i], text, tape) if asks[i].role == "negative" else asks[i] for i in new]
         for i, fresh in zip(new, (yield sent) if sent else []):
             reply[i] = fresh
-            if not is_null(asks[i], null):
+            if not asks[i].role == "negative":
                 known.append((asks[i], fresh))
         return reply
 
     return forward(flow, answer)
 
 
-def replaced(D: Denoiser, null: Cond | None, nulls: Mapping[float, Tensor]) -> Denoiser:
+def replaced(D: Denoiser, nulls: Mapping[float, Tensor]) -> Denoiser:
     """D with what it asks for the negative prompt asked with the text of the nearest level."""
-    if null is None or not nulls:
+    if not nulls:
         return D
 
     def swapped(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
         nearest = min(nulls, key=lambda s: abs(log(s / highest(sigma))))
 
         def answer(asks: Any) -> Flow:
-            return (yield [with_text(one, nulls[nearest]) if is_null(one, null) else one for one in asks])
+            return (yield [with_text(one, nulls[nearest]) if one.role == "negative" else one for one in asks])
 
         return (yield from forward(D(x, sigma, cond, **kw), answer))
 
     return swapped
-
-
-def is_null(one: Ask, null: Cond) -> bool:
-    """Whether an ask is for the negative prompt: its text stays the same object where keys are added to a cond."""
-    return one.cond.get("text") is null["text"]
 
 
 def with_text(one: Ask, text: Tensor, tape: object | None = None) -> Ask:

@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Image, Knob, Mask, method
+from conditioning.registry import Help, Image, Knob, Mask, method
 from conditioning.sampling.inversion.encoding import left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
@@ -13,8 +13,8 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 @method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=left_out, calls=None, rows=None)
 def sdedit(
     sampler: Sampler,
-    source: Image,
-    mask: Mask | None = None,
+    source: Annotated[Image, Help("The image to start from")],
+    mask: Annotated[Mask, Help("Paint what may change; without a mask everything may")] | None = None,
     strength: Annotated[float, Knob(0, 1, help="0 gives the image back, 1 starts from noise")] = 0.6,
     repeats: Annotated[int, Knob(1, 5, help="Passes, each from the result of the one before")] = 1,
 ) -> Sampler:

@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Knob, Operator, method
+from conditioning.registry import Help, Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 
@@ -18,7 +18,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def snips(
     sampler: Sampler,
-    measured: Operator,
+    measured: Annotated[Operator, Help("The degraded image, and how it was degraded")],
     inner: Annotated[int, Knob(1, 200, help="Langevin steps at each level, a network evaluation each")] = 10,
     rate: Annotated[float, Knob(0.001, 0.5, help="Size of a Langevin step, in units of the level's variance")] = 0.2,
 ) -> Sampler:

@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import backbones
-from app.catalog.generate import input_help
 from app.pages import attention, create, examples, image_view, methods, models, solver_knobs, stack
 from app.pages.catalogue import catalogue
 from app.pages.stack import Card, Stack
@@ -63,14 +62,10 @@ def test_operators_know_their_parameters_and_every_default_lies_inside():
             assert one["type"] == "mask" or one["low"] <= one["default"] <= one["high"]
 
 
-def test_what_an_input_is_comes_from_the_docstring():
-    doc = """Title.\n\nThe mask: not this.\n\nknown: the picture, latents (B, C, h, w). mask: (B, 1, h, w), True where
-    it is to be new. other: cond of the prompt with its `words` (Someone 2020), such as "red:2". wide: x (Eq. 2)."""
-    said = [input_help(doc, name) for name in ("known", "mask", "other", "wide", "absent")]
-    assert said == ["", "Painted where it is to be new", 'The prompt with its words, such as "red:2"', "X", ""]
-    for one in catalogue()["methods"].values():
-        for each in [*one["inputs"], *one["knobs"]]:
-            assert not [part for part in ("(B", "`", "cond of") if part in each["help"]]
+def test_every_input_and_knob_says_what_to_give_in_words_that_are_not_code():
+    for method in catalogue()["methods"].values():
+        for one in [*method["inputs"], *method["knobs"]]:
+            assert one["help"] and not [part for part in ("(B", "`", "cond of") if part in one["help"]], one
 
 
 # the stack ----------------------------------------------------------------------------------------------------------

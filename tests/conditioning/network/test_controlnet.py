@@ -230,7 +230,7 @@ def test_prompt_first_spares_the_finest(b):
     x, sigma = torch.randn(1, 4, 16, 16), torch.tensor([2.0])
     cond = b.encode_prompt([PROMPT])
     spared, full = (
-        METHODS["controlnet"].function(b, depth=a_map(0), null=cond, balance=balance)(2.0, cond)
+        METHODS["controlnet"].function(b, depth=a_map(0), balance=balance)(2.0, cond)
         for balance in ("prompt", "even")
     )
     assert spared["controlnet:depth:weight"].tolist() == [[1.0, pytest.approx(0.1)]]

@@ -185,15 +185,15 @@ def made(life, texts, stack, seeds, steps=STEPS):
 @pytest.mark.slow
 def test_the_solid_that_is_seen_least_is_seen_more(life):
     """Where the moves end, the lower of the two solids' peaks is higher than without them."""
-    texts, end = two_solids(8), 10
+    texts, end = two_solids(5), 10
     cond, sigma = life.encode_prompt(texts), native(STEPS, life.sigmas)[end]
 
     def lowest(stack):
-        kept = run(looked_at(ask, made(life, texts, stack, range(8), end), sigma, cond), life.denoise)
+        kept = run(looked_at(ask, made(life, texts, stack, range(5), end), sigma, cond), life.denoise)
         return 1 - neglect(averaged(nearest(kept, 16)), subjects(cond, life), 0.0)
 
     without, with_it = lowest([]), lowest([("attend_and_excite", {})])
-    assert (with_it > without).sum() >= 6 and with_it.mean() > 1.3 * without.mean()
+    assert (with_it > without).sum() >= 4 and with_it.mean() > 1.3 * without.mean()
 
 
 @pytest.mark.slow
@@ -210,8 +210,8 @@ def test_solids_that_are_missing_are_found(life):
         return torch.tensor([check(seen, parse(text)).present for seen, text in zip(read(pictures), prompts)])
 
     alone = there([], range(count))
-    lacking = [i for i in range(count) if not alone[i].all()]
+    lacking = [i for i in range(count) if not alone[i].all()][:5]
     if len(lacking) < 3:
-        pytest.skip(f"the prompt alone makes {count - len(lacking)} of {count} whole: there is next to nothing to find")
+        pytest.skip(f"the prompt alone makes all but {len(lacking)} of {count} whole: there is next to nothing to find")
     found, had = there([("attend_and_excite", {})], lacking), alone[lacking]
     assert found[~had].float().mean() >= 1 / 3 and found[had].float().mean() >= 1 / 2

@@ -234,7 +234,7 @@ def test_coarse_self_attention_is_the_source_s():
 def test_keys_and_values_are_the_source_s_from_a_layer_on():
     sites = [at("self", i, 4) for i in range(4)]
     record = recorded(*((site, qkv(16, 16, i)) for i, site in enumerate(sites)))
-    edit = Mutual(Pair(1.0, {}, None, None), "prompt", record, 0.5, 0.1, None)
+    edit = Mutual(Pair(1.0, {}, None), "prompt", record, 0.5, 0.1, None)
     q, k, v = qkv(16, 16, 9)
     for i, site in enumerate(sites):
         expected = plainly(q, k, v) if i < 2 else plainly(q, *record.made[site.name][1:])
@@ -243,7 +243,7 @@ def test_keys_and_values_are_the_source_s_from_a_layer_on():
 
 def test_the_thing_looks_for_the_thing_and_the_rest_for_the_rest():
     cross, own = at("cross", 0, 2), at("self", 1, 2)
-    pair = Pair(1.0, {}, None, None)
+    pair = Pair(1.0, {}, None)
     record = recorded((cross, qkv(16, 5, 1)), (own, qkv(16, 16, 2)))
     spots = [torch.eye(5)[[2, 2]], torch.eye(5)[[3, 3]]]  # its word: the third of the source, the fourth of the target
     edit = Mutual(pair, "prompt", record, 0.0, 0.5, spots)

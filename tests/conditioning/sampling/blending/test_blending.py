@@ -12,7 +12,7 @@ from conditioning.sampling.blending.multidiffusion import background, inside, mu
 from conditioning.sampling.blending.panorama import panorama, places
 from conditioning.sampling.blending.semantic_guidance import largest, semantic_guidance
 from samplers import SAMPLERS
-from samplers.flow import Driver, Noise, ask, run
+from samplers.flow import Driver, Noise, ask, role_of, run, with_role
 from samplers.schedules import karras
 from tests.oracle import finish, start
 
@@ -21,6 +21,7 @@ SHAPE = (3, 8, 8)
 sigmas = karras(10, 0.05, 14.0)
 x = start([1, 2], 3.0, SHAPE)
 cond, null, red, disc = (oracle.encode_prompt([text] * 2) for text in ("blue", "", "red", "disc"))
+null = with_role(null, "negative")
 
 
 def once(D, sigma=3.0, cond=cond, x=x):
@@ -196,16 +197,16 @@ def test_bootstrapping_shows_a_region_a_plain_background():
     seen = []
 
     def noting(x, sigma, cond, **kw):
-        seen.append((x, cond is null))
+        seen.append((x, role_of(cond)))
         return (yield from ask(x, sigma, cond))
 
-    D = multidiffusion(noting, [LEFT], null, 0.4, sigmas, oracle)
+    D = multidiffusion(noting, [LEFT], 0.4, sigmas, oracle)
     for which in (cond, null):
         run(D(x, sigmas[3], which), oracle.denoise)
         assert torch.equal(seen[-2][0], x) and torch.equal(seen[-1][0][..., :4], x[..., :4])
         outside = seen[-1][0][..., 4:]
         torch.testing.assert_close(outside, background(0, x, sigmas[3], oracle)[..., 4:])
-        assert seen[-1][1] is (which is null)
+        assert seen[-1][1] == ("negative" if which is null else "other")
     run(D(x, sigmas[4], null), oracle.denoise)
     assert len(seen) == 5
     flat = background(0, x, 1e-9, oracle)
