@@ -60,7 +60,7 @@ class ComparisonRunner:
         self._engine, self._measure = engine, measure
         self._changed = threading.Condition()
         self._count = 0
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # of the newest start
         self._runs: set[Any] = set()
         self._thread: threading.Thread | None = None
         for cell in self.cells:
@@ -85,22 +85,34 @@ class ComparisonRunner:
     def busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self) -> None:
-        """Makes what is missing, those that failed before too. Does nothing while it is at it."""
-        if self.busy:
-            return
-        self._stop.clear()
-        todo = self.missing
-        for cell in todo:
-            self._set(cell.key, status="waiting", reason="", preview=None, step=0)
-        self._thread = threading.Thread(target=self._main, args=(todo,), name=f"comparison {self.id}", daemon=True)
-        self._thread.start()
+    @property
+    def resumable(self) -> bool:
+        """Whether `start` would make something: cells are missing, and nobody makes them, or it was cancelled."""
+        if self.busy and not self._stop.is_set():
+            return False
+        return any(cell.recipe is not None and self.states[cell.key].status != "done" for cell in self.cells)
 
-    def cancel(self) -> None:
-        """Ends what is under way within one step. What is done stays."""
-        self._stop.set()
-        for run in list(self._runs):
-            run.cancel()
+    def start(self) -> threading.Event | None:
+        """Makes what is missing, those that failed before too; after what was cancelled has ended. Gives what cancels
+        this start and no other; None where it is at it already, and nothing is started."""
+        with self._changed:
+            if self.busy and not self._stop.is_set():
+                return None
+            stop, before = threading.Event(), self._thread
+            self._stop = stop
+            self._wait_all()
+            name = f"comparison {self.id}"
+            self._thread = threading.Thread(target=self._main, args=(stop, before), name=name, daemon=True)
+            self._thread.start()
+            return stop
+
+    def cancel(self, started: threading.Event | None = None) -> None:
+        """Ends what is under way within one step. What is done stays. started: by `start`; cancels that one alone."""
+        stop = self._stop if started is None else started
+        stop.set()
+        if stop is self._stop:
+            for run in list(self._runs):
+                run.cancel()
 
     def wait(self, since: int, seconds: float) -> int:
         """Until something has changed after change number `since`, or the time is over: the number of the newest."""
@@ -123,31 +135,40 @@ class ComparisonRunner:
 
     # ---- the thread ------------------------------------------------------------------------------------------------
 
-    def _main(self, todo: list[Cell]) -> None:
+    def _main(self, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cell") as pool:
-            list(pool.map(self._guarded, todo))
+            list(pool.map(lambda cell: self._guarded(cell, stop), self._wait_all()))
 
-    def _guarded(self, cell: Cell) -> None:
+    def _wait_all(self) -> list[Cell]:
+        """The cells that are missing, waiting from now on."""
+        todo = self.missing
+        for cell in todo:
+            self._set(cell.key, status="waiting", reason="", preview=None, step=0)
+        return todo
+
+    def _guarded(self, cell: Cell, stop: threading.Event) -> None:
         try:
-            self._make(cell)
+            self._make(cell, stop)
         except Exception as error:
             log.exception("a cell failed")
             self._set(cell.key, status="failed", reason=_in_words(error), preview=None)
 
-    def _make(self, cell: Cell) -> None:
+    def _make(self, cell: Cell, stop: threading.Event) -> None:
         assert cell.recipe is not None
-        if self._stop.is_set():
+        if stop.is_set():
             self._set(cell.key, status="cancelled")
             return
         self._set(cell.key, status="running", steps=cell.recipe.steps)
         engine = self._engine(cell.recipe.backbone)
-        run = self._submitted(engine, cell.recipe)
+        run = self._submitted(engine, cell.recipe, stop)
         if run is None:
             self._set(cell.key, status="cancelled", preview=None)
             return
         self._runs.add(run)
         try:
-            if self._stop.is_set():
+            if stop.is_set():
                 run.cancel()
             for event in run:
                 match event:
@@ -164,11 +185,11 @@ class ComparisonRunner:
         finally:
             self._runs.discard(run)
 
-    def _submitted(self, engine: Any, recipe: Recipe) -> Any:
+    def _submitted(self, engine: Any, recipe: Recipe, stop: threading.Event) -> Any:
         """The run; None where it was cancelled before there was room for it."""
         from app.runs.engine import Busy
 
-        while not self._stop.is_set():
+        while not stop.is_set():
             try:
                 given = {sha: self.pictures[sha] for use in recipe.methods for sha in use.hashes()
                          if sha in self.pictures}  # fmt: skip

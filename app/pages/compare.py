@@ -244,13 +244,13 @@ class Compare:
         yield from self._run(id, [*visit, id], request, words)
 
     def _run(self, id: str, visit: list[str], request: gr.Request, words: str = "") -> Iterator[dict[Any, Any]]:
-        runner: Any = None
+        runner, started = None, None
         try:
             runner = comparing.runner_of(self.studio, self.store, id, self.studio.door(request.session_hash))
             if runner is None:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return
-            runner.start()
+            started = runner.start()
             yield self._frame(runner, visit, -1, words)
             since = 0
             while runner.busy:
@@ -262,8 +262,8 @@ class Compare:
         except Exception as error:
             yield self._say(error_message(error), True)
         finally:
-            if runner is not None:
-                runner.cancel()  # the page was left: what is done stays
+            if runner is not None and started is not None:
+                runner.cancel(started)  # the page was left: what is done stays
 
     def _shown(self, id: str, visit: list[str], words: str = "") -> dict[Any, Any]:
         runner = comparing.runner_of(self.studio, self.store, id)
@@ -274,13 +274,12 @@ class Compare:
     def _frame(self, runner: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
         """What the page has to know. since: -1 for all of it, else the number of the change before."""
         update = comparing.update(self.studio, self.store, runner, since, self._mine(visit))
-        missing, busy = bool(runner.missing), runner.busy
         return {
             self.news: json.dumps(update),
             self.id: runner.id,
             self.visit: visit,
-            self.go: gr.Button(interactive=missing and not busy),
-            self.cancel: gr.Button(interactive=busy),
+            self.go: gr.Button(interactive=runner.resumable),
+            self.cancel: gr.Button(interactive=runner.busy),
             **self._say(words),
         }
 

@@ -137,7 +137,7 @@ def follow(runner: ComparisonRunner) -> Iterator[dict]:
 
     Closing this generator cancels what is under way; what is done stays.
     """
-    runner.start()
+    started = runner.start()
     reported: set[str] = set()
     since = 0
     try:
@@ -153,4 +153,5 @@ def follow(runner: ComparisonRunner) -> Iterator[dict]:
             since = runner.wait(since, TICK)
         yield finished_comparison(runner.id, runner.made, runner.count("done"), runner.count("failed"))
     finally:
-        runner.cancel()
+        if started is not None:
+            runner.cancel(started)

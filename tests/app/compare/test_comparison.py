@@ -174,6 +174,30 @@ def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
             assert a.read_bytes() == b.read_bytes()
 
 
+def test_resumed_while_the_cancelled_run_still_ends_it_goes_on_whatever_the_page_that_was_left_does(tmp_path, engine):
+    """A page that is left ends its own start only, however late that comes; nobody has to wait for it."""
+    store, compared = ComparisonStore(tmp_path), comparison(axis("seed", *range(8)), axis("steps", 2))
+    reached, go_on = threading.Event(), threading.Event()
+
+    def measure(cell, recipe, picture):
+        reached.set()
+        assert go_on.wait(60)
+        return {}, ""
+
+    one = runner(store, store.add(compared), compared, engine, measure)
+    left = one.start()
+    assert one.start() is None and not one.resumable  # another page joins in
+    assert reached.wait(60)
+    one.cancel()
+    assert one.busy and one.resumable
+    resumed = one.start()
+    assert resumed is not None and not one.resumable
+    one.cancel(left)
+    go_on.set()
+    one.join(60)
+    assert one.count("done") == one.made == 8 and not one.resumable
+
+
 def test_a_cell_that_fails_says_why_and_leaves_the_others(tmp_path, engine):
     store, compared = ComparisonStore(tmp_path), comparison(axis("steps", 2, 3, 4))
 
