@@ -13,12 +13,12 @@ if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401  # before torch, as ZeroGPU wants it
 
 from app.page import build, serve_options
-from app.pages.studio import Studio
+from app.service.state import AppState
 
-studio = Studio()
-demo = build(studio)
+state = AppState()
+demo = build(state)
 
 if __name__ == "__main__":
-    demo.launch(inbrowser="--open" in sys.argv[1:], prevent_thread_lock=True, **serve_options(studio))
-    studio.start()  # after the page is served: importing torch would hold it up
+    demo.launch(inbrowser="--open" in sys.argv[1:], prevent_thread_lock=True, **serve_options(state))
+    state.start()  # after the page is served: importing torch would hold it up
     demo.block_thread()

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refusing(command: Callable[[argparse.Namespace], int], chosen: argparse.Namespace) -> int:
     """The exit code of a command; REFUSED, with everything that is wrong, where it raises RecipeError."""
-    from app.runs.recipe import RecipeError
+    from app.schema.recipe import RecipeError
 
     try:
         return command(chosen)
@@ -80,10 +80,10 @@ def check(chosen: argparse.Namespace) -> int:
 def run(chosen: argparse.Namespace) -> int:
     """Makes the images of a recipe: DIR/<name of the recipe's file>-<seed>.png, over one of that name."""
     request = _recipe(chosen.file)
-    from app.runs.events import Failed, Finished, Made, Preparing, Progress
-    from app.runs.pictures import save_png
+    from app.engine.events import Failed, Finished, Made, Preparing, Progress
     from app.service.messages import as_json
     from app.service.runs import Engines, Runs
+    from app.storage.images import save_png
 
     engines = Engines()
     end = FAILED
@@ -113,8 +113,8 @@ def run(chosen: argparse.Namespace) -> int:
 
 def compare(chosen: argparse.Namespace) -> int:
     """Makes the cells of a comparison: DIR/<id>/cells/<key>.png, with their figures beside them."""
-    from app.compare.store import ComparisonStore
-    from app.runs.recipe import RecipeError
+    from app.comparison.store import ComparisonStore
+    from app.schema.recipe import RecipeError
     from app.service.reading import images_in, read_comparison
     from app.service.runs import Engines, Runs, follow, stored
 
@@ -155,7 +155,7 @@ def methods(chosen: argparse.Namespace) -> int:
 
 def _recipe(file: Path) -> Any:
     """The `Request` in a file; what is wrong stands in its problems."""
-    from app.runs.recipe import RecipeError
+    from app.schema.recipe import RecipeError
     from app.service.reading import Request, images_in, read_recipe
 
     try:
@@ -166,7 +166,7 @@ def _recipe(file: Path) -> Any:
 
 def _text(file: Path) -> str:
     """What the file says; bytes that are no text make a text that is no JSON. Raises RecipeError."""
-    from app.runs.recipe import Problem, RecipeError
+    from app.schema.recipe import Problem, RecipeError
 
     try:
         return file.read_text(encoding="utf-8", errors="replace")

@@ -12,19 +12,19 @@ from typing import Any
 
 import gradio as gr
 
-from app.pages import comparing
-from app.pages.studio import Studio
-from app.runs.recipe import RecipeError
+from app.forms import comparisons
+from app.schema.recipe import RecipeError
+from app.service.state import AppState
 from common.images import data_uri
 
 
-def add_endpoints(studio: Studio) -> None:
+def add_endpoints(state: AppState) -> None:
     """Adds the endpoints to the page that is being built. Nothing here imports torch before it is called."""
 
     def read(recipe: Any) -> Any:
         from app.service.reading import images_sent, read_recipe
 
-        return read_recipe(json.dumps(recipe), images_sent(studio.picture))
+        return read_recipe(json.dumps(recipe), images_sent(state.picture))
 
     def methods() -> dict:
         """The catalogue: methods, operators, solvers and schedules."""
@@ -34,18 +34,18 @@ def add_endpoints(studio: Studio) -> None:
 
     def check(recipe: dict) -> dict:
         """What is wrong with a recipe, what its run leaves unused, how many network evaluations it makes."""
-        return studio.runs.check(read(recipe)).as_json()
+        return state.runs.check(read(recipe)).as_json()
 
     def generate(recipe: dict) -> Iterator[dict]:
         """Makes the images of a recipe: its events, the last of them with the images as data URIs."""
-        yield from _answered(lambda: _generate(studio, studio.runs, read(recipe)))
+        yield from _answered(lambda: _generate(state, state.runs, read(recipe)))
 
     def compare(spec: dict) -> Iterator[dict]:
         """Makes a comparison, or what is missing of an equal one: a message for each cell, with the image's address."""
         from app.service.reading import images_sent, read_comparison
 
         yield from _answered(
-            lambda: _compare(studio, studio.runs, *read_comparison(json.dumps(spec), images_sent(studio.picture)))
+            lambda: _compare(state, state.runs, *read_comparison(json.dumps(spec), images_sent(state.picture)))
         )
 
     for function in (methods, check, generate, compare):
@@ -54,7 +54,7 @@ def add_endpoints(studio: Studio) -> None:
 
 def _answered(begin: Any) -> Iterator[dict[str, Any]]:
     """The messages; what is refused or cannot run is a message, too."""
-    from app.runs.engine import Busy
+    from app.engine.engine import Busy
     from app.service.messages import refused
 
     try:
@@ -65,15 +65,15 @@ def _answered(begin: Any) -> Iterator[dict[str, Any]]:
         yield {"event": "failed", "message": str(error), "field": None}
 
 
-def _generate(studio: Studio, runs: Any, request: Any) -> Iterator[dict[str, Any]]:
-    from app.runs import Finished, Made
-    from app.runs.pictures import png_bytes
+def _generate(state: AppState, runs: Any, request: Any) -> Iterator[dict[str, Any]]:
+    from app.engine.events import Finished, Made
     from app.service.messages import as_json
+    from app.storage.images import png_bytes
 
     for event in runs.submit(request):
         message = as_json(event)
         if isinstance(event, Made):
-            saved = studio.save(event.picture, event.recipe)
+            saved = state.save(event.picture, event.recipe)
             message["address"] = saved.address or None
             if saved.trouble:  # a full disk: the image itself reaches whoever asked
                 message["message"] = saved.trouble
@@ -83,19 +83,19 @@ def _generate(studio: Studio, runs: Any, request: Any) -> Iterator[dict[str, Any
         yield message
 
 
-def _compare(studio: Studio, runs: Any, comparison: Any, images: Any) -> Iterator[dict[str, Any]]:
-    from app.compare.store import ComparisonStore
+def _compare(state: AppState, runs: Any, comparison: Any, images: Any) -> Iterator[dict[str, Any]]:
+    from app.comparison.store import ComparisonStore
     from app.service.runs import follow, stored
 
     problems, notes = runs.comparison_problems(comparison, images)
     if problems:
         raise RecipeError(problems)
-    store = ComparisonStore(studio.history.folder / "comparisons")
+    store = ComparisonStore(state.history.folder / "comparisons")
     id, _ = stored(store, comparison, resume=True)
-    stem = comparing.addresses(studio, id)
+    stem = comparisons.addresses(state, id)
     for message in follow(runs.comparison(id, comparison, store, images)):
         if message["event"] == "cell" and message["status"] == "done":
             message["address"] = f"{stem}/{message['key']}.png"
         if message["event"] == "finished":
-            message |= {"notes": notes, "exports": comparing.exports(stem)}
+            message |= {"notes": notes, "exports": comparisons.exports(stem)}
         yield message

@@ -13,12 +13,12 @@ import gradio as gr
 
 from app import theme
 from app.endpoints import add_endpoints
-from app.pages import compare, create, history, taxonomy, trajectory
-from app.pages.introductions import introduction
-from app.pages.listeners import SHORT
-from app.pages.models import Model
-from app.pages.studio import Studio
 from app.routes import all_routes
+from app.service.models import Model
+from app.service.state import AppState
+from app.tabs import compare, create, history, taxonomy, trajectory
+from app.tabs.introductions import introduction
+from app.tabs.listeners import SHORT
 
 LARGEST_UPLOAD = "32mb"
 KEYS = (
@@ -29,41 +29,41 @@ KEYS = (
 )
 
 
-def build(studio: Studio) -> gr.Blocks:
-    """The page over a studio. Serve it with `page.launch(**serve_options(studio))`."""
+def build(state: AppState) -> gr.Blocks:
+    """The page over a state. Serve it with `page.launch(**serve_options(state))`."""
     with gr.Blocks(title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)) as page:
-        header = gr.HTML(_header(studio.model()), elem_id="nw-header", apply_default_css=False)
+        header = gr.HTML(_header(state.model()), elem_id="nw-header", apply_default_css=False)
         with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
             with gr.Tab("Create", id="create"):
                 gr.HTML(introduction("create"), apply_default_css=False)
-                making = create.tab(studio)
+                making = create.tab(state)
             with gr.Tab("History", id="history") as kept:
                 gr.HTML(introduction("history"), apply_default_css=False)
-                pictures = history.tab(studio, making, tabs, kept)
+                pictures = history.tab(state, making, tabs, kept)
             with gr.Tab("Compare", id="compare") as side_by_side:
                 gr.HTML(introduction("compare"), apply_default_css=False)
-                cells = compare.tab(studio, making, tabs, side_by_side)
+                cells = compare.tab(state, making, tabs, side_by_side)
             with gr.Tab("Trajectory", id="trajectory"):
                 gr.HTML(introduction("trajectory"), apply_default_css=False)
-                paths = trajectory.tab(studio, making, tabs)
+                paths = trajectory.tab(state, making, tabs)
             with gr.Tab("Taxonomy", id="taxonomy") as ways:
                 gr.HTML(introduction("taxonomy"), apply_default_css=False)
-                taxonomy.tab(studio, making, tabs, ways)
+                taxonomy.tab(state, making, tabs, ways)
         paths.opens(making.stage.follow, [making.visit], making.recipe_of)
         paths.opens(pictures.detail.follow, [making.visit], pictures.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
-        add_endpoints(studio)
+        add_endpoints(state)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)
 
         def tick(prompt: str, width: Any, height: Any, backbone: Any) -> dict[Any, Any]:
-            model = studio.model(backbone)
+            model = state.model(backbone)
             model.start()
             loading = model.state()[0] == "loading"
             shown = {header: _header(model), clock: gr.Timer(active=loading)}
             if loading:
                 return shown
-            size, usual = model.default_size(), {other.default_size() for other in studio.models.values()}
+            size, usual = model.default_size(), {other.default_size() for other in state.models.values()}
             sides = {making.width: width, making.height: height}
             resized = {side: size for side, value in sides.items() if value in usual and value != size}
             return {**shown, making.unknown: making.unknown_note(prompt, backbone), **resized}
@@ -78,7 +78,7 @@ def build(studio: Studio) -> gr.Blocks:
     return page
 
 
-def serve_options(studio: Studio) -> dict[str, Any]:
+def serve_options(state: AppState) -> dict[str, Any]:
     """Arguments of `launch`: only this machine by default, no tunnel, no folder opened, nothing fetched from elsewhere.
 
     Gradio reads GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, GRADIO_ROOT_PATH and others by itself.
@@ -94,7 +94,7 @@ def serve_options(studio: Studio) -> dict[str, Any]:
         "max_threads": 256,  # a run waits in a thread; the engine's one thread does the work
         "enable_monitoring": False,
         "show_error": True,
-        "app_kwargs": {"routes": all_routes(studio)},
+        "app_kwargs": {"routes": all_routes(state)},
         "server_name": os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if _on_spaces() else "127.0.0.1"),
     }
 
@@ -104,15 +104,15 @@ def _on_spaces() -> bool:
 
 
 def _header(model: Model) -> str:
-    state, words = model.state()
-    words = model.name if state == "ready" else f"{model.name}: {words}" if state == "loading" else words
+    kind, words = model.state()
+    words = model.name if kind == "ready" else f"{model.name}: {words}" if kind == "loading" else words
     moon = (
         '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path fill="currentColor" '
         'd="M8 1.500a6.500 6.500 0 1 0 0 13 6.500 6.500 0 0 0 0-13zM8 3v10A5 5 0 0 1 8 3z"/></svg>'
     ).replace(".500", ".5")
     return (
         '<header class="nw-header"><h1>Nine Ways</h1><p class="nw-tag">to tell a diffusion model what you want</p>'
-        f'<span class="nw-grow"></span><span class="nw-model" data-state="{state}" role="status">'
+        f'<span class="nw-grow"></span><span class="nw-model" data-state="{kind}" role="status">'
         f'<span class="nw-dot" aria-hidden="true"></span>{escape(words)}</span>'
         '<button type="button" class="nw-quiet-button" id="nw-keys-open" aria-haspopup="dialog">Keys</button>'
         f'<button type="button" class="nw-quiet-button" id="nw-mode" aria-label="Dark">{moon}</button></header>'

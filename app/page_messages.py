@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
-from app.pages.stack import Stack
+from app.forms.stack import Stack
 
 
 class Message(TypedDict):

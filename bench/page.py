@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.compare.comparison import Axis, Change, Comparison
-from app.compare.store import ComparisonStore
-from app.pages.shots import CHROMIUM, FLAGS, App, visit
-from app.runs.recipe import Recipe
+from app.comparison.spec import Axis, Change, Comparison
+from app.comparison.store import ComparisonStore
+from app.schema.recipe import Recipe
 from bench.table import Report
+from tools.screenshots import CHROMIUM, FLAGS, App, visit
 
 PROMPT = "a large red sphere to the left of a small blue cube on grass at sunset"
 LONGEST = 900_000  # ms

@@ -23,9 +23,10 @@ from typing import Any
 
 import torch
 
-from app.runs import Finished, Progress, Recipe
-from app.runs.engine import Engine
-from app.runs.worker import ALL_THREADS
+from app.engine.engine import Engine
+from app.engine.events import Finished, Progress
+from app.engine.worker import ALL_THREADS
+from app.schema.recipe import Recipe
 from bench.table import Report
 from samplers.protocol import Ask
 
@@ -131,7 +132,7 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
 
 def six(report: Report, engine: Engine, times: int) -> None:
     """The first six columns of the comparison "Edit a picture by text", together and one after the other."""
-    from app.pages.presets import READY
+    from app.forms.presets import READY
 
     label = LABELS["six_together_over_sum"]
     if engine.name != "still-life":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (tests/app/pages).
+#: name -> (light, dark). Text tokens reach 4.5:1 on paper and surface, `edge` and `focus` 3:1 (test_theme.py).
 TOKENS: dict[str, tuple[str, str]] = {
     "paper": ("#fafaf8", "#151619"),  # the page
     "surface": ("#ffffff", "#1d1f23"),  # fields, menus

@@ -6,11 +6,11 @@ Four steps; where Still Life is refused (a method for pixels) its sister in pixe
 import pytest
 
 import backbones
-from app.pages.examples import example
-from app.runs.method_inputs import Use
-from app.runs.methods import problems
-from app.runs.plan import Encoder, plan
-from app.runs.recipe import Recipe
+from app.engine.methods import problems
+from app.engine.planner import Encoder, plan
+from app.forms.examples import example
+from app.schema.method_inputs import Use
+from app.schema.recipe import Recipe
 from conditioning.clashes import solver_clash
 from conditioning.registry import METHODS
 from samplers import SAMPLERS

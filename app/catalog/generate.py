@@ -1,6 +1,6 @@
 """The catalogue as JSON, from the registries of methods, operators, solvers and schedules.
 
-    python -m app.catalog.generate       writes app/catalog/catalogue.json and app/runs/solvers.json
+    python -m app.catalog.generate       writes app/catalog/catalogue.json and app/schema/solvers.json
 
 A test holds the files equal to the registries: a new method or solver appears in them by this command alone.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
-from app.runs import solvers
-from app.runs.methods import ASKS, wanted
-from app.runs.recipe import FOUND, SCHEDULES, label
+from app.engine.methods import ASKS, wanted
+from app.schema import solvers
+from app.schema.recipe import FOUND, SCHEDULES, label
 from conditioning.operators import OPERATORS
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
 from conditioning.table import cost, first_sentence

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from app.pages.studio import Studio
 from app.routes import catalogue, comparisons, images, scripts, trajectories
+from app.service.state import AppState
 
 
-def all_routes(studio: Studio) -> list[Route]:
+def all_routes(state: AppState) -> list[Route]:
     """For Gradio's server to have in front of its own."""
     return [
-        *comparisons.routes(studio),
-        *trajectories.routes(studio),
-        *images.routes(studio),
-        *catalogue.routes(studio),
+        *comparisons.routes(state),
+        *trajectories.routes(state),
+        *images.routes(state),
+        *catalogue.routes(state),
         *scripts.routes(),
     ]

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.pages import taxonomy_panels
-from app.pages.catalogue import catalogue
-from app.pages.studio import Studio
+from app.forms.catalogue import catalogue
 from app.routes.answers import gone, image_file
+from app.service.state import AppState
+from app.tabs import taxonomy_panels
 
 
-def routes(studio: Studio) -> list[Route]:
+def routes(state: AppState) -> list[Route]:
     """See the head of this file."""
 
     def methods(request: Request) -> Response:

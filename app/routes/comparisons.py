@@ -11,23 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.compare.store import ComparisonStore
-from app.pages import comparing
-from app.pages.studio import Studio
+from app.comparison.store import ComparisonStore
+from app.forms import comparisons
 from app.routes.answers import gone, image_file, to_save
+from app.service.state import AppState
 from common.images import encoded
 
 TYPES = {"png": "image/png", "html": "text/html", "csv": "text/csv", "json": "application/json"}
 
 
-def routes(studio: Studio) -> list[Route]:
+def routes(state: AppState) -> list[Route]:
     """See the head of this file."""
 
     def store() -> ComparisonStore:
-        return ComparisonStore(studio.history.folder / "comparisons")
+        return ComparisonStore(state.history.folder / "comparisons")
 
     def may(request: Request) -> bool:
-        return studio.signed(f"comparison {request.path_params['id']}", request.path_params["sign"])
+        return state.signed(f"comparison {request.path_params['id']}", request.path_params["sign"])
 
     def cell(request: Request) -> Response:
         try:
@@ -40,7 +40,7 @@ def routes(studio: Studio) -> list[Route]:
         if not may(request):
             return gone("There is no such comparison.")
         id, kind = request.path_params["id"], request.path_params["kind"]
-        body = await run_in_threadpool(exported, studio, store(), id, kind)
+        body = await run_in_threadpool(exported, state, store(), id, kind)
         return gone("There is no such file.") if body is None else to_save(body, TYPES[kind], f"comparison-{id}.{kind}")
 
     return [
@@ -49,11 +49,11 @@ def routes(studio: Studio) -> list[Route]:
     ]
 
 
-def exported(studio: Studio, store: ComparisonStore, id: str, kind: str) -> bytes | None:
+def exported(state: AppState, store: ComparisonStore, id: str, kind: str) -> bytes | None:
     """A comparison as a file of this kind; None where there is no such comparison or kind."""
-    from app.compare import export  # imports torch
+    from app.comparison import export  # imports torch
 
-    one = comparing.runner_of(studio, store, id)
+    one = comparisons.runner_of(state, store, id)
     if one is None or kind not in TYPES:
         return None
     results = export.results_of(store, id, one.comparison)
@@ -63,4 +63,4 @@ def exported(studio: Studio, store: ComparisonStore, id: str, kind: str) -> byte
         return export.page(store, id, one.comparison, results).encode()
     if kind == "csv":
         return export.table(one.comparison, results).encode()
-    return comparing.to_file(one, studio).encode()
+    return comparisons.to_file(one, state).encode()

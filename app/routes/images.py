@@ -18,30 +18,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.pages.measuring import measured
-from app.pages.studio import Studio
+from app.forms.observations import measured
 from app.routes.answers import SAFE, gone, image_file
+from app.service.state import AppState
 from common.images import encoded
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
 LARGEST_QUESTION = 2**20  # bytes of what is asked about a degradation
 
 
-def routes(studio: Studio) -> list[Route]:
+def routes(state: AppState) -> list[Route]:
     """See the head of this file."""
 
     def of_history(request: Request) -> Response:
         entry_id = request.path_params["entry_id"]
-        if not studio.signed(entry_id, request.path_params["sign"]):
+        if not state.signed(entry_id, request.path_params["sign"]):
             return gone()
-        entry = studio.entry(entry_id)
+        entry = state.entry(entry_id)
         if entry is None or not os.path.isfile(entry.path):
             return gone("The image is gone: its file was deleted.")
         return image_file(entry.path)
 
     def input_image(request: Request) -> Response:
         # shared: who knows the hash knows the image, or its recipe. Private: a hash alone opens nothing
-        image = studio.picture(request.path_params["sha"], request.query_params.get("door", ""))
+        image = state.picture(request.path_params["sha"], request.query_params.get("door", ""))
         if image is None:
             return gone()
         headers = {"Cache-Control": "private, max-age=3600", **SAFE}
@@ -50,7 +50,7 @@ def routes(studio: Studio) -> list[Route]:
     async def posted(request: Request, answer: Callable[[bytes, str], dict[str, Any]], largest: int) -> Response:
         # the header cannot be sent from another site without asking first, and the door is on our page only
         door = request.query_params.get("door", "")
-        if not studio.opens(door) or "x-nine-ways" not in request.headers:
+        if not state.opens(door) or "x-nine-ways" not in request.headers:
             return JSONResponse({"error": "The page is older than the app: load it once more."}, 403)
         data = b""
         async for chunk in request.stream():
@@ -60,10 +60,10 @@ def routes(studio: Studio) -> list[Route]:
         return JSONResponse(await run_in_threadpool(answer, data, door))
 
     async def upload(request: Request) -> Response:
-        return await posted(request, studio.receive, LARGEST_UPLOAD)
+        return await posted(request, state.receive, LARGEST_UPLOAD)
 
     async def measure(request: Request) -> Response:
-        return await posted(request, partial(measured, studio), LARGEST_QUESTION)
+        return await posted(request, partial(measured, state), LARGEST_QUESTION)
 
     return [
         Route("/pictures/{entry_id}/{sign}.png", of_history),

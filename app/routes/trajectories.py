@@ -11,19 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.pages.studio import Studio
 from app.routes.answers import gone, to_save
+from app.service.state import AppState
 
 
-def routes(studio: Studio) -> list[Route]:
+def routes(state: AppState) -> list[Route]:
     """See the head of this file."""
 
     async def file(request: Request) -> Response:
         id, sign, name = (request.path_params[key] for key in ("id", "sign", "name"))
-        held = studio.followed.get(id)
-        if held is None or not studio.signed(f"trajectory {id}", sign):
+        held = state.followed.get(id)
+        if held is None or not state.signed(f"trajectory {id}", sign):
             return gone("This is no longer in memory: follow it again.")
-        from app.trajectories import serialize  # imports torch
+        from app.trajectory import serialize  # imports torch
 
         if name == "trajectories.npz":
             return to_save(await run_in_threadpool(serialize.archive, held.runs), "application/octet-stream", name)

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 import backbones
-from app.runs.plan import problems as problems_on
-from app.runs.recipe import Problem, Recipe
-from app.runs.unused import settings_used, unused
+from app.engine.planner import problems as problems_on
+from app.engine.unused import settings_used, unused
+from app.schema.recipe import Problem, Recipe
 from app.service.counting import network_calls
 from app.service.reading import Request
 from backbones.embedded import EMBEDDED

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.runs.plan import Encoder, plan
-from app.runs.recipe import FOUND, SAMPLERS, SCHEDULES, Recipe, RecipeError
-from app.runs.unused import settings_used
+from app.engine.planner import Encoder, plan
+from app.engine.unused import settings_used
+from app.schema.recipe import FOUND, SAMPLERS, SCHEDULES, Recipe, RecipeError
 from backbones.outline import Outline
 from samplers.driver import run
 from samplers.protocol import Ask

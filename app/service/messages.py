@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from app.compare.comparison import Cell, Comparison
-from app.compare.runner import State
-from app.runs.events import Cancelled, Event, Failed, Finished, Made, Preparing, Progress, Queued
-from app.runs.recipe import Problem
+from app.comparison.runner import State
+from app.comparison.spec import Cell, Comparison
+from app.engine.events import Cancelled, Event, Failed, Finished, Made, Preparing, Progress, Queued
+from app.schema.recipe import Problem
 
 
 def as_json(event: Event) -> dict[str, Any]:

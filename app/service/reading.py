@@ -14,12 +14,12 @@ from typing import Any
 from PIL import Image
 
 from app.catalog import catalogue
-from app.compare.comparison import KIND, Comparison
-from app.runs.history import ENVIRONMENT, input_image
-from app.runs.method_inputs import Use, is_hash
-from app.runs.pictures import PictureError, content_hash, open_upload
-from app.runs.recipe import LIMITS, Problem, Recipe, RecipeError, label
-from app.runs.solvers import KNOBS, has_none
+from app.comparison.spec import KIND, Comparison
+from app.schema.method_inputs import Use, is_hash
+from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError, label
+from app.schema.solvers import KNOBS, has_none
+from app.storage.history import ENVIRONMENT, input_image
+from app.storage.images import PictureError, content_hash, open_upload
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
 Images = dict[str, Image.Image]  # by content hash

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from app.compare.comparison import Comparison
-from app.compare.idle_axes import idle_axes
-from app.compare.measuring import measuring
-from app.compare.runner import ComparisonRunner
-from app.compare.store import ComparisonStore
+from app.comparison.idle_axes import idle_axes
+from app.comparison.measuring import measuring
+from app.comparison.runner import ComparisonRunner
+from app.comparison.spec import Comparison
+from app.comparison.store import ComparisonStore
+from app.engine.engine import Engine, Run
+from app.engine.jobs import Watch
+from app.engine.unused import unused
 from app.errors import NotLoaded
-from app.runs.engine import Engine, Run
-from app.runs.jobs import Watch
-from app.runs.recipe import Problem, Recipe, RecipeError
-from app.runs.unused import unused
+from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.checking import Check, check, known_backbone, recipe_problems
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request

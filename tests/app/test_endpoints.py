@@ -14,9 +14,10 @@ from PIL import Image
 
 from app.catalog import catalogue
 from app.page import build, serve_options
-from app.pages.studio import Studio
-from app.runs import History, Recipe
-from app.runs.parameters import read
+from app.schema.png_metadata import read
+from app.schema.recipe import Recipe
+from app.service.state import AppState
+from app.storage.history import History
 from common.images import data_uri
 
 RECIPE = {"prompt": "a red disc", "backbone": "exact", "width": 16, "height": 16, "steps": 4, "seed": 7, "count": 2}
@@ -27,16 +28,16 @@ RESTORED = {"name": "ddnm", "inputs": {"measured": {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """(client, studio, address)"""
+    """(client, state, address)"""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        studio = Studio("exact", History(tmp_path_factory.mktemp("outputs")))
-        page = build(studio)
-        options = serve_options(studio) | {"server_name": "127.0.0.1", "quiet": True}
+        state = AppState("exact", History(tmp_path_factory.mktemp("outputs")))
+        page = build(state)
+        options = serve_options(state) | {"server_name": "127.0.0.1", "quiet": True}
         _, address, _ = page.launch(prevent_thread_lock=True, **options)
-        yield Client(address, verbose=False, analytics_enabled=False), studio, address
+        yield Client(address, verbose=False, analytics_enabled=False), state, address
         page.close()
-        if (engine := studio.model().engine(0)) is not None:
+        if (engine := state.model().engine(0)) is not None:
             engine.close()
 
 
@@ -71,12 +72,12 @@ def test_check_says_what_is_wrong_and_what_is_unused(server):
 
 
 def test_generate_tells_its_way_and_gives_the_engines_images(server):
-    client, studio, address = server
+    client, state, address = server
     job = client.submit(RECIPE, api_name="/generate")
     last = job.result(60)
     events = [message["event"] for message in job.outputs()]
     assert events.count("image") == 2 and events[-1] == last["event"] == "finished"
-    made = studio.model().engine(0).submit(Recipe.make(**RECIPE)).result()
+    made = state.model().engine(0).submit(Recipe.make(**RECIPE)).result()
     assert last["nfe"] == made.calls
     for uri, image in zip(last["images"], made.pictures, strict=True):
         assert np.array_equal(np.asarray(opened(uri)), np.asarray(image))

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.compare.comparison import Comparison, key_of
-from app.compare.store import ComparisonStore
-from app.pages import comparing
-from app.pages.studio import Studio
-from app.runs import History, Recipe, open_upload, read
-from app.runs.engine import Engine
-from app.runs.pictures import content_hash
+from app.comparison.spec import Comparison, key_of
+from app.comparison.store import ComparisonStore
+from app.engine.engine import Engine
+from app.forms import comparisons
+from app.schema.png_metadata import read
+from app.schema.recipe import Recipe
+from app.service.state import AppState
+from app.storage.history import History
+from app.storage.images import content_hash, open_upload
 
 WRITTEN = Path(__file__).parents[1] / "fixtures" / "written_by_0_1"
 MADE = json.loads((WRITTEN / "made.json").read_text())
@@ -148,15 +150,15 @@ def test_comparisons_open_with_their_cells_and_votes(history):
 
 @pytest.mark.parametrize("title", COMPARISONS)
 def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
-    studio = Studio("exact", History(tmp_path))
+    state = AppState("exact", History(tmp_path))
     path = WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json"
-    comparison, note = comparing.from_file(studio, path)
+    comparison, note = comparisons.from_file(state, path)
     written = json.loads(path.read_text())
     base = as_now(written["comparison"]["base"])
     assert json.loads(comparison.model_dump_json()) == written["comparison"] | {"base": base}
     assert set(comparison.hashes()) == set(written["pictures"])
     assert len(comparison.hashes()) == (2 if title == "Restored" else 0)
-    assert all(content_hash(studio.picture(sha)) == sha for sha in comparison.hashes())
+    assert all(content_hash(state.picture(sha)) == sha for sha in comparison.hashes())
     assert "missing" not in note and "damaged" not in note
 
 

@@ -6,13 +6,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from app import page_messages
-from app.compare.comparison import Axis, Change, Comparison
-from app.compare.store import ComparisonStore
-from app.pages import comparing, methods, trajectory_jobs
-from app.pages.catalogue import catalogue
-from app.pages.stack import Stack
-from app.pages.studio import Studio
-from app.runs import History, Recipe
+from app.comparison.spec import Axis, Change, Comparison
+from app.comparison.store import ComparisonStore
+from app.forms import comparisons, trajectories
+from app.forms.catalogue import catalogue
+from app.forms.stack import Stack
+from app.schema.recipe import Recipe
+from app.service.state import AppState
+from app.storage.history import History
+from app.tabs import methods
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.5, prompt="red")
 
@@ -23,8 +25,8 @@ def check(kind, message):
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    made = Studio("exact", History(tmp_path_factory.mktemp("outputs")))
+def state(tmp_path_factory):
+    made = AppState("exact", History(tmp_path_factory.mktemp("outputs")))
     assert made.model().engine(60).wait(60)
     yield made
     made.model().engine(0).close()
@@ -34,40 +36,40 @@ def test_the_catalogue():
     check(page_messages.Catalogue, catalogue())
 
 
-def test_what_is_said_at_the_cards(studio):
-    message = methods.said({"methods.0": "wrong"}, Stack(), studio.model(), studio.door("session"))
+def test_what_is_said_at_the_cards(state):
+    message = methods.said({"methods.0": "wrong"}, Stack(), state.model(), state.door("session"))
     check(page_messages.Marks, json.loads(message))
 
 
-def test_uploads(studio, tmp_path):
+def test_uploads(state, tmp_path):
     from PIL import Image
 
-    from app.runs.pictures import png_bytes
+    from app.storage.images import png_bytes
 
-    check(page_messages.Uploaded, studio.receive(png_bytes(Image.new("RGB", (8, 8))), studio.door("session")))
-    check(page_messages.Uploaded, studio.receive(b"no image", studio.door("session")))
+    check(page_messages.Uploaded, state.receive(png_bytes(Image.new("RGB", (8, 8))), state.door("session")))
+    check(page_messages.Uploaded, state.receive(b"no image", state.door("session")))
 
 
-def test_a_comparison_whole_in_parts_and_after_a_vote(studio, tmp_path):
+def test_a_comparison_whole_in_parts_and_after_a_vote(state, tmp_path):
     seeds = Axis(name="seed", values=tuple(Change(label=f"seed {n}", recipe={"seed": n}) for n in (1, 2)))
     steps = Axis(name="steps", values=tuple(Change(label=f"{n} steps", recipe={"steps": n}) for n in (2, 0)))
     store = ComparisonStore(tmp_path)
-    one = comparing.runner_of(studio, store, store.add(Comparison(title="t", base=BASE, axes=(seeds, steps))))
-    check(page_messages.WholeComparison, comparing.update(studio, store, one, -1))  # nothing is made yet
+    one = comparisons.runner_of(state, store, store.add(Comparison(title="t", base=BASE, axes=(seeds, steps))))
+    check(page_messages.WholeComparison, comparisons.update(state, store, one, -1))  # nothing is made yet
     one.start()
     one.join(60)
     store.vote(one.id, "seed 1", "seed 2")
-    check(page_messages.WholeComparison, comparing.update(studio, store, one, -1))
-    check(page_messages.ComparisonNews, comparing.update(studio, store, one, 0))
-    check(page_messages.ComparisonVotes, {"id": one.id, "votes": comparing.ratings(one, store, None)})
+    check(page_messages.WholeComparison, comparisons.update(state, store, one, -1))
+    check(page_messages.ComparisonNews, comparisons.update(state, store, one, 0))
+    check(page_messages.ComparisonVotes, {"id": one.id, "votes": comparisons.ratings(one, store, None)})
 
 
-def test_runs_under_way_and_done(studio):
-    job = trajectory_jobs.TrajectoryJob(studio, trajectory_jobs.ready(BASE, "guidance"), False, studio.door("session"))
+def test_runs_under_way_and_done(state):
+    job = trajectories.TrajectoryJob(state, trajectories.ready(BASE, "guidance"), False, state.door("session"))
     frames = list(job.frames(0.01))
     for frame in frames:
         check(page_messages.TrajectoryProgress, frame)
-    check(page_messages.Trajectories, trajectory_jobs.result(studio, job, "session"))
+    check(page_messages.Trajectories, trajectories.result(state, job, "session"))
 
 
 def test_a_message_with_more_or_less_than_that_is_refused():

@@ -82,7 +82,7 @@ def test_a_component_names_a_module_that_is_there_and_its_events():
 
 
 def test_what_is_mounted_is_exported():
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "app" / "pages").glob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "app" / "tabs").glob("*.py")]
     calls = re.findall(r'scripts\.(mount|call)\("(\w+)"(?:, "(\w+)")?', "\n".join(texts))
     assert len(calls) > 10
     for _, name, function in calls:

@@ -9,12 +9,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app import survey, theme
-from app.pages import diagrams, taxonomy, taxonomy_panels, tree
-from app.pages.catalogue import catalogue
-from app.pages.studio import Studio
+from app import theme
+from app.catalog import survey
+from app.forms.catalogue import catalogue
 from app.routes import all_routes
-from app.runs import History
+from app.service.state import AppState
+from app.storage.history import History
+from app.tabs import diagrams, taxonomy, taxonomy_panels, tree
 from backbones.embedded import EMBEDDED
 from bench.tasks import TASKS as BENCH
 from conditioning.registry import METHODS
@@ -94,7 +95,7 @@ def test_no_method_of_the_registry_is_told_to_be_missing():
     for one in ENTRIES:
         name = papers.get(one.paper)
         assert name is None or one.status != "not", (
-            f"{one.short} ({one.paper}) runs here as {name}: say so in app/survey/entries.csv, with status here"
+            f"{one.short} ({one.paper}) runs here as {name}: say so in app/catalog/survey/entries.csv, with status here"
         )
 
 
@@ -115,8 +116,8 @@ def test_a_paper_with_one_name_has_it_everywhere():
 def test_every_task_of_the_registry_and_of_the_bench_is_one_of_the_seven():
     assert len(survey.TASKS) == 7
     for method in METHODS.values():
-        assert method.task in survey.OF_REGISTRY, f"task {method.task!r} of {method.name}: add it to app/survey"
-    assert set(survey.OF_BENCH) == set(BENCH), "a task of bench.methods: add it to app/survey"
+        assert method.task in survey.OF_REGISTRY, f"task {method.task!r} of {method.name}: add it to app/catalog/survey"
+    assert set(survey.OF_BENCH) == set(BENCH), "a task of bench.methods: add it to app/catalog/survey"
     named = {task for tasks in survey.OF_REGISTRY.values() for task in tasks} | set(survey.OF_BENCH.values())
     assert named <= {*survey.TASKS, survey.GENERAL}
 
@@ -227,7 +228,7 @@ def test_an_example_picture_is_served_where_there_is_one_and_its_place_is_kept_w
     assert "<img" not in taxonomy_panels.method(one) and "nw-way-blank" in taxonomy_panels.method(one)
     (tmp_path / "ilvr.webp").write_bytes(b"RIFF")
     source = Tags(taxonomy_panels.method(one)).of("src")[0]
-    client = TestClient(Starlette(routes=all_routes(Studio("exact", History(tmp_path / "history")))))
+    client = TestClient(Starlette(routes=all_routes(AppState("exact", History(tmp_path / "history")))))
     assert client.get(f"/{source}").content == b"RIFF"
     for bad in ("nothing", "..%2f..%2fentries", "ILVR"):
         assert client.get(f"/taxonomy/examples/{bad}.webp").status_code == 404
@@ -241,7 +242,7 @@ def test_the_pictures_in_the_checkout_are_those_of_methods_and_small():
 
 def test_tree_and_overview_are_there_without_torch():
     code = (
-        "import sys; from app.pages import taxonomy, taxonomy_panels, tree; taxonomy._side(); "
+        "import sys; from app.tabs import taxonomy, taxonomy_panels, tree; taxonomy._side(); "
         "taxonomy_panels.waiting(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0

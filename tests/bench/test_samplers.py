@@ -144,6 +144,6 @@ def test_learned_levels_stand_beside_gits():
 
 
 def test_the_app_begins_with_what_the_bench_says() -> None:
-    from app.pages.create import DEFAULTS
+    from app.tabs.create import DEFAULTS
 
     assert bench.CHOSEN == (DEFAULTS.sampler, DEFAULTS.schedule)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.pages.shots import CHROMIUM, FLAGS, PATIENCE, App
+from tools.screenshots import CHROMIUM, FLAGS, PATIENCE, App
 
 RUN = 120_000  # ms for a run, the first of a page that just started, on a busy machine without AVX-512
 

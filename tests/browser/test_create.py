@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from app.pages.shots import App
+from tools.screenshots import App
 
 
 def test_type_and_watch_the_picture_form(me):

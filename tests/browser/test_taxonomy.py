@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from app import survey, theme
-from app.pages.catalogue import catalogue
+from app import theme
+from app.catalog import survey
+from app.forms.catalogue import catalogue
 
 FAMILY = "inversion"
 NAME = theme.FAMILIES[FAMILY].name

@@ -1,3 +1,3 @@
-from tests.app.runs.conftest import engines
+from tests.app.conftest import engines
 
 __all__ = ["engines"]

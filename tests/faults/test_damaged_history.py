@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.runs import History, HistoryError
-from tests.app.runs.doubles import recipe
+from app.storage.history import History, HistoryError
+from tests.app.doubles import recipe
 
 
 def filled(folder: Path, n: int = 40) -> list[int]:

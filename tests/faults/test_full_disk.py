@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.runs import Finished, History, HistoryError, Made
-from tests.app.runs.doubles import recipe
+from app.engine.events import Finished, Made
+from app.storage.history import History, HistoryError
+from tests.app.doubles import recipe
 
 
 @pytest.fixture

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from app.runs import History, read
+from app.schema.png_metadata import read
+from app.storage.history import History
 
 ROOT = Path(__file__).parents[2]
 MAKER = """
 import sys, torch
 torch.set_num_threads(1)
-from app.runs import History, Made, Recipe
-from app.runs.engine import Engine
+from app.storage.history import History
+from app.engine.events import Made
+from app.schema.recipe import Recipe
+from app.engine.engine import Engine
 engine, history = Engine("exact"), History(sys.argv[1])
 for seed in range(10_000):
     for event in engine.submit(Recipe.make(prompt=f"a red disc {seed}", backbone="exact", width=256, height=256,

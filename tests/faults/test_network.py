@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from app.runs import Cancelled, Failed, Finished, History, Progress
-from app.runs.engine import Engine
-from tests.app.runs.doubles import Double, all_at_once, nan_for, recipe
+from app.engine.engine import Engine
+from app.engine.events import Cancelled, Failed, Finished, Progress
+from app.storage.history import History
+from tests.app.doubles import Double, all_at_once, nan_for, recipe
 
 
 @pytest.mark.parametrize("batch_across_runs", [True, False])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.runs.pictures import PictureError, open_upload
+from app.storage.images import PictureError, open_upload
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

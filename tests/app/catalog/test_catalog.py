@@ -5,7 +5,7 @@ import sys
 
 from app.catalog import FILE, catalogue
 from app.catalog.generate import text, text_of_solvers
-from app.runs import solvers
+from app.schema import solvers
 from conditioning.registry import METHODS
 from conditioning.traits import TRAITS
 

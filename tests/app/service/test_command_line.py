@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from app.__main__ import main
-from app.compare.store import ComparisonStore
-from app.runs import Recipe, content_hash, read
-from app.runs.engine import Engine
-from app.runs.pictures import png_bytes
+from app.comparison.store import ComparisonStore
+from app.engine.engine import Engine
+from app.schema.png_metadata import read
+from app.schema.recipe import Recipe
 from app.service.reading import images_in, read_comparison
 from app.service.runs import Engines, Runs
+from app.storage.images import content_hash, png_bytes
 from conditioning.registry import METHODS
 
 ROOT = Path(__file__).parents[3]

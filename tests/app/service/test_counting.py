@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import backbones
-from app.pages.examples import example
-from app.runs.plan import Encoder, plan
-from app.runs.recipe import SAMPLERS, Recipe
+from app.engine.planner import Encoder, plan
+from app.forms.examples import example
+from app.schema.recipe import SAMPLERS, Recipe
 from app.service import counting
 from app.service.checking import check
 from app.service.reading import Request

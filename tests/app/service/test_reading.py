@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.compare.comparison import KIND
-from app.runs import History, RecipeError, content_hash
-from app.runs.pictures import PictureError, png_bytes
+from app.comparison.spec import KIND
+from app.schema.recipe import RecipeError
 from app.service.checking import check
 from app.service.reading import images_in, images_sent, read_comparison, read_recipe
+from app.storage.history import History
+from app.storage.images import PictureError, content_hash, png_bytes
 from common.images import data_uri
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))

@@ -1,0 +1,154 @@
+"""A comparison as the page's script draws it: plain JSON, the whole once and then what changes. No Gradio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from app.comparison.ranking import Rating, bradley_terry, pareto, ranks
+from app.comparison.runner import ComparisonRunner, State
+from app.comparison.spec import Change, Comparison
+from app.comparison.store import Result
+from common.images import data_uri
+
+
+def whole_comparison(
+    runner: ComparisonRunner, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything of a comparison. address(key): where the page finds a cell's image; given: content hash -> data URI,
+    of sources and truths."""
+    comparison = runner.comparison
+    return {
+        "id": runner.id,
+        "title": comparison.title,
+        "prompt": comparison.base.prompt,
+        "axes": [{"name": axis.name, "labels": [value.label for value in axis.values]} for axis in comparison.axes],
+        "glyphs": [_glyphs(value) for value in comparison.axes[0].values],
+        "cells": [
+            {
+                "key": cell.key,
+                "place": list(cell.place),
+                "aspect": _aspect(cell.recipe),
+                "source": cell.source,
+                "truth": cell.truth,
+            }
+            for cell in runner.cells
+        ],
+        "source": comparison.source,
+        "truth": comparison.truth,
+        "given": dict(given),
+        "measures": measures(trust),
+        **changes(runner, address, 0),
+    }
+
+
+def changes(runner: ComparisonRunner, address: Callable[[str], str], since: int) -> dict[str, Any]:
+    """What has changed since that change, and how all of it stands."""
+    changed = runner.changes(since)
+    done = {key: state.result for key, state in runner.states.items() if state.result is not None}
+    found = {
+        "id": runner.id,
+        "busy": runner.busy,
+        "states": {key: _state(key, state, address) for key, state in changed.items()},
+        "count": {name: runner.count(name) for name in ("done", "failed", "running", "waiting", "cancelled")},
+    }
+    if any(state.result is not None for state in changed.values()):
+        found["summary"] = summary(runner.comparison, done)
+    return found
+
+
+def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of every measure; trust: key -> {"own", "other"}, of renders of the very scene and of another."""
+    from fidelity.measures import MEASURES
+
+    return {
+        key: {
+            "title": one.title, "unit": one.unit, "better": one.better, "of": one.of,
+            "digits": one.digits,
+            "trust": trust.get(key),
+        }
+        for key, one in MEASURES.items()
+    }  # fmt: skip
+
+
+def summary(comparison: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
+    """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and calls."""
+    from fidelity.measures import MEASURES, in_page_order
+
+    columns = [value.label for value in comparison.axes[0].values]
+    cells = [(columns[cell.place[0]], done[cell.key]) for cell in comparison.cells() if cell.key in done]
+    cost = {
+        name: {label: _mean(getattr(one, name) for own, one in cells if own == label) for label in columns}
+        for name in ("seconds", "calls")
+    }
+    found: dict[str, Any] = {}
+    for key in in_page_order({key: 0.0 for _, one in cells for key in one.figures}):
+        more = MEASURES[key].better == "more"
+        values = {label: [one.figures[key] for own, one in cells if own == label and key in one.figures]
+                  for label in columns}  # fmt: skip
+        ranked = ranks(values, more)
+        lines = {
+            name: pareto({rank.label: (cost[name][rank.label], rank.mean) for rank in ranked}, more) for name in cost
+        }
+        found[key] = {"ranks": [_finite(asdict(rank)) for rank in ranked], "pareto": lines}
+    return {"measures": found, "cost": {name: _finite(values) for name, values in cost.items()}}
+
+
+def ratings(comparison: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:
+    """Ratings of the columns, best first, and how many votes there were: in this comparison, and in all of them, where
+    a column has met others too. Columns are known by their labels; those without a vote are left out."""
+    labels = [value.label for value in comparison.axes[0].values]
+    players = list(dict.fromkeys([*labels, *(label for vote in everywhere for label in vote)]))
+    of_all = [one for one in bradley_terry(everywhere, players) if one.label in labels]
+    return {
+        "count": len(votes),
+        "ratings": _rounded(bradley_terry(votes, labels)),
+        "all": {
+            "count": sum(any(label in vote for label in labels) for vote in everywhere),
+            "ratings": _rounded(of_all),
+        },
+    }
+
+
+def _rounded(ratings: list[Rating]) -> list[tuple[str, int, int, int]]:
+    """(label, rating, low, high)"""
+    return [(one.label, round(one.rating), round(one.low), round(one.high)) for one in ratings]
+
+
+def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"status": state.status}
+    if state.result is not None:
+        found |= {"picture": address(key), "result": asdict(state.result)}
+    elif state.preview is not None:
+        found["picture"] = data_uri(state.preview, "JPEG")
+    if state.status == "running":
+        found |= {"step": state.step, "steps": state.steps, "first": state.first}
+    if state.reason:
+        found["reason"] = state.reason
+    return found
+
+
+def _glyphs(column: Change) -> str:
+    """Those of the families of a column's methods, as SVG."""
+    from app.theme import glyph
+    from conditioning.registry import METHODS
+
+    known = [METHODS[use.name].family.name for use in column.methods or () if use.name in METHODS]
+    return "".join(glyph(family, 12) for family in dict.fromkeys(known))
+
+
+def _aspect(recipe: Any) -> float:
+    return recipe.width / recipe.height if recipe is not None else 1.0
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no nan."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in values.items()}  # fmt: skip

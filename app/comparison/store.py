@@ -1,0 +1,122 @@
+"""Comparisons on disk: one folder each, one PNG and one JSON a cell, every file written whole or not at all.
+
+A cell is there when both its files are; so whatever stops a comparison, it goes on with the missing ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Container, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from app.comparison.spec import Comparison
+from app.schema import png_metadata
+from app.schema.recipe import Recipe
+from app.storage.images import save_png
+from common.files import write_text
+
+ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
+KEY = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell cost and how faithful its image is. seconds: of the engine, for this cell alone (what it has from
+    memory, as another cell asked the same, counts as when it was computed); gradients: calls under a tape. said:
+    why some measures are left out, in words."""
+
+    seconds: float
+    calls: int
+    rows: int
+    gradients: int
+    stack: str
+    figures: dict[str, float] = field(default_factory=dict)
+    said: str = ""
+
+
+class ComparisonStore:
+    """Comparisons in a folder. For any thread. OSError is raised as it comes (a full disk): whoever runs says it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def add(self, comparison: Comparison) -> str:
+        """Keeps a new one, and gives its id."""
+        id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+        write_text(self._of(id) / "comparison.json", comparison.model_dump_json())
+        return id
+
+    def get(self, id: str) -> Comparison | None:
+        """None where there is none of that id, or it cannot be read."""
+        try:
+            return Comparison.read((self._of(id) / "comparison.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def all(self) -> Iterator[tuple[str, Comparison, int]]:
+        """(id, comparison, cells that are there), newest first."""
+        for path in sorted(self.folder.glob("*/comparison.json"), reverse=True):
+            one = self.get(path.parent.name)
+            if one is not None:
+                yield path.parent.name, one, len(list((path.parent / "cells").glob("*.json")))
+
+    def put(self, id: str, key: str, picture: Image.Image, recipe: Recipe, result: Result) -> None:
+        """Keeps a cell: the image with its recipe first, then the figures."""
+        save_png(picture, self.picture(id, key), png_metadata.write(recipe))
+        write_text(self._cell(id, key, "json"), json.dumps(asdict(result)))
+
+    def result(self, id: str, key: str) -> Result | None:
+        """The figures of a cell; None where it is missing."""
+        try:
+            fields = json.loads(self._cell(id, key, "json").read_text(encoding="utf-8"))
+            return Result(**fields) if self.picture(id, key).exists() else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def picture(self, id: str, key: str) -> Path:
+        return self._cell(id, key, "png")
+
+    def vote(self, id: str, better: str, worse: str) -> None:
+        """One blind vote, by the labels of the columns."""
+        path = self._of(id) / "votes.jsonl"
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([better, worse]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def votes(self, id: str) -> list[tuple[str, str]]:
+        """(better, worse), oldest first; half a line at the end, of a killed process, is passed over."""
+        found = []
+        try:
+            lines = (self._of(id) / "votes.jsonl").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        for line in lines:
+            try:
+                better, worse = json.loads(line)
+                found.append((str(better), str(worse)))
+            except (ValueError, TypeError):
+                continue
+        return found
+
+    def all_votes(self, ids: Container[str] | None = None) -> list[tuple[str, str]]:
+        """Those of every comparison, oldest comparison first; ids: of these only."""
+        paths = sorted(path.parent.name for path in self.folder.glob("*/votes.jsonl"))
+        return [vote for id in paths if ID.fullmatch(id) and (ids is None or id in ids) for vote in self.votes(id)]
+
+    def _of(self, id: str) -> Path:
+        if not ID.fullmatch(id):
+            raise ValueError(f"{id!r} is the id of no comparison.")
+        return self.folder / id
+
+    def _cell(self, id: str, key: str, kind: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is the key of no cell.")
+        return self._of(id) / "cells" / f"{key}.{kind}"

@@ -1,0 +1,103 @@
+"""From a recipe and its images to what `fidelity.measures` compares the image with. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app.engine import methods
+from app.schema.method_inputs import Degradation
+from app.schema.recipe import Recipe
+from backbones.base import Backbone
+from conditioning.inputs import Box
+from conditioning.operators import Measurement
+from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
+from conditioning.registry import METHODS
+from fidelity import clip
+from fidelity.target import Target
+
+OF_THE_WORLD = ("still-life", "still-life-pixels")  # backbones whose images the world's evaluators can read
+LOOKS = {  # an energy -> what its target says, and the measure that a run down it says nothing by
+    "colours": "colours", "style": "colours", "edges": "edges", "edge map": "edges", "depth map": "near",
+    "text": "text",
+}  # fmt: skip
+STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
+
+
+def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Target:
+    """The target of a recipe's run. images: content hash -> image; truth: the hash of what it should be."""
+    size = (recipe.width, recipe.height)
+    found: dict[str, Any] = {"prompt": recipe.prompt}
+    steered: set[str] = set()
+    if truth and truth in pictures:
+        found["ground_truth"] = methods.tensor(pictures[truth], size)
+    for place, use in enumerate(recipe.methods):
+        if use.name not in METHODS:
+            continue
+        method = METHODS[use.name]
+        choices = {name: str(use.knobs.get(name, knob.default)) for name, knob in method.knobs.items()}
+        look = LOOKS.get(choices.get("energy", ""), "")
+        steered |= {look} & set(STEERED)
+        for name, declared in methods.wanted(method).items():
+            value = use.inputs.get(name)
+            if isinstance(value, str) and declared.kind == "map" and value in pictures:
+                found |= _of_map(name, methods.tensor(pictures[value], size), choices)
+            elif isinstance(value, Degradation) and value.picture in pictures:
+                found |= _measured(place, recipe, pictures, backbone, value)
+            elif value:
+                found |= _of_input(name, declared.kind, value, size, pictures)
+    contrastive = getattr(backbone, "contrastive", None)
+    world = recipe.backbone in OF_THE_WORLD
+    return Target(
+        **found,
+        text_score=None if contrastive is None else contrastive.score,
+        text_score_problem=contrastive.unreadable(recipe.prompt) if contrastive is not None and recipe.prompt else "",
+        clip=None if world else clip.installed(),
+        world=world,
+        guided_by=frozenset(steered),
+    )
+
+
+def _of_map(name: str, picture: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
+    """A map of edges or depth, made of the image where the method was to make it; or the target of an energy."""
+    if "energy" in choices:
+        look = LOOKS.get(choices["energy"], "")
+        picture = canny(picture) if choices["energy"] == "edges" else picture
+        return {look: picture} if look and look != "text" else {}
+    annotator = ANNOTATORS.get(choices.get(f"{name}_by", ""), as_it_is)
+    return {"edges" if "edge" in name else "near": annotator(picture)}
+
+
+def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """What one input says: a source, a mask, its prompt, boxes, references."""
+    if kind == "image" and value in pictures:
+        return {"source": methods.tensor(pictures[value], size)}
+    if kind == "mask" and value in pictures:
+        return {"mask": methods.tensor(pictures[value], size, "L")}
+    if kind == "prompt" and "source" in name:
+        return {"source_prompt": value}
+    if kind == "boxes":
+        return {"boxes": [Box(**one.model_dump()) for one in value]}
+    if kind == "references":
+        return {"references": [methods.tensor(pictures[one], size) for one in value if one in pictures]}
+    return {}
+
+
+def _measured(
+    place: int, recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, given: Degradation
+) -> dict[str, Any]:
+    """The measurement that a method was given, and the image that was measured: it is the truth."""
+    size = (recipe.width, recipe.height)
+    _, values = methods.used(place, recipe.methods[place], recipe, backbone, pictures)
+    one = next((value for value in values.values() if isinstance(value, Measurement)), None)
+    fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
+    return {"ground_truth": methods.tensor(pictures[given.picture], size), **({"observation": one} if fits else {})}
+
+
+def picture_tensor(picture: Image.Image) -> Tensor:
+    """(1, 3, H, W) in [0, 1]."""
+    return methods.tensor(picture, picture.size).to(torch.float32)

@@ -1,0 +1,220 @@
+"""Methods of a recipe on a backbone: what is wrong with them, in words at their fields, and what they are called with.
+
+A problem's field is `methods.<place>`, `methods.<place>.knobs.<name>` or `methods.<place>.inputs.<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from app.schema import method_inputs
+from app.schema.method_inputs import Use, is_hash
+from app.schema.recipe import Problem, Recipe, RecipeError, label
+from backbones.base import Backbone
+from conditioning.clashes import clashes, solver_clash
+from conditioning.compose import refusals
+from conditioning.curves import parse
+from conditioning.inputs import Box, Input, Point, prepare_input
+from conditioning.operators import OPERATORS, Degradation, state_is_pixels
+from conditioning.registry import METHODS, Choice, Method, find
+from samplers import SAMPLERS
+
+SHARED = ("sigmas", "null", "backbone")  # inputs of these names come from the run itself
+ASKS = {  # kind of an input -> what to do where there is none
+    "image": "upload an image, or take an example",
+    "map": "upload a map, or take an example",
+    "mask": "draw a mask, or take an example",
+    "prompt": "write a prompt",
+    "words": "write words of the prompt",
+    "boxes": "draw a box, or type one",
+    "points": "set a point, or type one",
+    "references": "upload images, or take an example",
+    "operator": "give an image to degrade, or take an example",
+}
+_GIVEN = {
+    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "references": str,
+    "boxes": method_inputs.Box, "points": method_inputs.Point, "operator": method_inputs.Degradation,
+}  # fmt: skip
+_SEVERAL = ("boxes", "points", "references")
+
+
+def wanted(method: Method) -> dict[str, Input]:
+    """The inputs that a person gives, by name; the others come from the run."""
+    return {name: one for name, one in method.inputs.items() if name not in SHARED}
+
+
+# ---- what is wrong --------------------------------------------------------------------------------------------------
+
+
+def problems(recipe: Recipe, backbone: Backbone) -> list[Problem]:
+    """What is wrong with the methods of a recipe on this backbone; [] where they can run."""
+    found: list[Problem] = []
+    names = [use.name for use in recipe.methods]
+    for place, use in enumerate(recipe.methods):
+        field = f"methods.{place}"
+        if use.name not in METHODS:
+            found.append(Problem(field, f"There is no method {use.name} here: take it out of the stack."))
+            continue
+        method = find(use.name)
+        if use.name in names[:place]:
+            found.append(Problem(field, f"{method.title} is in the stack twice: take one of them out."))
+        elif use.name == "cfg" and recipe.cfg_scale != 1:
+            found.append(Problem(field, f"{method.title} is set by CFG Scale: take it out of the stack."))
+        found += [Problem(field, f"{reason}.") for reason in refusals([(use.name, {})], backbone)]
+        found += [Problem(f"{field}.knobs.{name}", words) for name, words in _knobs(method, use)]
+        found += [Problem(f"{field}.inputs.{name}", words) for name, words in _inputs(method, use, recipe, backbone)]
+    return [*found, *_clashes(recipe)]
+
+
+def _clashes(recipe: Recipe) -> Iterator[Problem]:
+    """What cannot be stacked, at each of the two methods."""
+    places = [place for place, use in enumerate(recipe.methods) if use.name in METHODS]
+    uses = [(find(recipe.methods[place].name), recipe.methods[place].knobs) for place in places]
+    for i, j, why in clashes(uses, recipe.sampler):
+        one, knobs = uses[i]
+        if j is None:
+            fits = ", ".join(s.label for key, s in SAMPLERS.items() if not solver_clash(one, key, knobs))
+            what = f"choose another sampling method ({fits})" if fits else "take it out"
+            solver = SAMPLERS[recipe.sampler].label
+            words = f"{one.title} and the solver {solver} do not go together: {why}. So {what}."
+            yield Problem(f"methods.{places[i]}", words)
+            continue
+        for at, other in ((i, j), (j, i)):
+            titles = f"{uses[at][0].title} and {uses[other][0].title}"
+            words = f"{titles} do not go together: {why}. Mute one of them or take it out."
+            yield Problem(f"methods.{places[at]}", words)
+
+
+def _knobs(method: Method, use: Use) -> Iterator[tuple[str, str]]:
+    for name, value in use.knobs.items():
+        knob = method.knobs.get(name)
+        if knob is None:
+            yield name, f"{method.title} has no {name!r}: it has {', '.join(method.knobs) or 'no knobs'}."
+            continue
+        try:
+            knob.check(label(name), parse(value) if isinstance(value, str) and not isinstance(knob, Choice) else value)
+        except (ValueError, TypeError) as error:
+            yield name, f"{error}."
+
+
+def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Iterator[tuple[str, str]]:
+    asked = wanted(method)
+    for name, value in use.inputs.items():
+        if name not in asked:
+            yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
+        elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
+            yield name, f"{label(name)}: {words}"
+    needed = method.needed(use.knobs)
+    for name, one in asked.items():
+        if name in needed and _empty(use.inputs.get(name)):
+            yield name, f"{label(name)}: {method.title} needs it. {ASKS[one.kind].capitalize()}."
+
+
+def _empty(value: Any) -> bool:
+    return not value or (isinstance(value, method_inputs.Degradation) and not value.picture)
+
+
+def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
+    """What is wrong with a value for an input of this kind, in words, or ""."""
+    several = value if kind in _SEVERAL and isinstance(value, tuple) else (value,)
+    if not all(isinstance(one, _GIVEN[kind]) for one in several):
+        return f"this is no value for {kind}: {ASKS[kind]}."
+    if kind in ("image", "map", "mask", "references") and not all(map(is_hash, several)):
+        return f"an image is given by its hash: {ASKS[kind]}."
+    if kind == "boxes":
+        empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
+        return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""
+    if not isinstance(value, method_inputs.Degradation):
+        return ""
+    if value.picture and not is_hash(value.picture):
+        return f"an image is given by its hash: {ASKS[kind]}."
+    try:
+        parameters: dict[str, Any] = dict(value.parameters)
+        shape = _measured_shape(recipe, backbone)
+        if "mask" in signature(_operator(value.name)).parameters:
+            if not is_hash(parameters.get("mask")):
+                return "what is lost is given by a mask: draw one."
+            parameters["mask"] = torch.zeros(shape[1:])
+        _operator(value.name)(shape, **parameters)
+    except (ValueError, TypeError) as error:
+        return f"{error}."
+    return ""
+
+
+def _operator(name: str) -> Any:
+    if name not in OPERATORS:
+        raise ValueError(f"no degradation {name!r}: there are {', '.join(OPERATORS)}")
+    return OPERATORS[name]
+
+
+# ---- what they are called with --------------------------------------------------------------------------------------
+
+
+def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[str, dict]:
+    """A method's name, with its knobs and its inputs as it receives them. images: content hash -> image.
+
+    Images are cut and scaled to the size of the recipe. Raises RecipeError, at the field, for one that is not here.
+    """
+    method = find(use.name)
+    size = (recipe.width, recipe.height)
+    latent = backbone.latent_shape(*size)
+    values: dict[str, Any] = dict(use.knobs)
+    for name, value in use.inputs.items():
+        if _empty(value):
+            continue
+        kind = wanted(method)[name].kind
+        try:
+            ready = _value(kind, value, size, recipe, backbone, pictures)
+        except KeyError:
+            words = f"{label(name)}: the image of {method.title} is not here. Give it again."
+            raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
+        with torch.no_grad():
+            values[name] = prepare_input(kind, ready, backbone, 1, latent)
+    return use.name, values
+
+
+def _value(
+    kind: str, value: Any, size: tuple[int, int], recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]
+) -> Any:
+    """What `conditioning.inputs.prepare_input` takes. Raises KeyError for an image that is not here."""
+    if kind in ("image", "map"):
+        return tensor(pictures[value], size)
+    if kind == "mask":
+        return tensor(pictures[value], size, "L")
+    if kind == "references":
+        return [tensor(pictures[one], size) for one in value]
+    if kind == "boxes":
+        return [Box(**one.model_dump()) for one in value]
+    if kind == "points":
+        return [Point(**one.model_dump()) for one in value]
+    if kind == "operator":
+        parameters: dict[str, Any] = dict(value.parameters)
+        if "mask" in parameters:
+            _, height, width = _measured_shape(recipe, backbone)
+            parameters["mask"] = tensor(pictures[parameters["mask"]], (width, height), "L")[0, 0] > 0.5
+        return Degradation(tensor(pictures[value.picture], size), value.name, parameters, value.sigma_y, value.seed)
+    return value
+
+
+def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:
+    """(C, H, W) of what an operator acts on: the state where it is pixels, else the image."""
+    if state_is_pixels(backbone):
+        return backbone.latent_shape(recipe.width, recipe.height)
+    return 3, recipe.height, recipe.width
+
+
+def tensor(picture: Image.Image, size: tuple[int, int], mode: str = "RGB") -> Tensor:
+    """(1, 3 or 1, H, W) in [0, 1]; size: (width, height), which the middle of the image fills."""
+    how = Image.Resampling.LANCZOS if mode == "RGB" else Image.Resampling.NEAREST
+    fitted = picture.convert(mode)
+    if fitted.size != size:
+        fitted = ImageOps.fit(fitted, size, how)
+    array = np.array(fitted, np.float32) / 255
+    return torch.from_numpy(array.reshape(size[1], size[0], -1)).permute(2, 0, 1)[None]

@@ -1,0 +1,175 @@
+"""From a recipe to the flow that makes one image of it, on a given backbone."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.engine import methods
+from app.engine.tuned_schedules import TunedSchedules
+from app.engine.tuned_schedules import problems as tuned_problems
+from app.engine.unused import settings_used
+from app.schema.recipe import Problem, Recipe, RecipeError
+from backbones.base import Backbone
+from conditioning.compose import compose
+from conditioning.registry import find
+from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, tap, with_role
+
+Inputs = Mapping[str, Any]  # sha256 -> image
+
+
+@dataclass
+class Plan:
+    """A flow that makes one image: its last x is the latent. `tally` counts what it asks the network.
+
+    `cond`: of the prompt, one row, as the flow asks with it. `sigmas`: the schedule.
+    """
+
+    flow: Flow
+    stack: str
+    tally: Tally
+    cond: Cond
+    sigmas: list[float]
+
+
+@dataclass
+class Tally:
+    calls: int = 0
+    rows: int = 0
+    gradients: int = 0  # calls under a tape
+
+
+class Encoder:
+    """Prompts to conditions of one row, each text encoded once and kept while it is among the last `size`.
+
+    Every text is encoded alone, so that its numbers do not depend on what stands beside it.
+    """
+
+    def __init__(self, backbone: Backbone, size: int = 64):
+        self.backbone, self.size = backbone, size
+        self._kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> dict[str, Tensor]:
+        with self._lock:
+            if text in self._kept:
+                self._kept.move_to_end(text)
+                return self._kept[text]
+            with torch.no_grad():
+                cond = self.backbone.encode_prompt([text])
+            self._kept[text] = cond
+            while len(self._kept) > self.size:
+                self._kept.popitem(last=False)
+            return cond
+
+
+def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
+    """What this backbone cannot do of the recipe, in words; `name` is what the backbone is called here."""
+    found = []
+    if recipe.backbone != name:
+        found.append(Problem("backbone", f"Model: {recipe.backbone!r} does not run here. Choose {name!r}."))
+    for field, label in (("width", "Width"), ("height", "Height")):
+        given, multiple = getattr(recipe, field), backbone.size_multiple
+        if given % multiple:
+            below, above = given // multiple * multiple, (given // multiple + 1) * multiple
+            nearest = f"{below} or {above}" if below else f"{above}"
+            found.append(Problem(field, f"{label}: {given} is no multiple of {multiple} pixels. Give {nearest}."))
+    levels = len(backbone.sigmas)
+    if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
+        message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
+        found.append(Problem("steps", message))
+    found += tuned_problems(settings_used(recipe, backbone.sigmas), backbone)
+    found += methods.problems(recipe, backbone)
+    return found
+
+
+def plan(
+    recipe: Recipe, backbone: Backbone, encode: Encoder, inputs: Inputs, tuned: TunedSchedules | None = None
+) -> Plan:
+    """The flow for a recipe of one image. Raises RecipeError where the stack of methods cannot be, and where the
+    recipe needs something that is not in `tuned` yet."""
+    tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone.sigmas)
+    sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
+    cond = with_role(encode(recipe.prompt), "prompt")
+    shape = backbone.latent_shape(recipe.width, recipe.height)
+    null = encode(recipe.negative)
+    try:
+        stack: list[tuple[str, Mapping[str, Any]]] = [
+            methods.used(place, use, recipe, backbone, inputs) for place, use in enumerate(recipe.methods)
+        ]
+        if recipe.cfg_scale != 1:
+            names = ("scale", "rescale", "start", "end")
+            stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
+        shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
+        D, sampler, text = compose(stack, solver, network, **shared)
+    except RecipeError:
+        raise
+    except (ValueError, TypeError) as error:
+        blamed = next((place for place, one in enumerate(stack) if _fails([one], solver, shared)), None)
+        if blamed is None or blamed >= len(recipe.methods):
+            raise RecipeError([Problem("methods", f"The stack of methods cannot run: {error}.")]) from error
+        words = f"{find(recipe.methods[blamed].name).title} cannot run: {error}."
+        raise RecipeError([Problem(f"methods.{blamed}", words)]) from error
+    device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
+    noise = Noise([recipe.seed])
+    x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
+    tally = Tally()
+    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond, sigmas)
+
+
+def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shared: Mapping[str, Any]) -> bool:
+    """Whether this part of a stack cannot be composed by itself."""
+    try:
+        compose(stack, solver, **shared)
+    except (ValueError, TypeError):
+        return True
+    return False
+
+
+def _counted(flow: Flow, tally: Tally) -> Flow:
+    """The same flow; `tally` counts the lists of asks that are answered (a network evaluation each) and their rows."""
+
+    def count(message: list[Ask] | Step, reply: Any) -> None:
+        if isinstance(message, list):
+            tally.calls += 1
+            tally.rows += sum(len(one.x) for one in message)
+            tally.gradients += any(one.tape is not None for one in message)
+
+    return tap(flow, count)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this error says that memory ran out, on whatever device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        phrase in words for phrase in ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
+    )
+
+
+def in_words(error: BaseException, recipe: Recipe, step: int) -> tuple[str, str | None]:
+    """What went wrong, for a person, and the field to blame where one is. `step` steps were done before."""
+    if isinstance(error, RecipeError):
+        return str(error), error.problems[0].field
+    if out_of_memory(error):
+        size = f"{recipe.width} x {recipe.height} pixels"
+        return (
+            f"The memory does not suffice for {size}, even with one row a network evaluation. Choose a smaller size.",
+            "width",
+        )
+    if isinstance(error, FloatingPointError):
+        advice = f" Try a lower CFG Scale than {recipe.cfg_scale:g}." if recipe.cfg_scale > 7 else ""
+        field = "cfg_scale" if advice else None
+        return f"Stopped at step {step + 1} of {recipe.steps}: {error}.{advice} Other runs go on.", field
+    if isinstance(error, ValueError) and str(error):  # a method's own words about what it was given
+        return f"Stopped at step {step + 1} of {recipe.steps}: {error}.", None
+    kind = type(error).__name__
+    return f"Stopped at step {step + 1} of {recipe.steps}: {error or kind} ({kind}). Other runs go on.", None

@@ -1,0 +1,148 @@
+"""What a recipe sets and its run does not use: said at the field before the run, neither written nor searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+import conditioning  # noqa: F401  fills the registry
+from app.schema.recipe import SAMPLERS as LABELS
+from app.schema.recipe import Problem, Recipe, label
+from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
+from conditioning.clashes import steps_by
+from conditioning.compose import made_sigmas, steps_left_out
+from conditioning.registry import METHODS, Method
+from conditioning.unused import unused as unused_of_stack
+from samplers import SAMPLERS, SCHEDULES
+from samplers.afs import NOISE
+
+DEFAULTS = Recipe()
+OF_THE_STEPS = ("afs", "stop_sigma")
+OF_GUIDANCE = ("negative", "cfg_rescale", "cfg_start", "cfg_end")
+SAID = {
+    "afs": "Analytical first step", "stop_sigma": "Stop at sigma", "negative": "Negative prompt",
+    "cfg_rescale": "CFG rescale", "cfg_start": "Guidance start", "cfg_end": "Guidance end",
+}  # fmt: skip
+
+
+def unused(recipe: Recipe, levels: Tensor | None = None) -> list[Problem]:
+    """What the run of a recipe does not use, at its field, in words. A field at its default is not worth a word, except
+    for the sampler, which is always shown.
+
+    levels: those that the network was trained at, as `Backbone.sigmas`; where they are not known,
+    nothing is said that depends on them.
+    """
+    uses = _uses(recipe)
+    return [*_of_methods(recipe, uses), *_of_guidance(recipe, uses), *_of_the_sampler(recipe, uses, levels)]
+
+
+def settings_used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
+    """The same run: fields that it does not use are named in `Recipe.unused` and stand at their defaults."""
+    names = {field for field, _ in unused(recipe, levels) if "." not in field}
+    scale = recipe.cfg_scale
+    if names & {"cfg_start", "cfg_end"}:  # no step is guided, which is said by a scale of 1
+        scale, names = 1.0, names | {name for name in OF_GUIDANCE if getattr(recipe, name) != getattr(DEFAULTS, name)}
+    left_out = {name: getattr(DEFAULTS, name) for name in names}
+    if "sampler" in names:
+        left_out["sampler_knobs"] = DEFAULTS.sampler_knobs
+    return recipe.model_copy(update={**left_out, "cfg_scale": scale, "unused": tuple(sorted(names))})
+
+
+def used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
+    """The same run, as its image tells of it: besides, without methods and knobs that do nothing."""
+    gone: set[int] = set()
+    knobs: set[tuple[int, str]] = set()
+    of_solver: set[str] = set()
+    for field, _ in unused(recipe, levels):
+        head, *rest = field.split(".")
+        if head == "methods":
+            knobs.add((int(rest[0]), rest[2]))
+        elif head == "sampler" and rest:
+            of_solver.add(rest[1])
+    uses = _uses(recipe)
+    for one in unused_of_stack([(m, k) for _, m, k in uses], recipe.steps, _asks_between(recipe)):
+        if one.whole:
+            gone.add(uses[one.place][0])
+    methods = tuple(
+        use.model_copy(update={"knobs": {n: v for n, v in use.knobs.items() if (place, n) not in knobs}})
+        for place, use in enumerate(recipe.methods)
+        if place not in gone
+    )
+    found = settings_used(recipe, levels)
+    usual = {name: value for name, value in defaults(found.sampler).items() if name in of_solver}
+    return found.model_copy(update={"methods": methods, "sampler_knobs": {**found.sampler_knobs, **usual}})
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+Placed = tuple[int, Method, Mapping[str, Any]]  # place in the recipe, method, knobs and inputs
+
+
+def _uses(recipe: Recipe) -> list[Placed]:
+    """Of the methods that are here."""
+    return [
+        (place, METHODS[use.name], {**use.inputs, **use.knobs})
+        for place, use in enumerate(recipe.methods)
+        if use.name in METHODS
+    ]
+
+
+def _asks_between(recipe: Recipe) -> bool:
+    """Whether the sampler asks at more levels than those of the schedule; where it is not sure, yes."""
+    solver = SAMPLERS.get(recipe.sampler)
+    return solver is None or solver.between or recipe.stop_sigma > 0
+
+
+def _of_methods(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
+    stack = [(method, values) for _, method, values in uses]
+    for one in unused_of_stack(stack, recipe.steps, _asks_between(recipe)):
+        yield Problem(f"methods.{uses[one.place][0]}.knobs.{one.knob}", f"{label(one.knob)}: {one.why}.")
+
+
+def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
+    if recipe.cfg_scale == 1:
+        if any("null" in {*method.fills, *method.inputs} for _, method, _ in uses):
+            return
+        for name in OF_GUIDANCE:
+            if getattr(recipe, name) != getattr(DEFAULTS, name):
+                yield Problem(name, f"{SAID[name]}: at a CFG Scale of 1 there is no guidance, so it is not used.")
+        return
+    cfg = {"scale": recipe.cfg_scale, "start": recipe.cfg_start, "end": recipe.cfg_end}
+    stack = [(method, values) for _, method, values in uses] + [(METHODS["cfg"], cfg)]
+    for one in unused_of_stack(stack, recipe.steps, _asks_between(recipe)):
+        if one.place == len(uses):
+            why = one.why.partition(", so ")[0]
+            yield Problem(f"cfg_{one.knob}", f"{SAID[f'cfg_{one.knob}']}: {why}, so no step is guided.")
+
+
+def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | None) -> Iterator[Problem]:
+    stack = [(method, values) for _, method, values in uses]
+    label = LABELS.get(recipe.sampler, recipe.sampler)
+    owner = steps_by(stack)
+    if owner is not None:
+        yield Problem("sampler", f"Sampling method: {owner.title} makes the steps itself, and {label} is not called.")
+        for name in recipe.knobs_set:
+            yield Problem(
+                knob_field(name), f"{knob_label(name)}: {owner.title} makes the steps itself, so it is not used."
+            )
+        for name in OF_THE_STEPS:
+            if getattr(recipe, name) != getattr(DEFAULTS, name):
+                yield Problem(name, f"{SAID[name]}: {owner.title} makes the steps itself, so it is not used.")
+        return
+    if steps_left_out(stack, recipe.steps) >= recipe.steps:
+        yield Problem("sampler", f"Sampling method: no step is left to be made, and {label} is not called.")
+        return
+    for name in recipe.knobs_set:
+        idle = KNOBS[recipe.sampler][name].idle
+        if idle is not None and recipe.sampler_knobs[idle[0]] == idle[1]:
+            other = f"“{knob_label(idle[0])}” is {knob_value(idle[1])}"
+            yield Problem(knob_field(name), f"{knob_label(name)}: while {other} it does nothing.")
+    if recipe.afs and levels is not None and recipe.schedule in SCHEDULES:
+        highest = made_sigmas(stack, SCHEDULES[recipe.schedule](recipe.steps, levels))[0]
+        if highest < NOISE:
+            yield Problem(
+                "afs", f"Analytical first step: the run begins at noise level {highest:.3g}, and from {NOISE:g} on a "
+                "state is noise alone. So it is not used."
+            )  # fmt: skip

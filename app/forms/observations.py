@@ -1,0 +1,51 @@
+"""The degraded image on a card: what a method will be given of the image, as the page asks for it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.schema.method_inputs import Degradation, Use
+from app.schema.recipe import LIMITS, Recipe, RecipeError
+from app.service.state import AppState
+from common.images import data_uri
+
+_WAIT = 20.0  # seconds for a network that is just being loaded
+_turn = threading.Lock()  # one measurement at a time: they share the processor with the runs
+
+
+class Question(BaseModel):
+    """A degradation for the input of a method, under the settings of the page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: str
+    input: str
+    given: Degradation
+    backbone: str
+    width: int = Field(ge=int(LIMITS["width"].low), le=int(LIMITS["width"].high))
+    height: int = Field(ge=int(LIMITS["height"].low), le=int(LIMITS["height"].high))
+
+
+def measured(state: AppState, data: bytes, door: str) -> dict[str, Any]:
+    """The JSON of a Question -> {"picture": data URI, "words": how much is measured}, or {"error"} in words."""
+    try:
+        asked = Question.model_validate_json(data)
+    except ValidationError:
+        return {"error": "This degradation cannot be measured: see what is said below it."}
+    model = state.model(asked.backbone)
+    engine = model.engine(_WAIT)  # whose thread imports torch, once for all
+    if engine is None or model.backbone is None:
+        return {"error": f"{model.name} is not there yet."}
+    from app.engine.observation_preview import preview
+
+    use = Use(name=asked.method, inputs={asked.input: asked.given})
+    recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
+    pictures = {sha: picture for sha in use.hashes() if (picture := state.picture(sha, door)) is not None}
+    try:
+        with _turn:
+            picture, words = preview(recipe, model.backbone, pictures)
+    except (RecipeError, ValueError, TypeError, KeyError, StopIteration) as error:
+        return {"error": str(error) if isinstance(error, RecipeError) else "This cannot be measured."}
+    return {"picture": data_uri(picture), "words": words}

@@ -1,0 +1,232 @@
+"""Comparisons of one click: a rendered scene, what is known of it, and every method of the registry that does the task.
+
+    made = READY["edit"].make()        Ready(comparison, images)
+
+Imports torch when one is made, not before. Methods are found by their task, so a new one joins by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from app.comparison.spec import Axis, Change, Comparison
+from app.forms.examples import AFTER, BEFORE, NAMES, example, truth
+from app.schema.method_inputs import Degradation, Use
+from app.schema.recipe import SAMPLERS, Recipe
+from app.storage.images import content_hash
+
+LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
+#: Methods that steer a run without an image are run under an inversion, which gives them one.
+UNDER = {"semantic_guidance": "edit_friendly_ddpm"}
+OTHER_CALLS = ("lcm",)  # solvers made for other networks; those that climb make more calls than their steps say
+STOCHASTIC = ("edit_friendly_ddpm", "replacement", "repaint", "ilvr", "dps")  # their papers' sampler is ancestral
+TWO = "a red cube and a blue sphere on grass by day"
+
+
+@dataclass(frozen=True)
+class Made:
+    comparison: Comparison
+    pictures: dict[str, Image.Image] = field(default_factory=dict)  # by content hash
+
+
+@dataclass(frozen=True)
+class Ready:
+    """`title` and `summary` for the page; `make` for the click."""
+
+    key: str
+    title: str
+    summary: str
+    make: Callable[[], Made] = field(repr=False)
+
+
+READY: dict[str, Ready] = {}
+
+
+def _ready(key: str, title: str, summary: str) -> Callable[[Callable[[], Made]], Callable[[], Made]]:
+    def put(make: Callable[[], Made]) -> Callable[[], Made]:
+        READY[key] = Ready(key, title, summary, make)
+        return make
+
+    return put
+
+
+@_ready("edit", "Edit an image by text", "A red cube becomes yellow; all else should stay as it is.")
+def edit() -> Made:
+    from conditioning.registry import METHODS
+
+    pictures: dict[str, Image.Image] = {}
+    columns = [_alone("the new prompt alone")]
+    for method in METHODS.values():
+        if method.task != "editing":
+            continue
+        card, found = _card(method.name, LATENT)
+        pictures |= found
+        stack = [card]
+        if not any(kind.kind == "image" for kind in method.inputs.values()):
+            under, found = _card(UNDER.get(method.name, "direct_inversion"), LATENT)
+            pictures |= found
+            stack = [under, card]
+        prompt = {"prompt": BEFORE} if method.name in UNDER else {}
+        columns.append(_column(method.title, stack, prompt))
+    source, found = _picture(truth(LATENT[1]).picture)
+    base = Recipe(prompt=AFTER, backbone=LATENT[0], steps=30)
+    axes = (Axis(name="method", values=tuple(columns)), _seeds(2))
+    return Made(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), pictures | found)
+
+
+@_ready("inpaint", "Inpaint", "A hole where the cube was, to be painted as the prompt says.")
+def inpaint() -> Made:
+    columns, pictures = _of_task(("inpainting",), LATENT)
+    return _with_truth(
+        "inpaint", [_alone("the prompt alone"), *columns], pictures, LATENT, Recipe(prompt=BEFORE, steps=30)
+    )
+
+
+@_ready("super-resolution", "Super-resolve", "Sixteen by sixteen pixels, made four times as fine.")
+def super_resolution() -> Made:
+    return _restored("super-resolution", "super_resolution", {"factor": 4})
+
+
+@_ready("colourise", "Colourise", "Grey values, to be given colours that a scene might have.")
+def colourise() -> Made:
+    return _restored("colourise", "colourisation", {})
+
+
+@_ready("depth", "Depth to image", "A map of depth, or the image it is of, to be followed.")
+def depth() -> Made:
+    known = truth(LATENT[1])
+    near, shown = _picture(known.near)
+    picture, found = _picture(known.picture)
+    control = Use(name="controlnet", inputs={"depth": near})
+    energy = Use(name="energy_guidance", knobs={"energy": "depth"}, inputs={"target": picture})
+    columns = [
+        _alone("the prompt alone"),
+        _column("ControlNet, depth", [control]),
+        _column("Energy guidance, depth", [energy]),
+        _column("both", [control, energy]),
+    ]
+    return _with_truth("depth", columns, shown | found, LATENT, Recipe(prompt=BEFORE))
+
+
+@_ready("layout", "Layout by boxes", "Two boxes with words: is each filled by what it says?")
+def layout() -> Made:
+    columns, pictures = _of_task(("layout",), LATENT)
+    base = Recipe(prompt=f"{NAMES[0]} and {NAMES[1]} on grass")
+    return _with_truth("layout", [_alone("the prompt alone"), *columns], pictures, LATENT, base, seeds=3)
+
+
+@_ready("two-objects", "Two objects", "A prompt of two solids: do both come out whole?")
+def two_objects() -> Made:
+    excite = Use(name="attend_and_excite", inputs={"words": "cube, sphere"})
+    both = Use(name="composable", inputs={"also": "a blue sphere and a red cube on grass by day"})
+    columns = [
+        _alone("the prompt alone"),
+        _column("Attend-and-excite", [excite]),
+        _column("Composable", [both], {"cfg_scale": 2.0}),
+        _column("Perturbed attention", [Use(name="perturbed_attention")]),
+    ]
+    axes = (Axis(name="method", values=tuple(columns)), _seeds(4))
+    return Made(Comparison(title=READY["two-objects"].title, base=Recipe(prompt=TWO), axes=axes))
+
+
+@_ready("panorama", "Panorama", "Three widths of the network, at once and window by window.")
+def panorama() -> Made:
+    made = example("panorama", LATENT[1])
+    columns = [_alone("the network on the whole at once"), _column("MultiDiffusion, windows", [_used(made.card)])]
+    axes = (Axis(name="method", values=tuple(columns)), _seeds(3))
+    return Made(Comparison(title=READY["panorama"].title, base=Recipe(**made.settings), axes=axes))
+
+
+@_ready(
+    "samplers",
+    "Samplers at 8 NFE",
+    "Eight network evaluations each, on the levels of a flow: which solver makes most of them?",
+)
+def samplers() -> Made:
+    from samplers import SAMPLERS as solvers
+
+    prompt = "a large red sphere to the left of a small blue cube on grass at sunset"
+    columns = [
+        Change(label=label, recipe={"sampler": key, "steps": max(1, 8 // solvers[key].calls)})
+        for key, label in SAMPLERS.items()
+        if key in solvers and key not in OTHER_CALLS and not solvers[key].climbs
+    ]
+    axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
+    return Made(
+        Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8, schedule="flow_shift"), axes=axes)
+    )
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _restored(key: str, operator: str, parameters: dict[str, Any]) -> Made:
+    """A restoration, in pixel space, where such methods are exact."""
+    from conditioning.registry import METHODS
+
+    picture, pictures = _picture(truth(PIXELS[1]).picture)
+    given = Degradation(picture=picture, name=operator, parameters=parameters)
+    columns = [
+        _column(method.title, [Use(name=method.name, inputs={name: given})], _sampled(method.name))
+        for method in METHODS.values() if method.task == "restoration"
+        for name, kind in method.inputs.items() if kind.kind == "operator"
+    ]  # fmt: skip
+    base = Recipe(backbone=PIXELS[0], width=PIXELS[1], height=PIXELS[1], steps=50, cfg_scale=1.0)
+    return _with_truth(key, columns, pictures, PIXELS, base)
+
+
+def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change], dict[str, Image.Image]]:
+    """A column for every method of these tasks, with what its example gives it."""
+    from conditioning.registry import METHODS
+
+    columns: list[Change] = []
+    pictures: dict[str, Image.Image] = {}
+    for method in METHODS.values():
+        if method.task in tasks:
+            card, found = _card(method.name, where)
+            pictures |= found
+            columns.append(_column(method.title, [card], _sampled(method.name)))
+    return columns, pictures
+
+
+def _with_truth(
+    key: str, columns: Sequence[Change], pictures: dict[str, Image.Image], where: tuple[str, int], base: Recipe,
+    seeds: int = 2,
+) -> Made:  # fmt: skip
+    sha, found = _picture(truth(where[1]).picture)
+    axes = (Axis(name="method", values=tuple(columns)), _seeds(seeds))
+    return Made(Comparison(title=READY[key].title, base=base, axes=axes, truth=sha), pictures | found)
+
+
+def _alone(label: str) -> Change:
+    return Change(label=label, methods=())
+
+
+def _column(label: str, stack: Sequence[Use], recipe: dict[str, Any] | None = None) -> Change:
+    return Change(label=label, methods=tuple(stack), recipe=recipe or {})
+
+
+def _sampled(method: str) -> dict[str, Any]:
+    return {"sampler": "ancestral"} if method in STOCHASTIC else {}
+
+
+def _card(method: str, where: tuple[str, int]) -> tuple[Use, dict[str, Image.Image]]:
+    made = example(method, where[1])
+    return _used(made.card), made.pictures
+
+
+def _used(card: Any) -> Use:
+    return Use(**card.model_dump(include={"name", "knobs", "inputs"}))
+
+
+def _picture(picture: Image.Image) -> tuple[str, dict[str, Image.Image]]:
+    sha = content_hash(picture)
+    return sha, {sha: picture}
+
+
+def _seeds(count: int) -> Axis:
+    return Axis(name="seed", values=tuple(Change(label=f"seed {n}", recipe={"seed": n}) for n in range(count)))

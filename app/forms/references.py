@@ -1,0 +1,138 @@
+"""Reference inputs as an axis of a comparison: scenes of the world by their number, or images that a person gives.
+
+Each value swaps what the columns were given for what belongs to another image. Imports torch when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.comparison.spec import Axis, Change
+from app.forms.examples import AFTER, ALSO, BEFORE, WORDS, of_scene, truth
+from app.schema.method_inputs import Degradation, Use
+from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
+from app.service.state import AppState
+from app.storage.images import content_hash, open_upload
+
+SCENE, PICTURE = "scene", "picture"
+AXES = {SCENE: "Reference: scene number", PICTURE: "Reference: own pictures"}
+MOST = 24  # images given at once
+LAST = 999_999  # scene
+
+
+def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
+    """For what the example gives (image, depth, edges, mask, boxes, words, prompts) that of these scenes of the test
+    split. Raises RecipeError for what is no number of a scene."""
+    values = []
+    for part in text.split(","):
+        if not part.strip().isdigit() or int(part) > LAST:
+            raise _wrong(f"{part.strip()!r} is no number of a scene. Give some from 0 to {LAST}.")
+        shown = of_scene(int(part), size)
+        pairs = [
+            (getattr(truth(size), name), getattr(shown.known, name)) for name in ("picture", "near", "edges", "mask")
+        ]
+        swap = {content_hash(old): state.take(new) for old, new in pairs}
+        swap |= {BEFORE: shown.before, AFTER: shown.after, WORDS: shown.words, ALSO: shown.also}
+        values.append(
+            Change(
+                label=f"scene {int(part)}",
+                recipe={"prompt": swap.get(base.prompt, shown.before)},
+                swap=swap,
+                boxes=shown.known.boxes,
+            )
+        )
+    return Axis(name=AXES[SCENE], values=tuple(values))
+
+
+def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], door: str) -> dict[str, str]:
+    """The shelf (name -> content hash) with these uploads on it. Raises PictureError in words, and
+    RecipeError for too many."""
+    if len(files) > MOST:
+        raise _wrong(f"{len(files)} images were given. Give at most {MOST} at once.")
+    found = dict(shelf)
+    for file in files:
+        path = Path(str(file))
+        picture = open_upload(path.read_bytes()).picture
+        largest = int(LIMITS["width"].high)
+        picture.thumbnail((largest, largest))
+        found[path.name.replace(",", " ")] = state.take(picture, door)
+    return found
+
+
+def pictures(
+    state: AppState, text: str, shelf: Mapping[str, str], columns: Sequence[Change], base: Recipe, door: str
+) -> Axis:  # fmt: skip
+    """In place of every image that the columns were given (source, reference, what is degraded, what a map is made
+    of) these ones, by the names on the shelf; masks, boxes and words stay. Raises RecipeError for a name that is not on
+    it, where no column takes an image, and where one was given a finished map of depth, which no upload has."""
+    names = [part.strip() for part in text.split(",") if part.strip()] or list(shelf)
+    if not names:
+        raise _wrong("There are no images: add some with “Own images as rows”.")
+    unknown = next((name for name in names if name not in shelf), None)
+    if unknown is not None:
+        there = f"There are: {', '.join(shelf)}." if shelf else "Add it with “Own images as rows”."
+        raise _wrong(f"No image {unknown!r} was given. {there}")
+    stacks = [base.methods if column.methods is None else column.methods for column in columns]
+    named = dict.fromkeys(one for stack in stacks for use in stack for one in _pictures(use))
+    if not named:
+        raise _wrong("No column takes an image, so other images would change nothing. Add a method that takes one.")
+    values = []
+    for name in names:
+        swap = {}
+        for old, what in named:
+            swap[old] = shelf[name] if what == PICTURE else state.take(_edges(state, shelf[name], door), door)
+        values.append(Change(label=name[:200], swap=swap))
+    return Axis(name=AXES[PICTURE], values=tuple(values))
+
+
+def source_of(stack: Sequence[Use]) -> str:
+    """The first image that a stack was given, by its hash; "" where there is none."""
+    return next((one for use in stack for one, what in _pictures(use) if what == PICTURE), "")
+
+
+def _pictures(use: Use) -> Iterator[tuple[str, str]]:
+    """(hash, "picture" or "edges") of what a method was given, masks left out."""
+    from app.engine.methods import wanted
+    from conditioning.registry import METHODS
+
+    if use.name not in METHODS:
+        return
+    method = METHODS[use.name]
+    choices = {name: str(use.knobs.get(name, knob.default)) for name, knob in method.knobs.items()}
+    for name, declared in wanted(method).items():
+        value = use.inputs.get(name)
+        if not value:
+            continue
+        if isinstance(value, Degradation):
+            yield value.picture, PICTURE
+        elif declared.kind == "references" and isinstance(value, tuple):
+            yield from ((str(one), PICTURE) for one in value)
+        elif declared.kind == "image" and isinstance(value, str):
+            yield value, PICTURE
+        elif declared.kind == "map" and isinstance(value, str):
+            finished = choices.get(f"{name}_by", choices.get("energy", "")) in ("as it is", "depth map", "edge map")
+            if (finished or name == "depth") and "depth" in f"{name} {choices.get('energy', '')}":
+                raise _wrong(
+                    f"{method.title} was given a finished map of depth, which no other image has. Leave this column "
+                    "out, or take scenes as references."
+                )
+            yield value, "edges" if finished else PICTURE
+
+
+def _edges(state: AppState, sha: str, door: str) -> Any:
+    """The map of edges of an image that was given."""
+    from torchvision.transforms.functional import to_pil_image
+
+    from app.comparison.targets import picture_tensor
+    from conditioning.operators.annotators import canny
+
+    picture = state.picture(sha, door)
+    if picture is None:
+        raise _wrong("An image is gone: add it once more.")
+    return to_pil_image(canny(picture_tensor(picture))[0].clamp(0, 1))
+
+
+def _wrong(words: str) -> RecipeError:
+    return RecipeError([Problem("axes", words)])

@@ -1,0 +1,126 @@
+"""What a recipe gives to its methods: numbers, words, boxes, and images by their content hash. Plain JSON, no torch.
+
+Whether a method takes what it is given is a matter of the registry, and checked in `app.engine.methods`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+HASH = re.compile(r"[0-9a-f]{64}")
+LONGEST_PROMPT = 10_000  # characters
+MOST = 64  # boxes, points or references of one input
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("recipe", "{message}", {"message": message})
+
+
+def is_hash(text: Any) -> bool:
+    """Whether this stands for an image: sha256 of its content, 64 hexadecimal digits."""
+    return isinstance(text, str) and HASH.fullmatch(text) is not None
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Part = Annotated[float, Field(ge=0, le=1)]  # of the width or height of the image
+
+
+def _plain(value: Any) -> Any:
+    """Text that can be stored: neither NUL nor half a letter."""
+    return value.replace("\0", "").encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+Words = Annotated[str, BeforeValidator(_plain), Field(max_length=LONGEST_PROMPT)]
+
+
+class Box(_Given):
+    """Edges as parts 0..1 of the image, and what should be in it."""
+
+    left: Part
+    top: Part
+    right: Part
+    bottom: Part
+    text: Words = ""
+
+    @model_validator(mode="after")
+    def _some_area(self) -> Self:
+        if self.left >= self.right or self.top >= self.bottom:
+            raise _wrong(
+                f"Box {self.text!r}: it goes from {self.left:g} to {self.right:g} across and from {self.top:g} to "
+                f"{self.bottom:g} down. Give a right edge beyond the left one, and a bottom below the top."
+            )
+        return self
+
+
+class Point(_Given):
+    """A place as parts 0..1 of the image, and where it should move."""
+
+    x: Part
+    y: Part
+    to_x: Part | None = None
+    to_y: Part | None = None
+
+
+class Degradation(_Given):
+    """What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]."""
+
+    picture: str = ""  # content hash; "" while none was given
+    name: str
+    parameters: dict[str, bool | int | float | str] = {}  # a mask by its content hash
+    sigma_y: Annotated[float, Field(ge=0, le=2)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, (Degradation, dict)):
+        return "degradation"
+    if not isinstance(value, (list, tuple)):
+        return None
+    first = value[0] if value else ""
+    if isinstance(first, str):
+        return "references"
+    return "points" if isinstance(first, Point) or (isinstance(first, dict) and "x" in first) else "boxes"
+
+
+#: An image or mask (its content hash) or a prompt; a degradation; references; boxes; points.
+Value = Annotated[
+    Annotated[Words, Tag("text")]
+    | Annotated[Degradation, Tag("degradation")]
+    | Annotated[tuple[Words, ...], Field(max_length=MOST), Tag("references")]
+    | Annotated[tuple[Box, ...], Field(max_length=MOST), Tag("boxes")]
+    | Annotated[tuple[Point, ...], Field(max_length=MOST), Tag("points")],
+    Discriminator(_kind),
+]
+
+
+class Use(_Given):
+    """One method of the stack: its name in the registry, its knobs (a curve as text), its inputs."""
+
+    name: str
+    knobs: dict[str, bool | int | float | str] = {}
+    inputs: dict[str, Value] = {}
+
+    def hashes(self) -> Iterator[str]:
+        """The content hashes of the images it needs."""
+        for value in self.inputs.values():
+            found: tuple[Any, ...] = (value,)
+            if isinstance(value, Degradation):
+                found = (value.picture, *value.parameters.values())
+            elif isinstance(value, tuple):
+                found = value
+            yield from (one for one in found if is_hash(one))
+
+
+def hashes(uses: Iterable[Use]) -> list[str]:
+    """The content hashes of all images that these methods need, each once."""
+    return list(dict.fromkeys(one for use in uses for one in use.hashes()))

@@ -1,0 +1,238 @@
+"""The `parameters` text of an image, as AUTOMATIC1111 and its readers know it, with the exact recipe at its end.
+
+    a red sphere
+    Negative prompt: blurry
+    Steps: 20, Sampler: Euler, Schedule type: Karras, CFG scale: 4, Seed: 7, Size: 128x128, Model: still-life, ...,
+    Version: Nine Ways 0.2.0, Nine Ways: "{...the recipe as JSON, quoted...}"      (one line)
+
+Reading never executes, never raises, and says what it did not understand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from app.schema.recipe import SAMPLERS, SCHEDULES, SCHEMA, Recipe, RecipeError, apart
+from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_knob
+from app.version import VERSION
+
+A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
+LONGEST = 200_000  # characters; a longer text is not read
+_NEGATIVE = "Negative prompt:"
+_PAIR = re.compile(r'\s*+(\w[\w \-/]{0,60}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
+
+_SAMPLER_NAMES = {label.lower(): name for name, label in SAMPLERS.items()} | {name: name for name in SAMPLERS} | {
+    "ddim": "euler", "ddpm": "ancestral", "k_euler": "euler", "k_euler_a": "ancestral", "euler_ancestral": "ancestral",
+    "euler ancestral": "ancestral", "k_heun": "heun", "plms": "ipndm", "pndm": "ipndm", "ipndm_v": "lms",
+    "k_lms": "lms", "dpm_2": "dpm_solver_2", "k_dpm_2": "dpm_solver_2",
+    "dpm_2_ancestral": "dpm_solver_2_a", "k_dpm_2_a": "dpm_solver_2_a", "dpmpp_2s_ancestral": "dpmpp_2s_a",
+    "k_dpmpp_2m": "dpmpp_2m", "k_dpmpp_sde": "dpmpp_sde", "dpm++ 2m sde heun": "dpmpp_2m_sde", "uni_pc": "unipc",
+    "uni_pc_bh2": "unipc",
+}  # fmt: skip
+_SCHEDULE_NAMES = {label.lower(): name for name, label in SCHEDULES.items()} | {name: name for name in SCHEDULES} | {
+    "normal": "linspace", "simple": "native", "polyexponential": "exponential", "ddim_uniform": "leading",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text gave: the recipe (None where nothing was understood), whether it is exactly ours, notes in words."""
+
+    recipe: Recipe | None
+    exact: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def write(recipe: Recipe) -> str:
+    """The text for an image's `parameters`; `read(write(recipe)).recipe == recipe`."""
+    rows: dict[str, Any] = {
+        "Steps": recipe.steps,
+        "Sampler": "" if "sampler" in recipe.unused else SAMPLERS[recipe.sampler],
+        "Schedule type": SCHEDULES[recipe.schedule],
+        "CFG scale": f"{recipe.cfg_scale:g}",
+        "Seed": recipe.seed,
+        "Size": f"{recipe.width}x{recipe.height}",
+        "Model hash": recipe.revision[:10],
+        "Model": recipe.backbone,
+        "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
+        "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
+        "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
+        **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
+        "First step": "analytical" if recipe.afs else "",
+        "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
+        "Batch size": recipe.count if recipe.count > 1 else "",
+        "Methods": " + ".join(use.name for use in recipe.methods),
+        "Version": f"Nine Ways {recipe.versions.get('nine-ways', VERSION)}",
+        "Nine Ways": recipe.to_json(),
+    }
+    lines = [recipe.prompt] + ([f"{_NEGATIVE} {recipe.negative}"] if recipe.negative else [])
+    return "\n".join([*lines, ", ".join(f"{key}: {_quoted(str(v))}" for key, v in rows.items() if v != "")])
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[,:"\n\r]', value) else value
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        try:
+            return str(json.loads(value))
+        except (ValueError, RecursionError):
+            return value
+    return value.strip()
+
+
+def read(text: object) -> Reading:
+    """The recipe in a `parameters` text: exactly where it is ours, as well as possible where it is foreign."""
+    if not isinstance(text, str) or not text.strip():
+        return Reading(None, notes=("The image carries no settings.",))
+    if len(text) > LONGEST:
+        return Reading(None, notes=(f"The settings are {len(text):,} characters long; at most {LONGEST:,} are read.",))
+    lines = text.strip().replace("\r\n", "\n").split("\n")
+    pairs = {key.strip(): _unquoted(value) for key, value in _PAIR.findall(lines[-1])}
+    if "Nine Ways" in pairs:
+        reading = read_json(pairs["Nine Ways"])
+        if reading.recipe is not None:
+            return reading
+        notes = reading.notes
+    else:
+        notes = ()
+    if len(pairs) < 3:  # A1111's own rule: then the last line is a line of the prompt
+        pairs = {}
+    foreign = _foreign(lines[:-1] if pairs else lines, pairs)
+    return Reading(foreign.recipe, False, notes + foreign.notes)
+
+
+def read_json(text: str) -> Reading:
+    """The recipe in our JSON, also of another version of it: what holds, and notes on the rest. Never raises."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return Reading(None, notes=("The exact recipe in the image is damaged; the readable settings were used.",))
+    if not isinstance(fields, dict):
+        return Reading(None, notes=("The exact recipe in the image is damaged; the readable settings were used.",))
+    notes = []
+    if fields.get("schema", 1) not in range(1, SCHEMA + 1):
+        fields.pop("schema")
+        notes = ["Written by a newer version of Nine Ways: what is known here was read."]
+    newer = [name for name in fields if name not in {*Recipe.model_fields, "schema", "eta"}]
+    recipe, wrong = _best({k: v for k, v in fields.items() if k not in newer})
+    notes += wrong
+    left_out = {"unused", "sampler_knobs", *(fields["unused"] if isinstance(fields.get("unused"), list) else ())}
+    if missing := [name for name in Recipe.model_fields if name not in fields and name not in left_out]:
+        notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
+    if newer:
+        notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(_short, newer))}.")
+    return Reading(recipe, not notes, tuple(notes))
+
+
+def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
+    if not pairs and lines[0].lstrip().startswith(("{", "[", "<")):
+        return Reading(None, notes=("The settings have a form that is not read here (a workflow or markup).",))
+    start = next((i for i, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
+    fields: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
+    negative = "\n".join(lines[start:])[len(_NEGATIVE) :].strip()
+    if negative:
+        fields["negative"] = negative
+    notes: list[str] = [] if pairs else ["Only a prompt was found."]
+    rest = dict(pairs)
+    rest.pop("Nine Ways", None)
+
+    for key, name in (
+        ("Steps", "steps"), ("CFG scale", "cfg_scale"), ("Seed", "seed"), ("CFG rescale", "cfg_rescale"),
+        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"),
+    ):  # fmt: skip
+        if key in rest:
+            fields[name] = rest.pop(key)
+    if size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", rest.get("Size", "")):
+        fields["width"], fields["height"] = size.groups()
+        rest.pop("Size")
+    if "Sampler" in rest:
+        notes += _sampler(rest.pop("Sampler"), fields)
+    notes += _knobs(rest, fields)
+    if "Schedule type" in rest:
+        given = rest.pop("Schedule type")
+        known = _SCHEDULE_NAMES.get(given.lower())
+        if known:
+            fields["schedule"] = known
+        else:
+            notes.append(f"Schedule type {_short(given)} is not here; {SCHEDULES['native']} is taken.")
+    model = rest.pop("Model", "")
+    model_hash = rest.pop("Model hash", "")
+    if model == "still-life":
+        fields["backbone"] = model
+    elif model or model_hash:
+        notes.append(f"Made with the model {_short(model or model_hash)}; here the chosen model takes the settings.")
+    rest.pop("Version", None)
+    if re.search(r"\([^()]*:\s*[\d.]+\)|<\w+:[^<>]*>", fields["prompt"] + fields.get("negative", "")):
+        notes.append("Weights such as (word:1.2) and <lora:...> in the prompt have no meaning here.")
+    recipe, problems = _best(fields)
+    if rest:
+        more = " ..." if len(rest) > 12 else ""
+        notes.append(f"Not understood: {', '.join(_short(key) for key in list(rest)[:12])}{more}.")
+    return Reading(recipe, False, tuple(notes + problems))
+
+
+def _sampler(given: str, fields: dict[str, Any]) -> list[str]:
+    words = given.lower().strip()
+    for suffix in (" karras", " exponential"):  # how A1111 named schedules before version 1.9
+        if words.endswith(suffix):
+            words = words.removesuffix(suffix)
+            fields["schedule"] = suffix.strip()
+    if words in _SAMPLER_NAMES:
+        fields["sampler"] = _SAMPLER_NAMES[words]
+        return []
+    return [f"Sampling method {_short(given)} is not here; {SAMPLERS['euler']} is taken."]
+
+
+def _knobs(rest: dict[str, str], fields: dict[str, Any]) -> list[str]:
+    """What the text says of the solver's knobs, taken out of the rest."""
+    sampler, knobs, notes = fields.get("sampler", "euler"), {}, []
+    for name in knob_names():
+        if (label := knob_label(name)) not in rest or (name not in KNOBS[sampler] and label not in A1111):
+            continue
+        text = rest.pop(label)
+        try:
+            knobs[name] = read_knob(sampler, name, {"on": True, "off": False}.get(text, text))
+        except ValueError as error:
+            notes.append(f"{error} It is left out.")
+    if knobs:
+        fields["sampler_knobs"] = knobs
+    return notes
+
+
+def _best(fields: dict[str, Any]) -> tuple[Recipe, list[str]]:
+    """The recipe with every field that holds, and in words those that do not."""
+    notes: list[str] = []
+    try:
+        fields = apart(fields)
+    except PydanticCustomError:
+        pass  # said below, at its field
+    while True:
+        try:
+            return Recipe.make(**fields), notes
+        except RecipeError as error:
+            known = len(fields)
+            for problem in error.problems:
+                notes.append(f"{problem.message} The default is taken.")
+                head, _, knob = problem.field.partition(".knobs.")
+                knobs = fields.get("sampler_knobs")
+                if head == "sampler" and isinstance(knobs, dict) and knob in knobs:
+                    fields = {**fields, "sampler_knobs": {k: v for k, v in knobs.items() if k != knob}}
+                    known = -1
+                    continue
+                gone = {head.partition(".")[0], *(("sampler_knobs",) if head == "sampler" else ())}
+                fields = {k: v for k, v in fields.items() if k not in gone}
+                if problem.field == "cfg_start":
+                    fields.pop("cfg_end", None)
+            if len(fields) == known:
+                fields = {}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,124 @@
+"""The networks one can choose from: each is loaded when it is first asked for, and paints in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from backbones.embedded import EMBEDDED, Embedded
+
+if TYPE_CHECKING:
+    from app.engine.engine import Engine
+
+
+class Model:
+    """One network. Cheap to make; `start` brings its engine up in the background."""
+
+    def __init__(self, id: str):
+        self.id = id
+        self.declared = EMBEDDED.get(id) or Embedded(id, None, 128)
+        self.name = self.declared.name
+        self._trouble = ""  # why there is no engine, in words
+        self._engine: Engine | None = None
+        self._wordless: bool | None = None
+        self._there = threading.Event()
+        self._begun = time.monotonic()
+        self._starting = threading.Lock()
+
+    def start(self) -> Model:
+        """Load the network in a thread. Calling it again does nothing."""
+        with self._starting:
+            if not hasattr(self, "_thread"):
+                self._begun = time.monotonic()
+                self._thread = threading.Thread(target=self._load, name=f"load {self.id}", daemon=True)
+                self._thread.start()
+        return self
+
+    def _load(self) -> None:
+        try:
+            from app.engine.engine import Engine  # imports torch: seconds
+
+            self._engine = Engine(self.id)
+        except Exception as error:
+            self._trouble = f"The model {self.name} could not be loaded: {error}"
+        finally:
+            self._there.set()
+
+    def engine(self, seconds: float | None = None) -> Engine | None:
+        """The engine, waited for at most so long; None where it is not there (yet): see `trouble`."""
+        self.start()
+        self._there.wait(seconds)
+        return self._engine
+
+    def ready(self, seconds: float) -> bool:
+        """Whether the network is loaded, waited for at most so long."""
+        engine = self.engine(seconds)
+        return engine is not None and engine.wait(seconds)
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no network, in words; "" where there is one, or one may still come."""
+        return self._trouble or (self._engine is not None and self._engine.trouble) or ""
+
+    @property
+    def backbone(self) -> Any:
+        """The loaded network, or None."""
+        return self._engine.backbone if self._engine is not None else None
+
+    def state(self) -> tuple[str, str]:
+        """("loading" | "ready" | "failed", words)"""
+        if self.backbone is None and self.trouble:
+            return "failed", self.trouble
+        if self.backbone is None:
+            status = self._engine.status if self._engine is not None else "loading"
+            return "loading", f"{status} · {time.monotonic() - self._begun:.0f} s"
+        return "ready", self._engine.status if self._engine is not None else "ready"
+
+    def default_size(self) -> int:
+        """In pixels; before the network is there, what is declared of it."""
+        return int(getattr(self.backbone, "default_size", self.declared.default_size))
+
+    def may(self, needs: Collection[str]) -> bool:
+        """Whether it has what methods need (`conditioning.registry.NEEDS`), as far as that is known before loading."""
+        if self.backbone is not None:
+            return set(needs) <= set(getattr(self.backbone, "offers", ()))
+        return ("pixels" in needs) is self.declared.in_pixels
+
+    @property
+    def wordless(self) -> bool:
+        """Whether it reads no prompt at all, as far as that is known."""
+        if self._wordless is None and self.backbone is not None:
+            self._wordless = not self.backbone.encode_prompt([""])
+        return self._wordless is True
+
+    def unknown(self, text: str) -> list[tuple[str, str]]:
+        """Words of a prompt outside the network's vocabulary, each with the nearest known one or ''."""
+        backbone = self.backbone
+        if backbone is None or not text.strip() or self.wordless:
+            return []
+        words = list(dict.fromkeys(backbone.unknown_words(text)))
+        if not words:
+            return []
+        from world.understanding import nearest
+
+        known = vocabulary(backbone)
+        return [(word, nearest(word, known)) for word in words]
+
+
+def present() -> list[str]:
+    """The networks that can be chosen here, the first of them to begin with."""
+    first = os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
+    return list(dict.fromkeys([first, *(id for id, one in EMBEDDED.items() if one.present)]))
+
+
+def vocabulary(backbone: Any) -> frozenset[str]:
+    """The words of the embedded world that a network was trained on: all of them, those of the plain captions, or none
+    where it is a network of other images."""
+    from world.captions import PLAIN_VOCABULARY
+    from world.vocabulary import VOCABULARY
+
+    lists = (VOCABULARY, PLAIN_VOCABULARY)
+    return next((words for words in lists if not backbone.unknown_words(" ".join(sorted(words)))), frozenset())

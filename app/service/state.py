@@ -1,0 +1,214 @@
+"""What the pages share on one machine: the networks that paint, the history that keeps, the images on their way in.
+
+Nothing here imports torch. The engines come up in threads while the page is already being served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from app.errors import NotLoaded, error_message
+from app.schema.method_inputs import hashes
+from app.schema.recipe import LIMITS, Recipe, random_seed
+from app.service.models import Model, present
+from app.storage.history import History, HistoryError
+from app.storage.images import PictureError, content_hash, open_upload
+
+if TYPE_CHECKING:
+    from app.engine.engine import Engine
+    from app.service.reading import Request
+    from app.service.runs import Runs
+
+LOADING = 300.0  # seconds that a run waits for its network
+DRAFTS = 128 * 2**20  # bytes of images that were given and not used yet
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An image of the history: its id and its address on the server; "" where it is not there, then `trouble` says
+    why."""
+
+    id: str
+    address: str
+    trouble: str = ""
+
+
+class AppState:
+    """One a process. Cheap to make; `start` brings the first network up in the background."""
+
+    def __init__(self, backbone: str | None = None, history: History | None = None):
+        chosen = [backbone] if backbone else []
+        self.models = {id: Model(id) for id in dict.fromkeys([*chosen, *present()])}
+        self.id = next(iter(self.models))  # of the network to begin with
+        self.history = history or History()
+        self.live: dict[str, Any] = {}  # session -> the run under way
+        self.comparisons: dict[str, Any] = {}  # id -> comparison, running or looked at lately
+        self.followed: dict[str, Any] = {}  # id -> runs that were followed step by step, for their files
+        self._key = secrets.token_bytes(16)
+        self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> image, doors
+        self._lock = threading.Lock()
+
+    # networks -----------------------------------------------------------------------------------------------------
+
+    def model(self, id: Any = None) -> Model:
+        """The network of this id, or the first one."""
+        return self.models.get(str(id), self.models[self.id])
+
+    def start(self) -> AppState:
+        """Load the first network in a thread. Calling it again does nothing."""
+        self.model().start()
+        return self
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(name, id) of every network."""
+        return [(model.name, id) for id, model in self.models.items()]
+
+    def engine(self, id: str) -> Engine:
+        """The engine of a network, loaded. Raises NotLoaded where it cannot be, or takes too long."""
+        if id not in self.models:
+            raise NotLoaded(f"Model {id} is not here. There is: {', '.join(self.models)}.")
+        model = self.models[id]
+        engine = model.engine(LOADING)
+        if engine is None or not engine.wait(LOADING):
+            raise NotLoaded(model.trouble or f"{model.name} is still being loaded. Try again in a minute.")
+        return engine
+
+    # runs ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> Runs:
+        """Checks, runs and comparisons on the networks of this page; the first access imports torch."""
+        from app.service.checking import known_backbone
+        from app.service.runs import Runs
+
+        def known(id: str) -> Any:
+            return self.models[id].backbone or known_backbone(id)
+
+        return Runs(self.engine, tuple(self.models), known)
+
+    def request(self, recipe: Recipe, door: str = "", keep: bool = False) -> Request:
+        """A recipe with the images that its methods need, as far as this visit may see them. keep: in the history from
+        now on."""
+        from app.service.reading import Request
+
+        find = self.keep if keep else self.picture
+        images = {sha: image for sha in hashes(recipe.methods) if (image := find(sha, door)) is not None}
+        return Request(recipe, images)
+
+    def save(self, image: Image.Image, recipe: Recipe) -> Saved:
+        """Into the history; where it cannot be kept (a full disk), why."""
+        try:
+            entry = self.history.add(image, recipe)
+        except Exception as error:
+            return Saved("", "", error_message(error))
+        return Saved(str(entry.id), self.address(entry.id))
+
+    # images that methods are given --------------------------------------------------------------------------------
+
+    def door(self, session: str | None) -> str:
+        """The key of a visit, which its page knows: who has it gives images, and in private sees those it gave."""
+        visit = self.sign(f"visit {session or ''}")
+        return visit + self.sign(visit)
+
+    def opens(self, door: str) -> bool:
+        """Whether a visit of this process has this door."""
+        return self.signed(door[:24], door[24:])
+
+    def take(self, picture: Image.Image, door: str = "") -> str:
+        """Holds an image until a run uses it, and gives the hash that stands for it; the oldest make room.
+
+        door: of the visit that gave it; "" for what anyone may see, such as an image of an example.
+        """
+        name = content_hash(picture)
+        with self._lock:
+            _, doors = self._drafts.get(name, (None, set()))
+            self._drafts[name] = picture.convert("RGB"), doors | {door}
+            self._drafts.move_to_end(name)
+            while len(self._drafts) > 1 and sum(3 * p.width * p.height for p, _ in self._drafts.values()) > DRAFTS:
+                self._drafts.popitem(last=False)
+        return name
+
+    def picture(self, sha: str, door: str = "") -> Image.Image | None:
+        """The image of this hash, None where it never was here, has been forgotten or, in private, is another's."""
+        with self._lock:
+            picture, doors = self._drafts.get(sha, (None, set()))
+            if picture is not None and (not private() or doors & {"", door}):
+                self._drafts.move_to_end(sha)
+                return picture
+        return None if private() else self.history.input(sha)
+
+    def keep(self, sha: str, door: str = "") -> Image.Image | None:
+        """The image of this hash, from now on kept with the history, so that its recipe works tomorrow.
+
+        In private it stays in memory: after the visit nobody may see it.
+        """
+        picture = self.picture(sha, door)
+        if picture is not None and not private():
+            try:
+                self.history.keep_input(picture)
+            except HistoryError:  # a full disk: the run can still be made
+                pass
+        return picture
+
+    def receive(self, data: bytes, door: str = "") -> dict[str, Any]:
+        """An upload -> {"sha256", "width", "height", "notes"}, or {"error"} in words."""
+        try:
+            upload = open_upload(data)
+        except PictureError as error:
+            return {"error": str(error)}
+        picture = upload.picture
+        largest = int(LIMITS["width"].high)
+        picture.thumbnail((largest, largest))
+        width, height = picture.size
+        return {"sha256": self.take(picture, door), "width": width, "height": height, "notes": list(upload.notes)}
+
+    # addresses ----------------------------------------------------------------------------------------------------
+
+    def address(self, entry_id: Any) -> str:
+        """Where the page finds a kept image; signed, so that nobody can walk through the numbers."""
+        return f"pictures/{entry_id}/{self.sign(str(entry_id))}.png"
+
+    def sign(self, words: str) -> str:
+        """A signature that only this process can give."""
+        return hmac.new(self._key, words.encode(), hashlib.sha256).hexdigest()[:24]
+
+    def signed(self, words: str, signature: str) -> bool:
+        """Whether this process gave that signature to these words."""
+        return signature.isascii() and hmac.compare_digest(signature, self.sign(words))
+
+    def entry(self, entry_id: Any) -> Any:
+        """The entry of this id as it comes from a page, or None."""
+        try:
+            return self.history.get(int(entry_id))
+        except (TypeError, ValueError, OverflowError, HistoryError):
+            return None
+
+
+def private() -> bool:
+    """On a public Space everyone sees the images of their own visit only."""
+    usual = "private" if os.environ.get("SYSTEM") == "spaces" else "shared"
+    return os.environ.get("NINE_WAYS_HISTORY", usual) == "private"
+
+
+def seeded(recipe: Recipe, seed: Any) -> Recipe:
+    """The recipe with a seed of its own where -1 (or nothing) was asked for."""
+    return recipe.but(seed=random_seed() if seed is None or int(seed) < 0 else int(seed))
+
+
+def waiting(model: Model, patience: float = 300) -> Iterator[str]:
+    """Words to show until the network is there, or cannot be: see `Model.trouble`."""
+    until = time.monotonic() + patience
+    while not model.ready(0.25) and not model.trouble and time.monotonic() < until:
+        yield model.state()[1]

@@ -1,0 +1,333 @@
+"""The history: a PNG for every picture, which carries its own recipe, and an SQLite index to find it by.
+
+The files are the truth. The index is brought in line with them whenever it is opened, and built anew from them where
+it is damaged, so a kill at any moment loses at most the picture that was being written.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from PIL import Image
+
+from app.schema import png_metadata
+from app.schema.method_inputs import is_hash
+from app.schema.recipe import Recipe, RecipeError
+from app.storage.images import content_hash, save_png
+from common.files import UNFINISHED
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+ENVIRONMENT = "NINE_WAYS_OUTPUT"
+_STAMP = "%Y%m%d-%H%M%S-%f"
+_STALE = 3600.0  # seconds after which a half-written file belongs to nobody
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}  # the connection is as good as before
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS pictures(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        file TEXT UNIQUE NOT NULL,   -- below the folder
+        made REAL NOT NULL,          -- seconds since 1970
+        seconds REAL,                -- that the run took
+        words TEXT NOT NULL,         -- the prompt, casefolded, to search in
+        recipe TEXT NOT NULL         -- JSON
+    );
+    CREATE INDEX IF NOT EXISTS newest ON pictures(made DESC, id DESC);
+"""
+_SAYS = """(
+    words LIKE ? ESCAPE '\\'
+    OR CAST(json_extract(recipe, '$.seed') AS TEXT) = ?
+    OR EXISTS (
+        SELECT 1 FROM (
+            SELECT json_extract(recipe, '$.backbone') AS name
+            UNION ALL SELECT json_extract(value, '$.name') FROM json_each(recipe, '$.methods')
+        ) WHERE name LIKE ? ESCAPE '\\' OR name IN (SELECT value FROM json_each(?))
+    )
+)"""
+NO_TITLES: Mapping[str, str] = MappingProxyType({})
+
+
+class HistoryError(RuntimeError):
+    """Something could not be kept or found, in words."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture that was kept. `made`: seconds since 1970; `seconds`: what its run took, where that is known."""
+
+    id: int
+    path: Path
+    recipe: Recipe
+    made: float
+    seconds: float | None
+
+    def picture(self) -> Image.Image:
+        """The picture, with its `parameters`. Raises HistoryError where the file has gone."""
+        try:
+            picture = Image.open(self.path)
+            picture.load()
+        except OSError as error:
+            raise HistoryError(f"The file of this picture cannot be read: {error}.") from None
+        return picture
+
+
+class History:
+    """Pictures kept in a folder (default: environment variable NINE_WAYS_OUTPUT, else ./outputs). For any thread.
+
+    Opening never fails: where the folder cannot be used, `note` says so in words and `add` raises HistoryError.
+    """
+
+    def __init__(self, folder: str | Path | None = None):
+        self.folder = Path(folder or os.environ.get(ENVIRONMENT) or "outputs").absolute()
+        self.note: str | None = None  # in words, after a repair or where there is no history
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        try:
+            self._do(lambda db: None)
+        except HistoryError as error:
+            self.note = str(error)
+
+    # ---- pictures --------------------------------------------------------------------------------------------------
+
+    def add(self, picture: Image.Image, recipe: Recipe, seconds: float | None = None) -> Entry:
+        """Keeps a picture with the recipe of it alone. Raises HistoryError in words; the picture stays as it is."""
+        made = time.time()
+        moment = datetime.fromtimestamp(made, UTC)
+        name = f"{moment.strftime(_STAMP)}-{recipe.seed}-{secrets.token_hex(2)}.png"
+        file = f"pictures/{moment:%Y-%m}/{name}"
+        try:
+            save_png(picture, self.folder / file, png_metadata.write(recipe))
+        except OSError as error:
+            raise HistoryError(f"{self._why(error)} The picture is not kept: download it from the page.") from error
+        try:
+            self._do(lambda db: self._insert(db, file, made, recipe, seconds))
+            return next(self._entries("WHERE file = ?", (file,)))
+        except (HistoryError, StopIteration) as error:
+            raise HistoryError(f"{error} The picture is kept as {file} and will be listed later.") from error
+
+    def search(
+        self, words: str = "", limit: int = 24, offset: int = 0,
+        titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None,
+    ) -> list[Entry]:  # fmt: skip
+        """The pictures that all these words say something of, newest first.
+
+        A word is found as a part of the prompt, of a method's name or of the model's id; a number as the seed, too.
+        titles: what methods and models are called in words, by name or id; they are searched as well. among: the ids
+        of the pictures that may be found, None for all of them.
+        """
+        where, values = self._where(words, titles, among)
+        order = "ORDER BY made DESC, id DESC LIMIT ? OFFSET ?"
+        return list(self._entries(f"{where} {order}", (*values, max(limit, 0), max(offset, 0))))
+
+    def count(
+        self, words: str = "", titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None
+    ) -> int:
+        """How many `search` finds in all."""
+        where, values = self._where(words, titles, among)
+        return self._do(lambda db: db.execute(f"SELECT count(*) FROM pictures {where}", values).fetchone()[0])
+
+    def get(self, id: int) -> Entry | None:
+        return next(self._entries("WHERE id = ?", (id,)), None)
+
+    def delete(self, id: int) -> bool:
+        """Removes a picture for good, file first; False where there is none of that id."""
+        entry = self.get(id)
+        if entry is None:
+            return False
+        try:
+            entry.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise HistoryError(f"{self._why(error)} The picture is still there.") from error
+        self._do(lambda db: db.execute("DELETE FROM pictures WHERE id = ?", (id,)))
+        return True
+
+    # ---- pictures that methods were given --------------------------------------------------------------------------
+
+    def keep_input(self, picture: Image.Image) -> str:
+        """Keeps a picture that a method is given, and gives the hash that stands for it in recipes."""
+        name = content_hash(picture)
+        path = self.folder / "inputs" / f"{name}.png"
+        if not path.exists():
+            try:
+                save_png(picture.convert("RGB"), path)
+            except OSError as error:
+                raise HistoryError(f"{self._why(error)} The input picture is not kept.") from error
+        return name
+
+    def input(self, sha256: str) -> Image.Image | None:
+        """The picture of that hash, None where it was never kept here."""
+        return input_image(self.folder, sha256)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    # ---- the index -------------------------------------------------------------------------------------------------
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Work on the index in one transaction, once more after a repair. Raises HistoryError in words."""
+        with self._lock:
+            for attempt in (1, 2):
+                try:
+                    db = self._db or self._open()
+                    with db:
+                        return work(db)
+                except (sqlite3.Error, OSError) as error:
+                    if isinstance(error, OSError) or _code(error) not in _PASSING:
+                        self.close()
+                    if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED and attempt == 1:
+                        self._move_aside(error)
+                        continue
+                    raise HistoryError(self._why(error)) from error
+        raise AssertionError("unreachable")
+
+    def _open(self) -> sqlite3.Connection:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.folder / "history.sqlite3", timeout=10, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            columns = {row[1] for row in db.execute("PRAGMA table_info(pictures)")}
+            if state != "ok" or columns - {""} not in (set(), {"id", "file", "made", "seconds", "words", "recipe"}):
+                error = sqlite3.DatabaseError(state)
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise error
+            db.executescript(_SCHEMA)
+            try:
+                with db:
+                    self._align(db)
+            except sqlite3.Error as error:
+                if _code(error) not in _PASSING:
+                    raise
+                log.warning("some pictures are not listed yet: %s", error)  # what is listed can still be read
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+        return db
+
+    def _align(self, db: sqlite3.Connection) -> None:
+        """Lists what lies in the folder and is not listed, forgets what is gone, clears half-written files."""
+        listed = {file for (file,) in db.execute("SELECT file FROM pictures")}
+        there = set()
+        for path in sorted((self.folder / "pictures").rglob("*.png")):
+            if path.name.startswith(UNFINISHED):
+                if time.time() - path.stat().st_mtime > _STALE:
+                    path.unlink(missing_ok=True)
+                continue
+            there.add(path.relative_to(self.folder).as_posix())
+        for file in sorted(there - listed):
+            try:
+                with Image.open(self.folder / file) as picture:
+                    recipe = png_metadata.read(picture.info.get("parameters")).recipe
+            except Exception:
+                log.info("%s is no picture of ours", file)
+                continue
+            if recipe is not None:
+                self._insert(db, file, self._moment(file), recipe, None)
+        db.executemany("DELETE FROM pictures WHERE file = ?", [(file,) for file in listed - there])
+
+    def _moment(self, file: str) -> float:
+        path = self.folder / file
+        try:
+            stamp = "-".join(path.name.split("-")[:3])
+            return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            return path.stat().st_mtime
+
+    def _insert(self, db: sqlite3.Connection, file: str, made: float, recipe: Recipe, seconds: float | None) -> None:
+        db.execute(
+            "INSERT INTO pictures(file, made, seconds, words, recipe) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT(file) DO UPDATE SET seconds = excluded.seconds",  # another process may have listed it
+            (file, made, seconds, recipe.prompt.casefold(), recipe.to_json()),
+        )
+
+    def _entries(self, rest: str, values: tuple[object, ...]) -> Iterator[Entry]:
+        columns = "SELECT id, file, made, seconds, recipe FROM pictures"
+        for id, file, made, seconds, text in self._do(lambda db: db.execute(f"{columns} {rest}", values).fetchall()):
+            try:
+                yield Entry(id, self.folder / file, Recipe.from_json(text), made, seconds)
+            except RecipeError:  # of another version: the picture's own text is read as well as possible
+                recipe = png_metadata.read_json(text).recipe
+                if recipe is not None:
+                    yield Entry(id, self.folder / file, recipe, made, seconds)
+
+    @staticmethod
+    def _where(words: str, titles: Mapping[str, str], among: Collection[int] | None) -> tuple[str, tuple[object, ...]]:
+        found: list[str] = []
+        values: list[object] = []
+        for word in words.casefold().split()[:20]:
+            part = "%" + word.translate({ord(c): f"\\{c}" for c in "\\%_"}) + "%"
+            called = json.dumps([name for name, title in titles.items() if word in title.casefold()])
+            found.append(_SAYS)
+            values += [part, word, part, called]
+        if among is not None:
+            found.append("id IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(sorted(among)))
+        return ("WHERE " + " AND ".join(found) if found else ""), tuple(values)
+
+    # ---- trouble ---------------------------------------------------------------------------------------------------
+
+    def _move_aside(self, error: Exception) -> None:
+        aside = f"history.damaged-{datetime.now(UTC).strftime(_STAMP)}.sqlite3"
+        for ending in ("", "-wal", "-shm"):
+            path = self.folder / f"history.sqlite3{ending}"
+            if path.exists():
+                path.rename(self.folder / f"{aside}{ending}")
+        self.note = (
+            f"The index of the history was damaged ({error}). It was put aside as {aside} and built anew from the "
+            "pictures themselves."
+        )
+        log.warning(self.note)
+
+    def _why(self, error: Exception) -> str:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or (isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL):
+            return f"The disk is full: {self._free()} are left for {self.folder}. Free some space."
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"The folder {self.folder} cannot be written. Set {ENVIRONMENT} to one that can."
+        if isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return (
+                f"Another program holds the history in {self.folder}. Close it, or set {ENVIRONMENT} to another folder."
+            )
+        return f"The history in {self.folder} cannot be used: {error}."
+
+    def _free(self) -> str:
+        try:
+            return f"{shutil.disk_usage(self.folder).free / 2**20:.1f} MB"
+        except OSError:
+            return "0 MB"
+
+
+def input_image(folder: Path, sha256: str) -> Image.Image | None:
+    """The image of that hash that a history in `folder` keeps for methods, None where it does not; makes no folder."""
+    if not is_hash(sha256):
+        return None
+    try:
+        image = Image.open(folder / "inputs" / f"{sha256}.png")
+        image.load()
+    except OSError:
+        return None
+    return image
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

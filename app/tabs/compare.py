@@ -1,0 +1,292 @@
+"""The tab "Compare": many runs on one input side by side, each cell with what it cost and how faithful it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from itertools import islice
+from typing import Any
+
+import gradio as gr
+
+from app import scripts
+from app.comparison.runner import ComparisonRunner
+from app.comparison.spec import Cell, Comparison
+from app.comparison.store import ComparisonStore
+from app.errors import error_message
+from app.forms import comparisons, references
+from app.schema.recipe import Recipe, RecipeError
+from app.service.state import AppState, private
+from app.tabs.create import Create
+from app.tabs.listeners import LONG, SHORT
+from app.tabs.notes import failure, note
+
+TICK = 0.4  # seconds between two updates of the page, at least
+KEPT = 20  # comparisons in the list
+READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
+BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow"])
+NEWS = scripts.mount("comparison", "mountNews")
+
+
+class Compare:
+    """The tab's components. A comparison lives in the state while it runs, and on disk from its first moment."""
+
+    def __init__(self, state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab):
+        self.state, self.create, self.tabs = state, create, tabs
+        self.store = ComparisonStore(state.history.folder / "comparisons")
+        with gr.Column(elem_id="compare"):
+            with gr.Column(elem_id="compare-setup"):
+                self.ready = gr.HTML(
+                    comparisons.ready_list(), elem_id="ready", js_on_load=READY, apply_default_css=False
+                )  # fmt: skip
+                self._own()
+                self.list = gr.Dropdown(
+                    [], value=None, label="Comparisons kept here", elem_id="kept", interactive=True,
+                )  # fmt: skip
+                with gr.Column(elem_id="compare-files"):
+                    self.file = gr.UploadButton(
+                        "Open a comparison file", file_types=[".json"], elem_id="compare-file", size="sm"
+                    )
+            with gr.Column(elem_id="compare-result"):
+                with gr.Row(elem_id="compare-acts"):
+                    self.go = gr.Button("Resume", elem_id="resume", interactive=False, min_width=96)
+                    self.cancel = gr.Button("Cancel", elem_id="compare-cancel", interactive=False, min_width=72)
+                self.note = gr.HTML("", elem_id="compare-note", apply_default_css=False)
+                self.board = gr.HTML(
+                    comparisons.empty(), elem_id="board", js_on_load=BOARD, apply_default_css=False
+                )  # fmt: skip
+                self.news = gr.HTML("", elem_id="compare-news", html_template="", js_on_load=NEWS)
+        self.id = gr.State("")
+        self.shelf = gr.State({})  # images given as references: name -> content hash
+        self.visit = gr.State([])  # ids of the comparisons of this visit
+        self._wire(tabs, own)
+
+    def _own(self) -> None:
+        with gr.Accordion("Make your own", open=False, elem_id="compare-own"):
+            self.columns = gr.Dropdown(
+                comparisons.column_choices(), value=[], multiselect=True, label="Columns", elem_id="columns",
+                info="Methods, each as its example has it, beside the stack of Create",
+            )  # fmt: skip
+            self.axes: list[Any] = []
+            for name, label, kind, values in (
+                ("rows", "Rows", "seed", "0, 1"), ("tabs", "Tabs of grids", "", ""),
+            ):  # fmt: skip
+                with gr.Row(elem_classes="nw-pair"):
+                    self.axes += [
+                        gr.Dropdown(
+                            comparisons.axis_choices(), value=kind, label=label, elem_id=name, min_width=120,
+                            allow_custom_value=True,
+                        ),
+                        gr.Textbox(value=values, label="Values, with commas", elem_id=f"{name}-values", min_width=120),
+                    ]  # fmt: skip
+            with gr.Column(elem_id="compare-pictures"):
+                self.give = gr.UploadButton(
+                    "Own images as rows", file_types=["image"], file_count="multiple", size="sm"
+                )  # fmt: skip
+            self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
+
+    def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
+        outputs = [self.news, self.id, self.visit, self.go, self.cancel, self.note]
+        of_create = self.create.controls
+        self.ready.ready(self.begin_ready, self.visit, outputs, **LONG)
+        self.make.click(
+            self.begin_own, [self.visit, self.shelf, self.columns, *self.axes, *of_create], outputs,
+            **LONG,
+        )  # fmt: skip
+        self.give.upload(
+            self.take_pictures, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
+            **LONG,
+        )  # fmt: skip
+        self.go.click(self.go_on, [self.id, self.visit], outputs, **LONG)
+        self.file.upload(self.open_file, [self.file, self.visit], outputs, **LONG)
+        self.cancel.click(self.stop, self.id, None, **SHORT)
+        self.list.input(self.open_kept, [self.list, self.visit], outputs, **SHORT)
+        own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **SHORT)
+        self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
+        self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
+
+    # what there is ----------------------------------------------------------------------------------------------------
+
+    def listed(self, visit: list[str]) -> dict[Any, Any]:
+        """The comparisons that may be opened, newest first (in private those of this visit only), and what columns and
+        axes may be."""
+        mine = ((id, one, done) for id, one, done in self.store.all() if id in visit or not private())
+        found = [
+            (f"{one.title} · {done} of {one.size} · {comparisons.when(id)}", id) for id, one, done in islice(mine, KEPT)
+        ]
+        known = self.state.model().backbone is not None  # the registry imports torch
+        axes = comparisons.axis_choices() + (comparisons.knob_choices() if known else [])
+        columns = comparisons.column_choices(known)
+        choices = {self.list: found, self.columns: columns, **dict.fromkeys(self.axes[::2], axes)}
+        return {component: gr.Dropdown(choices=those) for component, those in choices.items()}
+
+    def _mine(self, visit: list[str]) -> list[str] | None:
+        """The comparisons whose votes this visit may see: None for all."""
+        return visit if private() else None
+
+    def _may(self, id: str, visit: list[str]) -> bool:
+        return bool(id) and (id in visit or not private())
+
+    # what happens -----------------------------------------------------------------------------------------------------
+
+    def begin_ready(self, visit: list[str], request: gr.Request, data: gr.EventData) -> Iterator[dict[Any, Any]]:
+        """A comparison of one click."""
+        key = str((data._data or {}).get("key", ""))
+        yield self._say("Rendering the scene")
+        try:
+            made = comparisons.ready(self.state, key)
+        except Exception as error:
+            yield self._say(error_message(error), True)
+            return
+        yield from self._new(made, visit, request)
+
+    def take_pictures(self, files: Any, shelf: dict[str, str], request: gr.Request) -> dict[Any, Any]:
+        """Pictures that a person gives become the values of the rows."""
+        try:
+            shelf = references.given(self.state, files or [], shelf, self.state.door(request.session_hash))
+        except Exception as error:
+            return self._say(error_message(error), True)
+        words = f"{len(shelf)} {'image is' if len(shelf) == 1 else 'images are'} there for the rows."
+        rows, values = self.axes[:2]
+        return {self.shelf: shelf, rows: references.PICTURE, values: ", ".join(shelf)} | self._say(words)
+
+    def begin_own(
+        self, request: gr.Request, visit: list[str], shelf: dict[str, str], *values: Any
+    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
+        """From the columns and axes that were chosen, over the settings of Create."""
+        columns, rows, rows_values, tabs, tabs_values, *fields = values
+        try:
+            recipe, _ = self.create.recipe(*fields)
+            axes = ((rows, rows_values), (tabs, tabs_values))
+            made = comparisons.own(
+                self.state, recipe, columns, axes, shelf, self.state.door(request.session_hash)
+            )  # fmt: skip
+            said = comparisons.checked(self.state, made, self.state.door(request.session_hash))
+        except Exception as error:
+            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
+            return
+        yield from self._new(made, visit, request, said)
+
+    def open_file(self, path: Any, visit: list[str]) -> Iterator[dict[Any, Any]]:
+        """A comparison file of whoever: its cells, to be made here; what differs here is said."""
+        try:
+            made, words = comparisons.from_file(self.state, path)
+        except Exception as error:
+            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
+            return
+        id = self.store.add(made)
+        yield self._shown(id, [*visit, id], words)
+
+    def open_kept(self, id: Any, visit: list[str]) -> dict[Any, Any]:
+        """One from the list, as it stands."""
+        if not isinstance(id, str) or not self._may(id, visit):
+            return self._say("Choose a comparison from the list.", True)
+        return self._shown(id, visit)
+
+    def go_on(self, id: str, visit: list[str], request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """Makes the cells that are missing, those that failed before too."""
+        if not self._may(id, visit):
+            yield self._say("There is no comparison yet: choose one on the left.", True)
+            return
+        yield from self._run(id, visit, request)
+
+    def stop(self, id: str) -> None:
+        """Ends what is under way; what is done stays."""
+        runner = self.state.comparisons.get(id)
+        if runner is not None:
+            runner.cancel()
+
+    def vote(self, id: str, visit: list[str], data: gr.EventData) -> Any:
+        """One blind vote; the ratings after it."""
+        event = data._data or {}
+        runner = comparisons.runner_of(self.state, self.store, id) if self._may(id, visit) else None
+        if runner is None:
+            return gr.skip()
+        labels = [value.label for value in runner.comparison.axes[0].values]
+        better, worse = str(event.get("better")), str(event.get("worse"))
+        if better in labels and worse in labels and better != worse:
+            self.store.vote(id, better, worse)
+        return json.dumps({"id": id, "votes": comparisons.ratings(runner, self.store, self._mine(visit))})
+
+    def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
+        """The settings of a cell into Create, and over there."""
+        runner, cell = self._cell(data._data or {}, id, visit)
+        if runner is None or cell is None or cell.recipe is None:
+            return self.create.leave("This cell has no settings: it cannot be.")
+        words = f"The settings of “{runner.comparison.label(cell.place)}” are in the controls."
+        filled = self.create.fill(cell.recipe, words, door=self.state.door(request.session_hash))
+        return filled | {self.tabs: gr.Tabs(selected="create")}
+
+    def recipe_of(self, event: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
+        """The recipe of a cell that the page names by its key; None where there is none."""
+        _, cell = self._cell(event, id, visit)
+        return cell.recipe if cell is not None else None
+
+    def _cell(self, event: dict[str, Any], id: str, visit: list[str]) -> tuple[ComparisonRunner | None, Cell | None]:
+        """The comparison of this id, if the visit may see it, and its cell that the page names by its key."""
+        runner = comparisons.runner_of(self.state, self.store, id) if self._may(id, visit) else None
+        cells = runner.cells if runner is not None else []
+        return runner, next((cell for cell in cells if cell.key == str(event.get("key", ""))), None)
+
+    # frames -----------------------------------------------------------------------------------------------------------
+
+    def _new(
+        self, made: Comparison, visit: list[str], request: gr.Request, words: str = ""
+    ) -> Iterator[dict[Any, Any]]:
+        """Keeps a comparison and makes it; words: to be said beside it."""
+        try:
+            id = self.store.add(made)
+        except OSError as error:
+            yield self._say(f"The comparison cannot be kept: {error}. Free some space, or set NINE_WAYS_OUTPUT.", True)
+            return
+        yield from self._run(id, [*visit, id], request, words)
+
+    def _run(self, id: str, visit: list[str], request: gr.Request, words: str = "") -> Iterator[dict[Any, Any]]:
+        runner, started = None, None
+        try:
+            runner = comparisons.runner_of(self.state, self.store, id, self.state.door(request.session_hash))
+            if runner is None:
+                yield self._say("This comparison cannot be opened: its file is gone.", True)
+                return
+            started = runner.start()
+            yield self._frame(runner, visit, -1, words)
+            since = 0
+            while runner.busy:
+                now = runner.wait(since, TICK)
+                if now > since:
+                    yield self._frame(runner, visit, since, words)
+                    since = now
+            yield self._frame(runner, visit, 0, words)
+        except Exception as error:
+            yield self._say(error_message(error), True)
+        finally:
+            if runner is not None and started is not None:
+                runner.cancel(started)  # the page was left: what is done stays
+
+    def _shown(self, id: str, visit: list[str], words: str = "") -> dict[Any, Any]:
+        runner = comparisons.runner_of(self.state, self.store, id)
+        if runner is None:
+            return self._say("This comparison cannot be opened: its file is gone.", True)
+        return self._frame(runner, visit, since=-1, words=words)
+
+    def _frame(self, runner: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
+        """What the page has to know. since: -1 for all of it, else the number of the change before."""
+        update = comparisons.update(self.state, self.store, runner, since, self._mine(visit))
+        return {
+            self.news: json.dumps(update),
+            self.id: runner.id,
+            self.visit: visit,
+            self.go: gr.Button(interactive=runner.resumable),
+            self.cancel: gr.Button(interactive=runner.busy),
+            **self._say(words),
+        }
+
+    def _say(self, words: str, wrong: bool = False) -> dict[Any, Any]:
+        shown = failure(escape(words)) if wrong else note(escape(words))
+        return {self.note: shown if words else ""}
+
+
+def tab(state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Compare:
+    """Build the tab inside the page that is being built."""
+    return Compare(state, create, tabs, own)

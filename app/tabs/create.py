@@ -1,0 +1,300 @@
+"""The tab "Create": words and settings in, images out, each step in view."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app import scripts
+from app.catalog.prompts import EXAMPLES, surprise
+from app.errors import error_message
+from app.forms.examples import Example
+from app.forms.stack import Stack, strip
+from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, schedule_label
+from app.schema.solvers import knob_field, knob_names
+from app.service.state import AppState, seeded
+from app.tabs import image_view, methods
+from app.tabs.attention import Attention
+from app.tabs.generation import Generation
+from app.tabs.listeners import LONG, SHORT
+from app.tabs.notes import note, warning
+from app.tabs.restore_settings import Restorer
+from app.tabs.solver_knobs import SolverKnobs
+
+#: The recipe's fields that have a control, in the order in which handlers get their values.
+FIELDS = (
+    "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
+    "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone", "methods", *map(knob_field, knob_names()),
+)  # fmt: skip
+#: What the page begins with: the fewest evaluations that lose nothing measurable on Still Life (docs/samplers.md).
+DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
+PROBLEMS = scripts.mount("field_problems")
+
+
+class Create(Restorer):
+    """The tab's components and what others may call: `outputs` and `fill` put a recipe into the controls."""
+
+    fields: tuple[str, ...] = FIELDS
+
+    def __init__(self, state: AppState):
+        self.state = state
+        self.generation = Generation(state, self)
+        with gr.Column(elem_id="create"):
+            self._compose()
+            self._result()
+            with gr.Column(elem_id="methods-column", min_width=0):
+                self.methods = methods.editor()
+                self.marks = methods.marks()
+            self._settings()
+        self.control = {name: getattr(self, name) for name in FIELDS if name not in self.knobs.controls}
+        self.control |= self.knobs.controls
+        self.controls = [self.control[name] for name in FIELDS]
+        self.outputs = [*self.controls, self.restored]
+        self._wire()
+
+    # what is seen -------------------------------------------------------------------------------------------------
+
+    def _compose(self) -> None:
+        with gr.Column(elem_id="compose", min_width=0):
+            self.prompt = gr.Textbox(
+                label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
+            )  # fmt: skip
+            self.unknown = gr.HTML(elem_id="unknown")
+            self.negative = gr.Textbox(
+                label="Negative prompt", lines=1, max_lines=4, elem_id="negative",
+                placeholder="What should not be there",
+            )  # fmt: skip
+            with gr.Row(elem_id="generate-row"):
+                self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=0)
+                self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=0)
+                self.surprise = gr.Button("Surprise me", elem_id="surprise", size="lg", min_width=0)
+            self.restored = gr.HTML("", elem_id="restored")
+
+    def _result(self) -> None:
+        with gr.Column(elem_id="result", min_width=0):
+            self.stack = gr.HTML(self._strip(DEFAULTS, Stack()), elem_id="stack", apply_default_css=False)
+            self.stage = gr.HTML(
+                image_view.empty(EXAMPLES), elem_id="stage", js_on_load=image_view.ACTS, apply_default_css=False
+            )  # fmt: skip
+            self.film = gr.HTML("", elem_id="film", apply_default_css=False)
+            self.attention = Attention(self.state)
+            self.problems = gr.HTML("{}", elem_id="problems", html_template="", js_on_load=PROBLEMS)
+            self.visit = gr.State([])
+
+    def _settings(self) -> None:
+        with gr.Column(elem_id="settings", min_width=0):
+            self.backbone = gr.Dropdown(
+                self.state.choices, value=self.state.id, label="Model", elem_id="backbone",
+            )  # fmt: skip
+            with gr.Row(elem_classes="nw-pair"):
+                self.sampler = gr.Dropdown(
+                    [(label, key) for key, label in SAMPLERS.items()], value=DEFAULTS.sampler,
+                    label="Sampling method", elem_id="sampler", min_width=120,
+                )  # fmt: skip
+                self.schedule = gr.Dropdown(
+                    schedule_choices(DEFAULTS.steps), value=DEFAULTS.schedule,
+                    label="Schedule type", elem_id="schedule", min_width=120,
+                )  # fmt: skip
+            self.steps = self._slider("steps")
+            self.cfg_scale = self._slider("cfg_scale")
+            with gr.Row(elem_id="seed-row"):
+                self.seed = gr.Number(label="Seed", value=-1, precision=0, elem_id="seed", min_width=80)
+                self.dice = gr.Button("Set seed to -1", elem_id="dice", elem_classes="nw-icon", min_width=40)
+                self.recycle = gr.Button(
+                    "Reuse seed from last generation", elem_id="recycle", elem_classes="nw-icon", min_width=40
+                )  # fmt: skip
+                self.count = gr.Number(
+                    label="Batch count", value=1, precision=0, elem_id="count", min_width=80,
+                )  # fmt: skip
+            with gr.Row(elem_classes="nw-pair"):
+                self.width = gr.Number(label="Width", value=DEFAULTS.width, precision=0, elem_id="width", min_width=80)
+                self.height = gr.Number(
+                    label="Height", value=DEFAULTS.height, precision=0, elem_id="height", min_width=80
+                )  # fmt: skip
+            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                self.cfg_rescale = self._slider("cfg_rescale")
+                self.cfg_start = self._slider("cfg_start")
+                self.cfg_end = self._slider("cfg_end")
+                self.knobs = SolverKnobs(DEFAULTS.sampler)
+                with gr.Row(elem_classes="nw-pair"):
+                    self.afs = gr.Checkbox(
+                        label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
+                        info="Costs no network evaluation",
+                    )  # fmt: skip
+                    self.stop_sigma = gr.Number(
+                        label=LIMITS["stop_sigma"].label, value=DEFAULTS.stop_sigma, elem_id="stop_sigma",
+                        min_width=120, info="0: the whole run",
+                    )  # fmt: skip
+            with gr.Column(elem_id="restore-row"):
+                self.restore = gr.UploadButton(
+                    "Restore settings from an image", file_types=["image"], elem_id="restore", size="sm"
+                )
+
+    def _slider(self, name: str, info: str | None = None) -> gr.Slider:
+        limit = LIMITS[name]
+        return gr.Slider(
+            limit.low, limit.high, value=getattr(DEFAULTS, name), step=limit.step, label=limit.label, elem_id=name,
+            buttons=[], info=info,
+        )  # fmt: skip
+
+    # what happens -------------------------------------------------------------------------------------------------
+
+    def _wire(self) -> None:
+        press = scripts.call("gradio", "generate")
+
+        self.generate.click(
+            self.generation.run, [*self.controls, self.visit],
+            [self.stage, self.film, self.visit, self.generate, self.cancel, self.surprise, self.unknown, self.problems],
+            **LONG,
+        )  # fmt: skip
+        self.cancel.click(self.generation.stop, None, None, **SHORT)
+        self.surprise.click(surprise, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
+        self.stage.example(_text_of, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
+        self.stage.use(self.use, self.visit, self.outputs, **SHORT)
+        self.stage.attention(
+            self.attention.show, self.visit, self.attention.panel, **LONG
+        )  # fmt: skip
+        self.methods.example(self.example, self.controls, self.outputs, **SHORT)
+        self.methods.attempt(self.example, self.controls, self.outputs, **SHORT).then(
+            None, None, None, js=press, **SHORT
+        )
+
+        self.dice.click(lambda: -1, None, self.seed, **SHORT)
+        self.recycle.click(lambda visit: visit[0].recipe.seed if visit else -1, self.visit, self.seed, **SHORT)
+        asked = [self.prompt, self.backbone]
+        gr.on([self.prompt.change, self.backbone.change], self.unknown_note, asked, self.unknown,
+              trigger_mode="always_last", **SHORT)  # fmt: skip
+        shown = (
+            "sampler",
+            "schedule",
+            "steps",
+            "negative",
+            "cfg_scale",
+            "cfg_rescale",
+            "cfg_start",
+            "cfg_end",
+            *self.knobs.controls,
+            "afs",
+            "stop_sigma",
+            "width",
+            "height",
+            "backbone",
+            "methods",
+        )
+        gr.on(
+            [self.control[name].change for name in shown], self.restack, self.controls, [self.stack, self.marks],
+            trigger_mode="always_last", **SHORT,
+        )  # fmt: skip
+        # Only what a person chooses brings the solver's defaults: restored settings bring their own values.
+        self.sampler.input(self.knobs.chosen, self.sampler, list(self.knobs.controls.values()), **SHORT)
+        self.steps.change(
+            lambda steps: gr.Dropdown(choices=schedule_choices(steps)), self.steps, self.schedule,
+            trigger_mode="always_last", **SHORT,
+        )  # fmt: skip
+        self.restore.upload(self.restore_from, self.restore, self.outputs, **SHORT)
+
+    def recipe(self, *values: Any) -> tuple[Recipe, Stack]:
+        """The recipe of the controls, and its cards; raises RecipeError. A seed of -1 becomes a drawn one."""
+        fields = dict(zip(FIELDS, values, strict=True))
+        seed, stack = fields.pop("seed"), Stack.read(fields.pop("methods"))
+        fields["backbone"] = fields["backbone"] or self.state.id
+        fields["sampler_knobs"] = SolverKnobs.taken(fields)
+        drawn = seed is None or seed == -1
+        recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
+        return seeded(recipe, -1 if drawn else seed), stack
+
+    def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
+        """The recipe of an image of this visit that the page names by its id; None where it is not in the strip."""
+        return next((shown.recipe for shown in visit if shown.id == str(event.get("id", ""))), None)
+
+    def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
+        """The recipe of the controls, or what is wrong, field by field, in words."""
+        recipe = None
+        try:
+            recipe, stack = self.recipe(*values)
+            found = self._wrong(recipe, stack, door)
+        except RecipeError as error:
+            found = error.problems
+        problems: dict[str, str] = {}
+        for problem in found:
+            has_control = problem.field.partition(".")[0] in FIELDS
+            problems.setdefault(problem.field if has_control else "prompt", problem.message)
+        return (None if problems else recipe), problems
+
+    def _wrong(self, recipe: Recipe, stack: Stack, door: str) -> list[Problem]:
+        request = self.state.request(recipe, door)
+        # While the engine is being made, only what needs no torch: a handler must not wait for its import.
+        known = self.state.model(recipe.backbone).engine(0) is not None
+        problems = self.state.runs.problems(request) if known else request.missing
+        return [stack.at(problem) for problem in methods.fitted(problems, recipe, self.state)]
+
+    def unknown_note(self, prompt: str, backbone: Any = None) -> str:
+        """Words that the network has never read, pointed out under the field."""
+        model = self.state.model(backbone)
+        if model.wordless:
+            words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its images."
+            return note(words)
+        found = model.unknown(prompt)
+        if not found:
+            return ""
+        words = ", ".join(
+            f"<b>{escape(word)}</b>" + (f" (perhaps {escape(near)}?)" if near else "") for word, near in found[:8]
+        )
+        what = "This word is" if len(found) == 1 else "These words are"
+        return warning(f"{what} new to {escape(model.name)}: {words}")
+
+    def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
+        return strip(self.state.model(recipe.backbone).name, recipe, stack, wrong)
+
+    def restack(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
+        """The strip of chips with the formula, and what is to be said at the cards, for the controls as they stand."""
+        door = self.state.door(request.session_hash)
+        model = self.state.model(dict(zip(FIELDS, values, strict=True))["backbone"])
+        try:
+            recipe, stack = self.recipe(*values)
+        except RecipeError as error:
+            return {self.marks: methods.said(methods.at_cards(error.problems), Stack(), model, door)}
+        wrong = methods.at_cards(self._wrong(recipe, stack, door))
+        return {
+            self.stack: self._strip(recipe, stack, wrong),
+            self.marks: methods.said(wrong, stack, model, door, self._unused(recipe, stack)),
+        }
+
+    def _unused(self, recipe: Recipe, stack: Stack) -> list[Problem]:
+        """What the run will not use of the recipe; [] while the network is being loaded, which imports torch."""
+        if self.state.model(recipe.backbone).backbone is None:
+            return []
+        return [stack.at(problem) for problem in self.state.runs.unused(recipe)]
+
+    def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
+        """An example for one method: in place of the stack, or for its card in it."""
+        asked = data._data or {}
+        given = dict(zip(FIELDS, values, strict=True))
+        try:
+            model, made, kept = methods.example(self.state, asked, given)
+        except Exception as error:
+            return self.leave(error_message(error))
+        return self._example(model, made, kept, given["backbone"])
+
+    def _example(self, model: str, made: Example, kept: Stack, now: str) -> dict[Any, Any]:
+        settings = {"backbone": model, "methods": kept.json(), **made.settings}
+        words = "An example is in the controls: a rendered scene and what is known of it."
+        if model != now:
+            words += f" {escape(self.state.model(model).name)} paints it: it has what the method needs."
+        return self.put(settings, words)
+
+
+def schedule_choices(steps: Any) -> list[tuple[str, str]]:
+    """(label, key) of every schedule; one that is found says for how many steps."""
+    return [(schedule_label(key, steps), key) for key in SCHEDULES]
+
+
+def _text_of(data: gr.EventData) -> str:
+    return str((data._data or {}).get("text", ""))
+
+
+def tab(state: AppState) -> Create:
+    """Build the tab inside the page that is being built."""
+    return Create(state)

@@ -1,0 +1,129 @@
+"""The cards of methods on the tab "Create": the component that holds them, what is said at them, their examples.
+
+The cards themselves are drawn by assets/stack.js from `catalogue.json`; here is the server's side of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app import scripts
+from app.forms.stack import Stack
+from app.schema.method_inputs import Degradation
+from app.schema.recipe import Problem, Recipe, RecipeError
+from app.service.models import Model
+from app.service.state import AppState
+
+MOUNT = scripts.mount("picker", events=["example", "attempt"])
+MARKS = scripts.mount("stack", "mountMarks")
+
+
+def editor() -> gr.HTML:
+    """The cards. Its value is the JSON of a `Stack`."""
+    look: dict[str, Any] = {"elem_id": "methods", "apply_default_css": False}
+    return gr.HTML(Stack().json(), html_template="", js_on_load=MOUNT, **look)
+
+
+def marks() -> gr.HTML:
+    """Not seen: brings what `said` says to the cards."""
+    return gr.HTML("{}", html_template="", js_on_load=MARKS, elem_id="marks")
+
+
+# what is said at the cards ------------------------------------------------------------------------------------------
+
+
+def at_cards(problems: Collection[Problem]) -> dict[str, str]:
+    """Field -> words, for the problems of methods."""
+    found: dict[str, str] = {}
+    for problem in problems:
+        if problem.field.partition(".")[0] == "methods":
+            found.setdefault(problem.field, problem.message)
+    return found
+
+
+def said(wrong: Mapping[str, str], stack: Stack, model: Model, door: str, unused: Collection[Problem] = ()) -> str:
+    """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door.
+
+    unused: what the run does not use, at the fields of the page.
+    """
+    offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
+    cards = at_cards(unused)
+    settings = {field: words for field, words in unused if field not in cards}
+    found = {"problems": wrong, "notes": notes(stack, model) | cards, "unused": settings}
+    return json.dumps(found | {"offers": offers, "door": door, "model": model.name, "backbone": model.id})
+
+
+def notes(stack: Stack, model: Model) -> dict[str, str]:
+    """Where a measurement is taken: on the state itself, or through the autoencoder."""
+    if model.backbone is None:
+        return {}
+    exact = "pixels" in getattr(model.backbone, "offers", ())
+    words = (
+        f"Kept exactly: {model.name} works on the pixels themselves."
+        if exact
+        else f"Kept through the VAE: {model.name} works on latents, so as well as its autoencoder keeps images. A "
+        "model in pixels keeps it exactly."
+    )
+    return {
+        f"methods.{i}.inputs.{name}": words
+        for i, card in enumerate(stack.cards)
+        for name, value in card.inputs.items()
+        if isinstance(value, Degradation)
+    }
+
+
+def fitted(problems: Collection[Problem], recipe: Recipe, state: AppState) -> list[Problem]:
+    """The same problems; where a method does not run on this network, with those here on which it may."""
+    from app.forms.catalogue import catalogue
+
+    book = catalogue()["methods"] if recipe.methods else {}
+    unfit: dict[str, str] = {}
+    for place, use in enumerate(recipe.methods):
+        needs = book[use.name]["need_keys"] if use.name in book else []
+        if needs and not state.model(recipe.backbone).may(needs):
+            others = [
+                model.name for model in state.models.values() if model.id != recipe.backbone and model.may(needs)
+            ]
+            unfit[f"methods.{place}"] = f" Choose another Model: {' or '.join(others)}." if others else ""
+    return [Problem(one.field, one.message + unfit.get(one.field, "")) for one in problems]
+
+
+# examples -------------------------------------------------------------------------------------------------------------
+
+
+def example(state: AppState, asked: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, Any, Stack]:
+    """The id of a network that fits, the example of a method, and the stack with it.
+
+    asked: {"name": a method, "alone": whether it takes the place of the whole stack}. given: values of the controls.
+    Raises RecipeError, in words, for a method that is not here.
+    """
+    from app.forms.catalogue import catalogue
+    from app.forms.examples import example as make
+
+    name = str(asked.get("name", ""))
+    known = catalogue()["methods"].get(name)
+    if known is None:
+        raise RecipeError([Problem("methods", f"There is no method {escape(name)} here.")])
+    model = fitting(state, known["need_keys"], str(given["backbone"]))
+    made = make(name, model.default_size())
+    for picture in made.pictures.values():
+        state.take(picture)
+    if asked.get("alone"):
+        return model.id, made, Stack(cards=(made.card,))
+    stack = Stack.read(given["methods"])
+    cards = tuple(
+        card.model_copy(update={"inputs": {**card.inputs, **made.card.inputs}}) if card.name == name else card
+        for card in stack.cards
+    )
+    return model.id, made, Stack(cards=cards)
+
+
+def fitting(state: AppState, needs: Collection[str], now: str) -> Model:
+    """The network in use where it has what is needed; else the first one that has, as far as that is known."""
+    candidates = [state.model(now), *(model for model in state.models.values() if model.id != now)]
+    return next((model for model in candidates if model.may(needs)), candidates[0])

@@ -1,0 +1,185 @@
+"""Recordings as the page draws them: projected paths, figures, film strips, where runs part; and as files.
+
+Plain JSON; images as data URIs. Coordinates are those of the states (latents, or pixels in [-1, 1]).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app.trajectory.recorder import Recording
+from backbones.base import Backbone
+from common.images import data_uri, to_pixels
+from samplers.geometry import shape
+from samplers.geometry.compare import compare
+from samplers.geometry.trajectory import Trajectory
+
+FRAME = 128  # pixels: the longer side of a frame of a strip at most
+PART = 0.1  # of the last difference: from there on two runs are said to have parted
+#: What is drawn of each run: key -> (title, unit, of what, whether a large range wants a logarithmic axis)
+FIGURES: dict[str, tuple[str, str, str, bool]] = {
+    "x_deviation_percent": ("Deviation from the chord", "% of the chord", "of the state", False),
+    "x0_deviation_percent": ("Deviation of the estimate", "% of its chord", "of the denoised estimate", False),
+    "x_curvature": ("Curvature", "1 / unit of the state", "of the sampling path", True),
+    "x0_change": ("Change of the estimate", "units of the state", "from step to step", False),
+    "eps_cos_chord": ("Direction of the field", "cosine to the chord", "1: straight to the end", False),
+    "guidance_norm": ("Guidance norm", "root mean square", "prompt against negative prompt", False),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """A run that has ended: its way down, what it cost, its image."""
+
+    label: str
+    trajectory: Trajectory
+    guidance_norms: list[float]
+    picture: Image.Image
+    recording: Recording
+    calls: int
+    seconds: float
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def followed(recording: Recording, picture: Image.Image, calls: int, seconds: float) -> Followed:
+    """Raises ValueError where there is no step to follow."""
+    way, guidance_norms = recording.descent()
+    figures = shape.figures(way)
+    norm = torch.full((len(way) + 1, 1), math.nan, dtype=torch.float64)
+    norm[: len(guidance_norms), 0] = torch.tensor(guidance_norms, dtype=torch.float64)
+    figures |= {"guidance_norm": norm}
+    return Followed(recording.label, way, guidance_norms, picture, recording, calls, seconds, figures)
+
+
+def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]:
+    """All that the page draws. The first run is the one that the others are compared with."""
+    return {
+        "figures": {
+            key: {"title": title, "unit": unit, "of": of, "log": log} for key, (title, unit, of, log) in FIGURES.items()
+        },
+        "runs": [
+            {
+                "label": one.label,
+                "sigmas": [round(s, 5) for s in one.trajectory.sigmas.tolist()],
+                "figures": {key: _numbers(one.figures[key][:, 0]) for key in FIGURES},
+                "strips": strips(one.trajectory, backbone),
+                "calls": one.calls,
+                "seconds": round(one.seconds, 2),
+                "chord": round(float(shape.chord(one.trajectory.x)[0]), 2),
+                "length": round(float(shape.length(one.trajectory.x)[0]), 2),
+                "apart": parted(runs[0], one) if place else None,
+                "attentive": one.recording.look is not None and bool(one.recording.look.maps),
+            }
+            for place, one in enumerate(runs)
+        ],
+        "paths": {"x": projected([one.trajectory.x[:, 0] for one in runs]),
+                  "x0": projected([one.trajectory.x0[:, 0] for one in runs])},
+    }  # fmt: skip
+
+
+def projected(paths: Sequence[Tensor]) -> dict[str, Any] | None:
+    """Paths (N, C, H, W) in one frame: the chord and the two main directions off it. None where they span no plane."""
+    for axes in (3, 2):
+        try:
+            seen = shape.frame(paths, axes)
+        except ValueError:
+            continue
+        points = [seen(path) for path in paths]
+        return {
+            "points": [[[round(v, 4) for v in row] for row in one.tolist()] for one in points],
+            "shares": [round(float(share), 4) for share in seen.shares],
+        }
+    return None
+
+
+def parted(first: Followed, other: Followed) -> dict[str, Any] | None:
+    """Where a run leaves the first one: distances level by level, and the level at which it begins. None where they
+    are on different levels, or of different sizes."""
+    try:
+        found = compare(first.trajectory, other.trajectory, PART)
+    except ValueError:
+        return None
+    onset = float(found.onset[0])
+    step = None if math.isnan(onset) else int((found.sigmas == onset).int().argmax())
+    return {
+        "x": _numbers(found.x_apart[:, 0]), "x0": _numbers(found.x0_apart[:, 0]),
+        "onset": None if math.isnan(onset) else round(onset, 4), "step": step,
+    }  # fmt: skip
+
+
+def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
+    """Two sheets, frame beside frame: the states, brought to unit scale by 1 / sqrt(1 + sigma^2), and the estimates,
+    with the last state as the last frame of both."""
+    scale = (1 + way.sigmas**2).rsqrt().to(way.x).reshape(-1, *[1] * (way.x.ndim - 1))
+    states, estimates = (way.x * scale)[:, 0], torch.cat([way.x0, way.x[-1:]])[:, 0]
+    device = getattr(backbone, "device", "cpu")
+    sheets = {}
+    for name, frames in (("x", states), ("x0", estimates)):
+        with torch.no_grad():
+            seen = torch.cat([backbone.preview(part.to(device)).float().cpu() for part in frames.split(8)])
+        sheets[name], size = _sheet(seen)
+    return {**sheets, "count": len(states), "width": size[0], "height": size[1]}
+
+
+def _sheet(pictures: Tensor) -> tuple[str, tuple[int, int]]:
+    """(N, 3, H, W) in [0, 1] -> one image as a data URI, and the size of a frame."""
+    pixels = to_pixels(pictures)
+    h, w = pixels.shape[1:3]
+    sheet = Image.fromarray(np.concatenate(list(pixels), 1))
+    shrink = min(1.0, FRAME / max(h, w))
+    if shrink < 1:
+        w, h = max(1, round(w * shrink)), max(1, round(h * shrink))
+        sheet = sheet.resize((w * len(pixels), h), Image.Resampling.LANCZOS)
+    return data_uri(sheet, "WEBP", method=2), (w, h)
+
+
+def _numbers(values: Tensor) -> list[float | None]:
+    """JSON knows no nan; six digits are more than a plot shows."""
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values.tolist()]
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def archive(runs: Sequence[Followed]) -> bytes:
+    """All trajectories as one npz: label_0, sigmas_0, x_0, x0_0, pulls_0, label_1, ..."""
+    arrays: dict[str, Any] = {}
+    for n, one in enumerate(runs):
+        way = one.trajectory
+        arrays |= {
+            f"label_{n}": np.array(one.label), f"sigmas_{n}": way.sigmas.numpy(), f"x_{n}": way.x.numpy(),
+            f"x0_{n}": way.x0.numpy(), f"guidance_norms_{n}": np.array(one.guidance_norms),
+        }  # fmt: skip
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def table(runs: Sequence[Followed]) -> str:
+    """Every figure at every level of every run, as CSV."""
+    lines: list[str] = []
+    for one in runs:
+        handle, name = tempfile.mkstemp(suffix=".csv")
+        os.close(handle)
+        try:
+            shape.save_csv(name, one.trajectory.sigmas, one.figures)
+            head, *rows = Path(name).read_text(encoding="utf-8").splitlines()
+        finally:
+            Path(name).unlink()
+        text = f"'{one.label}" if one.label[:1] in "=+-@" else one.label  # no formula, whoever opens it
+        label = '"' + text.replace('"', '""') + '"'
+        lines += [] if lines else [f"run,{head}"]
+        lines += [f"{label},{row}" for row in rows]
+    return "\r\n".join(lines) + "\r\n"

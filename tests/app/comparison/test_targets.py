@@ -1,0 +1,69 @@
+"""What a recipe says its pictures should be: maps as the method sees them, targets in what they are targets of."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import backbones
+from app.comparison.targets import targets
+from app.schema.method_inputs import Degradation, Use
+from app.schema.recipe import Recipe
+from app.storage.images import content_hash
+from backbones.contrastive import Contrastive
+from conditioning.operators.annotators import canny
+from fidelity.measures import evaluate, left_out
+
+PICTURE = Image.fromarray(np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2, 1) * 60, np.ones((32, 32, 3), np.uint8)))
+SHA = content_hash(PICTURE)
+ORACLE = backbones.load("exact")
+
+
+def of(*uses, truth=""):
+    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: PICTURE}, ORACLE, truth)
+
+
+@pytest.mark.parametrize(
+    "energy, says, silent",
+    [
+        ("colours", "colours", {"colours"}), ("style", "colours", {"colours"}), ("edge map", "edges", {"edges"}),
+        ("edges", "edges", {"edges"}), ("depth map", "near", set()), ("depth", "", set()), ("shapes", "", set()),
+    ],
+)  # fmt: skip
+def test_the_target_of_an_energy_counts_in_its_own_respect_only(energy, says, silent):
+    one = of(Use(name="energy_guidance", knobs={"energy": energy}, inputs={"target": SHA}))
+    assert {name for name in ("colours", "edges", "near") if getattr(one, name) is not None} == ({says} - {""})
+    assert one.guided_by == silent
+
+
+def test_edges_are_those_that_the_annotator_finds():
+    given, found = (
+        of(Use(name="controlnet", knobs={"edges_by": by}, inputs={"edges": SHA})).edges for by in ("as it is", "canny")
+    )
+    assert torch.equal(found, canny(given)) and not torch.equal(found, given)
+
+
+def test_a_known_picture_is_a_source_and_no_truth_but_a_measured_one_is():
+    assert of(Use(name="repaint", inputs={"known": SHA})).ground_truth is None
+    assert of(Use(name="repaint", inputs={"known": SHA})).source is not None
+    given = Degradation(picture=SHA, name="super_resolution", parameters={"factor": 4})
+    one = targets(
+        Recipe(backbone="exact", width=64, height=64, methods=(Use(name="ddnm", inputs={"measured": given}),)),
+        {SHA: PICTURE}, ORACLE,
+    )  # fmt: skip
+    assert one.ground_truth is not None
+
+
+@pytest.mark.parametrize("prompt, why", [
+    ("a red cube and a zebra", "does not know 'zebra'"), ("a red cube " * 30, "was given 90 words"), ("a red cube", ""),
+    ("", ""),
+])  # fmt: skip
+def test_a_prompt_that_the_text_score_cannot_read_is_said_and_costs_no_other_figure(prompt, why):
+    """A comparison whose prompt has a word that no network here knows is made and measured all the same."""
+    network = SimpleNamespace(contrastive=Contrastive(["a", "red", "cube", "and", "blue"]).eval())
+    one = targets(Recipe(backbone="still-life", prompt=prompt), {}, network)
+    figures = evaluate(torch.rand(1, 3, 128, 128), one)
+    assert ("text" in figures) is bool(prompt and not why)
+    assert (why in left_out(one)) if why else ("Text score" not in left_out(one))

@@ -1,0 +1,219 @@
+"""What a recipe gives to its methods: checked at the field, cut to size, and the same after every round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import backbones
+from app.engine import methods
+from app.engine.attention_recorder import AttentionRecorder
+from app.engine.engine import Engine, RunError
+from app.engine.planner import Encoder, in_words, plan
+from app.schema import png_metadata
+from app.schema.method_inputs import Box, Degradation, Use
+from app.schema.recipe import Recipe, RecipeError
+from app.storage.images import content_hash
+from conditioning.registry import METHODS
+from tests.app.doubles import recipe
+
+ORACLE = backbones.load("exact")
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+MASK = Image.fromarray(np.repeat(np.arange(64)[:, None, None] < 32, 3, 2).repeat(64, 1).astype(np.uint8) * 255)
+SHA, MASKED = content_hash(PICTURE), content_hash(MASK)
+PICTURES = {SHA: PICTURE, MASKED: MASK}
+OF_KIND: dict[str, Any] = {
+    "image": SHA, "map": SHA, "mask": MASKED, "prompt": "green", "words": "disc", "references": (SHA,),
+    "boxes": ({"left": 0, "top": 0, "right": 0.5, "bottom": 1, "text": "red"},), "points": ({"x": 0.5, "y": 0.5},),
+    "operator": {"picture": SHA, "name": "super_resolution", "parameters": {"factor": 2}},
+}  # fmt: skip
+SILENT = {"left": 0, "top": 0, "right": 0.5, "bottom": 1}  # a box without words
+
+
+def full(name: str, **more: Any) -> dict[str, Any]:
+    """A use of this method with all it can be given."""
+    return {
+        "name": name,
+        "inputs": {n: OF_KIND[one.kind] for n, one in methods.wanted(METHODS[name]).items()},
+        "knobs": {n: knob.default for n, knob in METHODS[name].knobs.items()} | more,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
+def test_every_method_survives_the_text_of_a_png_and_has_nothing_wrong_but_its_backbone(name: str) -> None:
+    whole = recipe(methods=[full(name)])
+    assert png_metadata.read(png_metadata.write(whole)).recipe == whole
+    found = [p for p in methods.problems(whole, ORACLE) if p.field != "methods.0"]
+    assert not found
+    if not methods.problems(whole, ORACLE):
+        assert plan(whole, ORACLE, Encoder(ORACLE), PICTURES).stack
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
+def test_what_is_missing_is_said_at_its_field(name: str) -> None:
+    method = METHODS[name]
+    fields = {p.field for p in methods.problems(recipe(methods=[{"name": name}]), ORACLE)} - {"methods.0"}
+    assert fields == {f"methods.0.inputs.{n}" for n in methods.wanted(method) if n in method.needed({})}
+
+
+@pytest.mark.parametrize(
+    ("stack", "field", "said"),
+    [
+        ([full("ilvr", detail=999)], "methods.0.knobs.detail", "give an integer from 1 to 64"),
+        ([full("ilvr", detail="0:1, 1:4")], "methods.0.knobs.detail", "one number for the whole run"),
+        ([full("composable", weight="0:1, 0.4")], "methods.0.knobs.weight", "is no strength"),
+        ([full("composable", nonsense=1)], "methods.0.knobs.nonsense", "it has weight, against"),
+        ([{"name": "ilvr", "inputs": {"reference": SHA, "more": "x"}}], "methods.0.inputs.more", "it has reference"),
+        ([{"name": "ilvr", "inputs": {"reference": "me.png"}}], "methods.0.inputs.reference", "upload an image"),
+        ([{"name": "multidiffusion", "inputs": {"regions": "red"}}], "methods.0.inputs.regions", "draw a box"),
+        ([{"name": "ddnm", "inputs": {"measured": {"name": "magic"}}}], "methods.0.inputs.measured", "there are"),
+        (
+            [{"name": "ddnm", "inputs": {"measured": {"name": "super_resolution", "parameters": {"factor": 7}}}}],
+            "methods.0.inputs.measured",
+            "a factor that divides both",
+        ),
+        ([{"name": "ddnm", "inputs": {"measured": {"name": "inpainting"}}}], "methods.0.inputs.measured", "draw one"),
+        ([{"name": "multidiffusion", "inputs": {"regions": [SILENT]}}], "methods.0.inputs.regions", "box 1 has no"),
+        ([full("ilvr"), full("composable"), full("ilvr")], "methods.2", "in the stack twice"),
+        ([full("ddnm"), full("ddrm")], "methods.1", "Mute one of them"),
+        ([{"name": "cfg"}], "methods.0", "CFG Scale"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_at_its_field(stack: list[Any], field: str, said: str) -> None:
+    found = {p.field: p.message for p in reversed(methods.problems(recipe(methods=stack), ORACLE))}
+    assert said in found[field]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([{"left": 0.5, "top": 0, "right": 0.2, "bottom": 1}], "right edge beyond"),
+        ([{"left": -1, "top": 0, "right": 0.2, "bottom": 1}], "left"),
+        ({"name": "jpeg", "sigma_y": -1}, "sigma_y"),
+        (3, "tag"),
+    ],
+)
+def test_what_cannot_be_at_all_is_refused_with_the_recipe(value: Any, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.make(methods=[{"name": "multidiffusion", "inputs": {"regions": value}}])
+    (problem,) = caught.value.problems
+    assert problem.field == "methods.0.inputs.regions" and said in problem.message
+
+
+def test_pictures_are_cut_to_the_size_of_the_run_and_masks_stay_black_and_white() -> None:
+    wide = Image.fromarray(np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 100, 0).repeat(3, 2))  # a ramp
+    cut = methods.tensor(wide, (64, 64))
+    assert cut.shape == (1, 3, 64, 64) and 45 < float(cut.min() * 255) < 55 and 145 < float(cut.max() * 255) < 155
+    assert set(methods.tensor(MASK.resize((50, 50), 0), (64, 64), "L").unique().tolist()) == {0.0, 1.0}
+
+
+def test_every_input_arrives_as_its_kind() -> None:
+    use = Use.model_validate(full("diffedit"))
+    _, values = methods.used(0, use, recipe(methods=[full("diffedit")]), ORACLE, PICTURES)
+    assert values["known"].shape == (1, 3, 8, 8) and values["mask"].dtype == torch.bool
+    assert values["mask"][0, 0, :4].all() and not values["mask"][0, 0, 4:].any()
+    assert torch.equal(values["source"]["text"], ORACLE.encode_prompt(["green"])["text"])
+    lost = {"name": "inpainting", "picture": SHA, "parameters": {"mask": MASKED}, "sigma_y": 0.1, "seed": 3}
+    use = Use.model_validate({"name": "ddnm", "inputs": {"measured": lost}})
+    _, values = methods.used(0, use, recipe(methods=[use]), ORACLE, PICTURES)
+    assert values["measured"].sigma_y == 0.1 and not values["measured"].y[0, :, :4].any()
+
+
+def test_what_only_shows_when_it_is_composed_is_said_at_its_card() -> None:
+    asked = {"name": "classifier_guidance", "inputs": {"asked": "zebra"}}
+    with pytest.raises(RecipeError, match=r"Classifier guidance cannot run: .*zebra") as caught:
+        plan(recipe(methods=[full("ilvr"), asked]), ORACLE, Encoder(ORACLE), PICTURES)
+    assert caught.value.problems[0].field == "methods.1"
+
+
+def test_a_run_that_a_method_stops_says_why_and_no_more() -> None:
+    words, field = in_words(ValueError("the prompt does not say 'zebra'"), recipe(), 0)
+    assert (words, field) == ("Stopped at step 1 of 8: the prompt does not say 'zebra'.", None)
+    assert "(KeyError)" in in_words(KeyError("x"), recipe(), 0)[0]
+
+
+def test_hashes_are_those_of_pictures_only() -> None:
+    use = Use(
+        name="x",
+        inputs={"a": SHA, "b": "words", "c": (SHA, MASKED), "d": (Box(left=0, top=0, right=1, bottom=1),),
+                "e": Degradation(name="inpainting", picture=SHA, parameters={"mask": MASKED, "factor": 2})},
+    )  # fmt: skip
+    assert list(use.hashes()) == [SHA, SHA, MASKED, SHA, MASKED]
+
+
+Start = Callable[..., Engine]
+
+
+def test_a_picture_that_is_not_here_is_asked_for_at_its_field(engines: Start) -> None:
+    engine = engines()
+    with pytest.raises(RunError, match="Give it again") as caught:
+        engine.submit(recipe(methods=[full("ilvr")])).result()
+    assert caught.value.field == "methods.0.inputs.reference"
+    assert engine.submit(recipe(methods=[full("ilvr")]), PICTURES).result().stack.startswith("ilvr(euler)")
+
+
+def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -> None:
+    """Blendings measure against it; an empty prompt is not taken for it."""
+    engine = engines()
+    also = [{"name": "composable", "inputs": {"also": "green"}}]
+    plain, added = (engine.submit(recipe(prompt="", cfg_scale=1, methods=m)).result() for m in ([], also))
+    assert added.stack == "euler over composable(ask)"
+    assert not np.array_equal(plain.pictures[0], added.pictures[0])
+
+
+# ---- attention maps -------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """The oracle with words, and an attention that looks to the left for the first and to the right for the second."""
+
+    offers = frozenset({"attention"})
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ORACLE, name)
+
+    def encode_prompt(self, texts: Any) -> dict[str, torch.Tensor]:
+        return ORACLE.encode_prompt(texts) | {"tokens": torch.tensor([[7, 8, 9]] * len(texts))}
+
+    def words(self, tokens: torch.Tensor) -> list[tuple[str, list[int]]]:
+        return [("red", [0]), ("disc", [1, 2])]
+
+    def denoise(self, ask: Any) -> torch.Tensor:
+        if ask.edit is not None:
+            self.asked.append(float(ask.sigma[0]))
+            k = torch.eye(3)[None, None] * 20
+            left = torch.arange(16) % 4 < 2
+            q = torch.where(left[:, None], torch.tensor([1.0, 0, 0]), torch.tensor([0, 0.5, 0.5]))[None, None]
+            out = ask.edit.attend(
+                SimpleNamespace(kind="cross", height=4, width=4, scale=1.0), q, k, k, lambda q, k, v: v
+            )
+            assert out is k
+        return ORACLE.denoise(ask)
+
+
+def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
+    reader, look = Reader(), AttentionRecorder()
+    engine = engines(reader)
+    plain = engine.submit(recipe(steps=5)).result()
+    again = engine.submit(recipe(steps=5), watch=look).result()
+    assert np.array_equal(plain.pictures[0], again.pictures[0]) and plain.calls == again.calls
+    assert look.words == ["red", "disc"] and len(look.maps) == len(reader.asked) == 5
+    assert look.steps[-1] == 0 and reader.asked[-1] == pytest.approx(float(ORACLE.sigmas[0]))
+    red, disc = look.maps[0]
+    assert red[:, :4].mean() > 0.9 > 0.1 > red[:, 4:].mean() and disc[:, 4:].mean() > 0.9
+    sheet = look.sheet()
+    assert sheet.shape == (2 * 8, 5 * 8) and sheet[:8, :2].min() == 255
+
+
+def test_a_network_without_words_says_so(engines: Start) -> None:
+    with pytest.raises(RunError, match="no attention to words"):
+        engines().submit(recipe(), watch=AttentionRecorder()).result()

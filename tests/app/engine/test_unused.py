@@ -1,0 +1,141 @@
+"""What a run does not use of its recipe is said at the field, changes no pixel, and is neither written nor searched."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backbones
+from app.comparison.spec import Axis, Change, Comparison
+from app.engine.engine import Engine
+from app.engine.planner import Encoder, plan, problems
+from app.engine.tuned_schedules import TunedSchedules
+from app.engine.unused import settings_used, unused, used
+from app.forms.stack import formula as on_the_page
+from app.schema import png_metadata
+from app.schema.method_inputs import Use
+from app.schema.recipe import Recipe
+from conditioning.registry import METHODS
+from samplers import SAMPLERS
+from tests.app.doubles import recipe
+from tests.app.engine.test_methods import PICTURES, SHA, full
+
+ORACLE = backbones.load("exact")
+DDNM = full("ddnm")
+UNUSED: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "steps of a method": (
+        {"methods": [DDNM], "sampler": "ancestral", "sampler_knobs": {"eta": 0.5}, "afs": True, "stop_sigma": 1.0},
+        {"sampler", "sampler.knobs.eta", "afs", "stop_sigma"},
+    ),
+    "noise of no climb": (
+        {"sampler": "churn", "sampler_knobs": {"s_churn": 0, "s_noise": 0.9, "s_tmax": 9}},
+        {"sampler.knobs.s_noise", "sampler.knobs.s_tmax"},
+    ),
+    "levels of no restart": (
+        {"sampler": "restart", "sampler_knobs": {"restarts": 0, "t_max": 9}},
+        {"sampler.knobs.t_max"},
+    ),
+    "no guidance": (
+        {"cfg_scale": 1.0, "negative": "blue", "cfg_rescale": 0.5, "cfg_start": 0.2, "cfg_end": 0.8},
+        {"negative", "cfg_rescale", "cfg_start", "cfg_end"},
+    ),
+    "guidance of no step": ({"cfg_start": 0.05, "cfg_end": 0.15}, {"cfg_start"}),
+    "a method at zero": ({"methods": [full("dps", zeta=0)]}, {"methods.0.knobs.zeta"}),
+    "an interval the wrong way": (
+        {"methods": [full("energy_guidance", start=0.6, end=0.4)]},
+        {"methods.0.knobs.start"},
+    ),
+    "jumps longer than the run": ({"methods": [full("repaint", jump=10, times=3)]}, {"methods.0.knobs.jump"}),
+    "a low first level": (
+        {"afs": True, "methods": [full("sdedit", strength=0.3)]},
+        {"afs"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Any:
+    with_exact = Engine(backbones.load("exact"))
+    assert with_exact.wait(60)
+    yield with_exact
+    with_exact.close()
+
+
+def made(engine: Engine, asked: Recipe) -> Any:
+    return engine.submit(asked, PICTURES).result()
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_it_is_said_at_its_field_and_changes_no_pixel(name: str, engine: Engine) -> None:
+    settings, fields = UNUSED[name]
+    whole = recipe(**{"steps": 6, **settings})
+    said = unused(whole, ORACLE.sigmas)
+    assert {field for field, _ in said} == fields and all(words.endswith(".") for _, words in said)
+    without = used(whole, ORACLE.sigmas)
+    assert without != whole
+    assert np.array_equal(np.asarray(made(engine, whole).pictures[0]), np.asarray(made(engine, without).pictures[0]))
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_it_is_not_in_the_image_and_its_text_reads_back_exactly(name: str, engine: Engine) -> None:
+    settings, fields = UNUSED[name]
+    picture = made(engine, recipe(**{"steps": 6, **settings})).pictures[0]
+    text = picture.info["parameters"]
+    reading = png_metadata.read(text)
+    assert reading.exact and reading.recipe is not None
+    kept = json.loads(json.loads(text[text.rindex("Nine Ways: ") + len("Nine Ways: ") :]))
+    assert not fields & set(kept) and {field for field in fields if "." not in field} <= set(kept.get("unused", []))
+    for field in (field.split(".") for field in fields if field.startswith("methods.")):
+        assert not kept["methods"] or field[3] not in kept["methods"][0]["knobs"]
+
+
+def test_the_formula_has_what_is_called_and_nothing_else() -> None:
+    asked = recipe(**{**UNUSED["steps of a method"][0], "steps": 6, "cfg_scale": 4.0})
+    assert plan(asked, ORACLE, Encoder(ORACLE), PICTURES).stack == "ddnm over cfg(ask)"
+    asked = recipe(methods=[full("dps", zeta=0)], sampler="euler", cfg_scale=1.0)
+    assert plan(asked, ORACLE, Encoder(ORACLE), PICTURES).stack == "euler over ask"
+    unguided = recipe(cfg_start=0.3, cfg_end=0.3, sampler="euler")
+    assert plan(unguided, ORACLE, Encoder(ORACLE), {}).stack == "euler over ask" == on_the_page(unguided)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "amed"])
+def test_nothing_is_searched_for_a_solver_that_is_not_called(sampler: str) -> None:
+    asked = recipe(methods=[DDNM], sampler=sampler, steps=5)
+    assert not problems(asked, ORACLE, asked.backbone)
+    assert TunedSchedules(ORACLE).search(settings_used(asked, ORACLE.sigmas)) is None
+    called = recipe(sampler="amed", steps=5)
+    assert TunedSchedules(ORACLE).search(settings_used(called, ORACLE.sigmas)) is not None
+
+
+def test_a_schedule_of_a_solver_that_is_not_called_is_refused() -> None:
+    (problem,) = problems(recipe(methods=[DDNM], schedule="ld3", steps=5), ORACLE, recipe().backbone)
+    assert problem.field == "schedule" and "calls none" in problem.message
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_plain_recipe_uses_all_that_it_says(name: str) -> None:
+    assert not unused(recipe(sampler=name, negative="blue", cfg_rescale=0.3, cfg_start=0.2), ORACLE.sigmas)
+    for knob, one in SAMPLERS[name].knobs.items():
+        assert not unused(recipe(sampler=name, sampler_knobs={knob: not one.default if one.type is bool else one.high}))
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
+def test_a_method_at_its_defaults_leaves_nothing_unused_but_the_sampler(name: str) -> None:
+    fields = {field for field, _ in unused(recipe(methods=[full(name)], steps=20))}
+    assert fields <= {"sampler"}
+
+
+def test_another_recipe_cannot_say_what_is_unused() -> None:
+    """The names come from the run, not from whoever wrote the file."""
+    asked = recipe(sampler="heun", unused=("sampler", "prompt"))
+    assert settings_used(asked).unused == () and settings_used(asked).sampler == "heun"
+    restored = used(recipe(methods=[DDNM], sampler="heun"))
+    assert restored.unused == ("sampler",) and '"sampler":' not in restored.to_json()
+    assert '"sampler":{"name":"lms","knobs":{"order":4}}' in restored.but(sampler="lms").to_json()
+    axis = Axis(name="s", values=tuple(Change(label=key, recipe={"sampler": key}) for key in ("lms", "euler")))
+    cells = Comparison(base=restored, axes=(axis,)).cells()
+    assert [cell.recipe.sampler for cell in cells if cell.recipe] == ["lms", "euler"] and cells[0].key != cells[1].key
+    assert Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "picture": SHA}}).name == "ddnm"

@@ -1,0 +1,383 @@
+"""The page without a browser: what it shows, what it refuses, and that it starts without torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+import backbones
+from app.engine.events import Cancelled, Failed, Finished, Made, Progress, Queued
+from app.forms import stack
+from app.routes import all_routes
+from app.schema.recipe import Recipe
+from app.service.models import Model, vocabulary
+from app.service.state import AppState
+from app.storage.history import History
+from app.storage.images import png_bytes
+from app.tabs import create, image_view, solver_knobs
+from common.images import data_uri
+
+ROOT = Path(__file__).parents[3]
+NASTY = "<script>alert(1)</script> \"' & onerror="
+
+
+def test_the_page_is_made_without_torch():
+    code = (
+        "import sys, app.page as p; from app.service.state import AppState; "
+        "p.build(AppState('exact')); sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+
+
+@pytest.fixture
+def state(tmp_path):
+    return AppState("exact", History(tmp_path))
+
+
+class Oracle:
+    """The exact backbone, with a word that it does not know."""
+
+    default_size = 64
+
+    def __getattr__(self, name):
+        return getattr(backbones.load("exact"), name)
+
+    def unknown_words(self, text):
+        return [word for word in text.split() if word == "zebra"]
+
+
+class Engine:
+    """Plays a list of events."""
+
+    backbone = Oracle()
+    status = "ready"
+    trouble = None
+
+    def __init__(self, *events):
+        self.events, self.cancelled = events, 0
+
+    def wait(self, seconds=None):
+        return True
+
+    def here(self):
+        from app.schema.recipe import Here
+
+        return Here({"exact": "abc"})
+
+    def submit(self, recipe, inputs=None, watch=None):
+        self.recipe, self.inputs = recipe, inputs
+        return self
+
+    def cancel(self):
+        self.cancelled += 1
+
+    def __iter__(self):
+        yield from self.events
+
+
+@pytest.fixture
+def tab(state):
+    import gradio as gr
+
+    with gr.Blocks():
+        made = create.tab(state)
+
+    def plays(*events):
+        model = state.model()
+        model._engine = Engine(*events)
+        model._there.set()
+        model._thread = None
+        return model._engine
+
+    made.plays = plays
+    return made
+
+
+VISIT = SimpleNamespace(session_hash="a visit")
+
+
+def values(**change):
+    usual = {name: getattr(create.DEFAULTS, name, None) for name in create.FIELDS}
+    usual |= solver_knobs.defaults(create.DEFAULTS.sampler)
+    usual |= {"seed": -1, "backbone": "exact", "methods": ""}
+    return [*(usual | change).values(), []]
+
+
+def picture(recipe=None):
+    from app.schema.png_metadata import write
+
+    made = Image.new("RGB", (16, 16), "red")
+    made.info["parameters"] = write(recipe or Recipe())
+    return made
+
+
+def test_a_run_from_queue_to_picture(tab):
+    recipe = Recipe.make(prompt="a red sphere", seed=5)
+    look = create_look()
+    engine = tab.plays(
+        Queued(2),
+        Progress(1, 20, 3.0, (None,), None, 1),
+        Progress(2, 20, 2.0, (look,), 0.9, 2),
+        Made(0, picture(recipe), recipe),
+        Finished((picture(recipe),), (recipe,), 1.2, 20, 40),
+    )
+    frames = list(tab.generation.run(VISIT, *values(prompt="a red sphere", seed=5)))
+    shown = [frame[tab.stage] for frame in frames]
+    assert "Starting" in shown[0] and frames[0][tab.problems] == "{}"
+    assert "2 before this" in shown[1]
+    assert "Step" in shown[2] and "data:image/jpeg" not in shown[2]
+    assert "data:image/jpeg" in shown[3] and "0.9</span> s" in shown[3]
+    assert 'data-state="done"' in shown[-1] and "pictures/1/" in shown[-1]
+    assert "20</span> network evaluations" in shown[-1]
+    assert frames[-1][tab.visit][0].recipe.seed == 5 and engine.recipe.seed == 5
+    assert tab.state.history.count("") == 1
+
+
+def create_look():
+    import numpy as np
+
+    return np.zeros((8, 8, 3), "uint8")
+
+
+def test_minus_one_draws_a_seed_of_its_own(tab):
+    engine = tab.plays(Cancelled())
+    list(tab.generation.run(VISIT, *values()))
+    first = engine.recipe.seed
+    list(tab.generation.run(VISIT, *values()))
+    assert 0 <= first < 2**32 and engine.recipe.seed != first
+
+
+def test_closing_the_page_cancels_the_run(tab):
+    engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
+    frames = tab.generation.run(VISIT, *values())
+    next(frames), next(frames)
+    assert tab.state.live == {"a visit": engine}
+    frames.close()
+    assert engine.cancelled and not tab.state.live
+
+
+def test_cancel_reaches_the_run_of_its_visit_only(tab):
+    engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
+    frames = tab.generation.run(VISIT, *values())
+    next(frames), next(frames)
+    tab.generation.stop(SimpleNamespace(session_hash="another"))
+    assert not engine.cancelled
+    tab.generation.stop(VISIT)
+    assert engine.cancelled
+    frames.close()
+
+
+@pytest.mark.parametrize("end, word", [(Cancelled(), "Cancelled"), (Failed("The network gave NaN."), "NaN")])
+def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
+    tab.plays(end)
+    last = list(tab.generation.run(VISIT, *values()))[-1]
+    assert word in last[tab.stage]
+    assert last[tab.generate].interactive and not last[tab.cancel].interactive and last[tab.surprise].interactive
+
+
+def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
+    engine = tab.plays()
+    engine.submit = lambda *given: 1 / 0
+    last = list(tab.generation.run(VISIT, *values()))[-1]
+    assert "ZeroDivisionError" in last[tab.stage] and "Traceback" not in last[tab.stage]
+    assert last[tab.generate].interactive
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
+    from app.storage.history import HistoryError
+
+    def full(*a, **k):
+        raise HistoryError("The disk is full.")
+
+    monkeypatch.setattr(tab.state.history, "add", full)
+    recipe = Recipe.make(seed=5)
+    tab.plays(Made(0, picture(recipe), recipe), Finished((picture(recipe),), (recipe,), 1.0, 1, 1))
+    html = list(tab.generation.run(VISIT, *values()))[-1][tab.stage]
+    assert "data:image/png" in html and "The disk is full." in html
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [({"width": 5}, "width"), ({"steps": 151}, "steps"), ({"cfg_start": 0.9, "cfg_end": 0.1}, "cfg_start")],
+)
+def test_trouble_names_its_field_and_starts_nothing(tab, change, field):
+    engine = tab.plays()
+    frames = list(tab.generation.run(VISIT, *values(**change)))
+    assert len(frames) == 1 and field in json.loads(frames[0][tab.problems]) and not hasattr(engine, "recipe")
+
+
+def test_what_the_backbone_cannot_do_is_said_too(tab):
+    engine = tab.plays()
+    frames = list(tab.generation.run(VISIT, *values(height=60)))
+    assert "60" in json.loads(frames[0][tab.problems])["height"] and not hasattr(engine, "recipe")
+
+
+def test_a_model_that_cannot_be_loaded_is_said(tab):
+    tab.plays()
+    model = tab.state.model()
+    model._engine, model._trouble = None, "The model could not be loaded: no file."
+    assert "no file" in list(tab.generation.run(VISIT, *values()))[-1][tab.stage]
+
+
+def test_unknown_words_are_named(tab):
+    tab.plays()
+    note = tab.unknown_note("a zebra")
+    assert "zebra" in note and tab.unknown_note("a sphere") == ""
+
+
+# what comes back ----------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_restores_and_the_upload_is_forgotten(tab, tmp_path):
+    tab.plays()
+    recipe = Recipe.make(prompt="a cube", seed=9, steps=7, backbone="exact", revision="another")
+    file = tmp_path / "mine.png"
+    from PIL.PngImagePlugin import PngInfo
+
+    chunk = PngInfo()
+    chunk.add_text("parameters", picture(recipe).info["parameters"])
+    picture().save(file, pnginfo=chunk)
+    back = tab.restore_from(str(file), VISIT)
+    assert back[tab.steps] == 7 and back[tab.prompt] == "a cube"
+    note = back[tab.restored]
+    assert "mine.png" in note and "other weights" in note and not file.exists()
+
+
+def test_a_file_that_is_no_picture_is_said_at_the_field(tab, tmp_path):
+    file = tmp_path / "a.png"
+    file.write_bytes(b"nothing")
+    assert "nw-error" in tab.restore_from(str(file), VISIT)[tab.restored] and not file.exists()
+
+
+# what is shown ------------------------------------------------------------------------------------------------------
+
+
+def test_words_from_outside_are_escaped_everywhere():
+    recipe = Recipe.make(prompt=NASTY, negative=NASTY)
+    shown = image_view.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY})
+    pages = [
+        image_view.made(shown, removable=True), image_view.film([shown, shown], "stage"), image_view.empty([NASTY]),
+        image_view.trouble(NASTY, (1, 1)), image_view.waiting(NASTY, (1, 1)), image_view.stopped(NASTY, (1, 1)),
+        stack.strip(NASTY, recipe, stack.Stack()),
+    ]  # fmt: skip
+    for html in pages:
+        assert "<script" not in html and '" onerror=' not in html
+
+
+def test_durations_in_words():
+    assert [image_view.duration(s) for s in (0.84, 12.3, 59.4, 72)] == ["0.8 s", "12 s", "59 s", "1 min 12 s"]
+
+
+def test_the_formula_is_that_of_compose():
+    compose = pytest.importorskip("conditioning.compose").compose
+    from samplers import SAMPLERS
+
+    for sampler, solver in SAMPLERS.items():
+        recipe = Recipe.make(sampler=sampler)
+        text = compose([("cfg", {"scale": 4.0})], solver.function, null={}, sigmas=[1.0, 0.0])[2]
+        assert stack.formula(recipe) == text
+        assert stack.formula(recipe.but(cfg_scale=1)) == compose([], solver.function)[2]
+
+
+def test_the_strip_says_what_the_solver_is_told():
+    recipe = Recipe.make(sampler="ancestral", schedule="gits", steps=8, eta=0.5, afs=True, stop_sigma=0.3)
+    said = stack.strip("Still Life", recipe, stack.Stack())
+    assert "GITS (8 steps), eta 0.5, first step free, to sigma 0.3<" in said
+    assert "stopping_at(afs(ancestral), 0.3) over" in said
+    assert "Karras, 8 steps<" in stack.strip(
+        "Still Life", recipe.but(schedule="karras", eta=1, afs=False, stop_sigma=0), stack.Stack()
+    )
+
+
+def test_png_data_keeps_the_settings():
+    import base64
+    import io
+
+    data = data_uri(png_bytes(picture(Recipe.make(prompt="a cone")))).split(",")[1]
+    assert "a cone" in Image.open(io.BytesIO(base64.b64decode(data))).info["parameters"]
+
+
+# who may see what -----------------------------------------------------------------------------------------------------
+
+
+def test_addresses_are_signed(state):
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    entry = state.history.add(picture(), Recipe())
+    client = TestClient(Starlette(routes=all_routes(state)))
+    good = state.address(entry.id)
+    assert client.get(f"/{good}").headers["content-type"] == "image/png"
+    assert client.get(f"/pictures/{entry.id}/{'0' * 24}.png").status_code == 404
+    other = AppState("exact", state.history)
+    assert client.get(f"/{other.address(entry.id)}").status_code == 404
+    state.history.delete(entry.id)
+    assert client.get(f"/{good}").status_code == 404
+    for odd in ("x", "-1", "9" * 400, "../1"):
+        assert state.entry(odd) is None
+
+
+def test_on_a_space_everyone_sees_their_own(state, monkeypatch):
+    import gradio as gr
+
+    from app.tabs import history
+
+    mine, theirs = (state.history.add(picture(), Recipe.make(prompt=p)) for p in ("mine", "theirs"))
+    with gr.Blocks():
+        made = create.tab(state)
+        with gr.Tabs() as tabs, gr.Tab("History") as own:
+            kept = history.tab(state, made, tabs, own)
+    visit = [image_view.Shown(str(mine.id), "", mine.recipe, "")]
+    asks = SimpleNamespace(_data={"id": str(theirs.id)})
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
+    assert "theirs" in kept.page("", visit, 0)[kept.grid] and "theirs" in kept.open(visit, asks)
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    cards = kept.page("", visit, 0)[kept.grid]
+    assert "mine" in cards and "theirs" not in cards and "gone" in kept.open(visit, asks)
+    kept.remove("", visit, 0, asks)
+    assert state.history.get(theirs.id) is not None
+
+
+def test_examples_and_surprises_are_words_of_the_world():
+    from app.catalog.prompts import EXAMPLES, surprise
+    from world.captions import PLAIN_VOCABULARY
+    from world.understanding import unknown_words
+
+    for text in (*EXAMPLES, surprise()):
+        assert not unknown_words(text, PLAIN_VOCABULARY), text
+
+
+def test_the_nearest_words_are_those_that_the_network_knows():
+    from world.captions import PLAIN_VOCABULARY
+    from world.vocabulary import VOCABULARY
+
+    def model(id, words):
+        made = Model(id)
+        unknown = lambda text: [w for w in text.split() if w not in words]  # noqa: E731
+        backbone = SimpleNamespace(unknown_words=unknown, encode_prompt=lambda texts: {"text": texts})
+        made._engine = SimpleNamespace(backbone=backbone)
+        assert vocabulary(backbone) == (words if "cube" in words else frozenset())
+        return made
+
+    text = "a huge crimson zebra"
+    shipped = model("still-life", PLAIN_VOCABULARY)
+    assert shipped.unknown(text) == [("huge", "large"), ("crimson", "red"), ("zebra", "")]
+    assert model("folder/of/the/next", VOCABULARY).unknown(text) == [("crimson", "red"), ("zebra", "")]
+    assert model("another", {"a"}).unknown("a zebra") == [("zebra", "")]
+
+
+def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "out"))
+    state = AppState(str(tmp_path / "no-such-folder"))
+    engine = state.model().engine(60)
+    assert engine is not None
+    assert not engine.wait(600)  # which comes back as soon as it is known
+    kind, words = state.model().state()
+    assert kind == "failed"
+    assert "could not be loaded" in words
+    engine.close()
