@@ -92,7 +92,7 @@ def run(chosen: argparse.Namespace) -> int:
         for event in Runs(engines).submit(request):
             message = as_json(event)
             match event:
-                case Made(picture=image, recipe=recipe):
+                case Made(image=image, recipe=recipe):
                     path = chosen.out / f"{chosen.file.stem}-{recipe.seed}.png"
                     save_png(image, path)
                     message["file"] = str(path)
@@ -135,7 +135,7 @@ def compare(chosen: argparse.Namespace) -> int:
         for message in follow(runs.comparison(id, comparison, store, images)):
             if message["event"] == "cell":
                 if message["status"] == "done":
-                    message["file"] = str(store.picture(id, message["key"]))
+                    message["file"] = str(store.image(id, message["key"]))
                 _say(f"{message['label']}: {message.get('message') or message['status']}")
             else:
                 message["folder"] = str(chosen.out / id)

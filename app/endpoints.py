@@ -24,7 +24,7 @@ def add_endpoints(state: AppState) -> None:
     def read(recipe: Any) -> Any:
         from app.service.reading import images_sent, read_recipe
 
-        return read_recipe(json.dumps(recipe), images_sent(state.picture))
+        return read_recipe(json.dumps(recipe), images_sent(state.image))
 
     def methods() -> dict:
         """The catalogue: methods, operators, solvers and schedules."""
@@ -45,7 +45,7 @@ def add_endpoints(state: AppState) -> None:
         from app.service.reading import images_sent, read_comparison
 
         yield from _answered(
-            lambda: _compare(state, state.runs, *read_comparison(json.dumps(spec), images_sent(state.picture)))
+            lambda: _compare(state, state.runs, *read_comparison(json.dumps(spec), images_sent(state.image)))
         )
 
     for function in (methods, check, generate, compare):
@@ -73,12 +73,12 @@ def _generate(state: AppState, runs: Any, request: Any) -> Iterator[dict[str, An
     for event in runs.submit(request):
         message = as_json(event)
         if isinstance(event, Made):
-            saved = state.save(event.picture, event.recipe)
+            saved = state.save(event.image, event.recipe)
             message["address"] = saved.address or None
             if saved.trouble:  # a full disk: the image itself reaches whoever asked
                 message["message"] = saved.trouble
         if isinstance(event, Finished):
-            message["images"] = [data_uri(png_bytes(image)) for image in event.pictures]
+            message["images"] = [data_uri(png_bytes(image)) for image in event.images]
             message["recipes"] = [one.model_dump(mode="json") for one in event.recipes]
         yield message
 

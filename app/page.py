@@ -24,7 +24,7 @@ LARGEST_UPLOAD = "32mb"
 KEYS = (
     ("Ctrl", "Enter", "Generate (⌘ Enter on a Mac)"),
     ("Esc", "", "Cancel the run"),
-    ("←", "→", "Walk through the pictures"),
+    ("←", "→", "Walk through the images"),
     ("?", "", "This list"),
 )
 
@@ -39,7 +39,7 @@ def build(state: AppState) -> gr.Blocks:
                 making = create.tab(state)
             with gr.Tab("History", id="history") as kept:
                 gr.HTML(introduction("history"), apply_default_css=False)
-                pictures = history.tab(state, making, tabs, kept)
+                images = history.tab(state, making, tabs, kept)
             with gr.Tab("Compare", id="compare") as side_by_side:
                 gr.HTML(introduction("compare"), apply_default_css=False)
                 cells = compare.tab(state, making, tabs, side_by_side)
@@ -50,7 +50,7 @@ def build(state: AppState) -> gr.Blocks:
                 gr.HTML(introduction("taxonomy"), apply_default_css=False)
                 taxonomy.tab(state, making, tabs, ways)
         paths.opens(making.stage.follow, [making.visit], making.recipe_of)
-        paths.opens(pictures.detail.follow, [making.visit], pictures.recipe_of)
+        paths.opens(images.detail.follow, [making.visit], images.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
         add_endpoints(state)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)

@@ -28,9 +28,9 @@ def load(id: str) -> Backbone:
 
 def _loaded(id: str) -> Backbone:
     if id == "exact":
-        from backbones.exact import pictures
+        from backbones.exact import images
 
-        return pictures()
+        return images()
     from backbones import checkpoint, pixels, unet  # diffusers is slow to import
 
     path = EMBEDDED[id].folder if id in EMBEDDED else id

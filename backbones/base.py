@@ -10,7 +10,7 @@ from samplers.protocol import Ask
 
 @runtime_checkable
 class Backbone(Protocol):
-    """Turns asks into denoised estimates, prompts into conditions, pictures into latents and back.
+    """Turns asks into denoised estimates, prompts into conditions, images into latents and back.
 
     Its parameters are frozen, and it leaves nothing behind between two asks. Latents are of unit scale, as its VAE
     gives them; x = x0 + sigma * eps, whatever coordinates the network was trained in.
@@ -43,7 +43,7 @@ class Backbone(Protocol):
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, h, w) -> pictures (B, 3, H, W) in [0, 1]."""
+        """Latents (B, C, h, w) -> images (B, 3, H, W) in [0, 1]."""
         ...
 
     def preview(self, x0: Tensor) -> Tensor:

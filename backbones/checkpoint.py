@@ -142,7 +142,7 @@ def parameters(folder: Path) -> int:
 
 
 def revision(folder: Path) -> str:
-    """A hash of everything that decides a picture: names and contents of weights, configs and vocabularies."""
+    """A hash of everything that decides an image: names and contents of weights, configs and vocabularies."""
     total = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.suffix in (".safetensors", ".json", ".txt") and file.is_file():

@@ -1,7 +1,7 @@
-"""A small contrastive model of pictures and words, for guidance: how well a text goes with a picture.
+"""A small contrastive model of images and words, for guidance: how well a text goes with an image.
 
 It lies beside a backbone's weights as the readers do (`backbones/readers.py`), and like them tells of one world only.
-As in FILIP (Yao et al. 2021, arXiv 2111.07783, Section 3.1) a picture is not one vector but one for every cell, a text
+As in FILIP (Yao et al. 2021, arXiv 2111.07783, Section 3.1) an image is not one vector but one for every cell, a text
 one for every word, and each word looks for its cell: what is to be red is distinguished from what is red, and the
 gradient arrives where the word is about.
 """
@@ -19,7 +19,7 @@ LONGEST = 55  # words of a text
 
 
 class Contrastive(nn.Module):
-    """Pictures (B, 3, H, W) in [0, 1], H and W multiples of 8, and texts -> scores in [-1, 1].
+    """Images (B, 3, H, W) in [0, 1], H and W multiples of 8, and texts -> scores in [-1, 1].
 
     words: all that it knows; a comma is a word.
     """
@@ -42,10 +42,10 @@ class Contrastive(nn.Module):
         self.word = nn.Linear(self.JOINT, self.JOINT)
         self.sharpness = nn.Parameter(torch.tensor(10.0))  # of a word's look at the cells
 
-    def score(self, pictures: Tensor, text: str) -> Tensor:
-        """How well the text goes with each picture (B,). Raises ValueError as `parse` does."""
+    def score(self, images: Tensor, text: str) -> Tensor:
+        """How well the text goes with each image (B,). Raises ValueError as `parse` does."""
         ids = torch.tensor([self.parse(text)], device=self.place.device)
-        return self.all(self.cells(self.image_features(pictures)), *self.read(ids))[:, 0]
+        return self.all(self.cells(self.image_features(images)), *self.read(ids))[:, 0]
 
     def unreadable(self, text: str) -> str:
         """Why it cannot read a text, in words to follow its name; "" where it can."""
@@ -62,9 +62,9 @@ class Contrastive(nn.Module):
             raise ValueError(f"the contrastive model {why}")
         return [self.names.index(word) + 1 for word in _words(text)]
 
-    def image_features(self, pictures: Tensor) -> Tensor:
+    def image_features(self, images: Tensor) -> Tensor:
         """Features of each cell of 8 x 8 pixels, (B, C, h, w)."""
-        h = self.stem((pictures - 0.45) * 4)
+        h = self.stem((images - 0.45) * 4)
         h = F.silu(h + self.blocks[0](h))
         h = self.down(torch.cat([h, where(h)], 1))
         for block in self.blocks[1:]:
@@ -87,15 +87,15 @@ class Contrastive(nn.Module):
         return F.normalize(self.word(h).float(), dim=2), present / present.sum(1, keepdim=True)
 
     def looks(self, cells: Tensor, words: Tensor) -> Tensor:
-        """Cosines of a picture's cells with its text's words: (B, h w, JOINT), (B, L, JOINT) -> (B, L, h w)."""
+        """Cosines of an image's cells with its text's words: (B, h w, JOINT), (B, L, JOINT) -> (B, L, h w)."""
         return words @ cells.mT
 
     def own(self, cells: Tensor, words: Tensor, weights: Tensor) -> Tensor:
-        """Scores of every picture with its text (B,)."""
+        """Scores of every image with its text (B,)."""
         return self._attended_score(self.looks(cells, words), weights)
 
     def all(self, cells: Tensor, words: Tensor, weights: Tensor) -> Tensor:
-        """Scores of every picture with every text (B, N)."""
+        """Scores of every image with every text (B, N)."""
         return self._attended_score(torch.einsum("bcd,nld->bnlc", cells, words), weights)
 
     def _attended_score(self, looks: Tensor, weights: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from backbones.checkpoint import cache_folder
 
 log = logging.getLogger(__name__)
-SMALL = 60_000_000  # parameters: up to here one picture takes seconds on a CPU, and exactness is cheap
+SMALL = 60_000_000  # parameters: up to here one image takes seconds on a CPU, and exactness is cheap
 ENGINES = ("torch", "torch-bf16", "torch-fp16", "openvino", "openvino-bf16")
 
 
@@ -49,7 +49,7 @@ def plan(parameters: int) -> Plan:
     """For a network of so many parameters on this machine; $NINE_WAYS_DEVICE and $NINE_WAYS_ENGINE override.
 
     On the CPU float32, in OpenVINO where it is installed and the network small. On CUDA float32 for small networks,
-    whose time is launches, and float16 for large ones. bf16 is quicker on the CPU and changes the picture: by name
+    whose time is launches, and float16 for large ones. bf16 is quicker on the CPU and changes the image: by name
     only. Small networks in torch on the CPU run in pairs of rows, which makes a row's bits independent of its batch.
     Raises ValueError for a name that is no engine or no device of this machine.
     """

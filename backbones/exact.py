@@ -33,7 +33,7 @@ class Mixture:
     words: for each component the words that name it. A prompt keeps the components that all its words name.
 
     A condition is {"text": (B, L, K)}: log weights, summed over L, that are added to log w. Isotropic mixtures denoise
-    pictures of any size (their means are resized), the others that of their means only.
+    images of any size (their means are resized), the others that of their means only.
     """
 
     id = "exact"
@@ -109,7 +109,7 @@ class Mixture:
         return (self.mu[k] + z).view(n, *self.shape)
 
     def posterior(self, A: Tensor, y: Tensor, sigma_y: float) -> "Mixture":
-        """The mixture p(x0 | y) for y = A x0 + sigma_y n: A (M, D) on flattened pictures, y (M,)."""
+        """The mixture p(x0 | y) for y = A x0 + sigma_y n: A (M, D) on flattened images, y (M,)."""
         A, y = A.double(), y.double()
         C = self._covariances()  # (K, D, D)
         S = A @ C @ A.T + sigma_y**2 * torch.eye(len(y), dtype=torch.float64)  # (K, M, M)
@@ -144,7 +144,7 @@ class Mixture:
         if x.shape[1:] == self.shape:
             return self.mu.to(x)
         if not self.isotropic or x.shape[1] != self.shape[0]:
-            raise ValueError(f"x has shape {tuple(x.shape)}: this mixture is one of pictures {self.shape}")
+            raise ValueError(f"x has shape {tuple(x.shape)}: this mixture is one of images {self.shape}")
         return F.interpolate(self.mu.view(-1, *self.shape).to(x), size=x.shape[2:]).flatten(1)  # nearest
 
     def _back(self, r: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class Bayes:
         return self.mixture.log_density(x, sigma, cond) - self.mixture.log_density(x, sigma)
 
 
-def pictures(size: int = 8) -> Mixture:
+def images(size: int = 8) -> Mixture:
     """The mixture behind `load("exact")`: discs and squares in red, green and blue on grey, size x size latents."""
     at = torch.linspace(-1, 1, size)
     y, x = torch.meshgrid(at, at, indexing="ij")

@@ -1,4 +1,4 @@
-"""Backbones whose state is the picture itself: unconditional UNets in pixel space, Still Life's and DDPM's kind."""
+"""Backbones whose state is the image itself: unconditional UNets in pixel space, Still Life's and DDPM's kind."""
 
 import math
 import re
@@ -22,7 +22,7 @@ FITS = ("DDPMPipeline", "DDIMPipeline")
 class PixelBackbone:
     """A checkpoint of an unconditional UNet2DModel as a `backbones.base.Backbone`; not for several threads at once.
 
-    Its state is the picture, (B, 3, H, W) in [-1, 1] where the backbone's pictures are in [0, 1]. It reads no prompt:
+    Its state is the image, (B, 3, H, W) in [-1, 1] where the backbone's images are in [0, 1]. It reads no prompt:
     `encode_prompt` gives an empty cond, and keys of another cond are passed over. A network of 3 p^2 channels sees
     every p x p block of pixels as one cell, which is a permutation: white noise stays white.
     """
@@ -32,7 +32,7 @@ class PixelBackbone:
     def __init__(self, pipe: Any, plan: Plan, id: str, revision: str):
         """pipe: a DDPMPipeline or DDIMPipeline, in the plan's dtype, frozen, in eval mode.
 
-        Raises CheckpointError where the UNet takes anything but pictures.
+        Raises CheckpointError where the UNet takes anything but images.
         """
         self.id, self.revision, self.device = id, revision, plan.device
         config = pipe.unet.config
@@ -40,7 +40,7 @@ class PixelBackbone:
         if (config.in_channels, config.out_channels) != (3 * patch**2,) * 2 or config.class_embed_type is not None:
             raise CheckpointError(
                 f"{id}: its UNet takes {config.in_channels} channels, gives {config.out_channels} and wants "
-                f"{config.class_embed_type or 'nothing'} beside; what fits takes and gives pictures of 3 channels, or "
+                f"{config.class_embed_type or 'nothing'} beside; what fits takes and gives images of 3 channels, or "
                 "blocks of them (12, 48, ...), and wants nothing else"
             )
         try:
@@ -93,11 +93,11 @@ class PixelBackbone:
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> the state, in [-1, 1]. Raises ValueError for other shapes."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise ValueError(f"pictures are (B, 3, H, W): got {tuple(pixels.shape)}")
+            raise ValueError(f"images are (B, 3, H, W): got {tuple(pixels.shape)}")
         return pixels.to(self.device, torch.float32) * 2 - 1
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The state (B, 3, H, W) -> pictures in [0, 1]; gradients run through it where it is not clipped."""
+        """The state (B, 3, H, W) -> images in [0, 1]; gradients run through it where it is not clipped."""
         return (latents.to(self.device, torch.float32) / 2 + 0.5).clamp(0, 1)
 
     preview = decode
@@ -108,7 +108,7 @@ class PixelBackbone:
 
 
 class Blocks(nn.Module):
-    """An unconditional UNet called as a text-to-image one is, on pictures (B, 3, H, W), p x p pixels to a cell."""
+    """An unconditional UNet called as a text-to-image one is, on images (B, 3, H, W), p x p pixels to a cell."""
 
     def __init__(self, unet: Any, patch: int):
         super().__init__()

@@ -1,7 +1,7 @@
-"""Small networks that read a backbone's pictures, for guidance: they lie beside its weights, in folders of their own.
+"""Small networks that read a backbone's images, for guidance: they lie beside its weights, in folders of their own.
 
-`reader/` reads a clean picture: depth, what stands where, features. `classifier/` reads noisy latents, at any level:
-what the picture will show. `contrastive/` (`backbones/contrastive.py`) reads a clean picture beside a text: whether the
+`reader/` reads a clean image: depth, what stands where, features. `classifier/` reads noisy latents, at any level:
+what the image will show. `contrastive/` (`backbones/contrastive.py`) reads a clean image beside a text: whether the
 two go together. Each folder holds `config.json`, with the words that the network knows, and `model.safetensors`. A
 backbone that has one names it in `offers`. Gradients run through all of them.
 """
@@ -25,7 +25,7 @@ from backbones.convolutions import conv, where
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a picture of H x W pixels shows, as maps of H / 2 x W / 2.
+    """What an image of H x W pixels shows, as maps of H / 2 x W / 2.
 
     nearness (B, 1, h, w): 3 metres by the depth, 0 in the sky. classes (B, K, h, w): scores of what stands there.
     features: of each scale, from fine to coarse, (B, C, h, w) each.
@@ -37,7 +37,7 @@ class Reading:
 
 
 class Reader(nn.Module):
-    """Pictures (B, 3, H, W) in [0, 1], H and W multiples of 16 -> Reading. Trained on clean and on soft pictures."""
+    """Images (B, 3, H, W) in [0, 1], H and W multiples of 16 -> Reading. Trained on clean and on soft images."""
 
     def __init__(self, classes: Sequence[str], widths: Sequence[int] = (24, 48, 96, 128), fused: int = 32):
         super().__init__()
@@ -55,7 +55,7 @@ class Reader(nn.Module):
         h = self.stem((x - 0.45) * 4)
         features = [h]
         for i, down in enumerate(self.down):
-            h = down(torch.cat([h, where(h)], 1) if i == 0 else h)  # depth depends on the height in the picture
+            h = down(torch.cat([h, where(h)], 1) if i == 0 else h)  # depth depends on the height in the image
             features.append(h)
         y = self.lateral[-1](h)
         for i in reversed(range(len(self.fuse))):
@@ -113,7 +113,7 @@ class Classifier(nn.Module):
         return self.maps(x, sigma)[1]
 
     def maps(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the first group at every cell (B, K, h / 2, w / 2), and of all words for the picture (B, N)."""
+        """Scores of the first group at every cell (B, K, h / 2, w / 2), and of all words for the image (B, N)."""
         s = sigma.reshape(-1, 1, 1, 1)
         waves = sigma.reshape(-1, 1).clamp(*self.LEVELS).log() * 2 ** torch.linspace(
             -3, 2, 16, device=x.device
@@ -147,7 +147,7 @@ class Classifier(nn.Module):
         return parse(text, [word for group in self.groups for word in group], self.other_words)
 
 
-SILENT = frozenset("a an and at by in is of on one picture photo sky floor ground there the under with".split())
+SILENT = frozenset("a an and at by in is of on one image photo sky floor ground there the under with".split())
 
 
 def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from backbones.attention import editing
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
 from backbones.engines import SMALL, DecoderGraph, Engine, OpenVINOEngine, Plan, TorchEngine, choose, plan
-from backbones.pictures import Pictures
+from backbones.images import Images
 from samplers.protocol import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -30,7 +30,7 @@ class UNetBackbone:
     """A checkpoint of the UNet family as a `backbones.base.Backbone`; not for several threads at once.
 
     `cond` has "text" (B, L, D), and for the SDXL kind "pooled" (B, P) and, if one wants others than those of the whole
-    picture, "time_ids" (B, 6): original height and width, top and left of the crop, target height and width. Its
+    image, "time_ids" (B, 6): original height and width, top and left of the crop, target height and width. Its
     "tokens" (B, L) tell methods which words the text is of (see `words`); the network does not need them.
     """
 
@@ -65,12 +65,12 @@ class UNetBackbone:
         self.controlnets: dict[str, str] = {}  # condition -> folder or Hub id of what fits
         self._extensions: dict[str, Extension] = {}  # by the beginning of their keys
         self._extended: dict[tuple[str, ...], tuple[Engine, TorchEngine]] = {}  # by the keys they read
-        self.pictures = Pictures(pipe.vae)
+        self.images = Images(pipe.vae)
         if isinstance(self.engine, OpenVINOEngine):
-            self.pictures.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, self.engine.precision).run
+            self.images.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, self.engine.precision).run
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
-        self.default_size = size * self.pictures.factor
-        self.size_multiple = self.pictures.factor * 2 ** (len(config.block_out_channels) - 1)
+        self.default_size = size * self.images.factor
+        self.size_multiple = self.images.factor * 2 ** (len(config.block_out_channels) - 1)
         self.folder = Path()  # of the checkpoint, where it was loaded from one
         self._texts: dict[str, dict[str, Tensor]] = {}
 
@@ -95,7 +95,7 @@ class UNetBackbone:
 
     @cached_property
     def reader(self) -> readers.Reader:
-        """What reads its pictures. Raises FileNotFoundError where there is none: see `offers`."""
+        """What reads its images. Raises FileNotFoundError where there is none: see `offers`."""
         return readers.load(self.folder, "reader", self.device)
 
     @cached_property
@@ -105,11 +105,11 @@ class UNetBackbone:
 
     @cached_property
     def contrastive(self) -> readers.Contrastive:
-        """What reads its pictures beside a text. Raises FileNotFoundError where there is none: see `offers`."""
+        """What reads its images beside a text. Raises FileNotFoundError where there is none: see `offers`."""
         return readers.load(self.folder, "contrastive", self.device)
 
     def warm_up(self) -> None:
-        """Compiles and allocates what the first picture of the default size needs: one call of each part."""
+        """Compiles and allocates what the first image of the default size needs: one call of each part."""
         x = torch.zeros(1, *self.latent_shape(self.default_size, self.default_size))
         x0 = self.denoise(Ask(x, torch.ones(1), self.encode_prompt([""])))
         self.decode(x0)
@@ -153,7 +153,7 @@ class UNetBackbone:
         if width <= 0 or height <= 0 or width % self.size_multiple or height % self.size_multiple:
             raise ValueError(f"{width} x {height} pixels: width and height are multiples of {self.size_multiple} "
                              f"with {self.id}")  # fmt: skip
-        return self.pictures.channels, height // self.pictures.factor, width // self.pictures.factor
+        return self.images.channels, height // self.images.factor, width // self.images.factor
 
     def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """B texts -> {"text": (B, L, D), "tokens": (B, L)} and for the SDXL kind "pooled"; by the pipeline's own code.
@@ -240,21 +240,21 @@ class UNetBackbone:
             return text, more
         ids = cond.get("time_ids")
         if ids is None:
-            h, w = (n * self.pictures.factor for n in ask.x.shape[-2:])
+            h, w = (n * self.images.factor for n in ask.x.shape[-2:])
             ids = torch.tensor([[h, w, 0, 0, h, w]], dtype=torch.float32).expand(len(ask.x), 6)
         return text, {"text_embeds": cond["pooled"].to(self.device), "time_ids": ids.to(self.device), **more}
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) of unit scale."""
-        return self.pictures.encode(pixels)
+        return self.images.encode(pixels)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, h, w) -> pictures (B, 3, H, W) in [0, 1]; gradients run through it."""
-        return self.pictures.decode(latents)
+        """Latents (B, C, h, w) -> images (B, 3, H, W) in [0, 1]; gradients run through it."""
+        return self.images.decode(latents)
 
     def preview(self, x0: Tensor) -> Tensor:
         """The cheap decode: (B, C, h, w) -> (B, 3, H, W) in [0, 1]."""
-        return self.pictures.preview(x0)
+        return self.images.preview(x0)
 
     @cached_property
     def _words(self) -> set[str] | None:

@@ -27,7 +27,7 @@ from samplers.flow import Noise, Sampler, ask, run
 from samplers.lms import lms
 from samplers.schedules import karras
 
-PICTURE = Path(__file__).parents[1] / "docs" / "images" / "convergence.webp"
+IMAGE = Path(__file__).parents[1] / "docs" / "images" / "convergence.webp"
 CALLS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 TOP, BOTTOM = 20.0, 0.1
 SEEDS = range(16)
@@ -62,9 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
             order = -np.polyfit(np.log(calls[late]), np.log(errors[late]), 1)[0]
             digits = {f"digits_{n}": -np.log10(errors[calls.index(n)]) for n in (16, 64)}
             report.figure(f"{key}_order", float(order), f"{label}: order", **digits)
-        if report.args.picture is not None and not report.quick:
-            draw(curves, report.args.picture)
-            report.note(f"picture: {report.args.picture}")
+        if report.args.image is not None and not report.quick:
+            draw(curves, report.args.image)
+            report.note(f"image: {report.args.image}")
 
 
 def end(oracle: Mixture, solver: Sampler, steps: int) -> Tensor:
@@ -138,7 +138,7 @@ def spread(heights: dict[str, float], apart: float) -> dict[str, float]:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--picture", type=Path, metavar="FILE", default=PICTURE, help="where the curves are drawn")
+    parser.add_argument("--image", type=Path, metavar="FILE", default=IMAGE, help="where the curves are drawn")
 
 
 if __name__ == "__main__":

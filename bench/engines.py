@@ -168,7 +168,7 @@ def environment(**values: str) -> Iterator[None]:
             os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
-def pictures(folder: str, engine: str, prompts: Sequence[str], steps: int) -> tuple[Tensor, float]:
+def images(folder: str, engine: str, prompts: Sequence[str], steps: int) -> tuple[Tensor, float]:
     """20-step Euler images with guidance 4, seeds 0, 1, ... -> (B, 3, H, W) in 0..255, and seconds for one."""
     from backbones.unet import UNetBackbone
     from samplers import SAMPLERS
@@ -208,7 +208,7 @@ def compare(folder: str, say: Callable[[str], None], steps: int = 20) -> list[di
     rows, reference = [], None
     for engine in names:
         say(f"{folder}: {engine}")
-        made, seconds = pictures(folder, engine, PROMPTS, steps)
+        made, seconds = images(folder, engine, PROMPTS, steps)
         reference = made if reference is None else reference
         error = (made - reference).square().mean().item()
         psnr = float("inf") if error == 0 else 10 * torch.tensor(255**2 / error).log10().item()
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the smaller network only, few rounds: under a minute")
     parser.add_argument("--compile", action="store_true", help="torch.compile too: its start takes minutes")
     parser.add_argument("--rounds", type=int, help="how often each engine is called (3 with --quick, else 15)")
-    parser.add_argument("--checkpoint", metavar="FOLDER", help="compare pictures of this checkpoint between engines")
+    parser.add_argument("--checkpoint", metavar="FOLDER", help="compare images of this checkpoint between engines")
     chosen = parser.parse_args()
     rounds = chosen.rounds or (3 if chosen.quick else 15)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -260,7 +260,7 @@ def main() -> None:
         "start_s": "start, s|.1f",
     }))  # fmt: skip
     if compared:
-        print("\n" + table(compared, {"engine": "engine|", "picture_s": "picture, s|.2f", "psnr_db": "PSNR, dB|.1f",
+        print("\n" + table(compared, {"engine": "engine|", "picture_s": "image, s|.2f", "psnr_db": "PSNR, dB|.1f",
                                       "equal": "equal values|.4f", "largest": "largest difference|.0f"}))  # fmt: skip
     if chosen.json:
         flat = {}

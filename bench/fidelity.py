@@ -6,7 +6,7 @@ says how accurate the evaluator is.
 
     python -m bench.fidelity --captions 300 --json fidelity.json
     python -m bench.fidelity --keep FOLDER        keeps the images and their captions
-    python -m bench.fidelity --pictures FOLDER    evaluates images made elsewhere: 0000.png, ... as in captions.txt
+    python -m bench.fidelity --images FOLDER    evaluates images made elsewhere: 0000.png, ... as in captions.txt
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ def save_images(folder: Path, images: Tensor, texts: Sequence[str], first: int) 
 def images_to_evaluate(report: Report, captions: Sequence[Case]) -> Tensor:
     """The images to evaluate: those of a folder, the renderer's own, or sampled."""
     args = report.args
-    if args.pictures:
-        return load_images(args.pictures, len(captions))
+    if args.images:
+        return load_images(args.images, len(captions))
     if args.backbone == "renderer":
         return rendered(report, captions)
     backbone, samples = load(args.backbone), []
@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
         captions = cases(24 if report.quick else args.captions, style=args.style)
         others = cases(120 if report.quick else RENDERS, first=100_000)
         report.note(
-            f"{args.pictures or args.backbone}: {len(captions)} captions, {args.sampler}, {args.schedule}, "
+            f"{args.images or args.backbone}: {len(captions)} captions, {args.sampler}, {args.schedule}, "
             f"{args.steps} steps, guidance {args.scale:g}"
         )
         images = images_to_evaluate(report, captions)
@@ -238,13 +238,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--style", choices=("plain", "any", *STYLES), default="plain", help="of the captions")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="euler")
     parser.add_argument("--schedule", choices=SCHEDULES, default="native")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of the first picture; the next ones count on")
+    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
 
 
 if __name__ == "__main__":

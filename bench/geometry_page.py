@@ -140,7 +140,7 @@ def boomerang(runs: Runs) -> Figure:
         axis.plot(along.mean(1), coordinates[..., 1].mean(1), color=INK, lw=1.8)
         axis.set_title(f"{title}: {coordinates.shape[1]} images, one shape")
         axis.set_xlim(1.02, -0.02)
-        axis.set_xlabel("along the chord   (1: noise, 0: picture)")
+        axis.set_xlabel("along the chord   (1: noise, 0: image)")
         tops.append(float(coordinates[..., 1].max()))
         axis.text(0.02, 0.95, f"{100 * float(shares.sum(1).mean()):.1f} % of what is off the chord\nlies in two axes",
                   transform=axis.transAxes, va="top", color=FAINT, fontsize=8)  # fmt: skip
@@ -224,7 +224,7 @@ LOOKED_AT = (0, 4, 7, 9, 11, 13, 16, 19)  # steps of the strip
 SMALL: Any = {"fontsize": 8.5, "weight": "normal", "loc": "center", "pad": 4}
 
 
-def strip(runs: Runs, backbone: Backbone, picture: int = 0, steps: Sequence[int] = LOOKED_AT) -> Figure:
+def strip(runs: Runs, backbone: Backbone, image: int = 0, steps: Sequence[int] = LOOKED_AT) -> Figure:
     """One start, decoded: states and estimates of the guided run, and estimates without a prompt and of the optimum."""
     rows = {
         "state,\nguided": runs["guided"].x,
@@ -232,11 +232,11 @@ def strip(runs: Runs, backbone: Backbone, picture: int = 0, steps: Sequence[int]
         "estimate,\nno prompt": runs["plain"].x0,
         "estimate,\noptimum": runs["optimal"].x0,
     }
-    shown = torch.stack([row[list(steps), picture] for row in rows.values()])  # (R, S, C, h, w)
-    pictures = decoded(backbone, shown.flatten(0, 1)).unflatten(0, shown.shape[:2])
+    shown = torch.stack([row[list(steps), image] for row in rows.values()])  # (R, S, C, h, w)
+    images = decoded(backbone, shown.flatten(0, 1)).unflatten(0, shown.shape[:2])
     figure, axes = plt.subplots(*shown.shape[:2], figsize=(8.6, 4.0), layout="constrained")
     figure.get_layout_engine().set(wspace=0.01, hspace=0.01, w_pad=0.02, h_pad=0.02)
-    for words, row, tiles in zip(rows, axes, pictures, strict=True):
+    for words, row, tiles in zip(rows, axes, images, strict=True):
         for axis, tile in zip(row, tiles, strict=True):
             axis.imshow(tile.permute(1, 2, 0).numpy())
             axis.set(xticks=[], yticks=[])

@@ -5,7 +5,7 @@ ceiling. A line: mean and spread of every figure, network evaluations an image, 
 (a backward pass each), and seconds an image in a batch.
 
     python -m bench.methods --task edit --json edit.json
-    python -m bench.methods --task deblur --only ddrm,pigdm --pictures FOLDER     a grid of images a line
+    python -m bench.methods --task deblur --only ddrm,pigdm --images FOLDER     a grid of images a line
 """
 
 from __future__ import annotations
@@ -214,8 +214,8 @@ def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Bac
         "seconds": seconds,
     }
     line = write_line(report, key, row.label, figures, cost)
-    if report.args.pictures:
-        save_grid(report.args.pictures / f"{key}.png", [one.image for one in outputs])
+    if report.args.images:
+        save_grid(report.args.images / f"{key}.png", [one.image for one in outputs])
     return [line]
 
 
@@ -239,7 +239,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="", help="a name, a folder or a Hub id, in place of the task's own")
     parser.add_argument("--steps", type=int, default=0, help="of every method, in place of its own")
     parser.add_argument("--noise", type=float, default=None, help="of the observation, for images in [-1, 1]")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="save a grid of images of every line there")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="save a grid of images of every line there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     parser.add_argument("--seed", type=int, default=0, help="added to the number of a scene")
 

@@ -70,8 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
 LABELS = {
     "fill_s": "cells made, the page open",
     "fill_worst_gap_s": "longest wait between two frames meanwhile",
-    "first_paint_s": "chosen from the list to the first picture",
-    "all_s": "to all pictures, scrolled through",
+    "first_paint_s": "chosen from the list to the first image",
+    "all_s": "to all images, scrolled through",
     "open_worst_gap_s": "longest wait between two frames",
     "heap_mb": "memory of the page's scripts",
     "nodes": "elements of the page",

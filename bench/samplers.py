@@ -176,9 +176,9 @@ def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], fa
 
     def look() -> Arrays:
         with torch.no_grad():
-            pictures = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
-        results = scores(read(pictures), [case.claims for case in setting.captions])
-        return {"seen": np.array([results["exact"], results["binding"], evaluator_kid(features(pictures), far)])}
+            images = torch.cat([setting.bench.backbone.decode(part).float().cpu() for part in x.split(ROWS)])
+        results = scores(read(images), [case.claims for case in setting.captions])
+        return {"seen": np.array([results["exact"], results["binding"], evaluator_kid(features(images), far)])}
 
     exact, binding, kid = setting.bench.part(f"{name}_seen", look)["seen"].tolist()
     distances = (float(off.mean()), float(off.median())) if near else (None, None)
@@ -315,8 +315,8 @@ def tell_curves(report: Report, curves: dict[Key, list[Figures]], scale: float) 
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--captions", type=int, default=8, help="pictures of every pair (default: 8)")
-    parser.add_argument("--longer", type=int, default=48, help="pictures of every curve (default: 48)")
+    parser.add_argument("--captions", type=int, default=8, help="images of every pair (default: 8)")
+    parser.add_argument("--longer", type=int, default=48, help="images of every curve (default: 48)")
     parser.add_argument("--learned", "--learnt", action="store_true", help="only LD3's learned schedules, and Euler")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")

@@ -7,7 +7,7 @@ well: it was corrected by them, so its figure does not hold for other sentences.
 
     python -m bench.sentences --backbone FOLDER --json sentences.json
     python -m bench.sentences --parser             the parser alone: seconds
-    python -m bench.sentences --pictures FOLDER    evaluates images made elsewhere: 0000.png, ... in that order
+    python -m bench.sentences --images FOLDER    evaluates images made elsewhere: 0000.png, ... in that order
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def measure_parser(report: Report, items: Sequence[Sentence]) -> None:
 
 def measure_images(report: Report, items: Sequence[Sentence]) -> None:
     args, colours = report.args, number_of_colours(WEIGHTS)
-    images = load_images(args.pictures, len(items)) if args.pictures else sample_images(report, items)
+    images = load_images(args.images, len(items)) if args.images else sample_images(report, items)
     evaluable = [i for i, sentence in enumerate(items) if can_be_evaluated(sentence, colours)]
     if len(evaluable) < len(items):
         report.note(
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
             return
         items = items[::12] if report.quick else items[: args.first]
         report.note(
-            f"{args.pictures or args.backbone}: {len(items)} sentences, {args.sampler}, {args.schedule}, "
+            f"{args.images or args.backbone}: {len(items)} sentences, {args.sampler}, {args.schedule}, "
             f"{args.steps} steps, guidance {args.scale:g}"
         )
         measure_images(report, items)
@@ -204,7 +204,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parser", action="store_true", help="the parser alone, no images")
     parser.add_argument("--first", type=int, metavar="N", help="images of the first N sentences only")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
     parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")

@@ -66,10 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
 LABELS = {
     "wall_over_network": "run / (network calls x their time)",
     "first_preview_s": "submit to first preview",
-    "picture_s": "submit to picture",
+    "picture_s": "submit to image",
     "eight_over_serial": "8 runs at once / 8 in a row",
     "six_together_over_sum": "six methods compared / each alone",
-    "wall_over_diffusers": "picture / the same by diffusers",
+    "wall_over_diffusers": "image / the same by diffusers",
 }
 
 
@@ -108,12 +108,12 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
     serial, at_once, same = [], [], True
     for _ in report.steps(range(times), "crowds of eight"):
         began = time.perf_counter()
-        expected = [timed(engine, one)[2].pictures[0].tobytes() for one in recipes]
+        expected = [timed(engine, one)[2].images[0].tobytes() for one in recipes]
         serial.append(time.perf_counter() - began)
-        pictures: list[bytes] = [b""] * 8
+        images: list[bytes] = [b""] * 8
 
-        def client(i: int, pictures: list[bytes] = pictures) -> None:
-            pictures[i] = engine.submit(recipes[i]).result().pictures[0].tobytes()
+        def client(i: int, images: list[bytes] = images) -> None:
+            images[i] = engine.submit(recipes[i]).result().images[0].tobytes()
 
         engine.forget()
         threads = [threading.Thread(target=client, args=(i,)) for i in range(8)]
@@ -123,15 +123,15 @@ def together(report: Report, engine: Engine, recipe: Recipe, times: int) -> None
         for thread in threads:
             thread.join()
         at_once.append(time.perf_counter() - began)
-        same = same and pictures == expected
+        same = same and images == expected
     ratio = statistics.median(a / s for a, s in zip(at_once, serial))
     report.figure("eight_over_serial", ratio, LABELS["eight_over_serial"], "x")
     report.figure("pictures_a_second", 8 / statistics.median(at_once), "8 runs at once", "1/s")
-    report.figure("eight_equal_alone", int(same), "their pictures are those of 8 in a row" + ("" if same else ": NO"))
+    report.figure("eight_equal_alone", int(same), "their images are those of 8 in a row" + ("" if same else ": NO"))
 
 
 def six(report: Report, engine: Engine, times: int) -> None:
-    """The first six columns of the comparison "Edit a picture by text", together and one after the other."""
+    """The first six columns of the comparison "Edit an image by text", together and one after the other."""
     from app.forms.presets import READY
 
     label = LABELS["six_together_over_sum"]
@@ -143,21 +143,21 @@ def six(report: Report, engine: Engine, times: int) -> None:
     recipes = [cell.recipe.but(steps=steps) for cell in made.comparison.cells()[1:7] if cell.recipe is not None]
     ratios, same = [], True
     for _ in report.steps(range(times), "comparisons of six"):
-        alone, pictures = 0.0, []
+        alone, images = 0.0, []
         for one in recipes:
             engine.forget()
             began = time.perf_counter()
-            pictures.append(engine.submit(one, made.pictures).result().pictures[0].tobytes())
+            images.append(engine.submit(one, made.images).result().images[0].tobytes())
             alone += time.perf_counter() - began
         engine.forget()
         began = time.perf_counter()
-        runs = [engine.submit(one, made.pictures) for one in recipes]
-        same = [run.result().pictures[0].tobytes() for run in runs] == pictures and same
+        runs = [engine.submit(one, made.images) for one in recipes]
+        same = [run.result().images[0].tobytes() for run in runs] == images and same
         ratios.append((time.perf_counter() - began) / alone)
     names = ", ".join(one.methods[-1].name for one in recipes)
     report.note(f"compared: {names}")
     report.figure("six_together_over_sum", statistics.median(ratios), label, "x", "at most 0.8")
-    report.figure("six_equal_alone", int(same), "their pictures are those of each alone" + ("" if same else ": NO"))
+    report.figure("six_equal_alone", int(same), "their images are those of each alone" + ("" if same else ": NO"))
 
 
 def diffusers(report: Report, engine: Engine, recipe: Recipe, times: int) -> None:
@@ -189,7 +189,7 @@ def diffusers(report: Report, engine: Engine, recipe: Recipe, times: int) -> Non
 
     theirs(0)
     pairs = [(timed(engine, recipe.but(seed=i))[0], theirs(i)) for i in report.steps(range(times), "pairs")]
-    report.figure("diffusers_s", statistics.median(b for _, b in pairs), "a picture by diffusers", "s")
+    report.figure("diffusers_s", statistics.median(b for _, b in pairs), "an image by diffusers", "s")
     report.figure("wall_over_diffusers", statistics.median(a / b for a, b in pairs), label, "x", "at most 1")
 
 

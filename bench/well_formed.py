@@ -7,7 +7,7 @@ formed.
     python -m bench.well_formed --captions 300 --json well_formed.json
     python -m bench.well_formed --backbone renderer      the measure's ceiling
     python -m bench.well_formed --autoencoder            renders sent through the backbone's autoencoder
-    python -m bench.well_formed --pictures FOLDER        images made elsewhere: 0000.png, ... as bench.fidelity keeps
+    python -m bench.well_formed --images FOLDER        images made elsewhere: 0000.png, ... as bench.fidelity keeps
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ ROWS = 16
 SMALL = 600  # pixels of a solid's outline: below, it counts as small
 
 
-def autoencoded(report: Report, pictures: Tensor) -> Tensor:
+def autoencoded(report: Report, images: Tensor) -> Tensor:
     """The images (B, 3, 128, 128) in [0, 1], into the backbone's latents and back."""
     backbone, made = load(report.args.backbone), []
-    for part in report.steps(list(batches(pictures, ROWS)), f"batches of {ROWS} pictures"):
+    for part in report.steps(list(batches(images, ROWS)), f"batches of {ROWS} images"):
         with torch.no_grad():
             made.append(backbone.decode(backbone.encode_image(part)).float().cpu())
     return torch.cat(made).clamp(0, 1)
@@ -53,10 +53,10 @@ def made(report: Report, asked: Sequence[Case]) -> Tensor:
 def groups(fits: Sequence[Sequence[Fit]]) -> dict[str, list[bool]]:
     """Whether well formed, for each solid of a kind: all, by shape, by area, by how many solids the image shows."""
     asked: dict[str, list[bool]] = defaultdict(list)
-    for picture in fits:
-        for fit in picture:
+    for image in fits:
+        for fit in image:
             size = "small" if fit.area < SMALL else "large"
-            for key in ("solids", fit.shape, size, f"of_{len(picture)}"):
+            for key in ("solids", fit.shape, size, f"of_{len(image)}"):
                 asked[key].append(fit.well_formed)
     return asked
 
@@ -67,18 +67,18 @@ def main(arguments: list[str] | None = None) -> None:
         asked = cases(8 if report.quick else args.captions)
         what = "renders through the autoencoder of " if args.autoencoder else ""
         report.note(
-            f"{what}{args.pictures or args.backbone}: {len(asked)} captions, {args.sampler}, {args.schedule}, "
+            f"{what}{args.images or args.backbone}: {len(asked)} captions, {args.sampler}, {args.schedule}, "
             f"{args.steps} steps, guidance {args.scale:g}"
         )
-        pictures = made(report, asked)
-        if pictures.shape[2:] != (SIZE, SIZE):
-            pictures = torch.nn.functional.interpolate(pictures, (SIZE, SIZE), mode="bilinear", antialias=True)
-        readings = read(pictures)
+        images = made(report, asked)
+        if images.shape[2:] != (SIZE, SIZE):
+            images = torch.nn.functional.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
+        readings = read(images)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # small tensors: more threads only cost
         try:
-            pairs = list(zip(pictures, readings, strict=True))
-            fits = [assess(p[None], [r])[0] for p, r in report.steps(pairs, "pictures fitted")]
+            pairs = list(zip(images, readings, strict=True))
+            fits = [assess(p[None], [r])[0] for p, r in report.steps(pairs, "images fitted")]
         finally:
             torch.set_num_threads(threads)
 
@@ -87,22 +87,22 @@ def main(arguments: list[str] | None = None) -> None:
         names = {"solids": "solids well formed", "small": f"below {SMALL} pixels", "large": f"from {SMALL} pixels on"}
         for key in order:
             if share.get(key):
-                name = names.get(key, f"in pictures of {key[3:]}" if key.startswith("of_") else key)
+                name = names.get(key, f"in images of {key[3:]}" if key.startswith("of_") else key)
                 report.figure(key, 100 * float(np.mean(share[key])), name, "%", of=len(share[key]))
             else:
-                report.skip(key, names.get(key, key), "none in these pictures")
+                report.skip(key, names.get(key, key), "none in these images")
         report.figure(
             "pictures",
             100 * float(np.mean([well_formed(one) for one in fits])),
-            "pictures, all of it",
+            "images, all of it",
             "%",
             of=len(fits),
         )
         claims = []
-        for case, reading, picture in zip(asked, readings, fits, strict=True):
+        for case, reading, image in zip(asked, readings, fits, strict=True):
             verdict = check(reading, case.claims)
             claims += [
-                there and k is not None and picture[k].well_formed
+                there and k is not None and image[k].well_formed
                 for there, k in zip(verdict.present, verdict.match, strict=True)
             ]
         report.figure(
@@ -114,13 +114,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
     parser.add_argument("--autoencoder", action="store_true", help="score renders sent through its autoencoder")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="evaluate these instead")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the pictures and captions.txt there")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
     parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
     parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of the first picture; the next ones count on")
+    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def inputs(method: str, seeds: list[int]) -> dict[str, Any]:
 
 def example(kind: str, name: str, seeds: list[int]) -> Any:
     if kind in ("image", "references"):
-        picture = ORACLE.samples(8, seed=zlib.crc32(name.encode()))[[seed % 8 for seed in seeds]]
-        return picture if kind == "image" else [picture]
+        image = ORACLE.samples(8, seed=zlib.crc32(name.encode()))[[seed % 8 for seed in seeds]]
+        return image if kind == "image" else [image]
     if kind == "mask":
         return torch.arange(SHAPE[2]).lt(SHAPE[2] // 2).expand(len(seeds), 1, *SHAPE[1:])
     if kind == "map":
@@ -152,7 +152,7 @@ def test_alone_is_as_in_company(name):
 
 
 @runs
-def test_a_picture_depends_on_its_seed_and_not_on_its_batch(name):
+def test_a_image_depends_on_its_seed_and_not_on_its_batch(name):
     batch = run(flow(name, [1, 2, 3]), ORACLE.denoise)
     for i, seed in enumerate([1, 2, 3]):
         assert torch.equal(batch[i : i + 1], run(flow(name, [seed]), ORACLE.denoise))
@@ -166,7 +166,7 @@ def test_the_second_run_is_the_first(name):
 
 
 @runs
-def test_small_calls_make_the_same_picture(name):
+def test_small_calls_make_the_same_image(name):
     assert torch.equal(*(run(flow(name, [1, 2, 3]), ORACLE.denoise, max_rows=rows) for rows in (64, 1)))
 
 

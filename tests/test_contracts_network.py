@@ -115,7 +115,7 @@ def test_it_runs_says_where_it_is_and_leaves_nothing(method):
 
 
 @methods
-def test_a_picture_depends_on_its_seed_and_not_on_its_company(method):
+def test_a_image_depends_on_its_seed_and_not_on_its_company(method):
     b = network()
     driver = Driver(b.denoise)
     driver.add("mine", flow((method,), [1, 2]))

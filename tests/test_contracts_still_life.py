@@ -36,7 +36,7 @@ def started(method, networks):
         recipe = Recipe.make(backbone=name, seed=1, methods=(use,), **settings)
         refused = problems(recipe, network)
         if not refused:
-            return recipe, network, plan(recipe, network, Encoder(network), made.pictures).flow
+            return recipe, network, plan(recipe, network, Encoder(network), made.images).flow
     pytest.fail(f"no embedded network runs it: {refused}")
 
 
@@ -46,6 +46,6 @@ def test_its_example_runs(method, networks):
     recipe, network, flow = started(method, networks)
     x = run(flow, network.denoise)
     assert x.shape == (1, *network.latent_shape(recipe.width, recipe.height)) and x.isfinite().all()
-    picture = network.decode(x)
-    assert picture.shape == (1, 3, recipe.height, recipe.width) and 0 <= picture.min() and picture.max() <= 1
-    assert picture.std() > 0.02  # not one colour
+    image = network.decode(x)
+    assert image.shape == (1, 3, recipe.height, recipe.width) and 0 <= image.min() and image.max() <= 1
+    assert image.std() > 0.02  # not one colour

@@ -42,10 +42,10 @@ def painted(state: AppState, name: str) -> Image.Image:
     engine = model.engine()
     if engine is None:
         raise RuntimeError(model.trouble)
-    inputs = {sha: state.picture(sha) for use in recipe.methods for sha in use.hashes()}
+    inputs = {sha: state.image(sha) for use in recipe.methods for sha in use.hashes()}
     for event in engine.submit(recipe, inputs=inputs):
         if isinstance(event, Finished):
-            return event.pictures[0]
+            return event.images[0]
         if isinstance(event, Failed):
             raise RuntimeError(str(event.reason))
     raise RuntimeError("it ended without an image")
@@ -65,12 +65,12 @@ def take(names: list[str]) -> None:
         for name in names or known:
             began, path = time.monotonic(), EXAMPLES / f"{name}.webp"
             try:
-                picture = painted(state, name).convert("RGB")
+                image = painted(state, name).convert("RGB")
             except Exception as error:
                 print(f"{name}: {error}", flush=True)
                 continue
-            picture.thumbnail((WIDEST, WIDEST))
-            picture.save(path, quality=88, method=6)
+            image.thumbnail((WIDEST, WIDEST))
+            image.save(path, quality=88, method=6)
             print(f"{name}: {path.stat().st_size} bytes, {time.monotonic() - began:.0f} s", flush=True)
     total = sum(path.stat().st_size for path in EXAMPLES.glob("*.webp"))
     print(f"all: {total} bytes of at most {ALL}", flush=True)

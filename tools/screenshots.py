@@ -1,4 +1,4 @@
-"""Pictures of the page, taken from the running app: `python -m tools.screenshots [folder]` (default docs/images).
+"""Images of the page, taken from the running app: `python -m tools.screenshots [folder]` (default docs/images).
 
 Needs requirements-dev.txt and a chromium. The browser tests start the app through here as well.
 """
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
 PATIENCE = 120  # seconds for the app to serve and the network to load, on a busy machine
@@ -120,8 +120,8 @@ def photograph(what: Any, path: Path) -> None:
     """A page, or a part of it, as a webp: a fifth of the bytes of a png, and looks the same."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(what.screenshot())) as picture:
-        picture.convert("RGB").save(path, quality=90, method=6)
+    with Image.open(io.BytesIO(what.screenshot())) as image:
+        image.convert("RGB").save(path, quality=90, method=6)
     print(path, flush=True)
 
 
@@ -222,7 +222,7 @@ def take(folder: Path) -> None:
                 paint(page, PROMPTS[0], seed=7, count=4)
                 done(page)
                 shot(page, "page")
-                page.get_by_text("Settings of this picture").click()
+                page.get_by_text("Settings of this image").click()
                 shot(page, "settings")
                 paint(page, "a large red zebra on grass", seed=3)
                 done(page)

@@ -2,13 +2,13 @@
 
     python -m training autoencoder --minutes 120
     python -m training denoiser --minutes 100                     text encoder and UNet
-    python -m training denoiser-pixels --pictures 150000          the pixel-space network, 64 x 64
-    python -m training evaluator --pictures 600000
-    python -m training surfaces --pictures 60000                  depth, normals, classes of an image: to measure
-    python -m training reader --pictures 60000                    depth and classes of an image, to guide by
-    python -m training classifier --pictures 150000               what noisy latents will show, to guide by
-    python -m training contrastive --pictures 30000               whether a text goes with an image, to guide by
-    python -m training controlnet --pictures 60000                depth and edges, beside the UNet that is shipped
+    python -m training denoiser-pixels --images 150000          the pixel-space network, 64 x 64
+    python -m training evaluator --images 600000
+    python -m training surfaces --images 60000                  depth, normals, classes of an image: to measure
+    python -m training reader --images 60000                    depth and classes of an image, to guide by
+    python -m training classifier --images 150000               what noisy latents will show, to guide by
+    python -m training contrastive --images 30000               whether a text goes with an image, to guide by
+    python -m training controlnet --images 60000                depth and edges, beside the UNet that is shipped
 
 Each command trains at most --minutes, then stops; the same command goes on. See training/README.md for the commands
 that made the shipped weights, and what they cost.
@@ -98,17 +98,17 @@ def main() -> None:
     )
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument(
-        "--pictures", type=int, default=0, help="how many to see in all, over all pieces; 0: what the minutes allow"
+        "--images", type=int, default=0, help="how many to see in all, over all pieces; 0: what the minutes allow"
     )
     parser.add_argument("--minutes", type=float, default=9.5, help="length of this piece")
     parser.add_argument("--decay", type=float, default=0.25, help="last fraction over which the learning rate falls")
-    parser.add_argument("--warmup", type=int, default=8_000, help="pictures over which the learning rate rises")
+    parser.add_argument("--warmup", type=int, default=8_000, help="images over which the learning rate rises")
     parser.add_argument("--check-every", type=float, default=5.0, help="minutes between held-out figures")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    plan = Plan(args.pictures, args.minutes, args.warmup, decay=args.decay, check_every=args.check_every)
+    plan = Plan(args.images, args.minutes, args.warmup, decay=args.decay, check_every=args.check_every)
     train(NETWORKS[args.network](), plan)
 
 

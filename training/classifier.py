@@ -1,6 +1,6 @@
 """The noise-aware classifier's training: what noisy latents will show, at every level.
 
-    python -m training classifier --pictures 150000 --threads 1      train, in pieces
+    python -m training classifier --images 150000 --threads 1      train, in pieces
     python -m training.classifier                                    ship what was trained last
     python -m training.classifier --check                            validate what is shipped
 

@@ -1,6 +1,6 @@
 """The contrastive model's training: renders beside their captions, and captions that are nearly true.
 
-    python -m training contrastive --pictures 30000 --threads 1     train, in pieces
+    python -m training contrastive --images 30000 --threads 1     train, in pieces
     python -m training.contrastive                                  ship what was trained last
     python -m training.contrastive --check                          validate what is shipped, on renders never seen
 
@@ -96,7 +96,7 @@ class ContrastiveSpec:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network: nn.Module = Taught().to(memory_format=torch.channels_last)
-        self.rgb, self.masks = data.pictures("train"), data.instances("train")[:, 1::2, 1::2]
+        self.rgb, self.masks = data.images("train"), data.instances("train")[:, 1::2, 1::2]
         captions = words("train", len(self.rgb))
         self.ids, self.owners = numbered(captions)
         self.attributes, self.place = captions.attributes, captions.place
@@ -128,7 +128,7 @@ class ContrastiveSpec:
         differ = (batch["false"] != batch["ids"]).any(1)
         beside = (scale * model.own(cells, *model.read(batch["false"]))).masked_fill(~differ, -torch.inf)
         parts = {
-            "pictures": F.cross_entropy(torch.cat([scores, beside[:, None]], 1), own),
+            "images": F.cross_entropy(torch.cat([scores, beside[:, None]], 1), own),
             "texts": F.cross_entropy(scores.T, own),
             "nearly": 4 * F.softplus(beside - scores.diagonal()).mean(),  # others of a batch differ in what is easier
             "looking": looking(scale * model.looks(cells, read[0]), batch),
@@ -213,7 +213,7 @@ def figures(network: nn.Module, x: Tensor, ids: Tensor, false: Tensor, swapped: 
     right = torch.arange(size)
     return {
         "caption": float(torch.stack([table.argmax(1) == right for table in whole]).float().mean()),
-        "picture": float(torch.stack([table.argmax(0) == right for table in whole]).float().mean()),
+        "image": float(torch.stack([table.argmax(0) == right for table in whole]).float().mean()),
         "changed": float(preferred[differ & ~swapped].float().mean()),
         "swapped": float(preferred[swapped].float().mean()),
     }

@@ -8,7 +8,7 @@ is to learn, is learned once. Half of the captions are empty, so that the map ha
 higher than the UNet's own, where scenes take shape. All is at 128 pixels: at 64 the UNet that is shipped is not at home
 (v error 0.177 against 0.081), and what was learned first there was to mend that, with no look at the map.
 
-    python -m training controlnet --pictures 60000       train, in pieces; after the UNet has changed, again
+    python -m training controlnet --images 60000       train, in pieces; after the UNet has changed, again
     python -m training.controlnet                        ship what was trained last
 """
 

@@ -28,7 +28,7 @@ def folder(split: str) -> Path:
     return ROOT / split
 
 
-def pictures(split: str) -> np.ndarray:
+def images(split: str) -> np.ndarray:
     """(N, 128, 128, 3) uint8, as far as rendered. Raises FileNotFoundError with the command to run."""
     return _open(split, "rgb")
 

@@ -8,7 +8,7 @@ generator must never see the evaluator must know as well as the rest, or it woul
 Every fourth batch is warped, every fourth mixed with renders of the same scenes in other shapes: the more a solid is a
 lump, the less its target is one shape, so `sure["shape"]` falls on lumps.
 
-    python -m training evaluator --pictures 600000    train, in pieces
+    python -m training evaluator --images 600000    train, in pieces
     python -m training.evaluator [FILE]               ship what was trained last, in place of the evaluator or to FILE
 """
 

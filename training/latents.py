@@ -54,7 +54,7 @@ def encoder(autoencoder: nn.Module, device: torch.device) -> Callable[[Tensor], 
 @torch.no_grad()
 def latents(autoencoder: nn.Module, split: str) -> Tensor:
     """Latents of the renders of a split that lie on disk, (N, C, h, w) float16, made once."""
-    pixels = data.pictures(split)
+    pixels = data.images(split)
     channels = autoencoder.config.latent_channels
     path = data.folder(split) / f"latents_{channels}_{len(pixels)}.npy"
     if path.exists():

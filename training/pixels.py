@@ -79,16 +79,16 @@ class PixelDenoiser:
             self.rows, self.rate = 128, 1e-3
         else:
             plain_attention(unet)
-        self.pictures_ = small("train")
+        self.images_ = small("train")
         self.held_out = small("validation")[:128]
         self.sigmas = ((1 - alphas()) / alphas()).sqrt().float()
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:
         """x0 (B, 3, 64, 64) in [-1, 1], noise alike, t (B,) continuous times in [0, 999]."""
-        self.pictures_ = self.pictures_.to(device)  # once: the whole set stands on the device
+        self.images_ = self.images_.to(device)  # once: the whole set stands on the device
         draws = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
         uniform = partial(torch.rand, self.rows, device=device, generator=draws)
-        x0 = _signed(self.pictures_[(uniform() * len(self.pictures_)).long()])
+        x0 = _signed(self.images_[(uniform() * len(self.images_)).long()])
         x0 = torch.where(uniform()[:, None, None, None] < 0.5, x0.flip(-1), x0)
         u = (torch.arange(self.rows, device=device) + uniform()) / self.rows  # stratified: lowers the variance for free
         t = times_of(torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)) * 1.4 - 0.4, self.sigmas)
@@ -136,8 +136,8 @@ class PixelDenoiser:
         return grid(x / 2 + 0.5, scale=2)
 
 
-def _signed(pictures: Tensor) -> Tensor:
-    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+def _signed(images: Tensor) -> Tensor:
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def small(split: str) -> Tensor:

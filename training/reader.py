@@ -1,6 +1,6 @@
 """Training of the perception model `reader`: depth and classes, from renders, clean and softened as for the evaluator.
 
-    python -m training reader --pictures 60000 --threads 1       train, in pieces
+    python -m training reader --images 60000 --threads 1       train, in pieces
     python -m training.reader                                    validate what was trained last, and ship it
     python -m training.reader --check                            validate what is shipped, on renders never seen
 
@@ -55,8 +55,8 @@ class ReaderSpec:
         torch.manual_seed(0)
         self.network = begun(STILL_LIFE, "reader", classes=CLASSES).to(memory_format=torch.channels_last)
         self.near, self.classes = ground_truth("train", 0, SCENES)
-        self.rgb = data.pictures("train")[:SCENES]
-        self.held_out = _pixels(data.pictures("validation")[:200])
+        self.rgb = data.images("train")[:SCENES]
+        self.held_out = _pixels(data.images("validation")[:200])
         self.held_out_truth = ground_truth("validation", 0, 200)
 
     def batch(self, rng: np.random.Generator, device: torch.device) -> dict[str, Tensor]:

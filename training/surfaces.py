@@ -1,7 +1,7 @@
 """Training of the evaluator of surfaces: depth, normals, classes, from renders, clean and softened as for the
 evaluator.
 
-python -m training surfaces --pictures 60000 --warmup 2000 --threads 1    train, in pieces
+python -m training surfaces --images 60000 --warmup 2000 --threads 1    train, in pieces
 python -m training.surfaces                                               ship what was trained last
 python -m world.surfaces                                                  validate what is shipped
 """
@@ -56,8 +56,8 @@ class SurfacesSpec:
         torch.manual_seed(0)
         self.network: nn.Module = begun().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.away, self.normals, self.classes = ground_truth("train", SCENES)
-        self.rgb = data.pictures("train")[:SCENES]
-        self.held_out = _pixels(data.pictures("validation")[:200])
+        self.rgb = data.images("train")[:SCENES]
+        self.held_out = _pixels(data.images("validation")[:200])
         away, normals, classes = ground_truth("validation", 200)
         depth = torch.where(classes == 0, torch.inf, NEAREST * away.float().exp())
         self.held_out_truth = Surfaces(depth, normals.float() / 127, classes.long())

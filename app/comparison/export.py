@@ -89,8 +89,8 @@ def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapp
             if one is None:
                 draw.rectangle((x, y, x + width, y + height), MAT)
                 continue
-            with Image.open(store.picture(id, cell.key)) as picture:
-                page.paste(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (x, y))
+            with Image.open(store.image(id, cell.key)) as image:
+                page.paste(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (x, y))
             for k, key in enumerate(name for name in names if name in one.figures):
                 words = f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}"
                 draw.text((x, y + height + 2 + k * LINE), _fitting(draw, words, small, width), QUIET, small)
@@ -109,7 +109,7 @@ def page(store: ComparisonStore, id: str, comparison: Comparison, results: Mappi
         for start in range(0, len(cells), len(columns)):
             line = cells[start : start + len(columns)]
             row = comparison.axes[1].values[line[0].place[1]].label if len(comparison.axes) > 1 else ""
-            body = "".join(f"<td>{_cell(store.picture(id, cell.key), cell, results.get(cell.key), names)}</td>"
+            body = "".join(f"<td>{_cell(store.image(id, cell.key), cell, results.get(cell.key), names)}</td>"
                            for cell in line)  # fmt: skip
             parts.append(f"<tr><th>{escape(row)}</th>{body}</tr>")
         parts.append("</table>")

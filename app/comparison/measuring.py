@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.comparison.spec import Cell
-from app.comparison.targets import picture_tensor, targets
+from app.comparison.targets import image_tensor, targets
 from app.schema.recipe import Recipe
 from fidelity.measures import evaluate, left_out
 
 
 def measuring(
-    pictures: Mapping[str, Any], backbone: Callable[[str], Any]
+    images: Mapping[str, Any], backbone: Callable[[str], Any]
 ) -> Callable[[Cell, Recipe, Any], tuple[dict[str, float], str]]:
     """(cell, recipe as it was made, image) -> figures, and what is left out in words. backbone(id): one loaded."""
 
-    def measure(cell: Cell, recipe: Recipe, picture: Any) -> tuple[dict[str, float], str]:
-        one = targets(recipe, pictures, backbone(recipe.backbone), cell.truth)
-        found = evaluate(picture_tensor(picture), one)
+    def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str]:
+        one = targets(recipe, images, backbone(recipe.backbone), cell.truth)
+        found = evaluate(image_tensor(image), one)
         return {key: round(value, 6) for key, value in found.items()}, left_out(one)
 
     return measure

@@ -50,13 +50,13 @@ class ComparisonRunner:
 
     def __init__(
         self, id: str, comparison: Comparison, store: ComparisonStore, engine: Callable[[str], Any],
-        pictures: Mapping[str, Any], measure: Measuring,
+        images: Mapping[str, Any], measure: Measuring,
     ):  # fmt: skip
         self.id, self.comparison, self.store = id, comparison, store
         self.cells: list[Cell] = comparison.cells()
         self.states: dict[str, State] = {}
         self.made = 0  # cells that this object made
-        self.pictures = pictures
+        self.images = images
         self._engine, self._measure = engine, measure
         self._changed = threading.Condition()
         self._count = 0
@@ -191,18 +191,18 @@ class ComparisonRunner:
 
         while not stop.is_set():
             try:
-                given = {sha: self.pictures[sha] for use in recipe.methods for sha in use.hashes()
-                         if sha in self.pictures}  # fmt: skip
+                given = {sha: self.images[sha] for use in recipe.methods for sha in use.hashes()
+                         if sha in self.images}  # fmt: skip
                 return engine.submit(recipe, given)
             except Busy:
                 time.sleep(BUSY)
         return None
 
     def _finish(self, cell: Cell, event: Finished) -> None:
-        (picture,), (recipe,) = event.pictures, event.recipes
-        figures, said = self._measure(cell, recipe, picture)
+        (image,), (recipe,) = event.images, event.recipes
+        figures, said = self._measure(cell, recipe, image)
         result = Result(event.own_seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
-        self.store.put(self.id, cell.key, picture, recipe, result)
+        self.store.put(self.id, cell.key, image, recipe, result)
         self.made += 1
         self._set(cell.key, status="done", result=result, preview=None)
 

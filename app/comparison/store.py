@@ -67,20 +67,20 @@ class ComparisonStore:
             if one is not None:
                 yield path.parent.name, one, len(list((path.parent / "cells").glob("*.json")))
 
-    def put(self, id: str, key: str, picture: Image.Image, recipe: Recipe, result: Result) -> None:
+    def put(self, id: str, key: str, image: Image.Image, recipe: Recipe, result: Result) -> None:
         """Keeps a cell: the image with its recipe first, then the figures."""
-        save_png(picture, self.picture(id, key), png_metadata.write(recipe))
+        save_png(image, self.image(id, key), png_metadata.write(recipe))
         write_text(self._cell(id, key, "json"), json.dumps(asdict(result)))
 
     def result(self, id: str, key: str) -> Result | None:
         """The figures of a cell; None where it is missing."""
         try:
             fields = json.loads(self._cell(id, key, "json").read_text(encoding="utf-8"))
-            return Result(**fields) if self.picture(id, key).exists() else None
+            return Result(**fields) if self.image(id, key).exists() else None
         except (OSError, ValueError, TypeError):
             return None
 
-    def picture(self, id: str, key: str) -> Path:
+    def image(self, id: str, key: str) -> Path:
         return self._cell(id, key, "png")
 
     def vote(self, id: str, better: str, worse: str) -> None:

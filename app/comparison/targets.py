@@ -28,13 +28,13 @@ LOOKS = {  # an energy -> what its target says, and the measure that a run down 
 STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
 
-def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Target:
+def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Target:
     """The target of a recipe's run. images: content hash -> image; truth: the hash of what it should be."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
-    if truth and truth in pictures:
-        found["ground_truth"] = methods.tensor(pictures[truth], size)
+    if truth and truth in images:
+        found["ground_truth"] = methods.tensor(images[truth], size)
     for place, use in enumerate(recipe.methods):
         if use.name not in METHODS:
             continue
@@ -44,12 +44,12 @@ def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, tru
         steered |= {look} & set(STEERED)
         for name, declared in methods.wanted(method).items():
             value = use.inputs.get(name)
-            if isinstance(value, str) and declared.kind == "map" and value in pictures:
-                found |= _of_map(name, methods.tensor(pictures[value], size), choices)
-            elif isinstance(value, Degradation) and value.picture in pictures:
-                found |= _measured(place, recipe, pictures, backbone, value)
+            if isinstance(value, str) and declared.kind == "map" and value in images:
+                found |= _of_map(name, methods.tensor(images[value], size), choices)
+            elif isinstance(value, Degradation) and value.picture in images:
+                found |= _measured(place, recipe, images, backbone, value)
             elif value:
-                found |= _of_input(name, declared.kind, value, size, pictures)
+                found |= _of_input(name, declared.kind, value, size, images)
     contrastive = getattr(backbone, "contrastive", None)
     world = recipe.backbone in OF_THE_WORLD
     return Target(
@@ -62,42 +62,42 @@ def targets(recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, tru
     )
 
 
-def _of_map(name: str, picture: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
+def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
     """A map of edges or depth, made of the image where the method was to make it; or the target of an energy."""
     if "energy" in choices:
         look = LOOKS.get(choices["energy"], "")
-        picture = canny(picture) if choices["energy"] == "edges" else picture
-        return {look: picture} if look and look != "text" else {}
+        image = canny(image) if choices["energy"] == "edges" else image
+        return {look: image} if look and look != "text" else {}
     annotator = ANNOTATORS.get(choices.get(f"{name}_by", ""), as_it_is)
-    return {"edges" if "edge" in name else "near": annotator(picture)}
+    return {"edges" if "edge" in name else "near": annotator(image)}
 
 
-def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], pictures: Mapping[str, Any]) -> dict[str, Any]:
+def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], images: Mapping[str, Any]) -> dict[str, Any]:
     """What one input says: a source, a mask, its prompt, boxes, references."""
-    if kind == "image" and value in pictures:
-        return {"source": methods.tensor(pictures[value], size)}
-    if kind == "mask" and value in pictures:
-        return {"mask": methods.tensor(pictures[value], size, "L")}
+    if kind == "image" and value in images:
+        return {"source": methods.tensor(images[value], size)}
+    if kind == "mask" and value in images:
+        return {"mask": methods.tensor(images[value], size, "L")}
     if kind == "prompt" and "source" in name:
         return {"source_prompt": value}
     if kind == "boxes":
         return {"boxes": [Box(**one.model_dump()) for one in value]}
     if kind == "references":
-        return {"references": [methods.tensor(pictures[one], size) for one in value if one in pictures]}
+        return {"references": [methods.tensor(images[one], size) for one in value if one in images]}
     return {}
 
 
 def _measured(
-    place: int, recipe: Recipe, pictures: Mapping[str, Any], backbone: Backbone, given: Degradation
+    place: int, recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, given: Degradation
 ) -> dict[str, Any]:
     """The measurement that a method was given, and the image that was measured: it is the truth."""
     size = (recipe.width, recipe.height)
-    _, values = methods.used(place, recipe.methods[place], recipe, backbone, pictures)
+    _, values = methods.used(place, recipe.methods[place], recipe, backbone, images)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)
     fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
-    return {"ground_truth": methods.tensor(pictures[given.picture], size), **({"observation": one} if fits else {})}
+    return {"ground_truth": methods.tensor(images[given.picture], size), **({"observation": one} if fits else {})}
 
 
-def picture_tensor(picture: Image.Image) -> Tensor:
+def image_tensor(image: Image.Image) -> Tensor:
     """(1, 3, H, W) in [0, 1]."""
-    return methods.tensor(picture, picture.size).to(torch.float32)
+    return methods.tensor(image, image.size).to(torch.float32)

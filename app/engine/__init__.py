@@ -15,7 +15,7 @@ inside a function or a thread.
             case Preparing(words, step, steps): ...                   # a search first, once: tuned_schedules
             case Progress(step=k, steps=n):     event.preview         # newest only, older ones are dropped unseen
             case Made(index, image, recipe):    history.add(image, recipe)    # HistoryError in words (disk full)
-            case Finished():                    event.pictures, event.recipes, event.seconds
+            case Finished():                    event.images, event.recipes, event.seconds
             case Failed(reason, field):         ...                   # field: the recipe's field to blame, or None
             case Cancelled():                   ...
     run.cancel()                                                      # from any thread; takes effect within one step

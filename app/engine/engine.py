@@ -136,7 +136,7 @@ class Engine:
     def submit(self, recipe: Recipe, inputs: Mapping[str, Any] | None = None, watch: Watch | None = None) -> Run:
         """A run of this recipe, waiting or soon under way. `inputs`: sha256 -> image, for methods. Raises Busy.
 
-        watch: goes along with every picture's flow and may ask the network in between.
+        watch: goes along with every image's flow and may ask the network in between.
         """
         job = Job(recipe, dict(inputs or {}), watch)
         with self._changed:

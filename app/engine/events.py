@@ -55,10 +55,10 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Picture `index` of the run is ready; its own recipe makes it again alone."""
+    """Image `index` of the run is ready; its own recipe makes it again alone."""
 
     index: int
-    picture: Image.Image
+    image: Image.Image
     recipe: Recipe
 
 
@@ -66,7 +66,7 @@ class Made:
 class Finished:
     """All images, in order; always the last event, as Failed and Cancelled are."""
 
-    pictures: tuple[Image.Image, ...]
+    images: tuple[Image.Image, ...]
     recipes: tuple[Recipe, ...]
     seconds: float  # from the first step to the last image, with what went into the runs beside it
     calls: int  # network evaluations that the run took part in
@@ -132,22 +132,22 @@ class EventQueue:
             return self._events.popleft() if self._events else self.end
 
 
-def sheet(pictures: tuple[Array | None, ...]) -> Array | None:
+def sheet(images: tuple[Array | None, ...]) -> Array | None:
     """All images on one sheet, as square as possible, grey where there is none yet; a single image as it is."""
-    there = [p for p in pictures if p is not None]
+    there = [p for p in images if p is not None]
     if not there:
         return None
-    if len(pictures) == 1:
+    if len(images) == 1:
         return there[0]
     height, width = max(p.shape[0] for p in there), max(p.shape[1] for p in there)
-    columns = math.ceil(math.sqrt(len(pictures) * height / width))
-    rows = math.ceil(len(pictures) / columns)
+    columns = math.ceil(math.sqrt(len(images) * height / width))
+    rows = math.ceil(len(images) / columns)
     whole = np.full((rows * height, columns * width, 3), 128, np.uint8)
-    for i, picture in enumerate(pictures):
-        if picture is None:
+    for i, image in enumerate(images):
+        if image is None:
             continue
-        if picture.shape[:2] != (height, width):
-            picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+        if image.shape[:2] != (height, width):
+            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         top, left = i // columns * height, i % columns * width
-        whole[top : top + height, left : left + width] = picture
+        whole[top : top + height, left : left + width] = image
     return whole

@@ -157,7 +157,7 @@ def _operator(name: str) -> Any:
 # ---- what they are called with --------------------------------------------------------------------------------------
 
 
-def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[str, dict]:
+def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> tuple[str, dict]:
     """A method's name, with its knobs and its inputs as it receives them. images: content hash -> image.
 
     Images are cut and scaled to the size of the recipe. Raises RecipeError, at the field, for one that is not here.
@@ -171,7 +171,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Map
             continue
         kind = wanted(method)[name].kind
         try:
-            ready = _value(kind, value, size, recipe, backbone, pictures)
+            ready = _value(kind, value, size, recipe, backbone, images)
         except KeyError:
             words = f"{label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
@@ -181,15 +181,15 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, pictures: Map
 
 
 def _value(
-    kind: str, value: Any, size: tuple[int, int], recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]
+    kind: str, value: Any, size: tuple[int, int], recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]
 ) -> Any:
     """What `conditioning.inputs.prepare_input` takes. Raises KeyError for an image that is not here."""
     if kind in ("image", "map"):
-        return tensor(pictures[value], size)
+        return tensor(images[value], size)
     if kind == "mask":
-        return tensor(pictures[value], size, "L")
+        return tensor(images[value], size, "L")
     if kind == "references":
-        return [tensor(pictures[one], size) for one in value]
+        return [tensor(images[one], size) for one in value]
     if kind == "boxes":
         return [Box(**one.model_dump()) for one in value]
     if kind == "points":
@@ -198,8 +198,8 @@ def _value(
         parameters: dict[str, Any] = dict(value.parameters)
         if "mask" in parameters:
             _, height, width = _measured_shape(recipe, backbone)
-            parameters["mask"] = tensor(pictures[parameters["mask"]], (width, height), "L")[0, 0] > 0.5
-        return Degradation(tensor(pictures[value.picture], size), value.name, parameters, value.sigma_y, value.seed)
+            parameters["mask"] = tensor(images[parameters["mask"]], (width, height), "L")[0, 0] > 0.5
+        return Degradation(tensor(images[value.picture], size), value.name, parameters, value.sigma_y, value.seed)
     return value
 
 
@@ -210,10 +210,10 @@ def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:
     return 3, recipe.height, recipe.width
 
 
-def tensor(picture: Image.Image, size: tuple[int, int], mode: str = "RGB") -> Tensor:
+def tensor(image: Image.Image, size: tuple[int, int], mode: str = "RGB") -> Tensor:
     """(1, 3 or 1, H, W) in [0, 1]; size: (width, height), which the middle of the image fills."""
     how = Image.Resampling.LANCZOS if mode == "RGB" else Image.Resampling.NEAREST
-    fitted = picture.convert(mode)
+    fitted = image.convert(mode)
     if fitted.size != size:
         fitted = ImageOps.fit(fitted, size, how)
     array = np.array(fitted, np.float32) / 255

@@ -17,7 +17,7 @@ from common.images import to_pixels
 from conditioning.operators import Linear, Measurement, state_is_pixels
 
 
-def preview(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> tuple[Image.Image, str]:
+def preview(recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> tuple[Image.Image, str]:
     """What the first operator of the recipe's only method is given by a run, to look at, and its size in words.
 
     Made by the very code that a run goes through. images: content hash -> image. Raises RecipeError in words.
@@ -27,7 +27,7 @@ def preview(recipe: Recipe, backbone: Backbone, pictures: Mapping[str, Any]) -> 
     field = f"methods.0.inputs.{name}"
     if found := [problem for problem in methods.problems(recipe, backbone) if problem.field == field]:
         raise RecipeError(found)
-    _, values = methods.used(0, use, recipe, backbone, pictures)
+    _, values = methods.used(0, use, recipe, backbone, images)
     one: Measurement = values[name]
     with torch.no_grad():
         y = seen(one)

@@ -23,7 +23,7 @@ from app.schema.method_inputs import Use
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
 from app.schema.solvers import knob_label, knob_names
 from app.service.state import LOADING, AppState
-from app.storage.images import PictureError, content_hash, open_upload
+from app.storage.images import ImageError, content_hash, open_upload
 from app.version import VERSION
 from common.images import data_uri, encoded
 
@@ -89,8 +89,8 @@ def ready(state: AppState, key: str) -> Comparison:
         raise RecipeError([Problem("ready", f"There is no comparison {key!r}. There are: {', '.join(READY)}.")])
     state.model().engine(LOADING)  # whose thread imports torch, once for all
     made = READY[key].make()
-    for picture in made.pictures.values():
-        state.take(picture)
+    for image in made.images.values():
+        state.take(image)
     return made.comparison
 
 
@@ -111,8 +111,8 @@ def own(
             values.append(Change(label="no method", methods=()))
         else:
             made = example(name, size)
-            for picture in made.pictures.values():
-                state.take(picture)
+            for image in made.images.values():
+                state.take(image)
             use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
             values.append(Change(label=catalogue()["methods"][name]["title"], methods=(use,)))
     found = [Axis(name="method", values=tuple(values))]
@@ -120,9 +120,9 @@ def own(
     for kind, text in ((kind, str(text or "")) for kind, text in axes if kind):
         if kind == references.SCENE:
             found.append(references.scenes(state, text, size, base))
-            known = state.take(truth(size).picture)
-        elif kind == references.PICTURE:
-            found.append(references.pictures(state, text, shelf or {}, values, base, door))
+            known = state.take(truth(size).image)
+        elif kind == references.IMAGE:
+            found.append(references.images(state, text, shelf or {}, values, base, door))
             stacks = (base.methods if value.methods is None else value.methods for value in values)
             source = next((one for stack in stacks if (one := references.source_of(stack))), "")
         else:
@@ -142,7 +142,7 @@ def checked(state: AppState, comparison: Comparison, door: str = "") -> str:
 
 def images_of(state: AppState, comparison: Comparison, door: str = "", keep: bool = False) -> dict[str, Any]:
     """Its images by their hash, as far as this visit may see them. keep: in the history from now on."""
-    find = state.keep if keep else state.picture
+    find = state.keep if keep else state.image
     return {sha: image for sha in comparison.hashes() if (image := find(sha, door)) is not None}
 
 
@@ -226,7 +226,7 @@ def update(
     if since >= 0:
         return serialize.changes(one, address, since)
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
-    given = {sha: data_uri(one.pictures[sha]) for sha in dict.fromkeys(hashes) if sha in one.pictures}
+    given = {sha: data_uri(one.images[sha]) for sha in dict.fromkeys(hashes) if sha in one.images}
     whole = serialize.whole_comparison(one, address, given, stored_figures())
     whole["exports"] = exports(stem)
     whole["votes"] = ratings(one, store, ids)
@@ -265,9 +265,9 @@ def to_file(one: ComparisonRunner, state: AppState) -> str:
     recipes = [cell.recipe for cell in one.cells if cell.recipe is not None]
     models = {name: str(getattr(state.models[name].backbone, "revision", ""))
               for name in dict.fromkeys(recipe.backbone for recipe in recipes) if name in state.models}  # fmt: skip
-    pictures = {sha: base64.b64encode(encoded(picture)).decode() for sha, picture in one.pictures.items()}
+    images = {sha: base64.b64encode(encoded(image)).decode() for sha, image in one.images.items()}
     return json.dumps({"kind": KIND, "version": VERSION, "comparison": one.comparison.model_dump(mode="json"),
-                       "pictures": pictures, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
+                       "pictures": images, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
 
 
 def from_file(state: AppState, path: Any) -> tuple[Comparison, str]:
@@ -292,13 +292,13 @@ def from_file(state: AppState, path: Any) -> tuple[Comparison, str]:
     notes = []
     for sha, text in dict(given.get("pictures") or {}).items():
         try:
-            picture = open_upload(base64.b64decode(str(text))).picture
-        except (PictureError, ValueError):
+            image = open_upload(base64.b64decode(str(text))).image
+        except (ImageError, ValueError):
             notes.append("An image in it is damaged.")
             continue
-        if content_hash(picture) == sha:
-            state.take(picture)
-    gone = [sha for sha in comparison.hashes() if state.picture(sha) is None]
+        if content_hash(image) == sha:
+            state.take(image)
+    gone = [sha for sha in comparison.hashes() if state.image(sha) is None]
     notes += [f"{len(gone)} of its images are missing."] if gone else []
     notes += _differing(state, [cell.recipe for cell in cells if cell.recipe is not None], given)
     words = "Nothing differs here." if not notes else "What differs here: " + " ".join(notes)

@@ -37,12 +37,12 @@ class Example:
 
     card: Card
     settings: dict[str, Any]
-    pictures: dict[str, Image.Image] = field(default_factory=dict)
+    images: dict[str, Image.Image] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Truth:
-    picture: Image.Image
+    image: Image.Image
     near: Image.Image  # nearness, as a depth network would give it
     edges: Image.Image
     mask: Image.Image  # of the solid that the edit is about, with a margin
@@ -109,10 +109,10 @@ def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Tr
         if r - l > 0.01 and b - t > 0.01  # of what is hidden there is none
     )
     return _Truth(
-        picture=_picture(seen.rgb[0].permute(1, 2, 0)),
-        near=_picture(seen.near[0]),
-        edges=_picture(seen.edges[0].float()),
-        mask=_picture(mask),
+        image=_image(seen.rgb[0].permute(1, 2, 0)),
+        near=_image(seen.near[0]),
+        edges=_image(seen.edges[0].float()),
+        mask=_image(mask),
         boxes=boxes,
     )
 
@@ -124,7 +124,7 @@ def example(method: str, size: int) -> Example:
 
     one = find(method)
     known = truth(size)
-    pictures = {content_hash(p): p for p in (known.picture, known.near, known.edges, known.mask)}
+    images = {content_hash(p): p for p in (known.image, known.near, known.edges, known.mask)}
     asked = wanted(one)
     given = {
         name: _value(name, declared.kind, known)
@@ -144,12 +144,12 @@ def example(method: str, size: int) -> Example:
         settings["prompt"] = f"{NAMES[0]} on grass"
     card = Card(name=method, inputs=given)
     needed = set(card.hashes())
-    return Example(card, settings, {sha: picture for sha, picture in pictures.items() if sha in needed})
+    return Example(card, settings, {sha: image for sha, image in images.items() if sha in needed})
 
 
 def _value(name: str, kind: str, known: _Truth) -> Any:
     if kind == "map":
-        return content_hash(known.edges if "edge" in name else known.near if "depth" in name else known.picture)
+        return content_hash(known.edges if "edge" in name else known.near if "depth" in name else known.image)
     if kind == "mask":
         return content_hash(known.mask)
     if kind == "prompt":
@@ -157,7 +157,7 @@ def _value(name: str, kind: str, known: _Truth) -> Any:
     if kind == "words":
         return WORDS
     if kind == "references":
-        return (content_hash(known.picture),)
+        return (content_hash(known.image),)
     if kind == "boxes":
         return known.boxes
     if kind == "points":
@@ -165,10 +165,10 @@ def _value(name: str, kind: str, known: _Truth) -> Any:
         x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         return (Point(x=round(x, 3), y=round(y, 3), to_x=round(min(x + 0.2, 1.0), 3), to_y=round(y, 3)),)
     if kind == "operator":
-        return Degradation(picture=content_hash(known.picture), name="super_resolution", parameters={"factor": 4})
-    return content_hash(known.picture)
+        return Degradation(picture=content_hash(known.image), name="super_resolution", parameters={"factor": 4})
+    return content_hash(known.image)
 
 
-def _picture(values: Any) -> Image.Image:
+def _image(values: Any) -> Image.Image:
     """(H, W) or (H, W, 3) in [0, 1]."""
     return Image.fromarray(to_uint8(values)).convert("RGB")

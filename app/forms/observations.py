@@ -42,10 +42,10 @@ def measured(state: AppState, data: bytes, door: str) -> dict[str, Any]:
 
     use = Use(name=asked.method, inputs={asked.input: asked.given})
     recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
-    pictures = {sha: picture for sha in use.hashes() if (picture := state.picture(sha, door)) is not None}
+    images = {sha: image for sha in use.hashes() if (image := state.image(sha, door)) is not None}
     try:
         with _turn:
-            picture, words = preview(recipe, model.backbone, pictures)
+            image, words = preview(recipe, model.backbone, images)
     except (RecipeError, ValueError, TypeError, KeyError, StopIteration) as error:
         return {"error": str(error) if isinstance(error, RecipeError) else "This cannot be measured."}
-    return {"picture": data_uri(picture), "words": words}
+    return {"picture": data_uri(image), "words": words}

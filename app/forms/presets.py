@@ -30,7 +30,7 @@ TWO = "a red cube and a blue sphere on grass by day"
 @dataclass(frozen=True)
 class Made:
     comparison: Comparison
-    pictures: dict[str, Image.Image] = field(default_factory=dict)  # by content hash
+    images: dict[str, Image.Image] = field(default_factory=dict)  # by content hash
 
 
 @dataclass(frozen=True)
@@ -58,31 +58,31 @@ def _ready(key: str, title: str, summary: str) -> Callable[[Callable[[], Made]],
 def edit() -> Made:
     from conditioning.registry import METHODS
 
-    pictures: dict[str, Image.Image] = {}
+    images: dict[str, Image.Image] = {}
     columns = [_alone("the new prompt alone")]
     for method in METHODS.values():
         if method.task != "editing":
             continue
         card, found = _card(method.name, LATENT)
-        pictures |= found
+        images |= found
         stack = [card]
         if not any(kind.kind == "image" for kind in method.inputs.values()):
             under, found = _card(UNDER.get(method.name, "direct_inversion"), LATENT)
-            pictures |= found
+            images |= found
             stack = [under, card]
         prompt = {"prompt": BEFORE} if method.name in UNDER else {}
         columns.append(_column(method.title, stack, prompt))
-    source, found = _picture(truth(LATENT[1]).picture)
+    source, found = _image(truth(LATENT[1]).image)
     base = Recipe(prompt=AFTER, backbone=LATENT[0], steps=30)
     axes = (Axis(name="method", values=tuple(columns)), _seeds(2))
-    return Made(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), pictures | found)
+    return Made(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), images | found)
 
 
 @_ready("inpaint", "Inpaint", "A hole where the cube was, to be painted as the prompt says.")
 def inpaint() -> Made:
-    columns, pictures = _of_task(("inpainting",), LATENT)
+    columns, images = _of_task(("inpainting",), LATENT)
     return _with_truth(
-        "inpaint", [_alone("the prompt alone"), *columns], pictures, LATENT, Recipe(prompt=BEFORE, steps=30)
+        "inpaint", [_alone("the prompt alone"), *columns], images, LATENT, Recipe(prompt=BEFORE, steps=30)
     )
 
 
@@ -99,10 +99,10 @@ def colourise() -> Made:
 @_ready("depth", "Depth to image", "A map of depth, or the image it is of, to be followed.")
 def depth() -> Made:
     known = truth(LATENT[1])
-    near, shown = _picture(known.near)
-    picture, found = _picture(known.picture)
+    near, shown = _image(known.near)
+    image, found = _image(known.image)
     control = Use(name="controlnet", inputs={"depth": near})
-    energy = Use(name="energy_guidance", knobs={"energy": "depth"}, inputs={"target": picture})
+    energy = Use(name="energy_guidance", knobs={"energy": "depth"}, inputs={"target": image})
     columns = [
         _alone("the prompt alone"),
         _column("ControlNet, depth", [control]),
@@ -114,9 +114,9 @@ def depth() -> Made:
 
 @_ready("layout", "Layout by boxes", "Two boxes with words: is each filled by what it says?")
 def layout() -> Made:
-    columns, pictures = _of_task(("layout",), LATENT)
+    columns, images = _of_task(("layout",), LATENT)
     base = Recipe(prompt=f"{NAMES[0]} and {NAMES[1]} on grass")
-    return _with_truth("layout", [_alone("the prompt alone"), *columns], pictures, LATENT, base, seeds=3)
+    return _with_truth("layout", [_alone("the prompt alone"), *columns], images, LATENT, base, seeds=3)
 
 
 @_ready("two-objects", "Two objects", "A prompt of two solids: do both come out whole?")
@@ -168,15 +168,15 @@ def _restored(key: str, operator: str, parameters: dict[str, Any]) -> Made:
     """A restoration, in pixel space, where such methods are exact."""
     from conditioning.registry import METHODS
 
-    picture, pictures = _picture(truth(PIXELS[1]).picture)
-    given = Degradation(picture=picture, name=operator, parameters=parameters)
+    image, images = _image(truth(PIXELS[1]).image)
+    given = Degradation(picture=image, name=operator, parameters=parameters)
     columns = [
         _column(method.title, [Use(name=method.name, inputs={name: given})], _sampled(method.name))
         for method in METHODS.values() if method.task == "restoration"
         for name, kind in method.inputs.items() if kind.kind == "operator"
     ]  # fmt: skip
     base = Recipe(backbone=PIXELS[0], width=PIXELS[1], height=PIXELS[1], steps=50, cfg_scale=1.0)
-    return _with_truth(key, columns, pictures, PIXELS, base)
+    return _with_truth(key, columns, images, PIXELS, base)
 
 
 def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change], dict[str, Image.Image]]:
@@ -184,22 +184,22 @@ def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change]
     from conditioning.registry import METHODS
 
     columns: list[Change] = []
-    pictures: dict[str, Image.Image] = {}
+    images: dict[str, Image.Image] = {}
     for method in METHODS.values():
         if method.task in tasks:
             card, found = _card(method.name, where)
-            pictures |= found
+            images |= found
             columns.append(_column(method.title, [card], _sampled(method.name)))
-    return columns, pictures
+    return columns, images
 
 
 def _with_truth(
-    key: str, columns: Sequence[Change], pictures: dict[str, Image.Image], where: tuple[str, int], base: Recipe,
+    key: str, columns: Sequence[Change], images: dict[str, Image.Image], where: tuple[str, int], base: Recipe,
     seeds: int = 2,
 ) -> Made:  # fmt: skip
-    sha, found = _picture(truth(where[1]).picture)
+    sha, found = _image(truth(where[1]).image)
     axes = (Axis(name="method", values=tuple(columns)), _seeds(seeds))
-    return Made(Comparison(title=READY[key].title, base=base, axes=axes, truth=sha), pictures | found)
+    return Made(Comparison(title=READY[key].title, base=base, axes=axes, truth=sha), images | found)
 
 
 def _alone(label: str) -> Change:
@@ -216,16 +216,16 @@ def _sampled(method: str) -> dict[str, Any]:
 
 def _card(method: str, where: tuple[str, int]) -> tuple[Use, dict[str, Image.Image]]:
     made = example(method, where[1])
-    return _used(made.card), made.pictures
+    return _used(made.card), made.images
 
 
 def _used(card: Any) -> Use:
     return Use(**card.model_dump(include={"name", "knobs", "inputs"}))
 
 
-def _picture(picture: Image.Image) -> tuple[str, dict[str, Image.Image]]:
-    sha = content_hash(picture)
-    return sha, {sha: picture}
+def _image(image: Image.Image) -> tuple[str, dict[str, Image.Image]]:
+    sha = content_hash(image)
+    return sha, {sha: image}
 
 
 def _seeds(count: int) -> Axis:

@@ -16,8 +16,8 @@ from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.service.state import AppState
 from app.storage.images import content_hash, open_upload
 
-SCENE, PICTURE = "scene", "picture"
-AXES = {SCENE: "Reference: scene number", PICTURE: "Reference: own pictures"}
+SCENE, IMAGE = "scene", "picture"
+AXES = {SCENE: "Reference: scene number", IMAGE: "Reference: own images"}
 MOST = 24  # images given at once
 LAST = 999_999  # scene
 
@@ -31,7 +31,7 @@ def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
             raise _wrong(f"{part.strip()!r} is no number of a scene. Give some from 0 to {LAST}.")
         shown = of_scene(int(part), size)
         pairs = [
-            (getattr(truth(size), name), getattr(shown.known, name)) for name in ("picture", "near", "edges", "mask")
+            (getattr(truth(size), name), getattr(shown.known, name)) for name in ("image", "near", "edges", "mask")
         ]
         swap = {content_hash(old): state.take(new) for old, new in pairs}
         swap |= {BEFORE: shown.before, AFTER: shown.after, WORDS: shown.words, ALSO: shown.also}
@@ -54,14 +54,14 @@ def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], door:
     found = dict(shelf)
     for file in files:
         path = Path(str(file))
-        picture = open_upload(path.read_bytes()).picture
+        image = open_upload(path.read_bytes()).image
         largest = int(LIMITS["width"].high)
-        picture.thumbnail((largest, largest))
-        found[path.name.replace(",", " ")] = state.take(picture, door)
+        image.thumbnail((largest, largest))
+        found[path.name.replace(",", " ")] = state.take(image, door)
     return found
 
 
-def pictures(
+def images(
     state: AppState, text: str, shelf: Mapping[str, str], columns: Sequence[Change], base: Recipe, door: str
 ) -> Axis:  # fmt: skip
     """In place of every image that the columns were given (source, reference, what is degraded, what a map is made
@@ -75,24 +75,24 @@ def pictures(
         there = f"There are: {', '.join(shelf)}." if shelf else "Add it with “Own images as rows”."
         raise _wrong(f"No image {unknown!r} was given. {there}")
     stacks = [base.methods if column.methods is None else column.methods for column in columns]
-    named = dict.fromkeys(one for stack in stacks for use in stack for one in _pictures(use))
+    named = dict.fromkeys(one for stack in stacks for use in stack for one in _images(use))
     if not named:
         raise _wrong("No column takes an image, so other images would change nothing. Add a method that takes one.")
     values = []
     for name in names:
         swap = {}
         for old, what in named:
-            swap[old] = shelf[name] if what == PICTURE else state.take(_edges(state, shelf[name], door), door)
+            swap[old] = shelf[name] if what == IMAGE else state.take(_edges(state, shelf[name], door), door)
         values.append(Change(label=name[:200], swap=swap))
-    return Axis(name=AXES[PICTURE], values=tuple(values))
+    return Axis(name=AXES[IMAGE], values=tuple(values))
 
 
 def source_of(stack: Sequence[Use]) -> str:
     """The first image that a stack was given, by its hash; "" where there is none."""
-    return next((one for use in stack for one, what in _pictures(use) if what == PICTURE), "")
+    return next((one for use in stack for one, what in _images(use) if what == IMAGE), "")
 
 
-def _pictures(use: Use) -> Iterator[tuple[str, str]]:
+def _images(use: Use) -> Iterator[tuple[str, str]]:
     """(hash, "picture" or "edges") of what a method was given, masks left out."""
     from app.engine.methods import wanted
     from conditioning.registry import METHODS
@@ -106,11 +106,11 @@ def _pictures(use: Use) -> Iterator[tuple[str, str]]:
         if not value:
             continue
         if isinstance(value, Degradation):
-            yield value.picture, PICTURE
+            yield value.picture, IMAGE
         elif declared.kind == "references" and isinstance(value, tuple):
-            yield from ((str(one), PICTURE) for one in value)
+            yield from ((str(one), IMAGE) for one in value)
         elif declared.kind == "image" and isinstance(value, str):
-            yield value, PICTURE
+            yield value, IMAGE
         elif declared.kind == "map" and isinstance(value, str):
             finished = choices.get(f"{name}_by", choices.get("energy", "")) in ("as it is", "depth map", "edge map")
             if (finished or name == "depth") and "depth" in f"{name} {choices.get('energy', '')}":
@@ -118,20 +118,20 @@ def _pictures(use: Use) -> Iterator[tuple[str, str]]:
                     f"{method.title} was given a finished map of depth, which no other image has. Leave this column "
                     "out, or take scenes as references."
                 )
-            yield value, "edges" if finished else PICTURE
+            yield value, "edges" if finished else IMAGE
 
 
 def _edges(state: AppState, sha: str, door: str) -> Any:
     """The map of edges of an image that was given."""
     from torchvision.transforms.functional import to_pil_image
 
-    from app.comparison.targets import picture_tensor
+    from app.comparison.targets import image_tensor
     from conditioning.operators.annotators import canny
 
-    picture = state.picture(sha, door)
-    if picture is None:
+    image = state.image(sha, door)
+    if image is None:
         raise _wrong("An image is gone: add it once more.")
-    return to_pil_image(canny(picture_tensor(picture))[0].clamp(0, 1))
+    return to_pil_image(canny(image_tensor(image))[0].clamp(0, 1))
 
 
 def _wrong(words: str) -> RecipeError:

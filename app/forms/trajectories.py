@@ -56,7 +56,7 @@ def ready_list() -> str:
 def empty() -> str:
     return (
         '<div class="nw-board" data-state="empty"><h2>See how an image comes about</h2><p>A run moves from noise to a '
-        "picture along a nearly straight path. Follow the settings of Create with one click on the left: the states "
+        "image along a nearly straight path. Follow the settings of Create with one click on the left: the states "
         "and the estimates at every step, the paths in two and three dimensions, how they bend, how hard guidance "
         "pulls, and where runs part that differ in one thing.</p></div>"
     )
@@ -179,7 +179,7 @@ def result(state: AppState, job: TrajectoryJob, session: str) -> dict[str, Any]:
     from app.trajectory import serialize
 
     done = [
-        serialize.followed(one, end.pictures[0], end.calls, end.own_seconds)
+        serialize.followed(one, end.images[0], end.calls, end.own_seconds)
         for one, end in zip(job.recordings, job.ends)
         if end is not None and one.steps
     ]

@@ -31,7 +31,7 @@ def routes(state: AppState) -> list[Route]:
 
     def cell(request: Request) -> Response:
         try:
-            path = store().picture(request.path_params["id"], request.path_params["key"]) if may(request) else None
+            path = store().image(request.path_params["id"], request.path_params["key"]) if may(request) else None
         except ValueError:
             path = None
         return image_file(path) if path is not None and path.is_file() else gone()

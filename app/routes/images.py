@@ -41,7 +41,7 @@ def routes(state: AppState) -> list[Route]:
 
     def input_image(request: Request) -> Response:
         # shared: who knows the hash knows the image, or its recipe. Private: a hash alone opens nothing
-        image = state.picture(request.path_params["sha"], request.query_params.get("door", ""))
+        image = state.image(request.path_params["sha"], request.query_params.get("door", ""))
         if image is None:
             return gone()
         headers = {"Cache-Control": "private, max-age=3600", **SAFE}

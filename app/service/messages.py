@@ -29,7 +29,7 @@ def as_json(event: Event) -> dict[str, Any]:
             return {"event": "image", "index": index, "recipe": recipe.model_dump(mode="json")}
         case Finished():
             return {
-                "event": "finished", "images": len(event.pictures), "formula": event.stack, "nfe": event.calls,
+                "event": "finished", "images": len(event.images), "formula": event.stack, "nfe": event.calls,
                 "rows": event.rows, "gradients": event.gradients, "seconds": round(event.seconds, 3),
             }  # fmt: skip
         case Failed(reason=reason, field=field):

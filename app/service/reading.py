@@ -19,7 +19,7 @@ from app.schema.method_inputs import Use, is_hash
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError, label
 from app.schema.solvers import KNOBS, has_none
 from app.storage.history import ENVIRONMENT, input_image
-from app.storage.images import PictureError, content_hash, open_upload
+from app.storage.images import ImageError, content_hash, open_upload
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
 Images = dict[str, Image.Image]  # by content hash
@@ -59,12 +59,12 @@ def images_in(folder: Path) -> Find:
         if is_hash(name):
             kept = input_image(Path(os.environ.get(ENVIRONMENT) or "outputs"), name)
             if kept is None:
-                raise PictureError(f"the image {name[:12]} is not kept here. Give a path to it.")
+                raise ImageError(f"the image {name[:12]} is not kept here. Give a path to it.")
             return kept
         path = folder / name
         if not path.is_file():
-            raise PictureError(f"there is no image {name!r} in {folder}. Give a path relative to that folder.")
-        return _within_limits(open_upload(path).picture)
+            raise ImageError(f"there is no image {name!r} in {folder}. Give a path relative to that folder.")
+        return _within_limits(open_upload(path).image)
 
     return find
 
@@ -77,15 +77,15 @@ def images_sent(kept: Callable[[str], Image.Image | None]) -> Find:
         if is_hash(name):
             image = kept(name)
             if image is None:
-                raise PictureError(f"the image {name[:12]} is not here. Send it as a data URI.")
+                raise ImageError(f"the image {name[:12]} is not here. Send it as a data URI.")
             return image
         head, comma, body = name.partition(",")
         if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
-            raise PictureError("give an image as data:image/png;base64,... or by its content hash.")
+            raise ImageError("give an image as data:image/png;base64,... or by its content hash.")
         try:
-            return _within_limits(open_upload(base64.b64decode(body, validate=True)).picture)
+            return _within_limits(open_upload(base64.b64decode(body, validate=True)).image)
         except ValueError:
-            raise PictureError("the base64 of the data URI is damaged.") from None
+            raise ImageError("the base64 of the data URI is damaged.") from None
 
     return find
 
@@ -194,7 +194,7 @@ def _one(name: Any, find: Find, place: str, images: Images, problems: list[Probl
             sha = content_hash(image)
             images[sha] = image
             renamed[name] = sha
-        except PictureError as error:
+        except ImageError as error:
             problems.append(Problem(place, f"{label(place.rpartition('.')[2])}: {error}"))
             return name if is_hash(name) else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
     return renamed[name]
@@ -210,14 +210,14 @@ def _changes(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"axes.{i}.values.{j}", change
 
 
-def _enclosed(pictures: Any) -> Images:
+def _enclosed(saved: Any) -> Images:
     """The images in a file that the page saved; one that is damaged is left out, and missed where it is needed."""
     images: Images = {}
-    for text in (pictures if isinstance(pictures, dict) else {}).values():
+    for text in (saved if isinstance(saved, dict) else {}).values():
         try:
-            image = open_upload(base64.b64decode(str(text))).picture
+            image = open_upload(base64.b64decode(str(text))).image
             images[content_hash(image)] = image
-        except (PictureError, ValueError):
+        except (ImageError, ValueError):
             continue
     return images
 

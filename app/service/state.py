@@ -23,7 +23,7 @@ from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS, Recipe, random_seed
 from app.service.models import Model, present
 from app.storage.history import History, HistoryError
-from app.storage.images import PictureError, content_hash, open_upload
+from app.storage.images import ImageError, content_hash, open_upload
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
@@ -103,7 +103,7 @@ class AppState:
         now on."""
         from app.service.reading import Request
 
-        find = self.keep if keep else self.picture
+        find = self.keep if keep else self.image
         images = {sha: image for sha in hashes(recipe.methods) if (image := find(sha, door)) is not None}
         return Request(recipe, images)
 
@@ -126,27 +126,27 @@ class AppState:
         """Whether a visit of this process has this door."""
         return self.signed(door[:24], door[24:])
 
-    def take(self, picture: Image.Image, door: str = "") -> str:
+    def take(self, image: Image.Image, door: str = "") -> str:
         """Holds an image until a run uses it, and gives the hash that stands for it; the oldest make room.
 
         door: of the visit that gave it; "" for what anyone may see, such as an image of an example.
         """
-        name = content_hash(picture)
+        name = content_hash(image)
         with self._lock:
             _, doors = self._drafts.get(name, (None, set()))
-            self._drafts[name] = picture.convert("RGB"), doors | {door}
+            self._drafts[name] = image.convert("RGB"), doors | {door}
             self._drafts.move_to_end(name)
             while len(self._drafts) > 1 and sum(3 * p.width * p.height for p, _ in self._drafts.values()) > DRAFTS:
                 self._drafts.popitem(last=False)
         return name
 
-    def picture(self, sha: str, door: str = "") -> Image.Image | None:
+    def image(self, sha: str, door: str = "") -> Image.Image | None:
         """The image of this hash, None where it never was here, has been forgotten or, in private, is another's."""
         with self._lock:
-            picture, doors = self._drafts.get(sha, (None, set()))
-            if picture is not None and (not private() or doors & {"", door}):
+            image, doors = self._drafts.get(sha, (None, set()))
+            if image is not None and (not private() or doors & {"", door}):
                 self._drafts.move_to_end(sha)
-                return picture
+                return image
         return None if private() else self.history.input(sha)
 
     def keep(self, sha: str, door: str = "") -> Image.Image | None:
@@ -154,25 +154,25 @@ class AppState:
 
         In private it stays in memory: after the visit nobody may see it.
         """
-        picture = self.picture(sha, door)
-        if picture is not None and not private():
+        image = self.image(sha, door)
+        if image is not None and not private():
             try:
-                self.history.keep_input(picture)
+                self.history.keep_input(image)
             except HistoryError:  # a full disk: the run can still be made
                 pass
-        return picture
+        return image
 
     def receive(self, data: bytes, door: str = "") -> dict[str, Any]:
         """An upload -> {"sha256", "width", "height", "notes"}, or {"error"} in words."""
         try:
             upload = open_upload(data)
-        except PictureError as error:
+        except ImageError as error:
             return {"error": str(error)}
-        picture = upload.picture
+        image = upload.image
         largest = int(LIMITS["width"].high)
-        picture.thumbnail((largest, largest))
-        width, height = picture.size
-        return {"sha256": self.take(picture, door), "width": width, "height": height, "notes": list(upload.notes)}
+        image.thumbnail((largest, largest))
+        width, height = image.size
+        return {"sha256": self.take(image, door), "width": width, "height": height, "notes": list(upload.notes)}
 
     # addresses ----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-"""The history: a PNG for every picture, which carries its own recipe, and an SQLite index to find it by.
+"""The history: a PNG for every image, which carries its own recipe, and an SQLite index to find it by.
 
 The files are the truth. The index is brought in line with them whenever it is opened, and built anew from them where
-it is damaged, so a kill at any moment loses at most the picture that was being written.
+it is damaged, so a kill at any moment loses at most the image that was being written.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class HistoryError(RuntimeError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture that was kept. `made`: seconds since 1970; `seconds`: what its run took, where that is known."""
+    """An image that was kept. `made`: seconds since 1970; `seconds`: what its run took, where that is known."""
 
     id: int
     path: Path
@@ -75,18 +75,18 @@ class Entry:
     made: float
     seconds: float | None
 
-    def picture(self) -> Image.Image:
-        """The picture, with its `parameters`. Raises HistoryError where the file has gone."""
+    def image(self) -> Image.Image:
+        """The image, with its `parameters`. Raises HistoryError where the file has gone."""
         try:
-            picture = Image.open(self.path)
-            picture.load()
+            image = Image.open(self.path)
+            image.load()
         except OSError as error:
-            raise HistoryError(f"The file of this picture cannot be read: {error}.") from None
-        return picture
+            raise HistoryError(f"The file of this image cannot be read: {error}.") from None
+        return image
 
 
 class History:
-    """Pictures kept in a folder (default: environment variable NINE_WAYS_OUTPUT, else ./outputs). For any thread.
+    """Images kept in a folder (default: environment variable NINE_WAYS_OUTPUT, else ./outputs). For any thread.
 
     Opening never fails: where the folder cannot be used, `note` says so in words and `add` raises HistoryError.
     """
@@ -101,33 +101,33 @@ class History:
         except HistoryError as error:
             self.note = str(error)
 
-    # ---- pictures --------------------------------------------------------------------------------------------------
+    # ---- images --------------------------------------------------------------------------------------------------
 
-    def add(self, picture: Image.Image, recipe: Recipe, seconds: float | None = None) -> Entry:
-        """Keeps a picture with the recipe of it alone. Raises HistoryError in words; the picture stays as it is."""
+    def add(self, image: Image.Image, recipe: Recipe, seconds: float | None = None) -> Entry:
+        """Keeps an image with the recipe of it alone. Raises HistoryError in words; the image stays as it is."""
         made = time.time()
         moment = datetime.fromtimestamp(made, UTC)
         name = f"{moment.strftime(_STAMP)}-{recipe.seed}-{secrets.token_hex(2)}.png"
         file = f"pictures/{moment:%Y-%m}/{name}"
         try:
-            save_png(picture, self.folder / file, png_metadata.write(recipe))
+            save_png(image, self.folder / file, png_metadata.write(recipe))
         except OSError as error:
-            raise HistoryError(f"{self._why(error)} The picture is not kept: download it from the page.") from error
+            raise HistoryError(f"{self._why(error)} The image is not kept: download it from the page.") from error
         try:
             self._do(lambda db: self._insert(db, file, made, recipe, seconds))
             return next(self._entries("WHERE file = ?", (file,)))
         except (HistoryError, StopIteration) as error:
-            raise HistoryError(f"{error} The picture is kept as {file} and will be listed later.") from error
+            raise HistoryError(f"{error} The image is kept as {file} and will be listed later.") from error
 
     def search(
         self, words: str = "", limit: int = 24, offset: int = 0,
         titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None,
     ) -> list[Entry]:  # fmt: skip
-        """The pictures that all these words say something of, newest first.
+        """The images that all these words say something of, newest first.
 
         A word is found as a part of the prompt, of a method's name or of the model's id; a number as the seed, too.
         titles: what methods and models are called in words, by name or id; they are searched as well. among: the ids
-        of the pictures that may be found, None for all of them.
+        of the images that may be found, None for all of them.
         """
         where, values = self._where(words, titles, among)
         order = "ORDER BY made DESC, id DESC LIMIT ? OFFSET ?"
@@ -144,32 +144,32 @@ class History:
         return next(self._entries("WHERE id = ?", (id,)), None)
 
     def delete(self, id: int) -> bool:
-        """Removes a picture for good, file first; False where there is none of that id."""
+        """Removes an image for good, file first; False where there is none of that id."""
         entry = self.get(id)
         if entry is None:
             return False
         try:
             entry.path.unlink(missing_ok=True)
         except OSError as error:
-            raise HistoryError(f"{self._why(error)} The picture is still there.") from error
+            raise HistoryError(f"{self._why(error)} The image is still there.") from error
         self._do(lambda db: db.execute("DELETE FROM pictures WHERE id = ?", (id,)))
         return True
 
-    # ---- pictures that methods were given --------------------------------------------------------------------------
+    # ---- images that methods were given --------------------------------------------------------------------------
 
-    def keep_input(self, picture: Image.Image) -> str:
-        """Keeps a picture that a method is given, and gives the hash that stands for it in recipes."""
-        name = content_hash(picture)
+    def keep_input(self, image: Image.Image) -> str:
+        """Keeps an image that a method is given, and gives the hash that stands for it in recipes."""
+        name = content_hash(image)
         path = self.folder / "inputs" / f"{name}.png"
         if not path.exists():
             try:
-                save_png(picture.convert("RGB"), path)
+                save_png(image.convert("RGB"), path)
             except OSError as error:
-                raise HistoryError(f"{self._why(error)} The input picture is not kept.") from error
+                raise HistoryError(f"{self._why(error)} The input image is not kept.") from error
         return name
 
     def input(self, sha256: str) -> Image.Image | None:
-        """The picture of that hash, None where it was never kept here."""
+        """The image of that hash, None where it was never kept here."""
         return input_image(self.folder, sha256)
 
     def close(self) -> None:
@@ -216,7 +216,7 @@ class History:
             except sqlite3.Error as error:
                 if _code(error) not in _PASSING:
                     raise
-                log.warning("some pictures are not listed yet: %s", error)  # what is listed can still be read
+                log.warning("some images are not listed yet: %s", error)  # what is listed can still be read
         except BaseException:
             db.close()
             raise
@@ -235,10 +235,10 @@ class History:
             there.add(path.relative_to(self.folder).as_posix())
         for file in sorted(there - listed):
             try:
-                with Image.open(self.folder / file) as picture:
-                    recipe = png_metadata.read(picture.info.get("parameters")).recipe
+                with Image.open(self.folder / file) as image:
+                    recipe = png_metadata.read(image.info.get("parameters")).recipe
             except Exception:
-                log.info("%s is no picture of ours", file)
+                log.info("%s is no image of ours", file)
                 continue
             if recipe is not None:
                 self._insert(db, file, self._moment(file), recipe, None)
@@ -264,7 +264,7 @@ class History:
         for id, file, made, seconds, text in self._do(lambda db: db.execute(f"{columns} {rest}", values).fetchall()):
             try:
                 yield Entry(id, self.folder / file, Recipe.from_json(text), made, seconds)
-            except RecipeError:  # of another version: the picture's own text is read as well as possible
+            except RecipeError:  # of another version: the image's own text is read as well as possible
                 recipe = png_metadata.read_json(text).recipe
                 if recipe is not None:
                     yield Entry(id, self.folder / file, recipe, made, seconds)
@@ -293,7 +293,7 @@ class History:
                 path.rename(self.folder / f"{aside}{ending}")
         self.note = (
             f"The index of the history was damaged ({error}). It was put aside as {aside} and built anew from the "
-            "pictures themselves."
+            "images themselves."
         )
         log.warning(self.note)
 

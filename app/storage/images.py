@@ -1,4 +1,4 @@
-"""Pictures from outside and onto the disk: opened with suspicion, written whole or not at all."""
+"""Images from outside and onto the disk: opened with suspicion, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _USER_COMMENT = 0x9286  # where JPEG and WebP writers keep A1111's text
 _EXIF = 0x8769
 
 
-class PictureError(ValueError):
+class ImageError(ValueError):
     """A file that cannot be taken as an image, in words."""
 
 
@@ -31,7 +31,7 @@ class PictureError(ValueError):
 class Upload:
     """An image from outside: RGB, upright, 8 bits; the settings text it carried, if any; what was done to it."""
 
-    picture: Image.Image
+    image: Image.Image
     parameters: str | None
     notes: tuple[str, ...] = ()
 
@@ -44,60 +44,60 @@ def open_upload(source: str | Path | bytes | IO[bytes] | Image.Image) -> Upload:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is stricter
-            picture = source if isinstance(source, Image.Image) else Image.open(_stream(source), formats=FORMATS)
-            _check_size(*picture.size)
-            return _upload(picture)
-    except PictureError:
+            image = source if isinstance(source, Image.Image) else Image.open(_stream(source), formats=FORMATS)
+            _check_size(*image.size)
+            return _upload(image)
+    except ImageError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(f"This file is no image of a kind that is read here. Give {', '.join(FORMATS)}.") from None
+        raise ImageError(f"This file is no image of a kind that is read here. Give {', '.join(FORMATS)}.") from None
     except Image.DecompressionBombError:
-        raise PictureError(_too_large("more than 170 million")) from None
+        raise ImageError(_too_large("more than 170 million")) from None
     except MemoryError:
-        raise PictureError("The memory does not suffice to open this image. Make it smaller first.") from None
+        raise ImageError("The memory does not suffice to open this image. Make it smaller first.") from None
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError, TypeError, KeyError) as error:
         # what Pillow raises for files that begin well and go wrong later
-        raise PictureError(f"The image is damaged or cut off ({error}). Save or upload it once more.") from None
+        raise ImageError(f"The image is damaged or cut off ({error}). Save or upload it once more.") from None
 
 
 def _stream(source: str | Path | bytes | IO[bytes]) -> IO[bytes]:
     if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.is_file():
-            raise PictureError("The file is not there any more. Upload it once more.")
+            raise ImageError("The file is not there any more. Upload it once more.")
         size = path.stat().st_size
         data = path.read_bytes() if size <= MAX_BYTES else b""
     else:
         data = source if isinstance(source, bytes) else source.read(MAX_BYTES + 1)
         size = len(data)
     if size > MAX_BYTES:
-        raise PictureError(f"The file has more than {MAX_BYTES >> 20} MB. Give a smaller one.")
+        raise ImageError(f"The file has more than {MAX_BYTES >> 20} MB. Give a smaller one.")
     if not size:
-        raise PictureError("The file is empty. Upload it once more.")
+        raise ImageError("The file is empty. Upload it once more.")
     return io.BytesIO(data)
 
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise PictureError(_too_large(f"{width} x {height} = {width * height / 1e6:.0f} million"))
+        raise ImageError(_too_large(f"{width} x {height} = {width * height / 1e6:.0f} million"))
     if min(width, height) < 1:
-        raise PictureError(f"The image is {width} x {height} pixels: there is nothing in it.")
+        raise ImageError(f"The image is {width} x {height} pixels: there is nothing in it.")
 
 
 def _too_large(pixels: str) -> str:
     return f"The image has {pixels} pixels; at most {MAX_PIXELS // 10**6} million are opened. Make it smaller first."
 
 
-def _upload(picture: Image.Image) -> Upload:
+def _upload(image: Image.Image) -> Upload:
     notes = []
-    frames = getattr(picture, "n_frames", 1)
+    frames = getattr(image, "n_frames", 1)
     if frames > 1:
-        picture.seek(0)
+        image.seek(0)
         notes.append(f"The image has {frames} frames: the first is taken.")
-    picture.load()
-    parameters = _parameters(picture)
-    upright = ImageOps.exif_transpose(picture)
-    if upright.size != picture.size:
+    image.load()
+    parameters = _parameters(image)
+    upright = ImageOps.exif_transpose(image)
+    if upright.size != image.size:
         notes.append("The image was turned upright, as its camera notes say.")
     if upright.mode.startswith(("I", "F")):
         upright = _eight_bits(upright)
@@ -111,18 +111,18 @@ def _upload(picture: Image.Image) -> Upload:
     return Upload(flat, parameters, tuple(notes))
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image) -> Image.Image:
     """16 and 32 bits a pixel, and floats: 16-bit images by their range, the others by their own extremes."""
-    values = np.nan_to_num(np.asarray(picture, np.float64))
-    low, high = (0.0, 65535.0) if picture.mode.startswith("I;16") else (min(values.min(), 0.0), max(values.max(), 1.0))
+    values = np.nan_to_num(np.asarray(image, np.float64))
+    low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (min(values.min(), 0.0), max(values.max(), 1.0))
     return Image.fromarray(to_uint8((values - low) / (high - low)))
 
 
-def _parameters(picture: Image.Image) -> str | None:
-    text: Any = picture.info.get("parameters")
+def _parameters(image: Image.Image) -> str | None:
+    text: Any = image.info.get("parameters")
     if text is None:
         with contextlib.suppress(Exception):  # camera notes are written by everything on earth
-            raw = picture.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
+            raw = image.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
             if isinstance(raw, bytes) and raw.startswith(b"UNICODE\0"):
                 little = raw[9:10] == b"\0"  # the first letter is almost always ASCII
                 text = raw[8:].decode("utf-16-le" if little else "utf-16-be", "replace")
@@ -133,21 +133,21 @@ def _parameters(picture: Image.Image) -> str | None:
     return text if isinstance(text, str) and text.strip() else None
 
 
-def content_hash(picture: Image.Image) -> str:
+def content_hash(image: Image.Image) -> str:
     """sha256 of size and RGB values: the same for the same image in another file."""
-    rgb = picture.convert("RGB")
+    rgb = image.convert("RGB")
     return hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
 
 
-def png_bytes(picture: Image.Image, parameters: str | None = None) -> bytes:
+def png_bytes(image: Image.Image, parameters: str | None = None) -> bytes:
     """A PNG file with this settings text; without one, with the text that the image carries."""
     text = PngImagePlugin.PngInfo()
-    if parameters := parameters or str(picture.info.get("parameters", "")):
+    if parameters := parameters or str(image.info.get("parameters", "")):
         text.add_text("parameters", parameters)
-    return encoded(picture, "PNG", pnginfo=text)
+    return encoded(image, "PNG", pnginfo=text)
 
 
-def save_png(picture: Image.Image, path: Path, parameters: str | None = None) -> None:
+def save_png(image: Image.Image, path: Path, parameters: str | None = None) -> None:
     """`png_bytes` into a file, whole or not at all. Raises OSError (ENOSPC where the disk is full)."""
     with atomic_write(path) as file:
-        file.write(png_bytes(picture, parameters))
+        file.write(png_bytes(image, parameters))

@@ -54,8 +54,8 @@ class Attention:
                 yield note(model.trouble)
                 return
             door = self.state.door(request.session_hash)
-            needed = {sha: self.state.picture(sha, door) for sha in hashes(recipe.methods)}
-            given = {sha: picture for sha, picture in needed.items() if picture is not None}
+            needed = {sha: self.state.image(sha, door) for sha in hashes(recipe.methods)}
+            given = {sha: image for sha, image in needed.items() if image is not None}
             look = AttentionRecorder()
             run = engine.submit(recipe, given, look)
             if (before := self.state.live.get(session)) is not None:
@@ -130,7 +130,7 @@ def view(maps: Maps, shown: image_view.Shown) -> str:
     )
     levels = escape(json.dumps([round(level, 3) for level in maps.steps]))
     recipe: Recipe = shown.recipe
-    picture = (
+    image = (
         f'<div class="nw-overlay" style="aspect-ratio:{recipe.width}/{recipe.height}">'
         f'<img src="{escape(shown.source)}" alt="{escape(recipe.prompt)}">'
         f'<canvas width="{8 * width}" height="{8 * height}" role="img" aria-label="Where the network looks"></canvas>'
@@ -150,7 +150,7 @@ def view(maps: Maps, shown: image_view.Shown) -> str:
     how = "A row is a word, a column a step; bright is where the image takes from the word; each has its own scale."
     return _panel(
         f'<div class="nw-maps-body" data-rows="{rows}" data-columns="{columns}" data-levels="{levels}">'
-        f'<div>{picture}{slider}</div><div>{sheet}<p class="nw-quiet">{how}</p></div></div>'
+        f'<div>{image}{slider}</div><div>{sheet}<p class="nw-quiet">{how}</p></div></div>'
     )
 
 

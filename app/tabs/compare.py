@@ -95,7 +95,7 @@ class Compare:
             **LONG,
         )  # fmt: skip
         self.give.upload(
-            self.take_pictures, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
+            self.take_images, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
             **LONG,
         )  # fmt: skip
         self.go.click(self.go_on, [self.id, self.visit], outputs, **LONG)
@@ -141,15 +141,15 @@ class Compare:
             return
         yield from self._new(made, visit, request)
 
-    def take_pictures(self, files: Any, shelf: dict[str, str], request: gr.Request) -> dict[Any, Any]:
-        """Pictures that a person gives become the values of the rows."""
+    def take_images(self, files: Any, shelf: dict[str, str], request: gr.Request) -> dict[Any, Any]:
+        """Images that a person gives become the values of the rows."""
         try:
             shelf = references.given(self.state, files or [], shelf, self.state.door(request.session_hash))
         except Exception as error:
             return self._say(error_message(error), True)
         words = f"{len(shelf)} {'image is' if len(shelf) == 1 else 'images are'} there for the rows."
         rows, values = self.axes[:2]
-        return {self.shelf: shelf, rows: references.PICTURE, values: ", ".join(shelf)} | self._say(words)
+        return {self.shelf: shelf, rows: references.IMAGE, values: ", ".join(shelf)} | self._say(words)
 
     def begin_own(
         self, request: gr.Request, visit: list[str], shelf: dict[str, str], *values: Any

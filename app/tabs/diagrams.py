@@ -21,7 +21,7 @@ NETWORK = (60, 10, 144, 26)  # x, y, width, height
 CHANGES = {
     "training": ("the network, from the start", "The network learns the condition with everything else, in training."),
     "repurposing": ("the network, with a part more", "A trained network is taught to read one more kind of condition."),
-    "specialization": ("the network, for a few pictures", "The network is fitted to a few images, before the run."),
+    "specialization": ("the network, for a few images", "The network is fitted to a few images, before the run."),
     "inversion": ("the start", "The run starts from a given image, carried up into the noise."),
     "attention": ("the maps inside", "What the network looks at is taken from another run, or moved."),
     "blending": ("the estimate", "Several estimates of one state are mixed into one."),
@@ -140,10 +140,10 @@ def _repurposing() -> str:
 def _specialization() -> str:
     x, y, width, height = NETWORK
     small = 20
-    pictures = "".join(_tile(2 + 6 * i, 0, y - 3 + 6 * i, small, "nw-d-tile nw-d-lit") for i in range(3))
+    images = "".join(_tile(2 + 6 * i, 0, y - 3 + 6 * i, small, "nw-d-tile nw-d-lit") for i in range(3))
     star = "M0 -8.5L2.5 -3 8.5 -2.4 4 1.6 5.4 7.5 0 4.5 -5.4 7.5 -4 1.6 -8.5 -2.4 -2.5 -3z"
     return (
-        pictures
+        images
         + _arrow(40, y + height / 2, x - 4, y + height / 2, "nw-d-mark")
         + f'<path class="nw-d-own" transform="translate({x + 20} {y + height / 2})" d="{star}"/>'
         + _text(x + width / 2 + 10, y + 17.5, "network")

@@ -88,7 +88,7 @@ class Generation:
                         last = [data_uri(p, "JPEG") if p is not None else "" for p in event.previews]
                         step = int(event.fraction * recipe.steps)  # the engine counts over all images
                         yield show(image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
-                    case Made(picture=image, recipe=own):
+                    case Made(image=image, recipe=own):
                         fresh.append(self._saved(image, own))
                     case Finished(seconds=seconds, calls=calls):
                         fresh = [replace(shown, seconds=seconds, calls=calls) for shown in fresh]

@@ -22,7 +22,7 @@ PAGE = 24
 SCRIPT = scripts.mount("server_buttons", "mountHistory", ["open"])
 
 
-class Pictures:
+class Images:
     """The tab's components. On a public Space it shows what the visitor made, and nobody else's."""
 
     def __init__(self, state: AppState, create: Create, tabs: gr.Tabs, tab: gr.Tab):
@@ -123,8 +123,8 @@ class Pictures:
         if entry is None:
             return failure("This image is gone. Search again to see what is there.")
         try:
-            with entry.picture() as picture:
-                text = str(picture.info.get("parameters", ""))
+            with entry.image() as image:
+                text = str(image.info.get("parameters", ""))
         except HistoryError as error:
             return failure(escape(str(error)))
         shown = image_view.Shown(
@@ -168,6 +168,6 @@ def _when(made: Any) -> str:
     return moment.astimezone().strftime("%-d %b %Y, %H:%M")
 
 
-def tab(state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Pictures:
+def tab(state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Images:
     """Build the tab inside the page that is being built."""
-    return Pictures(state, create, tabs, own)
+    return Images(state, create, tabs, own)

@@ -85,7 +85,7 @@ def _time(seconds: float) -> str:
 # the stage --------------------------------------------------------------------------------------------------------
 
 
-def _stage(state: str, inside: str, label: str = "Picture") -> str:
+def _stage(state: str, inside: str, label: str = "Image") -> str:
     return f'<section class="nw-stage" data-state="{state}" aria-label="{label}">{inside}</section>'
 
 
@@ -102,7 +102,7 @@ def _sheet(previews: Sequence[str], word: str) -> str:
     columns = math.ceil(math.sqrt(max(len(previews), 1)))
     rows = math.ceil(max(len(previews), 1) / columns)
     cells = "".join(
-        f'<img alt="Picture {i + 1}, {word}" src="{source}">' if source else "<span></span>"
+        f'<img alt="Image {i + 1}, {word}" src="{source}">' if source else "<span></span>"
         for i, source in enumerate(previews)
     )
     return f'<div class="nw-sheet" style="--columns:{columns};--rows:{rows}">{cells}</div>'
@@ -158,7 +158,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     alt = escape(recipe.prompt or "An image without a prompt")
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
     button = '<button type="button" class="nw-picture" aria-pressed="false" title="True pixels and back">'
-    picture = f"{button}{image}</button>"
+    image = f"{button}{image}</button>"
     facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     if shown.seconds is not None:
         facts.append(f"{_time(shown.seconds)} for the run")
@@ -185,7 +185,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     )
     label = f'<div class="nw-label">{title}<p class="nw-status" aria-live="polite">{words}</p>'
     label += f'<div class="nw-acts">{acts}</div>{details}</div>'
-    return _stage("done", _mat(picture, (recipe.width, recipe.height)) + label)
+    return _stage("done", _mat(image, (recipe.width, recipe.height)) + label)
 
 
 def stopped(words: str, size: tuple[int, int], last: Sequence[str] = ()) -> str:
@@ -202,9 +202,9 @@ def trouble(reason: str, size: tuple[int, int]) -> str:
 # the strip --------------------------------------------------------------------------------------------------------
 
 
-def film(pictures: Sequence[Shown], stage: str, selected: int = 0) -> str:
+def film(images: Sequence[Shown], stage: str, selected: int = 0) -> str:
     """The images of this visit; the page's own script shows the chosen one on the stage called `stage`."""
-    if len(pictures) < 2:
+    if len(images) < 2:
         return ""
 
     def thumb(i: int, shown: Shown) -> str:
@@ -216,8 +216,8 @@ def film(pictures: Sequence[Shown], stage: str, selected: int = 0) -> str:
             f'<img alt="Seed {shown.recipe.seed}: {escape(shown.recipe.prompt)}" src="{escape(shown.source)}"></button>'
         )
 
-    thumbs = "".join(thumb(i, shown) for i, shown in enumerate(pictures))
-    label = "Pictures of this visit; arrow keys walk through them"
+    thumbs = "".join(thumb(i, shown) for i, shown in enumerate(images))
+    label = "Images of this visit; arrow keys walk through them"
     return (
         f'<div class="nw-film" role="listbox" aria-orientation="horizontal" aria-label="{label}" '
         f'data-stage="{stage}">{thumbs}</div>'

@@ -111,8 +111,8 @@ def example(state: AppState, asked: Mapping[str, Any], given: Mapping[str, Any])
         raise RecipeError([Problem("methods", f"There is no method {escape(name)} here.")])
     model = fitting(state, known["need_keys"], str(given["backbone"]))
     made = make(name, model.default_size())
-    for picture in made.pictures.values():
-        state.take(picture)
+    for image in made.images.values():
+        state.take(image)
     if asked.get("alone"):
         return model.id, made, Stack(cards=(made.card,))
     stack = Stack.read(given["methods"])

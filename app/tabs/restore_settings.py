@@ -58,7 +58,7 @@ class Restorer:
         return Here(backbones, methods, known.versions)
 
     def _missing(self, recipe: Recipe, door: str) -> list[str]:
-        gone = [sha for sha in hashes(recipe.methods) if self.state.picture(sha, door) is None]
+        gone = [sha for sha in hashes(recipe.methods) if self.state.image(sha, door) is None]
         return [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
 
     def leave(self, words: str) -> dict[Any, Any]:
@@ -77,14 +77,14 @@ class Restorer:
     def restore_from(self, path: str | None, request: gr.Request) -> dict[Any, Any]:
         """A dropped or chosen image: its recipe into the controls."""
         from app.schema.png_metadata import read
-        from app.storage.images import PictureError, open_upload
+        from app.storage.images import ImageError, open_upload
 
         if not path:
             return self.leave("No image was given.")
         name = Path(path).name
         try:
             upload = open_upload(path)
-        except PictureError as error:
+        except ImageError as error:
             return self.leave(f"{name}: {error}")
         finally:
             _forget(path)

@@ -162,7 +162,7 @@ def _maps(one: Any) -> str:
     look = one.recording.look
     if look is None or not look.maps:
         return attention.note("Attention was not read in this run: tick the box and follow it again.")
-    shown = image_view.Shown("", data_uri(png_bytes(one.picture)), one.recording.recipe, "")
+    shown = image_view.Shown("", data_uri(png_bytes(one.image)), one.recording.recipe, "")
     return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
 
 

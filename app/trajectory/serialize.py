@@ -46,21 +46,21 @@ class Followed:
     label: str
     trajectory: Trajectory
     guidance_norms: list[float]
-    picture: Image.Image
+    image: Image.Image
     recording: Recording
     calls: int
     seconds: float
     figures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def followed(recording: Recording, picture: Image.Image, calls: int, seconds: float) -> Followed:
+def followed(recording: Recording, image: Image.Image, calls: int, seconds: float) -> Followed:
     """Raises ValueError where there is no step to follow."""
     way, guidance_norms = recording.descent()
     figures = shape.figures(way)
     norm = torch.full((len(way) + 1, 1), math.nan, dtype=torch.float64)
     norm[: len(guidance_norms), 0] = torch.tensor(guidance_norms, dtype=torch.float64)
     figures |= {"guidance_norm": norm}
-    return Followed(recording.label, way, guidance_norms, picture, recording, calls, seconds, figures)
+    return Followed(recording.label, way, guidance_norms, image, recording, calls, seconds, figures)
 
 
 def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]:
@@ -133,9 +133,9 @@ def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
     return {**sheets, "count": len(states), "width": size[0], "height": size[1]}
 
 
-def _sheet(pictures: Tensor) -> tuple[str, tuple[int, int]]:
+def _sheet(images: Tensor) -> tuple[str, tuple[int, int]]:
     """(N, 3, H, W) in [0, 1] -> one image as a data URI, and the size of a frame."""
-    pixels = to_pixels(pictures)
+    pixels = to_pixels(images)
     h, w = pixels.shape[1:3]
     sheet = Image.fromarray(np.concatenate(list(pixels), 1))
     shrink = min(1.0, FRAME / max(h, w))

@@ -236,7 +236,7 @@ def _only_the_solid(cases: Sequence[Case]) -> list[Case]:
 
 
 OWN = Task(
-    "Editing of its own pictures", ("still-life",), {"done": "success %", "kept": "background PSNR"},
+    "Editing of its own images", ("still-life",), {"done": "success %", "kept": "background PSNR"},
     own_cases, own_measure, own_baselines, (), WITHOUT_SOURCE_IMAGE, own_rows,
     {"semantic_guidance": _under_source_prompt},
 )  # fmt: skip

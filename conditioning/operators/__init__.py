@@ -59,7 +59,7 @@ class Degradation:
     image: (1, 3, H, W) in [0, 1]. name: of OPERATORS. sigma_y: in units of [-1, 1], twice that of [0, 1].
     """
 
-    picture: Tensor
+    image: Tensor
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     sigma_y: float = 0.0
@@ -69,7 +69,7 @@ class Degradation:
         """The measurement of B rows, in the space where this backbone is asked about it (see `projection`)."""
         if self.name not in OPERATORS:
             raise ValueError(f"no degradation {self.name!r}: there are {', '.join(OPERATORS)}")
-        x = backbone.encode_image(self.picture) if state_is_pixels(backbone) else self.picture * 2 - 1
+        x = backbone.encode_image(self.image) if state_is_pixels(backbone) else self.image * 2 - 1
         C, H, W = x.shape[1:]
         one = measure(OPERATORS[self.name]((C, H, W), **self.parameters), x, self.sigma_y, Noise([self.seed]))
         return Measurement(one.operator, one.y.expand(rows, *one.y.shape[1:]), self.sigma_y)

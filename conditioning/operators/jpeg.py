@@ -46,14 +46,14 @@ class JPEG(Operator):
         self.check(x)
         c = self._coefficients(x)
         q = (c / self.steps.to(x)).round() * self.steps.to(x)
-        return self._picture(c + (q - c).detach())
+        return self._image(c + (q - c).detach())
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
         self.check(x)
         c, step = self._coefficients(x), self.steps.to(x)
         centre = (self._coefficients(y) / step).round() * step
         half = 0.499 * step  # just inside
-        return self._picture(torch.maximum(torch.minimum(c, centre + half), centre - half))
+        return self._image(torch.maximum(torch.minimum(c, centre + half), centre - half))
 
     def show(self, y: Tensor) -> Tensor:
         return y
@@ -67,7 +67,7 @@ class JPEG(Operator):
         blocks = x.reshape(B, C, H // 8, 8, W // 8, 8).transpose(3, 4)
         return _turned(blocks, self.dct)
 
-    def _picture(self, c: Tensor) -> Tensor:
+    def _image(self, c: Tensor) -> Tensor:
         B, C, h, w = c.shape[:4]
         x = _turned(c, self.dct.mT).transpose(3, 4).reshape(B, C, 8 * h, 8 * w)
         return (_mixed(x, torch.linalg.inv(YCC)) if C == 3 else x) + LEVEL

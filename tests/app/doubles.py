@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from app.schema.recipe import Recipe
-from backbones.exact import pictures
+from backbones.exact import images
 from samplers.protocol import Ask
 
 
@@ -19,7 +19,7 @@ class Double:
     """The exact mixture of discs and squares. `before(ask)` may sleep, raise, or return what to answer instead."""
 
     def __init__(self, before: Callable[[Ask], Tensor | None] | None = None, delay: float = 0.0):
-        self.inner, self.before, self.delay = pictures(), before, delay
+        self.inner, self.before, self.delay = images(), before, delay
         self.asks: list[int] = []  # rows of every call
         self.texts: list[str] = []
         self.previews = 0
@@ -53,7 +53,7 @@ def size_of(ask: Ask) -> int:
 
 
 def nan_for(width: int) -> Callable[[Ask], Tensor | None]:
-    """A network that breaks for pictures of this width."""
+    """A network that breaks for images of this width."""
     return lambda ask: torch.full_like(ask.x, torch.nan) if size_of(ask) == width else None
 
 

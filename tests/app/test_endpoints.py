@@ -79,12 +79,12 @@ def test_generate_tells_its_way_and_gives_the_engines_images(server):
     assert events.count("image") == 2 and events[-1] == last["event"] == "finished"
     made = state.model().engine(0).submit(Recipe.make(**RECIPE)).result()
     assert last["nfe"] == made.calls
-    for uri, image in zip(last["images"], made.pictures, strict=True):
+    for uri, image in zip(last["images"], made.images, strict=True):
         assert np.array_equal(np.asarray(opened(uri)), np.asarray(image))
         assert read(opened(uri).info["parameters"]).exact
     first = next(message for message in job.outputs() if message["event"] == "image")
     kept = Image.open(io.BytesIO(fetched(f"{address}{first['address']}")))
-    assert np.array_equal(np.asarray(kept), np.asarray(made.pictures[0]))
+    assert np.array_equal(np.asarray(kept), np.asarray(made.images[0]))
 
 
 def test_generate_takes_images_and_refuses_in_words(server):

@@ -105,7 +105,7 @@ def test_an_image_carries_its_recipe(name):
         own = {"seed": (written["seed"] + index) % 2**32, "count": 1}  # of this image alone
         assert without(found, *BY_MACHINE) == without(written, *BY_MACHINE) | own
         assert found["revision"] and found["versions"]["nine-ways"] == "0.1.0" and found["versions"]["device"] == "cpu"
-        assert upload.picture.size == (written["width"], written["height"])
+        assert upload.image.size == (written["width"], written["height"])
 
 
 def test_the_history_lists_every_image_with_its_recipe(history):
@@ -139,7 +139,7 @@ def test_comparisons_open_with_their_cells_and_votes(history):
         for key, cell in cells.items():
             result = kept.result(id, key)
             assert result.calls > 0 and result.rows > 0 and result.seconds > 0 and result.stack
-            in_the_image = read(open_upload(kept.picture(id, key)).parameters).recipe
+            in_the_image = read(open_upload(kept.image(id, key)).parameters).recipe
             assert without(fields_of(in_the_image), *BY_MACHINE) == without(fields_of(cell.recipe), *BY_MACHINE)
         labels = [value.label for value in comparison.axes[0].values]
         pairs = ((0, 1), (0, 2), (1, 2), (2, 0))
@@ -158,7 +158,7 @@ def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
     assert json.loads(comparison.model_dump_json()) == written["comparison"] | {"base": base}
     assert set(comparison.hashes()) == set(written["pictures"])
     assert len(comparison.hashes()) == (2 if title == "Restored" else 0)
-    assert all(content_hash(state.picture(sha)) == sha for sha in comparison.hashes())
+    assert all(content_hash(state.image(sha)) == sha for sha in comparison.hashes())
     assert "missing" not in note and "damaged" not in note
 
 
@@ -220,7 +220,7 @@ def difference(images, others):
 def made_again(recipe, engine):
     inputs = {sha: Image.open(WRITTEN / "history" / "inputs" / f"{sha}.png")
               for use in recipe.methods for sha in use.hashes()}  # fmt: skip
-    return engine(recipe.backbone).submit(recipe, inputs).result().pictures
+    return engine(recipe.backbone).submit(recipe, inputs).result().images
 
 
 def stored(name, engine):

@@ -219,10 +219,10 @@ def test_links_go_to_papers_and_nothing_else_leaves_the_machine(page):
     assert all("://" not in given.get("src", "") for _, given in Tags(taxonomy._side()).tags)
 
 
-# pictures and serving ------------------------------------------------------------------------------------------------
+# images and serving ------------------------------------------------------------------------------------------------
 
 
-def test_an_example_picture_is_served_where_there_is_one_and_its_place_is_kept_where_not(tmp_path, monkeypatch):
+def test_an_example_image_is_served_where_there_is_one_and_its_place_is_kept_where_not(tmp_path, monkeypatch):
     monkeypatch.setattr(taxonomy_panels, "EXAMPLES", tmp_path)
     one = catalogue()["methods"]["ilvr"]
     assert "<img" not in taxonomy_panels.method(one) and "nw-way-blank" in taxonomy_panels.method(one)
@@ -234,7 +234,7 @@ def test_an_example_picture_is_served_where_there_is_one_and_its_place_is_kept_w
         assert client.get(f"/taxonomy/examples/{bad}.webp").status_code == 404
 
 
-def test_the_pictures_in_the_checkout_are_those_of_methods_and_small():
+def test_the_images_in_the_checkout_are_those_of_methods_and_small():
     kept = list(taxonomy_panels.EXAMPLES.glob("*"))
     assert {path.stem for path in kept} <= {*METHODS, *EMBEDDED}
     assert sum(path.stat().st_size for path in kept) < 600_000

@@ -3,7 +3,7 @@ import torch
 
 import backbones
 from backbones.base import Backbone
-from backbones.exact import Mixture, pictures
+from backbones.exact import Mixture, images
 from samplers.flow import Ask
 from tests.oracle import SHAPE, mixture
 
@@ -100,7 +100,7 @@ exact = backbones.load("exact")
 
 def test_it_is_a_backbone():
     assert isinstance(exact, Backbone)
-    assert exact.revision == pictures().revision != pictures(4).revision
+    assert exact.revision == images().revision != images(4).revision
     assert (exact.sigmas.diff() > 0).all() and 14 < exact.sigmas[-1] < 15
 
 
@@ -124,11 +124,11 @@ def test_the_embedding_has_a_gradient():
 
 
 @pytest.mark.parametrize("width, height", [(64, 64), (128, 64), (40, 96)])
-def test_pictures_of_any_size(width, height):
+def test_images_of_any_size(width, height):
     latents = torch.randn(2, *exact.latent_shape(width, height)).clamp(-1, 1)
-    picture = exact.decode(latents)
-    assert picture.shape == (2, 3, height, width) and 0 <= picture.min() and picture.max() <= 1
-    torch.testing.assert_close(exact.encode_image(picture), latents)
+    image = exact.decode(latents)
+    assert image.shape == (2, 3, height, width) and 0 <= image.min() and image.max() <= 1
+    torch.testing.assert_close(exact.encode_image(image), latents)
     assert exact.denoise(Ask(latents, torch.ones(2), exact.encode_prompt(["red", ""]))).shape == latents.shape
     assert exact.preview(latents).shape[1] == 3
 
@@ -136,7 +136,7 @@ def test_pictures_of_any_size(width, height):
 def test_refusals():
     with pytest.raises(ValueError, match="60 x 64 pixels: give multiples of 8"):
         exact.latent_shape(60, 64)
-    with pytest.raises(ValueError, match=r"this mixture is one of pictures \(1, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"this mixture is one of images \(1, 2, 2\)"):
         full.D(torch.zeros(1, 1, 4, 4), 1.0)
     with pytest.raises(ValueError, match=r"covariances \(3,\): give \(2,\), \(2, 1, 2, 2\) or \(2, 4, 4\)"):
         Mixture(torch.ones(2), torch.zeros(2, *SHAPE), torch.ones(3))

@@ -1,4 +1,4 @@
-"""The embedded model: diffusers reads its folder, its autoencoder keeps the picture, and it obeys a prompt."""
+"""The embedded model: diffusers reads its folder, its autoencoder keeps the image, and it obeys a prompt."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def life():
 
 
 def paint(life, prompt, steps=8, sampler="euler", scale=4.0, seed=0, schedule="native"):
-    """Latents (1, 4, 32, 32) of one picture."""
+    """Latents (1, 4, 32, 32) of one image."""
     sigmas = SCHEDULES[schedule](steps, life.sigmas)
     D, solver, _ = compose(
         [("cfg", {"scale": scale})], SAMPLERS[sampler], sigmas=sigmas, null=life.encode_prompt([""]), backbone=life
@@ -69,9 +69,9 @@ def test_agrees_with_diffusers_pipeline(life):
 
 def test_autoencoder_keeps_held_out_renders(life):
     """At least 34 dB on scenes it has never seen, and latents of unit scale."""
-    pictures = render([draw("test", n) for n in range(16)], 128).rgb
-    latents = life.encode_image(pictures)
-    psnr = -10 * torch.log10((life.decode(latents) - pictures).square().mean((1, 2, 3)))
+    images = render([draw("test", n) for n in range(16)], 128).rgb
+    latents = life.encode_image(images)
+    psnr = -10 * torch.log10((life.decode(latents) - images).square().mean((1, 2, 3)))
     assert psnr.mean() >= 34
     assert 0.8 < latents.std() < 1.2
 
@@ -94,7 +94,7 @@ def test_second_run_is_the_first(life):
 
 
 def test_ground_and_sky_follow_the_prompt(life):
-    """Even four steps tell a night on grass from a day on snow: brightness and greenness of the picture's corners."""
+    """Even four steps tell a night on grass from a day on snow: brightness and greenness of the image's corners."""
     night = life.decode(paint(life, "a red cube on grass at night"))
     day = life.decode(paint(life, "a red cube on snow by day"))
     assert day[:, :, -16:, :16].mean() > night[:, :, -16:, :16].mean() + 0.3

@@ -1,4 +1,4 @@
-"""Networks whose state is the picture: tiny random ones against diffusers' own pipeline, and the embedded one."""
+"""Networks whose state is the image: tiny random ones against diffusers' own pipeline, and the embedded one."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def asked(b, rows=3, sigma=1.5):
 
 
 def test_agrees_with_diffusers_pipeline(tmp_path):
-    """The same noise through DDIMPipeline: the same picture."""
+    """The same noise through DDIMPipeline: the same image."""
     folder = tiny(tmp_path / "one")
     pipe, b = DDIMPipeline.from_pretrained(folder), backbones.load(folder)
     pipe.set_progress_bar_config(disable=True)
@@ -75,7 +75,7 @@ def test_is_a_backbone(tmp_path, patch):
     torch.testing.assert_close(b.decode(b.encode_image(pixels)), pixels)
 
 
-def test_patches_are_a_permutation_of_the_picture(tmp_path):
+def test_patches_are_a_permutation_of_the_image(tmp_path):
     """A network on 2 x 2 blocks is the UNet on the blocks, in the order of pixel_unshuffle."""
     b = backbones.load(tiny(tmp_path / "one", 2))
     one = asked(b)

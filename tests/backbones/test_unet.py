@@ -72,8 +72,8 @@ def test_euler_is_the_pipeline_s_ddim(checkpoints, tiny_unet, kind, steps):
     sigmas = [*b.sigmas[pipe.scheduler.timesteps].tolist(), end]
     x = sample(b, noise * (1 + sigmas[0] ** 2) ** 0.5, sigmas) / (1 + end**2) ** 0.5
     assert (x - theirs).abs().max() <= 1e-4 * theirs.abs().max()
-    pictures = pipe.vae.decode(theirs / pipe.vae.config.scaling_factor).sample / 2 + 0.5
-    torch.testing.assert_close(b.decode(theirs), pictures.clamp(0, 1), atol=1e-5, rtol=0)
+    images = pipe.vae.decode(theirs / pipe.vae.config.scaling_factor).sample / 2 + 0.5
+    torch.testing.assert_close(b.decode(theirs), images.clamp(0, 1), atol=1e-5, rtol=0)
 
 
 def test_euler_is_the_flow_scheduler_s(checkpoints, tiny_unet):
@@ -208,7 +208,7 @@ def test_a_cond_it_does_not_read(tiny_unet, change, words):
         b.denoise(Ask(torch.randn(1, 4, 16, 16), torch.ones(1), cond))
 
 
-def test_pictures_have_to_fit(tiny_unet):
+def test_images_have_to_fit(tiny_unet):
     b = tiny_unet("eps")
     with pytest.raises(ValueError, match="multiples of 2"):
         b.encode_image(torch.zeros(1, 3, 31, 32))
@@ -218,7 +218,7 @@ def test_pictures_have_to_fit(tiny_unet):
 
 def test_the_preview_is_the_best_linear_one():
     """On an autoencoder that is linear itself, the fitted preview is the decoding."""
-    from backbones.pictures import Pictures, discs
+    from backbones.images import Images, discs
 
     class Shuffle(torch.nn.Module):  # 12 channels: a pixel block as it is
         config = {"latent_channels": 12, "block_out_channels": (1, 1), "scaling_factor": 0.5}
@@ -228,7 +228,7 @@ def test_the_preview_is_the_best_linear_one():
             return type("Out", (), {"latents": torch.nn.functional.pixel_unshuffle(x, 2)})
 
     Shuffle.config = type("Config", (dict,), {"__getattr__": dict.__getitem__})(Shuffle.config)
-    own = Pictures(Shuffle())
+    own = Images(Shuffle())
     rgb = discs(2, 32, seed=5)
     assert (own.preview(own.encode(rgb)) - rgb).abs().mean() < 0.02
 

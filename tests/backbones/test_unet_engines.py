@@ -38,7 +38,7 @@ def levels(b, steps=8):
 
 @needs_openvino
 @pytest.mark.parametrize("kind", ["v", "flow", "xl"])
-def test_openvino_and_torch_give_one_picture(tiny_unet, load, kind):
+def test_openvino_and_torch_give_one_image(tiny_unet, load, kind):
     """Latents to 1e-4 of their largest after 8 steps with guidance; 8-bit pixels to 1, all but 2 % of them equal."""
     b, t = load(kind, "openvino"), tiny_unet(kind)
     assert b.engine.name == "openvino f32"

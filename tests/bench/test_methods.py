@@ -65,7 +65,7 @@ def bench(monkeypatch, painter, tmp_path, *arguments):
 
 
 def test_a_perfect_network_restores_and_its_cost_is_counted(monkeypatch, painter, tmp_path, capsys) -> None:
-    figures = bench(monkeypatch, painter, tmp_path, "--task", "super-resolution", "--pictures", str(tmp_path),
+    figures = bench(monkeypatch, painter, tmp_path, "--task", "super-resolution", "--images", str(tmp_path),
                     "--markdown", str(tmp_path / "table.md"))  # fmt: skip
     for name, calls, taped in (("ddnm", 4, 0), ("ddrm", 4, 0), ("snips", 41, 0), ("pigdm", 4, 4), ("dps", 4, 4)):
         key = f"super-resolution_painter_{name}"
@@ -119,7 +119,7 @@ def test_inputs_come_by_name_then_by_kind_and_optional_ones_by_name() -> None:
         method_inputs(method, replace(case, inputs={"prompt": 2}))
 
 
-def test_calls_are_those_of_the_picture_alone() -> None:
+def test_calls_are_those_of_the_image_alone() -> None:
     cost = methods.NetworkCost()
 
     def flow():
@@ -130,7 +130,7 @@ def test_calls_are_those_of_the_picture_alone() -> None:
     assert (cost.evaluations, cost.with_gradient) == (2, 1)
 
 
-def test_holes_are_about_a_sixth_of_the_picture() -> None:
+def test_holes_are_about_a_sixth_of_the_image() -> None:
     shares = [hole(n, 64)["mask"].float().mean().item() for n in range(50)]
     assert 0.08 < min(shares) and max(shares) < 0.26 and 0.13 < np.mean(shares) < 0.19
 
@@ -148,7 +148,7 @@ def test_renders_after_an_edit_show_it_and_those_before_do_not() -> None:
     assert not any(edit_succeeded(one, reading) for one, reading in zip(found, before))
 
 
-def test_what_is_outside_of_an_edit_of_its_own_picture(monkeypatch, painter) -> None:
+def test_what_is_outside_of_an_edit_of_its_own_image(monkeypatch, painter) -> None:
     """A network that draws its condition: with renders in place of its images."""
 
     def renders(scenes):
@@ -208,7 +208,7 @@ def test_boxes_name_what_is_in_them(painter) -> None:
         assert all(0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1 for box in named)
 
 
-def test_pasted_pictures_have_seams_and_one_picture_has_none(painter) -> None:
+def test_pasted_images_have_seams_and_one_image_has_none(painter) -> None:
     task = TASKS["panorama"]
     cases = task.cases(painter, 3, 0.0)
     pasted = [Output(task.baselines(painter)[0].generate(case)) for case in cases]

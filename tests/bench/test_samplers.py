@@ -102,7 +102,7 @@ def test_loops_of_different_numbers_of_calls_are_refused(monkeypatch):
 
 
 def test_what_is_kept_is_not_run_again(tmp_path):
-    from backbones.exact import pictures
+    from backbones.exact import images
     from bench.geometry import Bench
     from bench.table import Report
 
@@ -113,7 +113,7 @@ def test_what_is_kept_is_not_run_again(tmp_path):
         asked.append(len(one.x))
         return inner.denoise(one)
 
-    inner = pictures()
+    inner = images()
     backbone = SimpleNamespace(
         sigmas=inner.sigmas, default_size=64, latent_shape=inner.latent_shape, encode_prompt=inner.encode_prompt,
         denoise=denoise,
@@ -122,7 +122,7 @@ def test_what_is_kept_is_not_run_again(tmp_path):
     first, again = (bench.Setting(Bench(report, backbone, tmp_path), captions, 4.0, "x") for _ in range(2))
     levels = first.levels("karras", 4)
     end = first.end("one", SAMPLERS["heun"], levels, "steps")
-    assert asked == [4] * 7, "guided, two pictures, seven calls"
+    assert asked == [4] * 7, "guided, two images, seven calls"
     assert torch.equal(again.end("one", SAMPLERS["heun"], levels, "steps"), end) and len(asked) == 7
     schedule = first.levels("gits", 5)
     assert len(schedule) == 6 and np.all(np.diff(schedule) < 0)

@@ -81,7 +81,7 @@ def test_images_of_the_claimed_scenes_are_right_and_those_of_others_wrong(tmp_pa
     made = [bench.Sentence("caption", one.text, one.claims) for one in captions]
     monkeypatch.setattr(bench, "sentences", lambda: made)
     bench.save_images(tmp_path, torch.cat([render(scenes, 128).rgb]), [one.text for one in made], 0)
-    bench.main(["--pictures", str(tmp_path), "--json", str(tmp_path / "figures.json")])
+    bench.main(["--images", str(tmp_path), "--json", str(tmp_path / "figures.json")])
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["parser"] == 100 and figures["atoms"] > 90 and figures["prompts"] > 65
     assert figures["atoms_chance"] < 40 and figures["prompts_chance"] < 10

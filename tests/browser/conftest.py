@@ -62,7 +62,7 @@ class Visitor:
 
     @property
     def label(self):
-        """What stands beside the picture."""
+        """What stands beside the image."""
         return self.page.locator("#stage .nw-status")
 
     def button(self, name):

@@ -174,7 +174,7 @@ def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
             assert b"http" not in found.replace(b"http://www.w3.org", b""), "nothing is fetched from elsewhere"
 
 
-def test_own_pictures_are_rows(board):
+def test_own_images_are_rows(board):
     from io import BytesIO
 
     from PIL import Image

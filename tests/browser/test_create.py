@@ -11,25 +11,25 @@ from playwright.sync_api import expect
 from tools.screenshots import App
 
 
-def test_type_and_watch_the_picture_form(me):
+def test_type_and_watch_the_image_form(me):
     me.page.evaluate(
         """() => {
-            window.seen = { pictures: new Set(), words: new Set() };
+            window.seen = { images: new Set(), words: new Set() };
             new MutationObserver(() => {
-                for (const image of document.querySelectorAll('#stage .nw-sheet img')) seen.pictures.add(image.src);
+                for (const image of document.querySelectorAll('#stage .nw-sheet img')) seen.images.add(image.src);
                 seen.words.add(document.querySelector('#stage .nw-status')?.textContent);
             }).observe(document.querySelector('#stage'), { subtree: true, childList: true, attributes: true });
         }"""
     )
     me.paint(steps=50, count=2)
     me.sees("done")
-    pictures, words = me.page.evaluate("[seen.pictures.size, [...seen.words].filter(Boolean)]")
-    assert pictures > 2, "the picture should form in view"
+    images, words = me.page.evaluate("[seen.images.size, [...seen.words].filter(Boolean)]")
+    assert images > 2, "the image should form in view"
     assert any(re.search(r"Step \d+ of \d+", text) for text in words), words
     assert any(re.search(r"\d s left", text) for text in words), words
 
 
-def test_a_picture_comes_with_its_settings_and_a_png_that_keeps_them(me):
+def test_a_image_comes_with_its_settings_and_a_png_that_keeps_them(me):
     me.paint("a blue cube on grass", seed=1234, steps=4)
     done = me.sees("done")
     assert "1234" in done.locator(".nw-status").inner_text()
@@ -37,8 +37,8 @@ def test_a_picture_comes_with_its_settings_and_a_png_that_keeps_them(me):
     assert "a blue cube on grass" in done.locator("dl").inner_text()
     got = me.download()
     assert got.suggested_filename == "nine-ways-1234.png"
-    with Image.open(got.path()) as picture:
-        assert picture.format == "PNG" and "a blue cube on grass" in picture.info["parameters"]
+    with Image.open(got.path()) as image:
+        assert image.format == "PNG" and "a blue cube on grass" in image.info["parameters"]
 
 
 def test_cancel_stops_within_a_step_and_the_next_run_works(me):
@@ -70,7 +70,7 @@ def test_question_mark_in_the_prompt_is_a_character(me):
     assert prompt.input_value() == "why?" and not me.page.get_by_role("dialog", name="Keys").is_visible()
 
 
-def test_a_downloaded_picture_restores_its_settings(me, tmp_path):
+def test_a_downloaded_image_restores_its_settings(me, tmp_path):
     me.paint("a green cone on sand", seed=77, steps=5, cfg_scale=3)
     me.sees("done")
     file = tmp_path / "mine.png"
@@ -86,7 +86,7 @@ def test_a_downloaded_picture_restores_its_settings(me, tmp_path):
     assert [me.number(name).input_value() for name in ("seed", "steps", "cfg_scale")] == ["77", "5", "3"]
 
 
-def test_a_picture_dropped_on_the_page_restores_too(me, tmp_path):
+def test_a_image_dropped_on_the_page_restores_too(me, tmp_path):
     me.paint("a yellow torus", seed=78, steps=3)
     me.sees("done")
     data = list(me.download().path().read_bytes())
@@ -105,7 +105,7 @@ def test_a_picture_dropped_on_the_page_restores_too(me, tmp_path):
     assert me.prompt.input_value() == "a yellow torus"
 
 
-@pytest.mark.parametrize("content", [b"no picture at all", None], ids=["text", "plain png"])
+@pytest.mark.parametrize("content", [b"no image at all", None], ids=["text", "plain png"])
 def test_a_file_without_settings_is_refused_in_words(me, tmp_path, content):
     file = tmp_path / "foreign.png"
     if content is None:
@@ -161,10 +161,10 @@ def test_trouble_in_a_closed_drawer_opens_it(me):
     me.put("cfg_end", 0.2)
     me.drawer("Advanced")
     me.paint(steps=3)
-    expect(me.page.locator("#cfg_start .nw-problem")).to_be_visible()
+    expect(me.page.locator("#cfg_start .nw-problem")).to_be_visible(timeout=30_000)
 
 
-def test_arrows_walk_the_pictures_and_a_click_shows_true_pixels(me):
+def test_arrows_walk_the_images_and_a_click_shows_true_pixels(me):
     me.paint(steps=3, count=3, seed=100)
     me.sees("done")
     me.away()
@@ -174,15 +174,15 @@ def test_arrows_walk_the_pictures_and_a_click_shows_true_pixels(me):
     me.page.keyboard.press("ArrowRight")
     me.page.keyboard.press("ArrowLeft")
     expect(me.label).to_contain_text("Seed 101")
-    picture = me.page.locator("#stage .nw-picture")
-    large = picture.locator("img").bounding_box()["width"]
-    picture.click()
+    image = me.page.locator("#stage .nw-picture")
+    large = image.locator("img").bounding_box()["width"]
+    image.click()
     width = me.page.evaluate("document.querySelector('#stage .nw-picture img').naturalWidth")
-    assert picture.get_attribute("aria-pressed") == "true"
-    assert picture.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
+    assert image.get_attribute("aria-pressed") == "true"
+    assert image.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
 
 
-def test_first_visit_a_picture_is_one_click_away(me):
+def test_first_visit_a_image_is_one_click_away(me):
     me.put("steps", 3)
     me.page.locator("#stage .nw-example").first.click()
     me.sees("done")

@@ -35,13 +35,13 @@ def test_on_a_phone_the_result_is_right_below_generate(me):
     assert me.page.locator("#stage .nw-mat").bounding_box()["width"] > 340
 
 
-def test_on_a_desk_inputs_are_narrow_and_the_picture_large(me):
+def test_on_a_desk_inputs_are_narrow_and_the_image_large(me):
     me.page.set_viewport_size({"width": 1280, "height": 800})
     me.paint(steps=3)
     me.sees("done")
     left, right = (me.page.locator(name).bounding_box() for name in ("#compose", "#stage .nw-mat"))
     assert left["width"] <= 420 < right["width"] and left["x"] + left["width"] < right["x"]
-    assert right["y"] + right["height"] <= 800, "the whole picture is in view without scrolling"
+    assert right["y"] + right["height"] <= 800, "the whole image is in view without scrolling"
 
 
 def _contrast(page, selector):
@@ -87,7 +87,7 @@ def test_the_mode_can_be_chosen_and_is_kept(me):
     me.page.wait_for_function(f"{dark} === {str(not before).lower()}")
 
 
-def test_every_control_has_a_name_and_every_picture_words(me):
+def test_every_control_has_a_name_and_every_image_words(me):
     me.drawer("Advanced")
     me.paint("a red sphere", steps=3, count=2)
     me.sees("done")
@@ -106,7 +106,7 @@ def test_every_control_has_a_name_and_every_picture_words(me):
     assert not doubles
 
 
-def test_two_visitors_at_once_get_their_own_pictures(browser, base_url, visitor):
+def test_two_visitors_at_once_get_their_own_images(browser, base_url, visitor):
     contexts = [browser.new_context(), browser.new_context()]
     try:
         both = [visitor(context.new_page(), base_url) for context in contexts]
@@ -168,7 +168,7 @@ def test_history_turns_pages(me):
     expect(where).to_contain_text("1 to 24 of 30")
 
 
-def test_pictures_cannot_be_had_by_guessing(me, base_url):
+def test_images_cannot_be_had_by_guessing(me, base_url):
     me.paint(steps=3)
     me.sees("done")
     source = me.page.locator("#stage .nw-picture img").get_attribute("src")

@@ -33,21 +33,21 @@ def scene(colour="red", x=0.0, ground="grass"):
     return Scene((Solid("cube", colour, "large", "matte", x, 0.0),), ground, "day")
 
 
-def picture(*scenes):
+def image(*scenes):
     return render(scenes, 64).rgb.clone()
 
 
-TARGET = picture(scene())
+TARGET = image(scene())
 energies = pytest.mark.parametrize("name", ENERGIES)
 
 
-def compared(name, pictures, backbone=BACKBONE):
+def compared(name, images, backbone=BACKBONE):
     """The energy whose target these images, or a map or words of them, are."""
-    target = pictures
+    target = images
     if name == "edge map":
-        target = traced(pictures).expand_as(pictures)
+        target = traced(images).expand_as(images)
     elif name == "depth map":  # in a unit of its own
-        near = 0.3 * backbone.reader(pictures).nearness + 0.2
+        near = 0.3 * backbone.reader(images).nearness + 0.2
         target = near.expand(-1, 3, -1, -1).repeat_interleave(2, 2).repeat_interleave(2, 3)
     return ENERGIES[name]("a red cube on grass" if name in OF_WORDS else target, backbone)
 
@@ -55,7 +55,7 @@ def compared(name, pictures, backbone=BACKBONE):
 @pytest.mark.parametrize("name", sorted(set(ENERGIES) - OF_WORDS - {"edge map"}))
 def test_it_is_zero_at_the_target_and_above_it_elsewhere(name):
     energy = compared(name, TARGET.expand(3, -1, -1, -1))
-    others = torch.cat([TARGET, picture(scene(x=1.0, colour="blue", ground="snow")), torch.full_like(TARGET, 0.5)])
+    others = torch.cat([TARGET, image(scene(x=1.0, colour="blue", ground="snow")), torch.full_like(TARGET, 0.5)])
     energies = energy(others)
     assert energies.shape == (3,)
     assert energies[0].abs() < 1e-6 and (energies[1:] > 1e-5).all()
@@ -65,7 +65,7 @@ def test_it_is_zero_at_the_target_and_above_it_elsewhere(name):
 def test_its_gradient_is_that_of_finite_differences(name):
     backbone = Read()
     energy = compared(name, TARGET.repeat(2, 1, 1, 1), backbone)
-    x = (0.7 * picture(scene(x=0.8, colour="white"), scene(colour="cyan")) + 0.1).requires_grad_()
+    x = (0.7 * image(scene(x=0.8, colour="white"), scene(colour="cyan")) + 0.1).requires_grad_()
     (g,) = torch.autograd.grad(energy(x).sum(), x)
     way = g / g.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_its_gradient_is_that_of_finite_differences(name):
 @energies
 def test_going_down_leads_to_the_target(name):
     energy = compared(name, TARGET)
-    x = picture(scene(x=0.8, colour="blue", ground="sand"))
+    x = image(scene(x=0.8, colour="blue", ground="sand"))
     before = energy(x)
     for step in torch.linspace(0.02, 0.002, 30):
         x = x.detach().requires_grad_()
@@ -89,14 +89,14 @@ def test_going_down_leads_to_the_target(name):
 
 @energies
 def test_rows_do_not_know_each_other(name):
-    both = picture(scene(x=0.8), scene(colour="white"))
-    targets = torch.cat([TARGET, picture(scene(x=-0.8))])
+    both = image(scene(x=0.8), scene(colour="white"))
+    targets = torch.cat([TARGET, image(scene(x=-0.8))])
     alone = [compared(name, t)(p) for t, p in zip(targets.split(1), both.split(1), strict=True)]
     torch.testing.assert_close(compared(name, targets)(both), torch.cat(alone))
 
 
 def test_colours_do_not_care_where_and_edges_not_which():
-    mirrored, recoloured, moved = TARGET.flip(3), picture(scene(colour="yellow")), picture(scene(x=1.2))
+    mirrored, recoloured, moved = TARGET.flip(3), image(scene(colour="yellow")), image(scene(x=1.2))
     colours, edges = (ENERGIES[name](TARGET) for name in ("colours", "edges"))
     assert colours(mirrored) < 1e-3 * colours(recoloured)
     assert edges(recoloured) < 0.3 * edges(moved)

@@ -226,9 +226,9 @@ def test_inputs_arrive_as_the_method_wants_them():
 
     exact = backbones.load("exact")
     latent = exact.latent_shape(64, 64)
-    picture = torch.rand(1, 3, 64, 64)
-    assert prepare_input("image", picture, exact, 4, latent).shape == (4, 3, 8, 8)
-    assert [one.shape for one in prepare_input("references", [picture] * 2, exact, 1, latent)] == [(1, 3, 8, 8)] * 2
+    image = torch.rand(1, 3, 64, 64)
+    assert prepare_input("image", image, exact, 4, latent).shape == (4, 3, 8, 8)
+    assert [one.shape for one in prepare_input("references", [image] * 2, exact, 1, latent)] == [(1, 3, 8, 8)] * 2
     painted = torch.zeros(1, 1, 64, 64)
     painted[..., 17, 9] = 1
     mask = prepare_input("mask", painted, exact, 2, latent)

@@ -1,4 +1,4 @@
-"""A damaged index is put aside, said so, and built anew from the pictures."""
+"""A damaged index is put aside, said so, and built anew from the images."""
 
 import os
 import sqlite3
@@ -71,7 +71,7 @@ def test_damaged_while_it_is_open(tmp_path: Path) -> None:
     assert history.add(Image.new("RGB", (8, 8)), recipe(seed=99)).recipe.seed == 99
 
 
-def test_a_damaged_picture_beside_good_ones(tmp_path: Path) -> None:
+def test_a_damaged_image_beside_good_ones(tmp_path: Path) -> None:
     filled(tmp_path, 3)
     victim = sorted((tmp_path / "pictures").rglob("*.png"))[1]
     victim.write_bytes(victim.read_bytes()[:30])

@@ -1,4 +1,4 @@
-"""A full disk: said in words, the picture stays, nothing half-written stays behind."""
+"""A full disk: said in words, the image stays, nothing half-written stays behind."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def test_a_disk_that_is_full_from_the_start(tiny_disk: Path) -> None:
     assert history.add(noisy(0), recipe()).id == 1 and history.count() == 1
 
 
-def test_the_picture_stays_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines) -> None:
+def test_the_image_stays_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines) -> None:
     history = History(tmp_path)
 
     def full(number: int) -> None:
@@ -74,9 +74,9 @@ def test_the_picture_stays_on_the_screen(tmp_path: Path, monkeypatch: pytest.Mon
     for event in engines().submit(recipe()):
         if isinstance(event, Made):
             with pytest.raises(HistoryError, match=r"The disk is full.*not kept: download it") as caught:
-                history.add(event.picture, event.recipe)
+                history.add(event.image, event.recipe)
             messages.append(str(caught.value))
-    assert isinstance(event, Finished) and event.pictures[0].size == (64, 64) and messages
+    assert isinstance(event, Finished) and event.images[0].size == (64, 64) and messages
     assert not list(tmp_path.rglob("*.png")) and not list(tmp_path.rglob(".part-*"))
     monkeypatch.undo()
-    assert history.add(event.pictures[0], event.recipes[0])
+    assert history.add(event.images[0], event.recipes[0])

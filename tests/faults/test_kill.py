@@ -1,4 +1,4 @@
-"""kill -9 while pictures are made and kept: what was kept is whole, and the history opens as if nothing had been."""
+"""kill -9 while images are made and kept: what was kept is whole, and the history opens as if nothing had been."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ for seed in range(10_000):
     for event in engine.submit(Recipe.make(prompt=f"a red disc {seed}", backbone="exact", width=256, height=256,
                                            steps=2, seed=seed)):
         if isinstance(event, Made):
-            history.add(event.picture, event.recipe)
+            history.add(event.image, event.recipe)
             print(seed, flush=True)
 """
 
@@ -40,9 +40,9 @@ def test_kill_during_a_run(tmp_path: Path, after: int) -> None:
     assert seeds == sorted(seeds, reverse=True) and len(set(seeds)) == len(seeds)
     assert set(said) <= set(seeds) and len(seeds) <= len(said) + 1  # the last may be kept and not yet reported
     for entry in entries:
-        picture = entry.picture()
-        assert picture.size == (256, 256) and read(picture.info["parameters"]).recipe == entry.recipe
-    assert history.add(entries[0].picture(), entries[0].recipe).id > entries[0].id
+        image = entry.image()
+        assert image.size == (256, 256) and read(image.info["parameters"]).recipe == entry.recipe
+    assert history.add(entries[0].image(), entries[0].recipe).id > entries[0].id
 
 
 def test_kill_again_and_again(tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_kill_again_and_again(tmp_path: Path) -> None:
         history.close()
 
 
-def kill_after(folder: Path, pictures: int) -> list[int]:
-    """Starts a maker, kills it a moment after so many pictures; the seeds it reported as kept."""
+def kill_after(folder: Path, images: int) -> list[int]:
+    """Starts a maker, kills it a moment after so many images; the seeds it reported as kept."""
     maker = subprocess.Popen([sys.executable, "-c", MAKER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert maker.stdout is not None
-    said = [int(maker.stdout.readline()) for _ in range(pictures)]
-    time.sleep(0.003 * pictures)
+    said = [int(maker.stdout.readline()) for _ in range(images)]
+    time.sleep(0.003 * images)
     os.kill(maker.pid, signal.SIGKILL)
     said += [int(line) for line in maker.stdout.read().splitlines()]
     maker.wait()

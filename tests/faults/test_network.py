@@ -14,16 +14,16 @@ from tests.app.doubles import Double, all_at_once, nan_for, recipe
 def test_eight_clients_and_every_kind_of_trouble(
     engines: Callable[..., Engine], tmp_path, batch_across_runs: bool
 ) -> None:
-    """Five good runs, one that breaks, one that is refused, one that is cancelled: the five get their pictures."""
+    """Five good runs, one that breaks, one that is refused, one that is cancelled: the five get their images."""
     alone, history = engines(), History(tmp_path)
     good = {i: recipe(seed=i, steps=10, prompt=["a red disc", "a blue square"][i % 2]) for i in (0, 1, 3, 4, 6)}
-    expected = {i: alone.submit(one).result().pictures[0].tobytes() for i, one in good.items()}
+    expected = {i: alone.submit(one).result().images[0].tobytes() for i, one in good.items()}
     engine = engines(Double(before=nan_for(128), delay=0.003), batch_across_runs=batch_across_runs)
 
     def client(i: int) -> object:
         if i in good:
             finished = engine.submit(good[i]).result()
-            history.add(finished.pictures[0], finished.recipes[0])
+            history.add(finished.images[0], finished.recipes[0])
             return finished
         if i == 2:
             return list(engine.submit(recipe(width=128, height=128)))[-1]
@@ -37,7 +37,7 @@ def test_eight_clients_and_every_kind_of_trouble(
 
     ends = all_at_once(8, client)
     for i in good:
-        assert isinstance(ends[i], Finished) and ends[i].pictures[0].tobytes() == expected[i]
+        assert isinstance(ends[i], Finished) and ends[i].images[0].tobytes() == expected[i]
     assert isinstance(ends[2], Failed) and "NaN or infinity" in ends[2].reason and "Other runs go on" in ends[2].reason
     assert isinstance(ends[5], Failed) and ends[5].field == "width"
     assert isinstance(ends[7], Cancelled)

@@ -1,4 +1,4 @@
-"""Uploads that are no picture, or one that is meant to hurt: a sentence each, at once and in little memory."""
+"""Uploads that are no image, or one that is meant to hurt: a sentence each, at once and in little memory."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.storage.images import PictureError, open_upload
+from app.storage.images import ImageError, open_upload
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -36,7 +36,7 @@ def real() -> bytes:
 
 HOSTILE = {
     "nothing": (b"", "empty"),
-    "text": (b"hello, I am a picture", "no image of a kind that is read here. Give PNG, JPEG"),
+    "text": (b"hello, I am an image", "no image of a kind that is read here. Give PNG, JPEG"),
     "html": (b"<html><script>alert(1)</script>", "no image"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "no image"),
     "pdf": (b"%PDF-1.7\n" + bytes(100), "no image"),
@@ -55,13 +55,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("given", ["bytes", "path"])
-def test_what_is_no_picture_gets_a_sentence(kind: str, given: str, tmp_path: Path) -> None:
+def test_what_is_no_image_gets_a_sentence(kind: str, given: str, tmp_path: Path) -> None:
     data, said = HOSTILE[kind]
     path = tmp_path / "upload.png"
     path.write_bytes(data)
     tracemalloc.start()
     began = time.perf_counter()
-    with pytest.raises(PictureError, match=said) as caught:
+    with pytest.raises(ImageError, match=said) as caught:
         open_upload(path if given == "path" else data)
     seconds, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -69,9 +69,9 @@ def test_what_is_no_picture_gets_a_sentence(kind: str, given: str, tmp_path: Pat
     assert str(tmp_path) not in str(caught.value) and str(caught.value).endswith(".")
 
 
-def test_a_picture_that_somebody_else_opened_is_no_less_checked() -> None:
+def test_a_image_that_somebody_else_opened_is_no_less_checked() -> None:
     bomb = Image.open(io.BytesIO(png(9_000, 9_000, chunk(b"IDAT", zeros(1)))))
-    with pytest.raises(PictureError, match="at most 50 million"):
+    with pytest.raises(ImageError, match="at most 50 million"):
         open_upload(bomb)
 
 
@@ -82,6 +82,6 @@ def test_random_damage_never_escapes() -> None:
         for at in rng.integers(0, len(data), rng.integers(1, 30)):
             broken[at] = rng.integers(0, 256)
         try:
-            assert open_upload(bytes(broken)).picture.mode == "RGB"
-        except PictureError:
+            assert open_upload(bytes(broken)).image.mode == "RGB"
+        except ImageError:
             pass

@@ -48,7 +48,7 @@ def runs(tmp_path, monkeypatch):
     return tmp_path / "line"
 
 
-def test_it_learns_and_leaves_curve_and_pictures(runs):
+def test_it_learns_and_leaves_curve_and_images(runs):
     train(Line(), Plan(images=16 * 600, warmup=100))
     point = json.loads((runs / "curve.json").read_text())[-1]
     assert point["seen"] == 16 * 600
@@ -104,7 +104,7 @@ def test_rate_rises_stays_and_falls_to_zero():
     assert rates == pytest.approx([0.01, 0.5, 1, 1, 0.5, 0])
 
 
-def test_without_pictures_the_minutes_are_the_plan(runs):
+def test_without_images_the_minutes_are_the_plan(runs):
     plan = Plan(images=0, minutes=0.02, warmup=100, decay=0.5)
     assert [progress_at(plan, 10**9, seconds) for seconds in (0.0, 0.6, 1.2, 5.0)] == pytest.approx([0, 0.5, 1, 1])
     spec = Line()

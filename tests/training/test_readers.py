@@ -184,7 +184,7 @@ def test_figures_of_a_perfect_contrastive_model_and_of_one_that_knows_no_order()
     network.ordered = False
     assert contrastive.figures(network, x, ids, false, swapped) == {
         "caption": 1,
-        "picture": 1,
+        "image": 1,
         "changed": 0,
         "swapped": 0,
     }
@@ -212,4 +212,4 @@ def test_the_contrastive_losses_fall_on_what_they_are_shown(monkeypatch):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0] and parts["pictures"] < 0.5 * math.log(7)
+    assert losses[-1] < 0.5 * losses[0] and parts["images"] < 0.5 * math.log(7)

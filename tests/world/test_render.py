@@ -142,7 +142,7 @@ def test_any_size_shows_the_same_scene(size: int) -> None:
         assert (out.boxes - big.boxes).abs().max() < 1.5 / size + 1.5 / 128
 
 
-def test_edges_are_softened_towards_the_supersampled_picture() -> None:
+def test_edges_are_softened_towards_the_supersampled_image() -> None:
     """Against 8 x 8 rays a pixel: nearer than one ray a pixel, and near on the whole."""
     scene = draw("test", 11)
     ground_truth = torch.nn.functional.avg_pool2d(render([scene], 512).rgb, 8)

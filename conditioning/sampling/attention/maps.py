@@ -13,7 +13,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 RecordedMaps = list[tuple[Any, Tensor]]  # (site, its maps (B, heads, h * w, L)), in the order they are run
 FUNCTION_WORDS = frozenset(
     "a an and another are as at be beside behind below above between beneath by for from front in inside into is it "
-    "its left near next of off on onto or over photo picture right that the their there these this those to under "
+    "its left near next of off on onto or over photo image right that the their there these this those to under "
     "underneath up with without".split()
 )
 SETTING = frozenset("above at by during in inside on over under".split())  # say where or when, unless "a" follows

@@ -46,10 +46,10 @@ def edit_friendly_ddpm(
     sampler that draws no noise the maps are the whole of what it lacks."""
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
-        picture, fresh = source.to(x), noise.child("edit_friendly_ddpm")
+        image, fresh = source.to(x), noise.child("edit_friendly_ddpm")
         part = tail(sigmas, strength)
-        states = Noised(picture, fresh)
-        states.update({s: picture + s * fresh(x) for s in part[:-1]})
+        states = Noised(image, fresh)
+        states.update({s: image + s * fresh(x) for s in part[:-1]})
         source_states.keep(states, source_prompt)
         start, silent = states[part[0]], Silent(noise)
         maps = yield from extracted(sampler(guided_network or D, start, part, source_prompt, silent), states)
@@ -62,12 +62,12 @@ class Noised(dict[float, Tensor]):
     """The image with noise of its own at every level; drawn when it is asked for, where it is none of the schedule,
     as the level at which a run is stopped."""
 
-    def __init__(self, picture: Tensor, fresh: Noise):
-        super().__init__({0.0: picture})
-        self.picture, self.fresh = picture, fresh
+    def __init__(self, image: Tensor, fresh: Noise):
+        super().__init__({0.0: image})
+        self.image, self.fresh = image, fresh
 
     def __missing__(self, sigma: float) -> Tensor:
-        self[sigma] = self.picture + sigma * self.fresh(self.picture)
+        self[sigma] = self.image + sigma * self.fresh(self.image)
         return self[sigma]
 
 

@@ -35,16 +35,16 @@ def sdedit(
     """
 
     def edited(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
-        fresh, picture = noise.child("sdedit"), source.to(x)
+        fresh, image = noise.child("sdedit"), source.to(x)
         e = x / sqrt(1 + sigmas[0] ** 2)
         part = tail(sigmas, strength)
         if len(part) == 1:
-            return (yield Step(picture, picture, part[0]))
+            return (yield Step(image, image, part[0]))
         for i in range(repeats):
             e = fresh(x) if i else e
-            flow = sampler(D, picture + part[0] * e, part, cond, noise)
-            picture = yield from flow if mask is None else on_step(flow, keeping(source, mask, e))
-        return picture
+            flow = sampler(D, image + part[0] * e, part, cond, noise)
+            image = yield from flow if mask is None else on_step(flow, keeping(source, mask, e))
+        return image
 
     return edited
 

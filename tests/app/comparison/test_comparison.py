@@ -33,7 +33,7 @@ def engine():
     made.close()
 
 
-def runner(store, id, compared, engine, measure=lambda cell, recipe, picture: ({"psnr": float(recipe.seed)}, "")):
+def runner(store, id, compared, engine, measure=lambda cell, recipe, image: ({"psnr": float(recipe.seed)}, "")):
     return ComparisonRunner(id, compared, store, lambda backbone: engine, {}, measure)
 
 
@@ -54,10 +54,10 @@ def test_a_change_sets_methods_and_knobs():
     assert [[(u.name, u.knobs["detail"]) for u in c.recipe.methods] for c in cells] == [
         [], [("ilvr", 4)], [], [("ilvr", 16)],
     ]  # fmt: skip
-    assert cells[0].key == cells[2].key, "where a knob says nothing the picture is the same"
+    assert cells[0].key == cells[2].key, "where a knob says nothing the image is the same"
 
 
-def test_an_axis_may_bring_other_pictures_and_another_truth():
+def test_an_axis_may_bring_other_images_and_another_truth():
     a, b = "a" * 64, "b" * 64
     base = BASE.but(methods=(Use(name="ilvr", inputs={"reference": a}),))
     scenes = Axis(name="scene", values=(Change(label="as it is"), Change(label="b", swap={a: b})))
@@ -86,7 +86,7 @@ def test_json_and_back():
         Comparison.read("{}")
 
 
-def test_a_key_is_of_the_picture_and_not_of_the_machine():
+def test_a_key_is_of_the_image_and_not_of_the_machine():
     assert key_of(BASE) == key_of(BASE.model_copy(update={"revision": "abc", "versions": {"torch": "9"}}))
     assert key_of(BASE) != key_of(BASE.but(seed=1))
 
@@ -94,12 +94,12 @@ def test_a_key_is_of_the_picture_and_not_of_the_machine():
 # ---- kept ----------------------------------------------------------------------------------------------------
 
 
-def test_a_cell_without_its_picture_is_missing(tmp_path):
+def test_a_cell_without_its_image_is_missing(tmp_path):
     store = ComparisonStore(tmp_path)
     id, key = store.add(comparison(axis("seed", 1))), "0" * 32
     store.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
     assert store.result(id, key).calls == 3
-    store.picture(id, key).unlink()
+    store.image(id, key).unlink()
     assert store.result(id, key) is None
 
 
@@ -107,12 +107,12 @@ def test_half_a_file_is_missing_too_and_strange_names_open_nothing(tmp_path):
     store = ComparisonStore(tmp_path)
     id, key = store.add(comparison(axis("seed", 1))), "0" * 32
     store.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
-    store.picture(id, key).with_suffix(".json").write_text('{"seconds": 1')
+    store.image(id, key).with_suffix(".json").write_text('{"seconds": 1')
     assert store.result(id, key) is None
     with pytest.raises(ValueError):
-        store.picture("../../etc", key)
+        store.image("../../etc", key)
     with pytest.raises(ValueError):
-        store.picture(id, "../x")
+        store.image(id, "../x")
 
 
 def test_votes_outlive_a_kill_in_the_middle_of_one(tmp_path):
@@ -136,7 +136,7 @@ def test_every_cell_is_made_once_measured_and_kept(tmp_path, engine):
     for cell in one.cells:
         state = one.states[cell.key]
         assert state.result.figures == {"psnr": float(cell.recipe.seed)} and state.result.calls >= cell.recipe.steps
-        assert Image.open(store.picture(one.id, cell.key)).size == (16, 16)
+        assert Image.open(store.image(one.id, cell.key)).size == (16, 16)
 
 
 def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
@@ -150,7 +150,7 @@ def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
     other = ComparisonStore(tmp_path / "b")
     id, made, enough = other.add(compared), [], threading.Event()
 
-    def measure(cell, recipe, picture):
+    def measure(cell, recipe, image):
         made.append((recipe.seed, recipe.steps))
         if len(made) == 25:
             enough.set()
@@ -170,7 +170,7 @@ def test_cancelled_restarted_and_resumed_it_is_as_undisturbed(tmp_path, engine):
     assert second.made == 80 - there and sorted(made) == sorted(set(made)) and len(made) == 80
     for cell in whole.cells:
         if cell.recipe is not None:
-            a, b = store.picture(whole.id, cell.key), other.picture(id, cell.key)
+            a, b = store.image(whole.id, cell.key), other.image(id, cell.key)
             assert a.read_bytes() == b.read_bytes()
 
 
@@ -179,7 +179,7 @@ def test_resumed_while_the_cancelled_run_still_ends_it_goes_on_whatever_the_page
     store, compared = ComparisonStore(tmp_path), comparison(axis("seed", *range(8)), axis("steps", 2))
     reached, go_on = threading.Event(), threading.Event()
 
-    def measure(cell, recipe, picture):
+    def measure(cell, recipe, image):
         reached.set()
         assert go_on.wait(60)
         return {}, ""
@@ -201,7 +201,7 @@ def test_resumed_while_the_cancelled_run_still_ends_it_goes_on_whatever_the_page
 def test_a_cell_that_fails_says_why_and_leaves_the_others(tmp_path, engine):
     store, compared = ComparisonStore(tmp_path), comparison(axis("steps", 2, 3, 4))
 
-    def measure(cell, recipe, picture):
+    def measure(cell, recipe, image):
         if recipe.steps == 3:
             raise RuntimeError("the judge is not at home")
         return {}, ""

@@ -1,4 +1,4 @@
-"""What a recipe says its pictures should be: maps as the method sees them, targets in what they are targets of."""
+"""What a recipe says its images should be: maps as the method sees them, targets in what they are targets of."""
 
 from types import SimpleNamespace
 
@@ -16,13 +16,13 @@ from backbones.contrastive import Contrastive
 from conditioning.operators.annotators import canny
 from fidelity.measures import evaluate, left_out
 
-PICTURE = Image.fromarray(np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2, 1) * 60, np.ones((32, 32, 3), np.uint8)))
-SHA = content_hash(PICTURE)
+IMAGE = Image.fromarray(np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2, 1) * 60, np.ones((32, 32, 3), np.uint8)))
+SHA = content_hash(IMAGE)
 ORACLE = backbones.load("exact")
 
 
 def of(*uses, truth=""):
-    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: PICTURE}, ORACLE, truth)
+    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: IMAGE}, ORACLE, truth)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_edges_are_those_that_the_annotator_finds():
     assert torch.equal(found, canny(given)) and not torch.equal(found, given)
 
 
-def test_a_known_picture_is_a_source_and_no_truth_but_a_measured_one_is():
+def test_a_known_image_is_a_source_and_no_truth_but_a_measured_one_is():
     assert of(Use(name="repaint", inputs={"known": SHA})).ground_truth is None
     assert of(Use(name="repaint", inputs={"known": SHA})).source is not None
     given = Degradation(picture=SHA, name="super_resolution", parameters={"factor": 4})
     one = targets(
         Recipe(backbone="exact", width=64, height=64, methods=(Use(name="ddnm", inputs={"measured": given}),)),
-        {SHA: PICTURE}, ORACLE,
+        {SHA: IMAGE}, ORACLE,
     )  # fmt: skip
     assert one.ground_truth is not None
 

@@ -25,7 +25,7 @@ Start = Callable[..., Engine]
 
 
 def pixels(finished: Finished) -> list[bytes]:
-    return [picture.tobytes() for picture in finished.pictures]
+    return [image.tobytes() for image in finished.images]
 
 
 def until(condition: Callable[[], Any], seconds: float = 5) -> bool:
@@ -54,13 +54,13 @@ def test_a_run_tells_how_it_goes(engines: Start) -> None:
     assert steps[1].seconds_left is not None and 0 < steps[1].seconds_left < 5
     end = events[-1]
     assert (end.calls, end.rows, end.stack) == (6, 12, "euler over cfg(ask)")
-    assert end.pictures[0].size == (64, 64) and end.pictures[0].mode == "RGB" and 0.06 <= end.seconds < 5
+    assert end.images[0].size == (64, 64) and end.images[0].mode == "RGB" and 0.06 <= end.seconds < 5
 
 
 def test_an_inversion_is_seen_going_up_before_it_comes_down(engines: Start) -> None:
     uses = [{"name": "ddim_inversion", "inputs": {"source": "ab" * 32, "source_prompt": "a blue disc"}}]
-    picture = Image.new("RGB", (64, 64), "blue")
-    run = engines(Double(delay=0.01)).submit(recipe(steps=6, methods=uses), {"ab" * 32: picture})
+    image = Image.new("RGB", (64, 64), "blue")
+    run = engines(Double(delay=0.01)).submit(recipe(steps=6, methods=uses), {"ab" * 32: image})
     seen = [event for event in run if isinstance(event, Progress)]
     top = max(range(len(seen)), key=lambda i: seen[i].sigma)
     assert 2 <= top < len(seen) - 2 and seen[top].step == 0 and all(event.fraction <= 1 for event in seen)
@@ -69,10 +69,10 @@ def test_an_inversion_is_seen_going_up_before_it_comes_down(engines: Start) -> N
     assert all(a.sigma > b.sigma and a.step < b.step and a.calls <= b.calls for a, b in down)
 
 
-def test_the_picture_carries_the_recipe_that_makes_it_again(engines: Start) -> None:
+def test_the_image_carries_the_recipe_that_makes_it_again(engines: Start) -> None:
     engine = engines()
     first = engine.submit(recipe(seed=5, count=3, sampler="ancestral")).result()
-    reading = read(first.pictures[1].info["parameters"])
+    reading = read(first.images[1].info["parameters"])
     assert reading.exact and reading.recipe == first.recipes[1]
     assert reading.recipe.seed == 6 and reading.recipe.count == 1
     assert reading.recipe.revision == engine.backbone.revision and reading.recipe.versions["device"] == "cpu"
@@ -162,7 +162,7 @@ def test_a_failing_run_hurts_nobody(engines: Start, batch_across_runs: bool, tro
     assert [pixels(results[i]) for i in (0, 2)] == [expected, expected] and idle(engine)
 
 
-def test_a_picture_that_breaks_ends_its_own_run_once(engines: Start) -> None:
+def test_a_image_that_breaks_ends_its_own_run_once(engines: Start) -> None:
     engine = engines(Double(before=nan_for(128)), batch_across_runs=True)
     events = list(engine.submit(recipe(width=128, height=128, count=4)))
     assert [isinstance(event, Failed) for event in events].count(True) == 1 and idle(engine)

@@ -24,10 +24,10 @@ from conditioning.registry import METHODS
 from tests.app.doubles import recipe
 
 ORACLE = backbones.load("exact")
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 MASK = Image.fromarray(np.repeat(np.arange(64)[:, None, None] < 32, 3, 2).repeat(64, 1).astype(np.uint8) * 255)
-SHA, MASKED = content_hash(PICTURE), content_hash(MASK)
-PICTURES = {SHA: PICTURE, MASKED: MASK}
+SHA, MASKED = content_hash(IMAGE), content_hash(MASK)
+IMAGES = {SHA: IMAGE, MASKED: MASK}
 OF_KIND: dict[str, Any] = {
     "image": SHA, "map": SHA, "mask": MASKED, "prompt": "green", "words": "disc", "references": (SHA,),
     "boxes": ({"left": 0, "top": 0, "right": 0.5, "bottom": 1, "text": "red"},), "points": ({"x": 0.5, "y": 0.5},),
@@ -52,7 +52,7 @@ def test_every_method_survives_the_text_of_a_png_and_has_nothing_wrong_but_its_b
     found = [p for p in methods.problems(whole, ORACLE) if p.field != "methods.0"]
     assert not found
     if not methods.problems(whole, ORACLE):
-        assert plan(whole, ORACLE, Encoder(ORACLE), PICTURES).stack
+        assert plan(whole, ORACLE, Encoder(ORACLE), IMAGES).stack
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
@@ -106,7 +106,7 @@ def test_what_cannot_be_at_all_is_refused_with_the_recipe(value: Any, said: str)
     assert problem.field == "methods.0.inputs.regions" and said in problem.message
 
 
-def test_pictures_are_cut_to_the_size_of_the_run_and_masks_stay_black_and_white() -> None:
+def test_images_are_cut_to_the_size_of_the_run_and_masks_stay_black_and_white() -> None:
     wide = Image.fromarray(np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 100, 0).repeat(3, 2))  # a ramp
     cut = methods.tensor(wide, (64, 64))
     assert cut.shape == (1, 3, 64, 64) and 45 < float(cut.min() * 255) < 55 and 145 < float(cut.max() * 255) < 155
@@ -115,20 +115,20 @@ def test_pictures_are_cut_to_the_size_of_the_run_and_masks_stay_black_and_white(
 
 def test_every_input_arrives_as_its_kind() -> None:
     use = Use.model_validate(full("diffedit"))
-    _, values = methods.used(0, use, recipe(methods=[full("diffedit")]), ORACLE, PICTURES)
+    _, values = methods.used(0, use, recipe(methods=[full("diffedit")]), ORACLE, IMAGES)
     assert values["known"].shape == (1, 3, 8, 8) and values["mask"].dtype == torch.bool
     assert values["mask"][0, 0, :4].all() and not values["mask"][0, 0, 4:].any()
     assert torch.equal(values["source"]["text"], ORACLE.encode_prompt(["green"])["text"])
     lost = {"name": "inpainting", "picture": SHA, "parameters": {"mask": MASKED}, "sigma_y": 0.1, "seed": 3}
     use = Use.model_validate({"name": "ddnm", "inputs": {"measured": lost}})
-    _, values = methods.used(0, use, recipe(methods=[use]), ORACLE, PICTURES)
+    _, values = methods.used(0, use, recipe(methods=[use]), ORACLE, IMAGES)
     assert values["measured"].sigma_y == 0.1 and not values["measured"].y[0, :, :4].any()
 
 
 def test_what_only_shows_when_it_is_composed_is_said_at_its_card() -> None:
     asked = {"name": "classifier_guidance", "inputs": {"asked": "zebra"}}
     with pytest.raises(RecipeError, match=r"Classifier guidance cannot run: .*zebra") as caught:
-        plan(recipe(methods=[full("ilvr"), asked]), ORACLE, Encoder(ORACLE), PICTURES)
+        plan(recipe(methods=[full("ilvr"), asked]), ORACLE, Encoder(ORACLE), IMAGES)
     assert caught.value.problems[0].field == "methods.1"
 
 
@@ -138,7 +138,7 @@ def test_a_run_that_a_method_stops_says_why_and_no_more() -> None:
     assert "(KeyError)" in in_words(KeyError("x"), recipe(), 0)[0]
 
 
-def test_hashes_are_those_of_pictures_only() -> None:
+def test_hashes_are_those_of_images_only() -> None:
     use = Use(
         name="x",
         inputs={"a": SHA, "b": "words", "c": (SHA, MASKED), "d": (Box(left=0, top=0, right=1, bottom=1),),
@@ -150,12 +150,12 @@ def test_hashes_are_those_of_pictures_only() -> None:
 Start = Callable[..., Engine]
 
 
-def test_a_picture_that_is_not_here_is_asked_for_at_its_field(engines: Start) -> None:
+def test_a_image_that_is_not_here_is_asked_for_at_its_field(engines: Start) -> None:
     engine = engines()
     with pytest.raises(RunError, match="Give it again") as caught:
         engine.submit(recipe(methods=[full("ilvr")])).result()
     assert caught.value.field == "methods.0.inputs.reference"
-    assert engine.submit(recipe(methods=[full("ilvr")]), PICTURES).result().stack.startswith("ilvr(euler)")
+    assert engine.submit(recipe(methods=[full("ilvr")]), IMAGES).result().stack.startswith("ilvr(euler)")
 
 
 def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -> None:
@@ -164,7 +164,7 @@ def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -
     also = [{"name": "composable", "inputs": {"also": "green"}}]
     plain, added = (engine.submit(recipe(prompt="", cfg_scale=1, methods=m)).result() for m in ([], also))
     assert added.stack == "euler over composable(ask)"
-    assert not np.array_equal(plain.pictures[0], added.pictures[0])
+    assert not np.array_equal(plain.images[0], added.images[0])
 
 
 # ---- attention maps -------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
     engine = engines(reader)
     plain = engine.submit(recipe(steps=5)).result()
     again = engine.submit(recipe(steps=5), watch=look).result()
-    assert np.array_equal(plain.pictures[0], again.pictures[0]) and plain.calls == again.calls
+    assert np.array_equal(plain.images[0], again.images[0]) and plain.calls == again.calls
     assert look.words == ["red", "disc"] and len(look.maps) == len(reader.asked) == 5
     assert look.steps[-1] == 0 and reader.asked[-1] == pytest.approx(float(ORACLE.sigmas[0]))
     red, disc = look.maps[0]

@@ -1,4 +1,4 @@
-"""The degraded picture that a card shows: it is what a run is given."""
+"""The degraded image that a card shows: it is what a run is given."""
 
 from types import SimpleNamespace
 
@@ -14,11 +14,11 @@ from conditioning.operators import OPERATORS, measure
 from samplers.noise import Noise
 from tests.app.doubles import recipe
 
-PICTURE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8))
 MASK = Image.fromarray(np.kron([[0, 255], [0, 0]], np.ones((16, 16))).astype(np.uint8))
-PICTURES = {content_hash(one): one for one in (PICTURE, MASK)}
-SHA, HOLE = PICTURES
-X = torch.from_numpy(np.asarray(PICTURE).copy()).permute(2, 0, 1)[None] / 127.5 - 1  # (1, 3, 32, 32)
+IMAGES = {content_hash(one): one for one in (IMAGE, MASK)}
+SHA, HOLE = IMAGES
+X = torch.from_numpy(np.asarray(IMAGE).copy()).permute(2, 0, 1)[None] / 127.5 - 1  # (1, 3, 32, 32)
 
 
 class Latents(SimpleNamespace):
@@ -36,8 +36,8 @@ class Pixels(Latents):
     def latent_shape(self, width, height):
         return 3, height, width
 
-    def encode_image(self, picture):
-        return picture * 2 - 1
+    def encode_image(self, image):
+        return image * 2 - 1
 
     def decode(self, x):
         return (x + 1) / 2
@@ -46,14 +46,14 @@ class Pixels(Latents):
 def look(name, network=None, sigma_y=0.0, **parameters):
     given = {"picture": SHA, "name": name, "parameters": parameters, "sigma_y": sigma_y}
     one = recipe(width=32, height=32, methods=[{"name": "ddnm", "inputs": {"measured": given}}])
-    picture, words = preview(one, network or Latents(), PICTURES)
-    assert picture.size == (32, 32)
-    return np.asarray(picture).astype(float), words
+    image, words = preview(one, network or Latents(), IMAGES)
+    assert image.size == (32, 32)
+    return np.asarray(image).astype(float), words
 
 
 def test_super_resolution_shows_its_averages_as_blocks():
     shown, words = look("super_resolution", factor=4)
-    means = np.asarray(PICTURE).reshape(8, 4, 8, 4, 3).mean((1, 3))
+    means = np.asarray(IMAGE).reshape(8, 4, 8, 4, 3).mean((1, 3))
     assert np.abs(shown - np.kron(means, np.ones((4, 4, 1)))).max() <= 0.51
     assert words == "Measured: 8 × 8 of 32 × 32 pixels."
 
@@ -61,17 +61,17 @@ def test_super_resolution_shows_its_averages_as_blocks():
 def test_what_is_lost_is_grey_and_the_rest_as_it_was():
     shown, words = look("inpainting", mask=HOLE)
     hole = np.asarray(MASK) > 127
-    assert np.abs(shown[~hole] - np.asarray(PICTURE)[~hole]).max() <= 0.51
+    assert np.abs(shown[~hole] - np.asarray(IMAGE)[~hole]).max() <= 0.51
     assert np.abs(shown[hole] - 127.5).max() <= 0.51 and "75 %" in words
 
 
 def test_a_blur_is_shown_blurred_and_not_undone():
     for name in ("gaussian_blur", "motion_blur"):
         shown, _ = look(name)
-        assert shown.std() < 0.6 * np.asarray(PICTURE).std()
+        assert shown.std() < 0.6 * np.asarray(IMAGE).std()
 
 
-def test_a_grey_picture_has_one_colour():
+def test_a_grey_image_has_one_colour():
     shown, words = look("colourisation")
     assert np.ptp(shown, axis=2).max() == 0 and "1 number each" in words
 
@@ -84,7 +84,7 @@ def test_every_degradation_can_be_seen_and_its_noise_too(name):
     assert "noise" not in words and more.endswith("with noise of 0.5.")
 
 
-def test_pixels_and_latents_measure_the_same_picture():
+def test_pixels_and_latents_measure_the_same_image():
     assert np.abs(look("jpeg", quality=20)[0] - look("jpeg", Pixels(), quality=20)[0]).max() <= 1
 
 

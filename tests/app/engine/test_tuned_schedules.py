@@ -15,7 +15,7 @@ from app.engine.planner import Encoder, plan, problems
 from app.engine.tuned_schedules import AmedSolver, GitsSchedule, Ld3Schedule, TunedSchedules
 from app.engine.tuned_schedules.gits import TRAJECTORIES
 from app.schema.recipe import RecipeError
-from backbones.exact import pictures
+from backbones.exact import images
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, drive, run
 from samplers.geometry.gits import TEACHER_STEPS as TEACHER
@@ -38,7 +38,7 @@ def searches(events: list[Any]) -> list[Preparing]:
 
 
 def taught(engine: Engine, asked: Any, words: str) -> None:
-    """A run before which something is taught, and which then makes its picture."""
+    """A run before which something is taught, and which then makes its image."""
     events = list(engine.submit(asked))
     reported = searches(events)
     assert reported and words in reported[0].words and reported[-1].step <= reported[-1].steps
@@ -50,18 +50,18 @@ def test_gits_is_found_once_for_all_numbers_of_steps(engines: Start, cache: Path
     first = list(engine.submit(recipe(schedule="gits", steps=5)))
     reported = searches(first)
     assert reported and "GITS" in reported[0].words and all(0 <= one.step <= one.steps == TEACHER for one in reported)
-    assert isinstance(first[-1], Finished) and first[-1].calls == 5, "the search is not the picture's cost"
+    assert isinstance(first[-1], Finished) and first[-1].calls == 5, "the search is not the image's cost"
     other = list(engine.submit(recipe(schedule="gits", steps=8, seed=3)))
     assert isinstance(other[-1], Finished) and not searches(other)
     assert len(list(cache.iterdir())) == 1
     again = list(engines().submit(recipe(schedule="gits", steps=5)))  # another start of the app
-    assert not searches(again) and again[-1].pictures[0].tobytes() == first[-1].pictures[0].tobytes()
+    assert not searches(again) and again[-1].images[0].tobytes() == first[-1].images[0].tobytes()
     guided = list(engine.submit(recipe(schedule="gits", steps=5, cfg_scale=7.0)))
     assert searches(guided), "guidance bends the path: another schedule"
 
 
 def test_the_levels_are_gits_own() -> None:
-    backbone = pictures()
+    backbone = images()
     tuned = TunedSchedules(backbone)
     asked = recipe(schedule="gits", steps=6)
     with pytest.raises(RecipeError, match="has not been found yet"):
@@ -75,7 +75,7 @@ def test_the_levels_are_gits_own() -> None:
         return backbone.denoise(ask)
 
     prices = run(search.flow, answer)
-    assert set(rows) == {2 * TRAJECTORIES}, "guided, and all pictures at once"
+    assert set(rows) == {2 * TRAJECTORIES}, "guided, and all images at once"
     search.keep(prices)
     levels = tuned.levels(asked)
     assert tuned.search(asked) is None
@@ -90,7 +90,7 @@ def test_amed_is_taught_and_comes_closer_than_what_it_starts_from(engines: Start
     asked = recipe(sampler="amed", schedule="karras", steps=4)
     taught(engines(), asked, "AMED")
     assert [file.name.split("-")[0] for file in cache.iterdir()] == ["amed"]
-    backbone = pictures()
+    backbone = images()
     tuned, encode = TunedSchedules.of(backbone), Encoder(backbone)
 
     def ended(seed: int, **fields: Any) -> Any:
@@ -113,7 +113,7 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
     assert not searches(again) and isinstance(again[-1], Finished)
     (cache / next(cache.iterdir()).name).write_text("[3, 2")
     assert searches(list(engines().submit(asked))), "what is broken is learned again"
-    backbone = pictures()
+    backbone = images()
     tuned, encode = TunedSchedules.of(backbone), Encoder(backbone)
     for other in (asked.but(steps=6), asked.but(sampler="euler"), asked.but(cfg_scale=2), asked.but(afs=True)):
         assert tuned.search(other) is not None, "for one solver, number of steps and guidance"
@@ -141,7 +141,7 @@ def test_ld3_is_learnt_once_and_comes_closer_than_any_schedule(engines: Start, c
 
 
 def test_the_steps_of_a_search_are_as_many_as_it_says() -> None:
-    backbone = pictures()
+    backbone = images()
     tuned = TunedSchedules(backbone)
     for asked in (recipe(schedule="gits"), recipe(sampler="amed", schedule="karras", steps=3)):
         search = tuned.search(asked)
@@ -214,7 +214,7 @@ def test_a_search_that_fails_says_so_and_hurts_nobody(engines: Start) -> None:
 
 
 def test_what_cannot_be_found_is_refused_at_its_field() -> None:
-    backbone = pictures()
+    backbone = images()
 
     def fields(**given: Any) -> list[str]:
         return [problem.field for problem in problems(recipe(**given), backbone, "exact")]
@@ -229,7 +229,7 @@ def test_what_cannot_be_found_is_refused_at_its_field() -> None:
         == fields(schedule="ld3", sampler="amed", steps=5)
     )
     assert fields(schedule="ld3", sampler="unipc", steps=5) == []
-    blind = pictures()
+    blind = images()
     blind.offers = frozenset()
     assert [problem.field for problem in problems(recipe(sampler="amed"), blind, "exact")] == ["sampler"]
 
@@ -243,14 +243,14 @@ def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> No
     events = list(early)
     assert isinstance(events[-1], Finished) and events[-1].stack == "stopping_at(euler, 1) over cfg(ask)"
     assert any(isinstance(event, Progress) for event in events)
-    assert events[-1].pictures[0].tobytes() != whole.pictures[0].tobytes()
+    assert events[-1].images[0].tobytes() != whole.images[0].tobytes()
     both = engine.submit(recipe(steps=6, afs=True, stop_sigma=1.0)).result()
     assert both.calls == events[-1].calls - 1
 
 
 @pytest.mark.parametrize("sampler", [key for key, solver in SAMPLERS.items() if "eta" in solver.knobs])
 def test_without_eta_no_noise_is_drawn(sampler: str) -> None:
-    backbone = pictures()
+    backbone = images()
     levels, x = karras(6, 0.1, 50.0), 50 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     tuned = TunedSchedules(backbone)
 

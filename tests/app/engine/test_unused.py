@@ -21,7 +21,7 @@ from app.schema.recipe import Recipe
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from tests.app.doubles import recipe
-from tests.app.engine.test_methods import PICTURES, SHA, full
+from tests.app.engine.test_methods import IMAGES, SHA, full
 
 ORACLE = backbones.load("exact")
 DDNM = full("ddnm")
@@ -65,7 +65,7 @@ def engine() -> Any:
 
 
 def made(engine: Engine, asked: Recipe) -> Any:
-    return engine.submit(asked, PICTURES).result()
+    return engine.submit(asked, IMAGES).result()
 
 
 @pytest.mark.parametrize("name", UNUSED)
@@ -76,14 +76,14 @@ def test_it_is_said_at_its_field_and_changes_no_pixel(name: str, engine: Engine)
     assert {field for field, _ in said} == fields and all(words.endswith(".") for _, words in said)
     without = used(whole, ORACLE.sigmas)
     assert without != whole
-    assert np.array_equal(np.asarray(made(engine, whole).pictures[0]), np.asarray(made(engine, without).pictures[0]))
+    assert np.array_equal(np.asarray(made(engine, whole).images[0]), np.asarray(made(engine, without).images[0]))
 
 
 @pytest.mark.parametrize("name", UNUSED)
 def test_it_is_not_in_the_image_and_its_text_reads_back_exactly(name: str, engine: Engine) -> None:
     settings, fields = UNUSED[name]
-    picture = made(engine, recipe(**{"steps": 6, **settings})).pictures[0]
-    text = picture.info["parameters"]
+    image = made(engine, recipe(**{"steps": 6, **settings})).images[0]
+    text = image.info["parameters"]
     reading = png_metadata.read(text)
     assert reading.exact and reading.recipe is not None
     kept = json.loads(json.loads(text[text.rindex("Nine Ways: ") + len("Nine Ways: ") :]))
@@ -94,9 +94,9 @@ def test_it_is_not_in_the_image_and_its_text_reads_back_exactly(name: str, engin
 
 def test_the_formula_has_what_is_called_and_nothing_else() -> None:
     asked = recipe(**{**UNUSED["steps of a method"][0], "steps": 6, "cfg_scale": 4.0})
-    assert plan(asked, ORACLE, Encoder(ORACLE), PICTURES).stack == "ddnm over cfg(ask)"
+    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).stack == "ddnm over cfg(ask)"
     asked = recipe(methods=[full("dps", zeta=0)], sampler="euler", cfg_scale=1.0)
-    assert plan(asked, ORACLE, Encoder(ORACLE), PICTURES).stack == "euler over ask"
+    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).stack == "euler over ask"
     unguided = recipe(cfg_start=0.3, cfg_end=0.3, sampler="euler")
     assert plan(unguided, ORACLE, Encoder(ORACLE), {}).stack == "euler over ask" == on_the_page(unguided)
 

@@ -17,7 +17,7 @@ from app.routes import all_routes
 from app.schema.method_inputs import Use
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState
-from app.storage.images import PictureError, content_hash
+from app.storage.images import ImageError, content_hash
 from world.scene import COLOURS, draw
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
@@ -69,7 +69,7 @@ def test_what_cannot_be_an_axis_is_said(kind, text, words):
 def test_columns_are_the_stack_no_method_and_methods_by_their_example(state):
     made = comparisons.own(state, BASE, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])
     assert [len(value.methods or ()) for value in made.axes[0].values] == [0, 0, 1]
-    assert made.size == 6 and all(state.picture(sha) is not None for sha in made.hashes())
+    assert made.size == 6 and all(state.image(sha) is not None for sha in made.hashes())
 
 
 def test_other_scenes_as_reference_inputs(state):
@@ -77,7 +77,7 @@ def test_other_scenes_as_reference_inputs(state):
     cells = made.cells()
     given = [cell.recipe.methods[0].inputs["reference"] for cell in cells]
     assert len(set(given)) == 2 and [cell.truth for cell in cells] == given
-    assert all(state.picture(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
+    assert all(state.image(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
     with pytest.raises(RecipeError, match="no number of a scene"):
         comparisons.own(state, BASE, ["ilvr"], [("scene", "3, x")])
 
@@ -103,7 +103,7 @@ def test_boxes_words_and_prompts_move_with_the_scene(state):
         assert set(cell.recipe.prompt.split()) & (set(COLOURS) - set(old))
 
 
-# ---- own pictures as references ---------------------------------------------------------------------------------
+# ---- own images as references ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def shelf(state, tmp_path):
     return references.given(state, paths, {}, "")
 
 
-def test_own_pictures_stand_for_every_picture_that_the_columns_take(state, shelf):
+def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
     made = comparisons.own(state, BASE, ["ilvr", "dps", "none"], [("picture", ", ".join(shelf))], shelf)
     cells = made.cells()
     assert list(shelf) == ["red  one.png", "blue.png"] and len(cells) == 6
@@ -124,10 +124,10 @@ def test_own_pictures_stand_for_every_picture_that_the_columns_take(state, shelf
         assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.source
         (measured,) = dps.recipe.methods[0].inputs.values()
         assert measured.picture == sha and not none.recipe.methods
-    assert all(state.picture(sha) is not None for sha in made.hashes())
+    assert all(state.image(sha) is not None for sha in made.hashes())
 
 
-def test_of_an_own_picture_the_map_of_edges_is_found_and_masks_stay(state, shelf):
+def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
     from app.forms.examples import example
 
     use = example("controlnet", 16).card
@@ -138,9 +138,9 @@ def test_of_an_own_picture_the_map_of_edges_is_found_and_masks_stay(state, shelf
     (cell,) = made.cells()
     swapped, controlled = cell.recipe.methods
     assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue.png"] in swapped.inputs.values()
-    found = state.picture(controlled.inputs["edges"])
+    found = state.image(controlled.inputs["edges"])
     assert controlled.inputs["edges"] not in shelf.values() and found.size == (24, 16)
-    assert max(high for _, high in found.getextrema()) == 0, "a picture of one colour has no edges"
+    assert max(high for _, high in found.getextrema()) == 0, "an image of one colour has no edges"
 
 
 @pytest.mark.parametrize(
@@ -148,22 +148,22 @@ def test_of_an_own_picture_the_map_of_edges_is_found_and_masks_stay(state, shelf
     [(["ilvr"], "green.png", "No image 'green.png'"), (["none"], "blue.png", "No column takes an image"),
      (["controlnet"], "blue.png", "finished map of depth")],
 )  # fmt: skip
-def test_what_own_pictures_cannot_be_is_said(state, shelf, columns, text, words):
+def test_what_own_images_cannot_be_is_said(state, shelf, columns, text, words):
     with pytest.raises(RecipeError, match=words):
         comparisons.own(state, BASE, columns, [("picture", text)], shelf)
 
 
-def test_an_own_picture_that_is_none_is_said(state, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(PictureError):
+def test_an_own_image_that_is_none_is_said(state, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(ImageError):
         references.given(state, [tmp_path / "a.png"], {}, "")
 
 
 @pytest.mark.parametrize("key", READY)
-def test_a_ready_one_has_cells_that_can_be_and_its_pictures_are_held(state, key):
+def test_a_ready_one_has_cells_that_can_be_and_its_images_are_held(state, key):
     made = comparisons.ready(state, key)
     assert made.size >= 6 and not any(cell.problem for cell in made.cells())
-    assert all(state.picture(sha) is not None for sha in made.hashes())
+    assert all(state.image(sha) is not None for sha in made.hashes())
 
 
 def test_an_unknown_ready_one_is_said(state):
@@ -171,7 +171,7 @@ def test_an_unknown_ready_one_is_said(state):
         comparisons.ready(state, "x")
 
 
-def test_in_private_a_picture_that_the_visit_gave_opens_for_its_comparison_only(tmp_path, monkeypatch):
+def test_in_private_a_image_that_the_visit_gave_opens_for_its_comparison_only(tmp_path, monkeypatch):
     from PIL import Image
 
     from app.schema.method_inputs import Use
@@ -183,8 +183,8 @@ def test_in_private_a_picture_that_the_visit_gave_opens_for_its_comparison_only(
     sha = state.take(Image.new("RGB", (8, 8), "red"), door)
     stack = (Use(name="ilvr", inputs={"reference": sha}),)
     comparison = Comparison(base=BASE, axes=(Axis(name="method", values=(Change(label="ilvr", methods=stack),)),))
-    assert sha in comparisons.runner_of(state, store, store.add(comparison), door).pictures
-    assert sha not in comparisons.runner_of(state, store, store.add(comparison), state.door("another")).pictures
+    assert sha in comparisons.runner_of(state, store, store.add(comparison), door).images
+    assert sha not in comparisons.runner_of(state, store, store.add(comparison), state.door("another")).images
 
 
 # ---- what the page gets -------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_a_comparison_file_comes_back_the_same_and_says_what_differs(state, done
     assert "Made with torch 0.1" in words and "other weights" in words
 
 
-def test_its_pictures_travel_with_it(state, tmp_path):
+def test_its_images_travel_with_it(state, tmp_path):
     made = comparisons.own(state, BASE, ["ilvr"], [])
     store = ComparisonStore(state.history.folder / "comparisons")
     one = comparisons.runner_of(state, store, store.add(made))
@@ -224,7 +224,7 @@ def test_its_pictures_travel_with_it(state, tmp_path):
     file.write_text(comparisons.to_file(one, state))
     other = AppState("exact", type(state.history)(tmp_path / "elsewhere"))
     comparison, words = comparisons.from_file(other, file)
-    assert all(other.picture(sha) is not None for sha in comparison.hashes()) and "missing" not in words
+    assert all(other.image(sha) is not None for sha in comparison.hashes()) and "missing" not in words
 
 
 @pytest.mark.parametrize("text", ["", "[1", "{}", '{"kind": "nine-ways-comparison", "comparison": {"axes": 3}}'])
@@ -241,7 +241,7 @@ def client(state):
         yield made
 
 
-def test_pictures_and_exports_open_by_their_signed_address_only(state, done, client):
+def test_images_and_exports_open_by_their_signed_address_only(state, done, client):
     id, store, one = done
     whole = comparisons.update(state, store, one, -1)
     made = [state["picture"] for state in whole["states"].values() if state["status"] == "done"]

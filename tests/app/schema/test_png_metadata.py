@@ -1,4 +1,4 @@
-"""Settings from other people's pictures: understood as well as possible, and never trusted."""
+"""Settings from other people's images: understood as well as possible, and never trusted."""
 
 import json
 import random

@@ -75,7 +75,7 @@ def test_images_of_the_command_line_are_those_of_the_engine_bit_for_bit(folder, 
         engine.close()
     files = [event["file"] for event in events if event["event"] == "image"]
     assert [Path(file).name for file in files] == ["one-5.png", "one-6.png"]
-    for file, image, own in zip(files, finished.pictures, finished.recipes):
+    for file, image, own in zip(files, finished.images, finished.recipes):
         with Image.open(file) as made:
             assert np.array_equal(np.asarray(made), np.asarray(image))
             assert read(made.info["parameters"]).recipe == own, "its metadata is the recipe that makes it again"

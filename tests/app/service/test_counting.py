@@ -25,7 +25,7 @@ def request(name: str, id: str) -> Request:
     made = example(name, size)
     use = made.card.model_dump(include={"name", "knobs", "inputs"})
     settings = {**made.settings, "width": size, "height": size, "steps": STEPS, "backbone": id, "methods": [use]}
-    return Request(Recipe.make(**settings), made.pictures)
+    return Request(Recipe.make(**settings), made.images)
 
 
 def made_by(asked: Request) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from app.schema.recipe import RecipeError
 from app.service.checking import check
 from app.service.reading import images_in, images_sent, read_comparison, read_recipe
 from app.storage.history import History
-from app.storage.images import PictureError, content_hash, png_bytes
+from app.storage.images import ImageError, content_hash, png_bytes
 from common.images import data_uri
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -61,7 +61,7 @@ def test_images_that_are_sent_are_in_the_message_and_no_file_is_opened(folder):
     whole = data_uri(IMAGE)
     for name in ("two.png", str(folder / "two.png"), "0" * 64, whole[:-40], whole.replace("image/png", "text/html"),
                  "data:image/png;base64,AAAA", "data:image/png;base64,?"):  # fmt: skip
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             find(name)
 
 

@@ -13,18 +13,18 @@ from app.storage.images import save_png
 from tests.app.doubles import all_at_once, recipe
 
 
-def picture(shade: int = 100) -> Image.Image:
+def image(shade: int = 100) -> Image.Image:
     return Image.new("RGB", (16, 8), (shade, 50, 50))
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
     history = History(tmp_path)
     made = recipe(prompt='a Red sphere, "glossy" 100%', negative="blur", seed=9)
-    entry = history.add(picture(), made, seconds=1.5)
+    entry = history.add(image(), made, seconds=1.5)
     assert (entry.recipe, entry.seconds) == (made, 1.5) and abs(entry.made - time.time()) < 5
     assert entry.path.is_relative_to(tmp_path) and "-9-" in entry.path.name
-    assert entry.picture().tobytes() == picture().tobytes()
-    assert read(entry.picture().info["parameters"]).recipe == made
+    assert entry.image().tobytes() == image().tobytes()
+    assert read(entry.image().info["parameters"]).recipe == made
     assert history.get(entry.id) == entry and history.get(99) is None
     history.close()
     again = History(tmp_path)
@@ -34,7 +34,7 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
 def test_search_by_words_newest_first_page_by_page(tmp_path: Path) -> None:
     history = History(tmp_path)
     for i in range(25):
-        history.add(picture(i), recipe(prompt=f"a {'RED' if i % 2 else 'blue'} Sphere Äpfel number{i}_", seed=i))
+        history.add(image(i), recipe(prompt=f"a {'RED' if i % 2 else 'blue'} Sphere Äpfel number{i}_", seed=i))
     assert [e.recipe.seed for e in history.search(limit=3)] == [24, 23, 22]
     assert [e.recipe.seed for e in history.search(limit=3, offset=3)] == [21, 20, 19]
     assert history.count() == 25 and history.count("red") == 12 and history.count("sphere RED äpfel") == 12
@@ -47,7 +47,7 @@ def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
     history = History(tmp_path)
     blended = [{"name": "blended_latent"}, {"name": "ilvr"}]
     for seed, more in ((7, {}), (70, {"methods": blended}), (71, {"backbone": "still-life", "prompt": "7 cubes"})):
-        history.add(picture(seed), recipe(**{"prompt": "a cone", "seed": seed} | more))
+        history.add(image(seed), recipe(**{"prompt": "a cone", "seed": seed} | more))
 
     def seeds(words: str, **more: object) -> list[int]:
         return [e.recipe.seed for e in history.search(words, **more)]  # type: ignore[arg-type]
@@ -66,19 +66,19 @@ def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
 
 def test_delete(tmp_path: Path) -> None:
     history = History(tmp_path)
-    entries = [history.add(picture(), recipe(seed=i)) for i in range(3)]
+    entries = [history.add(image(), recipe(seed=i)) for i in range(3)]
     assert history.delete(entries[1].id) and not history.delete(entries[1].id)
     assert not entries[1].path.exists() and [e.recipe.seed for e in History(tmp_path).search()] == [2, 0]
 
 
 def test_the_files_are_the_truth(tmp_path: Path) -> None:
     history = History(tmp_path)
-    entries = [history.add(picture(i), recipe(seed=i)) for i in range(3)]
+    entries = [history.add(image(i), recipe(seed=i)) for i in range(3)]
     entries[0].path.unlink()
     with pytest.raises(HistoryError, match="cannot be read"):
-        entries[0].picture()
-    save_png(picture(), tmp_path / "pictures" / "dropped in.png", write(recipe(seed=77)))
-    save_png(picture(), tmp_path / "pictures" / "no settings.png")
+        entries[0].image()
+    save_png(image(), tmp_path / "pictures" / "dropped in.png", write(recipe(seed=77)))
+    save_png(image(), tmp_path / "pictures" / "no settings.png")
     (tmp_path / "pictures" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
     half = tmp_path / "pictures" / ".part-1.png"
     half.write_bytes(b"half")
@@ -87,7 +87,7 @@ def test_the_files_are_the_truth(tmp_path: Path) -> None:
 
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "there"))
-    assert History().add(picture(), recipe()).path.is_relative_to(tmp_path / "there")
+    assert History().add(image(), recipe()).path.is_relative_to(tmp_path / "there")
     monkeypatch.delenv("NINE_WAYS_OUTPUT")
     monkeypatch.chdir(tmp_path)
     assert History().folder == tmp_path / "outputs"
@@ -95,23 +95,23 @@ def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pyte
 
 def test_many_threads_and_two_processes_worth_of_connections(tmp_path: Path) -> None:
     both = [History(tmp_path), History(tmp_path)]
-    results = all_at_once(16, lambda i: both[i % 2].add(picture(i), recipe(seed=i)))
+    results = all_at_once(16, lambda i: both[i % 2].add(image(i), recipe(seed=i)))
     assert not [r for r in results if isinstance(r, Exception)]
     assert both[0].count() == both[1].count() == History(tmp_path).count() == 16
 
 
 def test_inputs_of_methods_are_kept_by_their_content(tmp_path: Path) -> None:
     history = History(tmp_path)
-    name = history.keep_input(picture())
-    assert history.keep_input(picture().convert("RGBA")) == name and history.keep_input(picture(3)) != name
+    name = history.keep_input(image())
+    assert history.keep_input(image().convert("RGBA")) == name and history.keep_input(image(3)) != name
     kept = history.input(name)
-    assert kept is not None and kept.tobytes() == picture().tobytes()
+    assert kept is not None and kept.tobytes() == image().tobytes()
     assert history.input("0" * 64) is None and history.input("../../etc/passwd") is None
 
 
 def test_a_recipe_of_another_version_is_read_as_well_as_possible(tmp_path: Path) -> None:
     history = History(tmp_path)
-    entry = history.add(picture(), recipe(seed=4))
+    entry = history.add(image(), recipe(seed=4))
     history.close()
     with sqlite3.connect(tmp_path / "history.sqlite3") as db:
         db.execute('UPDATE pictures SET recipe = replace(recipe, \'"steps":8\', \'"steps":800,"moon":1\')')

@@ -1,4 +1,4 @@
-"""Uploads: whatever somebody drops on the page becomes an upright RGB picture, or a sentence."""
+"""Uploads: whatever somebody drops on the page becomes an upright RGB image, or a sentence."""
 
 import io
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from app.storage.images import PictureError, content_hash, open_upload, save_png
+from app.storage.images import ImageError, content_hash, open_upload, save_png
 
 
-def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
-    picture.save(out, kind, **options)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 
@@ -32,22 +32,22 @@ def test_every_mode_becomes_rgb(mode: str, given: str, tmp_path: Path) -> None:
         "bytes": data, "path": str(tmp_path / "one"), "file": io.BytesIO(data), "picture": Image.open(io.BytesIO(data))
     }[given]  # fmt: skip
     upload = open_upload(source)
-    assert upload.picture.mode == "RGB" and upload.picture.size == (12, 8) and upload.parameters is None
+    assert upload.image.mode == "RGB" and upload.image.size == (12, 8) and upload.parameters is None
     if mode in ("RGB", "L"):
-        assert np.abs(np.asarray(upload.picture, int) - np.asarray(gradient(), int)).max() <= 1
+        assert np.abs(np.asarray(upload.image, int) - np.asarray(gradient(), int)).max() <= 1
 
 
 def test_sixteen_bits_and_floats_keep_their_tones() -> None:
     deep = Image.fromarray(np.asarray(gradient("L"), np.uint16) * 257)
     for data in (encoded(deep), encoded(Image.fromarray(np.asarray(gradient("L"), np.float32) / 255), "TIFF")):
-        assert np.abs(np.asarray(open_upload(data).picture, int) - np.asarray(gradient(), int)).max() <= 1
+        assert np.abs(np.asarray(open_upload(data).image, int) - np.asarray(gradient(), int)).max() <= 1
 
 
 def test_transparency_lies_on_white() -> None:
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     clear.putpixel((0, 0), (255, 0, 0, 255))
     upload = open_upload(encoded(clear))
-    assert upload.picture.getpixel((0, 0)) == (255, 0, 0) and upload.picture.getpixel((1, 1)) == (255, 255, 255)
+    assert upload.image.getpixel((0, 0)) == (255, 0, 0) and upload.image.getpixel((1, 1)) == (255, 255, 255)
     assert upload.notes == ("Transparent parts were laid on white.",)
     assert open_upload(encoded(Image.new("RGBA", (4, 4), "red"))).notes == ()
 
@@ -56,13 +56,13 @@ def test_a_camera_on_its_side() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     upload = open_upload(encoded(gradient(), "JPEG", exif=exif))
-    assert upload.picture.size == (8, 12) and "upright" in upload.notes[0]
+    assert upload.image.size == (8, 12) and "upright" in upload.notes[0]
 
 
 def test_a_film_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
     upload = open_upload(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
-    assert upload.picture.getpixel((0, 0)) == (255, 0, 0) and "3 frames" in upload.notes[0]
+    assert upload.image.getpixel((0, 0)) == (255, 0, 0) and "3 frames" in upload.notes[0]
 
 
 def test_settings_are_read_from_png_jpeg_and_webp() -> None:
@@ -79,7 +79,7 @@ def test_settings_are_read_from_png_jpeg_and_webp() -> None:
 
 def test_the_hash_is_of_the_content() -> None:
     assert content_hash(gradient()) == content_hash(
-        open_upload(encoded(gradient("RGBA"), "WEBP", lossless=True)).picture
+        open_upload(encoded(gradient("RGBA"), "WEBP", lossless=True)).image
     )
     assert content_hash(Image.new("RGB", (2, 8))) != content_hash(Image.new("RGB", (8, 2)))
 
@@ -92,6 +92,6 @@ def test_what_is_written_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("os.fsync", lambda number: (_ for _ in ()).throw(OSError("unplugged")))
     with pytest.raises(OSError, match="unplugged"):
         save_png(gradient(), tmp_path / "new" / "two.png")
-    with pytest.raises(PictureError, match="not there any more"):
+    with pytest.raises(ImageError, match="not there any more"):
         open_upload(tmp_path / "new" / "two.png")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["one.png"]

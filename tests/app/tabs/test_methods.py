@@ -26,12 +26,12 @@ from app.storage.images import content_hash
 from app.tabs import attention, create, image_view, methods, solver_knobs
 from conditioning.registry import FAMILIES, METHODS
 from tests.app.doubles import recipe
-from tests.app.engine.test_methods import PICTURES, full
+from tests.app.engine.test_methods import IMAGES, full
 
 ORACLE = backbones.load("exact")
 NASTY = "<script>alert(1)</script> \"' & onerror="
 ME, OTHER = (SimpleNamespace(session_hash=name) for name in ("me", "other"))  # visits
-PICTURE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (16, 16, 3), dtype=np.uint8))
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ RUNNABLE = [n for n in METHODS if n != "cfg" and not run_methods.problems(recipe
 @pytest.mark.parametrize("names", [*[(n,) for n in RUNNABLE], ("composable", "multidiffusion", "ilvr", "sdedit")])
 def test_the_formula_is_what_is_composed(names):
     whole = recipe(methods=[full(name) for name in names if name in RUNNABLE])
-    assert stack.formula(whole) == plan(whole, ORACLE, Encoder(ORACLE), PICTURES).stack
+    assert stack.formula(whole) == plan(whole, ORACLE, Encoder(ORACLE), IMAGES).stack
     unguided = whole.but(cfg_scale=1)
-    assert stack.formula(unguided) == plan(unguided, ORACLE, Encoder(ORACLE), PICTURES).stack
+    assert stack.formula(unguided) == plan(unguided, ORACLE, Encoder(ORACLE), IMAGES).stack
 
 
 def test_the_strip_shows_the_order_the_mute_and_the_trouble():
@@ -147,13 +147,13 @@ def test_every_method_has_an_example_with_which_nothing_is_wrong(name):
     use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
     whole = Recipe.make(backbone="exact", **made.settings, methods=[use])
     assert not [p for p in run_methods.problems(whole, ORACLE) if p.field != "methods.0"]  # but what the oracle lacks
-    assert set(use.hashes()) <= set(made.pictures) and whole.prompt
+    assert set(use.hashes()) <= set(made.images) and whole.prompt
 
 
 def test_the_scene_of_the_examples_is_what_its_words_say():
     known = examples.truth(128)
     red, blue = (
-        np.asarray(known.picture)[int((b.top + b.bottom) * 64), int((b.left + b.right) * 64)] for b in known.boxes
+        np.asarray(known.image)[int((b.top + b.bottom) * 64), int((b.left + b.right) * 64)] for b in known.boxes
     )
     assert red[0] > 150 > 100 > red[2] and blue[2] > 150 > 110 > blue[0]
     assert known.boxes[0].right < known.boxes[1].left and [b.text for b in known.boxes] == list(examples.NAMES)
@@ -175,7 +175,7 @@ def test_an_example_takes_the_place_of_the_stack_or_fills_its_card(state):
     assert [card.name for card in alone.cards] == ["ilvr"] and made.settings["prompt"]
     _, _, kept = methods.example(state, {"name": "ilvr", "alone": False}, now)
     assert [card.name for card in kept.cards] == ["ilvr", "panorama"]
-    assert kept.cards[0].knobs == {"detail": 3} and all(map(state.picture, kept.cards[0].hashes()))
+    assert kept.cards[0].knobs == {"detail": 3} and all(map(state.image, kept.cards[0].hashes()))
     with pytest.raises(RecipeError, match="no method"):
         methods.example(state, {"name": "<b>"}, now)
 
@@ -263,8 +263,8 @@ def test_a_measurement_says_where_it_is_taken(tab):
     assert "through the VAE: Net" in methods.notes(text, latent)["methods.0.inputs.measured"]
 
 
-def test_a_run_gets_its_pictures_and_keeps_them(tab):
-    sha = tab.state.take(PICTURE)
+def test_a_run_gets_its_images_and_keeps_them(tab):
+    sha = tab.state.take(IMAGE)
     text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()
     list(tab.generation.run(ME, *values(methods=text), []))
     ((made, inputs),) = tab.submitted
@@ -272,7 +272,7 @@ def test_a_run_gets_its_pictures_and_keeps_them(tab):
     assert tab.state.history.input(sha) is not None
 
 
-def test_a_picture_that_is_gone_is_asked_for(tab):
+def test_a_image_that_is_gone_is_asked_for(tab):
     text = cards({"name": "ilvr", "inputs": {"reference": "ab" * 32}}).json()
     recipe_, problems = tab.check(*values(methods=text))
     assert recipe_ is None and "Give it again" in problems["methods.0.inputs.reference"]
@@ -289,31 +289,31 @@ def test_a_restored_recipe_brings_its_cards(tab):
 # addresses ----------------------------------------------------------------------------------------------------------
 
 
-def png(picture):
+def png(image):
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def test_pictures_come_in_through_the_door_only(state):
+def test_images_come_in_through_the_door_only(state):
     client = TestClient(Starlette(routes=all_routes(state)))
     ours = {"X-Nine-Ways": "1"}
-    assert client.post("/inputs?door=guess", content=png(PICTURE), headers=ours).status_code == 403
-    assert client.post(f"/inputs?door={state.door('me')}", content=png(PICTURE)).status_code == 403
-    got = client.post(f"/inputs?door={state.door('me')}", content=png(PICTURE), headers=ours).json()
-    assert got["sha256"] == content_hash(PICTURE) and (got["width"], got["height"]) == (16, 16)
+    assert client.post("/inputs?door=guess", content=png(IMAGE), headers=ours).status_code == 403
+    assert client.post(f"/inputs?door={state.door('me')}", content=png(IMAGE)).status_code == 403
+    got = client.post(f"/inputs?door={state.door('me')}", content=png(IMAGE), headers=ours).json()
+    assert got["sha256"] == content_hash(IMAGE) and (got["width"], got["height"]) == (16, 16)
     back = client.get(f"/inputs/{got['sha256']}.png")
     assert content_hash(Image.open(io.BytesIO(back.content))) == got["sha256"]
     assert client.get(f"/inputs/{'0' * 64}.png").status_code == 404
     assert client.get("/inputs/..%2f..%2fsecret.png").status_code == 404
-    wrong = client.post(f"/inputs?door={state.door('me')}", content=b"no picture", headers=ours).json()
+    wrong = client.post(f"/inputs?door={state.door('me')}", content=b"no image", headers=ours).json()
     assert "no image" in wrong["error"]
 
 
 def test_on_a_space_a_hash_opens_nothing_to_another_visit(state, tab, monkeypatch):
     client = TestClient(Starlette(routes=all_routes(state)))
     mine, theirs = state.door("me"), state.door("other")
-    sha = client.post(f"/inputs?door={mine}", content=png(PICTURE), headers={"X-Nine-Ways": "1"}).json()["sha256"]
+    sha = client.post(f"/inputs?door={mine}", content=png(IMAGE), headers={"X-Nine-Ways": "1"}).json()["sha256"]
     monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
     assert all(client.get(f"/inputs/{sha}.png{door}").status_code == 200 for door in ("", f"?door={theirs}"))
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
@@ -329,16 +329,16 @@ def test_on_a_space_a_hash_opens_nothing_to_another_visit(state, tab, monkeypatc
     assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
     assert "1 of the images" in tab.fill(whole, "Here.", door=theirs)[tab.restored]
-    # who gives the same picture may see it; after the visit nobody may: it is nowhere on the disk
+    # who gives the same image may see it; after the visit nobody may: it is nowhere on the disk
     list(tab.generation.run(ME, *values(methods=text), []))
     assert len(tab.submitted) == 1 and state.history.input(sha) is None
-    assert state.receive(png(PICTURE), theirs)["sha256"] == sha and state.picture(sha, theirs) is not None
+    assert state.receive(png(IMAGE), theirs)["sha256"] == sha and state.image(sha, theirs) is not None
 
 
 def test_examples_are_for_everyone(state, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
     _, made, _ = methods.example(state, {"name": "ilvr", "alone": True}, {"backbone": "exact", "methods": ""})
-    assert made.pictures and all(state.picture(sha, state.door("other")) for sha in made.pictures)
+    assert made.images and all(state.image(sha, state.door("other")) for sha in made.images)
 
 
 # what is measured -----------------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def ask(client, door, sha, name="super_resolution", size=64, **given):
 
 def test_a_card_shows_what_is_measured(tab, state):
     client, door = TestClient(Starlette(routes=all_routes(state))), state.door("me")
-    sha = state.take(PICTURE.resize((64, 64)), door)
+    sha = state.take(IMAGE.resize((64, 64)), door)
     four, two = (ask(client, door, sha, parameters={"factor": factor}) for factor in (4, 2))
     assert four["words"] == "Measured: 2 × 2 of 8 × 8 pixels." and four["picture"] != two["picture"]
     assert "noise of 0.2" in ask(client, door, sha, parameters={"factor": 2}, sigma_y=0.2)["words"]
@@ -366,13 +366,13 @@ def test_a_card_shows_what_is_measured(tab, state):
     assert "error" in client.post(f"/measured?door={door}", content=b"{", headers={"X-Nine-Ways": "1"}).json()
 
 
-def test_large_pictures_are_made_smaller_and_old_drafts_make_room(state, monkeypatch):
+def test_large_images_are_made_smaller_and_old_drafts_make_room(state, monkeypatch):
     from app.service import state as module
 
     assert state.receive(png(Image.new("RGB", (3000, 1500))))["width"] == 2048
     monkeypatch.setattr(module, "DRAFTS", 3 * 16 * 16 * 2)
     names = [state.take(Image.new("RGB", (16, 16), (i, 0, 0))) for i in range(4)]
-    assert [state.picture(name) is not None for name in names] == [False, False, True, True]
+    assert [state.image(name) is not None for name in names] == [False, False, True, True]
 
 
 def test_the_page_can_ask_what_there_is(state, monkeypatch):

@@ -107,7 +107,7 @@ def values(**change):
     return [*(usual | change).values(), []]
 
 
-def picture(recipe=None):
+def image(recipe=None):
     from app.schema.png_metadata import write
 
     made = Image.new("RGB", (16, 16), "red")
@@ -115,15 +115,15 @@ def picture(recipe=None):
     return made
 
 
-def test_a_run_from_queue_to_picture(tab):
+def test_a_run_from_queue_to_image(tab):
     recipe = Recipe.make(prompt="a red sphere", seed=5)
     look = create_look()
     engine = tab.plays(
         Queued(2),
         Progress(1, 20, 3.0, (None,), None, 1),
         Progress(2, 20, 2.0, (look,), 0.9, 2),
-        Made(0, picture(recipe), recipe),
-        Finished((picture(recipe),), (recipe,), 1.2, 20, 40),
+        Made(0, image(recipe), recipe),
+        Finished((image(recipe),), (recipe,), 1.2, 20, 40),
     )
     frames = list(tab.generation.run(VISIT, *values(prompt="a red sphere", seed=5)))
     shown = [frame[tab.stage] for frame in frames]
@@ -188,7 +188,7 @@ def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
+def test_a_full_disk_still_shows_the_image(tab, monkeypatch):
     from app.storage.history import HistoryError
 
     def full(*a, **k):
@@ -196,7 +196,7 @@ def test_a_full_disk_still_shows_the_picture(tab, monkeypatch):
 
     monkeypatch.setattr(tab.state.history, "add", full)
     recipe = Recipe.make(seed=5)
-    tab.plays(Made(0, picture(recipe), recipe), Finished((picture(recipe),), (recipe,), 1.0, 1, 1))
+    tab.plays(Made(0, image(recipe), recipe), Finished((image(recipe),), (recipe,), 1.0, 1, 1))
     html = list(tab.generation.run(VISIT, *values()))[-1][tab.stage]
     assert "data:image/png" in html and "The disk is full." in html
 
@@ -233,22 +233,22 @@ def test_unknown_words_are_named(tab):
 # what comes back ----------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_restores_and_the_upload_is_forgotten(tab, tmp_path):
+def test_a_image_restores_and_the_upload_is_forgotten(tab, tmp_path):
     tab.plays()
     recipe = Recipe.make(prompt="a cube", seed=9, steps=7, backbone="exact", revision="another")
     file = tmp_path / "mine.png"
     from PIL.PngImagePlugin import PngInfo
 
     chunk = PngInfo()
-    chunk.add_text("parameters", picture(recipe).info["parameters"])
-    picture().save(file, pnginfo=chunk)
+    chunk.add_text("parameters", image(recipe).info["parameters"])
+    image().save(file, pnginfo=chunk)
     back = tab.restore_from(str(file), VISIT)
     assert back[tab.steps] == 7 and back[tab.prompt] == "a cube"
     note = back[tab.restored]
     assert "mine.png" in note and "other weights" in note and not file.exists()
 
 
-def test_a_file_that_is_no_picture_is_said_at_the_field(tab, tmp_path):
+def test_a_file_that_is_no_image_is_said_at_the_field(tab, tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"nothing")
     assert "nw-error" in tab.restore_from(str(file), VISIT)[tab.restored] and not file.exists()
@@ -298,7 +298,7 @@ def test_png_data_keeps_the_settings():
     import base64
     import io
 
-    data = data_uri(png_bytes(picture(Recipe.make(prompt="a cone")))).split(",")[1]
+    data = data_uri(png_bytes(image(Recipe.make(prompt="a cone")))).split(",")[1]
     assert "a cone" in Image.open(io.BytesIO(base64.b64decode(data))).info["parameters"]
 
 
@@ -309,7 +309,7 @@ def test_addresses_are_signed(state):
     from starlette.applications import Starlette
     from starlette.testclient import TestClient
 
-    entry = state.history.add(picture(), Recipe())
+    entry = state.history.add(image(), Recipe())
     client = TestClient(Starlette(routes=all_routes(state)))
     good = state.address(entry.id)
     assert client.get(f"/{good}").headers["content-type"] == "image/png"
@@ -327,7 +327,7 @@ def test_on_a_space_everyone_sees_their_own(state, monkeypatch):
 
     from app.tabs import history
 
-    mine, theirs = (state.history.add(picture(), Recipe.make(prompt=p)) for p in ("mine", "theirs"))
+    mine, theirs = (state.history.add(image(), Recipe.make(prompt=p)) for p in ("mine", "theirs"))
     with gr.Blocks():
         made = create.tab(state)
         with gr.Tabs() as tabs, gr.Tab("History") as own:

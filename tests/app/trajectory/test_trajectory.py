@@ -37,13 +37,13 @@ def engine():
 def follow(engine, recipe, label="run"):
     recording = Recording(label, recipe)
     end = engine.submit(recipe, {}, recording).result()
-    return serialize.followed(recording, end.pictures[0], end.calls, end.own_seconds), end
+    return serialize.followed(recording, end.images[0], end.calls, end.own_seconds), end
 
 
 def test_the_record_is_the_run_and_changes_nothing_of_it(engine):
     one, end = follow(engine, BASE)
     plain = engine.submit(BASE, {}).result()
-    assert np.array_equal(np.asarray(plain.pictures[0]), np.asarray(end.pictures[0])) and end.calls == plain.calls
+    assert np.array_equal(np.asarray(plain.images[0]), np.asarray(end.images[0])) and end.calls == plain.calls
     way, levels = one.trajectory, SCHEDULES["native"](6, engine.backbone.sigmas)
     torch.testing.assert_close(way.sigmas, torch.tensor(levels, dtype=torch.float64))
     s = way.sigmas.float().reshape(-1, 1, 1, 1, 1)
@@ -70,15 +70,15 @@ def test_of_an_inversion_the_way_down_is_followed(engine):
 
     from app.storage.images import content_hash
 
-    picture = Image.new("RGB", (16, 16), "red")
-    uses = (Use(name="ddim_inversion", inputs={"source": content_hash(picture), "source_prompt": "red"}),)
+    image = Image.new("RGB", (16, 16), "red")
+    uses = (Use(name="ddim_inversion", inputs={"source": content_hash(image), "source_prompt": "red"}),)
     recipe = BASE.model_copy(update={"methods": uses, "cfg_scale": 1.0})
     recording = Recording("inverted", recipe)
-    end = engine.submit(recipe, {content_hash(picture): picture}, recording).result()
+    end = engine.submit(recipe, {content_hash(image): image}, recording).result()
     way, _ = recording.descent()
     assert len(recording.steps) > len(way) and (way.sigmas.diff() < 0).all() and way.sigmas[-1] == 0
     torch.testing.assert_close(way.x[-1], recording.steps[-1].x)
-    assert end.pictures
+    assert end.images
 
 
 def test_what_is_drawn_of_two_runs(engine):

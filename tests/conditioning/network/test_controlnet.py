@@ -245,8 +245,8 @@ def test_prompt_first_spares_the_finest(b):
 def example(b, kind):
     """Something for an input of another method."""
     if kind in ("image", "references", "map", "operator"):
-        picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-        value = Degradation(picture, "super_resolution", {"factor": 2}) if kind == "operator" else picture
+        image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+        value = Degradation(image, "super_resolution", {"factor": 2}) if kind == "operator" else image
         return prepare_input(kind, [value] if kind == "references" else value, b, 1, b.latent_shape(32, 32))
     if kind == "mask":
         return torch.arange(16).lt(8).expand(1, 1, 16, 16)
@@ -325,7 +325,7 @@ def test_edits_of_attention_go_with_it(b):
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("openvino"), reason="openvino is not installed")
 @pytest.mark.parametrize("kind", ["v", "xl"])
-def test_openvino_and_torch_give_one_picture(folders, backbones, kind):
+def test_openvino_and_torch_give_one_image(folders, backbones, kind):
     o, b = load(folders(kind), "openvino"), backbones(kind)
     stack = [("controlnet", {"depth": a_map(0), "edges": a_map(1), "edges_weight": 0.5})]
     s = levels(b, 4)
@@ -373,7 +373,7 @@ def test_a_controlnet_of_another_family_is_refused(tmp_path, folders):
         run(flow(b, levels(b), [("controlnet", {"depth": a_map(0)})]), b.denoise)
 
 
-def test_maps_arrive_in_the_picture_s_size(b):
+def test_maps_arrive_in_the_image_s_size(b):
     shown = prepare_input("map", torch.rand(1, 3, 100, 70), b, 2, b.latent_shape(48, 32))
     assert shown.shape == (2, 3, 32, 48) and 0 <= shown.min() and shown.max() <= 1
     flat = prepare_input("map", torch.full((1, 3, 50, 50), 0.25), b, 1, b.latent_shape(32, 32))

@@ -17,7 +17,7 @@ def square(height=96, width=128):
 
 @pytest.mark.parametrize("name", ANNOTATORS)
 @pytest.mark.parametrize("size", [(128, 128), (64, 64), (96, 128), (40, 72)])
-def test_a_map_is_of_the_picture_s_size(name, size):
+def test_a_map_is_of_the_image_s_size(name, size):
     x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     shown = ANNOTATORS[name](x)
     assert shown.shape == x.shape and shown.dtype == x.dtype and 0 <= shown.min() and shown.max() <= 1

@@ -51,7 +51,7 @@ LINEAR = {
 linear = pytest.mark.parametrize("make", LINEAR.values(), ids=LINEAR.keys())
 
 
-def pictures(shape, rows=2, dtype=torch.float64, seed=0):
+def images(shape, rows=2, dtype=torch.float64, seed=0):
     stream = torch.Generator().manual_seed(seed)
     return torch.rand(rows, *shape, generator=stream, dtype=torch.float64).to(dtype) * 2 - 1
 
@@ -66,31 +66,31 @@ def close(a, b, atol=1e-10):
 @linear
 def test_the_pseudo_inverse_is_one(make):
     op = make()
-    x = pictures(op.shape)
+    x = images(op.shape)
     y = op.A(x)
-    any_y = op.clean(pictures(op.y_shape, seed=1))
+    any_y = op.clean(images(op.y_shape, seed=1))
     close(op.A(op.pinv(y)), y)
     close(op.pinv(op.A(op.pinv(any_y))), op.pinv(any_y))
     for shape, f in ((op.shape, lambda v: op.pinv(op.A(v))), (op.y_shape, lambda v: op.A(op.pinv(v)))):  # symmetric
-        a, b = pictures(shape, seed=2), pictures(shape, seed=3)
+        a, b = images(shape, seed=2), images(shape, seed=3)
         close((f(a) * b).flatten(1).sum(1), (a * f(b)).flatten(1).sum(1))
 
 
 @linear
 def test_the_adjoint_is_one(make):
     op = make()
-    x, y = pictures(op.shape), pictures(op.y_shape, seed=1)
+    x, y = images(op.shape), images(op.y_shape, seed=1)
     close((op.A(x) * y).flatten(1).sum(1), (x * op.At(y)).flatten(1).sum(1))
 
 
 @linear
 def test_the_singular_value_decomposition_is_one(make):
     op = make()
-    x, y = pictures(op.shape), op.clean(pictures(op.y_shape, seed=1))
+    x, y = images(op.shape), op.clean(images(op.y_shape, seed=1))
     c = op.Vt(x)
     assert op.s.shape[1] == c.shape[1] == torch.Size(op.shape).numel() and (op.s >= 0).all()
     close(op.V(c), x)
-    close(op.Vt(op.V(pictures(c.shape[1:]))), pictures(c.shape[1:]))
+    close(op.Vt(op.V(images(c.shape[1:]))), images(c.shape[1:]))
     close(c.norm(dim=1), x.flatten(1).norm(dim=1))  # orthogonal
     close(op.U(op.s * c), op.A(x))
     seen = (op.s > 0).double()
@@ -100,9 +100,9 @@ def test_the_singular_value_decomposition_is_one(make):
 
 
 @linear
-def test_projecting_gives_the_nearest_picture_of_that_measurement(make):
+def test_projecting_gives_the_nearest_image_of_that_measurement(make):
     op = make()
-    x, other = pictures(op.shape), pictures(op.shape, seed=5)
+    x, other = images(op.shape), images(op.shape, seed=5)
     y = op.A(other)
     near = op.project(x, y)
     close(op.A(near), y)
@@ -116,7 +116,7 @@ def test_a_row_does_not_depend_on_its_company(make):
     op = make()
     rows = 2 if isinstance(op, Inpainting) and len(op.s) == 2 else 3
     for dtype in (torch.float32, torch.float64):
-        x = pictures(op.shape, rows, dtype)
+        x = images(op.shape, rows, dtype)
         y = op.A(x)
         assert y.dtype == dtype and y.shape == (rows, *op.y_shape) and op.show(y).shape == x.shape
         assert op.project(x, y).dtype == dtype
@@ -128,7 +128,7 @@ def test_a_row_does_not_depend_on_its_company(make):
 @linear
 def test_it_keeps_float32(make):
     op = make()
-    x = pictures(op.shape)
+    x = images(op.shape)
     close(op.A(x.float()).double(), op.A(x), 1e-5)
     close(op.project(x.float(), op.A(x.flip(-1)).float()).double(), op.project(x, op.A(x.flip(-1))), 1e-3)
 
@@ -136,22 +136,22 @@ def test_it_keeps_float32(make):
 @linear
 def test_gradients_run_through_it(make):
     op = make()
-    x = pictures(op.shape).requires_grad_()
-    y = pictures(op.y_shape, seed=1)
+    x = images(op.shape).requires_grad_()
+    y = images(op.y_shape, seed=1)
     (g,) = torch.autograd.grad((op.A(x) * y).sum(), x)
     close(g, op.At(y))
 
 
 def test_block_average_is_average_pooling():
-    x = pictures((3, 8, 16))
+    x = images((3, 8, 16))
     close(BlockAverage((3, 8, 16), 4).A(x), torch.nn.functional.avg_pool2d(x, 4))
-    up = torch.nn.functional.interpolate(pictures((3, 2, 4)), scale_factor=4)
-    close(BlockAverage((3, 8, 16), 4).pinv(pictures((3, 2, 4))), up)
+    up = torch.nn.functional.interpolate(images((3, 2, 4)), scale_factor=4)
+    close(BlockAverage((3, 8, 16), 4).pinv(images((3, 2, 4))), up)
 
 
 def test_bicubic_is_the_resizing_of_torch_inside():
     """torch cuts the kernel off at the edge where this one mirrors."""
-    x = pictures((3, 32, 48))
+    x = images((3, 32, 48))
     theirs = torch.nn.functional.interpolate(x.float(), size=(8, 12), mode="bicubic", antialias=True)
     close(Bicubic((3, 32, 48), 4).A(x).float()[..., 2:-2, 2:-2], theirs[..., 2:-2, 2:-2], 1e-5)
     flat = torch.full((1, 3, 32, 48), 0.3, dtype=torch.float64)
@@ -159,7 +159,7 @@ def test_bicubic_is_the_resizing_of_torch_inside():
 
 
 def test_blur_is_a_circular_convolution():
-    x = pictures((1, 32, 32), rows=1)
+    x = images((1, 32, 32), rows=1)
     at = torch.arange(-8, 9).double()
     g = torch.exp(-(at**2) / (2 * 1.5**2))
     kernel = (g[:, None] * g / (g.sum() ** 2))[None, None]
@@ -179,7 +179,7 @@ def test_motion_goes_along_its_angle():
 
 def test_sensing_keeps_the_mean_and_is_orthonormal():
     op = CompressedSensing((1, 8, 8), 0.25)
-    x = pictures((1, 8, 8))
+    x = images((1, 8, 8))
     close(op.A(x)[..., 0], x.flatten(2).sum(2) / 8)
     close(op.A(op.At(op.A(x))), op.A(x))
     assert op.y_shape == (1, 16)
@@ -191,11 +191,11 @@ def test_sensing_keeps_the_mean_and_is_orthonormal():
 
 @pytest.mark.parametrize("shape", [(3, 16, 24), (1, 8, 8), (4, 8, 8)])
 def test_jpeg_twice_is_jpeg_once(shape):
-    op, x = JPEG(shape, 10), pictures(shape)
+    op, x = JPEG(shape, 10), images(shape)
     y = op.A(x)
     assert (y - x).abs().max() > 0.1
     close(op.A(y), y)
-    near = op.project(pictures(shape, seed=1), y)
+    near = op.project(images(shape, seed=1), y)
     close(op.A(near), y)
     close(op.project(near, y), near)
     close(op.project(x, y), x, 0.02)  # x itself gives y
@@ -216,7 +216,7 @@ def test_jpeg_is_that_of_a_program():
 
 def test_jpeg_passes_gradients_straight_through():
     op = JPEG((3, 8, 8), 10)
-    x = pictures((3, 8, 8)).requires_grad_()
+    x = images((3, 8, 8)).requires_grad_()
     (g,) = torch.autograd.grad(op.A(x).sum(), x)
     close(g, torch.ones_like(x))
 
@@ -224,8 +224,8 @@ def test_jpeg_passes_gradients_straight_through():
 # ---- measurements --------------------------------------------------------------------------------------------
 
 
-def test_noise_belongs_to_the_picture_and_stays_out_of_holes():
-    op, x = Inpainting((3, 8, 16), HOLE), pictures((3, 8, 16))
+def test_noise_belongs_to_the_image_and_stays_out_of_holes():
+    op, x = Inpainting((3, 8, 16), HOLE), images((3, 8, 16))
     both, one = measure(op, x, 0.1, Noise([1, 2])), measure(op, x[1:], 0.1, Noise([2]))
     assert torch.equal(both.y[1:], one.y) and both.sigma_y == 0.1
     assert (both.y[..., HOLE] == 0).all() and 0.05 < (both.y - op.A(x))[..., ~HOLE].std() < 0.2
@@ -236,11 +236,11 @@ def test_noise_belongs_to_the_picture_and_stays_out_of_holes():
 
 def test_a_degradation_arrives_in_the_space_of_the_backbone():
     oracle = backbones.load("exact")
-    picture = torch.rand(1, 3, 64, 64)
-    degraded = Degradation(picture, "super_resolution", {"factor": 2})
+    image = torch.rand(1, 3, 64, 64)
+    degraded = Degradation(image, "super_resolution", {"factor": 2})
     got = prepare_input("operator", degraded, oracle, 2, oracle.latent_shape(64, 64))
     assert got.y.shape == (2, 3, 4, 4) and got.operator.shape == (3, 8, 8)
-    close(got.y[:1], torch.nn.functional.avg_pool2d(oracle.encode_image(picture), 2), 1e-6)
+    close(got.y[:1], torch.nn.functional.avg_pool2d(oracle.encode_image(image), 2), 1e-6)
 
     class Latent:
         offers = frozenset()
@@ -248,7 +248,7 @@ def test_a_degradation_arrives_in_the_space_of_the_backbone():
     got = prepare_input("operator", degraded, Latent(), 2, (4, 8, 8))
     assert got.operator.shape == (3, 64, 64)
     with pytest.raises(ValueError, match="no degradation 'fog': there are inpainting, super_resolution"):
-        prepare_input("operator", Degradation(picture, "fog"), oracle, 1, (3, 8, 8))
+        prepare_input("operator", Degradation(image, "fog"), oracle, 1, (3, 8, 8))
     assert prepare_input("operator", got, oracle, 1, (3, 8, 8)) is got
 
 
@@ -266,20 +266,20 @@ def test_through_an_autoencoder_only_the_correction_goes():
         def encode_image(self, p):
             return torch.nn.functional.avg_pool2d(p * 2 - 1, 2) * self.gain
 
-    x0, op = pictures((3, 8, 8)), BlockAverage((3, 16, 16), 4)
+    x0, op = images((3, 8, 8)), BlockAverage((3, 16, 16), 4)
     right = measure(op, Lossy().decode(x0) * 2 - 1)
     close(projection(right, Lossy())(x0), x0)
-    other = measure(op, pictures((3, 16, 16), seed=7))
+    other = measure(op, images((3, 16, 16), seed=7))
     exact = Lossy()
     exact.gain = 1.0
     got = projection(other, exact)(x0)
     assert other.error(exact.decode(got) * 2 - 1).max() < 1e-10 and other.error(exact.decode(x0) * 2 - 1).max() > 0.05
-    here = measure(BlockAverage((3, 8, 8), 2), pictures((3, 8, 8), seed=3))
+    here = measure(BlockAverage((3, 8, 8), 2), images((3, 8, 8), seed=3))
     close(projection(here)(x0), here.operator.project(x0, here.y))
 
 
 def test_a_method_that_needs_a_linear_one_says_so():
-    x = pictures((3, 8, 8))
+    x = images((3, 8, 8))
     with pytest.raises(ValueError, match="DDRM needs a linear degradation, and JPEG is none"):
         measure(JPEG((3, 8, 8)), x).linear("DDRM")
     assert isinstance(measure(Grey((3, 8, 8)), x).linear("DDRM"), Linear)
@@ -289,9 +289,9 @@ def test_a_method_that_needs_a_linear_one_says_so():
 def test_the_table_makes_them_all(name):
     parameters = {"mask": torch.zeros(16, 16)} if name == "inpainting" else {}
     op = OPERATORS[name]((3, 16, 16), **parameters)
-    assert op.title and op.__doc__ and op.A(pictures((3, 16, 16))).shape[1:] == op.y_shape
+    assert op.title and op.__doc__ and op.A(images((3, 16, 16))).shape[1:] == op.y_shape
     with pytest.raises(ValueError, match=r"of images \(3, 16, 16\): this one has shape \(3, 8, 16\)"):
-        op.A(pictures((3, 8, 16)))
+        op.A(images((3, 8, 16)))
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_level_that_changes_nothing_stays():
     assert step[1] == 0 and step[0] < 0 and step[2] < 0
 
 
-def test_the_loss_weighs_pictures_alike():
+def test_the_loss_weighs_images_alike():
     off = torch.tensor([[0.1, 0.1], [10.0, 10.0]])
     assert loss(off) == pytest.approx((math.log(0.1) + math.log(10)) / 2)
     assert loss(off * math.nan) == math.inf

@@ -46,7 +46,7 @@ def test_blocks_change_nothing(sigma):
             assert torch.equal(a, b)
 
 
-def test_its_limits_are_the_mean_and_the_nearest_picture():
+def test_its_limits_are_the_mean_and_the_nearest_image():
     x = start([1, 2], 1.0, SHAPE)
     torch.testing.assert_close(Optimal(DATA)(x, 1e6)[0], DATA.mean(0), atol=1e-5, rtol=0)
     _, which = Optimal(DATA).nearest(x, 1)
@@ -129,7 +129,7 @@ def test_score_deviation_of_a_smoother_model():
     assert got.on_optimal[-1].mean() < 0.1 < got.on_model[-1].mean()
 
 
-def test_nearest_pictures_and_copies():
+def test_nearest_images_and_copies():
     x = torch.stack([DATA[3], DATA[17] + 0.01, DATA[5] * 0])
     distances, numbers = Optimal(DATA, block=9).nearest(x, 5)
     by_hand = (x[:, None] - DATA).flatten(2).norm(dim=2)

@@ -136,7 +136,7 @@ def test_a_neutral_knob_is_as_without(tiny_net, knob):
     assert torch.equal(without, with_it)
 
 
-def test_a_picture_depends_on_its_seed_and_not_on_its_batch_and_nothing_stays_behind(tiny_net):
+def test_a_image_depends_on_its_seed_and_not_on_its_batch_and_nothing_stays_behind(tiny_net):
     stack = [GUIDED, ("attend_and_excite", {"words": "red sphere", "start": 0.0, "refinements": 2})]
     batch, alone, plain = (
         run(flow(tiny_net, one, seeds), tiny_net.denoise)
@@ -206,8 +206,8 @@ def test_solids_that_are_missing_are_found(life):
         prompts = [texts[i] for i in which]
         x = made(life, prompts, stack, which)
         with torch.no_grad():
-            pictures = life.decode(x)
-        return torch.tensor([check(seen, parse(text)).present for seen, text in zip(read(pictures), prompts)])
+            images = life.decode(x)
+        return torch.tensor([check(seen, parse(text)).present for seen, text in zip(read(images), prompts)])
 
     alone = there([], range(count))
     lacking = [i for i in range(count) if not alone[i].all()][:5]

@@ -96,7 +96,7 @@ def test_one_window_is_the_network():
     assert torch.equal(guided([("panorama", {"window": 32})]), guided([]))
 
 
-def test_windows_that_do_not_overlap_are_pictures_of_their_own():
+def test_windows_that_do_not_overlap_are_images_of_their_own():
     whole = guided([("panorama", {"window": 8, "stride": 8})], x=wide(16))
     for left in (0, 8):
         torch.testing.assert_close(whole[..., left : left + 8], guided([], x=wide(16)[..., left : left + 8]))
@@ -145,7 +145,7 @@ def test_windows_that_disagree_end_unseen_under_feathered_weights():
     assert largest_step(1.0) < 0.6 * largest_step(0.0)
 
 
-def test_maps_in_cond_are_cut_as_the_picture_is():
+def test_maps_in_cond_are_cut_as_the_image_is():
     seen = []
 
     def noting(x, sigma, cond, **kw):

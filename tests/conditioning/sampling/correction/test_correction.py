@@ -55,7 +55,7 @@ inpainters = pytest.mark.parametrize("make", INPAINTERS.values(), ids=INPAINTERS
 
 @inpainters
 @pytest.mark.parametrize("sampler", map(SAMPLERS.get, KINDS), ids=KINDS)
-def test_what_was_not_painted_over_is_the_known_picture(make, sampler):
+def test_what_was_not_painted_over_is_the_known_image(make, sampler):
     got = result(make(HALF, sampler))
     assert torch.equal(got[..., 2:], known[..., 2:]) and (got - known)[..., :2].abs().max() > 0.1
     assert torch.equal(result(make(NONE, sampler)), known)
@@ -236,7 +236,7 @@ def test_it_starts_late_from_the_noise_of_the_run():
 # ---- DiffEdit ------------------------------------------------------------------------------------------------
 
 
-def test_equal_prompts_are_an_empty_mask_and_the_picture_itself():
+def test_equal_prompts_are_an_empty_mask_and_the_image_itself():
     assert torch.equal(result(diffedit(euler, known, cond, ask)), known)
 
 

@@ -88,7 +88,7 @@ def test_rescaling_is_diffusers_on_the_output_of_a_network_of_v():
     torch.testing.assert_close(v(guided(scale=6, rescale=0.7)), theirs)
 
 
-def test_rescaling_is_by_picture():
+def test_rescaling_is_by_image():
     both = guided(scale=6, rescale=0.7)
     one = run(cfg(ask, {"text": null["text"][1:]}, 6, 0.7)(x[1:], 4.0, {"text": cond["text"][1:]}), oracle.denoise)
     assert torch.equal(both[1:], one)

@@ -134,8 +134,8 @@ class Latent:
 
 
 def test_on_latents_the_gradient_runs_through_the_decoder():
-    backbone, picture = Latent(), torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double() * 2 - 1
-    measured = measure(BlockAverage((3, 8, 8), 4), picture)
+    backbone, image = Latent(), torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+    measured = measure(BlockAverage((3, 8, 8), 4), image)
     x, step = one_step(1.0, 0.5, measured=measured, backbone=backbone, zeta=1.0)
     z = x.clone().requires_grad_()
     seen = torch.tanh(F.interpolate(ORACLE.D(z, 1.0), scale_factor=2))

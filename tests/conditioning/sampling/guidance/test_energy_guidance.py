@@ -101,7 +101,7 @@ class Bare:
 
 
 def quadratic(target, backbone):
-    return lambda pictures: (pictures - target).square().flatten(1).mean(1)
+    return lambda images: (images - target).square().flatten(1).mean(1)
 
 
 def backwards(monkeypatch, steps, strength=0.0, s=3.0, s_next=1.0):
@@ -184,7 +184,7 @@ def test_outside_of_the_interval_it_asks_without_gradients():
 
 @pytest.mark.parametrize("name", ["colours", "edges"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_picture_comes_nearer_to_the_target(name, times):
+def test_the_image_comes_nearer_to_the_target(name, times):
     energy = ENERGIES[name](TARGET)
     plain = run(euler(ask, start([1, 2], SIGMAS[0], SHAPE), SIGMAS, COND, Noise([1, 2])), ORACLE.denoise)
     got = run(guided(energy=name, times=times), ORACLE.denoise)

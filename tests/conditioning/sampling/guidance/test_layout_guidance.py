@@ -170,9 +170,9 @@ def test_solids_come_to_stand_in_their_boxes():
             driver.add(n, solver(D, x, sigmas, life.encode_prompt([text]), noise))
             claims.append(parse(text))
         ends = finish(driver)
-        pictures = life.decode(torch.cat([ends[n] for n in range(count)]))
+        images = life.decode(torch.cat([ends[n] for n in range(count)]))
         total = []
-        for reading, said, boxes in zip(read(pictures), claims, where):
+        for reading, said, boxes in zip(read(images), claims, where):
             verdict = check(reading, said)
             for there, k, box in zip(verdict.present, verdict.match, boxes):
                 total.append(overlap(reading.solids[k].box, box) if there and k is not None else 0.0)

@@ -63,9 +63,9 @@ def plain(still_life):
     return made(still_life, PROMPTS)
 
 
-def overlap(pictures, boxes):
+def overlap(images, boxes):
     """Mean over images of the best IoU of a solid that the judge sees with where one was to be."""
-    best = [max((box_iou(s.box, box) for s in seen.solids), default=0) for seen, box in zip(read(pictures), boxes)]
+    best = [max((box_iou(s.box, box) for s in seen.solids), default=0) for seen, box in zip(read(images), boxes)]
     return sum(best) / len(best)
 
 
@@ -83,25 +83,25 @@ def test_solids_come_where_those_of_the_target_are(name, strength, still_life, t
 
 
 @pytest.mark.parametrize("name, strength", [("colours", 0.5), ("style", 0.3)])
-def test_pictures_come_in_the_colours_of_the_target(name, strength, still_life, truth):
+def test_images_come_in_the_colours_of_the_target(name, strength, still_life, truth):
     """Those of the scene before, of which the prompt says nothing: mean and deviation of each channel."""
     target, prompts = truth.rgb.roll(1, 0), [prompt.split(" on ")[0] for prompt in PROMPTS]
     energy = ENERGIES[name](target, still_life)
     knobs = {"energy": name, "target": target, "strength": strength}
     got, plain = made(still_life, prompts, ("energy_guidance", knobs)), made(still_life, prompts)
     assert energy(got).mean() < 0.8 * energy(plain).mean()
-    off = [(palette(pictures) - palette(target)).abs().mean() for pictures in (got, plain)]
+    off = [(palette(images) - palette(target)).abs().mean() for images in (got, plain)]
     assert off[0] < 0.9 * off[1]
 
 
-def palette(pictures):
-    return torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], 1)
+def palette(images):
+    return torch.cat([images.mean((2, 3)), images.std((2, 3))], 1)
 
 
-def correct(pictures):
+def correct(images):
     """Of what TEXT says, how much the judge sees, of 4 for each image."""
     count = 0
-    for seen in read(pictures):
+    for seen in read(images):
         solids = [(s.colour == "red", s.shape == "cube") for s in seen.solids]
         count += max((sum(one) for one in solids), default=0) + (seen.ground == "snow") + (seen.sky == "night")
     return count

@@ -161,8 +161,8 @@ def test_jpeg_and_latents_are_projected_as_in_ddnm():
     x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double() * 1.6 - 0.8
     jpeg = measure(JPEG((3, 8, 8), 40), x)
     assert jpeg.error(0.5 * x + corrections(jpeg)(0.5 * x, 1.0)).max() < 1e-9
-    picture = F.interpolate(x, scale_factor=2)  # one that the autoencoder keeps
-    measured = measure(Inpainting((3, 16, 16), torch.arange(16).expand(16, 16) < 8), picture)
+    image = F.interpolate(x, scale_factor=2)  # one that the autoencoder keeps
+    measured = measure(Inpainting((3, 16, 16), torch.arange(16).expand(16, 16) < 8), image)
     z = x + corrections(measured, Latent())(0.5 * x, 1.0) - 0.5 * x
     assert measured.error(Latent().decode(z) * 2 - 1).max() < 1e-9
 

@@ -95,7 +95,7 @@ def test_sdedit_of_strength_0_is_the_source_and_costs_nothing():
     assert len(got) == 2 and torch.equal(got[-1].result, source)
 
 
-def test_sdedit_of_strength_1_is_the_picture_of_the_seed_when_the_start_drowns_the_source():
+def test_sdedit_of_strength_1_is_the_image_of_the_seed_when_the_start_drowns_the_source():
     levels = karras(12, 0.05, 1e5)
     torch.testing.assert_close(
         result(use("sdedit", strength=1.0), levels=levels), result([], levels=levels), atol=1e-3, rtol=0

@@ -146,7 +146,7 @@ def test_without_guidance_there_is_nothing_to_tune():
     assert torch.equal(result(use("null_text"), prompt=other), result(use("ddim_inversion", again=10), prompt=other))
 
 
-def test_null_text_of_a_picture_does_not_depend_on_its_batch():
+def test_null_text_of_a_image_does_not_depend_on_its_batch():
     both = result(use("null_text"), scale=3.0, prompt=other)
 
     def row(c, i):

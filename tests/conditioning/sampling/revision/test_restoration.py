@@ -77,7 +77,7 @@ class Untrained:
         return torch.stack(rows) * (1 / (1 + one.sigma.reshape(-1, 1, 1, 1)))
 
 
-def pictures(rows=2, dtype=torch.float32):
+def images(rows=2, dtype=torch.float32):
     return (torch.rand(rows, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1).to(dtype)
 
 
@@ -96,14 +96,14 @@ def restored(method, measured, network=None, steps=8, dtype=torch.float32, **kno
 @pytest.mark.parametrize("method", [ddnm, ddrm, snips])
 def test_without_noise_the_result_is_what_was_measured(method, make):
     """Within 1e-3 in float32, whatever the network."""
-    measured = measure(make(), pictures())
+    measured = measure(make(), images())
     assert measured.error(restored(method, measured)).max() < 1e-3
-    double = measure(make(), pictures(dtype=torch.float64))
+    double = measure(make(), images(dtype=torch.float64))
     assert double.error(restored(method, double, dtype=torch.float64)).max() < 1e-10
 
 
 def test_time_travel_keeps_it_and_costs_its_calls():
-    measured = measure(BlockAverage(SHAPE, 4), pictures())
+    measured = measure(BlockAverage(SHAPE, 4), images())
     assert measured.error(restored(ddnm, measured, steps=12, jump=3, times=2)).max() < 1e-3
     driver = Driver(Untrained().denoise)
     sigmas = karras(100, 0.05, 20.0)
@@ -113,7 +113,7 @@ def test_time_travel_keeps_it_and_costs_its_calls():
 
 
 def test_ddnm_of_jpeg_compresses_to_what_was_given():
-    measured = measure(JPEG(SHAPE, 15), pictures(dtype=torch.float64))
+    measured = measure(JPEG(SHAPE, 15), images(dtype=torch.float64))
     assert measured.error(restored(ddnm, measured, dtype=torch.float64)).max() < 1e-9
     for method, name in ((ddrm, "DDRM"), (snips, "SNIPS")):
         with pytest.raises(ValueError, match=f"{name} needs a linear degradation, and JPEG is none"):
@@ -122,7 +122,7 @@ def test_ddnm_of_jpeg_compresses_to_what_was_given():
 
 @pytest.mark.parametrize("method", [ddnm, ddrm, snips])
 def test_what_was_measured_in_full_comes_back(method):
-    x = pictures()
+    x = images()
     everything = measure(Inpainting(SHAPE, torch.zeros(8, 8)), x)
     torch.testing.assert_close(restored(method, everything), x, atol=1e-5, rtol=0)
 
@@ -257,7 +257,7 @@ def test_little_noise_is_nearly_none(method):
 
 def test_rows_may_be_measured_in_different_places():
     masks = torch.stack([HOLE, ~HOLE])[:, None]
-    x = pictures(dtype=torch.float64)
+    x = images(dtype=torch.float64)
     both = measure(Inpainting(SHAPE, masks), x, 0.1, Noise([1, 2]))
     for method in (ddnm, ddrm, snips):
         got = restored(method, both, dtype=torch.float64)
@@ -281,9 +281,9 @@ class Latent:
 
 
 def test_on_latents_ddnm_goes_through_the_autoencoder():
-    backbone, big = Latent(), pictures()[..., :8, :8]
-    picture = torch.nn.functional.interpolate(big, scale_factor=2)  # one that the autoencoder keeps
-    measured = measure(BlockAverage((3, 16, 16), 4), picture)
+    backbone, big = Latent(), images()[..., :8, :8]
+    image = torch.nn.functional.interpolate(big, scale_factor=2)  # one that the autoencoder keeps
+    measured = measure(BlockAverage((3, 16, 16), 4), image)
     got = restored_latent(measured, backbone)
     error, free = (measured.error(backbone.decode(x) * 2 - 1).max() for x in (got, restored_latent(None, backbone)))
     assert error < 0.05 < 0.3 < free
@@ -305,7 +305,7 @@ def test_ddrm_and_snips_want_pixels_and_say_so():
 
 
 def test_two_whole_loops_do_not_go_together():
-    one = {"measured": measure(Grey(SHAPE), pictures())}
+    one = {"measured": measure(Grey(SHAPE), images())}
     for pair in (("ddnm", "ddrm"), ("ddnm", "snips"), ("ddrm", "snips")):
         with pytest.raises(ValueError, match="each of them makes the steps"):
             compose([(name, one) for name in pair], euler)

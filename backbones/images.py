@@ -1,6 +1,6 @@
-"""Between pictures and latents: an autoencoder of diffusers behind three functions.
+"""Between images and latents: an autoencoder of diffusers behind three functions.
 
-Rows go through one by one: a picture does not depend on its batch, and memory stays that of one picture.
+Rows go through one by one: an image does not depend on its batch, and memory stays that of one image.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 Decode = Callable[[Tensor], Tensor]
 
 
-class Pictures:
+class Images:
     """AutoencoderKL, AutoencoderTiny or AutoencoderDC, with latents scaled to unit size as its config says.
 
     vae: on its device, in its dtype. decoder: takes the place of vae.decode for latents without gradients, if given:
@@ -40,7 +40,7 @@ class Pictures:
         Gradients run through it where pixels has them. Raises ValueError for other shapes.
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % self.factor or pixels.shape[3] % self.factor:
-            raise ValueError(f"pictures are (B, 3, H, W), H and W multiples of {self.factor}: got {_shape(pixels)}")
+            raise ValueError(f"images are (B, 3, H, W), H and W multiples of {self.factor}: got {_shape(pixels)}")
         rows = []
         for row in (pixels.to(self.vae.device, self.vae.dtype) * 2 - 1).split(1):
             rows.append(_latents(self.vae.encode(row)).float())
@@ -71,13 +71,13 @@ class Pictures:
             rgb = F.fold(blocks.transpose(1, 2), size, self.factor, stride=self.factor)
             return rgb.clamp(0, 1)
 
-    def fit(self, pictures: int = 6, size: int = 16) -> Tensor:
+    def fit(self, images: int = 6, size: int = 16) -> Tensor:
         """The preview's weights (9 C + 1, 3 f^2): a latent and its eight neighbours -> its pixels, by least squares.
 
-        Fitted on pictures of discs thrown over each other in random colours, of size x size latents each.
+        Fitted on images of discs thrown over each other in random colours, of size x size latents each.
         """
         with torch.no_grad():
-            pixels = discs(pictures, size * self.factor)
+            pixels = discs(images, size * self.factor)
             latents = self.encode(pixels).cpu()
             ins = _patches(latents).flatten(0, 1).double()  # (N, 9 C + 1)
             outs = F.unfold(pixels, self.factor, stride=self.factor).transpose(1, 2).flatten(0, 1).double()
@@ -94,17 +94,17 @@ def _latents(encoded: Any) -> Tensor:
 
 
 def discs(n: int, size: int, seed: int = 0) -> Tensor:
-    """n pictures (n, 3, size, size) in [0, 1] of discs in random colours and sizes over each other."""
+    """n images (n, 3, size, size) in [0, 1] of discs in random colours and sizes over each other."""
     draw = torch.Generator().manual_seed(seed)
-    pictures = torch.rand(n, 3, 1, 1, generator=draw).expand(n, 3, size, size).clone()
+    images = torch.rand(n, 3, 1, 1, generator=draw).expand(n, 3, size, size).clone()
     y, x = torch.meshgrid(torch.arange(size) / size, torch.arange(size) / size, indexing="ij")
-    for picture in pictures:
+    for image in images:
         for _ in range(40):
             cx, cy, r, *colour = torch.rand(6, generator=draw).tolist()
             shade = 0.85 + 0.15 * x  # not flat
-            picture.copy_(torch.where((x - cx) ** 2 + (y - cy) ** 2 < (0.02 + 0.3 * r**3) ** 2,
-                                      torch.tensor(colour).reshape(3, 1, 1) * shade, picture))  # fmt: skip
-    return pictures
+            image.copy_(torch.where((x - cx) ** 2 + (y - cy) ** 2 < (0.02 + 0.3 * r**3) ** 2,
+                                      torch.tensor(colour).reshape(3, 1, 1) * shade, image))  # fmt: skip
+    return images
 
 
 def _patches(latents: Tensor) -> Tensor:  # (B, C, h, w) -> (B, h * w, 9 C + 1), the last a one
