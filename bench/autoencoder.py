@@ -20,9 +20,10 @@ from backbones import load
 from backbones.base import Backbone
 from bench.fidelity import batches
 from bench.table import Report
+from common.images import to_pixels
 from fidelity.distances import edge_error, psnr
 from samplers.flow import ask, run
-from world.render import render
+from world.render import quantized, render
 from world.scene import draw
 
 SIZE, ROWS = 128, 32
@@ -33,21 +34,21 @@ SHOWN = 6
 def renders(first: int, count: int) -> Tensor:
     """Test scenes first, first + 1, ... as 8-bit images have them, (count, 3, 128, 128) in [0, 1]."""
     scenes = [draw("test", n) for n in range(first, first + count)]
-    return torch.cat([(render(part, SIZE).rgb * 255).round() / 255 for part in batches(scenes, ROWS)])
+    return torch.cat([quantized(render(part, SIZE).rgb) / 255 for part in batches(scenes, ROWS)])
 
 
 def reconstructed(backbone: Backbone, images: Tensor) -> Tensor:
     """The images through the autoencoder, as 8-bit images have them."""
     with torch.no_grad():
         parts = [backbone.decode(backbone.encode_image(part)).float().cpu() for part in images.split(ROWS)]
-    return (torch.cat(parts) * 255).round() / 255
+    return quantized(torch.cat(parts)) / 255
 
 
 def side_by_side(images: Tensor, decoded: Tensor, path: Path) -> None:
     """Originals above, reconstructions below, three times as large."""
     rows = torch.cat([torch.cat(list(images), 2), torch.cat(list(decoded), 2)], 1)
     large = F.interpolate(rows[None], scale_factor=3.0, mode="nearest")[0]
-    Image.fromarray((large * 255).round().byte().permute(1, 2, 0).numpy()).save(path)
+    Image.fromarray(to_pixels(large)).save(path)
 
 
 def decoding_share(backbone: Backbone, steps: int = 10) -> tuple[float, float]:

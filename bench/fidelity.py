@@ -31,7 +31,7 @@ from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, ask, run
 from world.captions import Claims, describe, parse
 from world.evaluator import SceneReading, check, features, read
-from world.render import render
+from world.render import quantized, render
 from world.scene import HELD_OUT, Scene, draw
 from world.styles import STYLES
 
@@ -98,7 +98,7 @@ def rendered(report: Report, captions: Sequence[Case]) -> Tensor:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small tensors: more threads only cost
     try:
-        return torch.cat([(render(part, SIZE).rgb * 255).round() / 255 for part in parts])
+        return torch.cat([quantized(render(part, SIZE).rgb) / 255 for part in parts])
     finally:
         torch.set_num_threads(threads)
 

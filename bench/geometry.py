@@ -46,7 +46,7 @@ from samplers.ipndm import ipndm
 from samplers.protocol import Ask
 from samplers.schedules import karras
 from world.evaluator import features, read
-from world.render import render
+from world.render import quantized, render
 from world.scene import draw
 
 STEPS, SCALE, ROWS = 20, 4.0, 16
@@ -114,7 +114,7 @@ def data(bench: Bench, count: int) -> Optimal:
         for numbers in bench.report.steps(list(batches(range(count), 32)), "batches of 32 training scenes"):
             rgb = render([draw("train", n) for n in numbers], bench.backbone.default_size).rgb
             with torch.no_grad():
-                made.append(bench.backbone.encode_image((rgb * 255).round() / 255).float().cpu())
+                made.append(bench.backbone.encode_image(quantized(rgb) / 255).float().cpu())
         return {"latents": torch.cat(made).numpy()}
 
     return Optimal(torch.from_numpy(bench.part("data", make)["latents"]))

@@ -31,7 +31,7 @@ from fidelity.distances import edge_error
 from training.loop import RUNS, averaged_network, best_device, grid
 from training.muon import Muon
 from training.renders import Pool, any_scene
-from world.render import render
+from world.render import quantized, render
 from world.scene import draw
 
 CROP = 64
@@ -216,7 +216,7 @@ def _reader() -> nn.Module:
 
 
 def _pixels(scenes: list, rendering) -> dict[str, Tensor]:
-    return {"rgb": (rendering.rgb * 255).round().byte()}
+    return {"rgb": quantized(rendering.rgb)}
 
 
 def _crop(x: Tensor, rng: np.random.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.images import to_pixels
 from world.render import render
 from world.scene import SPLITS, Scene, draw
 
@@ -52,7 +53,7 @@ def _drawn(split: str, start: int, stop: int) -> list[Scene]:
 
 def _rendered(scenes: list[Scene], device: str) -> tuple[np.ndarray, np.ndarray]:
     out = render(scenes, SIZE, device)
-    rgb = (out.rgb * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    rgb = to_pixels(out.rgb)
     step = SIZE // MAP
     return rgb, out.instances[:, step // 2 :: step, step // 2 :: step].to(torch.int8).cpu().numpy()
 

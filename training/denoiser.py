@@ -26,7 +26,7 @@ from training.renders import SIZE, Pool
 from training.scene_arrays import map_arrays, scene_arrays
 from training.teachers import WIDTH, Heads, Teachers, placed_layers
 from training.text import LENGTH, build_tokenizer
-from world.render import Rendering, render
+from world.render import Rendering, quantized, render
 from world.scene import COLOURS, Scene, draw, random_scene
 
 STEPS = 1000
@@ -146,7 +146,7 @@ class Denoiser:
     # ------------------------------------------------------------------------------------------------ batches
 
     def _arrays(self, scenes: list[Scene], rendering: Rendering) -> dict[str, Tensor]:
-        pixels = (rendering.rgb * 255).round() / 127.5 - 1  # as an 8-bit image has them
+        pixels = quantized(rendering.rgb) / 127.5 - 1
         arrays = scene_arrays(scenes, self.rng, self.captions) | map_arrays(rendering)
         arrays["z"] = self.encode(pixels).half()
         return {name: rows.to(pixels.device) for name, rows in arrays.items()}

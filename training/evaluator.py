@@ -31,7 +31,7 @@ from training.renders import SIZE, Pool, any_scene
 from training.softening import mixed, soften, warped
 from world.evaluator import WEIGHTS, accuracy, features
 from world.eye import CELLS, NAMES, NEAREST, Network
-from world.render import Rendering, render
+from world.render import Rendering, quantized, render
 from world.scene import COLOURS, GROUNDS, SHAPES, SKIES, Scene, draw
 
 MOST = 4  # solids of a scene
@@ -147,7 +147,7 @@ class Evaluator:
 
     def _rows(self, scenes: list[Scene], rendering: Rendering) -> dict[str, Tensor]:
         mixed_in = [other_shapes(scene, self.rng) for scene in scenes]
-        bytes_of = [(rgb * 255).round().byte() for rgb in (rendering.rgb, render(mixed_in, SIZE, best_device()).rgb)]
+        bytes_of = [quantized(rgb) for rgb in (rendering.rgb, render(mixed_in, SIZE, best_device()).rgb)]
         rows = scene_targets(scenes) | {"others": scene_targets(mixed_in)["attributes"][..., 0]}
         rows = {name: values.to(rendering.rgb.device) for name, values in rows.items()}
         masks = rendering.instances[:, 2::4, 2::4].to(torch.int8)

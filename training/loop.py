@@ -24,6 +24,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from common.images import to_pixels
+
 RUNS = Path(__file__).parent / "runs"
 
 
@@ -241,7 +243,7 @@ def draw_curve(curve: list[dict[str, float]], path: Path) -> None:
 
 def grid(images: Tensor, columns: int = 8, scale: int = 1) -> Image.Image:
     """(B, 3, H, W) in [0, 1] as one image."""
-    pixels = (images.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_pixels(images)
     rows = [np.concatenate(list(pixels[i : i + columns]), 1) for i in range(0, len(pixels) - columns + 1, columns)]
     image = Image.fromarray(np.concatenate(rows))
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)

@@ -13,6 +13,7 @@ import argparse
 import numpy as np
 import torch
 
+from common.images import to_uint8
 from training import data
 from world.render import render
 from world.scene import SPLITS, draw
@@ -38,7 +39,7 @@ def maps(split: str, scenes: int) -> np.ndarray:
     for start in range(done, scenes, CHUNK):
         stop = min(start + CHUNK, scenes)
         out = render([draw(split, n) for n in range(start, stop)], data.SIZE, device)
-        stored[start:stop] = (torch.stack([out.near, out.edges.float()], 1) * 255).round().byte().cpu().numpy()
+        stored[start:stop] = to_uint8(torch.stack([out.near, out.edges.float()], 1))
         mark.write_text(str(stop))
         print(f"\rmaps of {split}: {stop} of {scenes} scenes", end="", flush=True)
     return np.load(path, mmap_mode="r")[:scenes]

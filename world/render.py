@@ -46,6 +46,11 @@ class Rendering:
     visible: Tensor
 
 
+def quantized(images: Tensor) -> Tensor:
+    """Images in [0, 1], of any shape -> uint8, as an 8-bit image has them. What lies outside is cut off."""
+    return (images * 255).round().clamp(0, 255).byte()
+
+
 def pack(scenes: Sequence[Scene], device: str | torch.device = "cpu") -> Batch:
     """The scenes as tensors."""
     n = max(len(s.solids) for s in scenes)

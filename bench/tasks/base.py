@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from backbones.base import Backbone
 from conditioning.registry import METHODS, Method
 from world.captions import describe
-from world.render import render
+from world.render import quantized, render
 from world.scene import Scene, draw
 
 Figures = dict[str, float]
@@ -119,7 +119,7 @@ def caption(n: int, scene: Scene) -> str:
 def render_images(scenes: Sequence[Scene], size: int) -> Tensor:
     """Renders (B, 3, size, size) in [0, 1] as an 8-bit image has them; smaller ones are means of full ones."""
     full = F.avg_pool2d(render(scenes, RENDERED).rgb, RENDERED // size)
-    return (full * 255).round() / 255
+    return quantized(full) / 255
 
 
 def ground_truth_of(case: Case) -> Tensor:

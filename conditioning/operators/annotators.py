@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.images import to_pixels
+
 
 def canny(image: Tensor) -> Tensor:
     """White edges on black, one pixel wide (Canny 1986), with the thresholds 100 and 200 of 255."""
@@ -47,7 +49,7 @@ def _detectors(name: str) -> Any:
 def _by(detector: Any, image: Tensor, sized: bool = False) -> Tensor:
     """Each row through a detector of arrays (H, W, 3) uint8, which works in multiples of 64 pixels."""
     H, W = image.shape[2:]
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_pixels(image)
     side = max(64, min(H, W))
     sizes = {"detect_resolution": side, **({"image_resolution": side} if sized else {})}
     maps = [detector(np.ascontiguousarray(one), output_type="np", **sizes) for one in pixels]
