@@ -19,6 +19,7 @@ class Knob:
     high: float
     neutral: float | None = None
     curve: bool = False  # a strength: also takes a Curve over the steps
+    label: str = ""  # what it is called, as in its paper or in other tools; "": as the parameter
     help: str = ""
     idle: tuple[str, Any] | None = None  # (another knob or input, the value at which this is unused; None: not given)
     counts_steps: bool = False  # of the run: from as many as it makes on there is nothing to repeat
@@ -41,6 +42,7 @@ class Choice:
     """One of a few words. inputs: option -> the input that it cannot do without, which others may."""
 
     options: tuple[str, ...]
+    label: str = ""
     help: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     default: Any = None  # from the signature
@@ -49,6 +51,11 @@ class Choice:
         """Raises ValueError, naming the knob, unless the value is one of the options."""
         if value not in self.options:
             raise ValueError(f"{name} is {value!r}: give one of {', '.join(self.options)}")
+
+
+def label(name: str) -> str:
+    """What a parameter without a label of its own is called: "made_by" -> "Made by"."""
+    return name.replace("_", " ").capitalize()
 
 
 def annotation(hint: Any, kinds: tuple[type, ...] = (Knob,)) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ class Input:
     kind: str  # which field the page shows
     arrives: str  # what the method receives
     help: str = ""  # what a person is to give, in a few plain words
+    label: str = ""  # what it is called; "": as the parameter
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Help:
     """What a person is to give there: Annotated[Prompt, Help("What the image shows now, in words")]."""
 
     text: str
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from common.knobs import Choice, Knob, annotation
+from common.knobs import label as plain_label
 from conditioning.inputs import (
     Box,
     Boxes,
@@ -155,6 +156,11 @@ class Method:
         numbers = {name: one.neutral for name, one in self.knobs.items() if isinstance(one, Knob)}
         return next((name for name, value in numbers.items() if value is not None and now[name] == value), None)
 
+    def label(self, name: str) -> str:
+        """What its knob or input of that name is called."""
+        one = self.knobs.get(name) or self.inputs.get(name)
+        return (one.label if one else "") or plain_label(name)
+
     def needed(self, knobs: Mapping[str, Any]) -> list[str]:
         """Names of the inputs that it cannot do without, at these knobs and the defaults of the others."""
         choices = {name: one for name, one in self.knobs.items() if isinstance(one, Choice)}
@@ -255,7 +261,7 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
         kind, note = annotation(hints.get(parameter.name), (Input, Knob, Choice))
         if isinstance(note, Input):
             _, help = annotation(hints[parameter.name], (Help,))
-            inputs[parameter.name] = replace(note, help=help.text if help else "")
+            inputs[parameter.name] = replace(note, help=help.text, label=help.label) if help else note
         elif note is not None and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"knob {parameter.name} has no default")
         elif isinstance(note, Choice):

@@ -7,12 +7,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from common.knobs import label
+
 FILE = Path(__file__).parent / "catalogue.json"
 #: Families in the order in which they act, as the page shows them; the solver, "", stands behind guidance.
 STRIP = (
     "training", "repurposing", "specialization", "inversion", "attention", "blending", "guidance", "", "revision",
     "correction",
 )  # fmt: skip
+
+
+def input_label(method: str, name: str) -> str:
+    """What an input of a method is called; of a method that there is not, as its name."""
+    inputs = catalogue()["methods"].get(method, {}).get("inputs", [])
+    return next((one["label"] for one in inputs if one["name"] == name), label(name))
 
 
 @cache

@@ -15,7 +15,8 @@ import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
 from app.engine.methods import ASKS, wanted
 from app.schema import solvers
-from app.schema.recipe import FOUND, SCHEDULES, label
+from app.schema.recipe import FOUND, SCHEDULES
+from common.knobs import label
 from conditioning.operators import OPERATORS
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
 from conditioning.table import cost, first_sentence
@@ -68,9 +69,9 @@ def _method(one: Method) -> dict[str, Any]:
         "differs": one.differs,
         "fixed": one.name == "cfg",  # set by the CFG Scale of every run
         "traits": {name: where if where is None else list(where) for name, where in one.traits.items()},
-        "knobs": [_knob(name, knob) for name, knob in one.knobs.items()],
+        "knobs": [_knob(name, one.label(name), knob) for name, knob in one.knobs.items()],
         "inputs": [
-            {"name": name, "label": label(name), "kind": input.kind, "optional": name in one.optional,
+            {"name": name, "label": one.label(name), "kind": input.kind, "optional": name in one.optional,
              "wanted_by": _options(one, name), "ask": ASKS[input.kind],
              "help": input.help}
             for name, input in asked.items()
@@ -85,8 +86,8 @@ def _options(one: Any, name: str) -> dict[str, list[str]]:
     return {knob: those for knob, those in options.items() if those}
 
 
-def _knob(name: str, knob: Any) -> dict[str, Any]:
-    shared = {"name": name, "label": label(name), "default": knob.default, "help": knob.help.replace("`", "")}
+def _knob(name: str, label: str, knob: Any) -> dict[str, Any]:
+    shared = {"name": name, "label": label, "default": knob.default, "help": knob.help.replace("`", "")}
     if isinstance(knob, Choice):
         return shared | {"type": "choice", "options": list(knob.options)}
     kind = "bool" if knob.type is bool else "int" if knob.type is int else "float"
@@ -108,7 +109,7 @@ def _operator(name: str, made: Any) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = []
     for parameter in list(inspect.signature(made).parameters.values())[1:]:
         if parameter.name == "mask":
-            parameters.append({"name": "mask", "label": "What is lost", "type": "mask"})
+            parameters.append({"name": "mask", "label": "Mask", "type": "mask"})
         elif isinstance(parameter.default, (int, float)):
             low, high, step, unit = RANGES.get(parameter.name, (0, 100, 0.01, ""))
             parameters.append(
@@ -124,7 +125,7 @@ def _solvers() -> dict[str, Any]:
             "label": one.label, "summary": one.summary, "paper": one.paper, "order": one.order, "calls": one.calls,
             "stochastic": one.stochastic, "climbs": one.climbs, "between": one.between,
             "knobs": [
-                _knob(name, knob) | {"label": solvers.knob_label(name), "idle": knob.idle}
+                _knob(name, solvers.knob_label(name), knob) | {"idle": knob.idle}
                 for name, knob in one.knobs.items()
             ],
         }

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from app.schema import method_inputs
 from app.schema.method_inputs import Use, is_hash
-from app.schema.recipe import Problem, Recipe, RecipeError, label
+from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
@@ -99,7 +99,8 @@ def _knobs(method: Method, use: Use) -> Iterator[tuple[str, str]]:
             yield name, f"{method.title} has no {name!r}: it has {', '.join(method.knobs) or 'no knobs'}."
             continue
         try:
-            knob.check(label(name), parse(value) if isinstance(value, str) and not isinstance(knob, Choice) else value)
+            number = parse(value) if isinstance(value, str) and not isinstance(knob, Choice) else value
+            knob.check(method.label(name), number)
         except (ValueError, TypeError) as error:
             yield name, f"{error}."
 
@@ -110,11 +111,11 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
         if name not in asked:
             yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
         elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
-            yield name, f"{label(name)}: {words}"
+            yield name, f"{method.label(name)}: {words}"
     needed = method.needed(use.knobs)
     for name, one in asked.items():
         if name in needed and _empty(use.inputs.get(name)):
-            yield name, f"{label(name)}: {method.title} needs it. {ASKS[one.kind].capitalize()}."
+            yield name, f"{method.label(name)}: {method.title} needs it. {ASKS[one.kind].capitalize()}."
 
 
 def _empty(value: Any) -> bool:
@@ -173,7 +174,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mappi
         try:
             ready = _value(kind, value, size, recipe, backbone, images)
         except KeyError:
-            words = f"{label(name)}: the image of {method.title} is not here. Give it again."
+            words = f"{method.label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
         with torch.no_grad():
             values[name] = prepare_input(kind, ready, backbone, 1, latent)

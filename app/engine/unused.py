@@ -9,7 +9,7 @@ from torch import Tensor
 
 import conditioning  # noqa: F401  fills the registry
 from app.schema.recipe import SAMPLERS as LABELS
-from app.schema.recipe import Problem, Recipe, label
+from app.schema.recipe import Problem, Recipe
 from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
 from conditioning.clashes import steps_by
 from conditioning.compose import made_sigmas, steps_left_out
@@ -98,7 +98,8 @@ def _asks_between(recipe: Recipe) -> bool:
 def _of_methods(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
     stack = [(method, values) for _, method, values in uses]
     for one in unused_of_stack(stack, recipe.steps, _asks_between(recipe)):
-        yield Problem(f"methods.{uses[one.place][0]}.knobs.{one.knob}", f"{label(one.knob)}: {one.why}.")
+        place, method, _ = uses[one.place]
+        yield Problem(f"methods.{place}.knobs.{one.knob}", f"{method.label(one.knob)}: {one.why}.")
 
 
 def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:

@@ -78,7 +78,7 @@ def edit() -> Made:
     return Made(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), images | found)
 
 
-@_ready("inpaint", "Inpaint", "A hole where the cube was, to be painted as the prompt says.")
+@_ready("inpaint", "Inpaint", "A hole where the cube was, to be filled as the prompt says.")
 def inpaint() -> Made:
     columns, images = _of_task(("inpainting",), LATENT)
     return _with_truth(

@@ -70,7 +70,6 @@ LIMITS = {
 }
 SCHEMA = 2  # of the JSON: 1 had "sampler": "<name>", and "eta" beside it
 LONGEST_TEXT = 10_000
-ACRONYMS = {"Snr": "SNR", "Eta b": "Eta_b"}
 
 
 class Problem(NamedTuple):
@@ -135,12 +134,6 @@ def _switch(label: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
-
-
-def label(name: str) -> str:
-    """What a parameter's name is called on the page: "made_by" -> "Made by"."""
-    words = name.replace("_", " ").capitalize()
-    return ACRONYMS.get(words, words)
 
 
 def schedule_label(schedule: str, steps: int) -> str:

@@ -1,4 +1,4 @@
-"""The networks one can choose from: each is loaded when it is first asked for, and paints in a thread of its own."""
+"""The networks one can choose from: each is loaded when it is first asked for, and runs in a thread of its own."""
 
 from __future__ import annotations
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from PIL import Image
 
-from app.catalog import catalogue
+from app.catalog import catalogue, input_label
 from app.comparison.spec import KIND, Comparison
 from app.schema.method_inputs import Use, is_hash
-from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError, label
+from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.schema.solvers import KNOBS, has_none
 from app.storage.history import ENVIRONMENT, input_image
 from app.storage.images import ImageError, content_hash, open_upload
+from common.knobs import label
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
 Images = dict[str, Image.Image]  # by content hash
@@ -44,7 +45,7 @@ class Request:
         """The inputs whose images are not here, unless a problem of the same field says so already."""
         known = {one.field for one in self.problems}
         return [
-            Problem(place, f"{label(name)}: the image {sha[:12]} is not here. Give it again.")
+            Problem(place, f"{input_label(use.name, name)}: the image {sha[:12]} is not here. Give it again.")
             for i, use in enumerate(self.recipe.methods if self.recipe is not None else ())
             for name, value in use.inputs.items()
             for sha in Use(name=use.name, inputs={name: value}).hashes()
@@ -137,11 +138,11 @@ def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
         images, problems = images | opened, problems + wrong
     for name in ("truth", "source"):
         if data.get(name):
-            data[name] = _one(data[name], known, name, images, problems, renamed)
+            data[name] = _one(data[name], known, name, label(name), images, problems, renamed)
     for place, change in changes:
         if isinstance(swap := change.get("swap"), dict):  # words stay, images are what the inputs name
             change["swap"] = {
-                renamed.get(old, old): _one(new, known, f"{place}.swap", images, problems, renamed)
+                renamed.get(old, old): _one(new, known, f"{place}.swap", "Swap", images, problems, renamed)
                 if old in renamed or is_hash(old)
                 else new
                 for old, new in swap.items()
@@ -171,7 +172,7 @@ def _hashed(stack: Any, find: Find, place: str, renamed: dict[str, str] | None =
         method = catalogue()["methods"].get(str(use.get("name")), {"inputs": ()})
         for one in method["inputs"]:
             name, kind, value = one["name"], one["kind"], inputs.get(one["name"])
-            shared = (find, f"{place}.{i}.inputs.{name}", images, problems, renamed)
+            shared = (find, f"{place}.{i}.inputs.{name}", one["label"], images, problems, renamed)
             if kind in NAMED and isinstance(value, list):
                 inputs[name] = [_one(each, *shared) for each in value]
             elif kind in NAMED and value:
@@ -184,8 +185,13 @@ def _hashed(stack: Any, find: Find, place: str, renamed: dict[str, str] | None =
     return images, problems
 
 
-def _one(name: Any, find: Find, place: str, images: Images, problems: list[Problem], renamed: dict[str, str]) -> Any:
-    """The hash of the image of this name; of one that is not found a hash that stands for it, and a problem."""
+def _one(
+    name: Any, find: Find, place: str, called: str, images: Images, problems: list[Problem], renamed: dict[str, str]
+) -> Any:
+    """The hash of the image of this name; of one that is not found a hash that stands for it, and a problem.
+
+    place: the field where it stands; called: what the page calls that field.
+    """
     if not isinstance(name, str):
         return name  # refused as what it is
     if name not in renamed:
@@ -195,7 +201,7 @@ def _one(name: Any, find: Find, place: str, images: Images, problems: list[Probl
             images[sha] = image
             renamed[name] = sha
         except ImageError as error:
-            problems.append(Problem(place, f"{label(place.rpartition('.')[2])}: {error}"))
+            problems.append(Problem(place, f"{called}: {error}"))
             return name if is_hash(name) else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
     return renamed[name]
 

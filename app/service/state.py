@@ -1,4 +1,4 @@
-"""What the pages share on one machine: the networks that paint, the history that keeps, the images on their way in.
+"""What the pages share on one machine: the networks, the history, the images on their way in.
 
 Nothing here imports torch. The engines come up in threads while the page is already being served.
 """

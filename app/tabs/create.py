@@ -282,7 +282,7 @@ class Create(Restorer):
         settings = {"backbone": model, "methods": kept.json(), **made.settings}
         words = "An example is in the controls: a rendered scene and what is known of it."
         if model != now:
-            words += f" {escape(self.state.model(model).name)} paints it: it has what the method needs."
+            words += f" {escape(self.state.model(model).name)} is used: it has what the method needs."
         return self.put(settings, words)
 
 

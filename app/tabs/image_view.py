@@ -109,13 +109,13 @@ def _sheet(previews: Sequence[str], word: str) -> str:
 
 
 def empty(examples: Sequence[str]) -> str:
-    """Nothing yet: what to do, and examples that paint with one click."""
+    """Nothing yet: what to do, and examples that begin with one click."""
     rows = "".join(
         f'<li><button type="button" class="nw-example" data-act="example" data-text="{escape(text)}">{escape(text)}'
         "</button></li>"
         for text in examples
     )
-    words = "<h2>Write what you want to see</h2><p>Or start from one of these. A click paints it.</p>"
+    words = "<h2>Write what you want to see</h2><p>Or start from one of these. A click generates it.</p>"
     return _stage("empty", _mat(f'<div class="nw-empty">{words}<ul>{rows}</ul></div>'))
 
 

@@ -23,18 +23,29 @@ SHALLOW = 0.1  # of the weight is left for the first residual where one side is 
 )
 def controlnet(
     backbone: Any,
-    depth: Annotated[Map, Help("A depth map: near is white, far is black")] | None = None,
-    edges: Annotated[Map, Help("White lines on black, or an image whose edges are found")] | None = None,
+    depth: Annotated[Map, Help("A depth map: near is white, far is black", label="Depth map")] | None = None,
+    edges: Annotated[Map, Help("White lines on black, or an image whose edges are found", label="Edge map")]
+    | None = None,
     depth_weight: Annotated[
-        float, Knob(0, 2, curve=True, idle=("depth", None), help="How much the depth map counts")
+        float,
+        Knob(
+            0, 2, curve=True, idle=("depth", None), label="Control weight, depth", help="How much the depth map counts"
+        ),
     ] = 1.0,
     edges_weight: Annotated[
-        float, Knob(0, 2, curve=True, idle=("edges", None), help="How much the edge map counts")
+        float,
+        Knob(
+            0, 2, curve=True, idle=("edges", None), label="Control weight, edges", help="How much the edge map counts"
+        ),
     ] = 1.0,
-    edges_by: Annotated[str, Choice(tuple(ANNOTATORS), help="How edges are found in what is given")] = "as it is",
-    balance: Annotated[str, Choice(("even", "prompt", "map"), help="Which of the two matters more")] = "even",
-    start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.0,
-    end: Annotated[float, Knob(0, 1, help="Up to this part of the steps")] = 1.0,
+    edges_by: Annotated[
+        str, Choice(tuple(ANNOTATORS), label="Preprocessor", help="How edges are found in what is given")
+    ] = "as it is",
+    balance: Annotated[
+        str, Choice(("even", "prompt", "map"), label="Control mode", help="Which of the two matters more")
+    ] = "even",
+    start: Annotated[float, Knob(0, 1, label="Starting control step", help="From this part of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, label="Ending control step", help="Up to this part of the steps")] = 1.0,
     sigmas: Sequence[float] = (),
 ) -> Callable[[float | Tensor, Cond], Mapping[str, Tensor]]:
     """ControlNet.

@@ -30,14 +30,25 @@ def attend_and_excite(
     network: Denoiser,
     backbone: Any,
     words: Annotated[
-        Words, Help("Things that must appear, as they stand in the prompt; left out, all that it names")
+        Words,
+        Help(
+            "Things that must appear, as they stand in the prompt; left out, all that it names", label="Subject tokens"
+        ),
     ] = "",
-    strength: Annotated[float, Knob(0, 300, neutral=0, help="How far a word that is neglected moves the state")] = 40.0,
+    strength: Annotated[
+        float, Knob(0, 300, neutral=0, label="Scale factor", help="How far a word that is neglected moves the state")
+    ] = 40.0,
     start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.3,
     end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.5,
-    refinements: Annotated[int, Knob(0, 50, help="At most so many moves at a step where a threshold holds")] = 0,
-    sharpness: Annotated[float, Knob(0, 200, help="How hard words compete for a place; 0: maps as they are")] = 0.0,
-    side: Annotated[int, Knob(4, 64, help="Maps whose shorter side is nearest to this")] = 16,
+    refinements: Annotated[
+        int, Knob(0, 50, label="Max refinement steps", help="At most so many moves at a step where a threshold holds")
+    ] = 0,
+    sharpness: Annotated[
+        float, Knob(0, 200, label="Softmax sharpness", help="How hard words compete for a place; 0: maps as they are")
+    ] = 0.0,
+    side: Annotated[
+        int, Knob(4, 64, label="Attention resolution", help="Maps whose shorter side is nearest to this")
+    ] = 16,
 ) -> Sampler:
     """Attend-and-Excite.
 

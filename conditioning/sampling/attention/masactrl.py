@@ -39,13 +39,18 @@ def masactrl(
     source_prompt: Annotated[Prompt, Help("The prompt whose image lends its looks")],
     made_sigmas: Sequence[float],
     backbone: Any,
-    start: Annotated[float, Knob(0, 1, neutral=1, help="Acts from this part of the steps")] = 0.08,
-    layer: Annotated[float, Knob(0, 1, help="Acts from this part of the layers")] = 0.625,
+    start: Annotated[float, Knob(0, 1, neutral=1, label="Start step", help="Acts from this part of the steps")] = 0.08,
+    layer: Annotated[float, Knob(0, 1, label="Start layer", help="Acts from this part of the layers")] = 0.625,
     only: Annotated[
-        Words, Help("Words of the thing that moves: it takes its looks from that thing, the rest from the rest")
+        Words,
+        Help(
+            "Words of the thing that moves: it takes its looks from that thing, the rest from the rest",
+            label="Foreground words",
+        ),
     ] = "",
     threshold: Annotated[
-        float, Knob(0, 1, idle=("only", None), help="Of the highest look at the words of `only`")
+        float,
+        Knob(0, 1, idle=("only", None), label="Mask threshold", help="Of the highest look at the words of `only`"),
     ] = 0.1,
     source_states: SourceStates | None = None,
 ) -> Sampler:

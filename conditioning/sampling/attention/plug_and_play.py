@@ -31,8 +31,19 @@ def plug_and_play(
     sampler: Sampler,
     source_prompt: Annotated[Prompt, Help("The prompt whose image lends its layout")],
     made_sigmas: Sequence[float],
-    features: Annotated[float, Knob(0, 1, help="Features are the source's up to this part of the steps")] = 0.8,
-    keep: Annotated[float, Knob(0, 1, help="Self-attention is the source's up to this part of the steps")] = 0.5,
+    features: Annotated[
+        float,
+        Knob(0, 1, label="Feature injection until", help="Features are the source's up to this part of the steps"),
+    ] = 0.8,
+    keep: Annotated[
+        float,
+        Knob(
+            0,
+            1,
+            label="Self-attention injection until",
+            help="Self-attention is the source's up to this part of the steps",
+        ),
+    ] = 0.5,
     source_states: SourceStates | None = None,
 ) -> Sampler:
     """Plug-and-Play.

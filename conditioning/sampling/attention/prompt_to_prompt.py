@@ -34,18 +34,46 @@ def prompt_to_prompt(
     source_prompt: Annotated[Prompt, Help("The prompt before the edit; the prompt above is the one after it")],
     made_sigmas: Sequence[float],
     backbone: Any,
-    mode: Annotated[str, Choice(("replace", "refine"), help="With or without words put in for others")] = "replace",
-    cross: Annotated[float, Knob(0, 1, help="Words stay where they were up to this part of the steps")] = 0.8,
-    keep: Annotated[float, Knob(0, 1, help="Self-attention is the source's up to this part of the steps")] = 0.4,
+    mode: Annotated[
+        str, Choice(("replace", "refine"), label="Edit type", help="With or without words put in for others")
+    ] = "replace",
+    cross: Annotated[
+        float,
+        Knob(
+            0, 1, label="Cross-attention replace until", help="Words stay where they were up to this part of the steps"
+        ),
+    ] = 0.8,
+    keep: Annotated[
+        float,
+        Knob(
+            0,
+            1,
+            label="Self-attention replace until",
+            help="Self-attention is the source's up to this part of the steps",
+        ),
+    ] = 0.4,
     weights: Annotated[
-        Words, Help('Words of the edited prompt with their factors, such as "red:2, small sphere:0.5"')
+        Words,
+        Help('Words of the edited prompt with their factors, such as "red:2, small sphere:0.5"', label="Word weights"),
     ] = "",
-    only: Annotated[Words, Help("Words of the thing that may change; the rest of the image stays")] = "",
+    only: Annotated[
+        Words, Help("Words of the thing that may change; the rest of the image stays", label="Local blend words")
+    ] = "",
     threshold: Annotated[
-        float, Knob(0, 1, idle=("only", None), help="Of the highest look at the words of `only`")
+        float,
+        Knob(
+            0, 1, idle=("only", None), label="Local blend threshold", help="Of the highest look at the words of `only`"
+        ),
     ] = 0.3,
     start: Annotated[
-        float, Knob(0, 1, idle=("only", None), help="Outside of `only` it is the source from this part of the steps")
+        float,
+        Knob(
+            0,
+            1,
+            idle=("only", None),
+            label="Local blend from",
+            help="Outside of `only` it is the source from this part of the steps",
+        ),
     ] = 0.2,
     source_states: SourceStates | None = None,
 ) -> Sampler:

@@ -9,12 +9,15 @@ from samplers.flow import Cond, Denoiser, Flow, role_of, together
 @method(task="text-to-image", paper="2206.01714", rows=3, within=1)
 def composable(
     D: Denoiser,
-    also: Annotated[Prompt, Help("A second prompt, which must hold as well")],
+    also: Annotated[Prompt, Help("A second prompt, which must hold as well", label="AND prompt")],
     null: Prompt,
-    without: Annotated[Prompt, Help("A prompt that must not hold")] | None = None,
-    weight: Annotated[float, Knob(0, 5, curve=True, help="AND: 1 is as strong as the prompt")] = 1.0,
+    without: Annotated[Prompt, Help("A prompt that must not hold", label="NOT prompt")] | None = None,
+    weight: Annotated[
+        float, Knob(0, 5, curve=True, label="AND weight", help="AND: 1 is as strong as the prompt")
+    ] = 1.0,
     against: Annotated[
-        float, Knob(0, 5, curve=True, idle=("without", None), help="NOT: 1 is as strong as the prompt")
+        float,
+        Knob(0, 5, curve=True, idle=("without", None), label="NOT weight", help="NOT: 1 is as strong as the prompt"),
     ] = 1.0,
 ) -> Denoiser:
     """Composable diffusion.

@@ -20,7 +20,10 @@ from samplers.schedules import highest, interval
 def multidiffusion(
     D: Denoiser,
     regions: Annotated[Boxes, Help("Boxes, each with a prompt of its own")],
-    bootstrap: Annotated[float, Knob(0, 1, help="Regions see a plain background up to this part of the steps")] = 0.7,
+    bootstrap: Annotated[
+        float,
+        Knob(0, 1, label="Bootstrapping until", help="Regions see a plain background up to this part of the steps"),
+    ] = 0.7,
     sigmas: Sequence[float] = (),
     backbone: Any = None,
 ) -> Denoiser:

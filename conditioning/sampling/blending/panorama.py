@@ -11,10 +11,16 @@ from samplers.flow import Cond, Denoiser, Flow, together
 @method(task="panorama", paper="2302.08113", traits=("cuts_windows",), rows=None, within=-1)
 def panorama(
     D: Denoiser,
-    window: Annotated[int, Knob(0, 256, help="Side of a window in latents; 0 is the size the network is made for")] = 0,
-    stride: Annotated[int, Knob(1, 256, help="From window to window, in latents")] = 8,
+    window: Annotated[
+        int,
+        Knob(0, 256, label="Window size", help="Side of a window in latents; 0 is the size the network is made for"),
+    ] = 0,
+    stride: Annotated[int, Knob(1, 256, label="Window stride", help="From window to window, in latents")] = 8,
     feather: Annotated[
-        float, Knob(0, 1, help="How much less a window counts towards its edges; 0: as in the paper")
+        float,
+        Knob(
+            0, 1, label="Window feathering", help="How much less a window counts towards its edges; 0: as in the paper"
+        ),
     ] = 1.0,
     backbone: Any = None,
 ) -> Denoiser:

@@ -12,17 +12,32 @@ from samplers.schedules import highest, interval
 @method(task="editing", paper="2301.12247", intervals=(Interval("warmup"),), rows=3, within=2)
 def semantic_guidance(
     D: Denoiser,
-    edit: Annotated[Prompt, Help('What to add or take away, such as "glasses"')],
+    edit: Annotated[Prompt, Help('What to add or take away, such as "glasses"', label="Edit prompt")],
     null: Prompt,
-    also: Annotated[Prompt, Help("Another thing to add or take away")] | None = None,
-    scale: Annotated[float, Knob(-5, 5, neutral=0, help="Negative takes the concept away")] = 0.67,
+    also: Annotated[Prompt, Help("Another thing to add or take away", label="Second edit prompt")] | None = None,
+    scale: Annotated[
+        float, Knob(-5, 5, neutral=0, label="Edit guidance scale", help="Negative takes the concept away")
+    ] = 0.67,
     ratio: Annotated[
-        float, Knob(-5, 5, idle=("also", None), help="Strength of the second concept against the first")
+        float,
+        Knob(
+            -5,
+            5,
+            idle=("also", None),
+            label="Second edit weight",
+            help="Strength of the second concept against the first",
+        ),
     ] = 1.0,
-    threshold: Annotated[float, Knob(0, 1, help="This part of each channel is left alone")] = 0.9,
-    warmup: Annotated[float, Knob(0, 1, help="Acts from this part of the steps")] = 0.2,
-    momentum: Annotated[float, Knob(0, 1, help="Part of the momentum that is added")] = 0.1,
-    decay: Annotated[float, Knob(0, 0.99, help="Part of the momentum that a step keeps")] = 0.4,
+    threshold: Annotated[
+        float, Knob(0, 1, label="Edit threshold", help="This part of each channel is left alone")
+    ] = 0.9,
+    warmup: Annotated[float, Knob(0, 1, label="Edit warmup", help="Acts from this part of the steps")] = 0.2,
+    momentum: Annotated[
+        float, Knob(0, 1, label="Edit momentum scale", help="Part of the momentum that is added")
+    ] = 0.1,
+    decay: Annotated[
+        float, Knob(0, 0.99, label="Edit momentum beta", help="Part of the momentum that a step keeps")
+    ] = 0.4,
     sigmas: Sequence[float] = (),
 ) -> Denoiser:
     """Semantic guidance (SEGA).

@@ -25,9 +25,11 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
 )
 def blended_latent(
     sampler: Sampler,
-    known: Annotated[Image, Help("The image outside the mask")],
+    known: Annotated[Image, Help("The image outside the mask", label="Image")],
     mask: Annotated[Mask, Help("Paint where the prompt goes")],
-    skip: Annotated[float, Knob(0, 0.9, help="This part of the steps is left out at the start")] = 0.25,
+    skip: Annotated[
+        float, Knob(0, 0.9, label="Skipped steps", help="This part of the steps is left out at the start")
+    ] = 0.25,
 ) -> Sampler:
     """Blended latent diffusion.
 

@@ -26,14 +26,18 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
 )
 def diffedit(
     sampler: Sampler,
-    known: Annotated[Image, Help("The image to edit")],
-    source: Annotated[Prompt, Help("What the image shows now, in words")],
+    known: Annotated[Image, Help("The image to edit", label="Image")],
+    source: Annotated[Prompt, Help("What the image shows now, in words", label="Source prompt")],
     network: Denoiser,
     mask: Annotated[Mask, Help("Paint where to edit, in place of the mask that is found")] | None = None,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
-    maps: Annotated[int, Knob(1, 32, help="Noises that the mask is the mean of")] = 10,
-    depth: Annotated[float, Knob(0.05, 1, help="Level at which the mask is looked for")] = 0.5,
-    ratio: Annotated[float, Knob(0.5, 10, help="Higher makes a smaller mask")] = 3.0,
+    strength: Annotated[
+        float, Knob(0.05, 1, label="Inpaint strength", help="How far the image is encoded, from 0 to 1")
+    ] = 0.8,
+    maps: Annotated[int, Knob(1, 32, label="Maps per mask", help="Noises that the mask is the mean of")] = 10,
+    depth: Annotated[
+        float, Knob(0.05, 1, label="Mask encode strength", help="Level at which the mask is looked for")
+    ] = 0.5,
+    ratio: Annotated[float, Knob(0.5, 10, label="Mask thresholding ratio", help="Higher makes a smaller mask")] = 3.0,
     again: Again = 10,
 ) -> Sampler:
     """DiffEdit.

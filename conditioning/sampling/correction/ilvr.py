@@ -13,8 +13,10 @@ from samplers.schedules import interval
 def ilvr(
     sampler: Sampler,
     reference: Annotated[Image, Help("The image whose coarse colours and shapes are kept")],
-    detail: Annotated[int, Knob(1, 64, help="Cells along the shorter side that are taken from the reference")] = 8,
-    end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.8,
+    detail: Annotated[
+        int, Knob(1, 64, label="Low-pass cells", help="Cells along the shorter side that are taken from the reference")
+    ] = 8,
+    end: Annotated[float, Knob(0, 1, neutral=0, label="Until", help="Up to this part of the steps")] = 0.8,
     made_sigmas: Sequence[float] = (),
 ) -> Sampler:
     """ILVR.

@@ -12,12 +12,15 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, climbing, 
 @method(task="inpainting", paper="2201.09865", calls=None, rows=None)
 def repaint(
     sampler: Sampler,
-    known: Annotated[Image, Help("The image outside the mask")],
+    known: Annotated[Image, Help("The image outside the mask", label="Image")],
     mask: Annotated[Mask, Help("Paint what is to be made anew")],
     jump: Annotated[
-        int, Knob(1, 100, idle=("times", 1), counts_steps=True, help="Steps that a jump goes back up")
+        int,
+        Knob(1, 100, idle=("times", 1), counts_steps=True, label="Jump length", help="Steps that a jump goes back up"),
     ] = 10,
-    times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without jumps")] = 10,
+    times: Annotated[
+        int, Knob(1, 20, label="Resamplings", help="Passes over each stretch of the schedule; 1 is without jumps")
+    ] = 10,
 ) -> Sampler:
     """RePaint.
 

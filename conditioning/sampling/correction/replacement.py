@@ -12,11 +12,14 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 @method(task="inpainting", paper="2011.13456", calls=None, rows=None)
 def replacement(
     sampler: Sampler,
-    known: Annotated[Image, Help("The image outside the mask")],
+    known: Annotated[Image, Help("The image outside the mask", label="Image")],
     mask: Annotated[Mask, Help("Paint what is to be made anew")],
-    corrector: Annotated[int, Knob(0, 10, help="Langevin steps at each level, a network evaluation each")] = 1,
+    corrector: Annotated[
+        int, Knob(0, 10, label="Corrector steps", help="Langevin steps at each level, a network evaluation each")
+    ] = 1,
     snr: Annotated[
-        float, Knob(0.01, 0.5, idle=("corrector", 0), help="Size of a Langevin step against its noise")
+        float,
+        Knob(0.01, 0.5, idle=("corrector", 0), label="Corrector SNR", help="Size of a Langevin step against its noise"),
     ] = 0.16,
 ) -> Sampler:
     """Replacement (score-SDE inpainting).

@@ -10,8 +10,10 @@ from samplers.flow import Cond, Denoiser, Flow
 @method(task="text-to-image", paper="2105.05233", needs=("classifier",))
 def classifier_guidance(
     D: Denoiser,
-    asked: Annotated[Words, Help('What the classifier knows, in any order: "red cube, snow"')],
-    scale: Annotated[float, Knob(0, 50, neutral=0, curve=True, help="1 is the classifier's own odds")] = 3.0,
+    asked: Annotated[Words, Help('What the classifier knows, in any order: "red cube, snow"', label="Labels")],
+    scale: Annotated[
+        float, Knob(0, 50, neutral=0, curve=True, label="Classifier scale", help="1 is the classifier's own odds")
+    ] = 3.0,
     backbone: Any = None,
 ) -> Denoiser:
     """Classifier guidance.

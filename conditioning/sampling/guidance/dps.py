@@ -21,8 +21,10 @@ from samplers.schedules import highest
 )
 def dps(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded")],
-    zeta: Annotated[float, Knob(0, 20, neutral=0, curve=True, help="Step along the gradient")] = 3.0,
+    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    zeta: Annotated[
+        float, Knob(0, 20, neutral=0, curve=True, label="Step size ζ", help="Step along the gradient")
+    ] = 3.0,
     made_sigmas: Sequence[float] = (),
     backbone: Any = None,
 ) -> Sampler:

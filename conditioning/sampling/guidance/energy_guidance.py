@@ -32,14 +32,23 @@ def energy_guidance(
         str, Choice(tuple(ENERGIES), help="In what the image is to be as the target", inputs=TARGETS)
     ] = "colours",
     strength: Annotated[
-        float, Knob(0, 5, curve=True, help="Of a step, in deviations of the denoised prediction")
+        float,
+        Knob(0, 5, curve=True, label="Guidance strength", help="Of a step, in deviations of the denoised prediction"),
     ] = 0.5,
     backward: Annotated[
-        int, Knob(0, 200, help="Steps on the denoised prediction itself, without the network; 0 is none")
+        int,
+        Knob(
+            0,
+            200,
+            label="Backward guidance steps",
+            help="Steps on the denoised prediction itself, without the network; 0 is none",
+        ),
     ] = 0,
-    times: Annotated[int, Knob(1, 10, help="Passes over each guided step; 1 is without time travel")] = 1,
-    start: Annotated[float, Knob(0, 1, help="Guided from this part of the steps")] = 0.0,
-    end: Annotated[float, Knob(0, 1, help="Guided up to this part of the steps")] = 0.9,
+    times: Annotated[
+        int, Knob(1, 10, label="Time travel repeats", help="Passes over each guided step; 1 is without time travel")
+    ] = 1,
+    start: Annotated[float, Knob(0, 1, label="Guidance start", help="Guided from this part of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, label="Guidance end", help="Guided up to this part of the steps")] = 0.9,
     made_sigmas: Sequence[float] = (),
     backbone: Any = None,
 ) -> Sampler:

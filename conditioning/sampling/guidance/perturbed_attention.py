@@ -13,9 +13,11 @@ def perturbed_attention(
     D: Denoiser,
     network: Denoiser,
     scale: Annotated[
-        float, Knob(0, 20, neutral=0, curve=True, help="How far away from the perturbed prediction")
+        float, Knob(0, 20, neutral=0, curve=True, label="PAG scale", help="How far away from the perturbed prediction")
     ] = 3.0,
-    layers: Annotated[str, Choice(("mid", "down", "up"), help="Part of the network that is perturbed")] = "mid",
+    layers: Annotated[
+        str, Choice(("mid", "down", "up"), label="PAG layers", help="Part of the network that is perturbed")
+    ] = "mid",
 ) -> Denoiser:
     """Perturbed-attention guidance.
 

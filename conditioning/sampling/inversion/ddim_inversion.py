@@ -18,7 +18,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 )
 def ddim_inversion(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode")],
+    source: Annotated[Image, Help("The image to encode", label="Source image")],
     source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
     backbone: Any,
@@ -27,10 +27,19 @@ def ddim_inversion(
         str,
         Choice(
             ("next", "same"),
+            label="Noise level asked at",
             help="Noise level that the network is asked at: the one the step goes to, or the one it is at",
         ),
     ] = "next",
-    between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
+    between: Annotated[
+        int,
+        Knob(
+            1,
+            50,
+            label="Encoding steps per step",
+            help="Steps of the encoding for each of the run; more are more exact",
+        ),
+    ] = 1,
     again: Again = 0,
 ) -> Sampler:
     """DDIM inversion.

@@ -19,12 +19,20 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 )
 def direct_inversion(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode")],
+    source: Annotated[Image, Help("The image to encode", label="Source image")],
     source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
     source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
-    between: Annotated[int, Knob(1, 50, help="Steps of the encoding for each of the run; more are more exact")] = 1,
+    between: Annotated[
+        int,
+        Knob(
+            1,
+            50,
+            label="Encoding steps per step",
+            help="Steps of the encoding for each of the run; more are more exact",
+        ),
+    ] = 1,
     again: Again = 10,
 ) -> Sampler:
     """Direct inversion (PnP inversion).

@@ -20,10 +20,13 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def edict(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode")],
+    source: Annotated[Image, Help("The image to encode", label="Source image")],
     source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
-    mix: Annotated[float, Knob(0.5, 1, help="1 leaves the two states apart, less draws them together")] = 0.93,
+    mix: Annotated[
+        float,
+        Knob(0.5, 1, label="Mixing coefficient p", help="1 leaves the two states apart, less draws them together"),
+    ] = 0.93,
     guided_network: Denoiser | None = None,
 ) -> Sampler:
     """EDICT.

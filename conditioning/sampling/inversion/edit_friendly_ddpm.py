@@ -20,7 +20,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
 )
 def edit_friendly_ddpm(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode")],
+    source: Annotated[Image, Help("The image to encode", label="Source image")],
     source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="The run starts with this part of the steps left")] = 0.64,

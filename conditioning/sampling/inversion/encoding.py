@@ -16,7 +16,15 @@ from torch import Tensor
 from conditioning.registry import Knob
 from samplers.flow import Cond, Denoiser, Flow, Step
 
-Again = Annotated[int, Knob(0, 30, help="Times that a step of the encoding is corrected, at most; 0 is plain DDIM")]
+Again = Annotated[
+    int,
+    Knob(
+        0,
+        30,
+        label="Fixed-point iterations",
+        help="Times that a step of the encoding is corrected, at most; 0 is plain DDIM",
+    ),
+]
 STILL = 1e-8  # mean square by which a state may still move, of VP states
 
 

@@ -28,19 +28,30 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
 )
 def null_text(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode")],
+    source: Annotated[Image, Help("The image to encode", label="Source image")],
     source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     network: Denoiser,
     source_states: SourceStates,
     null: Cond | None = None,
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
     begin: Annotated[
-        str, Choice(("source", "null"), help="Prompt whose text is tuned, the source's or the negative one")
+        str,
+        Choice(
+            ("source", "null"),
+            label="Initial embedding",
+            help="Prompt whose text is tuned, the source's or the negative one",
+        ),
     ] = "source",
     updates: Annotated[
-        int, Knob(0, 50, help="At most so many at a level, each a network evaluation with its backward")
+        int,
+        Knob(
+            0, 50, label="Inner steps", help="At most so many at a level, each a network evaluation with its backward"
+        ),
     ] = 10,
-    rate: Annotated[float, Knob(0.001, 1, help="Of the updates, at the first level; half of that at the last")] = RATE,
+    rate: Annotated[
+        float,
+        Knob(0.001, 1, label="Learning rate", help="Of the updates, at the first level; half of that at the last"),
+    ] = RATE,
     again: Again = 10,
     guided_network: Denoiser | None = None,
 ) -> Sampler:

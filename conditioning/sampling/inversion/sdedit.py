@@ -13,10 +13,12 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 @method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=left_out, calls=None, rows=None)
 def sdedit(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to start from")],
+    source: Annotated[Image, Help("The image to start from", label="Image")],
     mask: Annotated[Mask, Help("Paint what may change; without a mask everything may")] | None = None,
-    strength: Annotated[float, Knob(0, 1, help="0 gives the image back, 1 starts from noise")] = 0.6,
-    repeats: Annotated[int, Knob(1, 5, help="Passes, each from the result of the one before")] = 1,
+    strength: Annotated[
+        float, Knob(0, 1, label="Denoising strength", help="0 gives the image back, 1 starts from noise")
+    ] = 0.6,
+    repeats: Annotated[int, Knob(1, 5, label="Repeats K", help="Passes, each from the result of the one before")] = 1,
 ) -> Sampler:
     """SDEdit (image to image).
 

@@ -17,12 +17,22 @@ Update = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]  # x0,
 @method(task="restoration", paper="2212.00490", traits=("replaces_steps", "follows_observation"))
 def ddnm(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded")],
+    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh")] = 0.85,
     jump: Annotated[
-        int, Knob(1, 100, idle=("times", 1), counts_steps=True, help="Steps that time travel goes back up")
+        int,
+        Knob(
+            1,
+            100,
+            idle=("times", 1),
+            counts_steps=True,
+            label="Travel length",
+            help="Steps that time travel goes back up",
+        ),
     ] = 1,
-    times: Annotated[int, Knob(1, 20, help="Passes over each stretch of the schedule; 1 is without travel")] = 1,
+    times: Annotated[
+        int, Knob(1, 20, label="Travel repeats", help="Passes over each stretch of the schedule; 1 is without travel")
+    ] = 1,
     backbone: Any = None,
 ) -> Sampler:
     """DDNM.

@@ -18,9 +18,11 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def ddrm(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded")],
+    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh where nothing was measured")] = 0.85,
-    eta_b: Annotated[float, Knob(0, 1, help="Weight of what was measured, while it is surer than the state")] = 1.0,
+    eta_b: Annotated[
+        float, Knob(0, 1, label="Eta b", help="Weight of what was measured, while it is surer than the state")
+    ] = 1.0,
 ) -> Sampler:
     """DDRM.
 

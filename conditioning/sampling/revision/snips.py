@@ -18,9 +18,13 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def snips(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded")],
-    inner: Annotated[int, Knob(1, 200, help="Langevin steps at each level, a network evaluation each")] = 10,
-    rate: Annotated[float, Knob(0.001, 0.5, help="Size of a Langevin step, in units of the level's variance")] = 0.2,
+    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    inner: Annotated[
+        int, Knob(1, 200, label="Inner steps", help="Langevin steps at each level, a network evaluation each")
+    ] = 10,
+    rate: Annotated[
+        float, Knob(0.001, 0.5, label="Step size", help="Size of a Langevin step, in units of the level's variance")
+    ] = 0.2,
 ) -> Sampler:
     """SNIPS.
 
