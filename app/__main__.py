@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
     from app.engine.events import Failed, Finished, Made, Preparing, Progress
     from app.service.messages import as_json
     from app.service.runs import Engines, Runs
-    from app.storage.images import save_png
+    from app.storage.image_files import save_png
 
     engines = Engines()
     end = FAILED

@@ -12,10 +12,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.forms import comparisons
+from app.forms import comparison_form
 from app.schema.recipe import RecipeError
 from app.service.state import AppState
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 
 def add_endpoints(state: AppState) -> None:
@@ -68,7 +68,7 @@ def _answered(begin: Any) -> Iterator[dict[str, Any]]:
 def _generate(state: AppState, runs: Any, request: Any) -> Iterator[dict[str, Any]]:
     from app.engine.events import Finished, Made
     from app.service.messages import as_json
-    from app.storage.images import png_bytes
+    from app.storage.image_files import png_bytes
 
     for event in runs.submit(request):
         message = as_json(event)
@@ -92,10 +92,10 @@ def _compare(state: AppState, runs: Any, comparison: Any, images: Any) -> Iterat
         raise RecipeError(problems)
     store = ComparisonStore(state.history.folder / "comparisons")
     id, _ = stored(store, comparison, resume=True)
-    stem = comparisons.addresses(state, id)
+    stem = comparison_form.addresses(state, id)
     for message in follow(runs.comparison(id, comparison, store, images)):
         if message["event"] == "cell" and message["status"] == "done":
             message["address"] = f"{stem}/{message['key']}.png"
         if message["event"] == "finished":
-            message |= {"notes": notes, "exports": comparisons.exports(stem)}
+            message |= {"notes": notes, "exports": comparison_form.exports(stem)}
         yield message

@@ -21,7 +21,7 @@ WEIGHTS = (400, 700)  # Gradio's files of the weights between hold a few letters
 
 
 @dataclass(frozen=True)
-class Family:
+class FamilyStyle:
     """One of the nine ways: the same hue and glyph wherever it appears."""
 
     key: str
@@ -43,18 +43,18 @@ _HALF = "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zm0 1.6a4.4 4.4 0 0 1 0 8.8z"
 _BOOK = "M3 3h10v10H3zM8.8 4.5v7h2.7v-7z"
 
 #: In the survey's order: three stages of the network, six mechanisms of the sampling process.
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, FamilyStyle] = {
     f.key: f
     for f in (
-        Family("training", "Training", "■", "M3 3h10v10H3z", "network"),
-        Family("repurposing", "Re-purposing", "◧", _BOOK, "network"),
-        Family("specialization", "Specialization", "★", _STAR, "network"),
-        Family("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", "sampling"),
-        Family("attention", "Attention", "◉", _TARGET, "sampling"),
-        Family("blending", "Blending", "◑", _HALF, "sampling"),
-        Family("revision", "Revising the process", "∿", _WAVE, "sampling"),
-        Family("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", "sampling"),
-        Family("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", "sampling"),
+        FamilyStyle("training", "Training", "■", "M3 3h10v10H3z", "network"),
+        FamilyStyle("repurposing", "Re-purposing", "◧", _BOOK, "network"),
+        FamilyStyle("specialization", "Specialization", "★", _STAR, "network"),
+        FamilyStyle("inversion", "Inversion", "◀", "M13 2.5v11L3 8z", "sampling"),
+        FamilyStyle("attention", "Attention", "◉", _TARGET, "sampling"),
+        FamilyStyle("blending", "Blending", "◑", _HALF, "sampling"),
+        FamilyStyle("revision", "Revising the process", "∿", _WAVE, "sampling"),
+        FamilyStyle("guidance", "Guidance", "▲", "M8 2.5l6 11H2z", "sampling"),
+        FamilyStyle("correction", "Correction", "◆", "M8 1.8L14.2 8 8 14.2 1.8 8z", "sampling"),
     )
 }
 

@@ -28,14 +28,14 @@ SMALL = 60_000_000  # parameters: up to here one image takes seconds on a CPU, a
 ENGINES = ("torch", "torch-bf16", "torch-fp16", "openvino", "openvino-bf16")
 
 
-class Engine(Protocol):
+class NetworkEngine(Protocol):
     name: str
 
     def __call__(self, x: Tensor, t: Tensor, text: Tensor, added: Mapping[str, Tensor]) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class Plan:
+class EngineChoice:
     """What runs a network: the device, the engine of plain asks, torch's dtype, and rows to a torch call (0: all)."""
 
     device: torch.device
@@ -45,7 +45,7 @@ class Plan:
     strict: bool = False  # asked for by name: fail where it is missing, rather than take torch
 
 
-def plan(parameters: int) -> Plan:
+def plan(parameters: int) -> EngineChoice:
     """For a network of so many parameters on this machine; $NINE_WAYS_DEVICE and $NINE_WAYS_ENGINE override.
 
     On the CPU float32, in OpenVINO where it is installed and the network small. On CUDA float32 for small networks,
@@ -71,10 +71,12 @@ def plan(parameters: int) -> Plan:
     if name.startswith("openvino") and device.type != "cpu":
         raise ValueError(f"NINE_WAYS_ENGINE={name} runs on the CPU, and NINE_WAYS_DEVICE is {device}")
     dtype = {"torch-bf16": torch.bfloat16, "torch-fp16": torch.float16}.get(name, torch.float32)
-    return Plan(device, name, dtype, rows=2 if small and device.type == "cpu" else 0, strict=strict)
+    return EngineChoice(device, name, dtype, rows=2 if small and device.type == "cpu" else 0, strict=strict)
 
 
-def choose(unet: nn.Module, plan: Plan, key: str, graph: Callable[[Any], "Graph"] | None = None) -> Engine:
+def choose(
+    unet: nn.Module, plan: EngineChoice, key: str, graph: Callable[[Any], "Graph"] | None = None
+) -> NetworkEngine:
     """The engine of plain asks, where `unet` is on the plan's device in its dtype; key: a hash of its weights; graph:
     what makes a UNet of another kind a graph."""
     if plan.engine.startswith("openvino"):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from backbones import checkpoint
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
-from backbones.engines import Graph, Plan, TorchEngine, choose, plan
+from backbones.engines import EngineChoice, Graph, TorchEngine, choose, plan
 from samplers.protocol import Ask
 
 FITS = ("DDPMPipeline", "DDIMPipeline")
@@ -29,7 +29,7 @@ class PixelBackbone:
 
     offers = frozenset({"gradients", "pixels"})
 
-    def __init__(self, pipe: Any, plan: Plan, id: str, revision: str):
+    def __init__(self, pipe: Any, plan: EngineChoice, id: str, revision: str):
         """pipe: a DDPMPipeline or DDIMPipeline, in the plan's dtype, frozen, in eval mode.
 
         Raises CheckpointError where the UNet takes anything but images.

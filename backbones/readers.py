@@ -65,7 +65,7 @@ class Reader(nn.Module):
         return Reading(nearness, classes, [f.float() for f in features])
 
 
-class Residual(nn.Module):
+class ReaderBlock(nn.Module):
     """Two convolutions, scaled and shifted by the noise level."""
 
     def __init__(self, width: int, embedding_width: int):
@@ -98,10 +98,10 @@ class Classifier(nn.Module):
             nn.Linear(2 * 16, embedding_width), nn.SiLU(), nn.Linear(embedding_width, embedding_width), nn.SiLU()
         )
         self.stem = nn.Conv2d(channels + 2, widths[0], 3, 1, 1)
-        self.blocks = nn.ModuleList(Residual(width, embedding_width) for width in widths)
+        self.blocks = nn.ModuleList(ReaderBlock(width, embedding_width) for width in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         self.up = nn.Conv2d(widths[2], widths[1], 1)
-        self.fuse = Residual(widths[1], embedding_width)
+        self.fuse = ReaderBlock(widths[1], embedding_width)
         self.there = nn.Conv2d(widths[1], len(self.groups[0]), 1)  # at every cell
         self.gain = nn.Parameter(torch.ones(len(self.groups[0])))
         self.rate = nn.Linear(widths[2], len(self.groups[0]))  # how often, where little is seen

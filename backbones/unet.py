@@ -10,11 +10,20 @@ import torch
 from torch import Tensor
 
 from backbones import checkpoint, controlnets, readers
-from backbones.attention import editing
+from backbones.attention_sites import editing
+from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
-from backbones.engines import SMALL, DecoderGraph, Engine, OpenVINOEngine, Plan, TorchEngine, choose, plan
-from backbones.images import Images
+from backbones.engines import (
+    SMALL,
+    DecoderGraph,
+    EngineChoice,
+    NetworkEngine,
+    OpenVINOEngine,
+    TorchEngine,
+    choose,
+    plan,
+)
 from samplers.protocol import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -36,7 +45,7 @@ class UNetBackbone:
 
     offers = frozenset({"gradients", "attention", "unet"})
 
-    def __init__(self, pipe: Any, plan: Plan, id: str, revision: str):
+    def __init__(self, pipe: Any, plan: EngineChoice, id: str, revision: str):
         """pipe: a StableDiffusionPipeline or StableDiffusionXLPipeline, in the plan's dtype, frozen, in eval mode.
 
         Raises CheckpointError where the UNet wants more than latents and text.
@@ -64,8 +73,8 @@ class UNetBackbone:
         self.engine, self.torch = self._engines_of(self.unet, revision)
         self.controlnets: dict[str, str] = {}  # condition -> folder or Hub id of what fits
         self._extensions: dict[str, Extension] = {}  # by the beginning of their keys
-        self._extended: dict[tuple[str, ...], tuple[Engine, TorchEngine]] = {}  # by the keys they read
-        self.images = Images(pipe.vae)
+        self._extended: dict[tuple[str, ...], tuple[NetworkEngine, TorchEngine]] = {}  # by the keys they read
+        self.images = Autoencoder(pipe.vae)
         if isinstance(self.engine, OpenVINOEngine):
             self.images.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, self.engine.precision).run
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
@@ -132,11 +141,11 @@ class UNetBackbone:
                              f"{', '.join(self.controlnets) or 'none'}")  # fmt: skip
         return controlnets.load(self.controlnets[condition], self.unet, self.device, self.plan.dtype)
 
-    def _engines_of(self, network: Any, key: str) -> tuple[Engine, TorchEngine]:
+    def _engines_of(self, network: Any, key: str) -> tuple[NetworkEngine, TorchEngine]:
         engine = choose(network, self.plan, key)
         return engine, engine if isinstance(engine, TorchEngine) else TorchEngine(network, self.plan.rows)
 
-    def _reading(self, keys: tuple[str, ...]) -> tuple[Engine, TorchEngine]:
+    def _reading(self, keys: tuple[str, ...]) -> tuple[NetworkEngine, TorchEngine]:
         """The engines of plain asks and of others, of the network that reads these keys beside its own."""
         if not keys:
             return self.engine, self.torch

@@ -20,7 +20,7 @@ from backbones import load
 from backbones.base import Backbone
 from bench.fidelity import batches
 from bench.table import Report
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 from fidelity.distances import edge_error, psnr
 from samplers.flow import ask, run
 from world.render import quantized, render

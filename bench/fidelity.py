@@ -25,7 +25,7 @@ from torch import Tensor
 from backbones import load
 from backbones.base import Backbone
 from bench.table import Report
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, ask, run

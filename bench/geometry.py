@@ -33,14 +33,14 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
 from samplers.dpm_solver_2 import dpm_solver_2
 from samplers.euler import euler
-from samplers.flow import Done, Failed, Flow, Noise, Sampler, ask, drive
+from samplers.flow import Done, Flow, FlowFailed, Noise, Sampler, ask, drive
 from samplers.geometry.amed import amed, train
-from samplers.geometry.compare import compare
 from samplers.geometry.gits import PIXELS, TEACHER_STEPS, cheapest, costs
 from samplers.geometry.optimal import Optimal
 from samplers.geometry.optimal import score_deviation as deviating
 from samplers.geometry.shape import chord, cosine, figures, length, own_frames
 from samplers.geometry.trajectory import Trajectory, recorded
+from samplers.geometry.trajectory_comparison import compare
 from samplers.heun import heun
 from samplers.ipndm import ipndm
 from samplers.protocol import Ask
@@ -81,7 +81,7 @@ class Bench:
     def run(self, flow: Flow, label: str, steps: int | None = None) -> Any:
         """What a flow returns; its Steps are the progress."""
         for event in self.report.steps((event for _, event in drive([flow], self._answer, ROWS)), label, steps):
-            if isinstance(event, Failed):
+            if isinstance(event, FlowFailed):
                 raise event.error
             if isinstance(event, Done):
                 return event.result

@@ -28,14 +28,14 @@ from backbones import load
 from backbones.base import Backbone
 from bench.table import Report
 from bench.tasks import TASKS, Case, Output, Row, Task, method_inputs, rows
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 from conditioning.clashes import solver_clash
 from conditioning.compose import compose, refusals
 from conditioning.inputs import prepare_input
 from conditioning.registry import find
 from fidelity.distances import mean_and_spread
 from samplers import SAMPLERS, SCHEDULES
-from samplers.flow import Done, Failed, Flow, Noise, drive, tap
+from samplers.flow import Done, Flow, FlowFailed, Noise, drive, tap
 
 BATCH = 10  # images made at once
 LABEL_WIDTH = 38  # characters of a label
@@ -134,7 +134,7 @@ def generate(
             flows[i] = count_evaluations(flow, costs[i])
         ends: dict[Any, Tensor] = {}
         for key, event in drive(flows, backbone.denoise, max_rows=2 * BATCH):
-            if isinstance(event, Failed):
+            if isinstance(event, FlowFailed):
                 raise event.error
             if isinstance(event, Done):
                 ends[key] = event.result

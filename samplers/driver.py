@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samplers.protocol import Ask, Done, Event, Failed, Flow, Step
+from samplers.protocol import Ask, Done, Event, Flow, FlowFailed, Step
 
 Entry = tuple[Hashable, int, Ask]  # the run, the place of the ask in its list, the ask
 
@@ -60,7 +60,7 @@ class Driver:
             self._advance(key, None, events)
         for key, reply in self._answers().items():
             if isinstance(reply, Exception):
-                self._end(key, Failed(reply), events)
+                self._end(key, FlowFailed(reply), events)
             else:
                 self._advance(key, reply, events)
         return events
@@ -81,14 +81,14 @@ class Driver:
             self._end(key, Done(end.value), events)
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
-            self._end(key, Failed(error), events)
+            self._end(key, FlowFailed(error), events)
 
-    def _end(self, key: Hashable, event: Done | Failed, events: list[tuple[Hashable, Event]]) -> None:
+    def _end(self, key: Hashable, event: Done | FlowFailed, events: list[tuple[Hashable, Event]]) -> None:
         events.append((key, event))
         try:
             self.cancel(key)
         except Exception as error:  # raised by a `finally` of a failed flow: its neighbours go on
-            if isinstance(event, Failed):
+            if isinstance(event, FlowFailed):
                 event.error.add_note(f"and while closing: {error!r}")
 
     def _answers(self) -> dict[Hashable, list[Tensor] | Exception]:
@@ -160,7 +160,7 @@ def drive(
 def run(flow: Flow, answer: Callable[[Ask], Tensor], max_rows: int = 64) -> Any:
     """One flow to its end: what it returns. Raises what it raises."""
     for _, event in drive([flow], answer, max_rows):
-        if isinstance(event, Failed):
+        if isinstance(event, FlowFailed):
             raise event.error
         if isinstance(event, Done):
             return event.result

@@ -20,11 +20,31 @@ from torch import Tensor
 
 from samplers.driver import Driver, drive, run
 from samplers.noise import Noise
-from samplers.protocol import ROLE, ROLES, Ask, Cond, Denoiser, Done, Event, Failed, Flow, Sampler, Step
+from samplers.protocol import ROLE, ROLES, Ask, Cond, Denoiser, Done, Event, Flow, FlowFailed, Sampler, Step
 
 __all__ = [
-    "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Failed", "Flow", "Noise", "Sampler", "Step",
-    "ask", "climbing", "drive", "forward", "on_step", "role_of", "run", "stepwise", "tap", "together", "with_role",
+    "Ask",
+    "Cond",
+    "Denoiser",
+    "Done",
+    "Driver",
+    "Event",
+    "Flow",
+    "FlowFailed",
+    "Noise",
+    "Sampler",
+    "Step",
+    "ask",
+    "climbing",
+    "drive",
+    "forward",
+    "on_step",
+    "role_of",
+    "run",
+    "stepwise",
+    "tap",
+    "together",
+    "with_role",
 ]  # fmt: skip
 
 

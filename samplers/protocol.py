@@ -43,13 +43,13 @@ class Done:
 
 
 @dataclass(frozen=True, eq=False)
-class Failed:
+class FlowFailed:
     """The flow has raised, or what it asked could not be answered."""
 
     error: BaseException
 
 
-Event = Step | Done | Failed
+Event = Step | Done | FlowFailed
 Flow = Generator[list[Ask] | Step, Any, Any]  # replies are list[Tensor] to asks and Tensor to a Step
 Denoiser = Callable[..., Flow]  # D(x, sigma, cond, edit=None, tape=None) -> x0; sigma a float or (B,)
 Sampler = Callable[[Denoiser, Tensor, Sequence[float], Cond, Noise], Flow]  # -> the last x

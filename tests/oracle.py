@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from backbones.exact import Mixture
-from samplers.flow import Denoiser, Done, Driver, Failed, Flow, Noise, Sampler, ask
+from samplers.flow import Denoiser, Done, Driver, Flow, FlowFailed, Noise, Sampler, ask
 from samplers.schedules import karras
 
 SHAPE = (1, 2, 2)
@@ -50,6 +50,6 @@ def finish(driver: Driver) -> dict[Any, Any]:
         for key, event in driver.round():
             if isinstance(event, Done):
                 ends[key] = event.result
-            elif isinstance(event, Failed):
+            elif isinstance(event, FlowFailed):
                 ends[key] = event.error
     return ends

@@ -22,7 +22,7 @@ from conditioning.registry import METHODS, Knob
 from samplers import SAMPLERS
 from samplers.afs import afs
 from samplers.early_stop import stopping_at
-from samplers.flow import Done, Driver, Failed, Flow, Noise, Step, drive, on_step, run
+from samplers.flow import Done, Driver, Flow, FlowFailed, Noise, Step, drive, on_step, run
 from samplers.schedules import native
 from tests.oracle import KINDS, finish
 
@@ -197,7 +197,7 @@ def test_a_failing_neighbour_changes_nothing(name):
         yield from flow(name, [9])
         raise RuntimeError("mine")
 
-    ends = [e for _, e in drive([flow(name, [1]), failing()], ORACLE.denoise) if isinstance(e, (Done, Failed))]
+    ends = [e for _, e in drive([flow(name, [1]), failing()], ORACLE.denoise) if isinstance(e, (Done, FlowFailed))]
     good = next(e for e in ends if isinstance(e, Done))
     assert len(ends) == 2 and torch.equal(good.result, run(flow(name, [1]), ORACLE.denoise))
 

@@ -6,7 +6,7 @@ Four steps; where Still Life is refused (a method for pixels) its sister in pixe
 import pytest
 
 import backbones
-from app.engine.methods import problems
+from app.engine.method_checks import problems
 from app.engine.planner import Encoder, plan
 from app.forms.examples import example
 from app.schema.method_inputs import Use

@@ -19,7 +19,7 @@ from app.engine.events import Failed, Finished
 from app.forms.stack import Stack
 from app.schema.recipe import Recipe
 from app.service.state import AppState
-from app.storage.history import History
+from app.storage.image_history import History
 from app.tabs import methods
 from app.tabs.taxonomy_panels import EXAMPLES, TRAINED
 
@@ -30,7 +30,7 @@ ALL = 600_000  # bytes that the folder may have
 
 def painted(state: AppState, name: str) -> Image.Image:
     """The example of a method, or the first prompt for a network. Raises RuntimeError with what the run said."""
-    from app.forms.catalogue import catalogue
+    from app.forms.page_catalogue import catalogue
 
     settings: dict[str, Any] = {"prompt": PROMPTS[0], "backbone": state.id, "seed": SEED}
     stack = Stack()
@@ -53,7 +53,7 @@ def painted(state: AppState, name: str) -> Image.Image:
 
 def take(names: list[str]) -> None:
     """Paint and write them; one that fails is reported, and the others go on."""
-    from app.forms.catalogue import catalogue
+    from app.forms.page_catalogue import catalogue
 
     known = [*TRAINED, *catalogue()["methods"]]
     strange = [name for name in names if name not in known]

@@ -127,7 +127,7 @@ def photograph(what: Any, path: Path) -> None:
 
 def ways(page: Any) -> Any:
     """The image that the examples begin with and what a method of each family makes: an element to photograph."""
-    from app.forms.catalogue import catalogue
+    from app.forms.page_catalogue import catalogue
     from app.theme import FAMILIES, glyph
 
     seen = "(i) => { const c = document.createElement('canvas'); c.width = i.naturalWidth; c.height = i.naturalHeight; \

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 from world.render import render
 from world.scene import SPLITS, Scene, draw
 

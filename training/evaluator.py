@@ -30,7 +30,7 @@ from training.loop import averaged_network, best_device, grid
 from training.renders import SIZE, Pool, any_scene
 from training.softening import mixed, soften, warped
 from world.evaluator import WEIGHTS, accuracy, features
-from world.eye import CELLS, NAMES, NEAREST, Network
+from world.eye import CELLS, NAMES, NEAREST, EyeNetwork
 from world.render import Rendering, quantized, render
 from world.scene import COLOURS, GROUNDS, SHAPES, SKIES, Scene, draw
 
@@ -138,7 +138,7 @@ class Evaluator:
     def __init__(self) -> None:
         torch.manual_seed(0)
         device = best_device()
-        self.network: nn.Module = Network(colours=len(COLOURS)).to(memory_format=torch.channels_last)
+        self.network: nn.Module = EyeNetwork(colours=len(COLOURS)).to(memory_format=torch.channels_last)
         self.rng = np.random.default_rng()  # of the shapes that are mixed in
         entropy = int(np.random.SeedSequence().generate_state(1)[0])  # every piece of a run sees scenes of its own
         self.pool = Pool(any_scene, self._rows, CAPACITY, FIRST, entropy, device)
@@ -211,7 +211,7 @@ class Evaluator:
 def ship(path: Path = WEIGHTS, count: int = 2000) -> None:
     """Write the averaged weights of the last checkpoint, in half precision, with the mean and the deviation of the
     features over `count` renders of the training split."""
-    network = Network(colours=len(COLOURS)).eval()
+    network = EyeNetwork(colours=len(COLOURS)).eval()
     state = averaged_network(Evaluator.name)
     network.load_state_dict(state)
     network.mean.zero_()

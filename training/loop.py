@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 
 RUNS = Path(__file__).parent / "runs"
 

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 import torch
 
-from common.images import to_uint8
+from common.image_bytes import to_uint8
 from training import data
 from world.render import render
 from world.scene import SPLITS, draw

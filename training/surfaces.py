@@ -20,7 +20,7 @@ from training.loop import RUNS, averaged_network, grid
 from training.softening import soften
 from world.render import render
 from world.scene import draw
-from world.surfaces import CELLS, NEAREST, WEIGHTS, Network, Surfaces, accuracy, surfaces_of_render
+from world.surfaces import CELLS, NEAREST, WEIGHTS, SurfaceNetwork, Surfaces, accuracy, surfaces_of_render
 
 SCENES = 16_000
 
@@ -41,9 +41,9 @@ def ground_truth(split: str, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.load(path, weights_only=True)
 
 
-def begun() -> Network:
+def begun() -> SurfaceNetwork:
     """What a run starts from: the weights that are shipped, else fresh ones."""
-    network = Network()
+    network = SurfaceNetwork()
     if WEIGHTS.exists():
         network.load_state_dict({name: w.float() for name, w in load_file(WEIGHTS).items()}, strict=False)
     return network

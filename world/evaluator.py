@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from world import eye
 from world.atoms import Atom, atoms, has_shape_and_colour, match
 from world.claims import Claims, between_line, relations
-from world.eye import CELLS, NAMES, NEAREST, SIDE, Network, Outputs, load_shipped, number_of_colours
+from world.eye import CELLS, NAMES, NEAREST, SIDE, EyeNetwork, Outputs, load_shipped, number_of_colours
 from world.render import render
 from world.scene import FOOTPRINT, GROUNDS, HALF_HEIGHT, HELD_OUT, SIZES, SKIES, Camera, Scene, draw
 
@@ -94,7 +94,7 @@ class SceneReading:
 @lru_cache
 def network(device: str = "cpu") -> nn.Module:
     """The evaluator as shipped. Raises FileNotFoundError where there are no weights yet."""
-    return load_shipped(Network(colours=number_of_colours(WEIGHTS)), WEIGHTS, device)
+    return load_shipped(EyeNetwork(colours=number_of_colours(WEIGHTS)), WEIGHTS, device)
 
 
 def _outputs(images: Tensor, model: nn.Module | None, rows: int = 64) -> Iterator[Outputs]:

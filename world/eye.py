@@ -46,7 +46,7 @@ class Residual(nn.Module):
         return torch.relu(x + self.second(self.first(x)))
 
 
-class Network(nn.Module):
+class EyeNetwork(nn.Module):
     """1.1 million weights, 0.16 G multiplications an image.
 
     (B, 3, 128, 128) in [0, 1] -> maps of `heads`, each (B, K, 32, 32); ground (B, 5) and sky (B, 4) scores; features

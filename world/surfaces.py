@@ -43,7 +43,7 @@ class Surfaces:
     classes: Tensor
 
 
-class Network(nn.Module):
+class SurfaceNetwork(nn.Module):
     """0.6 million weights. (B, 3, 128, 128) in [0, 1] -> ln(depth / 3 m) (B, 64, 64), normals (B, 3, 64, 64), scores
     of the classes (B, 8, 64, 64)."""
 
@@ -78,7 +78,7 @@ class Network(nn.Module):
 @lru_cache
 def network(device: str = "cpu") -> nn.Module:
     """As shipped. Raises FileNotFoundError where there are no weights yet."""
-    return load_shipped(Network(), WEIGHTS, device)
+    return load_shipped(SurfaceNetwork(), WEIGHTS, device)
 
 
 def read(images: Tensor, model: nn.Module | None = None, rows: int = 64) -> Surfaces:

@@ -8,7 +8,7 @@ import { catalogue, page } from "./page_state.js";
 import { sheetSize } from "./sheet.js";
 import { observation } from "./uploads.js";
 
-/** @import { Degradation, MaskParameter, NumberKnob, Preview } from "./server.d.ts" */
+/** @import { DegradationValue, MaskParameter, NumberKnob, Preview } from "./server.d.ts" */
 
 const MOST = 64; // observations remembered
 /** @type {Map<string, Preview>} question -> answer: a card that is drawn anew asks nothing */
@@ -43,10 +43,10 @@ export function lookAgain() {
 function observed(method, input, label) {
   const image = element("img", { alt: `${label}: the observation`, hidden: true }), words = element("span");
   const figure = element("figure", { class: "nw-measured" }, image, element("figcaption", { class: "nw-quiet" }, words));
-  /** @type {Degradation | null} */
+  /** @type {DegradationValue | null} */
   let latest = null;
   let wanted = "", shown = "", busy = false;
-  const look = async (/** @type {Degradation | null} */ degradation = latest) => { // of what is asked meanwhile only the newest counts
+  const look = async (/** @type {DegradationValue | null} */ degradation = latest) => { // of what is asked meanwhile only the newest counts
     latest = degradation;
     wanted = degradation?.picture && page.backbone
       ? JSON.stringify({ method, input, given: degradation, backbone: page.backbone, ...sheetSize() }) : "";
@@ -79,8 +79,8 @@ const NOISE = {
  * @param {string} field.name of the input
  * @param {string} field.label
  * @param {string} field.method
- * @param {Degradation | null} field.value
- * @param {(value: Degradation, again: boolean) => void} field.change
+ * @param {DegradationValue | null} field.value
+ * @param {(value: DegradationValue, again: boolean) => void} field.change
  */
 export function degradationField({ id, name, label, method, value, change }) {
   const { operators } = catalogue();
@@ -88,7 +88,7 @@ export function degradationField({ id, name, label, method, value, change }) {
   let degradation = value ?? { picture: "", name: usual.name, parameters: {}, sigma_y: 0, seed: 0 };
   const operator = operators.find((one) => one.name === degradation.name) ?? operators[0];
   const { figure, look } = observed(method, name, label);
-  /** @type {(part: Partial<Degradation>, again?: boolean) => void} */
+  /** @type {(part: Partial<DegradationValue>, again?: boolean) => void} */
   const set = (part, again = false) => { degradation = { ...degradation, ...part }; change(degradation, again); void look(degradation); };
   const parameter = (/** @type {MaskParameter | NumberKnob} */ one) => {
     const withIt = (/** @type {any} */ to) => ({ parameters: { ...degradation.parameters, [one.name]: to } });

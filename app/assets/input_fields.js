@@ -7,7 +7,7 @@ import { maskDrawing } from "./mask_drawing.js";
 import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
 import { isEmpty } from "./stack_model.js";
 
-/** @import { Box, Degradation, Input, Method, Point } from "./server.d.ts" */
+/** @import { BoxValue, DegradationValue, Input, Method, PointValue } from "./server.d.ts" */
 /** @import { InputValue, KnobValue } from "./stack_model.js" */
 
 /**
@@ -56,13 +56,13 @@ function control({ id, input, method, value, backdrop, change }) {
     case "references":
       return referencesField(id, label, /** @type {string[]} */ (value ?? []), again);
     case "operator":
-      return degradationField({ id, name, label, method: method.name, value: /** @type {Degradation | null} */ (value ?? null), change });
+      return degradationField({ id, name, label, method: method.name, value: /** @type {DegradationValue | null} */ (value ?? null), change });
     case "mask":
       return maskDrawing({ field: id, label, value: String(value ?? ""), backdrop, change });
     case "boxes":
-      return boxesDrawing(label, /** @type {Box[]} */ (value ?? []), backdrop, change);
+      return boxesDrawing(label, /** @type {BoxValue[]} */ (value ?? []), backdrop, change);
     case "points":
-      return pointsDrawing(label, /** @type {Point[]} */ (value ?? []), backdrop, change);
+      return pointsDrawing(label, /** @type {PointValue[]} */ (value ?? []), backdrop, change);
   }
 }
 

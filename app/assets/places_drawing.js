@@ -5,7 +5,7 @@ import { between, fraction, isSlip } from "./geometry.js";
 import { placeOn, sheet } from "./sheet.js";
 
 /** @import { Edges, Place } from "./geometry.js" */
-/** @import { Box, Point } from "./server.d.ts" */
+/** @import { BoxValue, PointValue } from "./server.d.ts" */
 
 /**
  * What differs between boxes and points.
@@ -31,7 +31,7 @@ function styleOf({ left, top, right, bottom }) {
 
 const number = (/** @type {number} */ i) => element("span", { class: "nw-mono" }, String(i + 1));
 
-/** @type {Kind<Box>} */
+/** @type {Kind<BoxValue>} */
 const BOX = {
   word: "Box",
   add: "Add a box",
@@ -49,7 +49,7 @@ const BOX = {
   },
 };
 
-/** @type {Kind<Point>} */
+/** @type {Kind<PointValue>} */
 const POINT = {
   word: "Point",
   add: "Add a point",
@@ -138,9 +138,9 @@ function placesDrawing(kind, label, marks, backdrop, change) {
 
 /**
  * @param {string} label
- * @param {readonly Box[]} boxes
+ * @param {readonly BoxValue[]} boxes
  * @param {string} backdrop
- * @param {(all: Box[]) => void} change
+ * @param {(all: BoxValue[]) => void} change
  */
 export function boxesDrawing(label, boxes, backdrop, change) {
   return placesDrawing(BOX, label, boxes, backdrop, change);
@@ -148,9 +148,9 @@ export function boxesDrawing(label, boxes, backdrop, change) {
 
 /**
  * @param {string} label
- * @param {readonly Point[]} points
+ * @param {readonly PointValue[]} points
  * @param {string} backdrop
- * @param {(all: Point[]) => void} change
+ * @param {(all: PointValue[]) => void} change
  */
 export function pointsDrawing(label, points, backdrop, change) {
   return placesDrawing(POINT, label, points, backdrop, change);

@@ -13,7 +13,7 @@ export interface Apart {
 }
 
 /** Edges as parts 0..1 of the image, and what should be in it. */
-export interface Box {
+export interface BoxValue {
   left: number;
   top: number;
   right: number;
@@ -25,7 +25,7 @@ export interface Box {
 export interface Card {
   name: string;
   knobs?: Record<string, boolean | number | string>;
-  inputs?: Record<string, string | Degradation | string[] | Box[] | Point[]>;
+  inputs?: Record<string, string | DegradationValue | string[] | BoxValue[] | PointValue[]>;
   muted?: boolean;
   solo?: boolean;
 }
@@ -115,7 +115,7 @@ export interface CurveLook {
 }
 
 /** What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]. */
-export interface Degradation {
+export interface DegradationValue {
   picture?: string;
   name: string;
   parameters?: Record<string, boolean | number | string>;
@@ -226,7 +226,7 @@ export interface Paths {
 }
 
 /** A place as parts 0..1 of the image, and where it should move. */
-export interface Point {
+export interface PointValue {
   x: number;
   y: number;
   to_x?: number | null;

@@ -13,7 +13,7 @@ from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
-from app.engine.methods import ASKS, wanted
+from app.engine.method_checks import ASKS, wanted
 from app.schema import solvers
 from app.schema.recipe import FOUND, SCHEDULES
 from common.knobs import label

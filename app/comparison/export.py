@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore, Result
 from common.colours import light
-from common.images import data_uri
+from common.image_bytes import data_uri
 from fidelity.measures import MEASURES, in_page_order
 
 CELL, GAP, LINE = 192, 12, 18  # pixels

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from app.comparison.spec import SAMPLER, Axis, Cell, Comparison, key_of
-from app.engine.unused import unused, used
+from app.engine.unused_settings import unused, used
 from app.schema.method_inputs import Use
 from app.schema.solvers import KNOBS, has_none
 from conditioning.registry import METHODS

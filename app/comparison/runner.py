@@ -19,7 +19,7 @@ from app.comparison.store import ComparisonStore, Result
 from app.engine.events import Cancelled, Failed, Finished, Preparing, Progress
 from app.errors import error_message
 from app.schema.recipe import Recipe
-from common.images import Array
+from common.image_bytes import Array
 
 log = logging.getLogger(__name__)
 AT_ONCE = 6  # cells in the engines; the others wait here, so that other people's runs come in between

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.schema.method_inputs import Box, Use
+from app.schema.method_inputs import BoxValue, Use
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.schema.solvers import KNOBS, knob_names
 
@@ -34,7 +34,7 @@ class Change(BaseModel):
     methods: tuple[Use, ...] | None = None
     knobs: dict[str, bool | int | float | str] = {}
     swap: dict[str, str] = {}
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[BoxValue, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -134,7 +134,7 @@ class Comparison(BaseModel):
         uses = list(self.base.methods)
         knobs: dict[str, Any] = {}
         swap: dict[str, str] = {}
-        boxes: tuple[Box, ...] = ()
+        boxes: tuple[BoxValue, ...] = ()
         for axis, i in zip(self.axes, place, strict=True):
             change = axis.values[i]
             fields |= _fields_set(change.recipe, fields)
@@ -209,7 +209,7 @@ def _with_eta(axis: Any, eta: Any) -> Any:
     return {**axis, "values": changes}
 
 
-def _swapped(use: Use, swap: dict[str, str], boxes: tuple[Box, ...]) -> Use:
+def _swapped(use: Use, swap: dict[str, str], boxes: tuple[BoxValue, ...]) -> Use:
     """With other images, words and boxes for its inputs."""
 
     def other(value: Any) -> Any:
@@ -221,6 +221,6 @@ def _swapped(use: Use, swap: dict[str, str], boxes: tuple[Box, ...]) -> Use:
 
     inputs = other(use.model_dump()["inputs"])
     for name, value in use.inputs.items() if boxes else ():
-        if isinstance(value, tuple) and value and isinstance(value[0], Box):
+        if isinstance(value, tuple) and value and isinstance(value[0], BoxValue):
             inputs[name] = boxes
     return Use(**{**use.model_dump(), "inputs": inputs}) if swap or boxes else use

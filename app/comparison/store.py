@@ -19,7 +19,7 @@ from PIL import Image
 from app.comparison.spec import Comparison
 from app.schema import png_metadata
 from app.schema.recipe import Recipe
-from app.storage.images import save_png
+from app.storage.image_files import save_png
 from common.files import write_text
 
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.engine import methods
-from app.schema.method_inputs import Degradation
+from app.engine import method_checks
+from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Recipe
 from backbones.base import Backbone
 from conditioning.inputs import Box
@@ -34,7 +34,7 @@ def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, truth
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
     if truth and truth in images:
-        found["ground_truth"] = methods.tensor(images[truth], size)
+        found["ground_truth"] = method_checks.tensor(images[truth], size)
     for place, use in enumerate(recipe.methods):
         if use.name not in METHODS:
             continue
@@ -42,11 +42,11 @@ def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, truth
         choices = {name: str(use.knobs.get(name, knob.default)) for name, knob in method.knobs.items()}
         look = LOOKS.get(choices.get("energy", ""), "")
         steered |= {look} & set(STEERED)
-        for name, declared in methods.wanted(method).items():
+        for name, declared in method_checks.wanted(method).items():
             value = use.inputs.get(name)
             if isinstance(value, str) and declared.kind == "map" and value in images:
-                found |= _of_map(name, methods.tensor(images[value], size), choices)
-            elif isinstance(value, Degradation) and value.picture in images:
+                found |= _of_map(name, method_checks.tensor(images[value], size), choices)
+            elif isinstance(value, DegradationValue) and value.picture in images:
                 found |= _measured(place, recipe, images, backbone, value)
             elif value:
                 found |= _of_input(name, declared.kind, value, size, images)
@@ -75,29 +75,29 @@ def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, A
 def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], images: Mapping[str, Any]) -> dict[str, Any]:
     """What one input says: a source, a mask, its prompt, boxes, references."""
     if kind == "image" and value in images:
-        return {"source": methods.tensor(images[value], size)}
+        return {"source": method_checks.tensor(images[value], size)}
     if kind == "mask" and value in images:
-        return {"mask": methods.tensor(images[value], size, "L")}
+        return {"mask": method_checks.tensor(images[value], size, "L")}
     if kind == "prompt" and "source" in name:
         return {"source_prompt": value}
     if kind == "boxes":
         return {"boxes": [Box(**one.model_dump()) for one in value]}
     if kind == "references":
-        return {"references": [methods.tensor(images[one], size) for one in value if one in images]}
+        return {"references": [method_checks.tensor(images[one], size) for one in value if one in images]}
     return {}
 
 
 def _measured(
-    place: int, recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, given: Degradation
+    place: int, recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, given: DegradationValue
 ) -> dict[str, Any]:
     """The measurement that a method was given, and the image that was measured: it is the truth."""
     size = (recipe.width, recipe.height)
-    _, values = methods.used(place, recipe.methods[place], recipe, backbone, images)
+    _, values = method_checks.used(place, recipe.methods[place], recipe, backbone, images)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)
     fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
-    return {"ground_truth": methods.tensor(images[given.picture], size), **({"observation": one} if fits else {})}
+    return {"ground_truth": method_checks.tensor(images[given.picture], size), **({"observation": one} if fits else {})}
 
 
 def image_tensor(image: Image.Image) -> Tensor:
     """(1, 3, H, W) in [0, 1]."""
-    return methods.tensor(image, image.size).to(torch.float32)
+    return method_checks.tensor(image, image.size).to(torch.float32)

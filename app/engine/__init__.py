@@ -35,8 +35,10 @@ events      Queued(position), Preparing(words, step, steps, seconds_left), a sea
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, image, recipe), Failed(reason, field),
             Cancelled(), Finished(images, recipes, seconds, calls, rows, stack)
 planner     plan(recipe, backbone, encode, inputs, tuned) -> the flow of a run;  problems(recipe, backbone)
-methods     problems(recipe, backbone) -> list[Problem], at methods.<place>.knobs.<name> and the like
-unused      unused(recipe) -> list[Problem]: what a run does not use of its recipe
+method_checks
+            problems(recipe, backbone) -> list[Problem], at methods.<place>.knobs.<name> and the like
+unused_settings
+            unused(recipe) -> list[Problem]: what a run does not use of its recipe
 attention_recorder
             AttentionRecorder(), passed as `watch`: .words, .steps, .sheet() -> all attention maps
 """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from app.engine.planner import Plan
 from backbones.base import Backbone
-from common.images import Array, to_uint8
+from common.image_bytes import Array, to_uint8
 from samplers.flow import Flow, Step, ask, stepwise
 
 GRID = 16  # cells across the longer side of a map
@@ -27,7 +27,7 @@ def readable(backbone: Any) -> bool:
     return "attention" in getattr(backbone, "offers", ()) and hasattr(backbone, "words")
 
 
-class Maps:
+class MeanMaps:
     """An edit that reads: the mean over heads and layers of what every place of the image takes from every token."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class AttentionRecorder:
     def _along(self, plan: Plan, places: list[list[int]], lowest: float) -> Flow:
         def after(step: Step) -> Flow:
             x = yield step
-            edit = Maps()
+            edit = MeanMaps()
             yield from ask(x, max(step.sigma, lowest), plan.cond, edit=edit)
             whole = edit.mean(_grid(x.shape[2], x.shape[3]))
             each = torch.stack([whole[at].sum(0) for at in places]) if places else whole[:0]

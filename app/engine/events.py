@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from app.schema.recipe import Recipe
-from common.images import Array
+from common.image_bytes import Array
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from app.engine.events import EventQueue, Progress
 from app.engine.planner import Plan
 from app.schema.recipe import Recipe
 from backbones.base import Backbone
-from common.images import Array
+from common.image_bytes import Array
 from samplers.driver import Driver
 from samplers.protocol import Flow, Step
 

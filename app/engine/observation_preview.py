@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.engine import methods
+from app.engine import method_checks
 from app.schema.recipe import Recipe, RecipeError
 from backbones.base import Backbone
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 from conditioning.operators import Linear, Measurement, state_is_pixels
 
 
@@ -23,11 +23,12 @@ def preview(recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> tu
     Made by the very code that a run goes through. images: content hash -> image. Raises RecipeError in words.
     """
     (use,) = recipe.methods
-    name = next(name for name, one in methods.wanted(methods.find(use.name)).items() if one.kind == "operator")
+    inputs = method_checks.wanted(method_checks.find(use.name))
+    name = next(name for name, one in inputs.items() if one.kind == "operator")
     field = f"methods.0.inputs.{name}"
-    if found := [problem for problem in methods.problems(recipe, backbone) if problem.field == field]:
+    if found := [problem for problem in method_checks.problems(recipe, backbone) if problem.field == field]:
         raise RecipeError(found)
-    _, values = methods.used(0, use, recipe, backbone, images)
+    _, values = method_checks.used(0, use, recipe, backbone, images)
     one: Measurement = values[name]
     with torch.no_grad():
         y = seen(one)

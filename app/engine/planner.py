@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.engine import methods
+from app.engine import method_checks
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.tuned_schedules import problems as tuned_problems
-from app.engine.unused import settings_used
+from app.engine.unused_settings import settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
@@ -86,7 +86,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
     found += tuned_problems(settings_used(recipe, backbone.sigmas), backbone)
-    found += methods.problems(recipe, backbone)
+    found += method_checks.problems(recipe, backbone)
     return found
 
 
@@ -102,7 +102,7 @@ def plan(
     null = encode(recipe.negative)
     try:
         stack: list[tuple[str, Mapping[str, Any]]] = [
-            methods.used(place, use, recipe, backbone, inputs) for place, use in enumerate(recipe.methods)
+            method_checks.used(place, use, recipe, backbone, inputs) for place, use in enumerate(recipe.methods)
         ]
         if recipe.cfg_scale != 1:
             names = ("scale", "rescale", "start", "end")

@@ -72,7 +72,7 @@ class Searches:
                         job.events.put(one.progress())
                     continue
                 self._under_way.remove(one)
-                if isinstance(event, protocol.Failed):
+                if isinstance(event, protocol.FlowFailed):
                     self._fail(one.jobs[0], event.error, one.steps)
                     continue
                 try:

@@ -23,11 +23,11 @@ from app.engine.jobs import ImageTask, Job
 from app.engine.planner import Encoder, in_words, out_of_memory, plan, problems
 from app.engine.searches import Searches
 from app.engine.tuned_schedules import TunedSchedules
-from app.engine.unused import settings_used, used
+from app.engine.unused_settings import settings_used, used
 from app.schema import png_metadata
 from app.schema.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
-from common.images import Array, to_pixels
+from common.image_bytes import Array, to_pixels
 from samplers import protocol
 from samplers.driver import Driver
 from samplers.protocol import Ask, Step
@@ -80,7 +80,7 @@ class Worker:
         driver.add(0, plan(recipe, self.backbone, self.encode, {}).flow)
         while len(driver):
             for _, event in driver.round():
-                if isinstance(event, protocol.Failed):
+                if isinstance(event, protocol.FlowFailed):
                     raise event.error
                 if isinstance(event, protocol.Done):
                     self._decoded(event.result)
@@ -172,7 +172,7 @@ class Worker:
                 if isinstance(event, Step):
                     at = progress(task.plan.sigmas, event.sigma)  # inversions climb, time travel goes back up
                     task.latest, task.steps = event, round(at * task.job.recipe.steps)
-                elif isinstance(event, protocol.Failed):
+                elif isinstance(event, protocol.FlowFailed):
                     self._fail(task.job, event.error, task.steps)
                 else:
                     done.append((task, event.result))

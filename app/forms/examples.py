@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from app.forms.stack import Card
-from app.schema.method_inputs import Box, Degradation, Point
-from app.storage.images import content_hash
-from common.images import to_uint8
+from app.schema.method_inputs import BoxValue, DegradationValue, PointValue
+from app.storage.image_files import content_hash
+from common.image_bytes import to_uint8
 
 BEFORE = "a large red cube to the left of a small blue sphere on grass"
 AFTER = "a large yellow cube to the left of a small blue sphere on grass"
@@ -46,7 +46,7 @@ class _Truth:
     near: Image.Image  # nearness, as a depth network would give it
     edges: Image.Image
     mask: Image.Image  # of the solid that the edit is about, with a margin
-    boxes: tuple[Box, ...]
+    boxes: tuple[BoxValue, ...]
 
 
 @lru_cache(maxsize=4)
@@ -104,7 +104,7 @@ def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Tr
     mask = F.max_pool2d(near_solid, margin, 1, margin // 2)[0, 0]
     edges = [[min(max(float(edge), 0.0), 1.0) for edge in box] for box in seen.boxes[0]]
     boxes = tuple(
-        Box(left=round(l, 3), top=round(t, 3), right=round(r, 3), bottom=round(b, 3), text=name)
+        BoxValue(left=round(l, 3), top=round(t, 3), right=round(r, 3), bottom=round(b, 3), text=name)
         for (l, t, r, b), name in zip(edges, names)
         if r - l > 0.01 and b - t > 0.01  # of what is hidden there is none
     )
@@ -119,7 +119,7 @@ def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Tr
 
 def example(method: str, size: int) -> Example:
     """One click's worth of inputs for a method of the registry; size: the usual width of the network, pixels."""
-    from app.engine.methods import wanted
+    from app.engine.method_checks import wanted
     from conditioning.registry import find
 
     one = find(method)
@@ -163,9 +163,9 @@ def _value(name: str, kind: str, known: _Truth) -> Any:
     if kind == "points":
         box = known.boxes[0]
         x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-        return (Point(x=round(x, 3), y=round(y, 3), to_x=round(min(x + 0.2, 1.0), 3), to_y=round(y, 3)),)
+        return (PointValue(x=round(x, 3), y=round(y, 3), to_x=round(min(x + 0.2, 1.0), 3), to_y=round(y, 3)),)
     if kind == "operator":
-        return Degradation(picture=content_hash(known.image), name="super_resolution", parameters={"factor": 4})
+        return DegradationValue(picture=content_hash(known.image), name="super_resolution", parameters={"factor": 4})
     return content_hash(known.image)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.schema.method_inputs import Degradation, Use
+from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import LIMITS, Recipe, RecipeError
 from app.service.state import AppState
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 _WAIT = 20.0  # seconds for a network that is just being loaded
 _turn = threading.Lock()  # one measurement at a time: they share the processor with the runs
@@ -22,7 +22,7 @@ class Question(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: str
     input: str
-    given: Degradation
+    given: DegradationValue
     backbone: str
     width: int = Field(ge=int(LIMITS["width"].low), le=int(LIMITS["width"].high))
     height: int = Field(ge=int(LIMITS["height"].low), le=int(LIMITS["height"].high))

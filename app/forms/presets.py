@@ -15,9 +15,9 @@ from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
 from app.forms.examples import AFTER, BEFORE, NAMES, example, truth
-from app.schema.method_inputs import Degradation, Use
+from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import SAMPLERS, Recipe
-from app.storage.images import content_hash
+from app.storage.image_files import content_hash
 
 LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
 #: Methods that steer a run without an image are run under an inversion, which gives them one.
@@ -28,9 +28,12 @@ TWO = "a red cube and a blue sphere on grass by day"
 
 
 @dataclass(frozen=True)
-class Made:
+class PresetComparison:
     comparison: Comparison
     images: dict[str, Image.Image] = field(default_factory=dict)  # by content hash
+
+
+Make = Callable[[], PresetComparison]
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ class Ready:
     key: str
     title: str
     summary: str
-    make: Callable[[], Made] = field(repr=False)
+    make: Callable[[], PresetComparison] = field(repr=False)
 
 
 READY: dict[str, Ready] = {}
 
 
-def _ready(key: str, title: str, summary: str) -> Callable[[Callable[[], Made]], Callable[[], Made]]:
-    def put(make: Callable[[], Made]) -> Callable[[], Made]:
+def _ready(key: str, title: str, summary: str) -> Callable[[Make], Make]:
+    def put(make: Callable[[], PresetComparison]) -> Callable[[], PresetComparison]:
         READY[key] = Ready(key, title, summary, make)
         return make
 
@@ -55,7 +58,7 @@ def _ready(key: str, title: str, summary: str) -> Callable[[Callable[[], Made]],
 
 
 @_ready("edit", "Edit an image by text", "A red cube becomes yellow; all else should stay as it is.")
-def edit() -> Made:
+def edit() -> PresetComparison:
     from conditioning.registry import METHODS
 
     images: dict[str, Image.Image] = {}
@@ -75,11 +78,11 @@ def edit() -> Made:
     source, found = _image(truth(LATENT[1]).image)
     base = Recipe(prompt=AFTER, backbone=LATENT[0], steps=30)
     axes = (Axis(name="method", values=tuple(columns)), _seeds(2))
-    return Made(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), images | found)
+    return PresetComparison(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), images | found)
 
 
 @_ready("inpaint", "Inpaint", "A hole where the cube was, to be filled as the prompt says.")
-def inpaint() -> Made:
+def inpaint() -> PresetComparison:
     columns, images = _of_task(("inpainting",), LATENT)
     return _with_truth(
         "inpaint", [_alone("the prompt alone"), *columns], images, LATENT, Recipe(prompt=BEFORE, steps=30)
@@ -87,17 +90,17 @@ def inpaint() -> Made:
 
 
 @_ready("super-resolution", "Super-resolve", "Sixteen by sixteen pixels, made four times as fine.")
-def super_resolution() -> Made:
+def super_resolution() -> PresetComparison:
     return _restored("super-resolution", "super_resolution", {"factor": 4})
 
 
 @_ready("colourise", "Colourise", "Grey values, to be given colours that a scene might have.")
-def colourise() -> Made:
+def colourise() -> PresetComparison:
     return _restored("colourise", "colourisation", {})
 
 
 @_ready("depth", "Depth to image", "A map of depth, or the image it is of, to be followed.")
-def depth() -> Made:
+def depth() -> PresetComparison:
     known = truth(LATENT[1])
     near, shown = _image(known.near)
     image, found = _image(known.image)
@@ -113,14 +116,14 @@ def depth() -> Made:
 
 
 @_ready("layout", "Layout by boxes", "Two boxes with words: is each filled by what it says?")
-def layout() -> Made:
+def layout() -> PresetComparison:
     columns, images = _of_task(("layout",), LATENT)
     base = Recipe(prompt=f"{NAMES[0]} and {NAMES[1]} on grass")
     return _with_truth("layout", [_alone("the prompt alone"), *columns], images, LATENT, base, seeds=3)
 
 
 @_ready("two-objects", "Two objects", "A prompt of two solids: do both come out whole?")
-def two_objects() -> Made:
+def two_objects() -> PresetComparison:
     excite = Use(name="attend_and_excite", inputs={"words": "cube, sphere"})
     both = Use(name="composable", inputs={"also": "a blue sphere and a red cube on grass by day"})
     columns = [
@@ -130,15 +133,15 @@ def two_objects() -> Made:
         _column("Perturbed attention", [Use(name="perturbed_attention")]),
     ]
     axes = (Axis(name="method", values=tuple(columns)), _seeds(4))
-    return Made(Comparison(title=READY["two-objects"].title, base=Recipe(prompt=TWO), axes=axes))
+    return PresetComparison(Comparison(title=READY["two-objects"].title, base=Recipe(prompt=TWO), axes=axes))
 
 
 @_ready("panorama", "Panorama", "Three widths of the network, at once and window by window.")
-def panorama() -> Made:
+def panorama() -> PresetComparison:
     made = example("panorama", LATENT[1])
     columns = [_alone("the network on the whole at once"), _column("MultiDiffusion, windows", [_used(made.card)])]
     axes = (Axis(name="method", values=tuple(columns)), _seeds(3))
-    return Made(Comparison(title=READY["panorama"].title, base=Recipe(**made.settings), axes=axes))
+    return PresetComparison(Comparison(title=READY["panorama"].title, base=Recipe(**made.settings), axes=axes))
 
 
 @_ready(
@@ -146,7 +149,7 @@ def panorama() -> Made:
     "Samplers at 8 NFE",
     "Eight network evaluations each, on the levels of a flow: which solver makes most of them?",
 )
-def samplers() -> Made:
+def samplers() -> PresetComparison:
     from samplers import SAMPLERS as solvers
 
     prompt = "a large red sphere to the left of a small blue cube on grass at sunset"
@@ -156,7 +159,7 @@ def samplers() -> Made:
         if key in solvers and key not in OTHER_CALLS and not solvers[key].climbs
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
-    return Made(
+    return PresetComparison(
         Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8, schedule="flow_shift"), axes=axes)
     )
 
@@ -164,12 +167,12 @@ def samplers() -> Made:
 # ---- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _restored(key: str, operator: str, parameters: dict[str, Any]) -> Made:
+def _restored(key: str, operator: str, parameters: dict[str, Any]) -> PresetComparison:
     """A restoration, in pixel space, where such methods are exact."""
     from conditioning.registry import METHODS
 
     image, images = _image(truth(PIXELS[1]).image)
-    given = Degradation(picture=image, name=operator, parameters=parameters)
+    given = DegradationValue(picture=image, name=operator, parameters=parameters)
     columns = [
         _column(method.title, [Use(name=method.name, inputs={name: given})], _sampled(method.name))
         for method in METHODS.values() if method.task == "restoration"
@@ -196,10 +199,10 @@ def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change]
 def _with_truth(
     key: str, columns: Sequence[Change], images: dict[str, Image.Image], where: tuple[str, int], base: Recipe,
     seeds: int = 2,
-) -> Made:  # fmt: skip
+) -> PresetComparison:  # fmt: skip
     sha, found = _image(truth(where[1]).image)
     axes = (Axis(name="method", values=tuple(columns)), _seeds(seeds))
-    return Made(Comparison(title=READY[key].title, base=base, axes=axes, truth=sha), images | found)
+    return PresetComparison(Comparison(title=READY[key].title, base=base, axes=axes, truth=sha), images | found)
 
 
 def _alone(label: str) -> Change:

@@ -11,10 +11,10 @@ from typing import Any
 
 from app.comparison.spec import Axis, Change
 from app.forms.examples import AFTER, ALSO, BEFORE, WORDS, of_scene, truth
-from app.schema.method_inputs import Degradation, Use
+from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.service.state import AppState
-from app.storage.images import content_hash, open_upload
+from app.storage.image_files import content_hash, open_upload
 
 SCENE, IMAGE = "scene", "picture"
 AXES = {SCENE: "Reference: scene number", IMAGE: "Reference: own images"}
@@ -94,7 +94,7 @@ def source_of(stack: Sequence[Use]) -> str:
 
 def _images(use: Use) -> Iterator[tuple[str, str]]:
     """(hash, "picture" or "edges") of what a method was given, masks left out."""
-    from app.engine.methods import wanted
+    from app.engine.method_checks import wanted
     from conditioning.registry import METHODS
 
     if use.name not in METHODS:
@@ -105,7 +105,7 @@ def _images(use: Use) -> Iterator[tuple[str, str]]:
         value = use.inputs.get(name)
         if not value:
             continue
-        if isinstance(value, Degradation):
+        if isinstance(value, DegradationValue):
             yield value.picture, IMAGE
         elif declared.kind == "references" and isinstance(value, tuple):
             yield from ((str(one), IMAGE) for one in value)

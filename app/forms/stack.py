@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.forms.catalogue import STRIP, catalogue, place
+from app.forms.page_catalogue import STRIP, catalogue, place
 from app.schema.method_inputs import Use
 from app.schema.recipe import FOUND, SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
 from app.schema.solvers import knob_label, knob_value
@@ -123,7 +123,7 @@ def _known() -> dict[str, Any]:
 def _sampling(recipe: Recipe) -> str:
     """The chip of the sampler; where a method makes the steps in its place, of the schedule alone."""
     if recipe.methods:
-        from app.engine.unused import settings_used
+        from app.engine.unused_settings import settings_used
 
         recipe = settings_used(recipe)
     called = "sampler" not in recipe.unused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from app.routes import catalogue, comparisons, images, scripts, trajectories
+from app.routes import assets, catalogue, comparisons, images, trajectories
 from app.service.state import AppState
 
 
@@ -15,5 +15,5 @@ def all_routes(state: AppState) -> list[Route]:
         *trajectories.routes(state),
         *images.routes(state),
         *catalogue.routes(state),
-        *scripts.routes(),
+        *assets.routes(),
     ]

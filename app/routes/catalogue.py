@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 from app.routes.answers import gone, image_file
 from app.service.state import AppState
 from app.tabs import taxonomy_panels

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.comparison.store import ComparisonStore
-from app.forms import comparisons
+from app.forms import comparison_form
 from app.routes.answers import gone, image_file, to_save
 from app.service.state import AppState
-from common.images import encoded
+from common.image_bytes import encoded
 
 TYPES = {"png": "image/png", "html": "text/html", "csv": "text/csv", "json": "application/json"}
 
@@ -53,7 +53,7 @@ def exported(state: AppState, store: ComparisonStore, id: str, kind: str) -> byt
     """A comparison as a file of this kind; None where there is no such comparison or kind."""
     from app.comparison import export  # imports torch
 
-    one = comparisons.runner_of(state, store, id)
+    one = comparison_form.runner_of(state, store, id)
     if one is None or kind not in TYPES:
         return None
     results = export.results_of(store, id, one.comparison)
@@ -63,4 +63,4 @@ def exported(state: AppState, store: ComparisonStore, id: str, kind: str) -> byt
         return export.page(store, id, one.comparison, results).encode()
     if kind == "csv":
         return export.table(one.comparison, results).encode()
-    return comparisons.to_file(one, state).encode()
+    return comparison_form.to_file(one, state).encode()

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from app.forms.observations import measured
 from app.routes.answers import SAFE, gone, image_file
 from app.service.state import AppState
-from common.images import encoded
+from common.image_bytes import encoded
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
 LARGEST_QUESTION = 2**20  # bytes of what is asked about a degradation

@@ -23,12 +23,13 @@ def routes(state: AppState) -> list[Route]:
         held = state.followed.get(id)
         if held is None or not state.signed(f"trajectory {id}", sign):
             return gone("This is no longer in memory: follow it again.")
-        from app.trajectory import serialize  # imports torch
+        from app.trajectory import trajectory_json  # imports torch
 
         if name == "trajectories.npz":
-            return to_save(await run_in_threadpool(serialize.archive, held.runs), "application/octet-stream", name)
+            archive = await run_in_threadpool(trajectory_json.archive, held.runs)
+            return to_save(archive, "application/octet-stream", name)
         if name == "figures.csv":
-            return to_save((await run_in_threadpool(serialize.table, held.runs)).encode(), "text/csv", name)
+            return to_save((await run_in_threadpool(trajectory_json.table, held.runs)).encode(), "text/csv", name)
         return gone("There is no such file.")
 
     return [Route("/trajectories/{id}/{sign}/{name}", file)]

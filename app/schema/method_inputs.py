@@ -1,6 +1,6 @@
 """What a recipe gives to its methods: numbers, words, boxes, and images by their content hash. Plain JSON, no torch.
 
-Whether a method takes what it is given is a matter of the registry, and checked in `app.engine.methods`.
+Whether a method takes what it is given is a matter of the registry, and checked in `app.engine.method_checks`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
 Words = Annotated[str, BeforeValidator(_plain), Field(max_length=LONGEST_PROMPT)]
 
 
-class Box(_Given):
+class BoxValue(_Given):
     """Edges as parts 0..1 of the image, and what should be in it."""
 
     left: Part
@@ -60,7 +60,7 @@ class Box(_Given):
         return self
 
 
-class Point(_Given):
+class PointValue(_Given):
     """A place as parts 0..1 of the image, and where it should move."""
 
     x: Part
@@ -69,7 +69,7 @@ class Point(_Given):
     to_y: Part | None = None
 
 
-class Degradation(_Given):
+class DegradationValue(_Given):
     """What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]."""
 
     picture: str = ""  # content hash; "" while none was given
@@ -82,23 +82,23 @@ class Degradation(_Given):
 def _kind(value: Any) -> str | None:
     if isinstance(value, str):
         return "text"
-    if isinstance(value, (Degradation, dict)):
+    if isinstance(value, (DegradationValue, dict)):
         return "degradation"
     if not isinstance(value, (list, tuple)):
         return None
     first = value[0] if value else ""
     if isinstance(first, str):
         return "references"
-    return "points" if isinstance(first, Point) or (isinstance(first, dict) and "x" in first) else "boxes"
+    return "points" if isinstance(first, PointValue) or (isinstance(first, dict) and "x" in first) else "boxes"
 
 
 #: An image or mask (its content hash) or a prompt; a degradation; references; boxes; points.
 Value = Annotated[
     Annotated[Words, Tag("text")]
-    | Annotated[Degradation, Tag("degradation")]
+    | Annotated[DegradationValue, Tag("degradation")]
     | Annotated[tuple[Words, ...], Field(max_length=MOST), Tag("references")]
-    | Annotated[tuple[Box, ...], Field(max_length=MOST), Tag("boxes")]
-    | Annotated[tuple[Point, ...], Field(max_length=MOST), Tag("points")],
+    | Annotated[tuple[BoxValue, ...], Field(max_length=MOST), Tag("boxes")]
+    | Annotated[tuple[PointValue, ...], Field(max_length=MOST), Tag("points")],
     Discriminator(_kind),
 ]
 
@@ -114,7 +114,7 @@ class Use(_Given):
         """The content hashes of the images it needs."""
         for value in self.inputs.values():
             found: tuple[Any, ...] = (value,)
-            if isinstance(value, Degradation):
+            if isinstance(value, DegradationValue):
                 found = (value.picture, *value.parameters.values())
             elif isinstance(value, tuple):
                 found = value

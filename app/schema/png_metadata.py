@@ -39,8 +39,11 @@ _SCHEDULE_NAMES = {label.lower(): name for name, label in SCHEDULES.items()} | {
 }  # fmt: skip
 
 
+DAMAGED = "The exact recipe in the image is damaged; the readable settings were used."
+
+
 @dataclass(frozen=True)
-class Reading:
+class ParsedMetadata:
     """What a text gave: the recipe (None where nothing was understood), whether it is exactly ours, notes in words."""
 
     recipe: Recipe | None
@@ -87,12 +90,13 @@ def _unquoted(value: str) -> str:
     return value.strip()
 
 
-def read(text: object) -> Reading:
+def read(text: object) -> ParsedMetadata:
     """The recipe in a `parameters` text: exactly where it is ours, as well as possible where it is foreign."""
     if not isinstance(text, str) or not text.strip():
-        return Reading(None, notes=("The image carries no settings.",))
+        return ParsedMetadata(None, notes=("The image carries no settings.",))
     if len(text) > LONGEST:
-        return Reading(None, notes=(f"The settings are {len(text):,} characters long; at most {LONGEST:,} are read.",))
+        note = f"The settings are {len(text):,} characters long; at most {LONGEST:,} are read."
+        return ParsedMetadata(None, notes=(note,))
     lines = text.strip().replace("\r\n", "\n").split("\n")
     pairs = {key.strip(): _unquoted(value) for key, value in _PAIR.findall(lines[-1])}
     if "Nine Ways" in pairs:
@@ -105,17 +109,17 @@ def read(text: object) -> Reading:
     if len(pairs) < 3:  # A1111's own rule: then the last line is a line of the prompt
         pairs = {}
     foreign = _foreign(lines[:-1] if pairs else lines, pairs)
-    return Reading(foreign.recipe, False, notes + foreign.notes)
+    return ParsedMetadata(foreign.recipe, False, notes + foreign.notes)
 
 
-def read_json(text: str) -> Reading:
+def read_json(text: str) -> ParsedMetadata:
     """The recipe in our JSON, also of another version of it: what holds, and notes on the rest. Never raises."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
-        return Reading(None, notes=("The exact recipe in the image is damaged; the readable settings were used.",))
+        return ParsedMetadata(None, notes=(DAMAGED,))
     if not isinstance(fields, dict):
-        return Reading(None, notes=("The exact recipe in the image is damaged; the readable settings were used.",))
+        return ParsedMetadata(None, notes=(DAMAGED,))
     notes = []
     if fields.get("schema", 1) not in range(1, SCHEMA + 1):
         fields.pop("schema")
@@ -128,12 +132,12 @@ def read_json(text: str) -> Reading:
         notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
     if newer:
         notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(_short, newer))}.")
-    return Reading(recipe, not notes, tuple(notes))
+    return ParsedMetadata(recipe, not notes, tuple(notes))
 
 
-def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
+def _foreign(lines: list[str], pairs: dict[str, str]) -> ParsedMetadata:
     if not pairs and lines[0].lstrip().startswith(("{", "[", "<")):
-        return Reading(None, notes=("The settings have a form that is not read here (a workflow or markup).",))
+        return ParsedMetadata(None, notes=("The settings have a form that is not read here (a workflow or markup).",))
     start = next((i for i, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
     fields: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
     negative = "\n".join(lines[start:])[len(_NEGATIVE) :].strip()
@@ -175,7 +179,7 @@ def _foreign(lines: list[str], pairs: dict[str, str]) -> Reading:
     if rest:
         more = " ..." if len(rest) > 12 else ""
         notes.append(f"Not understood: {', '.join(_short(key) for key in list(rest)[:12])}{more}.")
-    return Reading(recipe, False, tuple(notes + problems))
+    return ParsedMetadata(recipe, False, tuple(notes + problems))
 
 
 def _sampler(given: str, fields: dict[str, Any]) -> list[str]:

@@ -150,7 +150,7 @@ class Recipe(BaseModel):
     its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
     is for "sampler": "ancestral". `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this
     noise level with the denoised prediction there; 0 is the whole run. `revision` and `versions` are empty until a
-    machine has made the image. `unused` names fields that the run does not use, as `app.engine.unused` finds them:
+    machine has made the image. `unused` names fields that the run does not use (`app.engine.unused_settings`):
     these stand at their defaults and are not written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

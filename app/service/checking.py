@@ -10,7 +10,7 @@ from typing import Any
 
 import backbones
 from app.engine.planner import problems as problems_on
-from app.engine.unused import settings_used, unused
+from app.engine.unused_settings import settings_used, unused
 from app.schema.recipe import Problem, Recipe
 from app.service.counting import network_calls
 from app.service.reading import Request

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from app.engine.planner import Encoder, plan
-from app.engine.unused import settings_used
+from app.engine.unused_settings import settings_used
 from app.schema.recipe import FOUND, SAMPLERS, SCHEDULES, Recipe, RecipeError
 from backbones.outline import Outline
 from samplers.driver import run

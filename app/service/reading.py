@@ -18,8 +18,8 @@ from app.comparison.spec import KIND, Comparison
 from app.schema.method_inputs import Use, is_hash
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.schema.solvers import KNOBS, has_none
-from app.storage.history import ENVIRONMENT, input_image
-from app.storage.images import ImageError, content_hash, open_upload
+from app.storage.image_files import ImageError, content_hash, open_upload
+from app.storage.image_history import ENVIRONMENT, input_image
 from common.knobs import label
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words

@@ -14,7 +14,7 @@ from app.comparison.spec import Comparison
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
-from app.engine.unused import unused
+from app.engine.unused_settings import unused
 from app.errors import NotLoaded
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.checking import Check, check, known_backbone, recipe_problems

@@ -22,8 +22,8 @@ from app.errors import NotLoaded, error_message
 from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS, Recipe, random_seed
 from app.service.models import Model, present
-from app.storage.history import History, HistoryError
-from app.storage.images import ImageError, content_hash, open_upload
+from app.storage.image_files import ImageError, content_hash, open_upload
+from app.storage.image_history import History, HistoryError
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine

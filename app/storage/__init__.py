@@ -1,10 +1,11 @@
 """What is kept on disk, and images on their way in and out. Nothing here imports torch.
 
-history     History(folder=None), default NINE_WAYS_OUTPUT or ./outputs
+image_history
+            History(folder=None), default NINE_WAYS_OUTPUT or ./outputs
             .add(image, recipe, seconds=None) -> Entry; .get(id); .delete(id);
             .search(words="", limit=24, offset=0, titles={}, among=None) -> list[Entry]; .count(words, titles, among);
             .note (words after a repair, or None); .keep_input(image) -> sha256; .input(sha256) -> image | None
             Entry(id, path, recipe, made, seconds): .image() opens the file
-images      open_upload(source) -> Upload(image, parameters, notes)   raises PictureError (in words)
+image_files open_upload(source) -> Upload(image, parameters, notes)   raises PictureError (in words)
             content_hash(image) -> sha256 of size and pixels
 """

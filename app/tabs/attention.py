@@ -20,7 +20,7 @@ from app.service.state import AppState, waiting
 from app.tabs import image_view
 from app.tabs.listeners import SHORT
 from app.tabs.notes import failure
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 SHOW = scripts.mount("attention_maps", events=["close"])
 
@@ -72,7 +72,7 @@ class Attention:
                     case Cancelled():
                         yield ""
                     case Finished():
-                        yield view(Maps(look.words, look.steps, look.sheet()), shown)
+                        yield view(AttentionSheet(look.words, look.steps, look.sheet()), shown)
         except Exception as error:
             yield note(error_message(error))
         finally:
@@ -90,7 +90,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Maps:
+class AttentionSheet:
     """words and levels of noise; sheet: all maps, a row a word and a column a step, (W h, S w) uint8."""
 
     words: list[str]
@@ -116,7 +116,7 @@ def _panel(inside: str) -> str:
     )
 
 
-def view(maps: Maps, shown: image_view.Shown) -> str:
+def view(maps: AttentionSheet, shown: image_view.Shown) -> str:
     """The image with a word's map over it, a slider over the steps, and the grid of all maps."""
     rows, columns = len(maps.words), len(maps.steps)
     if not rows or not columns:
@@ -154,7 +154,7 @@ def view(maps: Maps, shown: image_view.Shown) -> str:
     )
 
 
-def first(maps: Maps) -> int:
+def first(maps: AttentionSheet) -> int:
     """The word to begin with: the one whose map at the last step stands out most."""
     rows, columns = len(maps.words), len(maps.steps)
     height, width = maps.sheet.shape[0] // rows, maps.sheet.shape[1] // columns

@@ -15,7 +15,7 @@ from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore
 from app.errors import error_message
-from app.forms import comparisons, references
+from app.forms import comparison_form, references
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState, private
 from app.tabs.create import Create
@@ -38,7 +38,7 @@ class Compare:
         with gr.Column(elem_id="compare"):
             with gr.Column(elem_id="compare-setup"):
                 self.ready = gr.HTML(
-                    comparisons.ready_list(), elem_id="ready", js_on_load=READY, apply_default_css=False
+                    comparison_form.ready_list(), elem_id="ready", js_on_load=READY, apply_default_css=False
                 )  # fmt: skip
                 self._own()
                 self.list = gr.Dropdown(
@@ -54,7 +54,7 @@ class Compare:
                     self.cancel = gr.Button("Cancel", elem_id="compare-cancel", interactive=False, min_width=72)
                 self.note = gr.HTML("", elem_id="compare-note", apply_default_css=False)
                 self.board = gr.HTML(
-                    comparisons.empty(), elem_id="board", js_on_load=BOARD, apply_default_css=False
+                    comparison_form.empty(), elem_id="board", js_on_load=BOARD, apply_default_css=False
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="compare-news", html_template="", js_on_load=NEWS)
         self.id = gr.State("")
@@ -65,7 +65,7 @@ class Compare:
     def _own(self) -> None:
         with gr.Accordion("Make your own", open=False, elem_id="compare-own"):
             self.columns = gr.Dropdown(
-                comparisons.column_choices(), value=[], multiselect=True, label="Columns", elem_id="columns",
+                comparison_form.column_choices(), value=[], multiselect=True, label="Columns", elem_id="columns",
                 info="Methods, each as its example has it, beside the stack of Create",
             )  # fmt: skip
             self.axes: list[Any] = []
@@ -75,7 +75,7 @@ class Compare:
                 with gr.Row(elem_classes="nw-pair"):
                     self.axes += [
                         gr.Dropdown(
-                            comparisons.axis_choices(), value=kind, label=label, elem_id=name, min_width=120,
+                            comparison_form.axis_choices(), value=kind, label=label, elem_id=name, min_width=120,
                             allow_custom_value=True,
                         ),
                         gr.Textbox(value=values, label="Values, with commas", elem_id=f"{name}-values", min_width=120),
@@ -113,11 +113,12 @@ class Compare:
         axes may be."""
         mine = ((id, one, done) for id, one, done in self.store.all() if id in visit or not private())
         found = [
-            (f"{one.title} · {done} of {one.size} · {comparisons.when(id)}", id) for id, one, done in islice(mine, KEPT)
+            (f"{one.title} · {done} of {one.size} · {comparison_form.when(id)}", id)
+            for id, one, done in islice(mine, KEPT)
         ]
         known = self.state.model().backbone is not None  # the registry imports torch
-        axes = comparisons.axis_choices() + (comparisons.knob_choices() if known else [])
-        columns = comparisons.column_choices(known)
+        axes = comparison_form.axis_choices() + (comparison_form.knob_choices() if known else [])
+        columns = comparison_form.column_choices(known)
         choices = {self.list: found, self.columns: columns, **dict.fromkeys(self.axes[::2], axes)}
         return {component: gr.Dropdown(choices=those) for component, those in choices.items()}
 
@@ -135,7 +136,7 @@ class Compare:
         key = str((data._data or {}).get("key", ""))
         yield self._say("Rendering the scene")
         try:
-            made = comparisons.ready(self.state, key)
+            made = comparison_form.ready(self.state, key)
         except Exception as error:
             yield self._say(error_message(error), True)
             return
@@ -159,10 +160,10 @@ class Compare:
         try:
             recipe, _ = self.create.recipe(*fields)
             axes = ((rows, rows_values), (tabs, tabs_values))
-            made = comparisons.own(
+            made = comparison_form.own(
                 self.state, recipe, columns, axes, shelf, self.state.door(request.session_hash)
             )  # fmt: skip
-            said = comparisons.checked(self.state, made, self.state.door(request.session_hash))
+            said = comparison_form.checked(self.state, made, self.state.door(request.session_hash))
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
@@ -171,7 +172,7 @@ class Compare:
     def open_file(self, path: Any, visit: list[str]) -> Iterator[dict[Any, Any]]:
         """A comparison file of whoever: its cells, to be made here; what differs here is said."""
         try:
-            made, words = comparisons.from_file(self.state, path)
+            made, words = comparison_form.from_file(self.state, path)
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
@@ -200,14 +201,14 @@ class Compare:
     def vote(self, id: str, visit: list[str], data: gr.EventData) -> Any:
         """One blind vote; the ratings after it."""
         event = data._data or {}
-        runner = comparisons.runner_of(self.state, self.store, id) if self._may(id, visit) else None
+        runner = comparison_form.runner_of(self.state, self.store, id) if self._may(id, visit) else None
         if runner is None:
             return gr.skip()
         labels = [value.label for value in runner.comparison.axes[0].values]
         better, worse = str(event.get("better")), str(event.get("worse"))
         if better in labels and worse in labels and better != worse:
             self.store.vote(id, better, worse)
-        return json.dumps({"id": id, "votes": comparisons.ratings(runner, self.store, self._mine(visit))})
+        return json.dumps({"id": id, "votes": comparison_form.ratings(runner, self.store, self._mine(visit))})
 
     def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """The settings of a cell into Create, and over there."""
@@ -225,7 +226,7 @@ class Compare:
 
     def _cell(self, event: dict[str, Any], id: str, visit: list[str]) -> tuple[ComparisonRunner | None, Cell | None]:
         """The comparison of this id, if the visit may see it, and its cell that the page names by its key."""
-        runner = comparisons.runner_of(self.state, self.store, id) if self._may(id, visit) else None
+        runner = comparison_form.runner_of(self.state, self.store, id) if self._may(id, visit) else None
         cells = runner.cells if runner is not None else []
         return runner, next((cell for cell in cells if cell.key == str(event.get("key", ""))), None)
 
@@ -245,7 +246,7 @@ class Compare:
     def _run(self, id: str, visit: list[str], request: gr.Request, words: str = "") -> Iterator[dict[Any, Any]]:
         runner, started = None, None
         try:
-            runner = comparisons.runner_of(self.state, self.store, id, self.state.door(request.session_hash))
+            runner = comparison_form.runner_of(self.state, self.store, id, self.state.door(request.session_hash))
             if runner is None:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return
@@ -265,14 +266,14 @@ class Compare:
                 runner.cancel(started)  # the page was left: what is done stays
 
     def _shown(self, id: str, visit: list[str], words: str = "") -> dict[Any, Any]:
-        runner = comparisons.runner_of(self.state, self.store, id)
+        runner = comparison_form.runner_of(self.state, self.store, id)
         if runner is None:
             return self._say("This comparison cannot be opened: its file is gone.", True)
         return self._frame(runner, visit, since=-1, words=words)
 
     def _frame(self, runner: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
         """What the page has to know. since: -1 for all of it, else the number of the change before."""
-        update = comparisons.update(self.state, self.store, runner, since, self._mine(visit))
+        update = comparison_form.update(self.state, self.store, runner, since, self._mine(visit))
         return {
             self.news: json.dumps(update),
             self.id: runner.id,

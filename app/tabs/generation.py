@@ -13,9 +13,9 @@ from app.engine.events import Cancelled, Failed, Finished, Made, Preparing, Prog
 from app.errors import error_message
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState, waiting
-from app.storage.images import png_bytes
+from app.storage.image_files import png_bytes
 from app.tabs import image_view
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 KEPT = 24  # images in the strip of a visit
 

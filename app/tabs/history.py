@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from app import scripts
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 from app.schema.recipe import Recipe
 from app.service.state import AppState, private
-from app.storage.history import HistoryError
+from app.storage.image_history import HistoryError
 from app.tabs import image_view
 from app.tabs.create import Create
 from app.tabs.listeners import SHORT
@@ -22,7 +22,7 @@ PAGE = 24
 SCRIPT = scripts.mount("server_buttons", "mountHistory", ["open"])
 
 
-class Images:
+class HistoryTab:
     """The tab's components. On a public Space it shows what the visitor made, and nobody else's."""
 
     def __init__(self, state: AppState, create: Create, tabs: gr.Tabs, tab: gr.Tab):
@@ -168,6 +168,6 @@ def _when(made: Any) -> str:
     return moment.astimezone().strftime("%-d %b %Y, %H:%M")
 
 
-def tab(state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab) -> Images:
+def tab(state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab) -> HistoryTab:
     """Build the tab inside the page that is being built."""
-    return Images(state, create, tabs, own)
+    return HistoryTab(state, create, tabs, own)

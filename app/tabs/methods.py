@@ -14,7 +14,7 @@ import gradio as gr
 
 from app import scripts
 from app.forms.stack import Stack
-from app.schema.method_inputs import Degradation
+from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.models import Model
 from app.service.state import AppState
@@ -73,13 +73,13 @@ def notes(stack: Stack, model: Model) -> dict[str, str]:
         f"methods.{i}.inputs.{name}": words
         for i, card in enumerate(stack.cards)
         for name, value in card.inputs.items()
-        if isinstance(value, Degradation)
+        if isinstance(value, DegradationValue)
     }
 
 
 def fitted(problems: Collection[Problem], recipe: Recipe, state: AppState) -> list[Problem]:
     """The same problems; where a method does not run on this network, with those here on which it may."""
-    from app.forms.catalogue import catalogue
+    from app.forms.page_catalogue import catalogue
 
     book = catalogue()["methods"] if recipe.methods else {}
     unfit: dict[str, str] = {}
@@ -102,8 +102,8 @@ def example(state: AppState, asked: Mapping[str, Any], given: Mapping[str, Any])
     asked: {"name": a method, "alone": whether it takes the place of the whole stack}. given: values of the controls.
     Raises RecipeError, in words, for a method that is not here.
     """
-    from app.forms.catalogue import catalogue
     from app.forms.examples import example as make
+    from app.forms.page_catalogue import catalogue
 
     name = str(asked.get("name", ""))
     known = catalogue()["methods"].get(name)

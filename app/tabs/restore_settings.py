@@ -77,7 +77,7 @@ class Restorer:
     def restore_from(self, path: str | None, request: gr.Request) -> dict[Any, Any]:
         """A dropped or chosen image: its recipe into the controls."""
         from app.schema.png_metadata import read
-        from app.storage.images import ImageError, open_upload
+        from app.storage.image_files import ImageError, open_upload
 
         if not path:
             return self.leave("No image was given.")

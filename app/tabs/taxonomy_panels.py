@@ -12,7 +12,7 @@ from typing import Any
 
 from app import theme
 from app.catalog import survey
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 from app.tabs.diagrams import CHANGES, diagram
 from app.tabs.tree import mark
 from backbones.embedded import EMBEDDED
@@ -206,7 +206,7 @@ def _entries(key: str) -> str:
     )
 
 
-def _entry(one: survey.Entry) -> str:
+def _entry(one: survey.SurveyEntry) -> str:
     words = " ".join((one.short, one.title, one.task, one.publication, one.by, one.why)).lower()
     by = ""
     if one.by:
@@ -278,7 +278,7 @@ def task(key: str) -> str:
     )
 
 
-def _named(some: tuple[survey.Entry, ...]) -> str:
+def _named(some: tuple[survey.SurveyEntry, ...]) -> str:
     """Short names, each with its dot."""
     if not some:
         return ""

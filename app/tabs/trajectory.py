@@ -11,15 +11,15 @@ import gradio as gr
 
 from app import scripts
 from app.errors import error_message
-from app.forms import trajectories
+from app.forms import trajectory_form
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState
-from app.storage.images import png_bytes
+from app.storage.image_files import png_bytes
 from app.tabs import attention, image_view
 from app.tabs.create import Create
 from app.tabs.listeners import LONG, SHORT
 from app.tabs.notes import failure
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 TICK = 0.4  # seconds between two updates of the page, at least
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
@@ -35,11 +35,11 @@ class TrajectoryTab:
         with gr.Column(elem_id="trajectory"):
             with gr.Column(elem_id="trajectory-setup"):
                 self.ready = gr.HTML(
-                    trajectories.ready_list(), elem_id="follow-ready", js_on_load=READY, apply_default_css=False
+                    trajectory_form.ready_list(), elem_id="follow-ready", js_on_load=READY, apply_default_css=False
                 )  # fmt: skip
                 with gr.Accordion("Choose what differs", open=False, elem_id="follow-own"):
                     self.along = gr.Dropdown(
-                        trajectories.choices(), value="", label="Runs differ in", elem_id="along",
+                        trajectory_form.choices(), value="", label="Runs differ in", elem_id="along",
                         info="The settings of Create are the first run", allow_custom_value=True,
                     )  # fmt: skip
                     self.values = gr.Textbox(value="", label="Values, with commas", elem_id="along-values")
@@ -53,7 +53,7 @@ class TrajectoryTab:
             with gr.Column(elem_id="trajectory-result"):
                 self.note = gr.HTML("", elem_id="trajectory-note", apply_default_css=False)
                 self.board = gr.HTML(
-                    trajectories.empty(), elem_id="paths", js_on_load=BOARD, apply_default_css=False
+                    trajectory_form.empty(), elem_id="paths", js_on_load=BOARD, apply_default_css=False
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="trajectory-news", html_template="", js_on_load=NEWS)
                 self.maps = gr.HTML("", elem_id="path-attention", js_on_load=attention.SHOW, apply_default_css=False)
@@ -76,7 +76,7 @@ class TrajectoryTab:
         """The settings of Create, along what was chosen."""
         try:
             base, _ = self.create.recipe(*fields)
-            runs = trajectories.runs_of(base, str(along or ""), str(values or ""))
+            runs = trajectory_form.runs_of(base, str(along or ""), str(values or ""))
         except Exception as error:
             yield self._say(_words(error))
             return
@@ -89,7 +89,7 @@ class TrajectoryTab:
         key = str((data._data or {}).get("key", ""))
         try:
             base, _ = self.create.recipe(*values)
-            runs = trajectories.ready(base, key)
+            runs = trajectory_form.ready(base, key)
         except Exception as error:
             yield self._say(_words(error))
             return
@@ -104,7 +104,7 @@ class TrajectoryTab:
             if recipe is None:
                 yield self._say("This image is no longer here: make it once more.")
                 return
-            yield from self._follow(trajectories.ready(recipe, trajectories.CONDITION), False, request)
+            yield from self._follow(trajectory_form.ready(recipe, trajectory_form.CONDITION), False, request)
 
         event(lambda: gr.Tabs(selected="trajectory"), None, self.tabs, **SHORT)  # before the runs begin
         event(show, inputs, self.outputs, **LONG)
@@ -131,13 +131,13 @@ class TrajectoryTab:
         self.stop(request)
         begun = {"busy": [label for label, _ in runs], "steps": 0, "of": 0}
         yield {self.news: json.dumps(begun), self.note: "", self.maps: ""} | self._buttons(busy=True)
-        job: trajectories.TrajectoryJob | None = None
+        job: trajectory_form.TrajectoryJob | None = None
         try:
-            job = trajectories.TrajectoryJob(self.state, runs, attend, door)
+            job = trajectory_form.TrajectoryJob(self.state, runs, attend, door)
             self.state.live[session] = job.runs
             for frame in job.frames(TICK):
                 yield {self.news: json.dumps(frame)}
-            drawn = trajectories.result(self.state, job, request.session_hash or "")
+            drawn = trajectory_form.result(self.state, job, request.session_hash or "")
             words = " ".join(job.troubles)
             shown = {self.news: json.dumps(drawn), self.note: failure(escape(words)) if words else ""}
             yield shown | self._buttons(busy=False)
@@ -163,11 +163,11 @@ def _maps(one: Any) -> str:
     if look is None or not look.maps:
         return attention.note("Attention was not read in this run: tick the box and follow it again.")
     shown = image_view.Shown("", data_uri(png_bytes(one.image)), one.recording.recipe, "")
-    return attention.view(attention.Maps(look.words, look.steps, look.sheet()), shown)
+    return attention.view(attention.AttentionSheet(look.words, look.steps, look.sheet()), shown)
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, (RecipeError, trajectories.Stopped)) else error_message(error)
+    return str(error) if isinstance(error, (RecipeError, trajectory_form.Stopped)) else error_message(error)
 
 
 def tab(state: AppState, create: Create, tabs: gr.Tabs) -> TrajectoryTab:

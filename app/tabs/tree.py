@@ -82,18 +82,18 @@ def listed() -> str:
     return f'<div class="nw-tree-list">{"".join(rows)}</div>'
 
 
-def _counted(some: tuple[survey.Entry, ...]) -> str:
+def _counted(some: tuple[survey.SurveyEntry, ...]) -> str:
     found = survey.counts(some)
     return f"{mark('here')}{found['here']}{mark('covered')}{found['covered']}{mark('not')}{found['not']}"
 
 
-def _groups(family: str) -> dict[str, tuple[survey.Entry, ...]]:
+def _groups(family: str) -> dict[str, tuple[survey.SurveyEntry, ...]]:
     """Group -> its entries; one group without a name for a mechanism of sampling."""
     some = survey.of_family(family)
     return {group: tuple(one for one in some if one.group == group) for group in dict.fromkeys(e.group for e in some)}
 
 
-def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[survey.Entry, ...]]) -> str:
+def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[survey.SurveyEntry, ...]]) -> str:
     """One family with its leaves: one button."""
     look = theme.FAMILIES[key]
     top, low = rows[0] - ROW / 2 + 1, rows[-1] + ROW / 2 - 1
@@ -119,7 +119,7 @@ def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[
     )
 
 
-def _dots(some: tuple[survey.Entry, ...], y: float) -> str:
+def _dots(some: tuple[survey.SurveyEntry, ...], y: float) -> str:
     order = list(survey.STATUS)
     ranked = sorted(some, key=lambda one: order.index(one.status))
     rows = -(-len(ranked) // A_ROW)

@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor
 
-from conditioning.operators.base import Linear, Measurement, Operator, Shape
 from conditioning.operators.blur import GaussianBlur, MotionBlur
 from conditioning.operators.colour import Grey
 from conditioning.operators.inpainting import Inpainting
 from conditioning.operators.jpeg import JPEG
+from conditioning.operators.operator import Linear, Measurement, Operator, Shape
 from conditioning.operators.sensing import CompressedSensing
 from conditioning.operators.super_resolution import Bicubic, BlockAverage
 from samplers.noise import Noise

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.images import to_pixels
+from common.image_bytes import to_pixels
 
 
 def canny(image: Tensor) -> Tensor:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from conditioning.operators.base import Shape, Weighted
+from conditioning.operators.operator import Shape, Weighted
 
 
 class Grey(Weighted):

@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from conditioning.operators.base import Linear, Shape
+from conditioning.operators.operator import Linear, Shape
 
 
 class Inpainting(Linear):

@@ -3,7 +3,7 @@ import math
 import torch
 from torch import Tensor
 
-from conditioning.operators.base import Linear, Shape
+from conditioning.operators.operator import Linear, Shape
 
 
 class CompressedSensing(Linear):

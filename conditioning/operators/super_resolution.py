@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from conditioning.operators.base import Linear, Shape, Weighted, by_row
+from conditioning.operators.operator import Linear, Shape, Weighted, by_row
 
 
 def small(shape: Shape, factor: int) -> Shape:

@@ -17,8 +17,8 @@ from app.page import build, serve_options
 from app.schema.png_metadata import read
 from app.schema.recipe import Recipe
 from app.service.state import AppState
-from app.storage.history import History
-from common.images import data_uri
+from app.storage.image_history import History
+from common.image_bytes import data_uri
 
 RECIPE = {"prompt": "a red disc", "backbone": "exact", "width": 16, "height": 16, "steps": 4, "seed": 7, "count": 2}
 KNOWN = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))

@@ -13,12 +13,12 @@ from PIL import Image
 from app.comparison.spec import Comparison, key_of
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine
-from app.forms import comparisons
+from app.forms import comparison_form
 from app.schema.png_metadata import read
 from app.schema.recipe import Recipe
 from app.service.state import AppState
-from app.storage.history import History
-from app.storage.images import content_hash, open_upload
+from app.storage.image_files import content_hash, open_upload
+from app.storage.image_history import History
 
 WRITTEN = Path(__file__).parents[1] / "fixtures" / "written_by_0_1"
 MADE = json.loads((WRITTEN / "made.json").read_text())
@@ -152,7 +152,7 @@ def test_comparisons_open_with_their_cells_and_votes(history):
 def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
     state = AppState("exact", History(tmp_path))
     path = WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json"
-    comparison, note = comparisons.from_file(state, path)
+    comparison, note = comparison_form.from_file(state, path)
     written = json.loads(path.read_text())
     base = as_now(written["comparison"]["base"])
     assert json.loads(comparison.model_dump_json()) == written["comparison"] | {"base": base}

@@ -8,12 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 from app import page_messages
 from app.comparison.spec import Axis, Change, Comparison
 from app.comparison.store import ComparisonStore
-from app.forms import comparisons, trajectories
-from app.forms.catalogue import catalogue
+from app.forms import comparison_form, trajectory_form
+from app.forms.page_catalogue import catalogue
 from app.forms.stack import Stack
 from app.schema.recipe import Recipe
 from app.service.state import AppState
-from app.storage.history import History
+from app.storage.image_history import History
 from app.tabs import methods
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.5, prompt="red")
@@ -44,7 +44,7 @@ def test_what_is_said_at_the_cards(state):
 def test_uploads(state, tmp_path):
     from PIL import Image
 
-    from app.storage.images import png_bytes
+    from app.storage.image_files import png_bytes
 
     check(page_messages.Uploaded, state.receive(png_bytes(Image.new("RGB", (8, 8))), state.door("session")))
     check(page_messages.Uploaded, state.receive(b"no image", state.door("session")))
@@ -54,22 +54,22 @@ def test_a_comparison_whole_in_parts_and_after_a_vote(state, tmp_path):
     seeds = Axis(name="seed", values=tuple(Change(label=f"seed {n}", recipe={"seed": n}) for n in (1, 2)))
     steps = Axis(name="steps", values=tuple(Change(label=f"{n} steps", recipe={"steps": n}) for n in (2, 0)))
     store = ComparisonStore(tmp_path)
-    one = comparisons.runner_of(state, store, store.add(Comparison(title="t", base=BASE, axes=(seeds, steps))))
-    check(page_messages.WholeComparison, comparisons.update(state, store, one, -1))  # nothing is made yet
+    one = comparison_form.runner_of(state, store, store.add(Comparison(title="t", base=BASE, axes=(seeds, steps))))
+    check(page_messages.WholeComparison, comparison_form.update(state, store, one, -1))  # nothing is made yet
     one.start()
     one.join(60)
     store.vote(one.id, "seed 1", "seed 2")
-    check(page_messages.WholeComparison, comparisons.update(state, store, one, -1))
-    check(page_messages.ComparisonNews, comparisons.update(state, store, one, 0))
-    check(page_messages.ComparisonVotes, {"id": one.id, "votes": comparisons.ratings(one, store, None)})
+    check(page_messages.WholeComparison, comparison_form.update(state, store, one, -1))
+    check(page_messages.ComparisonNews, comparison_form.update(state, store, one, 0))
+    check(page_messages.ComparisonVotes, {"id": one.id, "votes": comparison_form.ratings(one, store, None)})
 
 
 def test_runs_under_way_and_done(state):
-    job = trajectories.TrajectoryJob(state, trajectories.ready(BASE, "guidance"), False, state.door("session"))
+    job = trajectory_form.TrajectoryJob(state, trajectory_form.ready(BASE, "guidance"), False, state.door("session"))
     frames = list(job.frames(0.01))
     for frame in frames:
         check(page_messages.TrajectoryProgress, frame)
-    check(page_messages.Trajectories, trajectories.result(state, job, "session"))
+    check(page_messages.Trajectories, trajectory_form.result(state, job, "session"))
 
 
 def test_a_message_with_more_or_less_than_that_is_refused():

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import page_types, scripts, theme
-from app.routes.scripts import routes
+from app.routes.assets import routes
 
 ROOT = Path(__file__).parents[2]
 

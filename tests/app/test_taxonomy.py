@@ -11,10 +11,10 @@ from starlette.testclient import TestClient
 
 from app import theme
 from app.catalog import survey
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 from app.routes import all_routes
 from app.service.state import AppState
-from app.storage.history import History
+from app.storage.image_history import History
 from app.tabs import diagrams, taxonomy, taxonomy_panels, tree
 from backbones.embedded import EMBEDDED
 from bench.tasks import TASKS as BENCH

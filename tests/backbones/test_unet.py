@@ -218,7 +218,7 @@ def test_images_have_to_fit(tiny_unet):
 
 def test_the_preview_is_the_best_linear_one():
     """On an autoencoder that is linear itself, the fitted preview is the decoding."""
-    from backbones.images import Images, discs
+    from backbones.autoencoder import Autoencoder, discs
 
     class Shuffle(torch.nn.Module):  # 12 channels: a pixel block as it is
         config = {"latent_channels": 12, "block_out_channels": (1, 1), "scaling_factor": 0.5}
@@ -228,7 +228,7 @@ def test_the_preview_is_the_best_linear_one():
             return type("Out", (), {"latents": torch.nn.functional.pixel_unshuffle(x, 2)})
 
     Shuffle.config = type("Config", (dict,), {"__getattr__": dict.__getitem__})(Shuffle.config)
-    own = Images(Shuffle())
+    own = Autoencoder(Shuffle())
     rgb = discs(2, 32, seed=5)
     assert (own.preview(own.encode(rgb)) - rgb).abs().mean() < 0.02
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from backbones.attention import EditedAttention, grid
+from backbones.attention_sites import EditedAttention, grid
 from samplers.flow import Ask
 
 

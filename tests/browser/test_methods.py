@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app import theme
-from app.forms.catalogue import STRIP, catalogue
+from app.forms.page_catalogue import STRIP, catalogue
 
 BOOK = catalogue()
 FAMILIES = [family for family in BOOK["families"] if family["methods"]]

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from app import theme
 from app.catalog import survey
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 
 FAMILY = "inversion"
 NAME = theme.FAMILIES[FAMILY].name

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from common.images import data_uri, encoded, to_pixels, to_uint8
+from common.image_bytes import data_uri, encoded, to_pixels, to_uint8
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor, lambda x: torch.tensor(x, dtype=torch.bfloat16)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.storage.history import History, HistoryError
+from app.storage.image_history import History, HistoryError
 from tests.app.doubles import recipe
 
 

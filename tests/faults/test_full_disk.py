@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from app.engine.events import Finished, Made
-from app.storage.history import History, HistoryError
+from app.storage.image_history import History, HistoryError
 from tests.app.doubles import recipe
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from app.schema.png_metadata import read
-from app.storage.history import History
+from app.storage.image_history import History
 
 ROOT = Path(__file__).parents[2]
 MAKER = """
 import sys, torch
 torch.set_num_threads(1)
-from app.storage.history import History
+from app.storage.image_history import History
 from app.engine.events import Made
 from app.schema.recipe import Recipe
 from app.engine.engine import Engine

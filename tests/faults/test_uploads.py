@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.storage.images import ImageError, open_upload
+from app.storage.image_files import ImageError, open_upload
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from samplers import SAMPLERS
-from samplers.flow import Ask, Done, Driver, Failed, Step, ask, drive, run, together
+from samplers.flow import Ask, Done, Driver, FlowFailed, Step, ask, drive, run, together
 from tests.oracle import finish, flow, mixture, start
 
 oracle = mixture()
@@ -201,7 +201,7 @@ def test_a_flow_that_raises_at_once_hurts_nobody():
     driver.add("bad", failing())
     driver.add("good", asking(an_ask()))
     (_, bad), (_, good) = driver.round()
-    assert isinstance(bad, Failed) and isinstance(good, Done)
+    assert isinstance(bad, FlowFailed) and isinstance(good, Done)
 
 
 def test_only_the_guilty_run_of_a_group_fails():

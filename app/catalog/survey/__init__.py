@@ -58,7 +58,7 @@ OF_BENCH = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class SurveyEntry:
     """One line of the list. A paper that the survey places in two families has a line in each."""
 
     short: str
@@ -82,18 +82,18 @@ class Entry:
 
 
 @cache
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[SurveyEntry, ...]:
     """All of them, in the order of the list."""
     with FILE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return tuple(Entry(**{**row, "tasks": tuple(row["tasks"].split())}) for row in rows)  # type: ignore[arg-type]
+    return tuple(SurveyEntry(**{**row, "tasks": tuple(row["tasks"].split())}) for row in rows)  # type: ignore[arg-type]
 
 
-def of_family(family: str) -> tuple[Entry, ...]:
+def of_family(family: str) -> tuple[SurveyEntry, ...]:
     """The entries of one of the nine families."""
     return tuple(one for one in entries() if one.family == family)
 
 
-def counts(some: tuple[Entry, ...]) -> dict[str, int]:
+def counts(some: tuple[SurveyEntry, ...]) -> dict[str, int]:
     """How many are here, covered, not."""
     return {status: sum(one.status == status for one in some) for status in STATUS}

@@ -85,7 +85,7 @@ def test_intervals_of_ratings_cover_the_true_strengths_about_as_often_as_they_sa
 
 
 def test_votes_of_all_comparisons_rate_the_columns_of_one(tmp_path):
-    from app.comparison.serialize import ratings
+    from app.comparison.comparison_json import ratings
     from app.comparison.store import ComparisonStore
 
     def comparison(*labels):

@@ -9,9 +9,9 @@ from PIL import Image
 
 import backbones
 from app.comparison.targets import targets
-from app.schema.method_inputs import Degradation, Use
+from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import Recipe
-from app.storage.images import content_hash
+from app.storage.image_files import content_hash
 from backbones.contrastive import Contrastive
 from conditioning.operators.annotators import canny
 from fidelity.measures import evaluate, left_out
@@ -48,7 +48,7 @@ def test_edges_are_those_that_the_annotator_finds():
 def test_a_known_image_is_a_source_and_no_truth_but_a_measured_one_is():
     assert of(Use(name="repaint", inputs={"known": SHA})).ground_truth is None
     assert of(Use(name="repaint", inputs={"known": SHA})).source is not None
-    given = Degradation(picture=SHA, name="super_resolution", parameters={"factor": 4})
+    given = DegradationValue(picture=SHA, name="super_resolution", parameters={"factor": 4})
     one = targets(
         Recipe(backbone="exact", width=64, height=64, methods=(Use(name="ddnm", inputs={"measured": given}),)),
         {SHA: IMAGE}, ORACLE,

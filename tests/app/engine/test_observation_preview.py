@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.engine.observation_preview import preview, seen
 from app.schema.recipe import RecipeError
-from app.storage.images import content_hash
+from app.storage.image_files import content_hash
 from conditioning.operators import OPERATORS, measure
 from samplers.noise import Noise
 from tests.app.doubles import recipe

@@ -15,7 +15,7 @@ import samplers
 from app import __version__
 from app.schema import png_metadata
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Here, Recipe, RecipeError, differences, random_seed
-from app.storage.images import open_upload, save_png
+from app.storage.image_files import open_upload, save_png
 
 ROOT = Path(__file__).parents[3]
 ALPHABET = string.printable + 'äß☃漢😀"\\:,{}()<>\u2028\x00'
@@ -143,7 +143,7 @@ def test_differences_are_told_in_words() -> None:
 
 
 def test_pages_can_be_served_before_torch_is_there() -> None:
-    modules = "app.schema.recipe, app.storage.history, app.engine.events"
+    modules = "app.schema.recipe, app.storage.image_history, app.engine.events"
     code = f"import json, sys, {modules}; print(json.dumps('torch' in sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(out.stdout) is False

@@ -17,7 +17,7 @@ from app.schema.png_metadata import read
 from app.schema.recipe import Recipe
 from app.service.reading import images_in, read_comparison
 from app.service.runs import Engines, Runs
-from app.storage.images import content_hash, png_bytes
+from app.storage.image_files import content_hash, png_bytes
 from conditioning.registry import METHODS
 
 ROOT = Path(__file__).parents[3]

@@ -11,9 +11,9 @@ from app.comparison.spec import KIND
 from app.schema.recipe import RecipeError
 from app.service.checking import check
 from app.service.reading import images_in, images_sent, read_comparison, read_recipe
-from app.storage.history import History
-from app.storage.images import ImageError, content_hash, png_bytes
-from common.images import data_uri
+from app.storage.image_files import ImageError, content_hash, png_bytes
+from app.storage.image_history import History
+from common.image_bytes import data_uri
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 OTHER = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))

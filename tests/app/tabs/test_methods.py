@@ -11,22 +11,22 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import backbones
-from app.engine import methods as run_methods
+from app.engine import method_checks as run_methods
 from app.engine.planner import Encoder, plan
 from app.forms import examples, stack
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 from app.forms.stack import Card, Stack
 from app.routes import all_routes
 from app.schema.method_inputs import Use
 from app.schema.recipe import Here, Problem, Recipe, RecipeError
 from app.service import models
 from app.service.state import AppState
-from app.storage.history import History
-from app.storage.images import content_hash
+from app.storage.image_files import content_hash
+from app.storage.image_history import History
 from app.tabs import attention, create, image_view, methods, solver_knobs
 from conditioning.registry import FAMILIES, METHODS
 from tests.app.doubles import recipe
-from tests.app.engine.test_methods import IMAGES, full
+from tests.app.engine.test_method_checks import IMAGES, full
 
 ORACLE = backbones.load("exact")
 NASTY = "<script>alert(1)</script> \"' & onerror="
@@ -131,7 +131,7 @@ def test_nothing_from_outside_is_markup():
         stack.strip(NASTY, nasty, Stack.of(nasty)), image_view.made(image_view.Shown("1", "", nasty, "")),
         attention.busy(NASTY), attention.note(NASTY),
         attention.view(
-            attention.Maps([NASTY], [1.0], np.zeros((4, 4), np.uint8)), image_view.Shown("1", NASTY, nasty, "")
+            attention.AttentionSheet([NASTY], [1.0], np.zeros((4, 4), "u1")), image_view.Shown("1", NASTY, nasty, ""),
         ),
     ]  # fmt: skip
     for html in pages:
@@ -387,7 +387,7 @@ def test_the_page_can_ask_what_there_is(state, monkeypatch):
 def test_the_maps_begin_with_the_word_that_stands_out():
     sheet = np.zeros((3 * 4, 2 * 4), np.uint8)
     sheet[5, 6] = 255  # the second word at the last step
-    maps = attention.Maps(["a", "red", "disc"], [1.0, 0.0], sheet)
+    maps = attention.AttentionSheet(["a", "red", "disc"], [1.0, 0.0], sheet)
     assert attention.first(maps) == 1
     html = attention.view(maps, image_view.Shown("1", "x.png", recipe(), ""))
     assert html.count('aria-pressed="true"') == 1 and 'data-rows="3" data-columns="2"' in html

@@ -9,7 +9,7 @@ import pytest
 from app.schema.recipe import Recipe, RecipeError
 from app.schema.solvers import KNOBS, knob_field
 from app.service.state import AppState
-from app.storage.history import History
+from app.storage.image_history import History
 from app.tabs import create, solver_knobs
 
 VISIT = SimpleNamespace(session_hash="a visit")

@@ -16,10 +16,10 @@ from app.routes import all_routes
 from app.schema.recipe import Recipe
 from app.service.models import Model, vocabulary
 from app.service.state import AppState
-from app.storage.history import History
-from app.storage.images import png_bytes
+from app.storage.image_files import png_bytes
+from app.storage.image_history import History
 from app.tabs import create, image_view, solver_knobs
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 ROOT = Path(__file__).parents[3]
 NASTY = "<script>alert(1)</script> \"' & onerror="
@@ -189,7 +189,7 @@ def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
 
 
 def test_a_full_disk_still_shows_the_image(tab, monkeypatch):
-    from app.storage.history import HistoryError
+    from app.storage.image_history import HistoryError
 
     def full(*a, **k):
         raise HistoryError("The disk is full.")

@@ -12,13 +12,13 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app.engine.engine import Engine
-from app.forms import trajectories
+from app.forms import trajectory_form
 from app.routes import all_routes
 from app.schema.method_inputs import Use
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState
-from app.storage.history import History
-from app.trajectory import serialize
+from app.storage.image_history import History
+from app.trajectory import trajectory_json
 from app.trajectory.recorder import Recording
 from samplers import SCHEDULES
 from samplers.geometry import shape
@@ -37,7 +37,7 @@ def engine():
 def follow(engine, recipe, label="run"):
     recording = Recording(label, recipe)
     end = engine.submit(recipe, {}, recording).result()
-    return serialize.followed(recording, end.images[0], end.calls, end.own_seconds), end
+    return trajectory_json.followed(recording, end.images[0], end.calls, end.own_seconds), end
 
 
 def test_the_record_is_the_run_and_changes_nothing_of_it(engine):
@@ -68,7 +68,7 @@ def test_the_guidance_norm_is_the_distance_of_the_two_estimates(engine):
 def test_of_an_inversion_the_way_down_is_followed(engine):
     from PIL import Image
 
-    from app.storage.images import content_hash
+    from app.storage.image_files import content_hash
 
     image = Image.new("RGB", (16, 16), "red")
     uses = (Use(name="ddim_inversion", inputs={"source": content_hash(image), "source_prompt": "red"}),)
@@ -84,7 +84,7 @@ def test_of_an_inversion_the_way_down_is_followed(engine):
 def test_what_is_drawn_of_two_runs(engine):
     unguided = BASE.model_copy(update={"cfg_scale": 1.0})
     runs = [follow(engine, unguided, "one")[0], follow(engine, BASE, "two")[0]]
-    drawn = json.loads(json.dumps(serialize.trajectories(runs, engine.backbone), allow_nan=False))
+    drawn = json.loads(json.dumps(trajectory_json.trajectories(runs, engine.backbone), allow_nan=False))
     one, two = drawn["runs"]
     assert one["apart"] is None and two["apart"]["x"][0] == 0 and two["apart"]["x"][-1] > 0
     assert len(one["figures"]["x_deviation_percent"]) == 7 and one["figures"]["x_deviation_percent"][0] == 0
@@ -103,20 +103,20 @@ def test_what_is_drawn_of_two_runs(engine):
 
 def test_runs_of_other_schedules_are_not_compared_step_by_step(engine):
     runs = [follow(engine, BASE)[0], follow(engine, BASE.model_copy(update={"steps": 4}))[0]]
-    drawn = serialize.trajectories(runs, engine.backbone)
+    drawn = trajectory_json.trajectories(runs, engine.backbone)
     assert drawn["runs"][1]["apart"] is None and len(drawn["paths"]["x"]["points"]) == 2
 
 
 def test_a_run_of_one_step_is_drawn_as_far_as_it_goes(engine):
     run, _ = follow(engine, BASE.model_copy(update={"steps": 1}))
-    assert json.dumps(serialize.trajectories([run], engine.backbone), allow_nan=False)
+    assert json.dumps(trajectory_json.trajectories([run], engine.backbone), allow_nan=False)
 
 
 def test_the_files_hold_states_and_figures(engine):
     run, _ = follow(engine, BASE, '=1+1, "x"')
-    with np.load(io.BytesIO(serialize.archive([run, run]))) as archive:
+    with np.load(io.BytesIO(trajectory_json.archive([run, run]))) as archive:
         assert np.array_equal(archive["x_1"], run.trajectory.x.numpy()) and archive["sigmas_0"].shape == (7,)
-    rows = list(csv.DictReader(io.StringIO(serialize.table([run, run]))))
+    rows = list(csv.DictReader(io.StringIO(trajectory_json.table([run, run]))))
     assert len(rows) == 14 and rows[0]["run"] == '\'=1+1, "x"' and float(rows[0]["sigma"]) > float(rows[1]["sigma"])
     assert math.isclose(float(rows[0]["x_norm"]), float(run.trajectory.x[0].double().norm()), rel_tol=1e-4)
 
@@ -124,21 +124,21 @@ def test_the_files_hold_states_and_figures(engine):
 # ---- which runs -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", trajectories.READY)
+@pytest.mark.parametrize("key", trajectory_form.READY)
 def test_a_ready_one_is_a_few_runs(key):
-    runs = trajectories.ready(Recipe(prompt="a red cube"), key)
-    assert 2 <= len(runs) <= trajectories.MOST and len({label for label, _ in runs}) == len(runs)
+    runs = trajectory_form.ready(Recipe(prompt="a red cube"), key)
+    assert 2 <= len(runs) <= trajectory_form.MOST and len({label for label, _ in runs}) == len(runs)
     assert all(recipe.count == 1 for _, recipe in runs)
 
 
 def test_with_and_without_the_condition():
     stack = (Use(name="perturbed_attention"),)
-    runs = dict(trajectories.ready(Recipe(prompt="a red cube", methods=stack, negative="blue"), "condition"))
+    runs = dict(trajectory_form.ready(Recipe(prompt="a red cube", methods=stack, negative="blue"), "condition"))
     assert runs["the whole stack"].methods and not runs["the prompt alone"].methods
     assert runs["the prompt alone"].prompt == "a red cube"
     none = runs["no condition"]
     assert not none.methods and none.prompt == none.negative == "" and none.cfg_scale == 1
-    assert len(trajectories.ready(Recipe(prompt="a red cube"), "condition")) == 2
+    assert len(trajectory_form.ready(Recipe(prompt="a red cube"), "condition")) == 2
 
 
 @pytest.mark.parametrize(
@@ -148,16 +148,16 @@ def test_with_and_without_the_condition():
 )  # fmt: skip
 def test_what_cannot_be_followed_is_said(along, values, words):
     with pytest.raises(RecipeError, match=words):
-        trajectories.runs_of(Recipe(), along, values)
+        trajectory_form.runs_of(Recipe(), along, values)
 
 
 def test_going_tells_how_far_it_is_and_its_files_are_signed(tmp_path):
     state = AppState("exact", History(tmp_path))
     try:
-        going = trajectories.TrajectoryJob(state, trajectories.runs_of(BASE, "cfg_scale", "1, 4"), False, "")
+        going = trajectory_form.TrajectoryJob(state, trajectory_form.runs_of(BASE, "cfg_scale", "1, 4"), False, "")
         frames = list(going.frames(0.0))
         assert frames[-1]["steps"] == frames[-1]["of"] == 12 and frames[-1]["busy"] == ["CFG Scale 1", "CFG Scale 4"]
-        drawn = trajectories.result(state, going, "me")
+        drawn = trajectory_form.result(state, going, "me")
         client = TestClient(Starlette(routes=all_routes(state)))
         found = client.get("/" + drawn["files"]["csv"])
         assert found.status_code == 200 and "attachment" in found.headers["content-disposition"]
@@ -173,14 +173,14 @@ def test_a_run_that_fails_is_said_and_the_others_are_shown(tmp_path):
     state = AppState("exact", History(tmp_path))
     try:
         bad = BASE.model_copy(update={"methods": (Use(name="ddim_inversion", inputs={"source": "0" * 64}),)})
-        going = trajectories.TrajectoryJob(state, [("good", BASE), ("bad", bad)], False, "")
+        going = trajectory_form.TrajectoryJob(state, [("good", BASE), ("bad", bad)], False, "")
         list(going.frames(0.0))
         assert going.troubles and going.troubles[0].startswith("bad: ")
-        assert [run["label"] for run in trajectories.result(state, going, "me")["runs"]] == ["good"]
-        alone = trajectories.TrajectoryJob(state, [("bad", bad)], False, "")
+        assert [run["label"] for run in trajectory_form.result(state, going, "me")["runs"]] == ["good"]
+        alone = trajectory_form.TrajectoryJob(state, [("bad", bad)], False, "")
         list(alone.frames(0.0))
-        with pytest.raises(trajectories.Stopped, match="bad: "):
-            trajectories.result(state, alone, "me")
+        with pytest.raises(trajectory_form.Stopped, match="bad: "):
+            trajectory_form.result(state, alone, "me")
     finally:
         state.model().engine(0).close()
 
@@ -190,7 +190,7 @@ def test_what_is_found_before_the_runs_is_said(tmp_path, monkeypatch):
     state = AppState("exact", History(tmp_path))
     base = Recipe(prompt="a red disc", backbone="exact", width=64, height=64, steps=4, schedule="gits")
     try:
-        going = trajectories.TrajectoryJob(state, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
+        going = trajectory_form.TrajectoryJob(state, [("4 steps", base), ("6 steps", base.but(steps=6))], False, "")
         frames = list(going.frames(0.0))
         searched = [frame for frame in frames if "Finding the schedule GITS" in frame["first"]]
         assert searched[-1]["steps"] > 6 and {frame["of"] for frame in searched} == {60}, (

@@ -4,8 +4,8 @@ import torch
 from conditioning.sampling.guidance.cfg import cfg
 from samplers.euler import euler
 from samplers.flow import Noise, ask, run
-from samplers.geometry.compare import apart, compare, onset
 from samplers.geometry.trajectory import Trajectory, recorded
+from samplers.geometry.trajectory_comparison import apart, compare, onset
 from samplers.schedules import karras
 from tests.oracle import mixture, start
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from backbones.attention import Site
+from backbones.attention_sites import Site
 from conditioning.sampling.attention.maps import averaged, before_steps, looked_at, nearest, places, subjects
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, on_step, run

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from backbones.attention import Site
+from backbones.attention_sites import Site
 from conditioning.compose import compose
 from conditioning.inputs import Box
 from conditioning.sampling.attention.lockstep import Pair, Record, Source, Twice, attention, lockstep, middle
@@ -12,7 +12,7 @@ from conditioning.sampling.attention.masactrl import Mutual
 from conditioning.sampling.attention.plug_and_play import Layout
 from conditioning.sampling.attention.prompt_to_prompt import Prompted, mask, weighted
 from samplers import SAMPLERS
-from samplers.flow import Done, Driver, Failed, Noise, Step, drive, run
+from samplers.flow import Done, Driver, FlowFailed, Noise, Step, drive, run
 from samplers.schedules import native
 from tests.conditioning.sampling.runs import PROMPT, flow
 from tests.oracle import KINDS
@@ -178,7 +178,7 @@ def test_a_prompt_without_tokens(tiny_net):
     b = tiny_net
     bare = {"text": b.encode_prompt([PROMPT])["text"]}
     (event,) = [e for _, e in drive([flow(b, [("prompt_to_prompt", {"source_prompt": bare})])], b.denoise)]
-    assert isinstance(event, Failed) and "came without its tokens" in str(event.error)
+    assert isinstance(event, FlowFailed) and "came without its tokens" in str(event.error)
 
 
 # ---- the edits by themselves ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import backbones
-from backbones.attention import Site
+from backbones.attention_sites import Site
 from conditioning.compose import compose
 from conditioning.inputs import Box
 from conditioning.sampling.attention.maps import looked_at, places

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from common.files import atomic_write
-from common.images import encoded, to_uint8
+from common.image_bytes import encoded, to_uint8
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 64 * 2**20

@@ -13,7 +13,7 @@ from samplers.geometry.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class TrajectoryComparison:
     """Of two runs a and b on the same N + 1 levels, of B images.
 
     x_apart (N + 1, B), x0_apart (N, B): the distance of their states and of their denoised predictions, in units of the
@@ -27,7 +27,7 @@ class Comparison:
     onset: Tensor
 
 
-def compare(a: Trajectory, b: Trajectory, part: float = 0.1) -> Comparison:
+def compare(a: Trajectory, b: Trajectory, part: float = 0.1) -> TrajectoryComparison:
     """How far run b leaves run a: of a guided run, say, from the unguided one of the same start.
 
     part: see `onset`. Raises ValueError where the runs are on different levels, or of different images.
@@ -38,7 +38,7 @@ def compare(a: Trajectory, b: Trajectory, part: float = 0.1) -> Comparison:
             f"{float(b.sigmas[0]):g}: step by step only runs of one schedule and one shape are compared"
         )
     x_apart = apart(a.x, b.x)
-    return Comparison(a.sigmas, x_apart, apart(a.x0, b.x0), 100 * x_apart / chord(a.x), onset(a, b, part))
+    return TrajectoryComparison(a.sigmas, x_apart, apart(a.x0, b.x0), 100 * x_apart / chord(a.x), onset(a, b, part))
 
 
 def apart(a: Tensor, b: Tensor) -> Tensor:

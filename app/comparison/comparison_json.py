@@ -11,7 +11,7 @@ from app.comparison.ranking import Rating, bradley_terry, pareto, ranks
 from app.comparison.runner import ComparisonRunner, State
 from app.comparison.spec import Change, Comparison
 from app.comparison.store import Result
-from common.images import data_uri
+from common.image_bytes import data_uri
 
 
 def whole_comparison(

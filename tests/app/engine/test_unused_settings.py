@@ -13,7 +13,7 @@ from app.comparison.spec import Axis, Change, Comparison
 from app.engine.engine import Engine
 from app.engine.planner import Encoder, plan, problems
 from app.engine.tuned_schedules import TunedSchedules
-from app.engine.unused import settings_used, unused, used
+from app.engine.unused_settings import settings_used, unused, used
 from app.forms.stack import formula as on_the_page
 from app.schema import png_metadata
 from app.schema.method_inputs import Use
@@ -21,7 +21,7 @@ from app.schema.recipe import Recipe
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from tests.app.doubles import recipe
-from tests.app.engine.test_methods import IMAGES, SHA, full
+from tests.app.engine.test_method_checks import IMAGES, SHA, full
 
 ORACLE = backbones.load("exact")
 DDNM = full("ddnm")

@@ -40,7 +40,7 @@ ASKS = {  # kind of an input -> what to do where there is none
 }
 _GIVEN = {
     "image": str, "map": str, "mask": str, "prompt": str, "words": str, "references": str,
-    "boxes": method_inputs.Box, "points": method_inputs.Point, "operator": method_inputs.Degradation,
+    "boxes": method_inputs.BoxValue, "points": method_inputs.PointValue, "operator": method_inputs.DegradationValue,
 }  # fmt: skip
 _SEVERAL = ("boxes", "points", "references")
 
@@ -119,7 +119,7 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
 
 
 def _empty(value: Any) -> bool:
-    return not value or (isinstance(value, method_inputs.Degradation) and not value.picture)
+    return not value or (isinstance(value, method_inputs.DegradationValue) and not value.picture)
 
 
 def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
@@ -132,7 +132,7 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
     if kind == "boxes":
         empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
         return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""
-    if not isinstance(value, method_inputs.Degradation):
+    if not isinstance(value, method_inputs.DegradationValue):
         return ""
     if value.picture and not is_hash(value.picture):
         return f"an image is given by its hash: {ASKS[kind]}."

@@ -13,7 +13,7 @@ from torch import Tensor
 Decode = Callable[[Tensor], Tensor]
 
 
-class Images:
+class Autoencoder:
     """AutoencoderKL, AutoencoderTiny or AutoencoderDC, with latents scaled to unit size as its config says.
 
     vae: on its device, in its dtype. decoder: takes the place of vae.decode for latents without gradients, if given:

@@ -17,15 +17,15 @@ from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import ETA, KIND, SAMPLER, Axis, Change, Comparison
 from app.comparison.store import ComparisonStore
 from app.forms import references
-from app.forms.catalogue import catalogue
+from app.forms.page_catalogue import catalogue
 from app.forms.presets import READY
 from app.schema.method_inputs import Use
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
 from app.schema.solvers import knob_label, knob_names
 from app.service.state import LOADING, AppState
-from app.storage.images import ImageError, content_hash, open_upload
+from app.storage.image_files import ImageError, content_hash, open_upload
 from app.version import VERSION
-from common.images import data_uri, encoded
+from common.image_bytes import data_uri, encoded
 
 LARGEST_FILE = 32 * 2**20  # bytes
 HELD = 12  # comparisons in memory
@@ -215,7 +215,7 @@ def update(
 ) -> dict[str, Any]:
     """What the page has to know of a comparison; since: -1 for all of it, else the number of the change before; ids:
     of the comparisons whose votes may be shown, None for all."""
-    from app.comparison import serialize
+    from app.comparison import comparison_json
     from fidelity.trust import stored_figures
 
     stem = addresses(state, one.id)
@@ -224,10 +224,10 @@ def update(
         return f"{stem}/{key}.png"
 
     if since >= 0:
-        return serialize.changes(one, address, since)
+        return comparison_json.changes(one, address, since)
     hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
     given = {sha: data_uri(one.images[sha]) for sha in dict.fromkeys(hashes) if sha in one.images}
-    whole = serialize.whole_comparison(one, address, given, stored_figures())
+    whole = comparison_json.whole_comparison(one, address, given, stored_figures())
     whole["exports"] = exports(stem)
     whole["votes"] = ratings(one, store, ids)
     return whole
@@ -245,7 +245,7 @@ def exports(stem: str) -> dict[str, str]:
 
 def ratings(one: ComparisonRunner, store: ComparisonStore, ids: Sequence[str] | None) -> dict[str, Any]:
     """After the votes of this comparison, and of these or all."""
-    from app.comparison.serialize import ratings as rated
+    from app.comparison.comparison_json import ratings as rated
 
     return rated(one.comparison, store.votes(one.id), store.all_votes(ids))
 

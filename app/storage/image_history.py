@@ -27,7 +27,7 @@ from PIL import Image
 from app.schema import png_metadata
 from app.schema.method_inputs import is_hash
 from app.schema.recipe import Recipe, RecipeError
-from app.storage.images import content_hash, save_png
+from app.storage.image_files import content_hash, save_png
 from common.files import UNFINISHED
 
 log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from starlette.testclient import TestClient
 
 from app.comparison.spec import Axis, Change, Comparison
 from app.comparison.store import ComparisonStore
-from app.forms import comparisons, references
+from app.forms import comparison_form, references
 from app.forms.presets import READY
 from app.routes import all_routes
 from app.schema.method_inputs import Use
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState
-from app.storage.images import ImageError, content_hash
+from app.storage.image_files import ImageError, content_hash
 from world.scene import COLOURS, draw
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
@@ -25,7 +25,7 @@ BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    from app.storage.history import History
+    from app.storage.image_history import History
 
     made = AppState("exact", History(tmp_path_factory.mktemp("outputs")))
     assert made.model().engine(60).wait(60)
@@ -40,7 +40,7 @@ def done(state):
     steps = Axis(name="steps", values=tuple(Change(label=f"=steps {n}", recipe={"steps": n}) for n in (2, 0)))
     store = ComparisonStore(state.history.folder / "comparisons")
     id = store.add(Comparison(title="A <b>", base=BASE, axes=(seeds, steps)))
-    one = comparisons.runner_of(state, store, id)
+    one = comparison_form.runner_of(state, store, id)
     one.start()
     one.join(60)
     return id, store, one
@@ -50,12 +50,12 @@ def done(state):
 
 
 def test_values_of_an_axis_are_read_as_they_are_written():
-    assert [v.recipe for v in comparisons.axis_of("seed", "1, 2,3").values] == [{"seed": n} for n in (1, 2, 3)]
-    assert [v.recipe for v in comparisons.axis_of("sampler", "Heun, euler").values] == [
+    assert [v.recipe for v in comparison_form.axis_of("seed", "1, 2,3").values] == [{"seed": n} for n in (1, 2, 3)]
+    assert [v.recipe for v in comparison_form.axis_of("sampler", "Heun, euler").values] == [
         {"sampler": "heun"}, {"sampler": "euler"},
     ]  # fmt: skip
-    assert [v.recipe["prompt"] for v in comparisons.axis_of("prompt", "a, b | c").values] == ["a, b", "c"]
-    assert [v.knobs for v in comparisons.axis_of("sdedit.strength", "0.5, 1").values] == [
+    assert [v.recipe["prompt"] for v in comparison_form.axis_of("prompt", "a, b | c").values] == ["a, b", "c"]
+    assert [v.knobs for v in comparison_form.axis_of("sdedit.strength", "0.5, 1").values] == [
         {"sdedit.strength": 0.5}, {"sdedit.strength": 1},
     ]  # fmt: skip
 
@@ -63,23 +63,23 @@ def test_values_of_an_axis_are_read_as_they_are_written():
 @pytest.mark.parametrize("kind, text, words", [("seed", " , ", "there are no values"), ("colour", "1", "no axis")])
 def test_what_cannot_be_an_axis_is_said(kind, text, words):
     with pytest.raises(RecipeError, match=words):
-        comparisons.axis_of(kind, text)
+        comparison_form.axis_of(kind, text)
 
 
 def test_columns_are_the_stack_no_method_and_methods_by_their_example(state):
-    made = comparisons.own(state, BASE, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])
+    made = comparison_form.own(state, BASE, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])
     assert [len(value.methods or ()) for value in made.axes[0].values] == [0, 0, 1]
     assert made.size == 6 and all(state.image(sha) is not None for sha in made.hashes())
 
 
 def test_other_scenes_as_reference_inputs(state):
-    made = comparisons.own(state, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
+    made = comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
     cells = made.cells()
     given = [cell.recipe.methods[0].inputs["reference"] for cell in cells]
     assert len(set(given)) == 2 and [cell.truth for cell in cells] == given
     assert all(state.image(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
     with pytest.raises(RecipeError, match="no number of a scene"):
-        comparisons.own(state, BASE, ["ilvr"], [("scene", "3, x")])
+        comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, x")])
 
 
 def test_boxes_words_and_prompts_move_with_the_scene(state):
@@ -87,7 +87,7 @@ def test_boxes_words_and_prompts_move_with_the_scene(state):
 
     excite = Use(name="attend_and_excite", inputs={"words": WORDS})
     base = BASE.model_copy(update={"prompt": AFTER, "methods": (excite,)})
-    made = comparisons.own(state, base, ["layout_guidance", "stack", "sdedit"], [("scene", "3, 5"), ("", "")])
+    made = comparison_form.own(state, base, ["layout_guidance", "stack", "sdedit"], [("scene", "3, 5"), ("", "")])
     layouts, words, edits = ([c for c in made.cells() if c.place[0] == i] for i in range(3))
     boxes = [cell.recipe.methods[0].inputs["boxes"] for cell in layouts]
     assert boxes[0] != boxes[1]
@@ -116,7 +116,7 @@ def shelf(state, tmp_path):
 
 
 def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
-    made = comparisons.own(state, BASE, ["ilvr", "dps", "none"], [("picture", ", ".join(shelf))], shelf)
+    made = comparison_form.own(state, BASE, ["ilvr", "dps", "none"], [("picture", ", ".join(shelf))], shelf)
     cells = made.cells()
     assert list(shelf) == ["red  one.png", "blue.png"] and len(cells) == 6
     for row, sha in enumerate(shelf.values()):
@@ -134,7 +134,7 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
     edges = Use(name="controlnet", inputs={"edges": use.inputs["edges"]})
     painted = Use(**example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
     base = BASE.model_copy(update={"methods": (painted, edges)})
-    made = comparisons.own(state, base, ["stack"], [("picture", "blue.png")], shelf)
+    made = comparison_form.own(state, base, ["stack"], [("picture", "blue.png")], shelf)
     (cell,) = made.cells()
     swapped, controlled = cell.recipe.methods
     assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue.png"] in swapped.inputs.values()
@@ -150,7 +150,7 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
 )  # fmt: skip
 def test_what_own_images_cannot_be_is_said(state, shelf, columns, text, words):
     with pytest.raises(RecipeError, match=words):
-        comparisons.own(state, BASE, columns, [("picture", text)], shelf)
+        comparison_form.own(state, BASE, columns, [("picture", text)], shelf)
 
 
 def test_an_own_image_that_is_none_is_said(state, tmp_path):
@@ -161,21 +161,21 @@ def test_an_own_image_that_is_none_is_said(state, tmp_path):
 
 @pytest.mark.parametrize("key", READY)
 def test_a_ready_one_has_cells_that_can_be_and_its_images_are_held(state, key):
-    made = comparisons.ready(state, key)
+    made = comparison_form.ready(state, key)
     assert made.size >= 6 and not any(cell.problem for cell in made.cells())
     assert all(state.image(sha) is not None for sha in made.hashes())
 
 
 def test_an_unknown_ready_one_is_said(state):
     with pytest.raises(RecipeError, match="no comparison 'x'"):
-        comparisons.ready(state, "x")
+        comparison_form.ready(state, "x")
 
 
 def test_in_private_a_image_that_the_visit_gave_opens_for_its_comparison_only(tmp_path, monkeypatch):
     from PIL import Image
 
     from app.schema.method_inputs import Use
-    from app.storage.history import History
+    from app.storage.image_history import History
 
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
     state = AppState("exact", History(tmp_path))
@@ -183,8 +183,8 @@ def test_in_private_a_image_that_the_visit_gave_opens_for_its_comparison_only(tm
     sha = state.take(Image.new("RGB", (8, 8), "red"), door)
     stack = (Use(name="ilvr", inputs={"reference": sha}),)
     comparison = Comparison(base=BASE, axes=(Axis(name="method", values=(Change(label="ilvr", methods=stack),)),))
-    assert sha in comparisons.runner_of(state, store, store.add(comparison), door).images
-    assert sha not in comparisons.runner_of(state, store, store.add(comparison), state.door("another")).images
+    assert sha in comparison_form.runner_of(state, store, store.add(comparison), door).images
+    assert sha not in comparison_form.runner_of(state, store, store.add(comparison), state.door("another")).images
 
 
 # ---- what the page gets -------------------------------------------------------------------------------------
@@ -192,12 +192,12 @@ def test_in_private_a_image_that_the_visit_gave_opens_for_its_comparison_only(tm
 
 def test_the_whole_and_then_what_changes(state, done):
     _, store, one = done
-    whole = comparisons.update(state, store, one, -1)
+    whole = comparison_form.update(state, store, one, -1)
     assert json.dumps(whole, allow_nan=False)
     assert len(whole["cells"]) == 4 and whole["count"]["done"] == 2 and whole["count"]["failed"] == 2
     reasons = [state.get("reason", "") for state in whole["states"].values()]
     assert any("out of range" in reason for reason in reasons)
-    later = comparisons.update(state, store, one, one.wait(0, 0))
+    later = comparison_form.update(state, store, one, one.wait(0, 0))
     assert later["states"] == {} and "cells" not in later
 
 
@@ -206,24 +206,24 @@ def test_the_whole_and_then_what_changes(state, done):
 
 def test_a_comparison_file_comes_back_the_same_and_says_what_differs(state, done, tmp_path):
     _, _, one = done
-    given = json.loads(comparisons.to_file(one, state))
+    given = json.loads(comparison_form.to_file(one, state))
     file = tmp_path / "c.json"
     file.write_text(json.dumps(given))
-    comparison, words = comparisons.from_file(state, file)
+    comparison, words = comparison_form.from_file(state, file)
     assert comparison == one.comparison and "Nothing differs here" in words
     file.write_text(json.dumps({**given, "versions": {"torch": "0.1"}, "models": {"exact": "other"}}))
-    _, words = comparisons.from_file(state, file)
+    _, words = comparison_form.from_file(state, file)
     assert "Made with torch 0.1" in words and "other weights" in words
 
 
 def test_its_images_travel_with_it(state, tmp_path):
-    made = comparisons.own(state, BASE, ["ilvr"], [])
+    made = comparison_form.own(state, BASE, ["ilvr"], [])
     store = ComparisonStore(state.history.folder / "comparisons")
-    one = comparisons.runner_of(state, store, store.add(made))
+    one = comparison_form.runner_of(state, store, store.add(made))
     file = tmp_path / "c.json"
-    file.write_text(comparisons.to_file(one, state))
+    file.write_text(comparison_form.to_file(one, state))
     other = AppState("exact", type(state.history)(tmp_path / "elsewhere"))
-    comparison, words = comparisons.from_file(other, file)
+    comparison, words = comparison_form.from_file(other, file)
     assert all(other.image(sha) is not None for sha in comparison.hashes()) and "missing" not in words
 
 
@@ -232,7 +232,7 @@ def test_other_files_are_refused_in_words(state, tmp_path, text):
     file = tmp_path / "c.json"
     file.write_text(text)
     with pytest.raises(RecipeError):
-        comparisons.from_file(state, file)
+        comparison_form.from_file(state, file)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def client(state):
 
 def test_images_and_exports_open_by_their_signed_address_only(state, done, client):
     id, store, one = done
-    whole = comparisons.update(state, store, one, -1)
+    whole = comparison_form.update(state, store, one, -1)
     made = [state["picture"] for state in whole["states"].values() if state["status"] == "done"]
     assert all(client.get(f"/{address}").headers["content-type"] == "image/png" for address in made)
     sign = made[0].split("/")[2]
@@ -254,14 +254,14 @@ def test_images_and_exports_open_by_their_signed_address_only(state, done, clien
 
 def test_exports_hold_every_cell(state, done, client):
     _, store, one = done
-    links = comparisons.update(state, store, one, -1)["exports"]
+    links = comparison_form.update(state, store, one, -1)["exports"]
     lines = list(csv.DictReader(io.StringIO(client.get(f"/{links['csv']}").text)))
     assert len(lines) == 4 and [line["network evaluations"] for line in lines] == ["2", "2", "", ""]
     assert lines[0]["steps"] == "'=steps 2", "no spreadsheet takes it for a formula"
     page = client.get(f"/{links['html']}").text
     assert page.count("data:image/png") == 2 and "A &lt;b&gt;" in page and "http" not in page.split("<pre>")[0]
     assert client.get(f"/{links['png']}").content[:4] == b"\x89PNG"
-    assert json.loads(client.get(f"/{links['json']}").text)["kind"] == comparisons.KIND
+    assert json.loads(client.get(f"/{links['json']}").text)["kind"] == comparison_form.KIND
 
 
 # ---- axes along which nothing changes ---------------------------------------------------------------------------
@@ -288,22 +288,22 @@ def restored(**knobs):
 def test_an_axis_over_something_unused_is_refused_before_the_run(state, base, kind, text, words):
     state.take(DEGRADED)
     with pytest.raises(RecipeError, match="images would be the same") as error:
-        comparisons.checked(state, comparisons.own(state, BASE.but(**base), ["stack"], [(kind, text)]))
+        comparison_form.checked(state, comparison_form.own(state, BASE.but(**base), ["stack"], [(kind, text)]))
     assert words in str(error.value)
 
 
 def test_an_axis_that_acts_in_some_columns_is_said_and_not_refused(state):
-    made = comparisons.own(state, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
-    words = comparisons.checked(state, made)
+    made = comparison_form.own(state, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
+    words = comparison_form.checked(state, made)
     assert words.startswith("Eta: all images are the same for Euler. Euler takes none")
 
 
 @pytest.mark.parametrize("kind, text", [("seed", "1, 2"), ("sampler", "euler, heun"), ("cfg_scale", "1, 4")])
 def test_an_axis_that_acts_is_not_refused(state, kind, text):
-    made = comparisons.own(state, BASE, ["stack"], [(kind, text)])
-    assert comparisons.checked(state, made) == ""
+    made = comparison_form.own(state, BASE, ["stack"], [(kind, text)])
+    assert comparison_form.checked(state, made) == ""
 
 
 def test_no_ready_made_comparison_has_an_idle_axis(state):
     for key in READY:
-        assert comparisons.checked(state, comparisons.ready(state, key)) == "", key
+        assert comparison_form.checked(state, comparison_form.ready(state, key)) == "", key

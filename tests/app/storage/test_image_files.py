@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from app.storage.images import ImageError, content_hash, open_upload, save_png
+from app.storage.image_files import ImageError, content_hash, open_upload, save_png
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from app.comparison.spec import Axis, Change, Comparison
 from app.engine.events import Cancelled, Failed, Finished, Preparing
 from app.errors import NotLoaded
-from app.forms import comparisons
+from app.forms import comparison_form
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.state import AppState
 
@@ -50,7 +50,7 @@ AXES = {"": "Nothing: one run", CONDITION: "With and without the condition"}
 
 def ready_list() -> str:
     """What may be followed with one click."""
-    return comparisons.ready_list(READY, "Follow the settings of Create", "Ready to follow")
+    return comparison_form.ready_list(READY, "Follow the settings of Create", "Ready to follow")
 
 
 def empty() -> str:
@@ -66,7 +66,7 @@ def choices() -> list[tuple[str, str]]:
     """What runs may differ in."""
     left_out = ("scene", "picture", "backbone")
     found = [(label, key) for key, label in AXES.items()]
-    return found + [(label, key) for key, label in comparisons.AXES.items() if key not in left_out]
+    return found + [(label, key) for key, label in comparison_form.AXES.items() if key not in left_out]
 
 
 def ready(base: Recipe, key: str) -> list[tuple[str, Recipe]]:
@@ -89,7 +89,7 @@ def runs_of(base: Recipe, along: str, values: str) -> list[tuple[str, Recipe]]:
     base = base.model_copy(update={"count": 1})
     if along == "":
         return [(base.prompt or "no words", base)]
-    axis = _conditions(base) if along == CONDITION else comparisons.axis_of(along, values)
+    axis = _conditions(base) if along == CONDITION else comparison_form.axis_of(along, values)
     if len(axis.values) > MOST:
         raise RecipeError([Problem("along", f"{len(axis.values)} runs are too many to follow. Give at most {MOST}.")])
     cells = Comparison(base=base, axes=(axis,)).cells()
@@ -176,10 +176,10 @@ class FinishedRuns:
 
 def result(state: AppState, job: TrajectoryJob, session: str) -> dict[str, Any]:
     """What the page draws of the runs that ended. Raises Stopped where none did."""
-    from app.trajectory import serialize
+    from app.trajectory import trajectory_json
 
     done = [
-        serialize.followed(one, end.images[0], end.calls, end.own_seconds)
+        trajectory_json.followed(one, end.images[0], end.calls, end.own_seconds)
         for one, end in zip(job.recordings, job.ends)
         if end is not None and one.steps
     ]
@@ -190,7 +190,7 @@ def result(state: AppState, job: TrajectoryJob, session: str) -> dict[str, Any]:
         state.followed.pop(old, None)
     state.followed[id] = FinishedRuns(session, done)
     stem = f"trajectories/{id}/{state.sign(f'trajectory {id}')}"
-    drawn = serialize.trajectories(done, job.model.backbone)
+    drawn = trajectory_json.trajectories(done, job.model.backbone)
     first = done[0].recording.recipe
     return {**drawn, "id": id, "prompt": first.prompt, "model": job.model.name,
             "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip

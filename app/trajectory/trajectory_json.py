@@ -21,10 +21,10 @@ from torch import Tensor
 
 from app.trajectory.recorder import Recording
 from backbones.base import Backbone
-from common.images import data_uri, to_pixels
+from common.image_bytes import data_uri, to_pixels
 from samplers.geometry import shape
-from samplers.geometry.compare import compare
 from samplers.geometry.trajectory import Trajectory
+from samplers.geometry.trajectory_comparison import compare
 
 FRAME = 128  # pixels: the longer side of a frame of a strip at most
 PART = 0.1  # of the last difference: from there on two runs are said to have parted

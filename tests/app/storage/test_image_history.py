@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from app.schema.png_metadata import read, write
-from app.storage.history import History, HistoryError
-from app.storage.images import save_png
+from app.storage.image_files import save_png
+from app.storage.image_history import History, HistoryError
 from tests.app.doubles import all_at_once, recipe
 
 

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 import backbones
-from app.engine import methods
+from app.engine import method_checks
 from app.engine.attention_recorder import AttentionRecorder
 from app.engine.engine import Engine, RunError
 from app.engine.planner import Encoder, in_words, plan
 from app.schema import png_metadata
-from app.schema.method_inputs import Box, Degradation, Use
+from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
-from app.storage.images import content_hash
+from app.storage.image_files import content_hash
 from conditioning.registry import METHODS
 from tests.app.doubles import recipe
 
@@ -40,7 +40,7 @@ def full(name: str, **more: Any) -> dict[str, Any]:
     """A use of this method with all it can be given."""
     return {
         "name": name,
-        "inputs": {n: OF_KIND[one.kind] for n, one in methods.wanted(METHODS[name]).items()},
+        "inputs": {n: OF_KIND[one.kind] for n, one in method_checks.wanted(METHODS[name]).items()},
         "knobs": {n: knob.default for n, knob in METHODS[name].knobs.items()} | more,
     }
 
@@ -49,17 +49,17 @@ def full(name: str, **more: Any) -> dict[str, Any]:
 def test_every_method_survives_the_text_of_a_png_and_has_nothing_wrong_but_its_backbone(name: str) -> None:
     whole = recipe(methods=[full(name)])
     assert png_metadata.read(png_metadata.write(whole)).recipe == whole
-    found = [p for p in methods.problems(whole, ORACLE) if p.field != "methods.0"]
+    found = [p for p in method_checks.problems(whole, ORACLE) if p.field != "methods.0"]
     assert not found
-    if not methods.problems(whole, ORACLE):
+    if not method_checks.problems(whole, ORACLE):
         assert plan(whole, ORACLE, Encoder(ORACLE), IMAGES).stack
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
 def test_what_is_missing_is_said_at_its_field(name: str) -> None:
     method = METHODS[name]
-    fields = {p.field for p in methods.problems(recipe(methods=[{"name": name}]), ORACLE)} - {"methods.0"}
-    assert fields == {f"methods.0.inputs.{n}" for n in methods.wanted(method) if n in method.needed({})}
+    fields = {p.field for p in method_checks.problems(recipe(methods=[{"name": name}]), ORACLE)} - {"methods.0"}
+    assert fields == {f"methods.0.inputs.{n}" for n in method_checks.wanted(method) if n in method.needed({})}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_is_missing_is_said_at_its_field(name: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_at_its_field(stack: list[Any], field: str, said: str) -> None:
-    found = {p.field: p.message for p in reversed(methods.problems(recipe(methods=stack), ORACLE))}
+    found = {p.field: p.message for p in reversed(method_checks.problems(recipe(methods=stack), ORACLE))}
     assert said in found[field]
 
 
@@ -108,20 +108,20 @@ def test_what_cannot_be_at_all_is_refused_with_the_recipe(value: Any, said: str)
 
 def test_images_are_cut_to_the_size_of_the_run_and_masks_stay_black_and_white() -> None:
     wide = Image.fromarray(np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 100, 0).repeat(3, 2))  # a ramp
-    cut = methods.tensor(wide, (64, 64))
+    cut = method_checks.tensor(wide, (64, 64))
     assert cut.shape == (1, 3, 64, 64) and 45 < float(cut.min() * 255) < 55 and 145 < float(cut.max() * 255) < 155
-    assert set(methods.tensor(MASK.resize((50, 50), 0), (64, 64), "L").unique().tolist()) == {0.0, 1.0}
+    assert set(method_checks.tensor(MASK.resize((50, 50), 0), (64, 64), "L").unique().tolist()) == {0.0, 1.0}
 
 
 def test_every_input_arrives_as_its_kind() -> None:
     use = Use.model_validate(full("diffedit"))
-    _, values = methods.used(0, use, recipe(methods=[full("diffedit")]), ORACLE, IMAGES)
+    _, values = method_checks.used(0, use, recipe(methods=[full("diffedit")]), ORACLE, IMAGES)
     assert values["known"].shape == (1, 3, 8, 8) and values["mask"].dtype == torch.bool
     assert values["mask"][0, 0, :4].all() and not values["mask"][0, 0, 4:].any()
     assert torch.equal(values["source"]["text"], ORACLE.encode_prompt(["green"])["text"])
     lost = {"name": "inpainting", "picture": SHA, "parameters": {"mask": MASKED}, "sigma_y": 0.1, "seed": 3}
     use = Use.model_validate({"name": "ddnm", "inputs": {"measured": lost}})
-    _, values = methods.used(0, use, recipe(methods=[use]), ORACLE, IMAGES)
+    _, values = method_checks.used(0, use, recipe(methods=[use]), ORACLE, IMAGES)
     assert values["measured"].sigma_y == 0.1 and not values["measured"].y[0, :, :4].any()
 
 
@@ -141,8 +141,8 @@ def test_a_run_that_a_method_stops_says_why_and_no_more() -> None:
 def test_hashes_are_those_of_images_only() -> None:
     use = Use(
         name="x",
-        inputs={"a": SHA, "b": "words", "c": (SHA, MASKED), "d": (Box(left=0, top=0, right=1, bottom=1),),
-                "e": Degradation(name="inpainting", picture=SHA, parameters={"mask": MASKED, "factor": 2})},
+        inputs={"a": SHA, "b": "words", "c": (SHA, MASKED), "d": (BoxValue(left=0, top=0, right=1, bottom=1),),
+                "e": DegradationValue(name="inpainting", picture=SHA, parameters={"mask": MASKED, "factor": 2})},
     )  # fmt: skip
     assert list(use.hashes()) == [SHA, SHA, MASKED, SHA, MASKED]
 
