@@ -6,6 +6,6 @@ image_history
             .search(words="", limit=24, offset=0, titles={}, among=None) -> list[Entry]; .count(words, titles, among);
             .note (words after a repair, or None); .keep_input(image) -> sha256; .input(sha256) -> image | None
             Entry(id, path, recipe, made, seconds): .image() opens the file
-image_files open_upload(source) -> Upload(image, parameters, notes)   raises PictureError (in words)
+image_files open_upload(source) -> Upload(image, parameters, notes)   raises ImageError (in words)
             content_hash(image) -> sha256 of size and pixels
 """
