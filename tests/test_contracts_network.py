@@ -19,9 +19,9 @@ from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import Done, Driver, Flow, Noise, Step, drive, on_step, run
 from samplers.schedules import native
-from tests.backbones import tiny
-from tests.oracle import finish
-from tests.test_contracts import ORACLE, RUNNABLE, example
+from tests.support import tiny
+from tests.support.exact_runs import ORACLE, RUNNABLE, example
+from tests.support.oracle import finish
 
 STEPS = 2
 PROMPTS = ("a red cube", "a blue sphere on grass", "a red sphere", "a large cube")
@@ -115,7 +115,7 @@ def test_it_runs_says_where_it_is_and_leaves_nothing(method):
 
 
 @methods
-def test_a_image_depends_on_its_seed_and_not_on_its_company(method):
+def test_an_image_depends_on_its_seed_and_not_on_its_company(method):
     b = network()
     driver = Driver(b.denoise)
     driver.add("mine", flow((method,), [1, 2]))

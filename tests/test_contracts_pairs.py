@@ -15,8 +15,8 @@ import torch
 from conditioning.clashes import clash
 from conditioning.registry import METHODS
 from samplers.flow import run
-from tests import test_contracts as oracle
 from tests import test_contracts_network as network
+from tests.support import exact_runs as oracle
 
 ORACLE_PAIRS = [pair for pair in combinations(oracle.RUNNABLE, 2) if not clash(*(METHODS[name] for name in pair))]
 NETWORK_PAIRS = [

@@ -134,7 +134,7 @@ def _schedule(recipe: Recipe) -> str:
     label = schedule_label(recipe.schedule, recipe.steps)
     words = [label] if recipe.schedule in FOUND else [label, f"{recipe.steps} steps"]
     words += [f"{knob_label(name).lower()} {knob_value(value)}" for name, value in recipe.knobs_set.items()]
-    words += ["first step free"] if recipe.afs else []
+    words += ["analytical first step"] if recipe.afs else []
     words += [f"to sigma {recipe.stop_sigma:g}"] if recipe.stop_sigma else []
     return ", ".join(words)
 

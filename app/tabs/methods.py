@@ -64,10 +64,10 @@ def notes(stack: Stack, model: Model) -> dict[str, str]:
         return {}
     exact = "pixels" in getattr(model.backbone, "offers", ())
     words = (
-        f"Kept exactly: {model.name} works on the pixels themselves."
+        f"The observation is kept exactly: {model.name} works on the pixels themselves."
         if exact
-        else f"Kept through the VAE: {model.name} works on latents, so as well as its autoencoder keeps images. A "
-        "model in pixels keeps it exactly."
+        else f"The observation is kept as well as the VAE allows: {model.name} works on latents. A model in pixels "
+        "keeps it exactly."
     )
     return {
         f"methods.{i}.inputs.{name}": words

@@ -293,7 +293,7 @@ def measured(key: str) -> str:
     """The tables of the task from docs/tables, or how to make them."""
     own = [bench for bench, of in survey.OF_BENCH.items() if of == key]
     if not own:
-        return '<p class="nw-quiet">Not measured: no truth is rendered for this task yet.</p>'
+        return '<p class="nw-quiet">Not measured: no ground truth is rendered for this task yet.</p>'
     there = tables(TABLES)
     blocks, missing = [], []
     for bench in own:

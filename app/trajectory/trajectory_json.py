@@ -31,9 +31,9 @@ PART = 0.1  # of the last difference: from there on two runs are said to have pa
 #: What is drawn of each run: key -> (title, unit, of what, whether a large range wants a logarithmic axis)
 FIGURES: dict[str, tuple[str, str, str, bool]] = {
     "x_deviation_percent": ("Deviation from the chord", "% of the chord", "of the state", False),
-    "x0_deviation_percent": ("Deviation of the estimate", "% of its chord", "of the denoised estimate", False),
+    "x0_deviation_percent": ("Deviation of the denoised prediction", "% of its chord", "of x0", False),
     "x_curvature": ("Curvature", "1 / unit of the state", "of the sampling path", True),
-    "x0_change": ("Change of the estimate", "units of the state", "from step to step", False),
+    "x0_change": ("Change of the denoised prediction", "units of the state", "from step to step", False),
     "eps_cos_chord": ("Direction of the field", "cosine to the chord", "1: straight to the end", False),
     "guidance_norm": ("Guidance norm", "root mean square", "prompt against negative prompt", False),
 }
@@ -120,13 +120,13 @@ def parted(first: Followed, other: Followed) -> dict[str, Any] | None:
 
 
 def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
-    """Two sheets, frame beside frame: the states, brought to unit scale by 1 / sqrt(1 + sigma^2), and the estimates,
+    """Two sheets, frame beside frame: the states, brought to unit scale by 1 / sqrt(1 + sigma^2), and predictions x0,
     with the last state as the last frame of both."""
     scale = (1 + way.sigmas**2).rsqrt().to(way.x).reshape(-1, *[1] * (way.x.ndim - 1))
-    states, estimates = (way.x * scale)[:, 0], torch.cat([way.x0, way.x[-1:]])[:, 0]
+    states, predictions = (way.x * scale)[:, 0], torch.cat([way.x0, way.x[-1:]])[:, 0]
     device = getattr(backbone, "device", "cpu")
     sheets = {}
-    for name, frames in (("x", states), ("x0", estimates)):
+    for name, frames in (("x", states), ("x0", predictions)):
         with torch.no_grad():
             seen = torch.cat([backbone.preview(part.to(device)).float().cpu() for part in frames.split(8)])
         sheets[name], size = _sheet(seen)

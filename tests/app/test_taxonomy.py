@@ -157,7 +157,7 @@ def test_measured_tables_are_read_as_the_bench_writes_them(tmp_path, monkeypatch
     Tags(html)
     (tmp_path / "edit.md").write_text("| nothing\n\nbut words")
     assert "edit" not in taxonomy_panels.tables(tmp_path)
-    assert "no truth is rendered" in taxonomy_panels.measured("customization")
+    assert "no ground truth is rendered" in taxonomy_panels.measured("customization")
 
 
 # what is drawn -------------------------------------------------------------------------------------------------------

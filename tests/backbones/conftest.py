@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from backbones.unet import UNetBackbone
-from tests.backbones import tiny
+from tests.support import tiny
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import backbones
 from backbones.base import Backbone
 from backbones.exact import Mixture, images
 from samplers.flow import Ask
-from tests.oracle import SHAPE, mixture
+from tests.support.oracle import SHAPE, mixture
 
 full = mixture()
 diagonal = Mixture(torch.ones(2), torch.randn(2, *SHAPE), torch.rand(2, *SHAPE) + 0.1)

@@ -13,7 +13,7 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
 from samplers.protocol import Ask
-from tests.backbones.tiny import ddim
+from tests.support.tiny import ddim
 from world.render import render
 from world.scene import draw
 

@@ -8,28 +8,11 @@ from backbones.base import Backbone
 from backbones.coordinates import coordinates
 from backbones.unet import UNetBackbone
 from samplers import SAMPLERS
-from samplers.flow import Ask, Noise, ask, run, together
-from tests.backbones import tiny
+from samplers.flow import Ask
+from tests.support import tiny
+from tests.support.guided_samples import NEGATIVE, PROMPT, SCALE, sample
 
 KINDS = ("eps", "v", "zero", "flow", "xl")
-PROMPT, NEGATIVE, SCALE = "a red sphere on grass", "blue", 4.0
-
-
-def denoiser(backbone, prompt=PROMPT, negative=NEGATIVE, scale=SCALE):
-    text, null = backbone.encode_prompt([prompt]), backbone.encode_prompt([negative])
-
-    def D(x, sigma, cond=None, **kw):
-        c, u = yield from together(ask(x, sigma, text, **kw), ask(x, sigma, null, **kw))
-        return u + scale * (c - u)
-
-    return D
-
-
-def sample(backbone, x, sigmas, sampler="euler", **kw):
-    flow = SAMPLERS[sampler](denoiser(backbone, **kw), x, sigmas, {}, Noise([0]))
-    return run(flow, backbone.denoise)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_keeps_the_contract(tiny_unet, kind):
     b = tiny_unet(kind)

@@ -9,7 +9,7 @@ import torch
 from backbones.checkpoint import CheckpointError, revision
 from backbones.unet import UNetBackbone
 from samplers.flow import Ask
-from tests.backbones import tiny
+from tests.support import tiny
 
 
 @pytest.fixture(autouse=True)

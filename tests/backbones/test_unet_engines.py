@@ -11,7 +11,7 @@ from backbones import engines
 from backbones.engines import SMALL, plan
 from backbones.unet import UNetBackbone
 from samplers.flow import Ask
-from tests.backbones.test_unet import sample
+from tests.support.guided_samples import sample
 
 needs_openvino = pytest.mark.skipif(not find_spec("openvino"), reason="openvino is not installed")
 

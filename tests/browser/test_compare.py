@@ -103,7 +103,7 @@ def test_a_cell_that_fails_says_why_and_a_cell_goes_to_create(board):
 def test_cancelled_reloaded_and_resumed(board):
     page = board.page
     board.me.page.get_by_role("tab", name="Create").click()
-    board.me.put("steps", 20)
+    board.me.put("steps", 12)
     page.get_by_role("tab", name="Compare").click()
     board.own(rows=", ".join(map(str, range(9))))
     expect(board.cells().first).to_be_visible(timeout=RUN)

@@ -29,7 +29,7 @@ def test_type_and_watch_the_image_form(me):
     assert any(re.search(r"\d s left", text) for text in words), words
 
 
-def test_a_image_comes_with_its_settings_and_a_png_that_keeps_them(me):
+def test_an_image_comes_with_its_settings_and_a_png_that_keeps_them(me):
     me.paint("a blue cube on grass", seed=1234, steps=4)
     done = me.sees("done")
     assert "1234" in done.locator(".nw-status").inner_text()
@@ -86,7 +86,7 @@ def test_a_downloaded_image_restores_its_settings(me, tmp_path):
     assert [me.number(name).input_value() for name in ("seed", "steps", "cfg_scale")] == ["77", "5", "3"]
 
 
-def test_a_image_dropped_on_the_page_restores_too(me, tmp_path):
+def test_an_image_dropped_on_the_page_restores_too(me, tmp_path):
     me.paint("a yellow torus", seed=78, steps=3)
     me.sees("done")
     data = list(me.download().path().read_bytes())
@@ -182,7 +182,7 @@ def test_arrows_walk_the_images_and_a_click_shows_true_pixels(me):
     assert image.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
 
 
-def test_first_visit_a_image_is_one_click_away(me):
+def test_first_visit_an_image_is_one_click_away(me):
     me.put("steps", 3)
     me.page.locator("#stage .nw-example").first.click()
     me.sees("done")

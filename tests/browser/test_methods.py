@@ -267,7 +267,7 @@ def test_one_click_tries_a_method_and_cancel_stops_it(cards):
     assert width == 3 * height
 
 
-def test_the_stack_comes_back_with_a_image(cards):
+def test_the_stack_comes_back_with_an_image(cards):
     me = cards.me
     cards.attempt("ilvr")
     me.sees("done")

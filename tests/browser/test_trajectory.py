@@ -82,7 +82,7 @@ def test_runs_are_followed_looked_at_and_taken_along(paths):
     expect(page.locator("#path-attention .nw-maps")).to_contain_text("cube")
 
 
-def test_a_image_and_a_cell_open_in_trajectory(paths):
+def test_an_image_and_a_cell_open_in_trajectory(paths):
     page = paths.page
     page.get_by_role("tab", name="Create").click()
     paths.me.paint("a small blue sphere on snow", steps=3)

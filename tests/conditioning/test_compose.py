@@ -8,7 +8,7 @@ from conditioning.registry import METHODS, Image, Knob, method
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, on_step, role_of, run, with_role
 from samplers.schedules import karras
-from tests.oracle import finish, mixture, start
+from tests.support.oracle import finish, mixture, start
 
 oracle = mixture()
 sigmas = karras(10, 0.05, 20.0)

@@ -10,8 +10,8 @@ from conditioning.registry import METHODS, Knob, find
 from conditioning.unused import unused
 from samplers import SAMPLERS
 from samplers.flow import run
-from tests import test_contracts as oracle
 from tests import test_contracts_network as network
+from tests.support import exact_runs as oracle
 
 PARTS = (0.0, 0.1, 0.25, 0.5, 0.6, 0.95, 1.0)  # of four steps, or of two
 IDLE = [

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.storage.image_history import History, HistoryError
-from tests.app.doubles import recipe
+from tests.support.doubles import recipe
 
 
 def filled(folder: Path, n: int = 40) -> list[int]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.engine.events import Finished, Made
 from app.storage.image_history import History, HistoryError
-from tests.app.doubles import recipe
+from tests.support.doubles import recipe
 
 
 @pytest.fixture

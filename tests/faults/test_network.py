@@ -7,7 +7,7 @@ import pytest
 from app.engine.engine import Engine
 from app.engine.events import Cancelled, Failed, Finished, Progress
 from app.storage.image_history import History
-from tests.app.doubles import Double, all_at_once, nan_for, recipe
+from tests.support.doubles import Double, all_at_once, nan_for, recipe
 
 
 @pytest.mark.parametrize("batch_across_runs", [True, False])

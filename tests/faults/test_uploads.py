@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -60,16 +59,15 @@ def test_what_is_no_image_gets_a_sentence(kind: str, given: str, tmp_path: Path)
     path = tmp_path / "upload.png"
     path.write_bytes(data)
     tracemalloc.start()
-    began = time.perf_counter()
     with pytest.raises(ImageError, match=said) as caught:
         open_upload(path if given == "path" else data)
-    seconds, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert seconds < 1 and peak < 200 * 2**20
+    assert peak < 200 * 2**20
     assert str(tmp_path) not in str(caught.value) and str(caught.value).endswith(".")
 
 
-def test_a_image_that_somebody_else_opened_is_no_less_checked() -> None:
+def test_an_image_that_somebody_else_opened_is_no_less_checked() -> None:
     bomb = Image.open(io.BytesIO(png(9_000, 9_000, chunk(b"IDAT", zeros(1)))))
     with pytest.raises(ImageError, match="at most 50 million"):
         open_upload(bomb)

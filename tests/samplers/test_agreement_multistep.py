@@ -39,7 +39,7 @@ from samplers.lms import lms
 from samplers.sa_solver import sa_solver
 from samplers.schedules import native
 from samplers.unipc import unipc
-from tests.samplers.test_agreement import SD, SEED, SHAPE, levels, oracle, ours, same, theirs
+from tests.support.diffusers_schedulers import SD, SEED, SHAPE, levels, oracle, ours, same, theirs
 
 VP = {**SD, "timestep_spacing": "trailing"}
 SPACINGS = pytest.mark.parametrize("spacing", [{}, {"use_karras_sigmas": True}], ids=["trailing", "karras"])

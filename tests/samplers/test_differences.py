@@ -14,7 +14,7 @@ from samplers.flow import Noise, Step, ask
 from samplers.ipndm import ipndm
 from samplers.lms import lms
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 oracle = mixture()
 OF_TWO = {"ipndm": partial(ipndm, order=2), "deis": partial(deis, order=2), "lms": partial(lms, order=2)}

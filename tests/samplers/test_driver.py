@@ -5,7 +5,7 @@ import torch
 
 from samplers import SAMPLERS
 from samplers.flow import Ask, Done, Driver, FlowFailed, Step, ask, drive, run, together
-from tests.oracle import finish, flow, mixture, start
+from tests.support.oracle import finish, flow, mixture, start
 
 oracle = mixture()
 x = start([1, 2], 3.0)

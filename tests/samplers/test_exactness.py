@@ -20,7 +20,7 @@ from samplers.lms import lms
 from samplers.sa_solver import sa_solver
 from samplers.schedules import INFINITE, exponential, karras
 from samplers.unipc import unipc
-from tests.oracle import KINDS, mixture, start
+from tests.support.oracle import KINDS, mixture, start
 
 oracle = mixture()
 

@@ -4,7 +4,7 @@ import torch
 from samplers import SAMPLERS
 from samplers.euler import euler
 from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, role_of, run, stepwise, tap, together, with_role
-from tests.oracle import flow, mixture, start
+from tests.support.oracle import flow, mixture, start
 
 oracle = mixture()
 x = start([1, 2], 3.0)

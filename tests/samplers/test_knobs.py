@@ -6,7 +6,7 @@ import torch
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, run
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 ALL = [(key, name) for key, solver in SAMPLERS.items() for name in solver.knobs]
 #: A value that shows what a knob does, where neither end of its range is fit for that.

@@ -13,10 +13,10 @@ from samplers.early_stop import stopping_at
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.restart import restarted
 from samplers.schedules import INFINITE, karras
-from tests.oracle import flow, mixture, start
+from tests.support.oracle import flow, mixture, start
 
 oracle = mixture()
-SIGMAS = karras(8, 0.05, 20.0)  # those of tests.oracle.flow
+SIGMAS = karras(8, 0.05, 20.0)  # those of tests.support.oracle.flow
 euler = SAMPLERS["euler"]
 
 

@@ -107,7 +107,7 @@ def test_no_network_is_trained_on_a_held_out_sentence(monkeypatch):
     monkeypatch.undo()
     assert ("two", "red", "cubes") in held_out_sentences() and len(held_out_sentences()) == 100
     rng, held_out = np.random.default_rng(1), held_out_sentences()
-    for n in range(2000):
+    for n in range(1000):
         assert captions_as_arrays.plain_words(training_caption(random_scene(rng, 1 + n % 4), rng).text) not in held_out
 
 

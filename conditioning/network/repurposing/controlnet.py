@@ -39,7 +39,12 @@ def controlnet(
         ),
     ] = 1.0,
     edges_by: Annotated[
-        str, Choice(tuple(ANNOTATORS), label="Preprocessor", help="How edges are found in what is given")
+        str,
+        Choice(
+            tuple(ANNOTATORS),
+            label="Preprocessor",
+            help='How edges are found in the image; "as it is": it is an edge map already',
+        ),
     ] = "as it is",
     balance: Annotated[
         str, Choice(("even", "prompt", "map"), label="Control mode", help="Which of the two matters more")

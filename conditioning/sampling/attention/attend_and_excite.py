@@ -47,7 +47,7 @@ def attend_and_excite(
         float, Knob(0, 200, label="Softmax sharpness", help="How hard words compete for a place; 0: maps as they are")
     ] = 0.0,
     side: Annotated[
-        int, Knob(4, 64, label="Attention resolution", help="Maps whose shorter side is nearest to this")
+        int, Knob(4, 64, label="Attention resolution", help="Attention maps of about this side are used")
     ] = 16,
 ) -> Sampler:
     """Attend-and-Excite.

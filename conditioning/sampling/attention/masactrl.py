@@ -50,7 +50,13 @@ def masactrl(
     ] = "",
     threshold: Annotated[
         float,
-        Knob(0, 1, idle=("only", None), label="Mask threshold", help="Of the highest look at the words of `only`"),
+        Knob(
+            0,
+            1,
+            idle=("only", None),
+            label="Mask threshold",
+            help="Share of the highest attention to the foreground words that counts as theirs",
+        ),
     ] = 0.1,
     source_states: SourceStates | None = None,
 ) -> Sampler:

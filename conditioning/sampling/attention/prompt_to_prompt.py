@@ -35,12 +35,20 @@ def prompt_to_prompt(
     made_sigmas: Sequence[float],
     backbone: Any,
     mode: Annotated[
-        str, Choice(("replace", "refine"), label="Edit type", help="With or without words put in for others")
+        str,
+        Choice(
+            ("replace", "refine"),
+            label="Edit type",
+            help="replace: words take each other's place; refine: words are added",
+        ),
     ] = "replace",
     cross: Annotated[
         float,
         Knob(
-            0, 1, label="Cross-attention replace until", help="Words stay where they were up to this part of the steps"
+            0,
+            1,
+            label="Cross-attention replace until",
+            help="Cross-attention is the source's up to this part of the steps",
         ),
     ] = 0.8,
     keep: Annotated[
@@ -62,7 +70,11 @@ def prompt_to_prompt(
     threshold: Annotated[
         float,
         Knob(
-            0, 1, idle=("only", None), label="Local blend threshold", help="Of the highest look at the words of `only`"
+            0,
+            1,
+            idle=("only", None),
+            label="Local blend threshold",
+            help="Share of the highest attention to the blend words that counts as theirs",
         ),
     ] = 0.3,
     start: Annotated[
@@ -72,7 +84,7 @@ def prompt_to_prompt(
             1,
             idle=("only", None),
             label="Local blend from",
-            help="Outside of `only` it is the source from this part of the steps",
+            help="The rest is the source image from this part of the steps",
         ),
     ] = 0.2,
     source_states: SourceStates | None = None,

@@ -37,7 +37,7 @@ def layout_guidance(
         int, Knob(0, 20, neutral=0, label="Max iterations", help="At most so many moves before a step")
     ] = 5,
     side: Annotated[
-        int, Knob(4, 64, label="Attention resolution", help="Decoder maps whose shorter side is nearest to this")
+        int, Knob(4, 64, label="Attention resolution", help="Decoder attention maps of about this side are used")
     ] = 16,
 ) -> Sampler:
     """Layout guidance.

@@ -50,7 +50,12 @@ def null_text(
     ] = 10,
     rate: Annotated[
         float,
-        Knob(0.001, 1, label="Learning rate", help="Of the updates, at the first level; half of that at the last"),
+        Knob(
+            0.001,
+            1,
+            label="Learning rate",
+            help="Learning rate of the updates at the first level; half of that at the last",
+        ),
     ] = RATE,
     again: Again = 10,
     guided_network: Denoiser | None = None,

@@ -21,7 +21,7 @@ def ddrm(
     measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh where nothing was measured")] = 0.85,
     eta_b: Annotated[
-        float, Knob(0, 1, label="Eta b", help="Weight of what was measured, while it is surer than the state")
+        float, Knob(0, 1, label="Eta b", help="Weight of the observation where it is more certain than the state")
     ] = 1.0,
 ) -> Sampler:
     """DDRM.

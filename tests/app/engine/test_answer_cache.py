@@ -8,7 +8,7 @@ import torch
 from app.engine.answer_cache import AnswerCache, digest
 from app.schema.recipe import Recipe
 from samplers.protocol import Ask
-from tests.app.doubles import Double
+from tests.support.doubles import Double
 
 
 def asked(seed=0, B=2, **cond):

@@ -19,30 +19,12 @@ from app.engine.planner import Encoder, in_words, plan
 from app.schema import png_metadata
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
-from app.storage.image_files import content_hash
 from conditioning.registry import METHODS
-from tests.app.doubles import recipe
+from tests.support.doubles import recipe
+from tests.support.full_methods import IMAGES, MASK, MASKED, SHA, full
 
 ORACLE = backbones.load("exact")
-IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-MASK = Image.fromarray(np.repeat(np.arange(64)[:, None, None] < 32, 3, 2).repeat(64, 1).astype(np.uint8) * 255)
-SHA, MASKED = content_hash(IMAGE), content_hash(MASK)
-IMAGES = {SHA: IMAGE, MASKED: MASK}
-OF_KIND: dict[str, Any] = {
-    "image": SHA, "map": SHA, "mask": MASKED, "prompt": "green", "words": "disc", "references": (SHA,),
-    "boxes": ({"left": 0, "top": 0, "right": 0.5, "bottom": 1, "text": "red"},), "points": ({"x": 0.5, "y": 0.5},),
-    "operator": {"picture": SHA, "name": "super_resolution", "parameters": {"factor": 2}},
-}  # fmt: skip
 SILENT = {"left": 0, "top": 0, "right": 0.5, "bottom": 1}  # a box without words
-
-
-def full(name: str, **more: Any) -> dict[str, Any]:
-    """A use of this method with all it can be given."""
-    return {
-        "name": name,
-        "inputs": {n: OF_KIND[one.kind] for n, one in method_checks.wanted(METHODS[name]).items()},
-        "knobs": {n: knob.default for n, knob in METHODS[name].knobs.items()} | more,
-    }
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
@@ -150,7 +132,7 @@ def test_hashes_are_those_of_images_only() -> None:
 Start = Callable[..., Engine]
 
 
-def test_a_image_that_is_not_here_is_asked_for_at_its_field(engines: Start) -> None:
+def test_an_image_that_is_not_here_is_asked_for_at_its_field(engines: Start) -> None:
     engine = engines()
     with pytest.raises(RunError, match="Give it again") as caught:
         engine.submit(recipe(methods=[full("ilvr")])).result()

@@ -12,7 +12,7 @@ from app.schema.recipe import RecipeError
 from app.storage.image_files import content_hash
 from conditioning.operators import OPERATORS, measure
 from samplers.noise import Noise
-from tests.app.doubles import recipe
+from tests.support.doubles import recipe
 
 IMAGE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8))
 MASK = Image.fromarray(np.kron([[0, 255], [0, 0]], np.ones((16, 16))).astype(np.uint8))

@@ -22,7 +22,7 @@ from samplers.geometry.gits import TEACHER_STEPS as TEACHER
 from samplers.geometry.gits import chosen_gamma
 from samplers.protocol import Ask, Step
 from samplers.schedules import karras
-from tests.app.doubles import Double, recipe
+from tests.support.doubles import Double, recipe
 
 Start = Callable[..., Engine]
 

@@ -20,8 +20,8 @@ from app.schema.method_inputs import Use
 from app.schema.recipe import Recipe
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
-from tests.app.doubles import recipe
-from tests.app.engine.test_method_checks import IMAGES, SHA, full
+from tests.support.doubles import recipe
+from tests.support.full_methods import IMAGES, SHA, full
 
 ORACLE = backbones.load("exact")
 DDNM = full("ddnm")

@@ -171,7 +171,7 @@ def test_an_unknown_ready_one_is_said(state):
         comparison_form.ready(state, "x")
 
 
-def test_in_private_a_image_that_the_visit_gave_opens_for_its_comparison_only(tmp_path, monkeypatch):
+def test_in_private_an_image_that_the_visit_gave_opens_for_its_comparison_only(tmp_path, monkeypatch):
     from PIL import Image
 
     from app.schema.method_inputs import Use

@@ -111,7 +111,7 @@ def test_json_that_is_no_recipe_is_refused() -> None:
             Recipe.from_json(text)
 
 
-def test_a_image_of_a_batch_has_a_recipe_of_its_own() -> None:
+def test_an_image_of_a_batch_has_a_recipe_of_its_own() -> None:
     recipe = Recipe.make(seed=2**32 - 1, count=3)
     assert [recipe.one(i).seed for i in range(3)] == [2**32 - 1, 0, 1]
     assert recipe.one(2).count == 1

@@ -10,7 +10,7 @@ from PIL import Image
 from app.schema.png_metadata import read, write
 from app.storage.image_files import save_png
 from app.storage.image_history import History, HistoryError
-from tests.app.doubles import all_at_once, recipe
+from tests.support.doubles import all_at_once, recipe
 
 
 def image(shade: int = 100) -> Image.Image:

@@ -25,8 +25,8 @@ from app.storage.image_files import content_hash
 from app.storage.image_history import History
 from app.tabs import attention, create, image_view, methods, solver_knobs
 from conditioning.registry import FAMILIES, METHODS
-from tests.app.doubles import recipe
-from tests.app.engine.test_method_checks import IMAGES, full
+from tests.support.doubles import recipe
+from tests.support.full_methods import IMAGES, full
 
 ORACLE = backbones.load("exact")
 NASTY = "<script>alert(1)</script> \"' & onerror="
@@ -260,7 +260,7 @@ def test_a_measurement_says_where_it_is_taken(tab):
     (note,) = methods.notes(text, tab.state.model()).values()
     assert "exactly" in note and "Net" not in note
     latent = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")
-    assert "through the VAE: Net" in methods.notes(text, latent)["methods.0.inputs.measured"]
+    assert "as well as the VAE allows: Net" in methods.notes(text, latent)["methods.0.inputs.measured"]
 
 
 def test_a_run_gets_its_images_and_keeps_them(tab):
@@ -272,7 +272,7 @@ def test_a_run_gets_its_images_and_keeps_them(tab):
     assert tab.state.history.input(sha) is not None
 
 
-def test_a_image_that_is_gone_is_asked_for(tab):
+def test_an_image_that_is_gone_is_asked_for(tab):
     text = cards({"name": "ilvr", "inputs": {"reference": "ab" * 32}}).json()
     recipe_, problems = tab.check(*values(methods=text))
     assert recipe_ is None and "Give it again" in problems["methods.0.inputs.reference"]

@@ -233,7 +233,7 @@ def test_unknown_words_are_named(tab):
 # what comes back ----------------------------------------------------------------------------------------------------
 
 
-def test_a_image_restores_and_the_upload_is_forgotten(tab, tmp_path):
+def test_an_image_restores_and_the_upload_is_forgotten(tab, tmp_path):
     tab.plays()
     recipe = Recipe.make(prompt="a cube", seed=9, steps=7, backbone="exact", revision="another")
     file = tmp_path / "mine.png"
@@ -287,7 +287,7 @@ def test_the_formula_is_that_of_compose():
 def test_the_strip_says_what_the_solver_is_told():
     recipe = Recipe.make(sampler="ancestral", schedule="gits", steps=8, eta=0.5, afs=True, stop_sigma=0.3)
     said = stack.strip("Still Life", recipe, stack.Stack())
-    assert "GITS (8 steps), eta 0.5, first step free, to sigma 0.3<" in said
+    assert "GITS (8 steps), eta 0.5, analytical first step, to sigma 0.3<" in said
     assert "stopping_at(afs(ancestral), 0.3) over" in said
     assert "Karras, 8 steps<" in stack.strip(
         "Still Life", recipe.but(schedule="karras", eta=1, afs=False, stop_sigma=0), stack.Stack()

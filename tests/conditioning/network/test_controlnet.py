@@ -23,8 +23,8 @@ from conditioning.operators import Degradation
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import Ask, Driver, Noise, run
-from tests.backbones import tiny
-from tests.oracle import finish
+from tests.support import tiny
+from tests.support.oracle import finish
 
 PROMPT, NEGATIVE, SCALE, STEPS = "a red sphere on grass", "blue", 4.0, 8
 

@@ -1,7 +1,7 @@
 import pytest
 
 from backbones.unet import UNetBackbone
-from tests.backbones import tiny
+from tests.support import tiny
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from samplers.flow import Driver, Noise, Step, ask, drive, run
 from samplers.geometry.amed import Predictor, amed, finer, load, save, train
 from samplers.heun import heun
 from samplers.schedules import INFINITE, karras
-from tests.oracle import finish, mixture, start
+from tests.support.oracle import finish, mixture, start
 
 oracle = mixture()
 SIGMAS = karras(5, 0.1, 40.0)  # 4 steps of two calls, one of one

@@ -7,7 +7,7 @@ from samplers.flow import Noise, ask, run
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.geometry.trajectory_comparison import apart, compare, onset
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 oracle = mixture()
 SEEDS = list(range(6))

@@ -13,7 +13,7 @@ from samplers.geometry.gits import COSTS, PIXELS, Key, Prices, cheapest, costs, 
 from samplers.geometry.trajectory import recorded
 from samplers.heun import heun
 from samplers.schedules import exponential, karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 SHAPE = (1, 4, 4)
 oracle = mixture(shape=SHAPE)

@@ -14,7 +14,7 @@ from samplers.flow import Done, Driver, Noise, Step, ask, drive, run
 from samplers.geometry.ld3 import LearnedSchedule, damped, ld3, loss
 from samplers.heun import heun
 from samplers.schedules import INFINITE, exponential, karras, native
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 SHAPE = (1, 4, 4)
 oracle = mixture(shape=SHAPE)

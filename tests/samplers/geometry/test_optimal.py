@@ -12,7 +12,7 @@ from samplers.flow import Driver, Noise, ask, run, together
 from samplers.geometry.optimal import Optimal, score_deviation
 from samplers.geometry.trajectory import recorded
 from samplers.schedules import karras
-from tests.oracle import finish, start
+from tests.support.oracle import finish, start
 
 SHAPE = (2, 3, 3)
 DATA = torch.randn(40, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

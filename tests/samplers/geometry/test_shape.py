@@ -14,7 +14,7 @@ from samplers.geometry import shape
 from samplers.geometry.trajectory import Trajectory, recorded
 from samplers.heun import heun
 from samplers.schedules import exponential, karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 oracle = mixture()
 SEEDS = list(range(6))

@@ -6,7 +6,7 @@ from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, climbing, drive, on_step, run
 from samplers.geometry.trajectory import Trajectory, recorded, trajectory
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 oracle = mixture()
 SEEDS = [1, 2, 3]

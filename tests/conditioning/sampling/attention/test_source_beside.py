@@ -14,8 +14,8 @@ from conditioning.sampling.attention.prompt_to_prompt import Prompted, mask, wei
 from samplers import SAMPLERS
 from samplers.flow import Done, Driver, FlowFailed, Noise, Step, drive, run
 from samplers.schedules import native
-from tests.conditioning.sampling.runs import PROMPT, flow
-from tests.oracle import KINDS
+from tests.support.oracle import KINDS
+from tests.support.short_runs import PROMPT, flow
 
 OTHER = "a blue cube on grass"
 METHODS = ["prompt_to_prompt", "masactrl", "plug_and_play"]

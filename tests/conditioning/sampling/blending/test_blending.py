@@ -14,7 +14,7 @@ from conditioning.sampling.blending.semantic_guidance import largest, semantic_g
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, role_of, run, with_role
 from samplers.schedules import karras
-from tests.oracle import finish, start
+from tests.support.oracle import finish, start
 
 oracle = backbones.load("exact")
 SHAPE = (3, 8, 8)
@@ -265,7 +265,7 @@ def test_it_is_diffusers_pipeline(tmp_path, threshold, tipped):
     from diffusers import SemanticStableDiffusionPipeline
 
     from backbones.unet import UNetBackbone
-    from tests.backbones import tiny
+    from tests.support import tiny
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NINE_WAYS_ENGINE", "torch")

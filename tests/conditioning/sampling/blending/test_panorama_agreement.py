@@ -6,7 +6,7 @@ import torch
 from conditioning.compose import compose
 from samplers import SAMPLERS
 from samplers.flow import Noise, run
-from tests.conditioning.sampling.runs import PROMPT
+from tests.support.short_runs import PROMPT
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0])

@@ -19,7 +19,7 @@ from conditioning.sampling.inversion.encoding import climb
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import karras
-from tests.oracle import KINDS, mixture, start
+from tests.support.oracle import KINDS, mixture, start
 
 SHAPE = (2, 4, 4)
 oracle = mixture(shape=SHAPE)
@@ -271,7 +271,7 @@ def test_the_mask_is_that_of_diffusers(tmp_path):
     from diffusers.utils.torch_utils import randn_tensor
 
     from backbones.unet import UNetBackbone
-    from tests.backbones import tiny
+    from tests.support import tiny
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NINE_WAYS_ENGINE", "torch")

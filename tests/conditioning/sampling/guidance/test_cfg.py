@@ -5,7 +5,7 @@ from conditioning.sampling.guidance.cfg import cfg, rescaled
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
 from samplers.schedules import INFINITE, karras
-from tests.oracle import finish, mixture, start
+from tests.support.oracle import finish, mixture, start
 
 oracle = mixture()
 sigmas = karras(10, 0.05, 20.0)

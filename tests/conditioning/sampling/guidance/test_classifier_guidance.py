@@ -9,7 +9,7 @@ from conditioning.sampling.guidance.classifier_guidance import classifier_guidan
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, run
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 ORACLE = mixture(seed=2, K=4, shape=(3, 2, 2))
 NULL = ORACLE.encode_prompt(["", ""])

@@ -12,7 +12,7 @@ from conditioning.sampling.guidance.dps import dps
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 SHAPE = (3, 4, 4)
 ORACLE = mixture(seed=3, shape=SHAPE)

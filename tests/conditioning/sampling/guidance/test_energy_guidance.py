@@ -17,7 +17,7 @@ from conditioning.sampling.guidance.energy_guidance import energy_guidance
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import karras
-from tests.oracle import start
+from tests.support.oracle import start
 
 ORACLE = load("exact")
 SHAPE = ORACLE.shape

@@ -14,8 +14,8 @@ from conditioning.sampling.guidance.layout_guidance import covered, deciding, ou
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
 from samplers.schedules import native
-from tests.conditioning.sampling.runs import PROMPT, flow
-from tests.oracle import finish
+from tests.support.oracle import finish
+from tests.support.short_runs import PROMPT, flow
 
 GUIDED = ("cfg", {"scale": 7.5})
 BOXES = [Box(0.0, 0.25, 0.5, 0.75, "a red sphere"), Box(0.5, 0.5, 1.0, 1.0, "grass")]
@@ -151,7 +151,7 @@ def test_solids_come_to_stand_in_their_boxes():
     from world.render import render
     from world.scene import draw
 
-    life, count = backbones.load("still-life"), 5
+    life, count = backbones.load("still-life"), 4
     scenes = (draw("test", n) for n in range(1000))
     scenes = [s for s in scenes if len(s.solids) == 2 and s.solids[0].shape != s.solids[1].shape][:count]
     where = render(scenes, 128).boxes.tolist()

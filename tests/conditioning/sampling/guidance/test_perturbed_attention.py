@@ -7,8 +7,8 @@ from conditioning.compose import compose
 from conditioning.sampling.guidance.perturbed_attention import Identity, perturbed_attention
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
-from tests.conditioning.sampling.runs import PROMPT, flow
-from tests.oracle import finish
+from tests.support.oracle import finish
+from tests.support.short_runs import PROMPT, flow
 
 
 @pytest.mark.parametrize("w", [1.0, 7.5], ids=["alone", "guided"])

@@ -11,7 +11,7 @@ from conditioning.sampling.revision.ddnm import ddnm
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import exponential, karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 SHAPE = (3, 4, 4)
 ORACLE = mixture(seed=3, shape=SHAPE)

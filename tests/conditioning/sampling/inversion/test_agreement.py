@@ -11,7 +11,7 @@ from conditioning.sampling.inversion.null_text import tuned
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, run
 from samplers.schedules import native
-from tests.conditioning.sampling.runs import PROMPT, flow
+from tests.support.short_runs import PROMPT, flow
 
 SHAPE = (1, 4, 16, 16)
 OTHER = "a blue cube on grass"

@@ -11,7 +11,7 @@ from conditioning.sampling.inversion.edict import step, unstep
 from samplers import SAMPLERS
 from samplers.flow import ask, run
 from samplers.schedules import karras
-from tests.conditioning.sampling.inversion.runs import (
+from tests.support.inversion_runs import (
     Random,
     cond,
     oracle,

@@ -11,7 +11,7 @@ from conditioning.sampling.inversion.encoding import tail
 from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
-from tests.conditioning.sampling.inversion.runs import (
+from tests.support.inversion_runs import (
     SHAPE,
     Random,
     ancestral,
@@ -22,7 +22,7 @@ from tests.conditioning.sampling.inversion.runs import (
     sigmas,
     source,
 )
-from tests.oracle import start
+from tests.support.oracle import start
 
 
 @pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.climbs])

@@ -15,7 +15,7 @@ from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, Step, ask, drive, run
 from samplers.schedules import karras
-from tests.conditioning.sampling.inversion.runs import (
+from tests.support.inversion_runs import (
     SHAPE,
     Random,
     ancestral,
@@ -30,7 +30,7 @@ from tests.conditioning.sampling.inversion.runs import (
     source,
     use,
 )
-from tests.oracle import finish, start
+from tests.support.oracle import finish, start
 
 # ---- the source by level -------------------------------------------------------------------------------------
 

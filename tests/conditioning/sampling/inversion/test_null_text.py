@@ -13,7 +13,7 @@ from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
 from samplers.flow import Ask, Noise, ask, drive, run
 from samplers.schedules import karras
-from tests.conditioning.sampling.inversion.runs import (
+from tests.support.inversion_runs import (
     SHAPE,
     cond,
     error,
@@ -27,7 +27,7 @@ from tests.conditioning.sampling.inversion.runs import (
     source,
     use,
 )
-from tests.oracle import start
+from tests.support.oracle import start
 
 
 class Linear:
@@ -146,7 +146,7 @@ def test_without_guidance_there_is_nothing_to_tune():
     assert torch.equal(result(use("null_text"), prompt=other), result(use("ddim_inversion", again=10), prompt=other))
 
 
-def test_null_text_of_a_image_does_not_depend_on_its_batch():
+def test_null_text_of_an_image_does_not_depend_on_its_batch():
     both = result(use("null_text"), scale=3.0, prompt=other)
 
     def row(c, i):

@@ -26,7 +26,7 @@ from conditioning.sampling.revision.snips import snips
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, Step, ask, drive, run
 from samplers.schedules import exponential, karras, native
-from tests.oracle import finish, mixture, start
+from tests.support.oracle import finish, mixture, start
 
 SHAPE = (3, 8, 8)
 HOLE = torch.zeros(8, 8, dtype=torch.bool)

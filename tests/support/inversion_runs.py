@@ -6,7 +6,7 @@ from conditioning.compose import compose
 from samplers import SAMPLERS
 from samplers.flow import Noise, drive
 from samplers.schedules import karras
-from tests.oracle import mixture, start
+from tests.support.oracle import mixture, start
 
 SHAPE = (2, 4, 4)
 oracle = mixture(shape=SHAPE)
