@@ -234,17 +234,24 @@ def main(arguments: list[str] | None = None) -> None:
         )
 
 
+def sampling_options(
+    parser: argparse.ArgumentParser, sampler: str, schedule: str, steps: int, scale: float
+) -> None:
+    """How images are made, or where they lie: options that the benches of fidelity share, each with its defaults."""
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
+    parser.add_argument("--sampler", choices=SAMPLERS, default=sampler)
+    parser.add_argument("--schedule", choices=SCHEDULES, default=schedule)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--scale", type=float, default=scale, help=f"of the guidance (default: {scale:g})")
+    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
+
+
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--style", choices=("plain", "any", *STYLES), default="plain", help="of the captions")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
-    parser.add_argument("--sampler", choices=SAMPLERS, default="euler")
-    parser.add_argument("--schedule", choices=SCHEDULES, default="native")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
+    sampling_options(parser, "euler", "native", STEPS, SCALE)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ import torch
 from torch import Tensor
 
 from backbones import load
-from bench.fidelity import ROWS, SHIFTS, batches, load_images, sample, save_images
+from bench.fidelity import ROWS, SHIFTS, batches, load_images, sample, sampling_options, save_images
 from bench.table import Report
-from samplers import SAMPLERS, SCHEDULES
 from world.atoms import KINDS, Atom
 from world.claims import Claim, Claims
 from world.evaluator import WEIGHTS, SceneReading, check, read
@@ -204,13 +203,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parser", action="store_true", help="the parser alone, no images")
     parser.add_argument("--first", type=int, metavar="N", help="images of the first N sentences only")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
-    parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
-    parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
+    sampling_options(parser, "dpmpp_2m", "flow_shift", STEPS, SCALE)
 
 
 if __name__ == "__main__":

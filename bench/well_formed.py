@@ -15,16 +15,14 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from backbones import load
-from bench.fidelity import SIZE, Case, batches, cases, images_to_evaluate, rendered
+from bench.fidelity import SIZE, Case, batches, cases, images_to_evaluate, rendered, sampling_options
 from bench.table import Report
-from samplers import SAMPLERS, SCHEDULES
 from world.evaluator import check, read
 from world.scene import SHAPES
 from world.well_formed import Fit, assess, well_formed
@@ -114,13 +112,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=300, help="how many test captions (default: 300)")
     parser.add_argument("--backbone", default="still-life", help='a name, a folder, a Hub id; or "renderer"')
     parser.add_argument("--autoencoder", action="store_true", help="score renders sent through its autoencoder")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")
-    parser.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m")
-    parser.add_argument("--schedule", choices=SCHEDULES, default="flow_shift")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--scale", type=float, default=SCALE, help=f"of the guidance (default: {SCALE:g})")
-    parser.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on")
+    sampling_options(parser, "dpmpp_2m", "flow_shift", STEPS, SCALE)
 
 
 if __name__ == "__main__":

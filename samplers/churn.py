@@ -38,18 +38,18 @@ def churned(
     return with_churn
 
 
-@solver("Heun, churned", paper="2206.00364", order=2, calls=2, stochastic=True, climbs=True, between=True)
+@solver("Heun (EDM, churn)", paper="2206.00364", order=2, calls=2, stochastic=True, climbs=True, between=True)
 def churn(
     D: Denoiser,
     x: Tensor,
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    s_churn: Annotated[float, Knob(0, 100, help="How far all climbs go up together; 0 is Heun")] = 40.0,
+    s_churn: Annotated[float, Knob(0, 100, help="Noise added over all steps together; 0 is Heun")] = 40.0,
     s_noise: Annotated[float, Knob(0, 1.1, idle=("s_churn", 0), help="Scale of the fresh noise")] = 1.0,
-    s_tmin: Annotated[float, Knob(0, 10, idle=("s_churn", 0), help="Noise level below which nothing climbs")] = 0.05,
+    s_tmin: Annotated[float, Knob(0, 10, idle=("s_churn", 0), help="No noise is added below this noise level")] = 0.05,
     s_tmax: Annotated[
-        float, Knob(0, 1000, idle=("s_churn", 0), help="Noise level above which nothing climbs; 0: no limit")
+        float, Knob(0, 1000, idle=("s_churn", 0), help="No noise is added above this noise level; 0: no limit")
     ] = 0.0,
 ) -> Flow:
     """Heun steps with churn: before each, fresh noise up to a higher level (Karras et al. 2022, Alg. 2).

@@ -36,9 +36,11 @@ def restart(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    restarts: Annotated[int, Knob(0, 10, help="How often the part between the two levels is made again")] = 1,
-    t_min: Annotated[float, Knob(0, 10, idle=("restarts", 0), help="Noise level from which it goes up again")] = 0.1,
-    t_max: Annotated[float, Knob(0, 100, idle=("restarts", 0), help="Noise level up to which it goes")] = 2.0,
+    restarts: Annotated[int, Knob(0, 10, help="Number of restarts between the two noise levels")] = 1,
+    t_min: Annotated[float, Knob(0, 10, idle=("restarts", 0), help="Noise level at which a restart begins")] = 0.1,
+    t_max: Annotated[
+        float, Knob(0, 100, idle=("restarts", 0), help="Noise level up to which noise is added back")
+    ] = 2.0,
 ) -> Flow:
     """Heun steps, made again between the levels t_max and t_min, with fresh noise between (Xu et al. 2023, Alg. 2).
 

@@ -21,7 +21,7 @@ def sa_solver(
     noise: Noise,
     tau: Annotated[float, Knob(0, 2, help="Noise of the SDE: 0 is the ODE, 1 the reverse diffusion")] = 1.0,
     order: PredictorOrder = 3,
-    corrector_order: Annotated[int, Knob(0, 4, help="Predictions that the corrector counts; 0 corrects nothing")] = 3,
+    corrector_order: Annotated[int, Knob(0, 4, help="Order of the corrector; 0 switches it off")] = 3,
     widened: bool = False,
 ) -> Flow:
     """SA-Solver: stochastic Adams, predictor and corrector of many steps (Xue et al. 2023, arXiv 2309.05019, Alg. 1).

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -97,6 +97,21 @@ def started() -> Network:
         network.text = CLIPTextModel.from_pretrained(NEXT / "text_encoder", dtype=torch.float32)
         network.unet = UNet2DConditionModel.from_pretrained(NEXT / "unet", torch_dtype=torch.float32)
     return network
+
+
+def scheduler() -> DDIMScheduler:
+    """The schedule of `alphas`, as a pipeline is given it."""
+    return DDIMScheduler(
+        num_train_timesteps=STEPS,
+        beta_start=1e-4,
+        beta_end=0.02,
+        beta_schedule="linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
 
 
 def alphas() -> Tensor:

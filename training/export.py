@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 
 from training.autoencoder import NEXT, settled_autoencoder
-from training.denoiser import STEPS, Network
+from training.denoiser import Network, scheduler
 from training.loop import averaged_network
 from training.text import build_tokenizer
 
@@ -23,23 +23,12 @@ def export(folder: Path, denoiser: str) -> None:
     network = Network()
     network.load_state_dict(averaged_network(denoiser))
     autoencoder = settled_autoencoder()
-    scheduler = DDIMScheduler(
-        num_train_timesteps=STEPS,
-        beta_start=1e-4,
-        beta_end=0.02,
-        beta_schedule="linear",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    )
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=network.text,
         tokenizer=build_tokenizer(),
         unet=network.unet,
-        scheduler=scheduler,
+        scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+from diffusers import DDIMPipeline, UNet2DModel
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from backbones import PIXELS
 from training import data
-from training.denoiser import STEPS, alphas, times_of
+from training.denoiser import STEPS, alphas, scheduler, times_of
 from training.loop import averaged_network, best_device, grid, reduced
 
 SIZE, PATCH = 64, 2
@@ -159,17 +159,7 @@ def export(folder: Path) -> None:
     """Write the averaged weights as a DDIMPipeline folder, in half precision."""
     unet = build_unet()
     unet.load_state_dict(averaged_network(PixelDenoiser.name))
-    scheduler = DDIMScheduler(
-        num_train_timesteps=STEPS,
-        beta_start=1e-4,
-        beta_end=0.02,
-        beta_schedule="linear",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-    )
-    pipeline = DDIMPipeline(unet=unet, scheduler=scheduler).to(dtype=torch.float16)
+    pipeline = DDIMPipeline(unet=unet, scheduler=scheduler()).to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     print(f"{folder}: {sum(p.numel() for p in unet.parameters()) / 1e6:.2f} M parameters, {size / 1e6:.1f} MB")

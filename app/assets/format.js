@@ -43,7 +43,7 @@ export function counted(count, one, many = `${one}s`) {
  * @param {{ seconds: number, calls: number, gradients: number }} result
  */
 export function cost({ seconds, calls, gradients }) {
-  return `${seconds.toFixed(1)} s · ${calls} NFE` + (gradients ? ` · ${counted(gradients, "gradient")}` : "");
+  return `${seconds.toFixed(1)} s · ${calls} NFE` + (gradients ? ` · ${counted(gradients, "backward pass", "backward passes")}` : "");
 }
 
 /**

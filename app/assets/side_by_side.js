@@ -130,7 +130,7 @@ function resultsTable({ measures }, results) {
     ...shown.map(([key, one]) => row(one.title, ({ figures }) => (key in figures ? measured(one, figures[key]) : "-"), one.of)),
     row("Seconds", (one) => one.seconds.toFixed(1)),
     row("Network evaluations (NFE)", (one) => String(one.calls)),
-    row("Gradients", (one) => String(one.gradients)));
+    row("Backward passes", (one) => String(one.gradients)));
 }
 
 /**

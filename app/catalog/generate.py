@@ -24,12 +24,12 @@ from samplers import SAMPLERS as SOLVERS
 
 #: Ranges of the operators' parameters, for sliders: name -> (low, high, step, unit).
 RANGES: dict[str, tuple[float, float, float, str]] = {
-    "factor": (2, 16, 1, "times smaller"),
+    "factor": (2, 16, 1, "times smaller on each side"),
     "sigma": (0.5, 6, 0.1, "pixels"),
     "length": (1, 31, 1, "pixels"),
     "angle": (-90, 90, 5, "degrees"),
-    "floor": (0.001, 0.2, 0.001, "of what is passed"),
-    "ratio": (0.05, 1, 0.05, "of the coefficients"),
+    "floor": (0.001, 0.2, 0.001, "frequencies passed less than this count as lost"),
+    "ratio": (0.05, 1, 0.05, "of the coefficients are measured"),
     "seed": (0, 9999, 1, ""),
     "quality": (1, 100, 1, "of 100"),
 }

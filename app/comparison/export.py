@@ -39,7 +39,7 @@ def table(comparison: Comparison, results: Mapping[str, Result]) -> str:
     lines = csv.writer(buffer)
     heads = [f"{MEASURES[key].title} ({MEASURES[key].unit})" if MEASURES[key].unit else MEASURES[key].title
              for key in names]  # fmt: skip
-    lines.writerow([*(axis.name for axis in comparison.axes), "seconds", "network evaluations", "gradients", *heads,
+    lines.writerow([*(axis.name for axis in comparison.axes), "seconds", "network evaluations", "backward passes", *heads,
                     "prompt", "seed", "stack", "problem"])  # fmt: skip
     for cell in comparison.cells():
         labels = [axis.values[i].label for axis, i in zip(comparison.axes, cell.place, strict=True)]
@@ -129,7 +129,7 @@ def _cell(path: Path, cell: Cell, one: Result | None, names: list[str]) -> str:
     if one is None:
         return f"<small>{escape(cell.problem or 'not made')}</small>"
     lines = [f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}" for key in names if key in one.figures]
-    lines.append(f"{one.seconds:.1f} s, {one.calls} calls, {one.gradients} gradients")
+    lines.append(f"{one.seconds:.1f} s, {one.calls} NFE, {one.gradients} backward passes")
     small = "".join(f"<small>{escape(words)}</small>" for words in lines)
     return f'<img alt="" src="{data_uri(path.read_bytes())}">{small}'
 

@@ -96,7 +96,7 @@ class Comparison(BaseModel):
             problems = []
             for one in error.errors(include_url=False):
                 where, words = ".".join(map(str, one["loc"])), one["msg"].rstrip(".")
-                message = f"This is no comparison of Nine Ways: {where or 'the file'}: {words}."
+                message = f"This is not a Nine Ways comparison: {where or 'the file'}: {words}."
                 problems.append(Problem(where or "comparison", message))
             raise RecipeError(problems) from None
 

@@ -23,7 +23,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Preparing:
-    """A search on the network comes first, once (app/engine/tuned_schedules.py): `step` of `steps` of it is done."""
+    """A search on the network comes first, once (app/engine/tuned_schedules/): `step` of `steps` of it is done."""
 
     words: str
     step: int

@@ -17,7 +17,7 @@ from common.image_bytes import Array
 from samplers.driver import Driver
 from samplers.protocol import Flow, Step
 
-Watch = Callable[[Plan, Backbone], Flow]  # the flow of an image with more asks in between: see `runs.attention`
+Watch = Callable[[Plan, Backbone], Flow]  # the flow of an image with more asks in between: see `attention_recorder`
 
 
 @dataclass(eq=False)

@@ -286,7 +286,7 @@ def from_file(state: AppState, path: Any) -> tuple[Comparison, str]:
     except (OSError, ValueError):
         raise refuse(f"{name} cannot be read as JSON.") from None
     if not isinstance(given, dict) or given.get("kind") != KIND:
-        raise refuse(f"{name} is no comparison of Nine Ways.")
+        raise refuse(f"{name} is not a Nine Ways comparison.")
     comparison = Comparison.read(json.dumps(given.get("comparison")))
     cells = comparison.cells()  # refuses what is too large
     notes = []

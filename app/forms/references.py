@@ -24,11 +24,11 @@ LAST = 999_999  # scene
 
 def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
     """For what the example gives (image, depth, edges, mask, boxes, words, prompts) that of these scenes of the test
-    split. Raises RecipeError for what is no number of a scene."""
+    split. Raises RecipeError for what is not the number of a scene."""
     values = []
     for part in text.split(","):
         if not part.strip().isdigit() or int(part) > LAST:
-            raise _wrong(f"{part.strip()!r} is no number of a scene. Give some from 0 to {LAST}.")
+            raise _wrong(f"{part.strip()!r} is not a scene number. Give some from 0 to {LAST}.")
         shown = of_scene(int(part), size)
         pairs = [
             (getattr(truth(size), name), getattr(shown.known, name)) for name in ("image", "near", "edges", "mask")
@@ -47,7 +47,7 @@ def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
 
 
 def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], door: str) -> dict[str, str]:
-    """The shelf (name -> content hash) with these uploads on it. Raises PictureError in words, and
+    """The shelf (name -> content hash) with these uploads on it. Raises ImageError in words, and
     RecipeError for too many."""
     if len(files) > MOST:
         raise _wrong(f"{len(files)} images were given. Give at most {MOST} at once.")

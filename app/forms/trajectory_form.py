@@ -58,7 +58,7 @@ def empty() -> str:
         '<div class="nw-board" data-state="empty"><h2>See how an image comes about</h2><p>A run moves from noise to a '
         "image along a nearly straight path. Follow the settings of Create with one click on the left: the states "
         "and the denoised predictions at every step, the paths in two and three dimensions, how they bend, the norm of "
-        "guidance, and where runs part that differ in one thing.</p></div>"
+        "guidance, and where runs that differ in one setting diverge.</p></div>"
     )
 
 

@@ -52,7 +52,7 @@ def network_calls(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> C
         (recipe.sampler, SAMPLERS.get(recipe.sampler), recipe.sampler == "amed"),
     ):
         if searched:
-            return Count(reason=f"{label or name} is searched for on the network first: it is counted after that only.")
+            return Count(reason=f"{label or name} is tuned on the network first: the number is known after that.")
     try:
         if isinstance(backbone, Outline):
             stand_in = StandIn(backbone)
@@ -64,7 +64,7 @@ def network_calls(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> C
     except RecipeError as error:
         return Count(reason=f"The run would be refused: {error}")
     except Exception as error:  # of a method that needs more than a stand-in gives
-        return Count(reason=f"It can be counted with the network's weights only ({type(error).__name__}: {error}).")
+        return Count(reason=f"Counting it needs the network's weights ({type(error).__name__}: {error}).")
     if len(counts) > 1:
         return Count(reason="It depends on the image: a method stops once it is good enough.")
     calls, rows = counts.pop()
@@ -108,7 +108,7 @@ def noise_answers() -> Answer:
 def _guarded(ask: Ask) -> Tensor:
     """x plus the mean of the text. Raises Uncountable where the answer is to be read from inside the network."""
     if ask.edit is not None and ask.tape is not None:
-        raise Uncountable("It depends on the network's attention, which is there with its weights only.")
+        raise Uncountable("It depends on the network's attention, which needs the weights.")
     text = ask.cond.get("text")
     return ask.x if text is None else ask.x + text.to(ask.x).mean((1, 2)).reshape(-1, 1, 1, 1)
 
@@ -163,11 +163,11 @@ class StandIn:
         """Keys of cond that begin with `prefix` change no answer here."""
 
     def controlnet(self, condition: str) -> Any:
-        raise Uncountable("A ControlNet is there with its weights only.")
+        raise Uncountable("A ControlNet needs its weights.")
 
     @property
     def reader(self) -> Any:
-        raise Uncountable("It reads images by a perception model, which is there with its weights only.")
+        raise Uncountable("It reads images by a perception model, which needs its weights.")
 
     classifier = contrastive = reader
 

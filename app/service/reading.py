@@ -22,7 +22,7 @@ from app.storage.image_files import ImageError, content_hash, open_upload
 from app.storage.image_history import ENVIRONMENT, input_image
 from common.knobs import label
 
-Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises PictureError in words
+Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises ImageError in words
 Images = dict[str, Image.Image]  # by content hash
 NAMED = ("image", "map", "mask", "references")  # kinds of inputs whose values name images
 

@@ -37,7 +37,7 @@ class Upload:
 
 
 def open_upload(source: str | Path | bytes | IO[bytes] | Image.Image) -> Upload:
-    """Opens a file, bytes, or an image somebody else opened. Raises PictureError.
+    """Opens a file, bytes, or an image somebody else opened. Raises ImageError.
 
     The size is read from the header, before a single pixel is unpacked.
     """

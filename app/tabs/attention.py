@@ -1,4 +1,4 @@
-"""Maps of attention of an image: every word of its prompt at every step, opened on demand by making the run again."""
+"""Attention maps of an image: every word of its prompt at every step, opened on demand by making the run again."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def note(words: str) -> str:
 
 def _panel(inside: str) -> str:
     return (
-        '<section class="nw-maps" aria-label="Maps of attention"><div class="nw-maps-head"><h2>Attention</h2>'
+        '<section class="nw-maps" aria-label="Attention maps"><div class="nw-maps-head"><h2>Attention</h2>'
         f'<button type="button" class="nw-act" data-close>Close</button></div>{inside}</section>'
     )
 

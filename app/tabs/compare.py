@@ -78,7 +78,9 @@ class Compare:
                             comparison_form.axis_choices(), value=kind, label=label, elem_id=name, min_width=120,
                             allow_custom_value=True,
                         ),
-                        gr.Textbox(value=values, label="Values, with commas", elem_id=f"{name}-values", min_width=120),
+                        gr.Textbox(
+                            value=values, label="Values, comma-separated", elem_id=f"{name}-values", min_width=120,
+                        ),
                     ]  # fmt: skip
             with gr.Column(elem_id="compare-pictures"):
                 self.give = gr.UploadButton(
@@ -214,7 +216,7 @@ class Compare:
         """The settings of a cell into Create, and over there."""
         runner, cell = self._cell(data._data or {}, id, visit)
         if runner is None or cell is None or cell.recipe is None:
-            return self.create.leave("This cell has no settings: it cannot be.")
+            return self.create.leave("This cell has no settings: its combination of values is invalid.")
         words = f"The settings of “{runner.comparison.label(cell.place)}” are in the controls."
         filled = self.create.fill(cell.recipe, words, door=self.state.door(request.session_hash))
         return filled | {self.tabs: gr.Tabs(selected="create")}

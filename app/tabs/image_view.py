@@ -157,7 +157,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     recipe, source, name = shown.recipe, escape(shown.source), escape(shown.id)
     alt = escape(recipe.prompt or "An image without a prompt")
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
-    button = '<button type="button" class="nw-picture" aria-pressed="false" title="True pixels and back">'
+    button = '<button type="button" class="nw-picture" aria-pressed="false" title="Toggle 1:1 pixels">'
     image = f"{button}{image}</button>"
     facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     if shown.seconds is not None:
@@ -168,8 +168,8 @@ def made(shown: Shown, removable: bool = False) -> str:
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""
     acts = (
-        f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download png</a>'
-        f'<button type="button" class="nw-act" data-act="use" data-id="{name}">Send to the controls</button>'
+        f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download PNG</a>'
+        f'<button type="button" class="nw-act" data-act="use" data-id="{name}">Send to Create</button>'
     )
     if shown.attentive:
         acts += f'<button type="button" class="nw-act" data-act="attention" data-id="{name}">Attention maps</button>'

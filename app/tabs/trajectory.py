@@ -42,7 +42,7 @@ class TrajectoryTab:
                         trajectory_form.choices(), value="", label="Runs differ in", elem_id="along",
                         info="The settings of Create are the first run", allow_custom_value=True,
                     )  # fmt: skip
-                    self.values = gr.Textbox(value="", label="Values, with commas", elem_id="along-values")
+                    self.values = gr.Textbox(value="", label="Values, comma-separated", elem_id="along-values")
                 self.attend = gr.Checkbox(
                     False, label="Read attention to words as well", elem_id="follow-attention",
                     info="One more network evaluation a step",

@@ -99,7 +99,7 @@ class Visitor:
 
     def download(self):
         with self.page.expect_download() as got:
-            self.page.locator("#stage").get_by_role("link", name="Download png").click()
+            self.page.locator("#stage").get_by_role("link", name="Download PNG").click()
         return got.value
 
     def run_in(self, module, call):

@@ -37,7 +37,7 @@ class Board:
         if kind:
             self.page.locator("#rows input").click()
             self.page.get_by_role("option", name=kind, exact=True).click()
-        self.page.get_by_label("Values, with commas").first.fill(rows)
+        self.page.get_by_label("Values, comma-separated").first.fill(rows)
         make.click()
 
 
@@ -153,7 +153,7 @@ def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
     board.me.drawer("Make your own")
     page.locator("#tabs input").click()
     page.get_by_role("option", name="CFG Scale", exact=True).click()
-    page.get_by_label("Values, with commas").nth(1).fill("1, 4")
+    page.get_by_label("Values, comma-separated").nth(1).fill("1, 4")
     board.own(rows="0, 1")
     expect(board.status).to_have_text("4 of 4 cells", timeout=RUN)
     expect(board.cells()).to_have_count(2)

@@ -128,7 +128,7 @@ def test_settings_go_back_to_the_controls_and_the_seed_is_reused(me):
     me.page.get_by_role("button", name="Reuse seed from last generation").click()
     me.page.wait_for_function("document.querySelector('#seed input').value === '4321'")
     me.prompt.fill("changed")
-    me.page.get_by_role("button", name="Send to the controls").click()
+    me.page.get_by_role("button", name="Send to Create").click()
     me.page.locator("#restored .nw-note").wait_for()
     assert me.prompt.input_value() == "a red cylinder"
 

@@ -176,7 +176,7 @@ def test_a_card_shows_what_is_measured_as_its_knobs_move(cards):
     cards.card(0).get_by_role("button", name="Fill with an example").click()
     seen = cards.field("0.inputs.measured").locator(".nw-measured")
     expect(seen).to_contain_text(re.compile(r"of \d+ × \d+ pixels"), timeout=20_000)
-    expect(seen).to_contain_text("Kept")  # exactly or through the VAE, by the network
+    expect(seen).to_contain_text("is kept")  # exactly or through the VAE, by the network
     first, words = seen.locator("img").get_attribute("src"), seen.inner_text()
     factor, noise = (
         cards.field(f"0.inputs.measured.{name}").locator("input[type=number]") for name in ("factor", "sigma_y")
@@ -273,7 +273,7 @@ def test_the_stack_comes_back_with_an_image(cards):
     me.sees("done")
     cards.card(0).get_by_role("button", name="Remove: ").click()
     expect(cards.card(0)).to_have_count(0)
-    me.page.get_by_role("button", name="Send to the controls").click()
+    me.page.get_by_role("button", name="Send to Create").click()
     expect(cards.card(0)).to_contain_text("ILVR")
     expect(cards.card(0).locator(".nw-given img")).to_be_visible()
     me.put("seed", 77)  # with the same seed the engine remembers the answers: done before anybody sees it run

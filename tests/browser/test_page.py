@@ -141,7 +141,7 @@ def test_history_finds_shows_sends_back_and_deletes(me):
     me.page.locator(".nw-card").click()
     detail = me.page.locator("#detail")
     expect(detail.locator(".nw-status")).to_contain_text("Seed 909")
-    detail.get_by_role("button", name="Send to the controls").click()
+    detail.get_by_role("button", name="Send to Create").click()
     expect(me.prompt).to_be_visible()
     expect(me.prompt).to_have_value("a violet octopus")
     expect(me.number("seed")).to_have_value("909")

@@ -30,9 +30,9 @@ test("one is one, all others are many", () => {
   assert.equal(counted(2, "axis", "axes"), "2 axes");
 });
 
-test("a cost names gradients only where there were any", () => {
+test("a cost names backward passes only where there were any", () => {
   assert.equal(cost({ seconds: 1.26, calls: 20, gradients: 0 }), "1.3 s · 20 NFE");
-  assert.equal(cost({ seconds: 10, calls: 8, gradients: 1 }), "10.0 s · 8 NFE · 1 gradient");
+  assert.equal(cost({ seconds: 10, calls: 8, gradients: 1 }), "10.0 s · 8 NFE · 1 backward pass");
 });
 
 test("a title becomes a file's name, whatever stands in it", () => {

@@ -47,10 +47,13 @@ def controlnet(
         ),
     ] = "as it is",
     balance: Annotated[
-        str, Choice(("even", "prompt", "map"), label="Control mode", help="Which of the two matters more")
+        str,
+        Choice(
+            ("even", "prompt", "map"), label="Control mode", help="Which matters more, the prompt or the control map"
+        ),
     ] = "even",
-    start: Annotated[float, Knob(0, 1, label="Starting control step", help="From this part of the steps")] = 0.0,
-    end: Annotated[float, Knob(0, 1, label="Ending control step", help="Up to this part of the steps")] = 1.0,
+    start: Annotated[float, Knob(0, 1, label="Starting control step", help="From this fraction of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, label="Ending control step", help="Up to this fraction of the steps")] = 1.0,
     sigmas: Sequence[float] = (),
 ) -> Callable[[float | Tensor, Cond], Mapping[str, Tensor]]:
     """ControlNet.

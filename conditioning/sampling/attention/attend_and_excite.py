@@ -38,10 +38,11 @@ def attend_and_excite(
     strength: Annotated[
         float, Knob(0, 300, neutral=0, label="Scale factor", help="How far a word that is neglected moves the state")
     ] = 40.0,
-    start: Annotated[float, Knob(0, 1, help="From this part of the steps")] = 0.3,
-    end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this part of the steps")] = 0.5,
+    start: Annotated[float, Knob(0, 1, help="From this fraction of the steps")] = 0.3,
+    end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this fraction of the steps")] = 0.5,
     refinements: Annotated[
-        int, Knob(0, 50, label="Max refinement steps", help="At most so many moves at a step where a threshold holds")
+        int,
+        Knob(0, 50, label="Max refinement steps", help="At most so many iterations at the steps that have a threshold"),
     ] = 0,
     sharpness: Annotated[
         float, Knob(0, 200, label="Softmax sharpness", help="How hard words compete for a place; 0: maps as they are")

@@ -36,15 +36,17 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
 )
 def masactrl(
     sampler: Sampler,
-    source_prompt: Annotated[Prompt, Help("The prompt whose image lends its looks")],
+    source_prompt: Annotated[Prompt, Help("Prompt of the source image, whose appearance is kept")],
     made_sigmas: Sequence[float],
     backbone: Any,
-    start: Annotated[float, Knob(0, 1, neutral=1, label="Start step", help="Acts from this part of the steps")] = 0.08,
+    start: Annotated[
+        float, Knob(0, 1, neutral=1, label="Start step", help="Acts from this fraction of the steps")
+    ] = 0.08,
     layer: Annotated[float, Knob(0, 1, label="Start layer", help="Acts from this part of the layers")] = 0.625,
     only: Annotated[
         Words,
         Help(
-            "Words of the thing that moves: it takes its looks from that thing, the rest from the rest",
+            "Words of the object that moves: it attends to that object, the background to the background",
             label="Foreground words",
         ),
     ] = "",
@@ -62,9 +64,9 @@ def masactrl(
 ) -> Sampler:
     """MasaCtrl.
 
-    The source prompt is denoised beside that of the run, and the target's self-attention looks into the source: it asks
-    its own questions, and what it finds are the source's keys and values. So the layout is the target's and the looks
-    are the source's: things move, turn and change their pose (Cao et al. 2023, Eq. 3 and Algorithm 1).
+    The source prompt is denoised beside that of the run, and the target's self-attention looks into the source: it
+    keeps its own queries and takes the source's keys and values. So the layout is the target's and the looks are the
+    source's: things move, turn and change their pose (Cao et al. 2023, Eq. 3 and Algorithm 1).
 
         out = softmax(q k_s^T / sqrt(d)) v_s        in self-attention, from a step and a layer on
 

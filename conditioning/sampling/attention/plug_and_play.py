@@ -33,7 +33,7 @@ def plug_and_play(
     made_sigmas: Sequence[float],
     features: Annotated[
         float,
-        Knob(0, 1, label="Feature injection until", help="Features are the source's up to this part of the steps"),
+        Knob(0, 1, label="Feature injection until", help="Features are the source's up to this fraction of the steps"),
     ] = 0.8,
     keep: Annotated[
         float,
@@ -41,7 +41,7 @@ def plug_and_play(
             0,
             1,
             label="Self-attention injection until",
-            help="Self-attention is the source's up to this part of the steps",
+            help="Self-attention is the source's up to this fraction of the steps",
         ),
     ] = 0.5,
     source_states: SourceStates | None = None,
@@ -49,7 +49,7 @@ def plug_and_play(
     """Plug-and-Play.
 
     The source prompt is denoised beside that of the run, and the target is given the source's layout: the features of
-    one residual block and who looks at whom in self-attention (Tumanyan et al. 2023, Section 4, Algorithm 1). What
+    one residual block and the maps of self-attention (Tumanyan et al. 2023, Section 4, Algorithm 1). What
     things look like is left to the prompt of the run.
 
         h = h_s                                     one block of the decoder, while t < features

@@ -48,7 +48,7 @@ def prompt_to_prompt(
             0,
             1,
             label="Cross-attention replace until",
-            help="Cross-attention is the source's up to this part of the steps",
+            help="Cross-attention is the source's up to this fraction of the steps",
         ),
     ] = 0.8,
     keep: Annotated[
@@ -57,7 +57,7 @@ def prompt_to_prompt(
             0,
             1,
             label="Self-attention replace until",
-            help="Self-attention is the source's up to this part of the steps",
+            help="Self-attention is the source's up to this fraction of the steps",
         ),
     ] = 0.4,
     weights: Annotated[
@@ -84,7 +84,7 @@ def prompt_to_prompt(
             1,
             idle=("only", None),
             label="Local blend from",
-            help="The rest is the source image from this part of the steps",
+            help="The rest is the source image from this fraction of the steps",
         ),
     ] = 0.2,
     source_states: SourceStates | None = None,

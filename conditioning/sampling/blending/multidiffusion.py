@@ -22,7 +22,7 @@ def multidiffusion(
     regions: Annotated[Boxes, Help("Boxes, each with a prompt of its own")],
     bootstrap: Annotated[
         float,
-        Knob(0, 1, label="Bootstrapping until", help="Regions see a plain background up to this part of the steps"),
+        Knob(0, 1, label="Bootstrapping until", help="Regions see a plain background up to this fraction of the steps"),
     ] = 0.7,
     sigmas: Sequence[float] = (),
     backbone: Any = None,

@@ -31,7 +31,7 @@ def semantic_guidance(
     threshold: Annotated[
         float, Knob(0, 1, label="Edit threshold", help="This part of each channel is left alone")
     ] = 0.9,
-    warmup: Annotated[float, Knob(0, 1, label="Edit warmup", help="Acts from this part of the steps")] = 0.2,
+    warmup: Annotated[float, Knob(0, 1, label="Edit warmup", help="Acts from this fraction of the steps")] = 0.2,
     momentum: Annotated[
         float, Knob(0, 1, label="Edit momentum scale", help="Part of the momentum that is added")
     ] = 0.1,

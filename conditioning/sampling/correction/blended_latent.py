@@ -28,7 +28,7 @@ def blended_latent(
     known: Annotated[Image, Help("The image outside the mask", label="Image")],
     mask: Annotated[Mask, Help("Paint where the prompt goes")],
     skip: Annotated[
-        float, Knob(0, 0.9, label="Skipped steps", help="This part of the steps is left out at the start")
+        float, Knob(0, 0.9, label="Skipped steps", help="This fraction of the steps is left out at the start")
     ] = 0.25,
 ) -> Sampler:
     """Blended latent diffusion.

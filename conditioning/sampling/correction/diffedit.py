@@ -33,9 +33,11 @@ def diffedit(
     strength: Annotated[
         float, Knob(0.05, 1, label="Inpaint strength", help="How far the image is encoded, from 0 to 1")
     ] = 0.8,
-    maps: Annotated[int, Knob(1, 32, label="Maps per mask", help="Noises that the mask is the mean of")] = 10,
+    maps: Annotated[
+        int, Knob(1, 32, label="Maps per mask", help="Number of noises that the mask is averaged over")
+    ] = 10,
     depth: Annotated[
-        float, Knob(0.05, 1, label="Mask encode strength", help="Level at which the mask is looked for")
+        float, Knob(0.05, 1, label="Mask encode strength", help="Noise level at which the mask is computed")
     ] = 0.5,
     ratio: Annotated[float, Knob(0.5, 10, label="Mask thresholding ratio", help="Higher makes a smaller mask")] = 3.0,
     again: Again = 10,

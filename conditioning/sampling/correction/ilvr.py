@@ -14,9 +14,15 @@ def ilvr(
     sampler: Sampler,
     reference: Annotated[Image, Help("The image whose coarse colours and shapes are kept")],
     detail: Annotated[
-        int, Knob(1, 64, label="Low-pass cells", help="Cells along the shorter side that are taken from the reference")
+        int,
+        Knob(
+            1,
+            64,
+            label="Low-pass resolution",
+            help="Resolution of the low-pass image along the shorter side (the paper: size / N)",
+        ),
     ] = 8,
-    end: Annotated[float, Knob(0, 1, neutral=0, label="Until", help="Up to this part of the steps")] = 0.8,
+    end: Annotated[float, Knob(0, 1, neutral=0, label="Until", help="Up to this fraction of the steps")] = 0.8,
     made_sigmas: Sequence[float] = (),
 ) -> Sampler:
     """ILVR.

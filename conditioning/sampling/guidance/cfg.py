@@ -14,9 +14,11 @@ def cfg(
     D: Denoiser,
     null: Prompt,
     scale: Annotated[float, Knob(0, 30, neutral=1, curve=True, help="1 is the prompt alone")] = 7.5,
-    rescale: Annotated[float, Knob(0, 1, help="Takes over-exposure back")] = 0.0,
-    start: Annotated[float, Knob(0, 1, help="Guided from this part of the steps")] = 0.0,
-    end: Annotated[float, Knob(0, 1, help="Guided up to this part of the steps")] = 1.0,
+    rescale: Annotated[
+        float, Knob(0, 1, help="Reduces over-exposure (Lin et al. 2023); 0 is off, 0.7 in the paper")
+    ] = 0.0,
+    start: Annotated[float, Knob(0, 1, help="Guided from this fraction of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, help="Guided up to this fraction of the steps")] = 1.0,
     sigmas: Sequence[float] = (),
 ) -> Denoiser:
     """Classifier-free guidance.

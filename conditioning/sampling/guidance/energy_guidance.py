@@ -29,11 +29,17 @@ def energy_guidance(
     target: Annotated[Map, Help("The image, or the map for an energy of that name, to come near to")] | None = None,
     words: Annotated[Words, Help('For the energy "text": what the image is to show')] = "",
     energy: Annotated[
-        str, Choice(tuple(ENERGIES), help="In what the image is to be as the target", inputs=TARGETS)
+        str, Choice(tuple(ENERGIES), help="Which property of the image is to match the target", inputs=TARGETS)
     ] = "colours",
     strength: Annotated[
         float,
-        Knob(0, 5, curve=True, label="Guidance strength", help="Of a step, in deviations of the denoised prediction"),
+        Knob(
+            0,
+            5,
+            curve=True,
+            label="Guidance strength",
+            help="Step size, in standard deviations of the denoised prediction",
+        ),
     ] = 0.5,
     backward: Annotated[
         int,
@@ -47,8 +53,8 @@ def energy_guidance(
     times: Annotated[
         int, Knob(1, 10, label="Time travel repeats", help="Passes over each guided step; 1 is without time travel")
     ] = 1,
-    start: Annotated[float, Knob(0, 1, label="Guidance start", help="Guided from this part of the steps")] = 0.0,
-    end: Annotated[float, Knob(0, 1, label="Guidance end", help="Guided up to this part of the steps")] = 0.9,
+    start: Annotated[float, Knob(0, 1, label="Guidance start", help="Guided from this fraction of the steps")] = 0.0,
+    end: Annotated[float, Knob(0, 1, label="Guidance end", help="Guided up to this fraction of the steps")] = 0.9,
     made_sigmas: Sequence[float] = (),
     backbone: Any = None,
 ) -> Sampler:

@@ -23,13 +23,16 @@ def pigdm(
     sampler: Sampler,
     measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
     weights: Annotated[
-        str, Choice(("adaptive", "exact"), label="Gradient weights", help="Of the gradient: the paper's, or by Bayes")
+        str,
+        Choice(
+            ("adaptive", "exact"), label="Gradient weights", help="adaptive: the paper's weights; exact: by Bayes' rule"
+        ),
     ] = "adaptive",
     scale: Annotated[
-        float, Knob(0, 5, neutral=0, label="Gradient scale", help="Of the gradient; 1 is the paper's")
+        float, Knob(0, 5, neutral=0, label="Gradient scale", help="Of the guidance gradient; 1 is the paper's")
     ] = 1.0,
     eta: Annotated[
-        float, Knob(0, 1, idle=("weights", "exact"), help="Fresh noise: 0 is DDIM, 1 is DDPM; of adaptive weights")
+        float, Knob(0, 1, idle=("weights", "exact"), help="0 is DDIM, 1 is DDPM; with adaptive weights only")
     ] = 1.0,
     backbone: Any = None,
 ) -> Sampler:

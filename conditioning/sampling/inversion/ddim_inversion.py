@@ -27,7 +27,7 @@ def ddim_inversion(
         str,
         Choice(
             ("next", "same"),
-            label="Noise level asked at",
+            label="Noise level of the prediction",
             help="Noise level that the network is asked at: the one the step goes to, or the one it is at",
         ),
     ] = "next",
@@ -36,7 +36,7 @@ def ddim_inversion(
         Knob(
             1,
             50,
-            label="Encoding steps per step",
+            label="Inversion steps per sampling step",
             help="Steps of the encoding for each of the run; more are more exact",
         ),
     ] = 1,

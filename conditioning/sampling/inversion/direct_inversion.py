@@ -29,7 +29,7 @@ def direct_inversion(
         Knob(
             1,
             50,
-            label="Encoding steps per step",
+            label="Inversion steps per sampling step",
             help="Steps of the encoding for each of the run; more are more exact",
         ),
     ] = 1,

@@ -25,7 +25,12 @@ def edict(
     strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
     mix: Annotated[
         float,
-        Knob(0.5, 1, label="Mixing coefficient p", help="1 leaves the two states apart, less draws them together"),
+        Knob(
+            0.5,
+            1,
+            label="Mixing coefficient p",
+            help="1 is no mixing; lower draws the two states together (paper: 0.93)",
+        ),
     ] = 0.93,
     guided_network: Denoiser | None = None,
 ) -> Sampler:

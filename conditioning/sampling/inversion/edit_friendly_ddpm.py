@@ -23,7 +23,7 @@ def edit_friendly_ddpm(
     source: Annotated[Image, Help("The image to encode", label="Source image")],
     source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
     source_states: SourceStates,
-    strength: Annotated[float, Knob(0.05, 1, help="The run starts with this part of the steps left")] = 0.64,
+    strength: Annotated[float, Knob(0.05, 1, help="The run starts with this fraction of the steps left")] = 0.64,
     guided_network: Denoiser | None = None,
 ) -> Sampler:
     """Edit-friendly DDPM inversion.

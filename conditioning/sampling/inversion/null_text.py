@@ -39,13 +39,16 @@ def null_text(
         Choice(
             ("source", "null"),
             label="Initial embedding",
-            help="Prompt whose text is tuned, the source's or the negative one",
+            help="Embedding that the optimisation begins with: of the source prompt, or of the negative prompt (null)",
         ),
     ] = "source",
     updates: Annotated[
         int,
         Knob(
-            0, 50, label="Inner steps", help="At most so many at a level, each a network evaluation with its backward"
+            0,
+            50,
+            label="Inner steps",
+            help="Optimisation steps at a noise level at most, each a forward and a backward pass",
         ),
     ] = 10,
     rate: Annotated[

@@ -169,7 +169,7 @@ def test_an_image_that_breaks_ends_its_own_run_once(engines: Start) -> None:
 def test_what_the_backbone_cannot_do_is_said_at_the_field(engines: Start) -> None:
     engine = engines()
     for wrong, field, said in [
-        (recipe(width=60), "width", "60 is no multiple of 8 pixels. Give 56 or 64."),
+        (recipe(width=60), "width", "60 is not a multiple of 8 pixels. Give 56 or 64."),
         (recipe(backbone="still-life"), "backbone", "Choose 'exact'"),
         (recipe(methods=[{"name": "telepathy"}]), "methods.0", "no method telepathy"),
         (recipe(methods=[{"name": "ilvr"}]), "methods.0.inputs.reference", "pload an image"),

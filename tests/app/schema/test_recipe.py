@@ -119,7 +119,7 @@ def test_an_image_of_a_batch_has_a_recipe_of_its_own() -> None:
 
 
 def test_the_names_here_are_those_of_the_samplers() -> None:
-    """Beside them, what is found on a network first (app/engine/tuned_schedules.py)."""
+    """Beside them, what is found on a network first (app/engine/tuned_schedules/)."""
     assert {**{key: one.label for key, one in samplers.SAMPLERS.items()}, "amed": "AMED-Solver"} == SAMPLERS
     assert {**{key: one.label for key, one in samplers.SCHEDULES.items()}, "gits": "GITS", "ld3": "LD3"} == SCHEDULES
 

@@ -122,7 +122,7 @@ def test_the_strip_shows_the_order_the_mute_and_the_trouble():
     ), {"methods.1.inputs.measured": "missing"})  # fmt: skip
     order = [shown.index(word) for word in ("Net", "Composable", "CFG", "Euler", "DDNM", "ILVR", "ilvr(euler)")]
     assert order == sorted(order)
-    assert shown.count("data-off") == 1 and shown.count("data-wrong") == 1 and "low-pass cells 4" in shown
+    assert shown.count("data-off") == 1 and shown.count("data-wrong") == 1 and "low-pass resolution 4" in shown
 
 
 def test_nothing_from_outside_is_markup():
