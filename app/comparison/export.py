@@ -39,7 +39,8 @@ def table(comparison: Comparison, results: Mapping[str, Result]) -> str:
     lines = csv.writer(buffer)
     heads = [f"{MEASURES[key].title} ({MEASURES[key].unit})" if MEASURES[key].unit else MEASURES[key].title
              for key in names]  # fmt: skip
-    lines.writerow([*(axis.name for axis in comparison.axes), "seconds", "network evaluations", "backward passes", *heads,
+    lines.writerow([*(axis.name for axis in comparison.axes),
+                    "seconds", "network evaluations", "backward passes", *heads,
                     "prompt", "seed", "stack", "problem"])  # fmt: skip
     for cell in comparison.cells():
         labels = [axis.values[i].label for axis, i in zip(comparison.axes, cell.place, strict=True)]

@@ -82,7 +82,7 @@ def test_too_many_cells_are_refused_in_words():
 def test_json_and_back():
     compared = comparison(axis("seed", 1, 2))
     assert Comparison.read(compared.model_dump_json()) == compared
-    with pytest.raises(RecipeError, match="no comparison"):
+    with pytest.raises(RecipeError, match="not a Nine Ways comparison"):
         Comparison.read("{}")
 
 

@@ -61,7 +61,7 @@ def test_of_every_solver_all_images_of_the_run(name):
     one = Recipe(backbone="still-life-pixels", width=32, height=32, sampler=name, steps=4, cfg_scale=1.0)
     found = check(Request(one.but(count=3)))
     if found.nfe is None:
-        assert name == "amed" and "searched for" in found.nfe_reason
+        assert name == "amed" and "tuned on the network" in found.nfe_reason
     else:
         assert (found.nfe, found.rows) == tuple(3 * n for n in made_by(Request(one)))
 
