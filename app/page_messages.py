@@ -127,7 +127,7 @@ class Marks(Message):
     notes: dict[str, str]
     unused: dict[str, str]  # settings that the run does not use, such as eta
     offers: list[str] | None  # what the network can do, None until it has loaded
-    door: str  # of this visit: without it no image goes in or out
+    visit_token: str  # of this visit: without it no image goes in or out
     model: str
     backbone: str
 

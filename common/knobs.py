@@ -21,7 +21,7 @@ class Knob:
     curve: bool = False  # a strength: also takes a Curve over the steps
     label: str = ""  # what it is called, as in its paper or in other tools; "": as the parameter
     help: str = ""
-    idle: tuple[str, Any] | None = None  # (another knob or input, the value at which this is unused; None: not given)
+    ignored_when: tuple[str, Any] | None = None  # (another knob or input, its value; None: not given)
     counts_steps: bool = False  # of the run: from as many as it makes on there is nothing to repeat
     default: Any = None  # from the signature
     type: type = float  # from the annotation

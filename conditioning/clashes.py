@@ -49,7 +49,7 @@ def _traits(one: Method, knobs: Mapping[str, Any]) -> set[str]:
 
 def _solver_traits(solver: str) -> set[str]:
     one = SAMPLERS.get(solver)
-    held = (one.stochastic, one.climbs) if one else (False, False)
+    held = (one.stochastic, one.renoises) if one else (False, False)
     return {trait for trait, holds in zip(SOLVER_TRAITS, held) if holds}
 
 

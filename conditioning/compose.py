@@ -67,7 +67,12 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
 def ordered(uses: Uses) -> list[tuple[Method, Mapping[str, Any]]]:
     """The methods of a stack from the innermost to the outermost: by family; what makes the steps is in the sampler's
     place, within all others that wrap a sampler."""
-    return sorted(uses, key=lambda use: (not use[0].has("replaces_steps", use[1]), use[0].family.order, use[0].within))
+
+    def place(use: tuple[Method, Mapping[str, Any]]) -> tuple[bool, int, int]:
+        one, knobs = use
+        return not one.has("replaces_steps", knobs), one.family.order, one.order_in_family
+
+    return sorted(uses, key=place)
 
 
 def formula(uses: Uses, sampler: str) -> str:
@@ -146,7 +151,7 @@ def _keyed(method: Callable[..., Callable[..., Cond]], backbone: Any, D: Denoise
 
 def _values(one: Method, settings: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Every value the method is called with, checked."""
-    values: dict[str, Any] = {name: shared[name] for name in one.fills | set(one.inputs) if name in shared}
+    values: dict[str, Any] = {name: shared[name] for name in one.run_arguments | set(one.inputs) if name in shared}
     for name, value in settings.items():
         knob = one.knobs.get(name)
         if knob is None and name not in one.inputs:

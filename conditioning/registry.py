@@ -38,8 +38,9 @@ from conditioning.inputs import (
 from conditioning.traits import TRAITS
 
 __all__ = [
-    "FAMILIES", "FILLS", "METHODS", "NEEDS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input", "Interval",
-    "Knob", "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find", "method",
+    "FAMILIES", "METHODS", "NEEDS", "RUN_ARGUMENTS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input",
+    "Interval", "Knob", "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find",
+    "method",
 ]  # fmt: skip
 
 DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how
@@ -56,7 +57,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
 }
 
 
-FILLS = {  # parameters that come from the run and not from a person: the name alone says what a method gets
+RUN_ARGUMENTS = {  # parameters that come from the run and not from a person: the name alone says what a method gets
     "sigmas": "the whole schedule of the run, steps + 1 falling levels",
     "made_sigmas": "the part of the schedule whose steps are made: all, unless a method finds a later start",
     "null": "the cond of the negative prompt",
@@ -101,14 +102,14 @@ FAMILIES = {
 class Interval:
     """Knobs that are parts 0..1 of the steps, between which a method acts; None is the first or the last step.
 
-    reached: whether it acts on the level that a step reaches, and not on the one that it leaves. whole: whether the
-    method does nothing at all outside of its intervals, and not only what the knobs are for.
+    at_next_level: whether it acts on the level that a step reaches, and not on the one that it leaves. disables_method:
+    whether the method does nothing at all outside of its intervals, and not only what the knobs are for.
     """
 
     start: str | None = None
     end: str | None = None
-    reached: bool = False
-    whole: bool = True
+    at_next_level: bool = False
+    disables_method: bool = True
 
 
 StartsAt = Callable[[int, Mapping[str, Any]], int]  # steps of the schedule, all knobs -> how many of them it leaves out
@@ -131,15 +132,15 @@ class Method:
     knobs: Mapping[str, Knob | Choice]
     inputs: Mapping[str, Input]
     optional: frozenset[str]  # inputs that may be left out
-    fills: frozenset[str]  # parameters that `compose` fills in by name
+    run_arguments: frozenset[str]  # parameters that `compose` fills in by name
     needs: tuple[str, ...] = ()
     traits: Mapping[str, tuple[str, Any] | None] = field(default_factory=dict)  # trait -> (knob, value) it holds at
     starts_at: StartsAt | None = None
     intervals: tuple[Interval, ...] = ()
-    silent: Mapping[str, Any] = field(default_factory=dict)  # knobs at whose values, all together, it does nothing
+    no_effect_at: Mapping[str, Any] = field(default_factory=dict)  # knobs, at whose values it does nothing
     calls: int | None = 1
     rows: int | None = 1
-    within: int = 0
+    order_in_family: int = 0
 
     def has(self, trait: str, knobs: Mapping[str, Any]) -> bool:
         """Whether a trait holds at these knobs and the defaults of the others. At a neutral knob none does."""
@@ -151,8 +152,8 @@ class Method:
     def neutral(self, knobs: Mapping[str, Any]) -> str | None:
         """The knob whose value leaves the whole method without effect, if there is one."""
         now = {name: knobs.get(name, one.default) for name, one in self.knobs.items()}
-        if self.silent and all(now[name] == value for name, value in self.silent.items()):
-            return next(iter(self.silent))
+        if self.no_effect_at and all(now[name] == value for name, value in self.no_effect_at.items()):
+            return next(iter(self.no_effect_at))
         numbers = {name: one.neutral for name, one in self.knobs.items() if isinstance(one, Knob)}
         return next((name for name, value in numbers.items() if value is not None and now[name] == value), None)
 
@@ -178,20 +179,20 @@ def method(
     traits: Iterable[str] | Mapping[str, tuple[str, Any] | None] = (),
     starts_at: StartsAt | None = None,
     intervals: tuple[Interval, ...] = (),
-    silent: Mapping[str, Any] = {},
+    no_effect_at: Mapping[str, Any] = {},
     calls: int | None = 1,
     rows: int | None = 1,
-    within: int = 0,
+    order_in_family: int = 0,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a method under its function's name and gives the function back as it is.
 
     needs: keys of NEEDS. traits: keys of TRAITS, from which follows what it does not go with; as a mapping with the
         (knob, value) at which one holds. starts_at: of a method that finds the start: (steps of the schedule, all its
         knobs) -> how many of these steps it leaves out. intervals: its knobs that are parts of the steps.
-    silent: values of knobs at which, all together, the method does nothing; for one knob alone see `Knob.neutral`.
+    no_effect_at: values of knobs at which, all together, it does nothing; for one knob alone see `Knob.neutral`.
     calls, rows: network evaluations, and rows in them for each row of x, that one ask of the sampler becomes at the
         defaults; None where that depends on the image or the schedule.
-    within: place inside the family, lower is further in.
+    order_in_family: place inside the family, lower is further in.
     Raises ValueError, naming the file, where the declaration is incomplete: the start fails.
     """
 
@@ -205,12 +206,13 @@ def method(
             if need not in NEEDS:
                 raise ValueError(f"method {name} needs {need!r}: give some of {', '.join(NEEDS)}")
         held = dict(traits) if isinstance(traits, Mapping) else dict.fromkeys(traits)
-        _check(name, held, starts_at, intervals, silent, described["knobs"])
+        _check(name, held, starts_at, intervals, no_effect_at, described["knobs"])
         if name in METHODS:
             raise ValueError(f"method {name} is in {METHODS[name].function.__module__} and in {function.__module__}")
         METHODS[name] = Method(
             name=name, function=function, task=task, paper=paper, needs=needs, traits=held,
-            starts_at=starts_at, intervals=intervals, silent=silent, calls=calls, rows=rows, within=within, **described,
+            starts_at=starts_at, intervals=intervals, no_effect_at=no_effect_at, calls=calls, rows=rows,
+            order_in_family=order_in_family, **described,
         )  # fmt: skip
         return function
 
@@ -230,7 +232,7 @@ def _check(
     traits: Mapping[str, tuple[str, Any] | None],
     starts_at: StartsAt | None,
     intervals: Iterable[Interval],
-    silent: Iterable[str],
+    no_effect_at: Iterable[str],
     knobs: Mapping[str, Any],
 ) -> None:
     """Raises ValueError for a trait that there is not, and where traits or intervals name a knob that there is not."""
@@ -241,7 +243,7 @@ def _check(
             raise ValueError(f"method {name} has the trait {trait} at a knob {where[0]!r}: it has {', '.join(knobs)}")
     if ("finds_start" in traits) is not (starts_at is not None):
         raise ValueError(f"method {name}: give starts_at with the trait finds_start, and only with it")
-    for knob in (*silent, *(end for one in intervals for end in (one.start, one.end) if end is not None)):
+    for knob in (*no_effect_at, *(end for one in intervals for end in (one.start, one.end) if end is not None)):
         if knob not in knobs:
             raise ValueError(f"method {name} declares something of a knob {knob!r}: it has {', '.join(knobs)}")
 
@@ -270,12 +272,12 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
         elif isinstance(note, Knob):
             knob = knobs[parameter.name] = replace(note, default=parameter.default, type=kind)
             knob.check(parameter.name, parameter.default)
-        elif parameter.name not in FILLS:
+        elif parameter.name not in RUN_ARGUMENTS:
             raise ValueError(f"parameter {parameter.name} is neither a knob nor an input, and comes from no run: that "
-                             f"gives {', '.join(FILLS)}")  # fmt: skip
-    for name, where in ((name, one.idle) for name, one in knobs.items() if isinstance(one, Knob)):
+                             f"gives {', '.join(RUN_ARGUMENTS)}")  # fmt: skip
+    for name, where in ((name, one.ignored_when) for name, one in knobs.items() if isinstance(one, Knob)):
         if where is not None and where[0] not in {*knobs, *inputs}:
-            raise ValueError(f"knob {name} is idle at a value of {where[0]!r}, and there is no such knob or input")
+            raise ValueError(f"knob {name} is ignored at a value of {where[0]!r}, and there is no such knob or input")
     for name, choice in ((name, one) for name, one in knobs.items() if isinstance(one, Choice)):
         for option, given in choice.inputs.items():
             if option not in choice.options or given not in inputs:
@@ -287,7 +289,7 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
         "knobs": knobs,
         "inputs": inputs,
         "optional": frozenset(p.name for p in others if p.name in inputs and p.default is not p.empty),
-        "fills": frozenset(p.name for p in others if p.name not in knobs and p.name not in inputs),
+        "run_arguments": frozenset(p.name for p in others if p.name not in knobs and p.name not in inputs),
         **_docstring(function),
     }
 

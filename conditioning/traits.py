@@ -23,7 +23,7 @@ TRAITS = {
     "prompt_names_boxes": "looks for the words of its boxes in the prompt of the run",
     "prompt_omits_boxes": "paints its boxes by prompts of their own, which the prompt of the run should not repeat",
 }
-SOLVER_TRAITS = ("adds_noise", "climbs")  # of a sampler: draws noise on the way; goes up again between two levels
+SOLVER_TRAITS = ("adds_noise", "renoises")  # of a sampler: draws noise on the way; goes up again between two levels
 
 
 class Rule(NamedTuple):
@@ -47,5 +47,7 @@ RULES = (
         "the prompt has to name what is in the boxes of {a}, and should not name what is in those of {b}",
     ),
     Rule("retraces_path", "adds_noise", "fresh noise at every step erases the image that {a} has encoded"),
-    Rule("extracts_noise", "climbs", "{b} adds noise between the levels, where {a} has no noise of the source to keep"),
+    Rule(
+        "extracts_noise", "renoises", "{b} adds noise between the levels, where {a} has no noise of the source to keep"
+    ),
 )

@@ -34,7 +34,7 @@ def unused(uses: Sequence[tuple[Method, Mapping[str, Any]]], steps: int, between
             continue
         silent = list(_empty_intervals(one, knobs, steps, left_out, between))
         whole = [gap for gap in silent if gap[2]]
-        if whole and len(whole) == sum(interval.whole for interval in one.intervals):
+        if whole and len(whole) == sum(interval.disables_method for interval in one.intervals):
             yield Unused(place, whole[0][0], f"{whole[0][1]}, so {one.title} does nothing", True)
             continue
         yield from (Unused(place, name, why, False) for name, why, _ in silent)
@@ -57,12 +57,16 @@ def _empty_intervals(
             continue
         name = interval.start or interval.end or ""
         if interval.start and interval.end and start > end:
-            yield name, f"{_shown(start)} lies after the end, {_shown(end)}", interval.whole
+            yield name, f"{_shown(start)} lies after the end, {_shown(end)}", interval.disables_method
         elif end * steps <= left_out and left_out:
-            yield interval.end or name, f"the run begins at step {left_out} of {steps}, after this part", interval.whole
-        elif interval.whole or (start < 1 and end > 0):
+            yield (
+                interval.end or name,
+                f"the run begins at step {left_out} of {steps}, after this part",
+                interval.disables_method,
+            )
+        elif interval.disables_method or (start < 1 and end > 0):
             span = f"from {_shown(start)} to {_shown(end)} of {steps} steps"
-            yield name, f"no step is made {span}", interval.whole
+            yield name, f"no step is made {span}", interval.disables_method
 
 
 def _acts(interval: Interval, start: float, end: float, steps: int, left_out: int, between: bool) -> bool:
@@ -70,7 +74,7 @@ def _acts(interval: Interval, start: float, end: float, steps: int, left_out: in
     first = round(start * steps, 9)
     last = round(end * steps, 9) if end < 1 else math.inf
     made = range(left_out, steps)
-    if interval.reached:
+    if interval.at_next_level:
         return any(first <= step + 1 <= last for step in made)
     if between:
         return first < last and first < steps and last > left_out
@@ -82,15 +86,19 @@ def _idle(one: Method, values: Mapping[str, Any], knobs: Mapping[str, Any], made
     for name, knob in one.knobs.items():
         if not isinstance(knob, Knob):
             continue
-        if knob.idle is not None and knobs[name] != knob.default:
-            other, value = knob.idle
+        if knob.ignored_when is not None and knobs[name] != knob.default:
+            other, value = knob.ignored_when
             if value is None and not values.get(other, knobs.get(other)):
                 yield name, f"without {_words(other)} it does nothing"
                 continue
             if value is not None and knobs.get(other) == value:
                 yield name, f"while {_words(other)} is {_shown(value)} it does nothing"
                 continue
-        if knob.counts_steps and knobs[name] >= made and (knob.idle is None or knobs.get(knob.idle[0]) != knob.idle[1]):
+        if (
+            knob.counts_steps
+            and knobs[name] >= made
+            and (knob.ignored_when is None or knobs.get(knob.ignored_when[0]) != knob.ignored_when[1])
+        ):
             least = f"Give at most {made - 1}" if made > 1 else "Make more steps"
             yield name, f"{knobs[name]} steps are as many as the run makes ({made}), so nothing is repeated. {least}"
 

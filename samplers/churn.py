@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor
 
 from common.knobs import Knob
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, climbing
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, renoising
 from samplers.heun import heun
 from samplers.solver import solver
 
@@ -33,12 +33,12 @@ def churned(
         for s, s_next in pairwise(sigmas):
             top = min(s * (1 + gamma), sigmas[0]) if low <= s <= high else s
             levels += [top, s_next] if top > s else [s_next]
-        return (yield from climbing(sampler, stream=None, scale=scale)(D, x, levels, cond, noise))
+        return (yield from renoising(sampler, stream=None, scale=scale)(D, x, levels, cond, noise))
 
     return with_churn
 
 
-@solver("Heun (EDM, churn)", paper="2206.00364", order=2, calls=2, stochastic=True, climbs=True, between=True)
+@solver("Heun (EDM, churn)", paper="2206.00364", order=2, calls=2, stochastic=True, renoises=True, between=True)
 def churn(
     D: Denoiser,
     x: Tensor,
@@ -46,10 +46,12 @@ def churn(
     cond: Cond,
     noise: Noise,
     s_churn: Annotated[float, Knob(0, 100, help="Noise added over all steps together; 0 is Heun")] = 40.0,
-    s_noise: Annotated[float, Knob(0, 1.1, idle=("s_churn", 0), help="Scale of the fresh noise")] = 1.0,
-    s_tmin: Annotated[float, Knob(0, 10, idle=("s_churn", 0), help="No noise is added below this noise level")] = 0.05,
+    s_noise: Annotated[float, Knob(0, 1.1, ignored_when=("s_churn", 0), help="Scale of the fresh noise")] = 1.0,
+    s_tmin: Annotated[
+        float, Knob(0, 10, ignored_when=("s_churn", 0), help="No noise is added below this noise level")
+    ] = 0.05,
     s_tmax: Annotated[
-        float, Knob(0, 1000, idle=("s_churn", 0), help="No noise is added above this noise level; 0: no limit")
+        float, Knob(0, 1000, ignored_when=("s_churn", 0), help="No noise is added above this noise level; 0: no limit")
     ] = 0.0,
 ) -> Flow:
     """Heun steps with churn: before each, fresh noise up to a higher level (Karras et al. 2022, Alg. 2).

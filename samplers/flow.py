@@ -23,28 +23,8 @@ from samplers.noise import Noise
 from samplers.protocol import ROLE, ROLES, Ask, Cond, Denoiser, Done, Event, Flow, FlowFailed, Sampler, Step
 
 __all__ = [
-    "Ask",
-    "Cond",
-    "Denoiser",
-    "Done",
-    "Driver",
-    "Event",
-    "Flow",
-    "FlowFailed",
-    "Noise",
-    "Sampler",
-    "Step",
-    "ask",
-    "climbing",
-    "drive",
-    "forward",
-    "on_step",
-    "role_of",
-    "run",
-    "stepwise",
-    "tap",
-    "together",
-    "with_role",
+    "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Flow", "FlowFailed", "Noise", "Sampler", "Step", "ask",
+    "drive", "forward", "on_step", "renoising", "role_of", "run", "stepwise", "tap", "together", "with_role",
 ]  # fmt: skip
 
 
@@ -162,7 +142,7 @@ def tap(flow: Flow, listener: Callable[[list[Ask] | Step, Any], object]) -> Flow
     return forward(flow, answer)
 
 
-def climbing(sampler: Sampler, stream: str | None = "climbing", scale: float = 1.0) -> Sampler:
+def renoising(sampler: Sampler, stream: str | None = "climbing", scale: float = 1.0) -> Sampler:
     """The same sampler for schedules that may also go up.
 
     Every descent is a fresh call of the sampler, so multistep history starts anew. To climb from level a to level b
@@ -170,7 +150,7 @@ def climbing(sampler: Sampler, stream: str | None = "climbing", scale: float = 1
     from the run's own, for what is itself a sampler. scale: of that noise's standard deviation, 1 for the marginal.
     """
 
-    def climbed(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+    def renoised(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         rise = noise if stream is None else noise.child(stream)
         tops = [i for i in range(1, len(sigmas)) if sigmas[i] > sigmas[i - 1]]
         for start, end in zip([0, *tops], [*tops, len(sigmas)]):
@@ -179,4 +159,4 @@ def climbing(sampler: Sampler, stream: str | None = "climbing", scale: float = 1
             x = yield from sampler(D, x, sigmas[start:end], cond, noise)
         return x
 
-    return climbed
+    return renoised

@@ -4,7 +4,7 @@ from typing import Annotated
 from torch import Tensor
 
 from common.knobs import Knob
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, climbing
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, renoising
 from samplers.heun import heun
 from samplers.solver import solver
 
@@ -24,12 +24,12 @@ def restarted(sampler: Sampler, low: float = 0.1, high: float = 2.0, times: int 
         if len(inside) > 1:
             start, end = inside[0], inside[-1] + 1
             levels[end:end] = list(sigmas[start:end]) * times
-        return (yield from climbing(sampler, stream=None)(D, x, levels, cond, noise))
+        return (yield from renoising(sampler, stream=None)(D, x, levels, cond, noise))
 
     return with_restarts
 
 
-@solver("Restart", paper="2306.14878", order=2, calls=2, stochastic=True, climbs=True, between=True)
+@solver("Restart", paper="2306.14878", order=2, calls=2, stochastic=True, renoises=True, between=True)
 def restart(
     D: Denoiser,
     x: Tensor,
@@ -37,9 +37,11 @@ def restart(
     cond: Cond,
     noise: Noise,
     restarts: Annotated[int, Knob(0, 10, help="Number of restarts between the two noise levels")] = 1,
-    t_min: Annotated[float, Knob(0, 10, idle=("restarts", 0), help="Noise level at which a restart begins")] = 0.1,
+    t_min: Annotated[
+        float, Knob(0, 10, ignored_when=("restarts", 0), help="Noise level at which a restart begins")
+    ] = 0.1,
     t_max: Annotated[
-        float, Knob(0, 100, idle=("restarts", 0), help="Noise level up to which noise is added back")
+        float, Knob(0, 100, ignored_when=("restarts", 0), help="Noise level up to which noise is added back")
     ] = 2.0,
 ) -> Flow:
     """Heun steps, made again between the levels t_max and t_min, with fresh noise between (Xu et al. 2023, Alg. 2).

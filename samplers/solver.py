@@ -34,7 +34,7 @@ class Solver:
     order: int  # the error falls with the number of steps to this power; of a stochastic one, without its noise
     calls: int = 1  # network evaluations a step, at most
     stochastic: bool = False  # draws noise on the way
-    climbs: bool = False  # goes up again in between, to levels that are not its Steps'
+    renoises: bool = False  # goes up again in between, to levels that are not its Steps'
     between: bool = False  # asks the network at levels between those of the schedule, too
     knobs: Mapping[str, Knob] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ def solver(
     order: int,
     calls: int = 1,
     stochastic: bool = False,
-    climbs: bool = False,
+    renoises: bool = False,
     between: bool = False,
 ) -> Callable[[Function], Function]:
     """Registers a sampler under its function's name and gives the function back as it is. See `Solver` for the rest.
@@ -79,7 +79,7 @@ def solver(
             if name in SOLVERS:
                 raise ValueError(f"there is one of this name in {SOLVERS[name].function.__module__}")
             SOLVERS[name] = Solver(
-                name, label, function, paper, order, calls, stochastic, climbs, between, _knobs(function)
+                name, label, function, paper, order, calls, stochastic, renoises, between, _knobs(function)
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise ValueError(f"solver {name} ({where}): {error}") from None
@@ -104,6 +104,6 @@ def _knobs(function: Callable[..., Any]) -> dict[str, Knob]:
             knobs[one.name] = replace(note, default=one.default, type=kind)
             knobs[one.name].check(one.name, one.default)
     for name, knob in knobs.items():
-        if knob.curve or (knob.idle is not None and knob.idle[0] not in knobs):
-            raise ValueError(f"knob {name}: a solver takes no curve, and is idle at a value of its own knobs")
+        if knob.curve or (knob.ignored_when is not None and knob.ignored_when[0] not in knobs):
+            raise ValueError(f"knob {name}: a solver takes no curve, and is ignored at a value of its own knobs")
     return knobs

@@ -3,12 +3,12 @@
 
 /** @import { Catalogue, Marks } from "./server.d.ts" */
 
-/** @type {{ catalogue: Catalogue | null, door: string, backbone: string, model: string, offers: string[] | null }} */
-export const page = { catalogue: null, door: "", backbone: "", model: "", offers: null };
+/** @type {{ catalogue: Catalogue | null, visit_token: string, backbone: string, model: string, offers: string[] | null }} */
+export const page = { catalogue: null, visit_token: "", backbone: "", model: "", offers: null };
 
 /** @param {Marks} marks */
-export function learn({ door, backbone, model, offers }) {
-  Object.assign(page, { door, backbone, model, offers });
+export function learn({ visit_token, backbone, model, offers }) {
+  Object.assign(page, { visit_token, backbone, model, offers });
 }
 
 /** Once the page has it: what draws methods is called after that. */

@@ -156,7 +156,7 @@ export interface Marks {
   notes: Record<string, string>;
   unused: Record<string, string>;
   offers: string[] | null;
-  door: string;
+  visit_token: string;
   model: string;
   backbone: string;
 }

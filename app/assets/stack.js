@@ -260,7 +260,7 @@ export function mountMarks(messages) {
   onValue(messages, (text) => {
     /** @type {Marks} */
     const sent = JSON.parse(text);
-    if (sent.door === undefined) return; // "{}", before the server has said anything
+    if (sent.visit_token === undefined) return; // "{}", before the server has said anything
     marks = sent;
     learn(sent);
     if (isReady()) { drawMarks(); lookAgain(); }

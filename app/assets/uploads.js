@@ -5,7 +5,7 @@ import { announce, page } from "./page_state.js";
 /** @import { Preview, Uploaded } from "./server.d.ts" */
 
 /** Where the page finds an image of this visit. @param {string} sha */
-export const address = (sha) => `inputs/${sha}.png?door=${encodeURIComponent(page.door)}`;
+export const address = (sha) => `inputs/${sha}.png?visit_token=${encodeURIComponent(page.visit_token)}`;
 
 /**
  * @template Answer
@@ -16,7 +16,7 @@ export const address = (sha) => `inputs/${sha}.png?door=${encodeURIComponent(pag
  */
 async function post(path, body, type) {
   try {
-    const response = await fetch(`${path}?door=${encodeURIComponent(page.door)}`, {
+    const response = await fetch(`${path}?visit_token=${encodeURIComponent(page.visit_token)}`, {
       method: "POST", body, headers: { "Content-Type": type, "X-Nine-Ways": "1" },
     });
     return await response.json();

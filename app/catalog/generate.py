@@ -62,7 +62,7 @@ def _method(one: Method) -> dict[str, Any]:
     asked = wanted(one)
     return {
         "name": one.name, "title": one.title, "family": one.family.name, "kind": one.kind, "task": one.task,
-        "order": [STRIP.index(one.family.name), one.within],
+        "order": [STRIP.index(one.family.name), one.order_in_family],
         "summary": first_sentence(one.summary),
         "equation": one.equation, "paper": one.paper, "link": f"https://arxiv.org/abs/{one.paper}",
         "needs": [NEEDS[need] for need in one.needs], "need_keys": list(one.needs), "cost": cost(one),
@@ -123,9 +123,9 @@ def _solvers() -> dict[str, Any]:
     return {
         key: {
             "label": one.label, "summary": one.summary, "paper": one.paper, "order": one.order, "calls": one.calls,
-            "stochastic": one.stochastic, "climbs": one.climbs, "between": one.between,
+            "stochastic": one.stochastic, "renoises": one.renoises, "between": one.between,
             "knobs": [
-                _knob(name, solvers.knob_label(name), knob) | {"idle": knob.idle}
+                _knob(name, solvers.knob_label(name), knob) | {"ignored_when": knob.ignored_when}
                 for name, knob in one.knobs.items()
             ],
         }

@@ -104,7 +104,7 @@ def _of_methods(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
 
 def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
     if recipe.cfg_scale == 1:
-        if any("null" in {*method.fills, *method.inputs} for _, method, _ in uses):
+        if any("null" in {*method.run_arguments, *method.inputs} for _, method, _ in uses):
             return
         for name in OF_GUIDANCE:
             if getattr(recipe, name) != getattr(DEFAULTS, name):
@@ -136,7 +136,7 @@ def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | Non
         yield Problem("sampler", f"Sampling method: no step is left to be made, and {label} is not called.")
         return
     for name in recipe.knobs_set:
-        idle = KNOBS[recipe.sampler][name].idle
+        idle = KNOBS[recipe.sampler][name].ignored_when
         if idle is not None and recipe.sampler_knobs[idle[0]] == idle[1]:
             other = f"“{knob_label(idle[0])}” is {knob_value(idle[1])}"
             yield Problem(knob_field(name), f"{knob_label(name)}: while {other} it does nothing.")

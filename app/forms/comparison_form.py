@@ -96,7 +96,7 @@ def ready(state: AppState, key: str) -> Comparison:
 
 def own(
     state: AppState, base: Recipe, columns: Sequence[str], axes: Sequence[tuple[Any, Any]],
-    shelf: Mapping[str, str] | None = None, door: str = "",
+    shelf: Mapping[str, str] | None = None, visit_token: str = "",
 ) -> Comparison:  # fmt: skip
     """From what was chosen on the page. shelf: images given as references, name -> content hash. Raises RecipeError
     in words."""
@@ -122,7 +122,7 @@ def own(
             found.append(references.scenes(state, text, size, base))
             known = state.take(truth(size).image)
         elif kind == references.IMAGE:
-            found.append(references.images(state, text, shelf or {}, values, base, door))
+            found.append(references.images(state, text, shelf or {}, values, base, visit_token))
             stacks = (base.methods if value.methods is None else value.methods for value in values)
             source = next((one for stack in stacks if (one := references.source_of(stack))), "")
         else:
@@ -132,18 +132,18 @@ def own(
     return comparison
 
 
-def checked(state: AppState, comparison: Comparison, door: str = "") -> str:
+def checked(state: AppState, comparison: Comparison, visit_token: str = "") -> str:
     """What is to be said beside a comparison before it is made. Raises RecipeError where it is refused."""
-    refused, said = state.runs.comparison_problems(comparison, images_of(state, comparison, door))
+    refused, said = state.runs.comparison_problems(comparison, images_of(state, comparison, visit_token))
     if refused:
         raise RecipeError(refused)
     return " ".join(said)
 
 
-def images_of(state: AppState, comparison: Comparison, door: str = "", keep: bool = False) -> dict[str, Any]:
+def images_of(state: AppState, comparison: Comparison, visit_token: str = "", keep: bool = False) -> dict[str, Any]:
     """Its images by their hash, as far as this visit may see them. keep: in the history from now on."""
     find = state.keep if keep else state.image
-    return {sha: image for sha in comparison.hashes() if (image := find(sha, door)) is not None}
+    return {sha: image for sha in comparison.hashes() if (image := find(sha, visit_token)) is not None}
 
 
 def axis_of(kind: str, text: str) -> Axis:
@@ -191,7 +191,7 @@ def _number(part: str) -> Any:
 # ---- one that runs --------------------------------------------------------------------------------------------------
 
 
-def runner_of(state: AppState, store: ComparisonStore, id: str, door: str = "") -> ComparisonRunner | None:
+def runner_of(state: AppState, store: ComparisonStore, id: str, visit_token: str = "") -> ComparisonRunner | None:
     """The comparison of this id, as it runs or as it lies on the disk; None where it is not there. door: of the visit
     that makes it, whose images open for it."""
     held = state.comparisons
@@ -203,7 +203,7 @@ def runner_of(state: AppState, store: ComparisonStore, id: str, door: str = "") 
         return None
     if comparison is None:
         return None
-    made = state.runs.comparison(id, comparison, store, images_of(state, comparison, door, keep=True))
+    made = state.runs.comparison(id, comparison, store, images_of(state, comparison, visit_token, keep=True))
     for old in [key for key, one in held.items() if not one.busy][: max(0, len(held) - HELD + 1)]:
         del held[old]
     held[id] = made

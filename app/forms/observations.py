@@ -28,7 +28,7 @@ class Question(BaseModel):
     height: int = Field(ge=int(LIMITS["height"].low), le=int(LIMITS["height"].high))
 
 
-def measured(state: AppState, data: bytes, door: str) -> dict[str, Any]:
+def measured(state: AppState, data: bytes, visit_token: str) -> dict[str, Any]:
     """The JSON of a Question -> {"picture": data URI, "words": how much is measured}, or {"error"} in words."""
     try:
         asked = Question.model_validate_json(data)
@@ -42,7 +42,7 @@ def measured(state: AppState, data: bytes, door: str) -> dict[str, Any]:
 
     use = Use(name=asked.method, inputs={asked.input: asked.given})
     recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
-    images = {sha: image for sha in use.hashes() if (image := state.image(sha, door)) is not None}
+    images = {sha: image for sha in use.hashes() if (image := state.image(sha, visit_token)) is not None}
     try:
         with _turn:
             image, words = preview(recipe, model.backbone, images)

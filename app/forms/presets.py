@@ -147,7 +147,7 @@ def panorama() -> PresetComparison:
 @_ready(
     "samplers",
     "Samplers at 8 NFE",
-    "Eight network evaluations each, on the levels of a flow: which solver makes most of them?",
+    "Eight network evaluations each, on a flow-matching schedule: which solver does best?",
 )
 def samplers() -> PresetComparison:
     from samplers import SAMPLERS as solvers
@@ -156,7 +156,7 @@ def samplers() -> PresetComparison:
     columns = [
         Change(label=label, recipe={"sampler": key, "steps": max(1, 8 // solvers[key].calls)})
         for key, label in SAMPLERS.items()
-        if key in solvers and key not in OTHER_CALLS and not solvers[key].climbs
+        if key in solvers and key not in OTHER_CALLS and not solvers[key].renoises
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
     return PresetComparison(

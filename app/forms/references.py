@@ -46,7 +46,7 @@ def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
     return Axis(name=AXES[SCENE], values=tuple(values))
 
 
-def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], door: str) -> dict[str, str]:
+def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], visit_token: str) -> dict[str, str]:
     """The shelf (name -> content hash) with these uploads on it. Raises ImageError in words, and
     RecipeError for too many."""
     if len(files) > MOST:
@@ -57,12 +57,12 @@ def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], door:
         image = open_upload(path.read_bytes()).image
         largest = int(LIMITS["width"].high)
         image.thumbnail((largest, largest))
-        found[path.name.replace(",", " ")] = state.take(image, door)
+        found[path.name.replace(",", " ")] = state.take(image, visit_token)
     return found
 
 
 def images(
-    state: AppState, text: str, shelf: Mapping[str, str], columns: Sequence[Change], base: Recipe, door: str
+    state: AppState, text: str, shelf: Mapping[str, str], columns: Sequence[Change], base: Recipe, visit_token: str
 ) -> Axis:  # fmt: skip
     """In place of every image that the columns were given (source, reference, what is degraded, what a map is made
     of) these ones, by the names on the shelf; masks, boxes and words stay. Raises RecipeError for a name that is not on
@@ -82,7 +82,8 @@ def images(
     for name in names:
         swap = {}
         for old, what in named:
-            swap[old] = shelf[name] if what == IMAGE else state.take(_edges(state, shelf[name], door), door)
+            edges = _edges(state, shelf[name], visit_token) if what != IMAGE else None
+            swap[old] = shelf[name] if edges is None else state.take(edges, visit_token)
         values.append(Change(label=name[:200], swap=swap))
     return Axis(name=AXES[IMAGE], values=tuple(values))
 
@@ -121,14 +122,14 @@ def _images(use: Use) -> Iterator[tuple[str, str]]:
             yield value, "edges" if finished else IMAGE
 
 
-def _edges(state: AppState, sha: str, door: str) -> Any:
+def _edges(state: AppState, sha: str, visit_token: str) -> Any:
     """The map of edges of an image that was given."""
     from torchvision.transforms.functional import to_pil_image
 
     from app.comparison.targets import image_tensor
     from conditioning.operators.annotators import canny
 
-    image = state.image(sha, door)
+    image = state.image(sha, visit_token)
     if image is None:
         raise _wrong("An image is gone: add it once more.")
     return to_pil_image(canny(image_tensor(image))[0].clamp(0, 1))

@@ -114,7 +114,7 @@ def _conditions(base: Recipe) -> Axis:
 class TrajectoryJob:
     """Runs under way, all in the engine at once. `frames` tells how far they are, until all have ended."""
 
-    def __init__(self, state: AppState, runs: list[tuple[str, Recipe]], attend: bool, door: str):
+    def __init__(self, state: AppState, runs: list[tuple[str, Recipe]], attend: bool, visit_token: str):
         from app.engine.attention_recorder import AttentionRecorder, readable
         from app.trajectory.recorder import Recording
 
@@ -131,7 +131,7 @@ class TrajectoryJob:
         self.runs: list[Any] = []
         for one in self.recordings:
             try:
-                self.runs.append(state.runs.submit(state.request(one.recipe, door), one))
+                self.runs.append(state.runs.submit(state.request(one.recipe, visit_token), one))
             except RecipeError as error:
                 self.runs.append(None)
                 self.troubles.append(f"{one.label}: {error}")

@@ -41,7 +41,7 @@ def routes(state: AppState) -> list[Route]:
 
     def input_image(request: Request) -> Response:
         # shared: who knows the hash knows the image, or its recipe. Private: a hash alone opens nothing
-        image = state.image(request.path_params["sha"], request.query_params.get("door", ""))
+        image = state.image(request.path_params["sha"], request.query_params.get("visit_token", ""))
         if image is None:
             return gone()
         headers = {"Cache-Control": "private, max-age=3600", **SAFE}
@@ -49,15 +49,15 @@ def routes(state: AppState) -> list[Route]:
 
     async def posted(request: Request, answer: Callable[[bytes, str], dict[str, Any]], largest: int) -> Response:
         # the header cannot be sent from another site without asking first, and the door is on our page only
-        door = request.query_params.get("door", "")
-        if not state.opens(door) or "x-nine-ways" not in request.headers:
+        visit_token = request.query_params.get("visit_token", "")
+        if not state.knows_visit(visit_token) or "x-nine-ways" not in request.headers:
             return JSONResponse({"error": "The page is older than the app: load it once more."}, 403)
         data = b""
         async for chunk in request.stream():
             data += chunk
             if len(data) > largest:
                 return JSONResponse({"error": f"The file has more than {largest >> 20} MB."}, 413)
-        return JSONResponse(await run_in_threadpool(answer, data, door))
+        return JSONResponse(await run_in_threadpool(answer, data, visit_token))
 
     async def upload(request: Request) -> Response:
         return await posted(request, state.receive, LARGEST_UPLOAD)

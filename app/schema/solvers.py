@@ -24,19 +24,19 @@ def _read() -> dict[str, dict[str, Any]]:
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def _knob(said: Mapping[str, Any]) -> Knob:
-    idle = (said["idle"][0], said["idle"][1]) if said["idle"] else None
-    return Knob(said["low"], said["high"], help=said["help"], idle=idle, default=said["default"],
-                type=TYPES[said["type"]])  # fmt: skip
+def _knob(stored: Mapping[str, Any]) -> Knob:
+    other = (stored["ignored_when"][0], stored["ignored_when"][1]) if stored["ignored_when"] else None
+    return Knob(stored["low"], stored["high"], help=stored["help"], ignored_when=other, default=stored["default"],
+                type=TYPES[stored["type"]])  # fmt: skip
 
 
-_FOUND = _read()
+_STORED = _read()
 #: Trained on the network before the first run: see app/engine/tuned_schedules/amed.py.
 TUNED = {"amed": "AMED-Solver"}
-SAMPLERS: dict[str, str] = {key: one["label"] for key, one in _FOUND.items()} | TUNED
+SAMPLERS: dict[str, str] = {key: one["label"] for key, one in _STORED.items()} | TUNED
 #: Of every solver, what a recipe may set.
 KNOBS: dict[str, dict[str, Knob]] = {
-    key: {said["name"]: _knob(said) for said in _FOUND.get(key, {}).get("knobs", ())} for key in SAMPLERS
+    key: {stored["name"]: _knob(stored) for stored in _STORED.get(key, {}).get("knobs", ())} for key in SAMPLERS
 }
 
 

@@ -98,13 +98,13 @@ class AppState:
 
         return Runs(self.engine, tuple(self.models), known)
 
-    def request(self, recipe: Recipe, door: str = "", keep: bool = False) -> Request:
+    def request(self, recipe: Recipe, visit_token: str = "", keep: bool = False) -> Request:
         """A recipe with the images that its methods need, as far as this visit may see them. keep: in the history from
         now on."""
         from app.service.reading import Request
 
         find = self.keep if keep else self.image
-        images = {sha: image for sha in hashes(recipe.methods) if (image := find(sha, door)) is not None}
+        images = {sha: image for sha in hashes(recipe.methods) if (image := find(sha, visit_token)) is not None}
         return Request(recipe, images)
 
     def save(self, image: Image.Image, recipe: Recipe) -> Saved:
@@ -117,44 +117,44 @@ class AppState:
 
     # images that methods are given --------------------------------------------------------------------------------
 
-    def door(self, session: str | None) -> str:
+    def visit_token(self, session: str | None) -> str:
         """The key of a visit, which its page knows: who has it gives images, and in private sees those it gave."""
         visit = self.sign(f"visit {session or ''}")
         return visit + self.sign(visit)
 
-    def opens(self, door: str) -> bool:
+    def knows_visit(self, visit_token: str) -> bool:
         """Whether a visit of this process has this door."""
-        return self.signed(door[:24], door[24:])
+        return self.signed(visit_token[:24], visit_token[24:])
 
-    def take(self, image: Image.Image, door: str = "") -> str:
+    def take(self, image: Image.Image, visit_token: str = "") -> str:
         """Holds an image until a run uses it, and gives the hash that stands for it; the oldest make room.
 
         door: of the visit that gave it; "" for what anyone may see, such as an image of an example.
         """
         name = content_hash(image)
         with self._lock:
-            _, doors = self._drafts.get(name, (None, set()))
-            self._drafts[name] = image.convert("RGB"), doors | {door}
+            _, visit_tokens = self._drafts.get(name, (None, set()))
+            self._drafts[name] = image.convert("RGB"), visit_tokens | {visit_token}
             self._drafts.move_to_end(name)
             while len(self._drafts) > 1 and sum(3 * p.width * p.height for p, _ in self._drafts.values()) > DRAFTS:
                 self._drafts.popitem(last=False)
         return name
 
-    def image(self, sha: str, door: str = "") -> Image.Image | None:
+    def image(self, sha: str, visit_token: str = "") -> Image.Image | None:
         """The image of this hash, None where it never was here, has been forgotten or, in private, is another's."""
         with self._lock:
-            image, doors = self._drafts.get(sha, (None, set()))
-            if image is not None and (not private() or doors & {"", door}):
+            image, visit_tokens = self._drafts.get(sha, (None, set()))
+            if image is not None and (not private() or visit_tokens & {"", visit_token}):
                 self._drafts.move_to_end(sha)
                 return image
         return None if private() else self.history.input(sha)
 
-    def keep(self, sha: str, door: str = "") -> Image.Image | None:
+    def keep(self, sha: str, visit_token: str = "") -> Image.Image | None:
         """The image of this hash, from now on kept with the history, so that its recipe works tomorrow.
 
         In private it stays in memory: after the visit nobody may see it.
         """
-        image = self.image(sha, door)
+        image = self.image(sha, visit_token)
         if image is not None and not private():
             try:
                 self.history.keep_input(image)
@@ -162,7 +162,7 @@ class AppState:
                 pass
         return image
 
-    def receive(self, data: bytes, door: str = "") -> dict[str, Any]:
+    def receive(self, data: bytes, visit_token: str = "") -> dict[str, Any]:
         """An upload -> {"sha256", "width", "height", "notes"}, or {"error"} in words."""
         try:
             upload = open_upload(data)
@@ -172,7 +172,7 @@ class AppState:
         largest = int(LIMITS["width"].high)
         image.thumbnail((largest, largest))
         width, height = image.size
-        return {"sha256": self.take(image, door), "width": width, "height": height, "notes": list(upload.notes)}
+        return {"sha256": self.take(image, visit_token), "width": width, "height": height, "notes": list(upload.notes)}
 
     # addresses ----------------------------------------------------------------------------------------------------
 

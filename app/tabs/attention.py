@@ -53,8 +53,8 @@ class Attention:
             if engine is None:
                 yield note(model.trouble)
                 return
-            door = self.state.door(request.session_hash)
-            needed = {sha: self.state.image(sha, door) for sha in hashes(recipe.methods)}
+            visit_token = self.state.visit_token(request.session_hash)
+            needed = {sha: self.state.image(sha, visit_token) for sha in hashes(recipe.methods)}
             given = {sha: image for sha, image in needed.items() if image is not None}
             look = AttentionRecorder()
             run = engine.submit(recipe, given, look)

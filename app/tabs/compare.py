@@ -147,7 +147,7 @@ class Compare:
     def take_images(self, files: Any, shelf: dict[str, str], request: gr.Request) -> dict[Any, Any]:
         """Images that a person gives become the values of the rows."""
         try:
-            shelf = references.given(self.state, files or [], shelf, self.state.door(request.session_hash))
+            shelf = references.given(self.state, files or [], shelf, self.state.visit_token(request.session_hash))
         except Exception as error:
             return self._say(error_message(error), True)
         words = f"{len(shelf)} {'image is' if len(shelf) == 1 else 'images are'} there for the rows."
@@ -163,9 +163,9 @@ class Compare:
             recipe, _ = self.create.recipe(*fields)
             axes = ((rows, rows_values), (tabs, tabs_values))
             made = comparison_form.own(
-                self.state, recipe, columns, axes, shelf, self.state.door(request.session_hash)
+                self.state, recipe, columns, axes, shelf, self.state.visit_token(request.session_hash)
             )  # fmt: skip
-            said = comparison_form.checked(self.state, made, self.state.door(request.session_hash))
+            said = comparison_form.checked(self.state, made, self.state.visit_token(request.session_hash))
         except Exception as error:
             yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
             return
@@ -218,7 +218,7 @@ class Compare:
         if runner is None or cell is None or cell.recipe is None:
             return self.create.leave("This cell has no settings: its combination of values is invalid.")
         words = f"The settings of “{runner.comparison.label(cell.place)}” are in the controls."
-        filled = self.create.fill(cell.recipe, words, door=self.state.door(request.session_hash))
+        filled = self.create.fill(cell.recipe, words, visit_token=self.state.visit_token(request.session_hash))
         return filled | {self.tabs: gr.Tabs(selected="create")}
 
     def recipe_of(self, event: dict[str, Any], id: str, visit: list[str]) -> Recipe | None:
@@ -248,7 +248,7 @@ class Compare:
     def _run(self, id: str, visit: list[str], request: gr.Request, words: str = "") -> Iterator[dict[Any, Any]]:
         runner, started = None, None
         try:
-            runner = comparison_form.runner_of(self.state, self.store, id, self.state.door(request.session_hash))
+            runner = comparison_form.runner_of(self.state, self.store, id, self.state.visit_token(request.session_hash))
             if runner is None:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return

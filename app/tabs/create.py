@@ -209,12 +209,12 @@ class Create(Restorer):
         """The recipe of an image of this visit that the page names by its id; None where it is not in the strip."""
         return next((shown.recipe for shown in visit if shown.id == str(event.get("id", ""))), None)
 
-    def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]:
+    def check(self, *values: Any, visit_token: str = "") -> tuple[Recipe | None, dict[str, str]]:
         """The recipe of the controls, or what is wrong, field by field, in words."""
         recipe = None
         try:
             recipe, stack = self.recipe(*values)
-            found = self._wrong(recipe, stack, door)
+            found = self._wrong(recipe, stack, visit_token)
         except RecipeError as error:
             found = error.problems
         problems: dict[str, str] = {}
@@ -223,8 +223,8 @@ class Create(Restorer):
             problems.setdefault(problem.field if has_control else "prompt", problem.message)
         return (None if problems else recipe), problems
 
-    def _wrong(self, recipe: Recipe, stack: Stack, door: str) -> list[Problem]:
-        request = self.state.request(recipe, door)
+    def _wrong(self, recipe: Recipe, stack: Stack, visit_token: str) -> list[Problem]:
+        request = self.state.request(recipe, visit_token)
         # While the engine is being made, only what needs no torch: a handler must not wait for its import.
         known = self.state.model(recipe.backbone).engine(0) is not None
         problems = self.state.runs.problems(request) if known else request.missing
@@ -250,16 +250,16 @@ class Create(Restorer):
 
     def restack(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
         """The strip of chips with the formula, and what is to be said at the cards, for the controls as they stand."""
-        door = self.state.door(request.session_hash)
+        visit_token = self.state.visit_token(request.session_hash)
         model = self.state.model(dict(zip(FIELDS, values, strict=True))["backbone"])
         try:
             recipe, stack = self.recipe(*values)
         except RecipeError as error:
-            return {self.marks: methods.said(methods.at_cards(error.problems), Stack(), model, door)}
-        wrong = methods.at_cards(self._wrong(recipe, stack, door))
+            return {self.marks: methods.said(methods.at_cards(error.problems), Stack(), model, visit_token)}
+        wrong = methods.at_cards(self._wrong(recipe, stack, visit_token))
         return {
             self.stack: self._strip(recipe, stack, wrong),
-            self.marks: methods.said(wrong, stack, model, door, self._unused(recipe, stack)),
+            self.marks: methods.said(wrong, stack, model, visit_token, self._unused(recipe, stack)),
         }
 
     def _unused(self, recipe: Recipe, stack: Stack) -> list[Problem]:

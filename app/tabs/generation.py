@@ -33,7 +33,7 @@ class Tab(Protocol):
     unknown: gr.HTML
     problems: gr.HTML
 
-    def check(self, *values: Any, door: str = "") -> tuple[Recipe | None, dict[str, str]]: ...
+    def check(self, *values: Any, visit_token: str = "") -> tuple[Recipe | None, dict[str, str]]: ...
     def unknown_note(self, prompt: str, backbone: Any = None) -> str: ...
 
 
@@ -46,8 +46,8 @@ class Generation:
     def run(self, request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
         """One click on Generate: updates of the page while the run goes on. Closing this generator cancels the run."""
         *fields, visit = values
-        tab, door = self.tab, self.state.door(request.session_hash)
-        recipe, problems = tab.check(*fields, door=door)
+        tab, visit_token = self.tab, self.state.visit_token(request.session_hash)
+        recipe, problems = tab.check(*fields, visit_token=visit_token)
         if recipe is None:
             yield {tab.problems: json.dumps(problems)}
             return
@@ -72,7 +72,7 @@ class Generation:
             yield show(image_view.waiting("Starting", size)) | begun
             for words in waiting(model):
                 yield show(image_view.waiting(f"{model.name}: {words}", size))
-            run = self.state.runs.submit(self.state.request(recipe, door, keep=True))
+            run = self.state.runs.submit(self.state.request(recipe, visit_token, keep=True))
             self.state.live[session] = run
             fresh: list[image_view.Shown] = []
             last: list[str] = []

@@ -156,7 +156,7 @@ class HistoryTab:
             if entry is None:
                 return create.leave("This image is gone from the history.")
             words = f"The settings of seed {entry.recipe.seed} are in the controls."
-            filled = create.fill(entry.recipe, words, door=self.state.door(request.session_hash))
+            filled = create.fill(entry.recipe, words, visit_token=self.state.visit_token(request.session_hash))
             return filled | {self.tabs: gr.Tabs(selected="create")}
 
         return to_controls

@@ -46,7 +46,9 @@ def at_cards(problems: Collection[Problem]) -> dict[str, str]:
     return found
 
 
-def said(wrong: Mapping[str, str], stack: Stack, model: Model, door: str, unused: Collection[Problem] = ()) -> str:
+def said(
+    wrong: Mapping[str, str], stack: Stack, model: Model, visit_token: str, unused: Collection[Problem] = ()
+) -> str:
     """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door.
 
     unused: what the run does not use, at the fields of the page.
@@ -55,7 +57,7 @@ def said(wrong: Mapping[str, str], stack: Stack, model: Model, door: str, unused
     cards = at_cards(unused)
     settings = {field: words for field, words in unused if field not in cards}
     found = {"problems": wrong, "notes": notes(stack, model) | cards, "unused": settings}
-    return json.dumps(found | {"offers": offers, "door": door, "model": model.name, "backbone": model.id})
+    return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
 
 
 def notes(stack: Stack, model: Model) -> dict[str, str]:

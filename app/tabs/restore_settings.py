@@ -28,9 +28,9 @@ class Restorer:
     knobs: SolverKnobs
     restored: gr.HTML
 
-    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), door: str = "") -> dict[Any, Any]:
+    def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), visit_token: str = "") -> dict[Any, Any]:
         """The recipe in the controls, and below what was restored and what differs. door: of the visit."""
-        notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, door)]
+        notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, visit_token)]
         listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
         what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
         values = {name: getattr(recipe, name) for name in self.fields if name not in self.knobs.controls}
@@ -57,8 +57,8 @@ class Restorer:
         methods = known.methods or [use.name for use in recipe.methods]
         return Here(backbones, methods, known.versions)
 
-    def _missing(self, recipe: Recipe, door: str) -> list[str]:
-        gone = [sha for sha in hashes(recipe.methods) if self.state.image(sha, door) is None]
+    def _missing(self, recipe: Recipe, visit_token: str) -> list[str]:
+        gone = [sha for sha in hashes(recipe.methods) if self.state.image(sha, visit_token) is None]
         return [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
 
     def leave(self, words: str) -> dict[Any, Any]:
@@ -72,7 +72,7 @@ class Restorer:
         if shown is None:
             return self.leave("This image is no longer in the strip. Find it in History.")
         words = f"The settings of seed {shown.recipe.seed} are in the controls."
-        return self.fill(shown.recipe, words, door=self.state.door(request.session_hash))
+        return self.fill(shown.recipe, words, visit_token=self.state.visit_token(request.session_hash))
 
     def restore_from(self, path: str | None, request: gr.Request) -> dict[Any, Any]:
         """A dropped or chosen image: its recipe into the controls."""
@@ -97,8 +97,8 @@ class Restorer:
         if reading.recipe is None:
             return self.leave(" ".join([f"The settings in {name} could not be read.", *reading.notes]))
         words = f"The settings of {name} are in the controls."
-        door = self.state.door(request.session_hash)
-        return self.fill(reading.recipe, words, [*upload.notes, *reading.notes], door)
+        visit_token = self.state.visit_token(request.session_hash)
+        return self.fill(reading.recipe, words, [*upload.notes, *reading.notes], visit_token)
 
 
 def _forget(path: str) -> None:

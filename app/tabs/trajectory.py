@@ -127,13 +127,13 @@ class TrajectoryTab:
 
     def _follow(self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request) -> Iterator[dict[Any, Any]]:
         session = f"{request.session_hash} trajectory"
-        door = self.state.door(request.session_hash)
+        visit_token = self.state.visit_token(request.session_hash)
         self.stop(request)
         begun = {"busy": [label for label, _ in runs], "steps": 0, "of": 0}
         yield {self.news: json.dumps(begun), self.note: "", self.maps: ""} | self._buttons(busy=True)
         job: trajectory_form.TrajectoryJob | None = None
         try:
-            job = trajectory_form.TrajectoryJob(self.state, runs, attend, door)
+            job = trajectory_form.TrajectoryJob(self.state, runs, attend, visit_token)
             self.state.live[session] = job.runs
             for frame in job.frames(TICK):
                 yield {self.news: json.dumps(frame)}

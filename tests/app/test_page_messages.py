@@ -37,7 +37,7 @@ def test_the_catalogue():
 
 
 def test_what_is_said_at_the_cards(state):
-    message = methods.said({"methods.0": "wrong"}, Stack(), state.model(), state.door("session"))
+    message = methods.said({"methods.0": "wrong"}, Stack(), state.model(), state.visit_token("session"))
     check(page_messages.Marks, json.loads(message))
 
 
@@ -46,8 +46,8 @@ def test_uploads(state, tmp_path):
 
     from app.storage.image_files import png_bytes
 
-    check(page_messages.Uploaded, state.receive(png_bytes(Image.new("RGB", (8, 8))), state.door("session")))
-    check(page_messages.Uploaded, state.receive(b"no image", state.door("session")))
+    check(page_messages.Uploaded, state.receive(png_bytes(Image.new("RGB", (8, 8))), state.visit_token("session")))
+    check(page_messages.Uploaded, state.receive(b"no image", state.visit_token("session")))
 
 
 def test_a_comparison_whole_in_parts_and_after_a_vote(state, tmp_path):
@@ -65,7 +65,8 @@ def test_a_comparison_whole_in_parts_and_after_a_vote(state, tmp_path):
 
 
 def test_runs_under_way_and_done(state):
-    job = trajectory_form.TrajectoryJob(state, trajectory_form.ready(BASE, "guidance"), False, state.door("session"))
+    token = state.visit_token("session")
+    job = trajectory_form.TrajectoryJob(state, trajectory_form.ready(BASE, "guidance"), False, token)
     frames = list(job.frames(0.01))
     for frame in frames:
         check(page_messages.TrajectoryProgress, frame)

@@ -117,7 +117,7 @@ def test_everything_goes_by_keys(atlas):
     expect(atlas.panel(FAMILY).get_by_role("button", name="Try it").first).to_be_focused()
 
 
-def test_try_it_fills_create_and_paints(atlas, requests):
+def test_try_it_run_arguments_create_and_paints(atlas, requests):
     title = catalogue()["methods"]["sdedit"]["title"]
     atlas.family("inversion").click()
     atlas.row("sdedit").locator("summary").click()

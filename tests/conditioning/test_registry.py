@@ -58,7 +58,7 @@ def test_a_declaration_is_read():
     assert one.knobs["times"] == Knob(1, 20, neutral=1, help="How often", default=5, type=int)
     assert one.knobs["mode"] == Choice(("hard", "soft"), default="hard")
     assert {name: i.kind for name, i in one.inputs.items()} == {"known": "image", "mask": "mask"}
-    assert one.optional == {"mask"} and one.fills == {"sigmas"}
+    assert one.optional == {"mask"} and one.run_arguments == {"sigmas"}
     assert (one.needs, one.calls, one.rows) == (("pixels",), 1, 3)
     assert one.traits == {"replaces_steps": ("mode", "hard")}
 
@@ -107,7 +107,7 @@ def out_of_range(sampler, times: Annotated[int, Knob(1, 20)] = 21): ...
 def no_option(sampler, mode: Annotated[str, Choice(("a", "b"))] = "c"): ...
 def no_such_input(sampler, known: Image, mode: Annotated[str, Choice(("a", "b"), inputs={"a": "mask"})] = "a"): ...
 def mistyped(sampler, sigmass: tuple[float, ...] = ()): ...
-def idle_at_nothing(sampler, times: Annotated[int, Knob(1, 20, idle=("mode", "hard"))] = 5): ...
+def idle_at_nothing(sampler, times: Annotated[int, Knob(1, 20, ignored_when=("mode", "hard"))] = 5): ...
 def no_kind(denoiser): ...
 def a_network(backbone): ...
 
@@ -128,14 +128,14 @@ for _function in (no_default, out_of_range, no_option, no_such_input, mistyped, 
         (no_kind, {}, "its first parameter is denoiser: call it D or sampler"),
         (a_network, {}, "its first parameter is backbone: call it D or sampler, and backbone in network/"),
         (mistyped, {}, "parameter sigmass is neither a knob nor an input, and comes from no run: that gives sigmas,"),
-        (idle_at_nothing, {}, "knob times is idle at a value of 'mode', and there is no such knob or input"),
+        (idle_at_nothing, {}, "knob times is ignored at a value of 'mode', and there is no such knob or input"),
         (wrong(), {"needs": ("magic",)}, "needs 'magic': give some of gradients"),
         (wrong(), {"traits": ("magic",)}, "has the trait 'magic': give some of replaces_steps"),
         (wrong(), {"traits": {"replaces_steps": ("mode", "hard")}}, "has the trait replaces_steps at a knob 'mode'"),
         (wrong(), {"traits": ("finds_start",)}, "give starts_at with the trait finds_start, and only with it"),
         (wrong(), {"starts_at": lambda steps, knobs: 0}, "give starts_at with the trait finds_start, and only with it"),
         (wrong(), {"intervals": (Interval("start"),)}, "declares something of a knob 'start': it has times"),
-        (wrong(), {"silent": {"start": 0}}, "declares something of a knob 'start': it has times"),
+        (wrong(), {"no_effect_at": {"start": 0}}, "declares something of a knob 'start': it has times"),
         (wrong(), {"module": "elsewhere.wrong"}, "put it into a folder of conditioning/ with the name of its family"),
     ],
 )
@@ -172,7 +172,7 @@ def test_clashes_follow_from_traits_and_say_why_with_both_titles():
 def test_every_rule_and_every_trait_is_of_some_method():
     held = {trait for one in METHODS.values() for trait in one.traits}
     assert held == set(TRAITS)
-    known = {*TRAITS, "sampler", "adds_noise", "climbs"}
+    known = {*TRAITS, "sampler", "adds_noise", "renoises"}
     assert {side for rule in RULES for side in (rule.a, rule.b)} <= known
 
 

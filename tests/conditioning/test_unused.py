@@ -15,10 +15,10 @@ from tests.support import exact_runs as oracle
 
 PARTS = (0.0, 0.1, 0.25, 0.5, 0.6, 0.95, 1.0)  # of four steps, or of two
 IDLE = [
-    (name, knob, *one.knobs[knob].idle)
+    (name, knob, *one.knobs[knob].ignored_when)
     for name, one in METHODS.items()
     for knob in one.knobs
-    if isinstance(one.knobs[knob], Knob) and one.knobs[knob].idle is not None and name in oracle.RUNNABLE
+    if isinstance(one.knobs[knob], Knob) and one.knobs[knob].ignored_when is not None and name in oracle.RUNNABLE
 ]
 
 

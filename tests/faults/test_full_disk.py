@@ -31,7 +31,7 @@ def noisy(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (128, 128, 3), np.uint8))
 
 
-def test_a_disk_that_fills_up(tiny_disk: Path) -> None:
+def test_a_disk_that_run_arguments_up(tiny_disk: Path) -> None:
     history = History(tiny_disk)
     kept = 0
     with pytest.raises(HistoryError, match=r"The disk is full: .* MB are left") as caught:

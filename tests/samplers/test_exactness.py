@@ -13,7 +13,7 @@ from samplers.dpmpp_2m_sde import dpmpp_2m_sde
 from samplers.dpmpp_2s import dpmpp_2s
 from samplers.dpmpp_3m import dpmpp_3m
 from samplers.euler import euler
-from samplers.flow import Noise, ask, climbing, run
+from samplers.flow import Noise, ask, renoising, run
 from samplers.ipndm import ipndm
 from samplers.lcm import lcm
 from samplers.lms import lms
@@ -110,12 +110,12 @@ def test_lcm_samples_the_data_of_a_network_that_gives_the_end():
     assert not moments_agree(lcm, oracle.denoise, karras(4, 0.5, 80.0), 1200)
 
 
-def test_a_climb_keeps_the_moments():
+def test_a_ddim_encode_keeps_the_moments():
     """Down to 0.5, up to 4, down again: stochastic, and still the data."""
     n = 1200
     sigmas = [s for s in karras(40, 0.01, 80.0) if s > 0.5] + karras(40, 0.01, 4.0)
     x = start(list(range(n)), sigmas[0], dtype=torch.float32)
-    flow = climbing(SAMPLERS["dpmpp_2m"])(ask, x, sigmas, {}, Noise(range(n)))
+    flow = renoising(SAMPLERS["dpmpp_2m"])(ask, x, sigmas, {}, Noise(range(n)))
     got = run(flow, oracle.denoise, max_rows=n).double().flatten(1)
     mean, covariance = oracle.moments()
     assert ((got.mean(0) - mean) / covariance.diagonal().sqrt() * n**0.5).abs().max() < 4
@@ -154,7 +154,7 @@ def test_network_calls_are_as_declared(name):
     assert 0 < min(asked) and max(asked) == sigmas[0]
     if solver.calls == 1:
         assert set(asked) == set(sigmas[:-1])
-    elif not solver.climbs:
+    elif not solver.renoises:
         assert set(asked) > set(sigmas[:-1]) or name == "heun"
 
 

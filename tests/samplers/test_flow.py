@@ -3,7 +3,7 @@ import torch
 
 from samplers import SAMPLERS
 from samplers.euler import euler
-from samplers.flow import Ask, Noise, Step, ask, climbing, on_step, role_of, run, stepwise, tap, together, with_role
+from samplers.flow import Ask, Noise, Step, ask, on_step, renoising, role_of, run, stepwise, tap, together, with_role
 from tests.support.oracle import flow, mixture, start
 
 oracle = mixture()
@@ -136,12 +136,12 @@ def test_on_step_closes_its_flow_when_closed_and_when_the_fix_raises():
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_climbing_a_falling_schedule_is_the_sampler_itself(name):
-    plain, climbed = (run(flow(s, [1, 2]), oracle.denoise) for s in (SAMPLERS[name], climbing(SAMPLERS[name])))
-    assert torch.equal(plain, climbed)
+def test_renoising_a_falling_schedule_is_the_sampler_itself(name):
+    plain, renoised = (run(flow(s, [1, 2]), oracle.denoise) for s in (SAMPLERS[name], renoising(SAMPLERS[name])))
+    assert torch.equal(plain, renoised)
 
 
-def test_climbing_calls_the_sampler_afresh_for_every_descent():
+def test_renoising_calls_the_sampler_afresh_for_every_descent():
     descents = []
 
     def noting(D, x, sigmas, cond, noise):
@@ -149,29 +149,29 @@ def test_climbing_calls_the_sampler_afresh_for_every_descent():
         return x
         yield
 
-    run(climbing(noting)(ask, x, [5.0, 2.0, 4.0, 1.0, 3.0, 6.0, 0.0], {}, Noise([1, 2])), half)
+    run(renoising(noting)(ask, x, [5.0, 2.0, 4.0, 1.0, 3.0, 6.0, 0.0], {}, Noise([1, 2])), half)
     assert descents == [[5.0, 2.0], [4.0, 1.0], [3.0], [6.0, 0.0]]
 
 
-def test_climbing_adds_the_noise_between_the_levels():
+def test_renoising_adds_the_noise_between_the_levels():
     def still(D, x, sigmas, cond, noise):
         return x
         yield
 
     seeds = list(range(4000))
-    out = run(climbing(still)(ask, torch.zeros(4000, 1, 2, 2), [3.0, 5.0], {}, Noise(seeds)), half)
+    out = run(renoising(still)(ask, torch.zeros(4000, 1, 2, 2), [3.0, 5.0], {}, Noise(seeds)), half)
     assert abs(float(out.std()) - 4.0) < 0.1 and abs(float(out.mean())) < 0.1
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_climbing_from_zero_works(name):
+def test_renoising_from_zero_works(name):
     """Up from 0 and down again, as Restart and RePaint do; history kept by hand fails here."""
     sigmas = [5.0, 1.0, 0.0, 2.0, 0.5, 0.0]
-    out = run(climbing(SAMPLERS[name])(ask, start([1], 5.0), sigmas, {}, Noise([1])), oracle.denoise)
+    out = run(renoising(SAMPLERS[name])(ask, start([1], 5.0), sigmas, {}, Noise([1])), oracle.denoise)
     assert out.isfinite().all()
 
 
-def test_climbing_draws_from_a_stream_of_its_own():
+def test_renoising_draws_from_a_stream_of_its_own():
     """So that the numbers of the sampler are the same with and without a climb."""
     drawn = []
 
@@ -180,7 +180,7 @@ def test_climbing_draws_from_a_stream_of_its_own():
         return x
         yield
 
-    run(climbing(drawing)(ask, x, [5.0, 2.0, 4.0, 0.0], {}, Noise([1, 2])), half)
+    run(renoising(drawing)(ask, x, [5.0, 2.0, 4.0, 0.0], {}, Noise([1, 2])), half)
     plain = Noise([1, 2])
     assert all(torch.equal(got, plain(x)) for got in drawn) and len(drawn) == 2
 

@@ -88,7 +88,7 @@ def test_afs_asks_where_the_start_is_no_noise():
     assert asked == pytest.approx(low[:-1])
 
 
-def test_churn_climbs_where_it_is_told_to():
+def test_churn_renoises_where_it_is_told_to():
     asked = []
     run(flow(churned(euler, amount=2.0, low=0.5, high=5.0), [1]), counting(asked))
     want = [s * 1.25 if 0.5 <= s <= 5.0 else s for s in SIGMAS[:-1]]
@@ -111,7 +111,7 @@ def test_restarts_without_a_stretch_are_the_sampler():
 
 
 @pytest.mark.parametrize("make", [churned, partial(restarted, high=5.0)], ids=["churn", "restart"])
-def test_climbs_draw_as_a_sampler_does(make):
+def test_renoises_draw_as_a_sampler_does(make):
     """From the run's own stream: a second call goes on in it, and another seed is another image."""
     noise = Noise([1])
     a, b = (run(make(euler)(ask, start([1], 20.0), SIGMAS, {}, noise), oracle.denoise) for _ in range(2))

@@ -29,13 +29,23 @@ def controlnet(
     depth_weight: Annotated[
         float,
         Knob(
-            0, 2, curve=True, idle=("depth", None), label="Control weight, depth", help="How much the depth map counts"
+            0,
+            2,
+            curve=True,
+            ignored_when=("depth", None),
+            label="Control weight, depth",
+            help="How much the depth map counts",
         ),
     ] = 1.0,
     edges_weight: Annotated[
         float,
         Knob(
-            0, 2, curve=True, idle=("edges", None), label="Control weight, edges", help="How much the edge map counts"
+            0,
+            2,
+            curve=True,
+            ignored_when=("edges", None),
+            label="Control weight, edges",
+            help="How much the edge map counts",
         ),
     ] = 1.0,
     edges_by: Annotated[

@@ -53,8 +53,8 @@ def attend_and_excite(
 ) -> Sampler:
     """Attend-and-Excite.
 
-    Before a step the state moves so that the word of the prompt that the image neglects most finds a place where the
-    network attends to it (Chefer et al. 2023, Algorithm 1).
+    Before a step the state moves so that the word of the prompt that the image neglects most is attended to somewhere
+    in it (Chefer et al. 2023, Algorithm 1).
 
         loss = max_k (1 - max_ij G * softmax_k(sharpness A)_ijk)
         x    = x - strength (50 / N) sqrt(1 - t / 2) (1 + sigma^2) grad loss     t: 0 at the first step, 1 at the last

@@ -32,7 +32,7 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
     intervals=(Interval("start"),),
     calls=None,
     rows=None,
-    within=-1,
+    order_in_family=-1,
 )
 def masactrl(
     sampler: Sampler,
@@ -55,7 +55,7 @@ def masactrl(
         Knob(
             0,
             1,
-            idle=("only", None),
+            ignored_when=("only", None),
             label="Mask threshold",
             help="Share of the highest attention to the foreground words that counts as theirs",
         ),
@@ -64,9 +64,9 @@ def masactrl(
 ) -> Sampler:
     """MasaCtrl.
 
-    The source prompt is denoised beside that of the run, and the target's self-attention looks into the source: it
-    keeps its own queries and takes the source's keys and values. So the layout is the target's and the looks are the
-    source's: things move, turn and change their pose (Cao et al. 2023, Eq. 3 and Algorithm 1).
+    The source prompt is denoised beside that of the run, and the target's self-attention attends to the source: it
+    keeps its own queries and takes the source's keys and values. So the layout is the target's and the appearance is
+    the source's: things move, turn and change their pose (Cao et al. 2023, Eq. 3 and Algorithm 1).
 
         out = softmax(q k_s^T / sqrt(d)) v_s        in self-attention, from a step and a layer on
 

@@ -25,7 +25,7 @@ LAYERS = (
     intervals=(Interval(end="features"), Interval(end="keep")),
     calls=None,
     rows=None,
-    within=-1,
+    order_in_family=-1,
 )
 def plug_and_play(
     sampler: Sampler,

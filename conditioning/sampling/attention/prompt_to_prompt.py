@@ -24,10 +24,10 @@ Looks = dict[float, Look]  # by level
     paper="2208.01626",
     needs=("attention",),
     traits=("runs_source",),
-    intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", reached=True)),
+    intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", at_next_level=True)),
     calls=None,
     rows=None,
-    within=-1,
+    order_in_family=-1,
 )
 def prompt_to_prompt(
     sampler: Sampler,
@@ -72,7 +72,7 @@ def prompt_to_prompt(
         Knob(
             0,
             1,
-            idle=("only", None),
+            ignored_when=("only", None),
             label="Local blend threshold",
             help="Share of the highest attention to the blend words that counts as theirs",
         ),
@@ -82,7 +82,7 @@ def prompt_to_prompt(
         Knob(
             0,
             1,
-            idle=("only", None),
+            ignored_when=("only", None),
             label="Local blend from",
             help="The rest is the source image from this fraction of the steps",
         ),
@@ -91,8 +91,8 @@ def prompt_to_prompt(
 ) -> Sampler:
     """Prompt-to-prompt.
 
-    The source prompt is denoised beside the edited one, and its attention decides where the words of the edited one go:
-    a swapped word to where the word stood that it replaces, a word they share to where it stood (Hertz et al. 2022,
+    The source prompt is denoised beside the edited one, and the edited image takes its cross-attention maps: a replaced
+    word gets the map of the word that it replaces, a word that both prompts have keeps its map (Hertz et al. 2022,
     Algorithm 1). Words can be given other weights, and the rest of the image can be held to the source.
 
         M' = c (M T + own M*)                              cross-attention, while t < cross

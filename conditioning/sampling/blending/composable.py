@@ -6,7 +6,7 @@ from conditioning.registry import Help, Knob, Prompt, method
 from samplers.flow import Cond, Denoiser, Flow, role_of, together
 
 
-@method(task="text-to-image", paper="2206.01714", rows=3, within=1)
+@method(task="text-to-image", paper="2206.01714", rows=3, order_in_family=1)
 def composable(
     D: Denoiser,
     also: Annotated[Prompt, Help("A second prompt, which must hold as well", label="AND prompt")],
@@ -17,7 +17,14 @@ def composable(
     ] = 1.0,
     against: Annotated[
         float,
-        Knob(0, 5, curve=True, idle=("without", None), label="NOT weight", help="NOT: 1 is as strong as the prompt"),
+        Knob(
+            0,
+            5,
+            curve=True,
+            ignored_when=("without", None),
+            label="NOT weight",
+            help="NOT: 1 is as strong as the prompt",
+        ),
     ] = 1.0,
 ) -> Denoiser:
     """Composable diffusion.

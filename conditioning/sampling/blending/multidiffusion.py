@@ -14,7 +14,7 @@ from samplers.schedules import highest, interval
     task="layout",
     paper="2302.08113",
     traits=("prompt_omits_boxes",),
-    intervals=(Interval(end="bootstrap", whole=False),),
+    intervals=(Interval(end="bootstrap", disables_method=False),),
     rows=None,
 )
 def multidiffusion(

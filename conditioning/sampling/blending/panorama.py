@@ -8,7 +8,7 @@ from conditioning.registry import Knob, method
 from samplers.flow import Cond, Denoiser, Flow, together
 
 
-@method(task="panorama", paper="2302.08113", traits=("cuts_windows",), rows=None, within=-1)
+@method(task="panorama", paper="2302.08113", traits=("cuts_windows",), rows=None, order_in_family=-1)
 def panorama(
     D: Denoiser,
     window: Annotated[

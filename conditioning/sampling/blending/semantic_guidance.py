@@ -9,7 +9,7 @@ from samplers.flow import Cond, Denoiser, Flow, role_of, together
 from samplers.schedules import highest, interval
 
 
-@method(task="editing", paper="2301.12247", intervals=(Interval("warmup"),), rows=3, within=2)
+@method(task="editing", paper="2301.12247", intervals=(Interval("warmup"),), rows=3, order_in_family=2)
 def semantic_guidance(
     D: Denoiser,
     edit: Annotated[Prompt, Help('What to add or take away, such as "glasses"', label="Edit prompt")],
@@ -23,7 +23,7 @@ def semantic_guidance(
         Knob(
             -5,
             5,
-            idle=("also", None),
+            ignored_when=("also", None),
             label="Second edit weight",
             help="Strength of the second concept against the first",
         ),

@@ -21,7 +21,7 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
     starts_at=left_out,
     calls=None,
     rows=None,
-    within=1,  # the outermost correction, so that the start is found once, and not at every descent of a time travel
+    order_in_family=1,  # the outermost, so that the start is found once, and not at every descent of time travel
 )
 def blended_latent(
     sampler: Sampler,
@@ -34,7 +34,7 @@ def blended_latent(
     """Blended latent diffusion.
 
     The prompt is painted into the mask: the run starts from noise some way down the schedule, and after every step what
-    was not painted over becomes the known image, noised to the level (Avrahami et al. 2023, Algorithm 1).
+    lies outside the mask becomes the known image, noised to the level (Avrahami et al. 2023, Algorithm 1).
 
         z = m z + (1 - m) (known + sigma e)
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, climb
+from conditioning.sampling.inversion.encoding import Again, ddim_encode
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
 
@@ -22,7 +22,7 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
     starts_at=left_out,
     calls=None,
     rows=None,
-    within=1,  # the outermost correction, so that the start is found once, and not at every descent of a time travel
+    order_in_family=1,  # the outermost, so that the start is found once, and not at every descent of time travel
 )
 def diffedit(
     sampler: Sampler,
@@ -68,7 +68,7 @@ def diffedit(
             region = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
         region = region.to(x.device)
         part = sigmas[left_out(len(sigmas) - 1, {"strength": strength}) :]
-        stored = yield from climb(network, start, part, source, again=again)
+        stored = yield from ddim_encode(network, start, part, source, again=again)
 
         def back(step: Step) -> Tensor:
             return torch.where(region, step.x, encoded(stored, step.sigma))

@@ -9,7 +9,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import interval
 
 
-@method(task="reference", paper="2108.02938", intervals=(Interval(end="end", reached=True),))
+@method(task="reference", paper="2108.02938", intervals=(Interval(end="end", at_next_level=True),))
 def ilvr(
     sampler: Sampler,
     reference: Annotated[Image, Help("The image whose coarse colours and shapes are kept")],

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, method
-from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, climbing, on_step
+from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, renoising
 
 
 @method(task="inpainting", paper="2201.09865", calls=None, rows=None)
@@ -16,7 +16,14 @@ def repaint(
     mask: Annotated[Mask, Help("Paint what is to be made anew")],
     jump: Annotated[
         int,
-        Knob(1, 100, idle=("times", 1), counts_steps=True, label="Jump length", help="Steps that a jump goes back up"),
+        Knob(
+            1,
+            100,
+            ignored_when=("times", 1),
+            counts_steps=True,
+            label="Jump length",
+            help="Steps that a jump goes back up",
+        ),
     ] = 10,
     times: Annotated[
         int, Knob(1, 20, label="Resamplings", help="Passes over each stretch of the schedule; 1 is without jumps")
@@ -24,9 +31,9 @@ def repaint(
 ) -> Sampler:
     """RePaint.
 
-    After every step what was not painted over becomes the known image, noised to the level; and the schedule goes
-    back up by `jump` steps, `times` - 1 times at every jump-th level, so that the new part grows into the known one
-    (Lugmayr et al. 2022, Algorithm 1). The paper's setting is 250 ancestral steps: 2410 network evaluations.
+    After every step what lies outside the mask becomes the known image, noised to the level; and the schedule goes back
+    up by `jump` steps, `times` - 1 times at every jump-th level, so that the new part grows into the known one (Lugmayr
+    et al. 2022, Algorithm 1). The paper's setting is 250 ancestral steps: 2410 network evaluations.
 
         x = m x + (1 - m) (known + sigma z)
         up from a to b:  x + sqrt(b^2 - a^2) z
@@ -62,7 +69,7 @@ def travelling(sampler: Sampler, jump: int, times: int, start: float = 0.0, end:
             i = next(descents)
             return sampler(D, x, part, cond, noise.child(f"descent {i}") if i else noise)
 
-        return (yield from climbing(descent)(D, x, jumps(sigmas, jump, times, start, end), cond, noise))
+        return (yield from renoising(descent)(D, x, jumps(sigmas, jump, times, start, end), cond, noise))
 
     return travelled
 

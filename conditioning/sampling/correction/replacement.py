@@ -19,12 +19,18 @@ def replacement(
     ] = 1,
     snr: Annotated[
         float,
-        Knob(0.01, 0.5, idle=("corrector", 0), label="Corrector SNR", help="Size of a Langevin step against its noise"),
+        Knob(
+            0.01,
+            0.5,
+            ignored_when=("corrector", 0),
+            label="Corrector SNR",
+            help="Size of a Langevin step against its noise",
+        ),
     ] = 0.16,
 ) -> Sampler:
     """Replacement (score-SDE inpainting).
 
-    After every update what was not painted over becomes the known image, noised to the level; between two levels
+    After every update what lies outside the mask becomes the known image, noised to the level; between two levels
     Langevin steps let the new part settle (Song et al. 2021, Appendix I.2 and Algorithm 4).
 
         x = m x + (1 - m) (known + sigma z)

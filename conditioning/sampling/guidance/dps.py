@@ -17,7 +17,7 @@ from samplers.schedules import highest
     paper="2209.14687",
     needs=("gradients",),
     traits=("follows_observation",),
-    within=2,
+    order_in_family=2,
 )
 def dps(
     sampler: Sampler,
@@ -30,9 +30,9 @@ def dps(
 ) -> Sampler:
     """DPS.
 
-    After every step the state goes down the gradient, through the network, of the distance between what was measured
-    and what would be measured of the denoised prediction (Chung et al. 2023, "Diffusion Posterior Sampling", Algorithm
-    1). Any degradation with gradients will do, JPEG too; the measurement is approached, and not kept exactly.
+    After every step the state goes down the gradient, through the network, of the distance between the observation and
+    what would be observed of the denoised prediction (Chung et al. 2023, "Diffusion Posterior Sampling", Algorithm 1).
+    Any degradation with gradients will do, JPEG too; the observation is approached, and not kept exactly.
 
         x = x - zeta sqrt((1 + s'^2) (1 + s^2)) grad_x ||y - A(x0)||
 

@@ -21,8 +21,8 @@ TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
     paper="2303.09833",
     needs=("gradients",),
     intervals=(Interval("start", "end"),),
-    silent={"strength": 0, "backward": 0},
-    within=3,
+    no_effect_at={"strength": 0, "backward": 0},
+    order_in_family=3,
 )
 def energy_guidance(
     sampler: Sampler,
@@ -60,10 +60,10 @@ def energy_guidance(
 ) -> Sampler:
     """Energy guidance.
 
-    The denoised prediction, decoded, is read by something that can be differentiated, compared with a target, and moved
-    down the gradient of their difference, through reader, decoder and network. That is FreeDoM (Yu et al. 2023,
-    Algorithm 2) and universal guidance (Bansal et al. 2023, arXiv 2302.07121, Algorithm 1), with the time travel of
-    both: a guided step is undone by noise and made again, `times` - 1 times, so that the image can settle.
+    The denoised prediction, decoded, is compared with a target by a differentiable energy and moved down its gradient,
+    through perception model, decoder and network. That is FreeDoM (Yu et al. 2023, Algorithm 2) and universal guidance
+    (Bansal et al. 2023, arXiv 2302.07121, Algorithm 1), with the time travel of both: a guided step is undone by noise
+    and made again, `times` - 1 times, so that the image can settle.
 
         x0 = x0 - strength r g / rms(g),    g = grad_x E(decode(x0)),    r = s / sqrt(1 + s^2)
         x0 = x0 + D,    D = argmin E(decode(x0 + D)) by `backward` steps

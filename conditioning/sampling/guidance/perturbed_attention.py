@@ -21,9 +21,9 @@ def perturbed_attention(
 ) -> Denoiser:
     """Perturbed-attention guidance.
 
-    Goes away from what the network makes of the image when its self-attention is put out, so that every place sees only
-    itself: such denoised predictions have lost their structure. It works without a prompt, too (Ahn et al. 2024, Eq.
-    14).
+    Guides away from what the network predicts when its self-attention maps are the identity, so that every position
+    attends to itself alone: such predictions have lost their structure. It works without a prompt, too (Ahn et al.
+    2024, Eq. 14).
 
         x0 = x0 + scale (c - p)     p: c with the maps of self-attention replaced by the identity
 

@@ -17,7 +17,7 @@ from samplers.schedules import highest
     paper="2305.04391",
     needs=("gradients",),
     traits={"follows_observation": None, "replaces_steps": ("weights", "adaptive")},
-    within=1,
+    order_in_family=1,
 )
 def pigdm(
     sampler: Sampler,
@@ -32,14 +32,14 @@ def pigdm(
         float, Knob(0, 5, neutral=0, label="Gradient scale", help="Of the guidance gradient; 1 is the paper's")
     ] = 1.0,
     eta: Annotated[
-        float, Knob(0, 1, idle=("weights", "exact"), help="0 is DDIM, 1 is DDPM; with adaptive weights only")
+        float, Knob(0, 1, ignored_when=("weights", "exact"), help="0 is DDIM, 1 is DDPM; with adaptive weights only")
     ] = 1.0,
     backbone: Any = None,
 ) -> Sampler:
     """PiGDM.
 
-    What the measurement would correct of the denoised prediction is brought to the state through the transposed
-    Jacobian of the network: the score of the measurement, if the image is Gaussian around the denoised prediction with
+    The correction that the observation makes to the denoised prediction is brought to the state through the transposed
+    Jacobian of the network: the score of the observation, if the image is Gaussian around the denoised prediction with
     variance r^2 (Song et al. 2023, "Pseudoinverse-Guided Diffusion Models", Section 3).
 
         g = J^T A^T (A A^T + sigma_y^2 / r^2)^-1 (y - A x0),    J = d x0 / d x,    r^2 = s^2 / (1 + s^2)

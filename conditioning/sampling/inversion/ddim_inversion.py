@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from conditioning.registry import Choice, Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
+from conditioning.sampling.inversion.encoding import Again, ddim_encode, left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
@@ -44,9 +44,9 @@ def ddim_inversion(
 ) -> Sampler:
     """DDIM inversion.
 
-    The way that DDIM goes from noise to the image under the source prompt, gone upwards, ends at the noise that the
-    image comes from; from there the run goes down under its own prompt (Song et al. 2021, Section 4.3). With guidance
-    scale 1 and labels "same" this is DDIB, dual diffusion implicit bridges (Su et al. 2023, arXiv 2203.08382).
+    DDIM steps under the source prompt, taken backwards from the image, end at the noise that it comes from; from there
+    the run goes down under its own prompt (Song et al. 2021, Section 4.3). With guidance scale 1 and labels "same" this
+    is DDIB, dual diffusion implicit bridges (Su et al. 2023, arXiv 2203.08382).
 
         x = x + (s' - s) eps(x, label),  s < s'
         label: s' ("next") or s ("same")
@@ -63,7 +63,7 @@ def ddim_inversion(
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
         lowest = float(backbone.sigmas[0]) if labels == "same" else None
-        states = yield from climb(network, source.to(x), part, source_prompt, lowest, between, again)
+        states = yield from ddim_encode(network, source.to(x), part, source_prompt, lowest, between, again)
         return (yield from sampler(D, states[part[0]], part, cond, noise))
 
     return inverted

@@ -4,7 +4,7 @@ from typing import Annotated
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
+from conditioning.sampling.inversion.encoding import Again, ddim_encode, left_out, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
@@ -55,7 +55,7 @@ def direct_inversion(
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        states = yield from climb(network, source.to(x), part, source_prompt, between=between, again=again)
+        states = yield from ddim_encode(network, source.to(x), part, source_prompt, between=between, again=again)
         source_states.keep(states, source_prompt)
         return (yield from sampler(D, states[part[0]], part, cond, noise))
 

@@ -36,9 +36,9 @@ def edict(
 ) -> Sampler:
     """EDICT.
 
-    Two states are denoised in turn, each by the direction at the other. So a step can be undone exactly, whatever the
-    network is: up under the source prompt, down under the prompt of the run; the same prompt gives the image back up
-    to rounding (Wallace et al. 2023, Eq. 13 to 15).
+    Two coupled states are denoised in turn, each with the noise that the network predicts at the other. So a step can
+    be undone exactly, whatever the network is: up under the source prompt, down under the prompt of the run; the same
+    prompt gives the image back up to rounding (Wallace et al. 2023, Eq. 13 to 15).
 
         x = x + (s' - s) eps(y, s)         up: the same backwards
         y = y + (s' - s) eps(x, s)

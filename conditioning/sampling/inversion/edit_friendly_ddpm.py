@@ -28,9 +28,9 @@ def edit_friendly_ddpm(
 ) -> Sampler:
     """Edit-friendly DDPM inversion.
 
-    The image is noised to every level by noise of its own, and what the sampler lacks to go from each of these states
-    to the next is kept: the noise maps of that run. With them the source prompt gives the image back exactly, and
-    another prompt changes what it speaks of (Huberman-Spiegelglas et al. 2024, Section 3).
+    The image is noised to every level with independent noise, and what the sampler has to add to go from each of these
+    states to the next is kept: the noise maps of that run. With them the source prompt gives the image back exactly,
+    and another prompt changes what it speaks of (Huberman-Spiegelglas et al. 2024, Section 3).
 
         x[s] = source + s e[s],  all e independent
         z[s'] = x[s'] - sampler(x[s], source_prompt)

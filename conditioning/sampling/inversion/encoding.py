@@ -49,7 +49,7 @@ def direction(D: Denoiser, x: Tensor, at: float, label: float, cond: Cond) -> Fl
     return (x - x0) / label
 
 
-def climb(
+def ddim_encode(
     D: Denoiser,
     x: Tensor,
     sigmas: Sequence[float],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Choice, Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, climb, left_out, tail
+from conditioning.sampling.inversion.encoding import Again, ddim_encode, left_out, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, forward, with_role
 from samplers.schedules import highest
@@ -92,7 +92,7 @@ def null_text(
 
     def inverted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         part = tail(sigmas, strength)
-        pivot = yield from climb(network, source.to(x), part, source_prompt, again=again)
+        pivot = yield from ddim_encode(network, source.to(x), part, source_prompt, again=again)
         start = pivot[part[0]]
         nulls, states = {}, pivot
         if null is not None:

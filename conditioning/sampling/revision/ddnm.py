@@ -24,7 +24,7 @@ def ddnm(
         Knob(
             1,
             100,
-            idle=("times", 1),
+            ignored_when=("times", 1),
             counts_steps=True,
             label="Travel length",
             help="Steps that time travel goes back up",
@@ -37,9 +37,9 @@ def ddnm(
 ) -> Sampler:
     """DDNM.
 
-    Of every denoised prediction the part that the measurement sees is replaced by what was measured, and the null space
-    is left to the network (Wang, Yu & Zhang 2023, Algorithm 1; for a noisy measurement DDNM+, Section 3.3). It has its
-    own steps, whatever the sampler is; time travel is RePaint's.
+    Of every denoised prediction the part that the operator sees is replaced by the observation, and its null space is
+    left to the network (Wang, Yu & Zhang 2023, Algorithm 1; for a noisy observation DDNM+, Section 3.3). It has its own
+    steps, whatever the sampler is; time travel is RePaint's.
 
         x0' = x0 - A+ (A x0 - y)
         x = x0' + s' (eta z + sqrt(1 - eta^2) eps)

@@ -26,9 +26,9 @@ def ddrm(
 ) -> Sampler:
     """DDRM.
 
-    A diffusion in the coordinates of the singular vectors of A: where something was measured the state hangs between
-    the network's denoised prediction and the measurement, by which of them is the surer, and elsewhere it is a plain
-    diffusion (Kawar et al. 2022, Section 3.2). It has its own steps, whatever the sampler is.
+    A diffusion in the coordinates of the singular vectors of A: where something was observed the state is a mean of the
+    denoised prediction and the observation, weighted by how certain they are, and elsewhere it is a plain diffusion
+    (Kawar et al. 2022, Section 3.2). It has its own steps, whatever the sampler is.
 
         s = 0:             x0 + sqrt(1 - eta^2) s' eps + eta s' z
         s s' <  sigma_y:   x0 + sqrt(1 - eta^2) s' (y - x0) s / sigma_y + eta s' z

@@ -29,7 +29,7 @@ def snips(
     """SNIPS.
 
     Langevin dynamics at falling noise levels, in the coordinates of the singular vectors of A, whose score is that of
-    the posterior: the noise of the measurement is taken as a part of the noise of the state (Kawar, Vaksman & Elad
+    the posterior: the noise of the observation is taken as a part of the noise of the state (Kawar, Vaksman & Elad
     2021, Algorithm 1). With many small steps it samples the posterior exactly. It is the whole loop, whatever the
     sampler is.
 

@@ -179,12 +179,13 @@ def test_in_private_an_image_that_the_visit_gave_opens_for_its_comparison_only(t
 
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
     state = AppState("exact", History(tmp_path))
-    store, door = ComparisonStore(tmp_path / "comparisons"), state.door("somebody")
-    sha = state.take(Image.new("RGB", (8, 8), "red"), door)
+    store, visit_token = ComparisonStore(tmp_path / "comparisons"), state.visit_token("somebody")
+    sha = state.take(Image.new("RGB", (8, 8), "red"), visit_token)
     stack = (Use(name="ilvr", inputs={"reference": sha}),)
     comparison = Comparison(base=BASE, axes=(Axis(name="method", values=(Change(label="ilvr", methods=stack),)),))
-    assert sha in comparison_form.runner_of(state, store, store.add(comparison), door).images
-    assert sha not in comparison_form.runner_of(state, store, store.add(comparison), state.door("another")).images
+    assert sha in comparison_form.runner_of(state, store, store.add(comparison), visit_token).images
+    another = state.visit_token("another")
+    assert sha not in comparison_form.runner_of(state, store, store.add(comparison), another).images
 
 
 # ---- what the page gets -------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_an_example_sets_the_guidance_it_was_tried_with():
     }  # fmt: skip
 
 
-def test_an_example_takes_the_place_of_the_stack_or_fills_its_card(state):
+def test_an_example_takes_the_place_of_the_stack_or_run_arguments_its_card(state):
     now = {"backbone": "exact", "methods": cards({"name": "ilvr", "knobs": {"detail": 3}}, {"name": "panorama"}).json()}
     _, made, alone = methods.example(state, {"name": "ilvr", "alone": True}, now)
     assert [card.name for card in alone.cards] == ["ilvr"] and made.settings["prompt"]
@@ -295,40 +295,40 @@ def png(image):
     return buffer.getvalue()
 
 
-def test_images_come_in_through_the_door_only(state):
+def test_images_come_in_through_the_visit_token_only(state):
     client = TestClient(Starlette(routes=all_routes(state)))
     ours = {"X-Nine-Ways": "1"}
-    assert client.post("/inputs?door=guess", content=png(IMAGE), headers=ours).status_code == 403
-    assert client.post(f"/inputs?door={state.door('me')}", content=png(IMAGE)).status_code == 403
-    got = client.post(f"/inputs?door={state.door('me')}", content=png(IMAGE), headers=ours).json()
+    assert client.post("/inputs?visit_token=guess", content=png(IMAGE), headers=ours).status_code == 403
+    assert client.post(f"/inputs?visit_token={state.visit_token('me')}", content=png(IMAGE)).status_code == 403
+    got = client.post(f"/inputs?visit_token={state.visit_token('me')}", content=png(IMAGE), headers=ours).json()
     assert got["sha256"] == content_hash(IMAGE) and (got["width"], got["height"]) == (16, 16)
     back = client.get(f"/inputs/{got['sha256']}.png")
     assert content_hash(Image.open(io.BytesIO(back.content))) == got["sha256"]
     assert client.get(f"/inputs/{'0' * 64}.png").status_code == 404
     assert client.get("/inputs/..%2f..%2fsecret.png").status_code == 404
-    wrong = client.post(f"/inputs?door={state.door('me')}", content=b"no image", headers=ours).json()
+    wrong = client.post(f"/inputs?visit_token={state.visit_token('me')}", content=b"no image", headers=ours).json()
     assert "no image" in wrong["error"]
 
 
 def test_on_a_space_a_hash_opens_nothing_to_another_visit(state, tab, monkeypatch):
     client = TestClient(Starlette(routes=all_routes(state)))
-    mine, theirs = state.door("me"), state.door("other")
-    sha = client.post(f"/inputs?door={mine}", content=png(IMAGE), headers={"X-Nine-Ways": "1"}).json()["sha256"]
+    mine, theirs = state.visit_token("me"), state.visit_token("other")
+    sha = client.post(f"/inputs?visit_token={mine}", content=png(IMAGE), headers={"X-Nine-Ways": "1"}).json()["sha256"]
     monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
-    assert all(client.get(f"/inputs/{sha}.png{door}").status_code == 200 for door in ("", f"?door={theirs}"))
+    assert all(client.get(f"/inputs/{sha}.png{who}").status_code == 200 for who in ("", f"?visit_token={theirs}"))
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
-    assert client.get(f"/inputs/{sha}.png?door={mine}").status_code == 200
-    for door in ("", theirs, mine[:-1], mine[:24], "\u00e9", f"{mine}&door={theirs}"):
-        assert client.get(f"/inputs/{sha}.png", params={"door": door}).status_code == 404
+    assert client.get(f"/inputs/{sha}.png?visit_token={mine}").status_code == 200
+    for visit_token in ("", theirs, mine[:-1], mine[:24], "\u00e9", f"{mine}&door={theirs}"):
+        assert client.get(f"/inputs/{sha}.png", params={"visit_token": visit_token}).status_code == 404
     # nor through a recipe that names it, a degradation of it, or a restored file
     text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()
-    assert tab.check(*values(methods=text), door=mine)[1] == {}
-    assert "not here" in tab.check(*values(methods=text), door=theirs)[1]["methods.0.inputs.reference"]
+    assert tab.check(*values(methods=text), visit_token=mine)[1] == {}
+    assert "not here" in tab.check(*values(methods=text), visit_token=theirs)[1]["methods.0.inputs.reference"]
     list(tab.generation.run(OTHER, *values(methods=text), []))
     assert not tab.submitted
     assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
-    assert "1 of the images" in tab.fill(whole, "Here.", door=theirs)[tab.restored]
+    assert "1 of the images" in tab.fill(whole, "Here.", visit_token=theirs)[tab.restored]
     # who gives the same image may see it; after the visit nobody may: it is nowhere on the disk
     list(tab.generation.run(ME, *values(methods=text), []))
     assert len(tab.submitted) == 1 and state.history.input(sha) is None
@@ -338,32 +338,32 @@ def test_on_a_space_a_hash_opens_nothing_to_another_visit(state, tab, monkeypatc
 def test_examples_are_for_everyone(state, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
     _, made, _ = methods.example(state, {"name": "ilvr", "alone": True}, {"backbone": "exact", "methods": ""})
-    assert made.images and all(state.image(sha, state.door("other")) for sha in made.images)
+    assert made.images and all(state.image(sha, state.visit_token("other")) for sha in made.images)
 
 
 # what is measured -----------------------------------------------------------------------------------------------------
 
 
-def ask(client, door, sha, name="super_resolution", size=64, **given):
+def ask(client, visit_token, sha, name="super_resolution", size=64, **given):
     given = {"picture": sha, "name": name, **given}
     question = {"method": "ddnm", "input": "measured", "given": given, "backbone": "exact"}
     question |= {"width": size, "height": size}
-    answer = client.post(f"/measured?door={door}", json=question, headers={"X-Nine-Ways": "1"})
+    answer = client.post(f"/measured?visit_token={visit_token}", json=question, headers={"X-Nine-Ways": "1"})
     assert answer.status_code == 200
     return answer.json()
 
 
 def test_a_card_shows_what_is_measured(tab, state):
-    client, door = TestClient(Starlette(routes=all_routes(state))), state.door("me")
-    sha = state.take(IMAGE.resize((64, 64)), door)
-    four, two = (ask(client, door, sha, parameters={"factor": factor}) for factor in (4, 2))
+    client, token = TestClient(Starlette(routes=all_routes(state))), state.visit_token("me")
+    sha = state.take(IMAGE.resize((64, 64)), token)
+    four, two = (ask(client, token, sha, parameters={"factor": factor}) for factor in (4, 2))
     assert four["words"] == "Measured: 2 × 2 of 8 × 8 pixels." and four["picture"] != two["picture"]
-    assert "noise of 0.2" in ask(client, door, sha, parameters={"factor": 2}, sigma_y=0.2)["words"]
+    assert "noise of 0.2" in ask(client, token, sha, parameters={"factor": 2}, sigma_y=0.2)["words"]
     for wrong in ({"parameters": {"factor": 3}}, {"name": "inpainting"}, {"name": "<b>"}, {"sigma_y": -1}, {"size": 1}):
-        assert set(ask(client, door, sha, **wrong)) == {"error"}
-    assert set(ask(client, door, "ab" * 32)) == {"error"}
-    assert client.post("/measured?door=guess", content=b"{}", headers={"X-Nine-Ways": "1"}).status_code == 403
-    assert "error" in client.post(f"/measured?door={door}", content=b"{", headers={"X-Nine-Ways": "1"}).json()
+        assert set(ask(client, token, sha, **wrong)) == {"error"}
+    assert set(ask(client, token, "ab" * 32)) == {"error"}
+    assert client.post("/measured?visit_token=guess", content=b"{}", headers={"X-Nine-Ways": "1"}).status_code == 403
+    assert "error" in client.post(f"/measured?visit_token={token}", content=b"{", headers={"X-Nine-Ways": "1"}).json()
 
 
 def test_large_images_are_made_smaller_and_old_drafts_make_room(state, monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from samplers import SAMPLERS
-from samplers.flow import Noise, Step, ask, climbing, drive, on_step, run
+from samplers.flow import Noise, Step, ask, drive, on_step, renoising, run
 from samplers.geometry.trajectory import Trajectory, recorded, trajectory
 from samplers.schedules import karras
 from tests.support.oracle import mixture, start
@@ -46,10 +46,10 @@ def test_a_correction_from_outside_is_in_the_record():
     assert torch.equal(got.x0[1], oracle.D(got.x[1], SIGMAS[1]))
 
 
-def test_a_climb_is_recorded():
+def test_a_ddim_encode_is_recorded():
     sigmas = [20.0, 5.0, 8.0, 1.0, 0.0]
     x = start(SEEDS, 20.0)
-    got = run(recorded(climbing(SAMPLERS["euler"])(ask, x, sigmas, {}, Noise(SEEDS)), x, 20.0), oracle.denoise)
+    got = run(recorded(renoising(SAMPLERS["euler"])(ask, x, sigmas, {}, Noise(SEEDS)), x, 20.0), oracle.denoise)
     assert got.sigmas.tolist() == [20.0, 5.0, 1.0, 0.0]
 
 

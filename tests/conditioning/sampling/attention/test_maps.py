@@ -70,7 +70,7 @@ def test_looking_gives_the_maps_of_the_network(tiny_net):
     assert all(maps.requires_grad for _, maps in kept)
 
 
-@pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.climbs])
+@pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.renoises])
 def test_every_step_starts_from_the_bettered_state(sampler):
     """Of what it is answered with, too; and the last state is left as it is."""
     sigmas, asked, levels = [4.0, 2.0, 1.0, 0.0], [], []

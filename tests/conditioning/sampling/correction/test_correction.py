@@ -15,7 +15,7 @@ from conditioning.sampling.correction.diffedit import diffedit, edit_mask
 from conditioning.sampling.correction.ilvr import ilvr, phi
 from conditioning.sampling.correction.repaint import jumps, repaint
 from conditioning.sampling.correction.replacement import langevin, replacement
-from conditioning.sampling.inversion.encoding import climb
+from conditioning.sampling.inversion.encoding import ddim_encode
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import karras
@@ -241,7 +241,7 @@ def test_equal_prompts_are_an_empty_mask_and_the_image_itself():
 
 
 def test_the_background_retraces_its_encoding():
-    stored = run(climb(ask, known, sigmas[2:], other, again=10), oracle.denoise)
+    stored = run(ddim_encode(ask, known, sigmas[2:], other, again=10), oracle.denoise)
     steps = [e for e in events(diffedit(euler, known, other, ask, HALF)) if isinstance(e, Step)]
     assert [s.sigma for s in steps] == [*sigmas[-2:1:-1], *sigmas[3:]]  # up, and down
     for step in steps[len(stored) - 1 :]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conditioning.compose import compose
-from conditioning.sampling.inversion.encoding import climb
+from conditioning.sampling.inversion.encoding import ddim_encode
 from conditioning.sampling.inversion.null_text import tuned
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, run
@@ -56,7 +56,7 @@ def test_ddim_inversion_is_diffusers_inverse_scheduler(tiny_folder, tiny_net):
     with torch.no_grad():
         for t in inverse.timesteps:
             x = inverse.step(pipe.unet(x, t, cond["text"]).sample, t, x).prev_sample
-    states = run(climb(ask, image * math.sqrt(1 + sigmas[-1] ** 2), sigmas, cond), b.denoise)
+    states = run(ddim_encode(ask, image * math.sqrt(1 + sigmas[-1] ** 2), sigmas, cond), b.denoise)
     assert (states[sigmas[0]] / math.sqrt(1 + sigmas[0] ** 2) - x).abs().max() < 1e-4 * x.abs().max()
 
 
@@ -64,7 +64,7 @@ def test_null_text_tunes_a_text_through_the_network(tiny_net):
     b, sigmas = tiny_net, native(4, tiny_net.sigmas)
     cond, null = b.encode_prompt([PROMPT]), b.encode_prompt([""])
     D, _, _ = compose([("cfg", {"scale": 7.5})], SAMPLERS["euler"], null=null)
-    pivot = run(climb(ask, image, sigmas, cond), b.denoise)
+    pivot = run(ddim_encode(ask, image, sigmas, cond), b.denoise)
 
     top = {s: pivot[s] for s in (sigmas[1], sigmas[0])}
 
@@ -103,7 +103,7 @@ def test_edit_friendly_under_attention_of_the_source_gives_the_source_back(tiny_
 def test_the_source_beside_the_target_is_at_its_states(tiny_net, attention, inversion):
     b, sigmas, asked = tiny_net, native(4, tiny_net.sigmas), []
     cond = b.encode_prompt([PROMPT])
-    states = run(climb(ask, image, sigmas, cond, again=10), b.denoise)
+    states = run(ddim_encode(ask, image, sigmas, cond, again=10), b.denoise)
     if inversion == "null_text":
         null = b.encode_prompt([""])
         D, _, _ = compose([("cfg", {"scale": 3.0})], SAMPLERS["euler"], null=null)

@@ -25,7 +25,7 @@ from tests.support.inversion_runs import (
 from tests.support.oracle import start
 
 
-@pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.climbs])
+@pytest.mark.parametrize("sampler", [name for name, solver in SAMPLERS.items() if not solver.renoises])
 @pytest.mark.parametrize("net", [oracle, Random()], ids=["oracle", "random"])
 def test_edit_friendly_maps_reproduce_every_state_of_the_source(sampler, net):
     kept = SourceStates()

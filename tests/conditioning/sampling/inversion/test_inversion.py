@@ -10,7 +10,7 @@ from backbones.exact import Mixture
 from conditioning.compose import compose
 from conditioning.sampling.inversion.ddim_inversion import ddim_inversion
 from conditioning.sampling.inversion.direct_inversion import direct_inversion
-from conditioning.sampling.inversion.encoding import climb, direction, tail
+from conditioning.sampling.inversion.encoding import ddim_encode, direction, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, Step, ask, drive, run
@@ -147,7 +147,7 @@ def cubic(N):
 def test_encoding_comes_to_the_closed_form_at_first_order(lowest):
     one, top = gaussian(0.5), 20.0
     exact = 0.5 + (source - 0.5) * math.sqrt((0.25 + top**2) / 0.25)  # the flow of a Gaussian scales its deviations
-    off = [error(run(climb(ask, source, cubic(N), {}, lowest), one.denoise)[top], exact) for N in (50, 500)]
+    off = [error(run(ddim_encode(ask, source, cubic(N), {}, lowest), one.denoise)[top], exact) for N in (50, 500)]
     assert off[1] < 0.02 and 7 < off[0] / off[1] < 13
 
 
@@ -169,19 +169,21 @@ def test_ddib_carries_one_gaussian_to_another(labels):
 def test_more_steps_between_two_levels_are_a_finer_encoding():
     one, levels = gaussian(0.5), cubic(12)
     exact = 0.5 + (source - 0.5) * math.sqrt((0.25 + 400) / 0.25)
-    coarse, fine = (error(run(climb(ask, source, levels, {}, between=n), one.denoise)[20.0], exact) for n in (1, 10))
+    ends = (run(ddim_encode(ask, source, levels, {}, between=n), one.denoise)[20.0] for n in (1, 10))
+    coarse, fine = (error(end, exact) for end in ends)
     assert fine < coarse / 5
-    assert sum(isinstance(e, Step) for _, e in drive([climb(ask, source, levels, {}, between=10)], one.denoise)) == 12
+    events = drive([ddim_encode(ask, source, levels, {}, between=10)], one.denoise)
+    assert sum(isinstance(event, Step) for _, event in events) == 12
 
 
 def test_an_encoding_whose_steps_are_corrected_is_undone_by_ddim():
     def back(again, net=oracle):
-        top = run(climb(ask, source, sigmas, cond, again=again), net.denoise)[sigmas[0]]
+        top = run(ddim_encode(ask, source, sigmas, cond, again=again), net.denoise)[sigmas[0]]
         return error(run(euler(ask, top, sigmas, cond, Noise([1, 2])), net.denoise))
 
     assert back(30) < 1e-3 and back(30) < back(3) < 0.2 * back(0)
     calls = Driver(oracle.denoise)
-    calls.add(0, climb(ask, source, sigmas, cond, again=30))
+    calls.add(0, ddim_encode(ask, source, sigmas, cond, again=30))
     finish(calls)
     assert calls.calls < 31 * 12 / 2  # a level is done when it does not move any more
 
@@ -193,8 +195,8 @@ def test_a_step_whose_correction_goes_astray_keeps_the_best_of_it_and_no_row_min
             return steep.view(-1, 1, 1, 1) * one.x
 
     net, levels = Steep(), [2.0, 1.0, 0.0]
-    both = run(climb(ask, source, levels, {}, again=20), net.denoise)
-    plain = run(climb(ask, source, levels, {}), net.denoise)
+    both = run(ddim_encode(ask, source, levels, {}, again=20), net.denoise)
+    plain = run(ddim_encode(ask, source, levels, {}), net.denoise)
 
     def off(states, i):  # of the step down from the first level
         x0 = net.denoise(SimpleNamespace(x=states[2.0]))
@@ -203,7 +205,7 @@ def test_a_step_whose_correction_goes_astray_keeps_the_best_of_it_and_no_row_min
     assert off(both, 0) < 1e-3 * off(plain, 0) and both[2.0][1].abs().max() < 100 * plain[2.0][1].abs().max()
     for i, own in enumerate((0.5, -3.0)):
         net.own = torch.tensor([own])
-        alone = run(climb(ask, source[i : i + 1], levels, {}, again=20), net.denoise)
+        alone = run(ddim_encode(ask, source[i : i + 1], levels, {}, again=20), net.denoise)
         assert torch.equal(alone[2.0], both[2.0][i : i + 1])
 
 
@@ -222,7 +224,7 @@ def test_direct_inversion_keeps_the_encoding_and_leaves_the_target_alone():
     made = direct_inversion(euler, source, cond, ask, kept)
     got = run(made(ask, start([1, 2], sigmas[0], SHAPE), sigmas, other, Noise([1, 2])), oracle.denoise)
     assert torch.equal(got, result(use("ddim_inversion", again=10), prompt=other))
-    states = run(climb(ask, source, sigmas, cond, again=10), oracle.denoise)
+    states = run(ddim_encode(ask, source, sigmas, cond, again=10), oracle.denoise)
     assert list(kept.states) == sorted(sigmas) and torch.equal(kept.at(0.0), source)
     assert all(torch.equal(kept.at(s), states[s]) for s in sigmas) and kept.cond is cond
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from conditioning.compose import compose
-from conditioning.sampling.inversion.encoding import climb
+from conditioning.sampling.inversion.encoding import ddim_encode
 from conditioning.sampling.inversion.null_text import LOSS, MORE, null_text, tuned
 from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
@@ -60,7 +60,7 @@ def test_at_the_official_rate_and_losses_the_texts_are_those_of_the_official_cod
     stream = torch.Generator().manual_seed(3)
     texts = [{"text": 0.1 * torch.randn(1, 4, 8, generator=stream, dtype=torch.float64)} for _ in range(2)]
     levels, w, net = karras(50, 0.05, 20.0), 7.5, Linear()
-    pivot = run(climb(ask, source[:1], levels, texts[0]), net.denoise)
+    pivot = run(ddim_encode(ask, source[:1], levels, texts[0]), net.denoise)
     D, _, _ = compose([("cfg", {"scale": w})], euler, null=texts[1])
     nulls, states = run(tuned(D, pivot, *texts, 10, rate=1e-2, more=1e-3), net.denoise)
 
@@ -99,14 +99,14 @@ def test_begun_at_the_source_prompt_there_is_little_to_tune_however_the_run_is_g
         asked.append(one)
         return oracle.denoise(one)
 
-    pivot = run(climb(ask, source, sigmas, cond, again=30), oracle.denoise)
+    pivot = run(ddim_encode(ask, source, sigmas, cond, again=30), oracle.denoise)
     nulls, states = run(tuned(guided(7.5), pivot, cond, null, 10, begin="source"), noting)
     assert len(asked) < 4 * 12 and error(states[0.0]) < 0.01
     assert sum(torch.equal(one, cond["text"]) for one in nulls.values()) > 6
 
 
 def test_a_level_is_tuned_until_its_loss_is_small_enough_or_the_updates_are_used_up():
-    pivot = run(climb(ask, source, sigmas, cond), oracle.denoise)
+    pivot = run(ddim_encode(ask, source, sigmas, cond), oracle.denoise)
     asked = []
 
     def noting(one):
@@ -125,7 +125,7 @@ def test_a_level_is_tuned_until_its_loss_is_small_enough_or_the_updates_are_used
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 def test_every_ask_for_the_negative_prompt_has_the_text_of_its_level(sampler):
     kept, asked = SourceStates(), []
-    pivot = run(climb(ask, source, sigmas, cond, again=10), oracle.denoise)
+    pivot = run(ddim_encode(ask, source, sigmas, cond, again=10), oracle.denoise)
     nulls, _ = run(tuned(guided(3.0), pivot, cond, null, 5), oracle.denoise)
 
     def noting(one):
