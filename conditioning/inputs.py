@@ -57,7 +57,13 @@ Words = Annotated[str, Input("words", "words of the prompt, str; a comma between
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
 References = Annotated[Sequence[Tensor], Input("references", "images as latents, each (B, C, h, w)")]
-Operator = Annotated[Measurement, Input("operator", "a measurement y = A(x) + sigma_y n, from conditioning/operators")]
+Operator = Annotated[
+    Measurement,
+    Input(
+        "operator", "a measurement y = A(x) + sigma_y n, from conditioning/operators",
+        help="The degraded image, and how it was degraded", label="Observation y",
+    ),
+]  # fmt: skip
 
 
 def prepare_input(kind: str, value: Any, backbone: Any, rows: int, latent: tuple[int, int, int]) -> Any:

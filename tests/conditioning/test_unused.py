@@ -24,7 +24,7 @@ IDLE = [
 
 def bounds(method):
     """Knobs of the only interval that the whole method acts in, if it has one; and their values to be tried."""
-    whole = [one for one in find(method).intervals if one.whole]
+    whole = [one for one in find(method).intervals if one.disables_method]
     if len(whole) != 1:
         return []
     names = [name for name in (whole[0].start, whole[0].end) if name is not None]

@@ -7,7 +7,7 @@ from torch import Tensor
 from conditioning.curves import at
 from conditioning.gradients import gradient, leaf
 from conditioning.operators import measurable
-from conditioning.registry import Help, Knob, Operator, method
+from conditioning.registry import Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import highest
 
@@ -21,7 +21,7 @@ from samplers.schedules import highest
 )
 def dps(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    measured: Operator,
     zeta: Annotated[
         float, Knob(0, 20, neutral=0, curve=True, label="Step size ζ", help="Step along the gradient")
     ] = 3.0,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from conditioning.gradients import gradient, leaf
 from conditioning.operators import Linear, Measurement, projection, state_is_pixels
-from conditioning.registry import Choice, Help, Knob, Operator, method
+from conditioning.registry import Choice, Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 from samplers.schedules import highest
 
@@ -21,7 +21,7 @@ from samplers.schedules import highest
 )
 def pigdm(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    measured: Operator,
     weights: Annotated[
         str,
         Choice(

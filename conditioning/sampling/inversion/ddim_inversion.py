@@ -3,8 +3,17 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from conditioning.registry import Choice, Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, ddim_encode, left_out, tail
+from conditioning.registry import Choice, method
+from conditioning.sampling.inversion.encoding import (
+    Again,
+    Between,
+    SourceImage,
+    SourcePrompt,
+    Strength,
+    ddim_encode,
+    left_out,
+    tail,
+)
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
 
@@ -18,11 +27,11 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 )
 def ddim_inversion(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode", label="Source image")],
-    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
+    source: SourceImage,
+    source_prompt: SourcePrompt,
     network: Denoiser,
     backbone: Any,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
+    strength: Strength = 1.0,
     labels: Annotated[
         str,
         Choice(
@@ -31,15 +40,7 @@ def ddim_inversion(
             help="Noise level that the network is asked at: the one the step goes to, or the one it is at",
         ),
     ] = "next",
-    between: Annotated[
-        int,
-        Knob(
-            1,
-            50,
-            label="Inversion steps per sampling step",
-            help="Steps of the encoding for each of the run; more are more exact",
-        ),
-    ] = 1,
+    between: Between = 1,
     again: Again = 0,
 ) -> Sampler:
     """DDIM inversion.

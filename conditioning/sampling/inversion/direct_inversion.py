@@ -1,10 +1,18 @@
 from collections.abc import Sequence
-from typing import Annotated
 
 from torch import Tensor
 
-from conditioning.registry import Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, ddim_encode, left_out, tail
+from conditioning.registry import method
+from conditioning.sampling.inversion.encoding import (
+    Again,
+    Between,
+    SourceImage,
+    SourcePrompt,
+    Strength,
+    ddim_encode,
+    left_out,
+    tail,
+)
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 
@@ -19,20 +27,12 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 )
 def direct_inversion(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode", label="Source image")],
-    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
+    source: SourceImage,
+    source_prompt: SourcePrompt,
     network: Denoiser,
     source_states: SourceStates,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
-    between: Annotated[
-        int,
-        Knob(
-            1,
-            50,
-            label="Inversion steps per sampling step",
-            help="Steps of the encoding for each of the run; more are more exact",
-        ),
-    ] = 1,
+    strength: Strength = 1.0,
+    between: Between = 1,
     again: Again = 10,
 ) -> Sampler:
     """Direct inversion (PnP inversion).

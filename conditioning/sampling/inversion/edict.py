@@ -5,8 +5,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import direction, left_out, tail
+from conditioning.registry import Knob, method
+from conditioning.sampling.inversion.encoding import SourceImage, SourcePrompt, Strength, direction, left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 
@@ -20,9 +20,9 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def edict(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode", label="Source image")],
-    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
-    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 0.8,
+    source: SourceImage,
+    source_prompt: SourcePrompt,
+    strength: Strength = 0.8,
     mix: Annotated[
         float,
         Knob(

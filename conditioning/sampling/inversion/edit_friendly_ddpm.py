@@ -4,8 +4,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import left_out, tail
+from conditioning.registry import Knob, method
+from conditioning.sampling.inversion.encoding import SourceImage, SourcePrompt, left_out, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, stepwise
 
@@ -20,8 +20,8 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
 )
 def edit_friendly_ddpm(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode", label="Source image")],
-    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
+    source: SourceImage,
+    source_prompt: SourcePrompt,
     source_states: SourceStates,
     strength: Annotated[float, Knob(0.05, 1, help="The run starts with this fraction of the steps left")] = 0.64,
     guided_network: Denoiser | None = None,

@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conditioning.registry import Knob
+from conditioning.registry import Help, Image, Knob, Prompt
 from samplers.flow import Cond, Denoiser, Flow, Step
 
-Again = Annotated[
+SourceImage = Annotated[Image, Help("The image to encode", label="Source image")]
+SourcePrompt = Annotated[Prompt, Help("What the image shows now, in words")]
+Strength = Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")]
+Between = Annotated[
     int,
-    Knob(
-        0,
-        30,
-        label="Fixed-point iterations",
-        help="Times that a step of the encoding is corrected, at most; 0 is plain DDIM",
-    ),
+    Knob(1, 50, label="Inversion steps per sampling step", help="Of the encoding; more are more exact"),
+]
+Again = Annotated[
+    int, Knob(0, 30, label="Fixed-point iterations", help="Of each step of the encoding, at most; 0 is plain DDIM")
 ]
 STILL = 1e-8  # mean square by which a state may still move, of VP states
 

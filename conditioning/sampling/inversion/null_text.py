@@ -7,8 +7,16 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from conditioning.registry import Choice, Help, Image, Knob, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, ddim_encode, left_out, tail
+from conditioning.registry import Choice, Knob, method
+from conditioning.sampling.inversion.encoding import (
+    Again,
+    SourceImage,
+    SourcePrompt,
+    Strength,
+    ddim_encode,
+    left_out,
+    tail,
+)
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, forward, with_role
 from samplers.schedules import highest
@@ -28,12 +36,12 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
 )
 def null_text(
     sampler: Sampler,
-    source: Annotated[Image, Help("The image to encode", label="Source image")],
-    source_prompt: Annotated[Prompt, Help("What the image shows now, in words")],
+    source: SourceImage,
+    source_prompt: SourcePrompt,
     network: Denoiser,
     source_states: SourceStates,
     null: Cond | None = None,
-    strength: Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")] = 1.0,
+    strength: Strength = 1.0,
     begin: Annotated[
         str,
         Choice(

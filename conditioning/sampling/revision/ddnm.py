@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from conditioning.operators import Linear, Measurement, projection, state_is_pixels
-from conditioning.registry import Help, Knob, Operator, method
+from conditioning.registry import Knob, Operator, method
 from conditioning.sampling.correction.repaint import travelling
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
@@ -17,7 +17,7 @@ Update = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]  # x0,
 @method(task="restoration", paper="2212.00490", traits=("replaces_steps", "follows_observation"))
 def ddnm(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    measured: Operator,
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh")] = 0.85,
     jump: Annotated[
         int,

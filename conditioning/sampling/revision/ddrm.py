@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Help, Knob, Operator, method
+from conditioning.registry import Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 
@@ -18,7 +18,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def ddrm(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    measured: Operator,
     eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh where nothing was measured")] = 0.85,
     eta_b: Annotated[
         float, Knob(0, 1, label="Eta b", help="Weight of the observation where it is more certain than the state")

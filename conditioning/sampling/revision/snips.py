@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from conditioning.registry import Help, Knob, Operator, method
+from conditioning.registry import Knob, Operator, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 
@@ -18,7 +18,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 )
 def snips(
     sampler: Sampler,
-    measured: Annotated[Operator, Help("The degraded image, and how it was degraded", label="Observation y")],
+    measured: Operator,
     inner: Annotated[
         int, Knob(1, 200, label="Inner steps", help="Langevin steps at each level, a network evaluation each")
     ] = 10,

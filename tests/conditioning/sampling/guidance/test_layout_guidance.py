@@ -145,13 +145,13 @@ def overlap(a, b):
 
 @pytest.mark.slow
 def test_solids_come_to_stand_in_their_boxes():
-    """The boxes of rendered scenes: IoU well above that without guidance."""
+    """The boxes of rendered scenes: IoU at least twice that without guidance."""
     from world.captions import parse
     from world.evaluator import check, read
     from world.render import render
     from world.scene import draw
 
-    life, count = backbones.load("still-life"), 4
+    life, count = backbones.load("still-life"), 8
     scenes = (draw("test", n) for n in range(1000))
     scenes = [s for s in scenes if len(s.solids) == 2 and s.solids[0].shape != s.solids[1].shape][:count]
     where = render(scenes, 128).boxes.tolist()
@@ -180,4 +180,4 @@ def test_solids_come_to_stand_in_their_boxes():
 
     claims = []
     plain = mean_overlap(False)
-    assert mean_overlap(True) > plain + 0.15
+    assert mean_overlap(True) > max(2 * plain, 0.15)
