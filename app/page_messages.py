@@ -145,13 +145,13 @@ class Uploaded(Message):
 class Preview(Message):
     """POST measured: the observation that a degradation makes of an image."""
 
-    picture: NotRequired[str]  # data URI
+    image: NotRequired[str]  # data URI
     words: NotRequired[str]
     error: NotRequired[str]
 
 
 class Thumbnail(Message):
-    """data-picture of an image of the strip."""
+    """data-image of an image of the strip."""
 
     html: str
 
@@ -198,7 +198,7 @@ class CellResult(Message):
 
 class CellState(Message):
     status: Literal["waiting", "running", "done", "failed", "cancelled"]
-    picture: NotRequired[str]
+    image: NotRequired[str]
     result: NotRequired[CellResult]
     step: NotRequired[int]
     steps: NotRequired[int]

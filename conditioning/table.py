@@ -24,9 +24,9 @@ def first_sentence(text: str) -> str:
 def cost(one: Method) -> str:
     """Network calls and gradients, beyond those of the sampler alone, in words."""
     if one.calls is None:
-        words = "More network evaluations, by its settings"
+        words = "More network evaluations, depending on its settings"
     elif one.rows is None:
-        words = "More rows in a network evaluation, by its settings"
+        words = "More rows in a network evaluation, depending on its settings"
     elif one.calls == one.rows == 1:
         words = "No more network evaluations"
     else:

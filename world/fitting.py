@@ -37,7 +37,8 @@ from world.shading import (
     ZENITH,
     Batch,
     display,
-    shade,
+    shade_solids,
+    take,
 )
 from world.shapes import SOLIDS, dot, unit
 
@@ -129,6 +130,63 @@ def place(shape: str, candidates: Candidates, sky: str) -> PlacedCandidates:
     )
 
 
+@dataclass(frozen=True)
+class Hits:
+    """The M points where candidates are met: by which candidate and at which of the points of the image (M,), in what
+    colour (3, M) in [0, 1], at what distance (M,)."""
+
+    candidate: Tensor
+    point: Tensor
+    rgb: Tensor
+    away: Tensor
+
+
+def trace_candidates(
+    appearance: Appearance,
+    shape: str,
+    placed: PlacedCandidates,
+    u: Tensor,
+    v: Tensor,
+    casters: Sequence[tuple[str, PlacedCandidates]] = (),
+) -> Hits:
+    """Candidates seen through the points u, v (P,) of the image. casters: other solids, one candidate each, whose
+    shadows may fall on it."""
+    pixels = torch.stack([u, v, torch.full_like(u, ZOOM)])  # (3, P): rays by the camera's axes, not yet unit vectors
+    to = placed.centre - placed.eye
+    along = (placed.axes * to).sum(1).T @ pixels  # (K, P)
+    reach = dot(to, to) - (BOUND[shape] * placed.scale) ** 2
+    candidate, point = (along.square() > reach[:, None] * dot(pixels, pixels)).nonzero().unbind(1)
+    _, forward_y, forward_z = placed.axes[2]  # the camera looks along y, and does not roll
+    spin = torch.stack([placed.turn.cos(), placed.turn.sin()])
+    table = torch.cat([forward_y[None], forward_z[None], spin, placed.scale[None], -to])
+    forward_y, forward_z, cos, sin, scale, *origin = table.index_select(1, candidate)
+    x, y = pixels[:2].index_select(1, point)
+    ray = unit(torch.stack([x, ZOOM * forward_y - y * forward_z, ZOOM * forward_z + y * forward_y]))
+    t = SOLIDS[shape].hit(_turned(torch.stack(origin) / scale, cos, sin), _turned(ray, cos, sin)) * scale
+    met = t.isfinite().nonzero()[:, 0]
+    candidate, point, ray, t = (take(each, met) for each in (candidate, point, ray, t))
+    table = torch.cat([spin, placed.scale[None], placed.eye, placed.centre, placed.sun]).index_select(1, candidate)
+    (cos, sin, scale), eye, centre, sun = table[:3], table[3:6], table[6:9], table[9:]
+    at = eye + t * ray
+    inside = _turned((at - centre) / scale, cos, sin)
+    normal = SOLIDS[shape].normal(inside)
+    lit = torch.ones_like(t)
+    if shape == "torus":
+        lit = (~SOLIDS[shape].hit(inside + 4e-3 * normal, _turned(sun, cos, sin)).isfinite()).float()
+    normal = _turned(normal, cos, -sin)
+    for kind, other in casters:
+        to = other.centre - at
+        along = dot(to, sun)
+        passes = dot(to, to) - along.square() < (BOUND[kind] * other.scale) ** 2  # the caster's bounding sphere
+        rows = (passes & (along > 0)).nonzero()[:, 0]
+        cos, sin = other.turn.cos(), other.turn.sin()
+        start = _turned((take(at + 3e-3 * normal, rows) - other.centre) / other.scale, cos, sin)
+        shadow = SOLIDS[kind].hit(start, _turned(take(sun, rows), cos, sin)).isfinite()
+        lit[rows[shadow]] = 0.0
+    batch = _batch(appearance, shape, centre, scale, sun)
+    return Hits(candidate, point, display(shade_solids(batch, None, torch.zeros_like(point), at, ray, normal, lit)), t)
+
+
 def render_candidates(
     appearance: Appearance,
     shape: str,
@@ -137,67 +195,40 @@ def render_candidates(
     v: Tensor,
     casters: Sequence[tuple[str, PlacedCandidates]] = (),
 ) -> tuple[Tensor, Tensor]:
-    """Candidates seen through the points u, v (P,) of the image: colours (K, P, 3) in [0, 1] and distances (K, P),
-    infinite where the solid is not. casters: other solids, one candidate each, whose shadows may fall on it."""
+    """As `trace_candidates`, for all points: colours (K, P, 3) in [0, 1] and distances (K, P), infinite where the
+    solid is not."""
+    hits = trace_candidates(appearance, shape, placed, u, v, casters)
     k, p = len(placed.scale), len(u)
-    right, up, forward = placed.axes[..., None]  # (3, K, 1)
-    ray = unit(u * right + v * up + ZOOM * forward)  # (3, K, P)
-    to = (placed.centre - placed.eye)[..., None]
-    along = dot(to, ray)
-    near = dot(to, to) - along.square() < ((BOUND[shape] * placed.scale) ** 2)[:, None]
-    rows = near.view(-1).nonzero()[:, 0]
-    home = rows // p
-    ray = ray.reshape(3, -1)[:, rows]
-    turn, scale = placed.turn[home], placed.scale[home]
-    start = (placed.eye - placed.centre)[:, home]
-    t = SOLIDS[shape].hit(_turned(start / scale, turn), _turned(ray, turn)) * scale
-    met = t.isfinite().nonzero()[:, 0]
-    rows, home, ray, t = rows[met], home[met], ray[:, met], t[met]
-    turn, scale = turn[met], scale[met]
-    inside = _turned((start[:, met] + t * ray) / scale, turn)
-    normal = SOLIDS[shape].normal(inside)
-    sun = placed.sun[:, home]
-    lit = torch.ones_like(t)
-    if shape == "torus":
-        towards = _turned(sun, turn)
-        lit = (~SOLIDS[shape].hit(inside + 4e-3 * normal, towards).isfinite()).float()
-    normal = _turned(normal, -turn)
-    point = placed.eye[:, home] + t * ray
-    for kind, other in casters:
-        towards = _turned(sun, other.turn.expand(len(t)))
-        start = _turned((point + 3e-3 * normal - other.centre) / other.scale, other.turn.expand(len(t)))
-        lit = torch.where(SOLIDS[kind].hit(start, towards).isfinite(), 0.0, lit)
-    batch = _batch(appearance, shape, placed)
-    rgb = shade(batch, home, point, ray, t, torch.zeros_like(home), normal, lit)
-    colours = torch.zeros(k * p, 3).index_copy_(0, rows, rgb.T)
-    away = torch.full((k * p,), INF).index_copy_(0, rows, t)
+    rows = hits.candidate * p + hits.point
+    colours = torch.zeros(k * p, 3).index_copy_(0, rows, hits.rgb.T)
+    away = torch.full((k * p,), INF).index_copy_(0, rows, hits.away)
     return colours.view(k, p, 3), away.view(k, p)
 
 
-def _turned(v: Tensor, turn: Tensor) -> Tensor:
-    """(3, M) about the vertical, from the world's axes to the solid's."""
-    c, s = turn.cos(), turn.sin()
-    return torch.stack([c * v[0] + s * v[1], c * v[1] - s * v[0], v[2]])
+def _turned(v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(3, M) about the vertical, from the world's axes to the solid's; cos, sin of its turn (M,) or (1,)."""
+    x, y, z = v
+    return torch.stack([cos * x + sin * y, cos * y - sin * x, z])
 
 
-def _batch(appearance: Appearance, shape: str, placed: PlacedCandidates) -> Batch:
-    k = len(placed.scale)
-    c, s = placed.turn.cos(), placed.turn.sin()
-    zero, ones = torch.zeros(k), torch.ones(k)
+def _batch(appearance: Appearance, shape: str, centre: Tensor, scale: Tensor, sun: Tensor) -> Batch:
+    """What the renderer's shading of a solid needs, one entry a point: centre (3, M), scale (M,), sun (3, M). Where
+    all points are alike, as in colour, ground and sky, one entry for all."""
+    one = torch.ones(1)
     return Batch(
-        eye=placed.eye,
-        axes=placed.axes,
-        zoom=ZOOM * ones,
-        sun=placed.sun,
-        ground=torch.full((k,), GROUNDS.index(appearance.light.ground)),
-        sky=torch.full((k,), SKIES.index(appearance.light.sky)),
-        shape=torch.full((1, k), SHAPES.index(shape)),
-        colour=torch.tensor(COLOURS[appearance.colour])[:, None, None].expand(3, 1, k).contiguous(),
-        metal=torch.full((1, k), float(MATERIALS.index(appearance.material))),
-        centre=placed.centre[:, None],
-        scale=placed.scale[None],
-        turn=torch.stack([c, s, zero, -s, c, zero, zero, zero, ones]).view(3, 3, 1, k),
-        reach=((placed.scale * BOUND[shape]) ** 2)[None],
+        eye=centre,
+        axes=torch.eye(3)[..., None],
+        zoom=one,
+        sun=sun,
+        ground=torch.tensor([GROUNDS.index(appearance.light.ground)]),
+        sky=torch.tensor([SKIES.index(appearance.light.sky)]),
+        shape=torch.tensor([[SHAPES.index(shape)]]),
+        colour=torch.tensor(COLOURS[appearance.colour])[:, None, None],
+        metal=torch.tensor([[float(MATERIALS.index(appearance.material))]]),
+        centre=centre[:, None],
+        scale=scale[None],
+        turn=torch.eye(3)[..., None, None],
+        reach=one[None],
         kinds=[[SHAPES.index(shape)]],
     )
 
@@ -267,11 +298,13 @@ class PixelWindow:
 
 def energy(appearance: Appearance, shape: str, window: PixelWindow, candidates: Candidates) -> Tensor:
     """(K,): the sum of the colour errors of each candidate over the pixels."""
-    rgb, away = render_candidates(
-        appearance, shape, place(shape, candidates, appearance.light.sky), window.u, window.v, window.casters
-    )
-    inside = (rgb - window.colours).square().sum(-1).sqrt().clamp(max=FAR)
-    error = (torch.where(away.isfinite(), inside, window.background_error.clamp(max=FAR)) * window.weight).sum(1)
+    placed = place(shape, candidates, appearance.light.sky)
+    hits = trace_candidates(appearance, shape, placed, window.u, window.v, window.casters)
+    background_error = window.background_error.clamp(max=FAR) * window.weight
+    inside = (hits.rgb - window.colours.T.index_select(1, hits.point)).square().sum(0).sqrt().clamp(max=FAR)
+    # where a solid hides the background
+    change = inside * take(window.weight, hits.point) - take(background_error, hits.point)
+    error = background_error.sum().expand(len(candidates.u)).index_add(0, hits.candidate, change)
     # Where ground and solid look alike, a small solid would explain the pixels as well: it should fill its box.
     size = initial_guess(shape, window.box)[2]
     x0, y0, x1, y1 = (2 * side - 1 for side in window.box)

@@ -151,7 +151,7 @@ def shade(
     solid = (instance >= 0).nonzero()[:, 0]
     if len(solid):
         columns = (take(each, solid) for each in (instance, p, ray, normal, lit))
-        linear.index_copy_(1, solid, _solid(batch, narrow(scene, solid), *columns))
+        linear.index_copy_(1, solid, shade_solids(batch, narrow(scene, solid), *columns))
     return display(linear)
 
 
@@ -163,9 +163,10 @@ def _ground(batch: Batch, scene: Tensor | None, p: Tensor, ray: Tensor, t: Tenso
     return torch.lerp(surface, _of(HORIZON, sky) + _of(GLOW, sky) * _glow(ray, sun), haze)
 
 
-def _solid(
+def shade_solids(
     batch: Batch, scene: Tensor | None, instance: Tensor, p: Tensor, ray: Tensor, normal: Tensor, lit: Tensor
 ) -> Tensor:
+    """Linear light (3, P) that rays bring from the points p of solids; lit (P,): 1 where the sun reaches the point."""
     sky, sun, ground = pick(batch.sky, scene), pick(batch.sun, scene), pick(batch.ground, scene)
     sunlight, ambient = _of(SUN, sky), _of(AMBIENT, sky)
     which = instance * len(batch.sky) + (0 if scene is None else scene)

@@ -73,7 +73,12 @@ def _convex(name: str) -> Shape:
 
     def normal(p: Tensor) -> Tensor:
         normals, offsets = _faces(name, p.device)
-        return normals.T[:, (normals @ p - offsets).argmax(0)]
+        outermost, *others = normals @ p - offsets
+        face = torch.zeros_like(outermost, dtype=torch.long)
+        for i, height in enumerate(others, 1):  # argmax over so few rows takes five times as long
+            face = torch.where(height > outermost, i, face)
+            outermost = torch.maximum(height, outermost)
+        return normals.T.index_select(1, face)
 
     return Shape(hit, normal)
 

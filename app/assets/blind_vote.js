@@ -61,17 +61,17 @@ export function blindVote({ axes, cells, prompt, states, votes }, vote) {
   const both = pair;
   section.append(element("p", {}, `Which image is better for “${prompt}”? The columns are not shown.`),
     element("div", { class: "nw-pairs" }, ...both.map((cell, i) => element("button", {
-      type: "button", class: "nw-cell-picture", style: `aspect-ratio:${cell.aspect}`,
+      type: "button", class: "nw-cell-image", style: `aspect-ratio:${cell.aspect}`,
       "aria-label": i ? "The right one" : "The left one",
       onclick: () => {
         const [better, worse] = [cell, both[1 - i]].map((one) => axes[0].labels[one.place[0]]);
         pair = null;
         vote(better, worse);
       },
-    }, element("img", { alt: "", src: states[cell.key]?.picture })))));
+    }, element("img", { alt: "", src: states[cell.key]?.image })))));
   if (votes.count) section.append(ratingsTable(`Ratings after ${counted(votes.count, "vote")}, with 95 % intervals`, votes.ratings));
   if (votes.all.count > votes.count) {
-    section.append(ratingsTable(`In all comparisons kept here, after ${counted(votes.all.count, "vote")}`, votes.all.ratings));
+    section.append(ratingsTable(`In all saved comparisons, after ${counted(votes.all.count, "vote")}`, votes.all.ratings));
   }
   return section;
 }

@@ -65,8 +65,8 @@ function fill(figure, comparison, cell, sortedBy, chosen) {
   const state = comparison.states[cell.key] ?? { status: "waiting" };
   const image = /** @type {HTMLImageElement} */ (need("img", figure)), bar = need(".nw-bar", figure);
   figure.dataset.status = state.status;
-  if (!state.picture) image.removeAttribute("src");
-  else if (image.getAttribute("src") !== state.picture) image.src = state.picture;
+  if (!state.image) image.removeAttribute("src");
+  else if (image.getAttribute("src") !== state.image) image.src = state.image;
   image.alt = state.status === "done" ? cellLabel(comparison, cell) : "";
   bar.hidden = state.status !== "running";
   need("span", bar).style.width = `${(100 * (state.step ?? 0)) / Math.max(state.steps ?? 1, 1)}%`;
@@ -92,7 +92,7 @@ export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
   const drawnCell = (/** @type {CompareCell} */ cell) => {
     const figure = element("figure", { class: "nw-cell" },
       element("button", {
-        type: "button", class: "nw-cell-picture", style: `aspect-ratio:${cell.aspect}`, "aria-pressed": "false",
+        type: "button", class: "nw-cell-image", style: `aspect-ratio:${cell.aspect}`, "aria-pressed": "false",
         title: "Compare with slider", onclick: () => choose(cell.key),
       }, element("img", { alt: "", loading: "lazy" }), element("span", { class: "nw-bar", hidden: true }, element("span"))),
       element("figcaption"));

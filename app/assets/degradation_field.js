@@ -19,7 +19,7 @@ async function ask(question) {
   const known = answers.get(question);
   if (known) return known;
   const answer = await observation(question);
-  if (answer.picture) { // a failure is asked again
+  if (answer.image) { // a failure is asked again
     if (answers.size >= MOST) answers.clear();
     answers.set(question, answer);
   }
@@ -48,17 +48,17 @@ function observed(method, input, label) {
   let wanted = "", shown = "", busy = false;
   const look = async (/** @type {DegradationValue | null} */ degradation = latest) => { // of what is asked meanwhile only the newest counts
     latest = degradation;
-    wanted = degradation?.picture && page.backbone
+    wanted = degradation?.image && page.backbone
       ? JSON.stringify({ method, input, given: degradation, backbone: page.backbone, ...sheetSize() }) : "";
     if (busy) return;
     busy = true;
     while (shown !== wanted) {
       const question = wanted, answer = question ? await ask(question) : {};
-      image.hidden = !answer.picture;
-      if (answer.picture) image.src = answer.picture;
+      image.hidden = !answer.image;
+      if (answer.image) image.src = answer.image;
       words.textContent = answer.words ?? "";
       shown = question;
-      if (!answer.picture && question === wanted) break;
+      if (!answer.image && question === wanted) break;
     }
     if (image.hidden) shown = "";
     busy = false;
@@ -85,7 +85,7 @@ const NOISE = {
 export function degradationField({ id, name, label, method, value, change }) {
   const { operators } = catalogue();
   const usual = operators.find((one) => one.name === "super_resolution") ?? operators[0];
-  let degradation = value ?? { picture: "", name: usual.name, parameters: {}, sigma_y: 0, seed: 0 };
+  let degradation = value ?? { image: "", name: usual.name, parameters: {}, sigma_y: 0, seed: 0 };
   const operator = operators.find((one) => one.name === degradation.name) ?? operators[0];
   const { figure, look } = observed(method, name, label);
   /** @type {(part: Partial<DegradationValue>, again?: boolean) => void} */
@@ -99,7 +99,7 @@ export function degradationField({ id, name, label, method, value, change }) {
     return element("div", { class: "nw-field" },
       element("div", { class: "nw-field-head" }, element("span", {}, one.label)),
       maskDrawing({
-        field: id, label: one.label, value: String(degradation.parameters?.mask ?? ""), backdrop: degradation.picture ?? "",
+        field: id, label: one.label, value: String(degradation.parameters?.mask ?? ""), backdrop: degradation.image ?? "",
         change: (sha) => set(withIt(sha)),
       }));
   };
@@ -107,7 +107,7 @@ export function degradationField({ id, name, label, method, value, change }) {
     ...operators.map((one) => element("option", { value: one.name, selected: one.name === degradation.name }, one.title)));
   void look(degradation);
   return element("div", { class: "nw-operator" },
-    imageField(id, label, degradation.picture ?? "", (sha) => set({ picture: sha }, true)), figure,
+    imageField(id, label, degradation.image ?? "", (sha) => set({ image: sha }, true)), figure,
     element("div", { class: "nw-field" }, element("div", { class: "nw-field-head" }, element("span", {}, "Degradation")), select),
     ...operator.parameters.map(parameter),
     knobField(`${id}.sigma_y`, NOISE, degradation.sigma_y, (to) => set({ sigma_y: Number(to) }), (to) => void look({ ...degradation, sigma_y: to })));

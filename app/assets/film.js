@@ -17,7 +17,7 @@ export function showThumbnail(thumb, focus = true) {
   const stage = find(`#${film.dataset.stage} .nw-stage`);
   if (stage && stage.dataset.state !== "running") {
     /** @type {Thumbnail} */
-    const data = JSON.parse(thumb.dataset.picture ?? "{}");
+    const data = JSON.parse(thumb.dataset.image ?? "{}");
     stage.replaceChildren(...(serverMarkup(data.html).firstElementChild?.childNodes ?? []));
     stage.dataset.state = "done";
   }
@@ -51,6 +51,6 @@ export function toggleTruePixels(image) {
 
 /** The image that stands on the stage of Create, "" where there is none. */
 export function imageOnStage() {
-  const image = find("#stage .nw-picture img");
+  const image = find("#stage .nw-image img");
   return image instanceof HTMLImageElement ? image.src : "";
 }

@@ -47,7 +47,7 @@ function thumbnail(sha, label, drop) {
  */
 function dropZone(id, take, ...inside) {
   return element("div", {
-    class: "nw-picture-field", "data-own-drop": true,
+    class: "nw-image-field", "data-own-drop": true,
     ondragover: (event) => event.preventDefault(),
     ondrop: async (/** @type {DragEvent} */ event) => {
       event.preventDefault();

@@ -72,7 +72,7 @@ export function inputField(field) {
   const kind = KINDS[input.kind];
   const what = [kind === label.toLowerCase() ? "" : kind, whenNeeded(input, method, knobs)].filter(Boolean).join(", ");
   const isDegradation = typeof value === "object" && value !== null && !Array.isArray(value);
-  const empty = isDegradation ? !value.picture : isEmpty(value);
+  const empty = isDegradation ? !value.image : isEmpty(value);
   return element("div", { class: "nw-field", id, role: "group", "aria-label": label, "data-empty": String(empty) },
     element("div", { class: "nw-field-head" }, element("span", {}, label), element("span", { class: "nw-quiet" }, what)),
     input.help && element("p", { class: "nw-quiet" }, input.help),

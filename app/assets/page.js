@@ -46,7 +46,7 @@ document.addEventListener("click", (event) => {
 /** @type {[string, (hit: HTMLElement) => void][]} */
 const CLICKS = [
   [".nw-thumb", (hit) => showThumbnail(hit)],
-  ["button.nw-picture", toggleTruePixels],
+  ["button.nw-image", toggleTruePixels],
   ["[data-copy]", (hit) => { void copy(find("pre", hit.closest("details") ?? document)?.textContent ?? "", hit); }],
   ["#nw-keys-open", () => keysDialog()?.showModal()],
   ["#nw-keys-close", () => keysDialog()?.close()],

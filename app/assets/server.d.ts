@@ -49,7 +49,7 @@ export interface CellResult {
 
 export interface CellState {
   status: "waiting" | "running" | "done" | "failed" | "cancelled";
-  picture?: string;
+  image?: string;
   result?: CellResult;
   step?: number;
   steps?: number;
@@ -116,7 +116,7 @@ export interface CurveLook {
 
 /** What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]. */
 export interface DegradationValue {
-  picture?: string;
+  image?: string;
   name: string;
   parameters?: Record<string, boolean | number | string>;
   sigma_y?: number;
@@ -235,7 +235,7 @@ export interface PointValue {
 
 /** POST measured: the observation that a degradation makes of an image. */
 export interface Preview {
-  picture?: string;
+  image?: string;
   words?: string;
   error?: string;
 }
@@ -295,7 +295,7 @@ export interface SwitchKnob {
   neutral: unknown;
 }
 
-/** data-picture of an image of the strip. */
+/** data-image of an image of the strip. */
 export interface Thumbnail {
   html: string;
 }

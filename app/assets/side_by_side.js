@@ -101,7 +101,7 @@ async function drawDifference(a, b, canvas) {
  * @param {CompareCell} b
  */
 function underSlider(comparison, a, b) {
-  const [one, other] = [a, b].map((cell) => ({ label: cellLabel(comparison, cell), src: comparison.states[cell.key].picture ?? "" }));
+  const [one, other] = [a, b].map((cell) => ({ label: cellLabel(comparison, cell), src: comparison.states[cell.key].image ?? "" }));
   const slider = element("input", {
     type: "range", min: 0, max: 100, value: 50, "aria-label": "How much of A is shown, from the left",
     oninput: () => both.style.setProperty("--cut", `${slider.value}%`),
@@ -146,7 +146,7 @@ export function sideBySide(comparison, cells, { close, use, follow }) {
     Object.assign(view, { zoom: 1, x: 0, y: 0 });
     apply(/** @type {HTMLElement} */ (whole.closest(".nw-side")));
   });
-  const alone = () => [framedImage(cellLabel(comparison, a), a.aspect, element("img", { alt: cellLabel(comparison, a), src: states[a.key].picture }))];
+  const alone = () => [framedImage(cellLabel(comparison, a), a.aspect, element("img", { alt: cellLabel(comparison, a), src: states[a.key].image }))];
   const others = [[a.source, "Source"], [a.truth, "Ground truth"]].filter(([sha]) => given[sha])
     .map(([sha, words]) => framedImage(words, a.aspect, element("img", { alt: words, src: given[sha] })));
   return [

@@ -85,7 +85,7 @@ export function isUnanswered(value, operators) {
   if (Array.isArray(value)) return value.some((one) => typeof one === "object" && "text" in one && one.text === "");
   if (typeof value !== "object") return false;
   const masks = operators.find((one) => one.name === value.name)?.parameters.filter(({ type }) => type === "mask") ?? [];
-  return !value.picture || masks.some(({ name }) => !value.parameters?.[name]);
+  return !value.image || masks.some(({ name }) => !value.parameters?.[name]);
 }
 
 /**
@@ -97,7 +97,7 @@ export function backdrop(card, method) {
   for (const { name, kind } of method.inputs) {
     const value = card.inputs[name];
     if ((kind === "image" || kind === "map") && typeof value === "string" && value) return value;
-    if (kind === "operator" && typeof value === "object" && !Array.isArray(value) && value.picture) return value.picture;
+    if (kind === "operator" && typeof value === "object" && !Array.isArray(value) && value.image) return value.image;
   }
   return "";
 }

@@ -120,9 +120,9 @@ def _rounded(ratings: list[Rating]) -> list[tuple[str, int, int, int]]:
 def _state(key: str, state: State, address: Callable[[str], str]) -> dict[str, Any]:
     found: dict[str, Any] = {"status": state.status}
     if state.result is not None:
-        found |= {"picture": address(key), "result": asdict(state.result)}
+        found |= {"image": address(key), "result": asdict(state.result)}
     elif state.preview is not None:
-        found["picture"] = data_uri(state.preview, "JPEG")
+        found["image"] = data_uri(state.preview, "JPEG")
     if state.status == "running":
         found |= {"step": state.step, "steps": state.steps, "first": state.first}
     if state.reason:

@@ -218,6 +218,6 @@ def _in_words(error: Exception) -> str:
     """Why a cell has no image, for a person."""
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "The disk is full" if full else f"The image cannot be kept ({error.strerror or error})"
-        return f"{what}: this cell is not kept. Free some space, or set NINE_WAYS_OUTPUT, and resume."
+        what = "The disk is full" if full else f"The image cannot be saved ({error.strerror or error})"
+        return f"{what}: this cell is not saved. Free some space, or set NINE_WAYS_OUTPUT, and resume."
     return str(error) if isinstance(error, RuntimeError) else error_message(error)

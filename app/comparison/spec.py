@@ -153,11 +153,15 @@ class Comparison(BaseModel):
 
 
 def key_of(recipe: Recipe) -> str:
-    """What a cell is kept under: the same for the same image, whatever machine made it.
+    """What a cell is stored under: the same for the same image, whatever machine made it.
 
-    Of the fields as schema 1 had them, with "eta" beside the solver's name, so that cells kept then are still found.
+    Of the fields as schema 1 had them, with "eta" beside the solver's name and "picture" for the image of a
+    degradation, so that cells stored then are still found.
     """
     fields = recipe.model_dump(exclude=set(WHOSE))
+    for value in (value for use in fields["methods"] for value in use["inputs"].values()):
+        if isinstance(value, dict):
+            value["picture"] = value.pop("image")
     del fields["schema"]
     set_here = recipe.knobs_set
     eta = set_here.pop("eta", 1.0)

@@ -46,7 +46,7 @@ def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, truth
             value = use.inputs.get(name)
             if isinstance(value, str) and declared.kind == "map" and value in images:
                 found |= _of_map(name, method_checks.tensor(images[value], size), choices)
-            elif isinstance(value, DegradationValue) and value.picture in images:
+            elif isinstance(value, DegradationValue) and value.image in images:
                 found |= _measured(place, recipe, images, backbone, value)
             elif value:
                 found |= _of_input(name, declared.kind, value, size, images)
@@ -95,7 +95,7 @@ def _measured(
     _, values = method_checks.used(place, recipe.methods[place], recipe, backbone, images)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)
     fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
-    return {"ground_truth": method_checks.tensor(images[given.picture], size), **({"observation": one} if fits else {})}
+    return {"ground_truth": method_checks.tensor(images[given.image], size), **({"observation": one} if fits else {})}
 
 
 def image_tensor(image: Image.Image) -> Tensor:

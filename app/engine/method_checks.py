@@ -119,7 +119,7 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
 
 
 def _empty(value: Any) -> bool:
-    return not value or (isinstance(value, method_inputs.DegradationValue) and not value.picture)
+    return not value or (isinstance(value, method_inputs.DegradationValue) and not value.image)
 
 
 def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
@@ -134,7 +134,7 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
         return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""
     if not isinstance(value, method_inputs.DegradationValue):
         return ""
-    if value.picture and not is_hash(value.picture):
+    if value.image and not is_hash(value.image):
         return f"an image is given by its hash: {ASKS[kind]}."
     try:
         parameters: dict[str, Any] = dict(value.parameters)
@@ -200,7 +200,7 @@ def _value(
         if "mask" in parameters:
             _, height, width = _measured_shape(recipe, backbone)
             parameters["mask"] = tensor(images[parameters["mask"]], (width, height), "L")[0, 0] > 0.5
-        return Degradation(tensor(images[value.picture], size), value.name, parameters, value.sigma_y, value.seed)
+        return Degradation(tensor(images[value.image], size), value.name, parameters, value.sigma_y, value.seed)
     return value
 
 

@@ -267,7 +267,7 @@ def to_file(one: ComparisonRunner, state: AppState) -> str:
               for name in dict.fromkeys(recipe.backbone for recipe in recipes) if name in state.models}  # fmt: skip
     images = {sha: base64.b64encode(encoded(image)).decode() for sha, image in one.images.items()}
     return json.dumps({"kind": KIND, "version": VERSION, "comparison": one.comparison.model_dump(mode="json"),
-                       "pictures": images, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
+                       "images": images, "models": models, "versions": dict(versions())}, indent=1)  # fmt: skip
 
 
 def from_file(state: AppState, path: Any) -> tuple[Comparison, str]:
@@ -290,7 +290,7 @@ def from_file(state: AppState, path: Any) -> tuple[Comparison, str]:
     comparison = Comparison.read(json.dumps(given.get("comparison")))
     cells = comparison.cells()  # refuses what is too large
     notes = []
-    for sha, text in dict(given.get("pictures") or {}).items():
+    for sha, text in dict(given.get("images", given.get("pictures")) or {}).items():
         try:
             image = open_upload(base64.b64decode(str(text))).image
         except (ImageError, ValueError):

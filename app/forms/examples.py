@@ -165,7 +165,7 @@ def _value(name: str, kind: str, known: _Truth) -> Any:
         x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         return (PointValue(x=round(x, 3), y=round(y, 3), to_x=round(min(x + 0.2, 1.0), 3), to_y=round(y, 3)),)
     if kind == "operator":
-        return DegradationValue(picture=content_hash(known.image), name="super_resolution", parameters={"factor": 4})
+        return DegradationValue(image=content_hash(known.image), name="super_resolution", parameters={"factor": 4})
     return content_hash(known.image)
 
 

@@ -29,7 +29,7 @@ class Question(BaseModel):
 
 
 def measured(state: AppState, data: bytes, visit_token: str) -> dict[str, Any]:
-    """The JSON of a Question -> {"picture": data URI, "words": how much is measured}, or {"error"} in words."""
+    """The JSON of a Question -> {"image": data URI, "words": how much is measured}, or {"error"} in words."""
     try:
         asked = Question.model_validate_json(data)
     except ValidationError:
@@ -48,4 +48,4 @@ def measured(state: AppState, data: bytes, visit_token: str) -> dict[str, Any]:
             image, words = preview(recipe, model.backbone, images)
     except (RecipeError, ValueError, TypeError, KeyError, StopIteration) as error:
         return {"error": str(error) if isinstance(error, RecipeError) else "This cannot be measured."}
-    return {"picture": data_uri(image), "words": words}
+    return {"image": data_uri(image), "words": words}

@@ -172,7 +172,7 @@ def _restored(key: str, operator: str, parameters: dict[str, Any]) -> PresetComp
     from conditioning.registry import METHODS
 
     image, images = _image(truth(PIXELS[1]).image)
-    given = DegradationValue(picture=image, name=operator, parameters=parameters)
+    given = DegradationValue(image=image, name=operator, parameters=parameters)
     columns = [
         _column(method.title, [Use(name=method.name, inputs={name: given})], _sampled(method.name))
         for method in METHODS.values() if method.task == "restoration"

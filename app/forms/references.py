@@ -16,7 +16,7 @@ from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.service.state import AppState
 from app.storage.image_files import content_hash, open_upload
 
-SCENE, IMAGE = "scene", "picture"
+SCENE, IMAGE = "scene", "image"
 AXES = {SCENE: "Reference: scene number", IMAGE: "Reference: own images"}
 MOST = 24  # images given at once
 LAST = 999_999  # scene
@@ -94,7 +94,7 @@ def source_of(stack: Sequence[Use]) -> str:
 
 
 def _images(use: Use) -> Iterator[tuple[str, str]]:
-    """(hash, "picture" or "edges") of what a method was given, masks left out."""
+    """(hash, "image" or "edges") of what a method was given, masks left out."""
     from app.engine.method_checks import wanted
     from conditioning.registry import METHODS
 
@@ -107,7 +107,7 @@ def _images(use: Use) -> Iterator[tuple[str, str]]:
         if not value:
             continue
         if isinstance(value, DegradationValue):
-            yield value.picture, IMAGE
+            yield value.image, IMAGE
         elif declared.kind == "references" and isinstance(value, tuple):
             yield from ((str(one), IMAGE) for one in value)
         elif declared.kind == "image" and isinstance(value, str):

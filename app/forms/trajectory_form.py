@@ -64,7 +64,7 @@ def empty() -> str:
 
 def choices() -> list[tuple[str, str]]:
     """What runs may differ in."""
-    left_out = ("scene", "picture", "backbone")
+    left_out = ("scene", "image", "backbone")
     found = [(label, key) for key, label in AXES.items()]
     return found + [(label, key) for key, label in comparison_form.AXES.items() if key not in left_out]
 

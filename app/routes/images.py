@@ -3,7 +3,7 @@
 GET  /pictures/{entry_id}/{sign}.png     an image of the history
 GET  /inputs/{sha}.png                   an input image, by its content hash
 POST /inputs                             an upload -> {"sha256", "width", "height", "notes"} or {"error"}
-POST /measured                           what an operator makes of an image -> {"picture", "words"} or {"error"}
+POST /measured                           what an operator makes of an image -> {"image", "words"} or {"error"}
 """
 
 from __future__ import annotations

@@ -69,14 +69,26 @@ class PointValue(_Given):
     to_y: Part | None = None
 
 
+def with_image(given: dict[str, Any]) -> dict[str, Any]:
+    """A degradation as JSON, with "image" for the "picture" of version 0.1."""
+    if "image" in given or "picture" not in given:
+        return given
+    return {"image" if key == "picture" else key: value for key, value in given.items()}
+
+
 class DegradationValue(_Given):
     """What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]."""
 
-    picture: str = ""  # content hash; "" while none was given
+    image: str = ""  # content hash; "" while none was given
     name: str
     parameters: dict[str, bool | int | float | str] = {}  # a mask by its content hash
     sigma_y: Annotated[float, Field(ge=0, le=2)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, given: Any) -> Any:
+        return with_image(given) if isinstance(given, dict) else given
 
 
 def _kind(value: Any) -> str | None:
@@ -115,7 +127,7 @@ class Use(_Given):
         for value in self.inputs.values():
             found: tuple[Any, ...] = (value,)
             if isinstance(value, DegradationValue):
-                found = (value.picture, *value.parameters.values())
+                found = (value.image, *value.parameters.values())
             elif isinstance(value, tuple):
                 found = value
             yield from (one for one in found if is_hash(one))

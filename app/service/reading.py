@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.catalog import catalogue, input_label
 from app.comparison.spec import KIND, Comparison
-from app.schema.method_inputs import Use, is_hash
+from app.schema.method_inputs import Use, is_hash, with_image
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.schema.solvers import KNOBS, has_none
 from app.storage.image_files import ImageError, content_hash, open_upload
@@ -60,7 +60,7 @@ def images_in(folder: Path) -> Find:
         if is_hash(name):
             kept = input_image(Path(os.environ.get(ENVIRONMENT) or "outputs"), name)
             if kept is None:
-                raise ImageError(f"the image {name[:12]} is not kept here. Give a path to it.")
+                raise ImageError(f"the image {name[:12]} is not stored here. Give a path to it.")
             return kept
         path = folder / name
         if not path.is_file():
@@ -121,7 +121,7 @@ def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
     images: Images = {}
     problems: list[Problem] = []
     if isinstance(data, dict) and data.get("kind") == KIND:
-        images = _enclosed(data.get("pictures"))
+        images = _enclosed(data.get("images", data.get("pictures")))
         data = data.get("comparison")
     if not isinstance(data, dict):
         return Comparison.read(text), images  # which says what is wrong
@@ -178,8 +178,9 @@ def _hashed(stack: Any, find: Find, place: str, renamed: dict[str, str] | None =
             elif kind in NAMED and value:
                 inputs[name] = _one(value, *shared)
             elif kind == "operator" and isinstance(value, dict):
-                if value.get("picture"):
-                    value["picture"] = _one(value["picture"], *shared)
+                inputs[name] = value = with_image(value)
+                if value.get("image"):
+                    value["image"] = _one(value["image"], *shared)
                 if isinstance(parameters := value.get("parameters"), dict) and parameters.get("mask"):
                     parameters["mask"] = _one(parameters["mask"], *shared)
     return images, problems

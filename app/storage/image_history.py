@@ -112,12 +112,12 @@ class History:
         try:
             save_png(image, self.folder / file, png_metadata.write(recipe))
         except OSError as error:
-            raise HistoryError(f"{self._why(error)} The image is not kept: download it from the page.") from error
+            raise HistoryError(f"{self._why(error)} The image is not saved: download it from the page.") from error
         try:
             self._do(lambda db: self._insert(db, file, made, recipe, seconds))
             return next(self._entries("WHERE file = ?", (file,)))
         except (HistoryError, StopIteration) as error:
-            raise HistoryError(f"{error} The image is kept as {file} and will be listed later.") from error
+            raise HistoryError(f"{error} The image is saved as {file} and will be listed later.") from error
 
     def search(
         self, words: str = "", limit: int = 24, offset: int = 0,
@@ -165,7 +165,7 @@ class History:
             try:
                 save_png(image.convert("RGB"), path)
             except OSError as error:
-                raise HistoryError(f"{self._why(error)} The input image is not kept.") from error
+                raise HistoryError(f"{self._why(error)} The input image is not saved.") from error
         return name
 
     def input(self, sha256: str) -> Image.Image | None:

@@ -42,7 +42,7 @@ class Compare:
                 )  # fmt: skip
                 self._own()
                 self.list = gr.Dropdown(
-                    [], value=None, label="Comparisons kept here", elem_id="kept", interactive=True,
+                    [], value=None, label="Saved comparisons", elem_id="kept", interactive=True,
                 )  # fmt: skip
                 with gr.Column(elem_id="compare-files"):
                     self.file = gr.UploadButton(
@@ -82,7 +82,7 @@ class Compare:
                             value=values, label="Values, comma-separated", elem_id=f"{name}-values", min_width=120,
                         ),
                     ]  # fmt: skip
-            with gr.Column(elem_id="compare-pictures"):
+            with gr.Column(elem_id="compare-images"):
                 self.give = gr.UploadButton(
                     "Own images as rows", file_types=["image"], file_count="multiple", size="sm"
                 )  # fmt: skip
@@ -241,7 +241,7 @@ class Compare:
         try:
             id = self.store.add(made)
         except OSError as error:
-            yield self._say(f"The comparison cannot be kept: {error}. Free some space, or set NINE_WAYS_OUTPUT.", True)
+            yield self._say(f"The comparison cannot be saved: {error}. Free some space, or set NINE_WAYS_OUTPUT.", True)
             return
         yield from self._run(id, [*visit, id], request, words)
 

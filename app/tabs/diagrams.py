@@ -23,7 +23,7 @@ CHANGES = {
     "repurposing": ("the network, with a part more", "A trained network is taught to read one more kind of condition."),
     "specialization": ("the network, for a few images", "The network is fitted to a few images, before the run."),
     "inversion": ("the start", "The run starts from a given image, carried up into the noise."),
-    "attention": ("the maps inside", "What the network looks at is taken from another run, or moved."),
+    "attention": ("the attention maps", "What the network looks at is taken from another run, or moved."),
     "blending": ("the denoised prediction", "Several predictions for one state are mixed into one."),
     "revision": ("the process", "The way from noise to image is another one, made for the condition."),
     "guidance": ("the direction", "Each step is pushed along a gradient, towards the condition."),

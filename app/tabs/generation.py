@@ -123,7 +123,7 @@ class Generation:
         text = str(image.info.get("parameters", ""))
         saved = self.state.save(image, recipe)
         source = saved.address or data_uri(png_bytes(image))
-        note = f"not kept: {saved.trouble}" if saved.trouble else ""
+        note = f"not saved: {saved.trouble}" if saved.trouble else ""
         return image_view.Shown(saved.id, source, recipe, text, note=note, attentive=self._has_attention(recipe))
 
     def _has_attention(self, recipe: Recipe) -> bool:

@@ -85,7 +85,7 @@ class HistoryTab:
                 f"No image has “{escape(words)}” in its prompt, methods, model or seed. Search for fewer words, or "
                 "parts of words."
                 if words.strip()
-                else "No images yet. What you generate in Create is kept here, with everything that made it."
+                else "No images yet. What you generate in Create is saved here, with everything that made it."
             )
             cards, where = note(text), ""
         else:

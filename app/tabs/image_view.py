@@ -157,7 +157,7 @@ def made(shown: Shown, removable: bool = False) -> str:
     recipe, source, name = shown.recipe, escape(shown.source), escape(shown.id)
     alt = escape(recipe.prompt or "An image without a prompt")
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
-    button = '<button type="button" class="nw-picture" aria-pressed="false" title="Toggle 1:1 pixels">'
+    button = '<button type="button" class="nw-image" aria-pressed="false" title="Toggle 1:1 pixels">'
     image = f"{button}{image}</button>"
     facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     if shown.seconds is not None:
@@ -212,7 +212,7 @@ def film(images: Sequence[Shown], stage: str, selected: int = 0) -> str:
         chosen = i == selected
         return (
             f'<button type="button" class="nw-thumb" role="option" aria-selected="{str(chosen).lower()}" '
-            f'tabindex="{0 if chosen else -1}" data-picture="{data}">'
+            f'tabindex="{0 if chosen else -1}" data-image="{data}">'
             f'<img alt="Seed {shown.recipe.seed}: {escape(shown.recipe.prompt)}" src="{escape(shown.source)}"></button>'
         )
 

@@ -23,7 +23,7 @@ from common.image_bytes import data_uri
 RECIPE = {"prompt": "a red disc", "backbone": "exact", "width": 16, "height": 16, "steps": 4, "seed": 7, "count": 2}
 KNOWN = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
 RESTORED = {"name": "ddnm", "inputs": {"measured": {
-    "picture": data_uri(KNOWN), "name": "super_resolution", "parameters": {"factor": 2}}}}  # fmt: skip
+    "image": data_uri(KNOWN), "name": "super_resolution", "parameters": {"factor": 2}}}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

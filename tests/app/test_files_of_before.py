@@ -47,8 +47,18 @@ def fields_of(recipe):
     return json.loads(recipe.to_json())
 
 
+def renamed(written):
+    """The same JSON, with "image" for the "picture" of a degradation."""
+    if isinstance(written, list):
+        return [renamed(value) for value in written]
+    if not isinstance(written, dict):
+        return written
+    return {"image" if name == "picture" else name: renamed(value) for name, value in written.items()}
+
+
 def as_now(written):
-    """The same recipe in schema 2: the solver with its knobs."""
+    """The same recipe in schema 2: the solver with its knobs, the image of a degradation by that name."""
+    written = renamed(written)
     name, eta = written["sampler"], written["eta"]
     knobs = {"eta": eta} if name in WITH_ETA else KNOBS.get(name, {})
     return {"schema": 2} | without(written, "eta") | {"sampler": {"name": name, "knobs": knobs}}
@@ -133,7 +143,7 @@ def test_comparisons_open_with_their_cells_and_votes(history):
     assert found.keys() == COMPARISONS.keys()
     for title, (id, comparison, count) in found.items():
         written = json.loads((WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json").read_text())["comparison"]
-        assert json.loads(comparison.model_dump_json()) == written | {"base": as_now(written["base"])}
+        assert json.loads(comparison.model_dump_json()) == renamed(written) | {"base": as_now(written["base"])}
         cells = {cell.key: cell for cell in comparison.cells()}
         assert count == len(cells), "every cell is known by the key that it was kept under: nothing is made again"
         for key, cell in cells.items():
@@ -155,7 +165,7 @@ def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
     comparison, note = comparison_form.from_file(state, path)
     written = json.loads(path.read_text())
     base = as_now(written["comparison"]["base"])
-    assert json.loads(comparison.model_dump_json()) == written["comparison"] | {"base": base}
+    assert json.loads(comparison.model_dump_json()) == renamed(written["comparison"]) | {"base": base}
     assert set(comparison.hashes()) == set(written["pictures"])
     assert len(comparison.hashes()) == (2 if title == "Restored" else 0)
     assert all(content_hash(state.image(sha)) == sha for sha in comparison.hashes())

@@ -185,7 +185,7 @@ def test_own_images_are_rows(board):
         Image.new("RGB", (96, 96), colour).save(buffer, "PNG")
         files.append({"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()})
     board.me.drawer("Make your own")
-    page.locator("#compare-pictures input[type=file]").set_input_files(files)
+    page.locator("#compare-images input[type=file]").set_input_files(files)
     expect(page.locator("#compare-note")).to_contain_text("2 images are there")
     board.own(["SDEdit (image to image)"], rows="red.png, blue.png")
     expect(board.status).to_have_text("2 of 2 cells", timeout=RUN)

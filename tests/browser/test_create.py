@@ -174,10 +174,10 @@ def test_arrows_walk_the_images_and_a_click_shows_true_pixels(me):
     me.page.keyboard.press("ArrowRight")
     me.page.keyboard.press("ArrowLeft")
     expect(me.label).to_contain_text("Seed 101")
-    image = me.page.locator("#stage .nw-picture")
+    image = me.page.locator("#stage .nw-image")
     large = image.locator("img").bounding_box()["width"]
     image.click()
-    width = me.page.evaluate("document.querySelector('#stage .nw-picture img').naturalWidth")
+    width = me.page.evaluate("document.querySelector('#stage .nw-image img').naturalWidth")
     assert image.get_attribute("aria-pressed") == "true"
     assert image.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
 

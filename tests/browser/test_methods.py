@@ -262,7 +262,7 @@ def test_one_click_tries_a_method_and_cancel_stops_it(cards):
     cards.attempt("panorama")
     me.sees("done")
     width, height = me.page.evaluate(
-        "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('#stage .nw-picture img'))"
+        "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('#stage .nw-image img'))"
     )
     assert width == 3 * height
 

@@ -22,7 +22,7 @@ def test_no_sideways_scroll(me, size):
     assert sideways(me.page) <= 0
     me.page.get_by_role("tab", name="History").click()
     me.page.locator(".nw-card").first.click()
-    me.page.locator("#detail .nw-picture").wait_for()
+    me.page.locator("#detail .nw-image").wait_for()
     assert sideways(me.page) <= 0
 
 
@@ -127,7 +127,7 @@ def test_words_from_outside_stay_words(me):
     expect(me.page.locator("#stage .nw-title")).to_have_text("<img src=x onerror=window.broken=1> <b>bold</b>")
     me.page.get_by_role("tab", name="History").click()
     me.page.locator(".nw-card").first.click()
-    me.page.locator("#detail .nw-picture").wait_for()
+    me.page.locator("#detail .nw-image").wait_for()
     assert me.page.evaluate("window.broken") is None
 
 
@@ -171,7 +171,7 @@ def test_history_turns_pages(me):
 def test_images_cannot_be_had_by_guessing(me, base_url):
     me.paint(steps=3)
     me.sees("done")
-    source = me.page.locator("#stage .nw-picture img").get_attribute("src")
+    source = me.page.locator("#stage .nw-image img").get_attribute("src")
     assert me.page.request.get(f"{base_url}/{source}").ok
     assert me.page.request.get(f"{base_url}/" + re.sub(r"/[0-9a-f]{24}", "/" + "0" * 24, source)).status == 404
     assert me.page.request.get(f"{base_url}/gradio_api/file=requirements.txt").status in (403, 404)

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     history = History(tmp_path / "file" / "outputs")
     assert history.note is not None and "cannot be used" in history.note
-    with pytest.raises(HistoryError, match="not kept"):
+    with pytest.raises(HistoryError, match="not saved"):
         history.add(Image.new("RGB", (8, 8)), recipe())
     with pytest.raises(HistoryError):
         history.search()

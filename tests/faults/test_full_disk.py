@@ -73,7 +73,7 @@ def test_the_image_stays_on_the_screen(tmp_path: Path, monkeypatch: pytest.Monke
     messages = []
     for event in engines().submit(recipe()):
         if isinstance(event, Made):
-            with pytest.raises(HistoryError, match=r"The disk is full.*not kept: download it") as caught:
+            with pytest.raises(HistoryError, match=r"The disk is full.*not saved: download it") as caught:
                 history.add(event.image, event.recipe)
             messages.append(str(caught.value))
     assert isinstance(event, Finished) and event.images[0].size == (64, 64) and messages

@@ -57,11 +57,11 @@ test("what is not answered yet, wholly or in part", () => {
   assert.ok(!isUnanswered([{ ...box, text: "a cube" }], operators));
   assert.ok(!isUnanswered(["hash"], operators));
   assert.ok(!isUnanswered([{ x: 0, y: 0 }], operators));
-  assert.ok(isUnanswered({ name: "blur", picture: "" }, operators));
-  assert.ok(!isUnanswered({ name: "blur", picture: "hash" }, operators));
-  assert.ok(isUnanswered({ name: "inpainting", picture: "hash", parameters: {} }, operators), "its mask is missing");
-  assert.ok(!isUnanswered({ name: "inpainting", picture: "hash", parameters: { mask: "hash" } }, operators));
-  assert.ok(!isUnanswered({ name: "of another version", picture: "hash" }, operators));
+  assert.ok(isUnanswered({ name: "blur", image: "" }, operators));
+  assert.ok(!isUnanswered({ name: "blur", image: "hash" }, operators));
+  assert.ok(isUnanswered({ name: "inpainting", image: "hash", parameters: {} }, operators), "its mask is missing");
+  assert.ok(!isUnanswered({ name: "inpainting", image: "hash", parameters: { mask: "hash" } }, operators));
+  assert.ok(!isUnanswered({ name: "of another version", image: "hash" }, operators));
 });
 
 test("a mask is drawn over the first image of its card", () => {
@@ -72,7 +72,7 @@ test("a mask is drawn over the first image of its card", () => {
   assert.equal(backdrop(card, method), "");
   card.inputs = { mask: "m", words: "w", source: "s" };
   assert.equal(backdrop(card, method), "s");
-  card.inputs.measured = { name: "blur", picture: "p" };
+  card.inputs.measured = { name: "blur", image: "p" };
   assert.equal(backdrop(card, method), "p");
 });
 

@@ -16,7 +16,7 @@ IMAGES = {SHA: IMAGE, MASKED: MASK}
 OF_KIND: dict[str, Any] = {
     "image": SHA, "map": SHA, "mask": MASKED, "prompt": "green", "words": "disc", "references": (SHA,),
     "boxes": ({"left": 0, "top": 0, "right": 0.5, "bottom": 1, "text": "red"},), "points": ({"x": 0.5, "y": 0.5},),
-    "operator": {"picture": SHA, "name": "super_resolution", "parameters": {"factor": 2}},
+    "operator": {"image": SHA, "name": "super_resolution", "parameters": {"factor": 2}},
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, Prompt, method
-from conditioning.sampling.inversion.encoding import Again, ddim_encode
+from conditioning.sampling.inversion.encoding import FixedPointIterations, ddim_encode
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
 
@@ -40,7 +40,7 @@ def diffedit(
         float, Knob(0.05, 1, label="Mask encode strength", help="Noise level at which the mask is computed")
     ] = 0.5,
     ratio: Annotated[float, Knob(0.5, 10, label="Mask thresholding ratio", help="Higher makes a smaller mask")] = 3.0,
-    again: Again = 10,
+    again: FixedPointIterations = 10,
 ) -> Sampler:
     """DiffEdit.
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from conditioning.registry import Choice, method
 from conditioning.sampling.inversion.encoding import (
-    Again,
-    Between,
+    FixedPointIterations,
+    InversionSteps,
     SourceImage,
     SourcePrompt,
     Strength,
@@ -40,8 +40,8 @@ def ddim_inversion(
             help="Noise level that the network is asked at: the one the step goes to, or the one it is at",
         ),
     ] = "next",
-    between: Between = 1,
-    again: Again = 0,
+    between: InversionSteps = 1,
+    again: FixedPointIterations = 0,
 ) -> Sampler:
     """DDIM inversion.
 

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from conditioning.registry import method
 from conditioning.sampling.inversion.encoding import (
-    Again,
-    Between,
+    FixedPointIterations,
+    InversionSteps,
     SourceImage,
     SourcePrompt,
     Strength,
@@ -32,8 +32,8 @@ def direct_inversion(
     network: Denoiser,
     source_states: SourceStates,
     strength: Strength = 1.0,
-    between: Between = 1,
-    again: Again = 10,
+    between: InversionSteps = 1,
+    again: FixedPointIterations = 10,
 ) -> Sampler:
     """Direct inversion (PnP inversion).
 

@@ -19,11 +19,11 @@ from samplers.flow import Cond, Denoiser, Flow, Step
 SourceImage = Annotated[Image, Help("The image to encode", label="Source image")]
 SourcePrompt = Annotated[Prompt, Help("What the image shows now, in words")]
 Strength = Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")]
-Between = Annotated[
+InversionSteps = Annotated[
     int,
     Knob(1, 50, label="Inversion steps per sampling step", help="Of the encoding; more are more exact"),
 ]
-Again = Annotated[
+FixedPointIterations = Annotated[
     int, Knob(0, 30, label="Fixed-point iterations", help="Of each step of the encoding, at most; 0 is plain DDIM")
 ]
 STILL = 1e-8  # mean square by which a state may still move, of VP states

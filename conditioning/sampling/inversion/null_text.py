@@ -9,7 +9,7 @@ from torch import Tensor
 
 from conditioning.registry import Choice, Knob, method
 from conditioning.sampling.inversion.encoding import (
-    Again,
+    FixedPointIterations,
     SourceImage,
     SourcePrompt,
     Strength,
@@ -68,7 +68,7 @@ def null_text(
             help="Learning rate of the updates at the first level; half of that at the last",
         ),
     ] = RATE,
-    again: Again = 10,
+    again: FixedPointIterations = 10,
     guided_network: Denoiser | None = None,
 ) -> Sampler:
     """Null-text inversion.

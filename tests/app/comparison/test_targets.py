@@ -48,7 +48,7 @@ def test_edges_are_those_that_the_annotator_finds():
 def test_a_known_image_is_a_source_and_no_truth_but_a_measured_one_is():
     assert of(Use(name="repaint", inputs={"known": SHA})).ground_truth is None
     assert of(Use(name="repaint", inputs={"known": SHA})).source is not None
-    given = DegradationValue(picture=SHA, name="super_resolution", parameters={"factor": 4})
+    given = DegradationValue(image=SHA, name="super_resolution", parameters={"factor": 4})
     one = targets(
         Recipe(backbone="exact", width=64, height=64, methods=(Use(name="ddnm", inputs={"measured": given}),)),
         {SHA: IMAGE}, ORACLE,

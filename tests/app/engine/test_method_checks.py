@@ -101,7 +101,7 @@ def test_every_input_arrives_as_its_kind() -> None:
     assert values["known"].shape == (1, 3, 8, 8) and values["mask"].dtype == torch.bool
     assert values["mask"][0, 0, :4].all() and not values["mask"][0, 0, 4:].any()
     assert torch.equal(values["source"]["text"], ORACLE.encode_prompt(["green"])["text"])
-    lost = {"name": "inpainting", "picture": SHA, "parameters": {"mask": MASKED}, "sigma_y": 0.1, "seed": 3}
+    lost = {"name": "inpainting", "image": SHA, "parameters": {"mask": MASKED}, "sigma_y": 0.1, "seed": 3}
     use = Use.model_validate({"name": "ddnm", "inputs": {"measured": lost}})
     _, values = method_checks.used(0, use, recipe(methods=[use]), ORACLE, IMAGES)
     assert values["measured"].sigma_y == 0.1 and not values["measured"].y[0, :, :4].any()
@@ -124,7 +124,7 @@ def test_hashes_are_those_of_images_only() -> None:
     use = Use(
         name="x",
         inputs={"a": SHA, "b": "words", "c": (SHA, MASKED), "d": (BoxValue(left=0, top=0, right=1, bottom=1),),
-                "e": DegradationValue(name="inpainting", picture=SHA, parameters={"mask": MASKED, "factor": 2})},
+                "e": DegradationValue(name="inpainting", image=SHA, parameters={"mask": MASKED, "factor": 2})},
     )  # fmt: skip
     assert list(use.hashes()) == [SHA, SHA, MASKED, SHA, MASKED]
 

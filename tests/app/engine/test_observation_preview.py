@@ -44,7 +44,7 @@ class Pixels(Latents):
 
 
 def look(name, network=None, sigma_y=0.0, **parameters):
-    given = {"picture": SHA, "name": name, "parameters": parameters, "sigma_y": sigma_y}
+    given = {"image": SHA, "name": name, "parameters": parameters, "sigma_y": sigma_y}
     one = recipe(width=32, height=32, methods=[{"name": "ddnm", "inputs": {"measured": given}}])
     image, words = preview(one, network or Latents(), IMAGES)
     assert image.size == (32, 32)

@@ -138,4 +138,4 @@ def test_another_recipe_cannot_say_what_is_unused() -> None:
     axis = Axis(name="s", values=tuple(Change(label=key, recipe={"sampler": key}) for key in ("lms", "euler")))
     cells = Comparison(base=restored, axes=(axis,)).cells()
     assert [cell.recipe.sampler for cell in cells if cell.recipe] == ["lms", "euler"] and cells[0].key != cells[1].key
-    assert Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "picture": SHA}}).name == "ddnm"
+    assert Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "image": SHA}}).name == "ddnm"

@@ -116,14 +116,14 @@ def shelf(state, tmp_path):
 
 
 def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
-    made = comparison_form.own(state, BASE, ["ilvr", "dps", "none"], [("picture", ", ".join(shelf))], shelf)
+    made = comparison_form.own(state, BASE, ["ilvr", "dps", "none"], [("image", ", ".join(shelf))], shelf)
     cells = made.cells()
     assert list(shelf) == ["red  one.png", "blue.png"] and len(cells) == 6
     for row, sha in enumerate(shelf.values()):
         ilvr, dps, none = cells[3 * row : 3 * row + 3]
         assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.source
         (measured,) = dps.recipe.methods[0].inputs.values()
-        assert measured.picture == sha and not none.recipe.methods
+        assert measured.image == sha and not none.recipe.methods
     assert all(state.image(sha) is not None for sha in made.hashes())
 
 
@@ -134,7 +134,7 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
     edges = Use(name="controlnet", inputs={"edges": use.inputs["edges"]})
     painted = Use(**example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
     base = BASE.model_copy(update={"methods": (painted, edges)})
-    made = comparison_form.own(state, base, ["stack"], [("picture", "blue.png")], shelf)
+    made = comparison_form.own(state, base, ["stack"], [("image", "blue.png")], shelf)
     (cell,) = made.cells()
     swapped, controlled = cell.recipe.methods
     assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue.png"] in swapped.inputs.values()
@@ -150,7 +150,7 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
 )  # fmt: skip
 def test_what_own_images_cannot_be_is_said(state, shelf, columns, text, words):
     with pytest.raises(RecipeError, match=words):
-        comparison_form.own(state, BASE, columns, [("picture", text)], shelf)
+        comparison_form.own(state, BASE, columns, [("image", text)], shelf)
 
 
 def test_an_own_image_that_is_none_is_said(state, tmp_path):
@@ -245,7 +245,7 @@ def client(state):
 def test_images_and_exports_open_by_their_signed_address_only(state, done, client):
     id, store, one = done
     whole = comparison_form.update(state, store, one, -1)
-    made = [state["picture"] for state in whole["states"].values() if state["status"] == "done"]
+    made = [state["image"] for state in whole["states"].values() if state["status"] == "done"]
     assert all(client.get(f"/{address}").headers["content-type"] == "image/png" for address in made)
     sign = made[0].split("/")[2]
     assert client.get(f"/{made[0].replace(sign, 'x' * len(sign))}").status_code == 404
@@ -272,7 +272,7 @@ DEGRADED = Image.new("RGB", (64, 64), "teal")
 
 
 def restored(**knobs):
-    measured = {"name": "super_resolution", "picture": content_hash(DEGRADED), "parameters": {"factor": 2}}
+    measured = {"name": "super_resolution", "image": content_hash(DEGRADED), "parameters": {"factor": 2}}
     return Use(name="ddnm", inputs={"measured": measured}, knobs=knobs)
 
 

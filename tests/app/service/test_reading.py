@@ -21,7 +21,7 @@ SHA, OTHER_SHA = content_hash(IMAGE), content_hash(OTHER)
 ILVR = {"name": "ilvr", "inputs": {"reference": "photos/one.png"}}
 DDNM = {
     "name": "ddnm",
-    "inputs": {"measured": {"name": "inpainting", "picture": "photos/one.png", "parameters": {"mask": "two.png"}}},
+    "inputs": {"measured": {"name": "inpainting", "image": "photos/one.png", "parameters": {"mask": "two.png"}}},
 }
 
 
@@ -40,7 +40,7 @@ def recipe(*methods, **fields):
 def test_a_path_in_a_recipe_is_the_image_beside_its_file(folder):
     asked = read_recipe(json.dumps(recipe(ILVR, DDNM)), images_in(folder))
     ilvr, ddnm = asked.recipe.methods
-    assert ilvr.inputs["reference"] == SHA and ddnm.inputs["measured"].picture == SHA
+    assert ilvr.inputs["reference"] == SHA and ddnm.inputs["measured"].image == SHA
     assert ddnm.inputs["measured"].parameters == {"mask": OTHER_SHA}
     assert set(asked.images) == {SHA, OTHER_SHA} and not asked.problems and not asked.missing
 
@@ -104,7 +104,7 @@ def test_a_comparison_that_the_page_saved_brings_its_images(folder):
     file = {
         "kind": KIND,
         "comparison": {"base": recipe(), "axes": [axis]},
-        "pictures": {SHA: base64.b64encode(png_bytes(IMAGE)).decode(), "x": "no image"},
+        "images": {SHA: base64.b64encode(png_bytes(IMAGE)).decode(), "x": "no image"},
     }
     comparison, images = read_comparison(json.dumps(file), images_in(folder))
     assert set(images) == {SHA} and comparison.size == 2

@@ -23,13 +23,13 @@ def gradient(mode: str = "RGB") -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "CMYK"])
-@pytest.mark.parametrize("given", ["bytes", "path", "file", "picture"])
+@pytest.mark.parametrize("given", ["bytes", "path", "file", "image"])
 def test_every_mode_becomes_rgb(mode: str, given: str, tmp_path: Path) -> None:
     kind = "TIFF" if mode == "CMYK" else "PNG"
     data = encoded(gradient(mode), kind)
     (tmp_path / "one").write_bytes(data)
     source: Any = {
-        "bytes": data, "path": str(tmp_path / "one"), "file": io.BytesIO(data), "picture": Image.open(io.BytesIO(data))
+        "bytes": data, "path": str(tmp_path / "one"), "file": io.BytesIO(data), "image": Image.open(io.BytesIO(data))
     }[given]  # fmt: skip
     upload = open_upload(source)
     assert upload.image.mode == "RGB" and upload.image.size == (12, 8) and upload.parameters is None

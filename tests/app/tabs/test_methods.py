@@ -326,7 +326,7 @@ def test_on_a_space_a_hash_opens_nothing_to_another_visit(state, tab, monkeypatc
     assert "not here" in tab.check(*values(methods=text), visit_token=theirs)[1]["methods.0.inputs.reference"]
     list(tab.generation.run(OTHER, *values(methods=text), []))
     assert not tab.submitted
-    assert "picture" not in ask(client, theirs, sha) and "picture" in ask(client, mine, sha)
+    assert "image" not in ask(client, theirs, sha) and "image" in ask(client, mine, sha)
     whole = recipe(methods=[{"name": "ilvr", "inputs": {"reference": sha}}])
     assert "1 of the images" in tab.fill(whole, "Here.", visit_token=theirs)[tab.restored]
     # who gives the same image may see it; after the visit nobody may: it is nowhere on the disk
@@ -345,7 +345,7 @@ def test_examples_are_for_everyone(state, monkeypatch):
 
 
 def ask(client, visit_token, sha, name="super_resolution", size=64, **given):
-    given = {"picture": sha, "name": name, **given}
+    given = {"image": sha, "name": name, **given}
     question = {"method": "ddnm", "input": "measured", "given": given, "backbone": "exact"}
     question |= {"width": size, "height": size}
     answer = client.post(f"/measured?visit_token={visit_token}", json=question, headers={"X-Nine-Ways": "1"})
@@ -357,7 +357,7 @@ def test_a_card_shows_what_is_measured(tab, state):
     client, token = TestClient(Starlette(routes=all_routes(state))), state.visit_token("me")
     sha = state.take(IMAGE.resize((64, 64)), token)
     four, two = (ask(client, token, sha, parameters={"factor": factor}) for factor in (4, 2))
-    assert four["words"] == "Measured: 2 × 2 of 8 × 8 pixels." and four["picture"] != two["picture"]
+    assert four["words"] == "Measured: 2 × 2 of 8 × 8 pixels." and four["image"] != two["image"]
     assert "noise of 0.2" in ask(client, token, sha, parameters={"factor": 2}, sigma_y=0.2)["words"]
     for wrong in ({"parameters": {"factor": 3}}, {"name": "inpainting"}, {"name": "<b>"}, {"sigma_y": -1}, {"size": 1}):
         assert set(ask(client, token, sha, **wrong)) == {"error"}
