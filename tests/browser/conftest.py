@@ -39,6 +39,26 @@ def base_url(app):
     return app.url
 
 
+@pytest.fixture(scope="session")
+def browser_with_cache(browser, browser_context_args):
+    """One profile for all tests of a process: Gradio's scripts are loaded and compiled once, which halves the time that
+    a page takes to open."""
+    profile = browser.new_context(**browser_context_args)
+    yield profile
+    profile.close()
+
+
+@pytest.fixture
+def context(browser_with_cache, base_url):
+    """A new visitor: whatever a page stored is gone, only files that may be cached are still there."""
+    yield browser_with_cache
+    page = browser_with_cache.new_page()
+    stored = {"origin": base_url.rstrip("/"), "storageTypes": "cookies,local_storage,indexeddb,cache_storage"}
+    browser_with_cache.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    for page in browser_with_cache.pages:
+        page.close()
+
+
 @pytest.fixture
 def requests(page):
     """Every address that the page asked for."""
