@@ -5,7 +5,6 @@ Four steps; where Still Life is refused (a method for pixels) its sister in pixe
 
 import pytest
 
-import backbones
 from app.engine.method_checks import problems
 from app.engine.planner import Encoder, plan
 from app.forms.examples import example
@@ -15,13 +14,14 @@ from conditioning.clashes import solver_clash
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import run
+from tests.support.networks import embedded
 
 STEPS = 4
 
 
 @pytest.fixture(scope="module")
 def networks():
-    return {name: backbones.load(name) for name in ("still-life", "still-life-pixels")}
+    return {name: embedded(name) for name in ("still-life", "still-life-pixels")}
 
 
 def started(method, networks):

@@ -13,6 +13,7 @@ from backbones import STILL_LIFE, load
 from conditioning.compose import compose
 from samplers import SAMPLERS, SCHEDULES
 from samplers.flow import Noise, run
+from tests.support.networks import embedded
 from world.captions import PLAIN_VOCABULARY, describe
 from world.render import render
 from world.scene import draw
@@ -22,17 +23,17 @@ PROMPT = "a large red sphere to the left of a small blue cube on grass at sunset
 
 @pytest.fixture(scope="module")
 def life():
-    return load("still-life")
+    return embedded("still-life")
 
 
-def paint(life, prompt, steps=8, sampler="euler", scale=4.0, seed=0, schedule="native"):
-    """Latents (1, 4, 32, 32) of one image."""
+def paint(life, prompt, steps=8, sampler="euler", scale=4.0, seed=0, schedule="native", size=128):
+    """Latents (1, 4, size / 4, size / 4) of one image."""
     sigmas = SCHEDULES[schedule](steps, life.sigmas)
     D, solver, _ = compose(
         [("cfg", {"scale": scale})], SAMPLERS[sampler], sigmas=sigmas, null=life.encode_prompt([""]), backbone=life
     )
     noise = Noise([seed])
-    x = sigmas[0] * noise(torch.zeros(1, *life.latent_shape(128, 128)))
+    x = sigmas[0] * noise(torch.zeros(1, *life.latent_shape(size, size)))
     return run(solver(D, x, sigmas, life.encode_prompt([prompt]), noise), life.denoise)
 
 
@@ -82,7 +83,7 @@ def test_autoencoder_keeps_held_out_renders(life):
 )
 def test_every_sampler_and_every_schedule(life, sampler, schedule):
     """Six steps; Heun's trapezoid over strides as long as these overshoots, so its scale is asked of more steps."""
-    x = paint(life, PROMPT, steps=12 if sampler == "heun" else 6, sampler=sampler, schedule=schedule)
+    x = paint(life, PROMPT, steps=12 if sampler == "heun" else 6, sampler=sampler, schedule=schedule, size=96)
     assert x.isfinite().all()
     assert x.std() < (20 if sampler == "heun" else 3)
 

@@ -13,6 +13,7 @@ from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
 from samplers.protocol import Ask
+from tests.support.networks import embedded
 from tests.support.tiny import ddim
 from world.render import render
 from world.scene import draw
@@ -132,7 +133,7 @@ def test_guidance_makes_no_second_pass_where_there_are_no_prompts(tmp_path):
 def test_methods_that_need_pixels_fit_and_those_that_need_attention_do_not(tmp_path):
     b = backbones.load(tiny(tmp_path / "one"))
     assert refusals([("ddrm", {}), ("snips", {}), ("ddnm", {})], b) == []
-    assert refusals([("ddrm", {})], backbones.load("still-life")) != []
+    assert refusals([("ddrm", {})], embedded("still-life")) != []
 
 
 # ---- the embedded one ------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def test_weights_fit_where_they_must():
 @shipped
 def test_it_denoises_held_out_renders():
     """Scenes it has never seen, by how many dB better than they came."""
-    life = backbones.load("still-life-pixels")
+    life = embedded("still-life-pixels")
     assert life.default_size == 64 and life.id == "still-life-pixels"
     x0 = life.encode_image(render([draw("test", n) for n in range(8)], 64).rgb)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))

@@ -106,11 +106,11 @@ def test_a_few_steps_lower_the_loss(monkeypatch) -> None:
     monkeypatch.setattr(training, "FIRST", 24)
     monkeypatch.setattr(training, "draw", lambda split, n, colours: draw(split, n % 4, colours))
     spec = training.Evaluator()
-    spec.rows = 16
+    spec.rows = 8
     rng, device = np.random.default_rng(0), torch.device("cpu")
     optimiser = torch.optim.AdamW(spec.network.parameters(), lr=2e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(8):
         loss, figures = spec.loss(spec.network, spec.batch(rng, device), 0.0)
         optimiser.zero_grad()
         loss.backward()

@@ -8,6 +8,7 @@ import backbones
 import conditioning  # noqa: F401  fills the registry
 from conditioning.registry import METHODS
 from samplers.flow import Ask
+from tests.support.networks import embedded
 from world.render import render
 from world.scene import draw
 
@@ -20,7 +21,7 @@ N, SIGMA = 8, 4.0
 def scenes():
     """Backbone, maps by condition, latents of 8 test scenes, and the error of a denoised prediction without a
     prompt."""
-    b = backbones.load("still-life")
+    b = embedded("still-life")
     seen = render([draw("test", n) for n in range(N)], b.default_size)
     maps = {"depth": seen.near, "edges": seen.edges.float()}
     maps = {name: one[:, None].expand(-1, 3, -1, -1) for name, one in maps.items()}

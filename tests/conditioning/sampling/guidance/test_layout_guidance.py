@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-import backbones
 from backbones.attention_sites import Site
 from conditioning.compose import compose
 from conditioning.inputs import Box
@@ -14,6 +13,7 @@ from conditioning.sampling.guidance.layout_guidance import covered, deciding, ou
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
 from samplers.schedules import native
+from tests.support.networks import embedded
 from tests.support.oracle import finish
 from tests.support.short_runs import PROMPT, flow
 
@@ -151,7 +151,7 @@ def test_solids_come_to_stand_in_their_boxes():
     from world.render import render
     from world.scene import draw
 
-    life, count = backbones.load("still-life"), 8
+    life, count = embedded("still-life"), 8
     scenes = (draw("test", n) for n in range(1000))
     scenes = [s for s in scenes if len(s.solids) == 2 and s.solids[0].shape != s.solids[1].shape][:count]
     where = render(scenes, 128).boxes.tolist()

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import backbones
 from conditioning.compose import compose
 from conditioning.energies import ENERGIES
 from fidelity.distances import box_iou
 from samplers import SAMPLERS
 from samplers.flow import Noise, run
 from samplers.schedules import native
+from tests.support.networks import embedded
 from world.evaluator import read
 from world.render import render
 from world.scene import Scene, Solid
@@ -33,7 +33,7 @@ TEXT = "a large red cube on snow at night"
 
 @pytest.fixture(scope="module")
 def still_life():
-    return backbones.load("still-life")
+    return embedded("still-life")
 
 
 @pytest.fixture(scope="module")

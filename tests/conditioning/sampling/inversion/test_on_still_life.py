@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-import backbones
 from conditioning.compose import compose
 from samplers import SAMPLERS
 from samplers.flow import Noise, run
 from samplers.schedules import native
+from tests.support.networks import embedded
 from world import captions, edits, scene
 
 pytestmark = pytest.mark.slow
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def net():
-    return backbones.load("still-life")
+    return embedded("still-life")
 
 
 def made(kind, count):
