@@ -25,11 +25,11 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
     """The denoiser, the sampler, and what is called in words, such as "repaint(euler) over cfg(ask)".
 
     network: what the stack asks in the end. LD3 gives one that asks at other levels than those that methods see.
-    shared: of FILLS, what the run gives: `sigmas` (its schedule, which curves and intervals need), `null` (the cond of
-        the negative prompt, which gets that role here: methods know it by that), `backbone`. The others are made here:
-        `network` is the given one with the keys of the stack's own methods of the network, and `guided_network` that
-        under classifier-free guidance; an inversion asks its source through it, since what else steers source and
-        target alike would be undone.
+    shared: of RUN_ARGUMENTS, what the run gives: `sigmas` (its schedule, which curves and intervals need), `null` (the
+        cond of the negative prompt, which gets that role here: methods know it by that), `backbone`. The others are
+        made here: `network` is the given one with the keys of the stack's own methods of the network, and
+        `guided_network` that under classifier-free guidance; an inversion asks its source through it, since what else
+        steers source and target alike would be undone.
     A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
     A method that makes the steps itself stands where the sampler stood, within all that wrap a sampler, so that these
     act on its steps; the sampler is not called then.

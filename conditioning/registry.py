@@ -7,7 +7,7 @@ The family is the folder, the name is the function's. The docstring's first line
 after that the summary, its first indented block the equation; a paragraph that begins with `DIFFERS` says where
 this is not what the authors wrote or run. The first parameter tells the kind: `D` a method
 D -> D, `sampler` a method sampler -> sampler, `backbone` one that works on the network. Parameters with a Knob or a
-Choice are knobs, those of a type from inputs.py are inputs, and any others have a name of FILLS and come from
+Choice are knobs, those of a type from inputs.py are inputs, and any others have a name of RUN_ARGUMENTS and come from
 `compose`.
 """
 
