@@ -2,7 +2,8 @@
 
 Captions of test scenes, sampled with 20 steps and guidance, read back by the evaluator. `chance`: the same images
 scored against the captions of others; `ceiling`: the renderer's own images of these scenes. `python -m world.evaluator`
-says how accurate the evaluator is.
+says how accurate the evaluator is. It takes lumps for solids; whether they are well formed is measured by a fit of the
+renderer's own solids, some tenths of a second each (`bench.well_formed` says it by shape and size).
 
     python -m bench.fidelity --captions 300 --json fidelity.json
     python -m bench.fidelity --keep FOLDER        keeps the images and their captions
@@ -34,6 +35,7 @@ from world.evaluator import SceneReading, check, features, read
 from world.render import quantized, render
 from world.scene import HELD_OUT, Scene, draw
 from world.styles import STYLES
+from world.well_formed import Fit, assess
 
 STEPS, SCALE, ROWS, SIZE = 20, 4.0, 16, 128
 RENDERS = 600  # of other test scenes, for the KID
@@ -49,6 +51,8 @@ FIGURES = {  # key: label, bar
     "sky": ("sky right", "at least 97"),
     "atoms": ("claims right, one by one", ""),
     "exact": ("everything right", ""),
+    "right": ("everything right, solids well formed", ""),
+    "well_formed": ("solids seen that are well formed", ""),
     "composition": ("pairs never shown in training, bound right", ""),
     "stand": ("relations right where both solids are there", ""),
     "sure": ("pairs bound right, shape beyond doubt", ""),
@@ -103,11 +107,29 @@ def rendered(report: Report, captions: Sequence[Case]) -> Tensor:
         torch.set_num_threads(threads)
 
 
-def scores(readings: Sequence[SceneReading], claims: Sequence[Claims]) -> dict[str, float]:
-    """Percent of what was claimed that is so, by figure; no figure where nothing of a kind was claimed."""
+def fitted(report: Report, images: Tensor, readings: Sequence[SceneReading], what: str = "images") -> list[list[Fit]]:
+    """Of each image (B, 3, 128, 128) the best fit of each solid that was read in it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small tensors: more threads only cost
+    try:
+        pairs = list(zip(images, readings, strict=True))
+        return [assess(image[None], [reading])[0] for image, reading in report.steps(pairs, f"{what} fitted")]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def scores(
+    readings: Sequence[SceneReading], claims: Sequence[Claims], fits: Sequence[Sequence[Fit]] | None = None
+) -> dict[str, float]:
+    """Percent of what was claimed that is so, by figure; no figure where nothing of a kind was claimed. fits: of the
+    solids of each reading; without them nothing is said of their form."""
     correct: dict[str, list[bool]] = {key: [] for key in FIGURES}
-    for reading, claimed in zip(readings, claims, strict=True):
+    for n, (reading, claimed) in enumerate(zip(readings, claims, strict=True)):
         verdict = check(reading, claimed)
+        if fits is not None:
+            formed = [fit.well_formed for fit in fits[n]]
+            correct["well_formed"] += formed
+            correct["right"].append(verdict.exact and all(formed[k] for k in verdict.match if k is not None))
         correct["binding"] += verdict.present
         detections = [None if k is None else reading.solids[k] for k in verdict.match]
         correct["sure"] += [
@@ -133,14 +155,14 @@ def scores(readings: Sequence[SceneReading], claims: Sequence[Claims]) -> dict[s
 
 
 def score_with_chance(
-    readings: Sequence[SceneReading], claims: Sequence[Claims]
+    readings: Sequence[SceneReading], claims: Sequence[Claims], fits: Sequence[Sequence[Fit]]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The scores of images against their captions, and against the captions of others."""
-    own = scores(readings, claims)
+    own = scores(readings, claims, fits)
     others = []
     for shift in SHIFTS:
         shifted = [claims[(i + shift) % len(claims)] for i in range(len(claims))]
-        others.append(scores(readings, shifted))
+        others.append(scores(readings, shifted, fits))
     values_of = {key: [shifted_scores[key] for shifted_scores in others if key in shifted_scores] for key in FIGURES}
     return own, {key: float(np.mean(values)) for key, values in values_of.items() if values}
 
@@ -211,8 +233,10 @@ def main(arguments: list[str] | None = None) -> None:
         renders = rendered(report, captions)
         claims = [case.claims for case in captions]
         readings = read(images)
-        own, chance = score_with_chance(readings, claims)
-        ceiling, _ = score_with_chance(read(renders), claims)
+        fits = fitted(report, images, readings)
+        own, chance = score_with_chance(readings, claims, fits)
+        of_renders = read(renders)
+        ceiling = scores(of_renders, claims, fitted(report, renders, of_renders, "renders"))
         for key, (label, bar) in FIGURES.items():
             if key in own:
                 beside = {name: by[key] for name, by in (("chance", chance), ("ceiling", ceiling)) if key in by}
@@ -222,9 +246,10 @@ def main(arguments: list[str] | None = None) -> None:
         for n in range(1, 5):
             some = [i for i, c in enumerate(claims) if len(c.solids) == n]
             if some:
-                part = scores([readings[i] for i in some], [claims[i] for i in some])
+                part = scores(*([values[i] for i in some] for values in (readings, claims, fits)))
                 label = f"pairs bound right in scenes of {n}"
-                report.figure(f"binding_{n}", part["binding"], label, "%", exact=part["exact"])
+                beside = {key: part[key] for key in ("exact", "right", "well_formed") if key in part}
+                report.figure(f"binding_{n}", part["binding"], label, "%", **beside)
         far = features(rendered(report, others))
         report.figure(
             "kid",
@@ -234,9 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
 
 
-def sampling_options(
-    parser: argparse.ArgumentParser, sampler: str, schedule: str, steps: int, scale: float
-) -> None:
+def sampling_options(parser: argparse.ArgumentParser, sampler: str, schedule: str, steps: int, scale: float) -> None:
     """How images are made, or where they lie: options that the benches of fidelity share, each with its defaults."""
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="evaluate these instead")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the images and captions.txt there")

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from backbones import load
-from bench.fidelity import SIZE, Case, batches, cases, images_to_evaluate, rendered, sampling_options
+from bench.fidelity import SIZE, Case, batches, cases, fitted, images_to_evaluate, rendered, sampling_options
 from bench.table import Report
 from world.evaluator import check, read
 from world.scene import SHAPES
-from world.well_formed import Fit, assess, well_formed
+from world.well_formed import Fit, well_formed
 
 STEPS, SCALE = 10, 4.0  # the page's defaults, as are the sampler and the schedule below
 ROWS = 16
@@ -72,13 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         if images.shape[2:] != (SIZE, SIZE):
             images = torch.nn.functional.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
         readings = read(images)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # small tensors: more threads only cost
-        try:
-            pairs = list(zip(images, readings, strict=True))
-            fits = [assess(p[None], [r])[0] for p, r in report.steps(pairs, "images fitted")]
-        finally:
-            torch.set_num_threads(threads)
+        fits = fitted(report, images, readings)
 
         share = groups(fits)
         order = ("solids", *SHAPES, "small", "large", *(key for key in sorted(share) if key.startswith("of_")))
@@ -90,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
             else:
                 report.skip(key, names.get(key, key), "none in these images")
         report.figure(
-            "pictures",
+            "images",
             100 * float(np.mean([well_formed(one) for one in fits])),
             "images, all of it",
             "%",

@@ -84,9 +84,12 @@ def evaluate(image: Tensor, target: Target) -> dict[str, float]:
     return values
 
 
-def left_out(target: Target) -> str:
-    """Why some measures are not there, in words; "" where none is left out."""
+def left_out(target: Target, image: Tensor) -> str:
+    """Why some measures of an image (1, 3, H, W) are not there, in words; "" where none is left out."""
     sentences = []
+    if target.world and image.shape[2] != image.shape[3]:
+        titles = ", ".join(MEASURES[key].title for key in ("caption", "atoms", "well_formed"))
+        sentences.append(f"{titles} are left out: solids are compared with the renderer's in square images only.")
     if not target.world:
         sentences.append(
             "Measures of the rendered world (solids, depth, boxes) are left out: this model generates other images."
@@ -115,13 +118,42 @@ def _percent(verdicts: Sequence[bool | None]) -> float | None:
     return 100 * sum(known) / len(known) if known else None
 
 
-@measure("caption", "Caption accuracy", "%", "more", (0, 100), "the prompt, all of it", world=True)
+def _named_and_formed(verdict: Any, formed: Sequence[bool]) -> list[bool]:
+    """Of each solid named: there, whatever its colour, and well formed."""
+    return [i is not None and formed[i] for i in verdict.match]
+
+
+@measure("caption", "Caption accuracy", "%", "more", (0, 100), "the prompt, all of it, its solids well formed",
+         world=True)  # fmt: skip
 def caption(image: Tensor, target: Target, perception: Perception) -> float | None:
     verdict = _verdict(target, perception)
-    return None if verdict is None else 100.0 * verdict.exact
+    if verdict is None or perception.formed is None:
+        return None
+    return 100.0 * (verdict.exact and all(_named_and_formed(verdict, perception.formed)))
 
 
-@measure("solids", "Solid accuracy", "%", "more", (0, 100), "colour and shape of each solid named", world=True)
+@measure("atoms", "Claims right", "%", "more", (0, 100), "every claim of the prompt by itself; a solid that is named "
+         "has to be well formed", world=True)  # fmt: skip
+def atoms(image: Tensor, target: Target, perception: Perception) -> float | None:
+    """Accuracy per atom, as in GenEval 2 (arXiv 2512.16853); caption accuracy is that per prompt."""
+    verdict = _verdict(target, perception)
+    if verdict is None or perception.formed is None:
+        return None
+    formed = iter(_named_and_formed(verdict, perception.formed))  # for each an atom of the kind "solid", in their order
+    return _percent([atom.true and (atom.kind != "solid" or next(formed)) for atom in verdict.atoms])
+
+
+@measure("well_formed", "Well-formed solids", "%", "more", (0, 100), "each solid seen, with the best fit of the "
+         "renderer's own", world=True)  # fmt: skip
+def well_formed(image: Tensor, target: Target, perception: Perception) -> float | None:
+    """By `world.well_formed`; of images that are to show solids: those with a prompt or a ground truth."""
+    if (not target.prompt and target.ground_truth is None) or perception.formed is None:
+        return None
+    return _percent(perception.formed)
+
+
+@measure("solids", "Solid accuracy", "%", "more", (0, 100), "colour and shape of each solid named, lump or not",
+         world=True)  # fmt: skip
 def solids(image: Tensor, target: Target, perception: Perception) -> float | None:
     verdict = _verdict(target, perception)
     return None if verdict is None else _percent(verdict.present)

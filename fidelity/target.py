@@ -64,6 +64,19 @@ class Perception:
         return self._once("reading", lambda: evaluator.read(self.image)[0])
 
     @property
+    def formed(self) -> tuple[bool, ...] | None:
+        """Of each solid of the reading, whether it is well formed: some tenths of a second a solid. None where the
+        image is not square, as the camera of the world makes them: no solid of it could be compared."""
+        from world import well_formed
+
+        def fitted() -> tuple[bool, ...] | None:
+            if self.image.shape[2] != self.image.shape[3]:
+                return None
+            return tuple(fit.well_formed for fit in well_formed.assess(self.image, [self.reading])[0])
+
+        return self._once("formed", fitted)
+
+    @property
     def surfaces(self) -> Any:
         from world import surfaces
 

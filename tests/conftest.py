@@ -1,20 +1,31 @@
+"""What all tests share: one thread, and which process runs which file."""
+
 from pathlib import Path
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 torch.set_num_threads(1)  # small tensors: threads only cost, and sums keep their order
 
 BROWSER = Path(__file__).parent / "browser"
 
 
+class FileByFile(LoadScopeScheduling):
+    """A process takes a whole file, that its fixtures are made once, and one process all tests in the browser: one app
+    is started, and while it waits for a page, the other process computes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "browser" if f"/{BROWSER.name}/" in file else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return FileByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """One process has all tests in the browser: one app is started, and while it waits for a page, the other process
-    computes. Every other file is a group, too, that its fixtures are made once; those with slow tests come first, so
-    that no process is left alone with one in the end."""
+    """Long ones first, that no process is left alone with one in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        group = "browser" if item.path.parent == BROWSER else item.path.relative_to(BROWSER.parent).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: (item.path.parent != BROWSER, item.path not in slow))  # stable

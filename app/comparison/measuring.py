@@ -18,7 +18,8 @@ def measuring(
 
     def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str]:
         one = targets(recipe, images, backbone(recipe.backbone), cell.truth)
-        found = evaluate(image_tensor(image), one)
-        return {key: round(value, 6) for key, value in found.items()}, left_out(one)
+        pixels = image_tensor(image)
+        found = evaluate(pixels, one)
+        return {key: round(value, 6) for key, value in found.items()}, left_out(one, pixels)
 
     return measure

@@ -76,8 +76,9 @@ def test_a_text_too_long_is_cut(folder):
 def test_other_images_are_measured_by_it_if_there_is_one_and_the_page_says_how_if_not(folder, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_CLIP", str(folder))
     with_clip = Target(prompt="a red cube", clip=clip.installed())
-    assert 0 <= evaluate(IMAGES[:1], with_clip)["clip"] <= 100 and "NINE_WAYS_CLIP" not in left_out(with_clip)
+    assert 0 <= evaluate(IMAGES[:1], with_clip)["clip"] <= 100
+    assert "NINE_WAYS_CLIP" not in left_out(with_clip, IMAGES[:1])
     monkeypatch.setenv("NINE_WAYS_CLIP", str(folder / "nothing"))
     assert clip.installed() is None
     without_clip = Target(prompt="a red cube")
-    assert "clip" not in evaluate(IMAGES[:1], without_clip) and "NINE_WAYS_CLIP" in left_out(without_clip)
+    assert "clip" not in evaluate(IMAGES[:1], without_clip) and "NINE_WAYS_CLIP" in left_out(without_clip, IMAGES[:1])
