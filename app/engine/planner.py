@@ -15,7 +15,7 @@ from torch import Tensor
 from app.engine import method_checks
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.tuned_schedules import problems as tuned_problems
-from app.engine.unused_settings import settings_used
+from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
@@ -108,7 +108,7 @@ def plan(
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
         shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
-        D, sampler, text = compose(stack, solver, network, **shared)
+        D, sampler, _ = compose(stack, solver, network, **shared)
     except RecipeError:
         raise
     except (ValueError, TypeError) as error:
@@ -121,7 +121,8 @@ def plan(
     noise = Noise([recipe.seed])
     x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
-    return Plan(_counted(sampler(D, x, sigmas, cond, noise), tally), text, tally, cond, sigmas)
+    flow = _counted(sampler(D, x, sigmas, cond, noise), tally)
+    return Plan(flow, formula(recipe, backbone.sigmas), tally, cond, sigmas)
 
 
 def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shared: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from app.schema.recipe import SAMPLERS as LABELS
 from app.schema.recipe import Problem, Recipe
 from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
 from conditioning.clashes import steps_by
+from conditioning.compose import formula as formula_of
 from conditioning.compose import made_sigmas, steps_left_out
 from conditioning.registry import METHODS, Method
 from conditioning.unused import unused as unused_of_stack
@@ -73,6 +74,13 @@ def used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
     found = settings_used(recipe, levels)
     usual = {name: value for name, value in defaults(found.sampler).items() if name in of_solver}
     return found.model_copy(update={"methods": methods, "sampler_knobs": {**found.sampler_knobs, **usual}})
+
+
+def formula(recipe: Recipe, levels: Tensor | None = None) -> str:
+    """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing that does nothing."""
+    found = used(recipe, levels)
+    uses = [(method, values) for _, method, values in _uses(found)]
+    return formula_of(uses + ([(METHODS["cfg"], {})] if found.cfg_scale != 1 else []), found.solver)
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def formula(recipe: Recipe) -> str:
     whole = (recipe.cfg_start, recipe.cfg_end) == (0, 1)
     if not recipe.methods and whole:  # no need of the registry, which imports torch
         return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
-    from app.service.checking import formula as of_recipe
+    from app.engine.unused_settings import formula as of_recipe
 
     return of_recipe(recipe)
 

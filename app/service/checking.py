@@ -3,21 +3,19 @@ weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 import backbones
 from app.engine.planner import problems as problems_on
-from app.engine.unused_settings import settings_used, unused
-from app.schema.recipe import Problem, Recipe
+from app.engine.unused_settings import formula, unused
+from app.schema.recipe import Problem
 from app.service.counting import network_calls
 from app.service.reading import Request
 from backbones.embedded import EMBEDDED
 from backbones.outline import outline
-from conditioning.compose import formula as formula_of
-from conditioning.registry import METHODS
 
 REFUSED = "The recipe is refused."
 
@@ -87,12 +85,3 @@ def known_backbone(id: str) -> Any:
 @cache
 def _embedded(id: str) -> Any:
     return backbones.load(id) if EMBEDDED[id].folder is None else outline(id)
-
-
-def formula(recipe: Recipe, levels: Any = None) -> str:
-    """The stack as text: what is called, and nothing else. levels: as `Backbone.sigmas`, where they are known."""
-    used = settings_used(recipe, levels)
-    uses: list[tuple[Any, Mapping[str, Any]]] = [
-        (METHODS[use.name], use.knobs) for use in used.methods if use.name in METHODS
-    ]
-    return formula_of(uses + ([(METHODS["cfg"], {})] if used.cfg_scale != 1 else []), used.solver)

@@ -110,7 +110,7 @@ def test_a_few_steps_lower_the_loss(monkeypatch) -> None:
     rng, device = np.random.default_rng(0), torch.device("cpu")
     optimiser = torch.optim.AdamW(spec.network.parameters(), lr=2e-3)
     losses = []
-    for _ in range(8):
+    for _ in range(12):
         loss, figures = spec.loss(spec.network, spec.batch(rng, device), 0.0)
         optimiser.zero_grad()
         loss.backward()
