@@ -45,6 +45,7 @@ LEANS = tuple(0.04 * n for n in range(-7, 8))  # of the horizon, half images
 RAYS, FINE = 500, 1500  # pixels that the search looks at, at first and in the end
 START, ROUNDS, ROWS = 80, 7, 24  # candidates at first; rounds of the search, and candidates in each
 RIVALS = 2  # other shapes that are searched for as carefully as the claimed one
+NEAR, MORE = 0.8, 3  # overlap from which a second search is worth its time; by how many times it is larger
 OUTLINE = 0.94  # least overlap of the outlines
 STRAY = (1.5, 0.06)  # pixels, and share of the solid's extent: how far the outline may stray from the fitted one
 SHADING = 0.08  # largest mean colour error over the solid, of 1 per channel
@@ -90,6 +91,9 @@ class _Score:
     error: float  # sum over the pixels
     unexplained: float
     area: float
+
+    def near_miss(self, shape: str, material: str) -> bool:
+        return self.iou >= NEAR and self.error <= SHADING * self.area and not self.fits(shape, material)
 
     def fits(self, shape: str, material: str) -> bool:
         extent = math.sqrt(self.area)
@@ -223,23 +227,36 @@ def _rough_fit(solid: Detection, light: Light, window: PixelWindow) -> Tensor:
 
 
 def _fit(solid: Detection, light: Light, window: PixelWindow) -> tuple[Fit, Tensor]:
-    """All shapes are searched for alike, then the claimed one and its best rivals alike once more, closer."""
+    """All shapes are searched for alike, then the claimed one and its best rivals alike once more, closer. Where the
+    claimed one comes near without being well formed, the search may have missed it: these are searched for again,
+    among more candidates."""
     columns = len(window.u.unique())
     coarse, fine = (_thinned(window, columns, rays) for rays in (RAYS, FINE))
     appearance = Appearance(solid.colour, solid.material, light)
-    best: dict[str, Tensor] = {}
-    for shape in SHAPES:
-        many = START * (3 if shape in fitting.PERIOD else 1)  # those turn as well
-        start = fitting.spread_candidates(shape, initial_guess(shape, solid.box), many, seed=3)
-        best[shape] = search(appearance, shape, coarse, start, ROUNDS, ROWS * (2 if shape in fitting.PERIOD else 1))
+
+    def searched(shape: str, more: int, seed: int) -> Tensor:
+        turns = shape in fitting.PERIOD  # of those many candidates differ in that alone
+        many, rows = START * (3 if turns else 1) * more, ROWS * (2 if turns else 1) * more
+        start = fitting.spread_candidates(shape, initial_guess(shape, solid.box), many, seed=seed)
+        return search(appearance, shape, coarse, start, ROUNDS, rows, seed=seed + 4)
+
+    def closer(shape: str, table: Tensor) -> tuple[Tensor, _Score]:
+        found = search(appearance, shape, fine, table, 4, ROWS, reach=0.2)
+        return found, _score(appearance, shape, window, columns, found[0])
+
+    best = {shape: searched(shape, 1, 3) for shape in SHAPES}
     rough = {
         shape: float(fitting.energy(appearance, shape, coarse, Candidates.of(best[shape][:1]))) for shape in SHAPES
     }
     rivals = sorted((shape for shape in SHAPES if shape != solid.shape), key=lambda shape: rough[shape])[:RIVALS]
     scores: dict[str, _Score] = {}
     for shape in (solid.shape, *rivals):
-        best[shape] = search(appearance, shape, fine, best[shape], 4, ROWS, reach=0.2)
-        scores[shape] = _score(appearance, shape, window, columns, best[shape][0])
+        best[shape], scores[shape] = closer(shape, best[shape])
+    if scores[solid.shape].near_miss(solid.shape, solid.material):
+        for shape in (solid.shape, *rivals):
+            again, score = closer(shape, torch.cat([best[shape], searched(shape, MORE, 5)]))
+            if score.error < scores[shape].error:
+                best[shape], scores[shape] = again, score
     score, fitted = scores[solid.shape], best[solid.shape][0]
     other = min(rivals, key=lambda shape: scores[shape].error)
     area = max(score.area, 1.0)
