@@ -123,15 +123,6 @@ def _named_and_formed(verdict: Any, formed: Sequence[bool]) -> list[bool]:
     return [i is not None and formed[i] for i in verdict.match]
 
 
-@measure("caption", "Caption accuracy", "%", "more", (0, 100), "the prompt, all of it, its solids well formed",
-         world=True)  # fmt: skip
-def caption(image: Tensor, target: Target, perception: Perception) -> float | None:
-    verdict = _verdict(target, perception)
-    if verdict is None or perception.formed is None:
-        return None
-    return 100.0 * (verdict.exact and all(_named_and_formed(verdict, perception.formed)))
-
-
 @measure("atoms", "Claims right", "%", "more", (0, 100), "every claim of the prompt by itself; a solid that is named "
          "has to be well formed", world=True)  # fmt: skip
 def atoms(image: Tensor, target: Target, perception: Perception) -> float | None:
@@ -141,6 +132,15 @@ def atoms(image: Tensor, target: Target, perception: Perception) -> float | None
         return None
     formed = iter(_named_and_formed(verdict, perception.formed))  # for each an atom of the kind "solid", in their order
     return _percent([atom.true and (atom.kind != "solid" or next(formed)) for atom in verdict.atoms])
+
+
+@measure("caption", "Caption accuracy", "%", "more", (0, 100), "the prompt, all of it, its solids well formed",
+         world=True)  # fmt: skip
+def caption(image: Tensor, target: Target, perception: Perception) -> float | None:
+    verdict = _verdict(target, perception)
+    if verdict is None or perception.formed is None:
+        return None
+    return 100.0 * (verdict.exact and all(_named_and_formed(verdict, perception.formed)))
 
 
 @measure("well_formed", "Well-formed solids", "%", "more", (0, 100), "each solid seen, with the best fit of the "
