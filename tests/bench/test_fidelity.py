@@ -10,7 +10,7 @@ from world.captions import parse
 from world.evaluator import read
 from world.render import render
 
-FEW = 5
+FEW = 8
 
 
 class PerfectBackbone:

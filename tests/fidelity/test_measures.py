@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from conditioning.inputs import Box
 from conditioning.operators import BlockAverage, Measurement
-from fidelity.measures import MEASURES, better, evaluate, left_out
+from fidelity.measures import MEASURES, better, evaluate, in_page_order, left_out
 from fidelity.target import Target
 from world import edits
 from world.captions import describe
@@ -56,14 +56,18 @@ def test_a_lump_of_the_right_colour_is_not_right(scenes):
     at = F.affine_grid(torch.eye(2, 3)[None], [1, 3, 128, 128], align_corners=False)
     lumps = F.grid_sample(image, at + shift, "bicubic", "reflection", align_corners=False).clamp(0, 1)
     right, wrong = evaluate(image, target), evaluate(lumps, target)
-    assert right["solids"] == wrong["solids"] == right["caption"] == right["atoms"] == right["well_formed"] == 100
-    assert wrong["caption"] == wrong["well_formed"] == 0 < wrong["atoms"] < 100
+    assert right["solids"] == wrong["solids"] == right["right"] == right["atoms"] == right["well_formed"] == 100
+    assert wrong["right"] == wrong["well_formed"] == 0 < wrong["atoms"] < 100
 
 
 def test_solids_are_not_compared_where_the_image_is_no_square():
     image, target = torch.rand(1, 3, 64, 128), Target(prompt="a red cube on grass", world=True)
-    assert {"caption", "atoms", "well_formed"}.isdisjoint(found := evaluate(image, target)) and "solids" in found
+    assert {"right", "atoms", "well_formed"}.isdisjoint(found := evaluate(image, target)) and "solids" in found
     assert "Well-formed solids are left out" in left_out(target, image)
+
+
+def test_caption_accuracy_of_before_which_took_lumps_for_solids_is_not_ranked_with_it():
+    assert in_page_order({"caption": 100.0, "right": 0.0, "psnr": 20.0}) == ["right", "psnr"]
 
 
 def test_edit_success_is_full_after_the_edit_and_none_before_it():

@@ -106,7 +106,7 @@ def test_a_few_steps_lower_the_loss(monkeypatch) -> None:
     monkeypatch.setattr(training, "FIRST", 24)
     monkeypatch.setattr(training, "draw", lambda split, n, colours: draw(split, n % 4, colours))
     spec = training.Evaluator()
-    spec.rows = 8
+    spec.rows = 16
     rng, device = np.random.default_rng(0), torch.device("cpu")
     optimiser = torch.optim.AdamW(spec.network.parameters(), lr=2e-3)
     losses = []
