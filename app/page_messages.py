@@ -188,12 +188,12 @@ class Measure(Message):
 
 class CellResult(Message):
     seconds: float
-    calls: int
+    nfe: int
     rows: int
     gradients: int
-    stack: str
+    formula: str
     figures: dict[str, float]
-    said: str
+    left_out: str
 
 
 class CellState(Message):
@@ -224,7 +224,7 @@ class Rank(Message):
 
 class ParetoLines(Message):
     seconds: list[str]
-    calls: list[str]
+    nfe: list[str]
 
 
 class RankedMeasure(Message):
@@ -234,7 +234,7 @@ class RankedMeasure(Message):
 
 class Costs(Message):
     seconds: dict[str, float | None]
-    calls: dict[str, float | None]
+    nfe: dict[str, float | None]
 
 
 class Summary(Message):
@@ -323,7 +323,7 @@ class TrajectoryRun(Message):
     sigmas: list[float]
     figures: dict[str, list[float | None]]
     strips: Strips
-    calls: int
+    nfe: int
     seconds: float
     chord: float
     length: float

@@ -10,7 +10,7 @@ from samplers.protocol import Ask
 
 @runtime_checkable
 class Backbone(Protocol):
-    """Turns asks into denoised estimates, prompts into conditions, images into latents and back.
+    """Turns asks into denoised predictions, prompts into conditions, images into latents and back.
 
     Its parameters are frozen, and it leaves nothing behind between two asks. Latents are of unit scale, as its VAE
     gives them; x = x0 + sigma * eps, whatever coordinates the network was trained in.

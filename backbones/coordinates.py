@@ -1,6 +1,6 @@
 """Between VE coordinates (x = x0 + sigma * eps) and the coordinates a network was trained in.
 
-| trained as | sees | sigma of its level | it predicts F, and the estimate is |
+| trained as | sees | sigma of its level | it predicts F, and the prediction of x0 is |
 | --- | --- | --- | --- |
 | VP, epsilon | x / sqrt(1 + sigma^2) | sqrt((1 - abar) / abar) | x0 = x - sigma F |
 | VP, v_prediction | the same | the same | x0 = x / (1 + sigma^2) - sigma / sqrt(1 + sigma^2) F |
@@ -36,7 +36,7 @@ class Coordinates:
         return x / (1 + s * s).sqrt(), self.timestep(sigma)
 
     def leave(self, x: Tensor, sigma: Tensor, out: Tensor) -> Tensor:
-        """x (B, C, H, W) at level sigma (B,), VE, and the network's prediction out -> the estimate of x0."""
+        """x (B, C, H, W) at level sigma (B,), VE, and the network's prediction out -> the prediction of x0."""
         s = sigma.reshape(-1, 1, 1, 1)
         if self.prediction == "epsilon":
             return x - s * out

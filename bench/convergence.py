@@ -28,13 +28,13 @@ from samplers.lms import lms
 from samplers.schedules import karras
 
 IMAGE = Path(__file__).parents[1] / "docs" / "images" / "convergence.webp"
-CALLS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+NFE = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 TOP, BOTTOM = 20.0, 0.1
 SEEDS = range(16)
 
 PAPER, LINE, QUIET, INK = light("paper", "line", "quiet", "ink")
 PUBLISHED = "DPM++ 3M as published"
-TWO_CALLS = {one.label for one in SAMPLERS.values() if one.calls == 2}
+TWO_EVALUATIONS = {one.label for one in SAMPLERS.values() if one.nfe == 2}
 COLORS = {
     "Euler": "#6c615c", "Heun": "#be6a6a", "DPM2": "#6d2c00", "DPM++ 2M": "#c07a10", "iPNDM": "#848b00",
     "DEIS": "#3f9397", "DPM++ 3M": "#1f55c6", "LMS": "#742469", "UniPC": "#286b0c",
@@ -48,19 +48,19 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(1)
         oracle = backbones.load("exact")
         reference = end(oracle, lms, 600 if report.quick else 3000)
-        calls = CALLS[:-2] if report.quick else CALLS
+        nfe = NFE[:-2] if report.quick else NFE
         solvers: dict[str, tuple[str, Sampler, int]] = {
-            key: (one.label, one, one.calls) for key, one in SAMPLERS.items() if not one.stochastic
+            key: (one.label, one, one.nfe) for key, one in SAMPLERS.items() if not one.stochastic
         }
         solvers["dpmpp_3m_published"] = PUBLISHED, partial(dpmpp_3m, published=True), 1
         curves: Curves = {}
         for key, (label, solver, each) in report.steps(solvers.items(), "solvers"):
-            steps = [n // each for n in calls]
+            steps = [n // each for n in nfe]
             errors = [float((end(oracle, solver, n) - reference).square().mean().sqrt()) for n in steps]
             curves[label] = [(n * each, error) for n, error in zip(steps, errors)]
             late = slice(-4, None)
-            order = -np.polyfit(np.log(calls[late]), np.log(errors[late]), 1)[0]
-            digits = {f"digits_{n}": -np.log10(errors[calls.index(n)]) for n in (16, 64)}
+            order = -np.polyfit(np.log(nfe[late]), np.log(errors[late]), 1)[0]
+            digits = {f"digits_{n}": -np.log10(errors[nfe.index(n)]) for n in (16, 64)}
             report.figure(f"{key}_order", float(order), f"{label}: order", **digits)
         if report.args.image is not None and not report.quick:
             draw(curves, report.args.image)
@@ -86,30 +86,30 @@ def draw(curves: Curves, path: Path) -> None:
 
     figure, axis = plt.subplots(figsize=(8.4, 5.6), layout="constrained", facecolor=PAPER)
     axis.set_facecolor(PAPER)
-    axis.set(xscale="log", yscale="log", xlim=(CALLS[0] * 0.9, CALLS[-1] * 1.9))
+    axis.set(xscale="log", yscale="log", xlim=(NFE[0] * 0.9, NFE[-1] * 1.9))
     lowest = min(error for curve in curves.values() for _, error in curve)
     axis.set_ylim(lowest / 2.5, max(error for curve in curves.values() for _, error in curve) * 1.6)
     ends = {}
     for label, curve in curves.items():
-        calls, errors = zip(*curve)
+        nfe, errors = zip(*curve)
         color, width = (QUIET, 1.2) if label == PUBLISHED else (COLORS.get(label, INK), 1.8)
-        style = (0, (4, 2)) if label in TWO_CALLS else "-"
-        axis.plot(calls, errors, color=color, lw=width, ls=style, marker="o", ms=3.2, mec=PAPER, mew=0.5)
-        ends[label] = (calls[-1], errors[-1], color)
+        style = (0, (4, 2)) if label in TWO_EVALUATIONS else "-"
+        axis.plot(nfe, errors, color=color, lw=width, ls=style, marker="o", ms=3.2, mec=PAPER, mew=0.5)
+        ends[label] = (nfe[-1], errors[-1], color)
     for label, height in spread({label: float(np.log10(y)) for label, (_, y, _) in ends.items()}, apart=0.26).items():
         x, y, color = ends[label]
         axis.annotate(
-            label, (x, y), (CALLS[-1] * 1.12, 10**height), color=color, fontsize=9, va="center",
+            label, (x, y), (NFE[-1] * 1.12, 10**height), color=color, fontsize=9, va="center",
             arrowprops={"arrowstyle": "-", "color": color, "lw": 0.5, "shrinkA": 1, "shrinkB": 3},
         )  # fmt: skip
     for order in (1, 2, 3, 4):
-        x = np.array([CALLS[0], CALLS[0] * 2.2])
+        x = np.array([NFE[0], NFE[0] * 2.2])
         y = 2e-4 * (x / x[0]) ** -float(order)
         axis.plot(x, y, color=QUIET, lw=0.8)
         axis.annotate(
             f"{order}", (x[1], y[1]), xytext=(3, 0), textcoords="offset points", fontsize=8, color=QUIET, va="center"
         )
-    axis.annotate("slope", (CALLS[0], 2e-4), xytext=(0, 4), textcoords="offset points", fontsize=8, color=QUIET)
+    axis.annotate("slope", (NFE[0], 2e-4), xytext=(0, 4), textcoords="offset points", fontsize=8, color=QUIET)
     axis.set_xticks([8, 16, 32, 64, 128, 256])
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -42,7 +42,7 @@ RENDERS = 600  # of other test scenes, for the KID
 CONFIDENT = 0.9  # confidence of the evaluator from which a shape counts as well formed
 SHIFTS = (1, 7, 31)  # captions of others: the caption so many places further on
 FIGURES = {  # key: label, bar
-    "binding": ("(colour, shape) pairs there, bound right", "at least 90"),
+    "binding": ("attribute pairs (colour, shape) right", "at least 90"),
     "relations": ("relations right, both solids there", "at least 85"),
     "sizes": ("sizes right", ""),
     "material": ("materials right", ""),
@@ -53,9 +53,9 @@ FIGURES = {  # key: label, bar
     "exact": ("everything right", ""),
     "right": ("everything right, solids well formed", ""),
     "well_formed": ("solids seen that are well formed", ""),
-    "composition": ("pairs never shown in training, bound right", ""),
+    "composition": ("attribute pairs never shown in training, right", ""),
     "stand": ("relations right where both solids are there", ""),
-    "sure": ("pairs bound right, shape beyond doubt", ""),
+    "sure": ("attribute pairs right, shape beyond doubt", ""),
     "swaps": ("captions with colours swapped", ""),
 }
 
@@ -247,7 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
             some = [i for i, c in enumerate(claims) if len(c.solids) == n]
             if some:
                 part = scores(*([values[i] for i in some] for values in (readings, claims, fits)))
-                label = f"pairs bound right in scenes of {n}"
+                label = f"attribute pairs right in scenes of {n}"
                 beside = {key: part[key] for key in ("exact", "right", "well_formed") if key in part}
                 report.figure(f"binding_{n}", part["binding"], label, "%", **beside)
         far = features(rendered(report, others))

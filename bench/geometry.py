@@ -50,11 +50,11 @@ from world.render import quantized, render
 from world.scene import draw
 
 STEPS, SCALE, ROWS = 20, 4.0, 16
-CALLS = (5, 6, 8, 10)
+NFE = (5, 6, 8, 10)
 SOLVERS = ("euler", "dpmpp_2m", "ipndm")
 CHOSEN = {"gits": ("dev", PIXELS), "l2": ("l2", PIXELS), "mild": ("dev", 1.05)}  # price of a jump, gamma
-AMED_STEPS = 4  # so 7 calls
-SHOWN = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20)  # calls after which both trajectories are looked at
+AMED_STEPS = 4  # so 7 NFE
+SHOWN = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20)  # NFE after which both trajectories are looked at
 Arrays = dict[str, np.ndarray]
 
 
@@ -145,16 +145,16 @@ def trajectory_of(arrays: Arrays, name: str) -> Trajectory:
 
 
 def evaluate_guided(bench: Bench, guided: Trajectory, captions: list[Case]) -> Arrays:
-    """What the evaluator reads of both trajectories after so many calls, and their KID to other renders."""
+    """What the evaluator reads of both trajectories after so many evaluations, and their KID to other renders."""
 
     def make() -> Arrays:
         claims = [case.claims for case in captions]
         far = features(rendered(bench.report, cases(120 if bench.report.quick else RENDERS, first=100_000)))
         own = rendered(bench.report, captions)
-        out: dict[str, list[float]] = {"calls": list(SHOWN), "floor": [evaluator_kid(features(own), far)]}
+        out: dict[str, list[float]] = {"nfe": list(SHOWN), "floor": [evaluator_kid(features(own), far)]}
         out["ceiling"] = [scores(read(own), claims)["binding"]]
-        for calls in bench.report.steps(SHOWN, "looks at both trajectories"):
-            for name, latents in (("x", guided.x[calls]), ("x0", guided.x0[calls - 1])):
+        for nfe in bench.report.steps(SHOWN, "looks at both trajectories"):
+            for name, latents in (("x", guided.x[nfe]), ("x0", guided.x0[nfe - 1])):
                 with torch.no_grad():
                     images = torch.cat([bench.backbone.decode(part).float().cpu() for part in latents.split(ROWS)])
                 out.setdefault(f"{name}_binding", []).append(scores(read(images), claims)["binding"])
@@ -183,7 +183,7 @@ def teacher_trajectory(bench: Bench, rows: int) -> Trajectory:
 
 
 def solvers(bench: Bench, rows: int) -> Arrays:
-    """How far solvers end from the true end of their path in a few calls, in RMS of latents, (rows,) each."""
+    """How far solvers end from the true end of their path at a low NFE, in RMS of latents, (rows,) each."""
     teacher = teacher_trajectory(bench, rows)
     x, cond, noise = setting(bench, rows, 6000)
 
@@ -199,17 +199,17 @@ def solvers(bench: Bench, rows: int) -> Arrays:
 
     def few(by: str) -> Arrays:
         fine, out = teacher.sigmas.tolist(), {}
-        for calls in CALLS:
-            sigmas = bench.sigmas(calls)
+        for nfe in NFE:
+            sigmas = bench.sigmas(nfe)
             if by in CHOSEN:
                 cost, gamma = CHOSEN[by]
-                sigmas = [fine[node] for node in cheapest(costs(teacher, cost), calls, gamma)]
-            out[f"{by}_{calls}"] = np.array(sigmas)
+                sigmas = [fine[node] for node in cheapest(costs(teacher, cost), nfe, gamma)]
+            out[f"{by}_{nfe}"] = np.array(sigmas)
             for name in SOLVERS:
-                out[f"{name}_{by}_{calls}"] = ended(SAMPLERS[name], sigmas)
+                out[f"{name}_{by}_{nfe}"] = ended(SAMPLERS[name], sigmas)
         return out
 
-    def two_calls() -> Arrays:
+    def two_evaluations() -> Arrays:
         sigmas = bench.sigmas(AMED_STEPS)
         x_old, cond_old, noise_old = setting(bench, rows, 5000)
         epochs = 2 if bench.report.quick else 5
@@ -218,7 +218,7 @@ def solvers(bench: Bench, rows: int) -> Arrays:
         three = {"heun": heun, "dpm_solver_2": dpm_solver_2, "amed": amed(predictor)}
         return {name: ended(sampler, sigmas) for name, sampler in three.items()}
 
-    results = bench.part("two_calls", two_calls)
+    results = bench.part("two_evaluations", two_evaluations)
     for by in ("karras", *CHOSEN):
         results |= bench.part(f"few_{by}", lambda by=by: few(by))
     return results
@@ -280,23 +280,23 @@ def report_scores(report: Report, arrays: Arrays, optimal: Optimal) -> None:
 
 def report_guided(report: Report, evaluated: Arrays) -> None:
     for name, words in (("x0", "denoised prediction"), ("x", "state")):
-        for calls, binding, kid in zip(
-            evaluated["calls"], evaluated[f"{name}_binding"], evaluated[f"{name}_kid"], strict=True
+        for nfe, binding, kid in zip(
+            evaluated["nfe"], evaluated[f"{name}_binding"], evaluated[f"{name}_kid"], strict=True
         ):
-            label = f"{words} after {int(calls)} calls: pairs bound right"
-            report.figure(f"{name}_binding_{int(calls)}", float(binding), label, "%", kid=float(kid))
+            label = f"{words} after {int(nfe)} NFE: attribute pairs right"
+            report.figure(f"{name}_binding_{int(nfe)}", float(binding), label, "%", kid=float(kid))
 
 
 def report_solvers(report: Report, results: Arrays) -> None:
-    for calls in CALLS:
+    for nfe in NFE:
         for by in CHOSEN:
-            report.note(f"{by}, {calls}: " + ", ".join(f"{s:.3g}" for s in results[f"{by}_{calls}"]))
+            report.note(f"{by}, {nfe}: " + ", ".join(f"{s:.3g}" for s in results[f"{by}_{nfe}"]))
         for name in SOLVERS:
-            errors = {by: float(results[f"{name}_{by}_{calls}"].mean()) for by in ("karras", *CHOSEN)}
-            label = f"{SAMPLERS[name].label}, {calls} calls: RMS from the true end"
-            report.figure(f"{name}_{calls}", errors.pop("karras"), label, "", **errors)
+            errors = {by: float(results[f"{name}_{by}_{nfe}"].mean()) for by in ("karras", *CHOSEN)}
+            label = f"{SAMPLERS[name].label}, {nfe} NFE: RMS from the true end"
+            report.figure(f"{name}_{nfe}", errors.pop("karras"), label, "", **errors)
     for name in ("heun", "dpm_solver_2", "amed"):
-        label = f"{name}, {2 * AMED_STEPS - 1} calls: RMS from the true end"
+        label = f"{name}, {2 * AMED_STEPS - 1} NFE: RMS from the true end"
         report.figure(f"{name}_{2 * AMED_STEPS - 1}", float(results[name].mean()), label)
 
 

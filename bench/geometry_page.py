@@ -152,13 +152,13 @@ def boomerang(runs: Runs) -> Figure:
 
 def settling(quality: Arrays) -> Figure:
     figure, (left, right) = panels(2)
-    calls = quality["calls"]
+    nfe = quality["nfe"]
     for axis, key in ((left, "binding"), (right, "kid")):
-        axis.plot(calls, quality[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions (denoising path)")
-        axis.plot(calls, quality[f"x_{key}"], "o--", ms=4, color=FAINT, label="states (sampling path)")
+        axis.plot(nfe, quality[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions (denoising path)")
+        axis.plot(nfe, quality[f"x_{key}"], "o--", ms=4, color=FAINT, label="states (sampling path)")
         axis.set_xlabel("network evaluations")
         axis.set_xticks([1, 5, 10, 15, 20])
-        axis.set_xlim(0.5, calls[-1] + 0.5)
+        axis.set_xlim(0.5, nfe[-1] + 0.5)
     ceiling = float(quality["ceiling"][0])
     left.axhline(ceiling, color=INK, lw=0.8, ls=":")
     left.text(1, ceiling + 1.5, "renders of these captions", fontsize=8, color=FAINT)
@@ -198,7 +198,7 @@ SCHEDULES = {  # label, colour, line; without a line only in the table
     "mild": ("GITS, γ = 1.05", BLUE, "-"),
     "l2": ("GITS by distance, γ = 1.15", RED, ""),
 }
-CALLS = (5, 6, 8, 10)
+NFE = (5, 6, 8, 10)
 
 
 def errors(few: Arrays) -> Figure:
@@ -207,10 +207,10 @@ def errors(few: Arrays) -> Figure:
         for by, (label, colour, dashes) in SCHEDULES.items():
             if not dashes:
                 continue
-            values = [few[f"{name}_{by}_{calls}"].mean() for calls in CALLS]
-            axis.plot(CALLS, values, dashes, marker="o", ms=4, color=colour, label=label)
+            values = [few[f"{name}_{by}_{nfe}"].mean() for nfe in NFE]
+            axis.plot(NFE, values, dashes, marker="o", ms=4, color=colour, label=label)
         axis.set_title(title)
-        axis.set_xticks(CALLS)
+        axis.set_xticks(NFE)
         axis.set_xlabel("network evaluations")
     tops = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
@@ -225,12 +225,12 @@ SMALL: Any = {"fontsize": 8.5, "weight": "normal", "loc": "center", "pad": 4}
 
 
 def strip(runs: Runs, backbone: Backbone, image: int = 0, steps: Sequence[int] = LOOKED_AT) -> Figure:
-    """One start, decoded: states and estimates of the guided run, and estimates without a prompt and of the optimum."""
+    """One start, decoded: states and predictions of the guided run, and predictions without a prompt and of the optimum."""
     rows = {
         "state,\nguided": runs["guided"].x,
-        "estimate,\nguided": runs["guided"].x0,
-        "estimate,\nno prompt": runs["plain"].x0,
-        "estimate,\noptimum": runs["optimal"].x0,
+        "prediction,\nguided": runs["guided"].x0,
+        "prediction,\nno prompt": runs["plain"].x0,
+        "prediction,\noptimum": runs["optimal"].x0,
     }
     shown = torch.stack([row[list(steps), image] for row in rows.values()])  # (R, S, C, h, w)
     images = decoded(backbone, shown.flatten(0, 1)).unflatten(0, shown.shape[:2])
@@ -297,20 +297,20 @@ def solver_table(few: Arrays) -> str:
     rows = []
     for name, title in SOLVERS.items():
         for by, (label, *_) in SCHEDULES.items():
-            values = [f"{few[f'{name}_{by}_{calls}'].mean():.3f}" for calls in CALLS]
+            values = [f"{few[f'{name}_{by}_{nfe}'].mean():.3f}" for nfe in NFE]
             rows.append([f"{title}, {label}", *values])
-    return table(["RMS distance from the true end", *(f"{calls} calls" for calls in CALLS)], rows)
+    return table(["RMS distance from the true end", *(f"{nfe} NFE" for nfe in NFE)], rows)
 
 
 def schedule_table(few: Arrays) -> str:
     rows = []
     for by in ("gits", "mild"):
-        for calls in CALLS:
-            rows.append([f"{SCHEDULES[by][0]}, {calls} calls", " ".join(f"{s:.3g}" for s in few[f"{by}_{calls}"])])
+        for nfe in NFE:
+            rows.append([f"{SCHEDULES[by][0]}, {nfe} NFE", " ".join(f"{s:.3g}" for s in few[f"{by}_{nfe}"])])
     return table(["", "levels σ"], rows).replace("---:", "---")
 
 
 def amed_table(few: Arrays) -> str:
     named = {"heun": "Heun", "dpm_solver_2": "DPM-Solver-2", "amed": "AMED-Solver"}
     rows = [[label, f"{few[name].mean():.3f}"] for name, label in named.items()]
-    return table(["RMS distance from the true end", "7 calls"], rows)
+    return table(["RMS distance from the true end", "7 NFE"], rows)

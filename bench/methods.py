@@ -145,7 +145,7 @@ def generate(
 
 
 def write_line(report: Report, key: str, label: str, figures: dict[str, list[float]], cost: dict[str, float]) -> str:
-    """A line of the table, and its figures in the JSON: key_figure and key_figure_spread, key_calls, ... Returns the
+    """A line of the table, and its figures in the JSON: key_figure and key_figure_spread, key_nfe, ... Returns the
     line in Markdown."""
     cells = []
     for name, values in figures.items():
@@ -178,9 +178,9 @@ def main(arguments: list[str] | None = None) -> None:
                 + (f", noise {noise:g}" if noise else "")
                 + (f", steps divided by {args.hurry}" if args.hurry > 1 else "")
             )
-            heads = [*task.columns.values(), "calls", "taped", "s"]
+            heads = [*task.columns.values(), "NFE", "gradients", "s"]
             shown = "".join(f"{label:>18}" for label in task.columns.values())
-            report.note(f"{'':<{LABEL_WIDTH}}{shown}{'calls':>8}{'taped':>8}{'s':>8}")
+            report.note(f"{'':<{LABEL_WIDTH}}{shown}{'NFE':>8}{'gradients':>10}{'s':>8}")
             lines += [f"### {task.label} on {id}", "", f"| | {' | '.join(heads)} |", "| --- " * (len(heads) + 1) + "|"]
             for row in rows(task, backbone):
                 if args.only and row.stack and not {name for name, _ in row.stack} & set(args.only.split(",")):
@@ -209,8 +209,8 @@ def _line(report: Report, row: Row, cases: list[Case], task: Task, backbone: Bac
     measured = task.measure(cases, outputs, backbone)
     figures = {name: [one[name] for one in measured] for name in task.columns}
     cost = {
-        "calls": sum(one.evaluations for one in costs) / max(len(costs), 1),
-        "taped": sum(one.with_gradient for one in costs) / max(len(costs), 1),
+        "nfe": sum(one.evaluations for one in costs) / max(len(costs), 1),
+        "gradients": sum(one.with_gradient for one in costs) / max(len(costs), 1),
         "seconds": seconds,
     }
     line = write_line(report, key, row.label, figures, cost)

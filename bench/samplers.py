@@ -1,10 +1,10 @@
 """Which solver on which schedule makes most of few network evaluations on Still Life, and what our loop costs beside
 them.
 
-Every pair of solver and schedule has the same number of calls, with guidance and without, on held-out captions: how far
+Every pair of solver and schedule has the same NFE, with guidance and without, on held-out captions: how far
 it ends from the 200-step solution of the same start (stochastic solvers go elsewhere, so they have no distance), how
 many captions come out whole, and the KID to renders (noisy: it is of few images). Then the best pair and
-Euler over many numbers of calls, levels that are learned for some solvers, and the time of a step without the network
+Euler over many NFE, levels that are learned for some solvers, and the time of a step without the network
 beside diffusers' schedulers.
 
     python -m bench.samplers --keep outputs/samplers --json samplers.json
@@ -40,7 +40,7 @@ from samplers.flow import Ask, Denoiser, Flow, Noise, Sampler, ask, run, tap
 from samplers.geometry import gits, ld3
 from world.evaluator import features, read
 
-CALLS, TRUE, SCALE = 8, 200, 4.0
+NFE, TRUE, SCALE = 8, 200, 4.0
 SCALES = (SCALE, 1.0)
 SOLVERS_WITH_LEARNED_SCHEDULES = ("unipc", "deis", "dpmpp_2m")  # solvers that levels are learned for
 CURVE = (4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
@@ -124,48 +124,48 @@ class Setting:
 
 def counted(sampler: Sampler, sigmas: Sequence[float]) -> int:
     """Network evaluations of a run on this schedule."""
-    calls = 0
+    nfe = 0
 
     def count(message: object, reply: object) -> None:
-        nonlocal calls
-        calls += isinstance(message, list)
+        nonlocal nfe
+        nfe += isinstance(message, list)
 
     def nothing(one: Ask) -> Tensor:
         return torch.zeros_like(one.x)
 
     run(tap(sampler(ask, torch.ones(1, 1, 1, 1), sigmas, {}, Noise([0])), count), nothing)
-    return calls
+    return nfe
 
 
-def steps_within(setting: Setting, solver: Solver, schedule: str, calls: int) -> int:
-    """The most steps that cost no more calls; 0 where none does, or the schedule has no levels for so few."""
-    for steps in range(calls, 0, -1):
+def steps_within(setting: Setting, solver: Solver, schedule: str, nfe: int) -> int:
+    """The most steps that cost no more evaluations; 0 where none does, or the schedule has no levels for so few."""
+    for steps in range(nfe, 0, -1):
         try:
-            if counted(solver, setting.levels(schedule, steps)) <= calls:
+            if counted(solver, setting.levels(schedule, steps)) <= nfe:
                 return steps
         except ValueError:
             continue
     return 0
 
 
-def measured(setting: Setting, key: Key, calls: int, far: Tensor) -> Figures | None:
-    """One pair; None where it cannot be had for so few calls."""
+def measured(setting: Setting, key: Key, nfe: int, far: Tensor) -> Figures | None:
+    """One pair; None where it cannot be had at so low an NFE."""
     solver, schedule = SAMPLERS[key[0]], key[1]
-    steps = steps_within(setting, solver, schedule, calls)
+    steps = steps_within(setting, solver, schedule, nfe)
     if not steps:
         return None
-    name = f"{setting.name}_{key[0]}_{schedule}_{calls}"
+    name = f"{setting.name}_{key[0]}_{schedule}_{nfe}"
     return ended(setting, name, solver, setting.levels(schedule, steps), far)
 
 
 def measure_learned_schedule(setting: Setting, key: str, far: Tensor) -> tuple[Figures, ld3.LearnedSchedule]:
     """A solver on levels that were learned for it, and these."""
-    one, solver = setting.learned_schedule(key, CALLS), SAMPLERS[key]
+    one, solver = setting.learned_schedule(key, NFE), SAMPLERS[key]
 
     def with_labels(D: Denoiser, *args: Any) -> Flow:
         return solver(one.with_labels(D), *args)
 
-    return ended(setting, f"{setting.name}_{key}_ld3_{CALLS}", with_labels, list(one.sigmas), far), one
+    return ended(setting, f"{setting.name}_{key}_ld3_{NFE}", with_labels, list(one.sigmas), far), one
 
 
 def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], far: Tensor) -> Figures:
@@ -185,11 +185,11 @@ def ended(setting: Setting, name: str, sampler: Sampler, sigmas: list[float], fa
     return Figures(counted(sampler, sigmas), distances[0], exact, binding, kid, distances[1])
 
 
-def calls_like(target: float, calls: Sequence[int], errors: Sequence[float]) -> float:
-    """The number of calls at which a curve comes down to an error, between its points on log-log paper; a curve that
+def nfe_like(target: float, nfe: Sequence[int], errors: Sequence[float]) -> float:
+    """The NFE at which a curve comes down to an error, between its points on log-log paper; a curve that
     rises again is taken as flat. The ends of the curve where the error lies beyond them."""
     low = np.minimum.accumulate(np.asarray(errors, dtype=float))
-    return float(np.exp(np.interp(-np.log(target), -np.log(low), np.log(np.asarray(calls, dtype=float)))))
+    return float(np.exp(np.interp(-np.log(target), -np.log(low), np.log(np.asarray(nfe, dtype=float)))))
 
 
 def best(pairs: dict[Key, Figures], within: Sequence[str] | None = None) -> Key:
@@ -213,23 +213,23 @@ def main(arguments: list[str] | None = None) -> None:
             curves = {scale: every_curve(report, longer[scale], pairs[scale], far) for scale in SCALES}
             for scale in SCALES:
                 top = best(pairs[scale])
-                at = max((one for one in curves[scale][top] if one.calls <= CALLS), key=lambda one: one.calls).rms
-                like[scale].append(calls_like(at or 0.0, *euler(longer[scale], far, quick)))
+                at = max((one for one in curves[scale][top] if one.nfe <= NFE), key=lambda one: one.nfe).rms
+                like[scale].append(nfe_like(at or 0.0, *euler(longer[scale], far, quick)))
             if not quick:
                 samplers_page.write(pairs, curves)
         lessons = {scale: measure_learned_schedules(report, longer[scale], far) for scale in SCALES}
         for scale, lines in lessons.items():
             like[scale] += [line.like for line in lines]
-            key = "calls_like_euler_25" if scale == 1 else "calls_like_euler_25_guided"
-            label = f"best pair, {CALLS} calls, guidance {scale:g}: as Euler with"
-            report.figure(key, max(like[scale]), label, "calls", "at least 25")
+            key = "nfe_like_euler_25" if scale == 1 else "nfe_like_euler_25_guided"
+            label = f"best pair, {NFE} NFE, guidance {scale:g}: as Euler with"
+            report.figure(key, max(like[scale]), label, "NFE", "at least 25")
         if not quick:
             samplers_page.write_learned(lessons)
             report.note(f"page: {samplers_page.PAGE}")
 
 
 def every_pair(report: Report, bench: Bench, scale: float, far: Tensor) -> dict[Key, Figures]:
-    """All solvers on all schedules that need no lessons, at the same number of calls."""
+    """All solvers on all schedules that need no lessons, at the same NFE."""
     quick = report.quick
     solvers = ("euler", "dpmpp_2m", "ancestral") if quick else tuple(SAMPLERS)
     schedules = ("native", "karras") if quick else (*SCHEDULES, "gits")
@@ -237,9 +237,9 @@ def every_pair(report: Report, bench: Bench, scale: float, far: Tensor) -> dict[
     results = {}
     keys = [(solver, schedule) for solver in solvers for schedule in schedules]
     for key in report.steps(keys, f"pairs with guidance {scale:g}"):
-        one = measured(setting, key, CALLS, far)
+        one = measured(setting, key, NFE, far)
         if one is None:
-            report.skip(f"{key[0]}_{key[1]}_{scale:g}", f"{key[0]} on {key[1]}", f"not in {CALLS} calls")
+            report.skip(f"{key[0]}_{key[1]}_{scale:g}", f"{key[0]} on {key[1]}", f"not in {NFE} NFE")
         else:
             results[key] = one
     tell_pairs(report, results, scale)
@@ -247,20 +247,20 @@ def every_pair(report: Report, bench: Bench, scale: float, far: Tensor) -> dict[
 
 
 def every_curve(report: Report, setting: Setting, pairs: dict[Key, Figures], far: Tensor) -> dict[Key, list[Figures]]:
-    """What is worth following, over the number of calls."""
+    """What is worth following, over NFE."""
     curves = {}
     for key in compared(pairs):
         label = f"guidance {setting.scale:g}, curve of {key[0]} on {key[1]}"
-        calls = report.steps((4, 8, 12) if report.quick else CURVE, label)
-        curves[key] = [one for n in calls if (one := measured(setting, key, n, far)) is not None]
+        nfe = report.steps((4, 8, 12) if report.quick else CURVE, label)
+        curves[key] = [one for n in nfe if (one := measured(setting, key, n, far)) is not None]
     tell_curves(report, curves, setting.scale)
     return curves
 
 
 def euler(setting: Setting, far: Tensor, quick: bool) -> tuple[list[int], list[float]]:
-    """Euler on the network's own levels: calls, and how far it ends."""
+    """Euler on the network's own levels: NFE, and how far it ends."""
     results = [measured(setting, ("euler", "native"), n, far) for n in ((4, 8, 12) if quick else CURVE)]
-    return [one.calls for one in results if one], [one.rms or 0.0 for one in results if one]
+    return [one.nfe for one in results if one], [one.rms or 0.0 for one in results if one]
 
 
 def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> list[LearnedScheduleRow]:
@@ -268,13 +268,13 @@ def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> 
     curve = euler(setting, far, report.quick)
     lines = []
     for solver in SOLVERS_WITH_LEARNED_SCHEDULES[-1:] if report.quick else SOLVERS_WITH_LEARNED_SCHEDULES:
-        before = measured(setting, (solver, "gits"), CALLS, far)
+        before = measured(setting, (solver, "gits"), NFE, far)
         after, one = measure_learned_schedule(setting, solver, far)
         if before is None:
-            raise RuntimeError(f"{solver} has no schedule of {CALLS} calls")
-        like = calls_like(after.rms or 0.0, *curve)
+            raise RuntimeError(f"{solver} has no schedule of {NFE} NFE")
+        like = nfe_like(after.rms or 0.0, *curve)
         lines.append(LearnedScheduleRow(solver, before, after, like, one.sigmas, one.labels))
-        label = f"{SAMPLERS[solver].label}, LD3, {CALLS} calls, guidance {setting.scale:g}"
+        label = f"{SAMPLERS[solver].label}, LD3, {NFE} NFE, guidance {setting.scale:g}"
         beside = {"gits": before.rms or 0.0, "like_euler": like, "exact": after.exact, "kid": after.kid}
         beside["median"] = after.median or 0.0
         report.figure(f"learnt_{solver}_{setting.scale:g}_rms", after.rms or 0.0, label, "rms", **beside)
@@ -282,7 +282,7 @@ def measure_learned_schedules(report: Report, setting: Setting, far: Tensor) -> 
 
 
 def compared(pairs: dict[Key, Figures]) -> list[Key]:
-    """What is followed over many numbers of calls: Euler on the network's own levels and where it is best, what the app
+    """What is followed over many NFE: Euler on the network's own levels and where it is best, what the app
     begins with, DPM++ 2M where that is best, the best of all."""
     own = [("euler", "native"), ("euler", best_of(pairs, "euler")), ("dpmpp_2m", best_of(pairs, "dpmpp_2m"))]
     return [key for key in dict.fromkeys([*own, CHOSEN, best(pairs)]) if key in pairs]
@@ -298,7 +298,7 @@ def tell_pairs(report: Report, pairs: dict[Key, Figures], scale: float) -> None:
     for solver, schedule in order:
         one = pairs[solver, schedule]
         beside = {"exact": one.exact, "binding": one.binding, "kid": one.kid}
-        label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.calls} calls"
+        label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.nfe} NFE"
         name = f"{solver}_{schedule}_{scale:g}"
         if one.rms is None:
             report.figure(f"{name}_exact_alone", one.exact, label, "%", kid=one.kid)
@@ -309,15 +309,15 @@ def tell_pairs(report: Report, pairs: dict[Key, Figures], scale: float) -> None:
 def tell_curves(report: Report, curves: dict[Key, list[Figures]], scale: float) -> None:
     for (solver, schedule), curve in curves.items():
         for one in curve:
-            label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.calls} calls"
-            name = f"curve_{solver}_{schedule}_{scale:g}_{one.calls}"
+            label = f"{SAMPLERS[solver].label}, {samplers_page.named(schedule)}, guidance {scale:g}: {one.nfe} NFE"
+            name = f"curve_{solver}_{schedule}_{scale:g}_{one.nfe}"
             report.figure(name, one.rms or 0.0, label, "rms", exact=one.exact, binding=one.binding, kid=one.kid)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=int, default=8, help="images of every pair (default: 8)")
     parser.add_argument("--longer", type=int, default=48, help="images of every curve (default: 48)")
-    parser.add_argument("--learned", "--learnt", action="store_true", help="only LD3's learned schedules, and Euler")
+    parser.add_argument("--learned", action="store_true", help="only LD3's learned schedules, and Euler")
     parser.add_argument("--backbone", default="still-life", help="a name, a folder, a Hub id")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what is measured there, and go on from it")
 

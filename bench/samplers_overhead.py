@@ -27,16 +27,16 @@ PAIRS = {
 
 
 class Network:
-    """The smallest of networks, x -> x / 2, that counts its calls and the time that they take."""
+    """The smallest of networks, x -> x / 2, that counts its evaluations and the time that they take."""
 
     def __init__(self) -> None:
-        self.calls, self.seconds = 0, 0.0
+        self.nfe, self.seconds = 0, 0.0
 
     def __call__(self, x: Tensor) -> Tensor:
         began = time.perf_counter()
         out = x * 0.5
         self.seconds += time.perf_counter() - began
-        self.calls += 1
+        self.nfe += 1
         return out
 
 
@@ -71,11 +71,11 @@ def theirs(solver: str) -> Callable[[Network], Any]:
 
 
 def beside_network(loop: Callable[[Network], Any]) -> tuple[float, int]:
-    """Seconds of a run outside of its network evaluations, and how many calls it made."""
+    """Seconds of a run outside of its network evaluations, and how many evaluations it made."""
     network = Network()
     began = time.perf_counter()
     loop(network)
-    return time.perf_counter() - began - network.seconds, network.calls
+    return time.perf_counter() - began - network.seconds, network.nfe
 
 
 def overhead(solver: str, rounds: int) -> tuple[float, float, float]:

@@ -26,11 +26,11 @@ HUES = ("#6c615c", "#c07a10", "#3f9397", "#1f55c6", "#742469")
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one pair at one number of calls: root mean square from the true end, mean of the images (None of a
+    """Of one pair at one NFE: root mean square from the true end, mean of the images (None of a
     stochastic solver), per cent of captions and of pairs of colour and shape right, KID, and the median in
     place of the mean."""
 
-    calls: int
+    nfe: int
     rms: float | None
     exact: float
     binding: float
@@ -41,7 +41,7 @@ class Figures:
 @dataclass(frozen=True)
 class LearnedScheduleRow:
     """A solver on GITS' levels and on those that were learned for it, with the noise labels that the network gets
-    there; with how many calls Euler ends as near as that."""
+    there; at which NFE Euler ends as near as that."""
 
     solver: str
     gits: Figures
@@ -91,7 +91,7 @@ def learned_table(learned: Mapping[float, Sequence[LearnedScheduleRow]]) -> str:
             )
             guidance = "none" if scale == 1 else f"{scale:g}"
             lines.append(
-                f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} calls | {levels_and_labels} |"
+                f"| {guidance} | {SAMPLERS[one.solver].label} | {sides} | {one.like:.0f} NFE | {levels_and_labels} |"
             )
     return "\n".join(lines)
 
@@ -118,22 +118,22 @@ def table(pairs: Pairs, figure: str) -> str:
 
 
 def curve_table(curves: Curves) -> str:
-    """Pairs across, calls down: distance, and caption accuracy."""
-    numbers = sorted({one.calls for curve in curves.values() for one in curve})
+    """Pairs across, NFE down: distance, and caption accuracy."""
+    numbers = sorted({one.nfe for curve in curves.values() for one in curve})
     heads = [f"{SAMPLERS[solver].label}, {named(schedule)}" for solver, schedule in curves]
-    lines = [f"| calls | {' | '.join(heads)} |", "| ---: |" + " ---: |" * len(heads)]
-    for calls in numbers:
+    lines = [f"| NFE | {' | '.join(heads)} |", "| ---: |" + " ---: |" * len(heads)]
+    for nfe in numbers:
         cells = []
         for curve in curves.values():
-            one = next((one for one in curve if one.calls == calls), None)
+            one = next((one for one in curve if one.nfe == nfe), None)
             rms = "" if one is None or one.rms is None else f"{one.rms:.3f}"
             cells.append("-" if one is None else f"{rms} ({one.exact:.0f} %)")
-        lines.append(f"| {calls} | {' | '.join(cells)} |")
+        lines.append(f"| {nfe} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def draw(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
-    """Above the curves, below every pair at the same number of calls; guided on the left, and not."""
+    """Above the curves, below every pair at the same NFE; guided on the left, and not."""
     figure, axes = plt.subplots(2, len(pairs), figsize=(10.4, 9.2), layout="constrained", height_ratios=(1, 1.15))
     for column, (scale, scale_pairs) in enumerate(pairs.items()):
         words = "with guidance 4" if scale != 1 else "without guidance"
@@ -147,10 +147,10 @@ def draw(pairs: Mapping[float, Pairs], curves: Mapping[float, Curves]) -> None:
 def _curves(axis: Axes, curves: Curves, words: str) -> None:
     axis.set(xscale="log", yscale="log")
     for hue, ((solver, schedule), curve) in zip(HUES, curves.items()):
-        at = [(one.calls, one.rms) for one in curve if one.rms is not None]
-        calls, errors = zip(*at)
+        at = [(one.nfe, one.rms) for one in curve if one.rms is not None]
+        nfe, errors = zip(*at)
         label = f"{SAMPLERS[solver].label}, {named(schedule)}"
-        axis.plot(calls, errors, color=hue, lw=1.8, marker="o", ms=3.4, mew=0, label=label)
+        axis.plot(nfe, errors, color=hue, lw=1.8, marker="o", ms=3.4, mew=0, label=label)
     axis.set_xticks([4, 6, 8, 12, 20, 40])
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
@@ -173,4 +173,4 @@ def _pairs(axis: Axes, pairs: Pairs, words: str) -> None:
     axis.set_xticks(range(len(schedules)), [named(key) for key in schedules], rotation=60, ha="right", fontsize=7)
     axis.set_yticks(range(len(solvers)), [SAMPLERS[key].label for key in solvers], fontsize=7)
     axis.grid(False)
-    axis.set_title(f"Every pair at 8 calls, {words}", color=INK)
+    axis.set_title(f"Every pair at 8 NFE, {words}", color=INK)

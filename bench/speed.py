@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 LABELS = {
-    "wall_over_network": "run / (network calls x their time)",
+    "wall_over_network": "run / (network evaluations x their time)",
     "first_preview_s": "submit to first preview",
     "picture_s": "submit to image",
     "eight_over_serial": "8 runs at once / 8 in a row",
@@ -78,20 +78,20 @@ def alone(report: Report, engine: Engine, recipe: Recipe, times: int) -> None:
     first = timed(engine, recipe)
     network, looks, walls, ratios = [], [], [], []
     call = bare(engine, recipe)
-    calls = 0
+    nfe = 0
     for i in report.steps(range(times), "runs"):
         decoding = engine.spent.decode
         wall, look, finished = timed(engine, recipe.but(seed=i))
         decoding = engine.spent.decode - decoding
-        calls = finished.calls
-        seconds = statistics.median(call() for _ in range(calls))
+        nfe = finished.nfe
+        seconds = statistics.median(call() for _ in range(nfe))
         network.append(seconds)
         looks.append(look)
         walls.append(wall)
-        ratios.append((wall - decoding) / (calls * seconds))
+        ratios.append((wall - decoding) / (nfe * seconds))
     wall = statistics.median(walls)
-    report.figure("network_ms", 1000 * statistics.median(network), "one network call, 2 rows", "ms")
-    report.figure("network_calls", calls, "network calls of a run")
+    report.figure("network_ms", 1000 * statistics.median(network), "one network evaluation, 2 rows", "ms")
+    report.figure("network_nfe", nfe, "NFE of a run")
     report.figure("wall_over_network", statistics.median(ratios), LABELS["wall_over_network"], "x", "at most 1.05")
     report.figure("first_preview_s", statistics.median(looks), LABELS["first_preview_s"], "s", "at most 0.5")
     report.figure("picture_s", wall, LABELS["picture_s"], "s", "at most 1.2")

@@ -138,7 +138,7 @@ class Method:
     starts_at: StartsAt | None = None
     intervals: tuple[Interval, ...] = ()
     no_effect_at: Mapping[str, Any] = field(default_factory=dict)  # knobs, at whose values it does nothing
-    calls: int | None = 1
+    nfe: int | None = 1
     rows: int | None = 1
     order_in_family: int = 0
 
@@ -180,7 +180,7 @@ def method(
     starts_at: StartsAt | None = None,
     intervals: tuple[Interval, ...] = (),
     no_effect_at: Mapping[str, Any] = {},
-    calls: int | None = 1,
+    nfe: int | None = 1,
     rows: int | None = 1,
     order_in_family: int = 0,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -190,7 +190,7 @@ def method(
         (knob, value) at which one holds. starts_at: of a method that finds the start: (steps of the schedule, all its
         knobs) -> how many of these steps it leaves out. intervals: its knobs that are parts of the steps.
     no_effect_at: values of knobs at which, all together, it does nothing; for one knob alone see `Knob.neutral`.
-    calls, rows: network evaluations, and rows in them for each row of x, that one ask of the sampler becomes at the
+    nfe, rows: network evaluations, and rows in them for each row of x, that one ask of the sampler becomes at the
         defaults; None where that depends on the image or the schedule.
     order_in_family: place inside the family, lower is further in.
     Raises ValueError, naming the file, where the declaration is incomplete: the start fails.
@@ -211,7 +211,7 @@ def method(
             raise ValueError(f"method {name} is in {METHODS[name].function.__module__} and in {function.__module__}")
         METHODS[name] = Method(
             name=name, function=function, task=task, paper=paper, needs=needs, traits=held,
-            starts_at=starts_at, intervals=intervals, no_effect_at=no_effect_at, calls=calls, rows=rows,
+            starts_at=starts_at, intervals=intervals, no_effect_at=no_effect_at, nfe=nfe, rows=rows,
             order_in_family=order_in_family, **described,
         )  # fmt: skip
         return function

@@ -22,15 +22,15 @@ def first_sentence(text: str) -> str:
 
 
 def cost(one: Method) -> str:
-    """Network calls and gradients, beyond those of the sampler alone, in words."""
-    if one.calls is None:
+    """Network evaluations and gradients, beyond those of the sampler alone, in words."""
+    if one.nfe is None:
         words = "More network evaluations, depending on its settings"
     elif one.rows is None:
         words = "More rows in a network evaluation, depending on its settings"
-    elif one.calls == one.rows == 1:
+    elif one.nfe == one.rows == 1:
         words = "No more network evaluations"
     else:
-        words = f"{one.rows} rows where there was 1, in {one.calls} network evaluation{'s' if one.calls > 1 else ''}"
+        words = f"{one.rows} rows where there was 1, in {one.nfe} network evaluation{'s' if one.nfe > 1 else ''}"
     return words + ("; a gradient through the network at every step" if "gradients" in one.needs else "")
 
 

@@ -38,7 +38,7 @@ def churned(
     return with_churn
 
 
-@solver("Heun (EDM, churn)", paper="2206.00364", order=2, calls=2, stochastic=True, renoises=True, between=True)
+@solver("Heun (EDM, churn)", paper="2206.00364", order=2, nfe=2, stochastic=True, renoises=True, between=True)
 def churn(
     D: Denoiser,
     x: Tensor,

@@ -40,7 +40,7 @@ class Path:
     def ahead(self) -> Tensor:
         """The change of the denoised prediction towards the point that was looked at ahead."""
         if self.x0_ahead is None:
-            raise ValueError("a solver of two calls a step looks ahead: give x0_ahead")
+            raise ValueError("a solver of two evaluations a step looks ahead: give x0_ahead")
         return self.x0_ahead - self.x0
 
     def back(self) -> Tensor:

@@ -10,7 +10,7 @@ from samplers.schedules import INFINITE
 from samplers.solver import solver
 
 
-@solver("DPM2", paper="2206.00927", order=2, calls=2, between=True)
+@solver("DPM2", paper="2206.00927", order=2, nfe=2, between=True)
 def dpm_solver_2(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: float = 0.0) -> Flow:
     """DPM-Solver-2: the midpoint rule in log sigma (Lu et al. 2022, arXiv 2206.00927, Alg. 1; k-diffusion's DPM2).
 
@@ -35,7 +35,7 @@ def dpm_solver_2(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, no
     return x
 
 
-@solver("DPM2 a", paper="2206.00927", order=2, calls=2, stochastic=True, between=True)
+@solver("DPM2 a", paper="2206.00927", order=2, nfe=2, stochastic=True, between=True)
 def dpm_solver_2_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver-2 with fresh noise at every step (k-diffusion's "DPM2 a").
 

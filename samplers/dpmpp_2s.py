@@ -31,7 +31,7 @@ def dpmpp_2s(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise:
     return x
 
 
-@solver("DPM++ 2S a", paper="2211.01095", order=2, calls=2, stochastic=True, between=True)
+@solver("DPM++ 2S a", paper="2211.01095", order=2, nfe=2, stochastic=True, between=True)
 def dpmpp_2s_a(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver++(2S) with fresh noise at every step (k-diffusion's "DPM++ 2S a").
 

@@ -9,7 +9,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.solver import solver
 
 
-@solver("DPM++ SDE", paper="2211.01095", order=2, calls=2, stochastic=True, between=True)
+@solver("DPM++ SDE", paper="2211.01095", order=2, nfe=2, stochastic=True, between=True)
 def dpmpp_sde(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise, eta: Eta = 1.0) -> Flow:
     """DPM-Solver++ for the SDE, of two stages (Lu et al. 2022, arXiv 2211.01095; k-diffusion's "DPM++ SDE").
 

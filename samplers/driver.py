@@ -21,7 +21,7 @@ class Driver:
 
     answer: an Ask of any number of rows -> the tensor of denoised predictions, of the shape of its x. Called with
         gradients on where the ask has a tape, and off elsewhere.
-    max_rows: calls of more rows are split, but for those with a tape or an edit, which belong to one call.
+    max_rows: evaluations of more rows are split, but for those with a tape or an edit, which belong to one evaluation.
 
     Not for several threads: the one that calls round() also calls add() and cancel(), between two rounds.
     """
@@ -30,7 +30,7 @@ class Driver:
         if max_rows < 1:
             raise ValueError(f"max_rows is {max_rows}: a network evaluation needs at least 1 row")
         self.answer, self.max_rows = answer, max_rows
-        self.calls = self.rows = 0  # network evaluations made so far, and the rows in them
+        self.nfe = self.rows = 0  # network evaluations made so far, and the rows in them
         self._flows: dict[Hashable, Flow] = {}
         self._asks: dict[Hashable, list[Ask]] = {}  # what each flow waits for; a flow that is not here has not started
 
@@ -132,7 +132,7 @@ class Driver:
         if B > self.max_rows and one.tape is None and one.edit is None:
             size = math.ceil(B / math.ceil(B / self.max_rows))  # parts of equal size
             return torch.cat([self._call(_rows(one, slice(i, i + size))) for i in range(0, B, size)])
-        self.calls, self.rows = self.calls + 1, self.rows + B
+        self.nfe, self.rows = self.nfe + 1, self.rows + B
         with torch.set_grad_enabled(one.tape is not None):
             x0 = self.answer(one)
         if x0.shape != one.x.shape:

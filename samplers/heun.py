@@ -8,7 +8,7 @@ from samplers.schedules import INFINITE
 from samplers.solver import solver
 
 
-@solver("Heun", paper="2206.00364", order=2, calls=2)
+@solver("Heun", paper="2206.00364", order=2, nfe=2)
 def heun(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
     """Heun steps of the probability-flow ODE (Karras et al. 2022, Alg. 1).
 

@@ -29,7 +29,7 @@ def restarted(sampler: Sampler, low: float = 0.1, high: float = 2.0, times: int 
     return with_restarts
 
 
-@solver("Restart", paper="2306.14878", order=2, calls=2, stochastic=True, renoises=True, between=True)
+@solver("Restart", paper="2306.14878", order=2, nfe=2, stochastic=True, renoises=True, between=True)
 def restart(
     D: Denoiser,
     x: Tensor,

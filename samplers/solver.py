@@ -32,7 +32,7 @@ class Solver:
     function: Callable[..., Flow]
     paper: str  # arXiv number
     order: int  # the error falls with the number of steps to this power; of a stochastic one, without its noise
-    calls: int = 1  # network evaluations a step, at most
+    nfe: int = 1  # network evaluations a step, at most
     stochastic: bool = False  # draws noise on the way
     renoises: bool = False  # goes up again in between, to levels that are not its Steps'
     between: bool = False  # asks the network at levels between those of the schedule, too
@@ -63,7 +63,7 @@ def solver(
     *,
     paper: str,
     order: int,
-    calls: int = 1,
+    nfe: int = 1,
     stochastic: bool = False,
     renoises: bool = False,
     between: bool = False,
@@ -79,7 +79,7 @@ def solver(
             if name in SOLVERS:
                 raise ValueError(f"there is one of this name in {SOLVERS[name].function.__module__}")
             SOLVERS[name] = Solver(
-                name, label, function, paper, order, calls, stochastic, renoises, between, _knobs(function)
+                name, label, function, paper, order, nfe, stochastic, renoises, between, _knobs(function)
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise ValueError(f"solver {name} ({where}): {error}") from None

@@ -122,10 +122,10 @@ def test_cancelling_at_step_k_closes_everything(name, k):
     driver.add(0, noting())
     while steps < k and len(driver):  # one that starts further down has fewer
         steps += sum(isinstance(event, Step) for _, event in driver.round())
-    calls = driver.calls
+    calls = driver.nfe
     driver.cancel(0)
     assert closed == [True] and not len(driver)
-    assert driver.round() == [] and driver.calls == calls
+    assert driver.round() == [] and driver.nfe == calls
 
 
 @runs
@@ -167,13 +167,13 @@ def test_a_method_does_something(method):
     assert not torch.equal(with_it, run(flow(("euler", ()), [1, 2]), ORACLE.denoise))
 
 
-@pytest.mark.parametrize("method", [m for m in RUNNABLE if METHODS[m].calls is not None])
+@pytest.mark.parametrize("method", [m for m in RUNNABLE if METHODS[m].nfe is not None])
 def test_a_method_costs_what_it_says(method):
     driver = Driver(ORACLE.denoise)
     driver.add(0, flow(("euler", (method,)), [1, 2]))
     finish(driver)
     one = METHODS[method]
-    assert driver.calls == STEPS * one.calls
+    assert driver.nfe == STEPS * one.nfe
     assert one.rows is None or driver.rows == 2 * STEPS * one.rows
 
 

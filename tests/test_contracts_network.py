@@ -158,9 +158,9 @@ def test_cancelled_after_a_step_it_is_gone(method):
     driver.add(0, noting())
     while not any(isinstance(event, Step) for _, event in driver.round()):
         pass
-    calls = driver.calls
+    calls = driver.nfe
     driver.cancel(0)
-    assert closed == [True] and not len(driver) and driver.round() == [] and driver.calls == calls
+    assert closed == [True] and not len(driver) and driver.round() == [] and driver.nfe == calls
     assert not any(module._forward_hooks for module in b.unet.modules())
 
 

@@ -108,7 +108,7 @@ class ContrastiveSpec:
         ids, owners = self.ids[index, k], self.owners[index, k]
         false = [nearly(*row, rng)[0] for row in zip(ids, owners, self.attributes[index], strict=True)]
         x = soften(_pixels(self.rgb[index]).to(device), rng) if rng.random() < 0.75 else _pixels(self.rgb[index])
-        if rng.random() < 0.25:  # an estimate early in a run
+        if rng.random() < 0.25:  # a prediction early in a run
             factor = int(rng.choice((2, 4, 8)))
             x = F.interpolate(F.avg_pool2d(x, factor), size=x.shape[2:], mode="bilinear")
         longest = int((ids > 0).sum(1).max())

@@ -91,7 +91,7 @@ function panels(comparison) {
   return [
     section("Ranks", ranksTable(comparison, measure)),
     section("Fidelity against cost", element("div", { class: "nw-plots" },
-      costPlot(comparison, measure, "calls"), costPlot(comparison, measure, "seconds"))),
+      costPlot(comparison, measure, "nfe"), costPlot(comparison, measure, "seconds"))),
     vote,
   ];
 }

@@ -32,10 +32,10 @@ export function ranksTable({ measures, summary }, key) {
   return element("table", { class: "nw-ranks" }, element("caption", {}, `${measure.title}: ${measure.better} is better`), ...rows, trust);
 }
 
-/** @type {Record<"seconds" | "calls", { name: string, axis: string, words: (value: number) => string }>} */
+/** @type {Record<"seconds" | "nfe", { name: string, axis: string, words: (value: number) => string }>} */
 const COSTS = {
   seconds: { name: "seconds", axis: "seconds a cell, without waiting", words: (value) => `${value.toFixed(1)} s` },
-  calls: { name: "network evaluations", axis: "network evaluations (NFE) a cell", words: (value) => String(Math.round(value)) },
+  nfe: { name: "network evaluations", axis: "network evaluations (NFE) a cell", words: (value) => String(Math.round(value)) },
 };
 
 const FRAME = { width: 420, height: 260, left: 48, right: 12, top: 12, bottom: 36 };
@@ -43,7 +43,7 @@ const FRAME = { width: 420, height: 260, left: 48, right: 12, top: 12, bottom: 3
 /**
  * @param {WholeComparison} comparison
  * @param {string} key of the measure
- * @param {"seconds" | "calls"} by
+ * @param {"seconds" | "nfe"} by
  */
 export function costPlot({ measures, summary }, key, by) {
   const all = /** @type {NonNullable<typeof summary>} */ (summary);

@@ -40,10 +40,10 @@ export function counted(count, one, many = `${one}s`) {
 
 /**
  * What a run cost: time, network evaluations, and how many of them were differentiated.
- * @param {{ seconds: number, calls: number, gradients: number }} result
+ * @param {{ seconds: number, nfe: number, gradients: number }} result
  */
-export function cost({ seconds, calls, gradients }) {
-  return `${seconds.toFixed(1)} s · ${calls} NFE` + (gradients ? ` · ${counted(gradients, "backward pass", "backward passes")}` : "");
+export function cost({ seconds, nfe, gradients }) {
+  return `${seconds.toFixed(1)} s · ${nfe} NFE` + (gradients ? ` · ${counted(gradients, "backward pass", "backward passes")}` : "");
 }
 
 /**

@@ -39,12 +39,12 @@ export interface Catalogue {
 
 export interface CellResult {
   seconds: number;
-  calls: number;
+  nfe: number;
   rows: number;
   gradients: number;
-  stack: string;
+  formula: string;
   figures: Record<string, number>;
-  said: string;
+  left_out: string;
 }
 
 export interface CellState {
@@ -96,7 +96,7 @@ export interface ComparisonVotes {
 
 export interface Costs {
   seconds: Record<string, number | null>;
-  calls: Record<string, number | null>;
+  nfe: Record<string, number | null>;
 }
 
 export interface Counts {
@@ -217,7 +217,7 @@ export interface Operator {
 
 export interface ParetoLines {
   seconds: string[];
-  calls: string[];
+  nfe: string[];
 }
 
 export interface Paths {
@@ -328,7 +328,7 @@ export interface TrajectoryRun {
   sigmas: number[];
   figures: Record<string, (number | null)[]>;
   strips: Strips;
-  calls: number;
+  nfe: number;
   seconds: number;
   chord: number;
   length: number;

@@ -129,7 +129,7 @@ function resultsTable({ measures }, results) {
   return element("table", { class: "nw-ranks" }, element("caption", {}, "Figures"),
     ...shown.map(([key, one]) => row(one.title, ({ figures }) => (key in figures ? measured(one, figures[key]) : "-"), one.of)),
     row("Seconds", (one) => one.seconds.toFixed(1)),
-    row("Network evaluations (NFE)", (one) => String(one.calls)),
+    row("Network evaluations (NFE)", (one) => String(one.nfe)),
     row("Backward passes", (one) => String(one.gradients)));
 }
 
@@ -152,9 +152,9 @@ export function sideBySide(comparison, cells, { close, use, follow }) {
   return [
     element("header", {}, element("h3", {}, b ? "A beside B" : "A; choose another cell for B"), whole, actButton("Close", close)),
     element("div", { class: "nw-side-body" }, ...(b ? underSlider(comparison, a, b) : alone()), ...others),
-    ...results.map((one, i) => element("p", { class: "nw-formula" }, `${"AB"[i]}  ${one.stack}`)),
+    ...results.map((one, i) => element("p", { class: "nw-formula" }, `${"AB"[i]}  ${one.formula}`)),
     resultsTable(comparison, results),
-    ...[...new Set(results.map((one) => one.said).filter(Boolean))].map((words) => element("p", { class: "nw-note" }, words)),
+    ...[...new Set(results.map((one) => one.left_out).filter(Boolean))].map((words) => element("p", { class: "nw-note" }, words)),
     element("div", { class: "nw-acts" }, ...cells.flatMap(({ key }, i) => [
       actButton(`Send ${"AB"[i]} to Create`, () => use(key)), actButton(`Send ${"AB"[i]} to Trajectory`, () => follow(key)),
     ])),

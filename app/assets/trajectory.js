@@ -60,7 +60,7 @@ function runSection({ id }, run, i) {
     const step = cursor.stepOf(run);
     status.textContent = `step ${step} of ${stepsOf(run)} · sigma ${short(run.sigmas[step])}`;
   });
-  const facts = `${run.calls} NFE · ${run.seconds.toFixed(1)} s · path length ${(run.length / run.chord).toFixed(3)} of its chord`;
+  const facts = `${run.nfe} NFE · ${run.seconds.toFixed(1)} s · path length ${(run.length / run.chord).toFixed(3)} of its chord`;
   const { step = null, onset = null } = run.apart ?? {};
   return element("section", { class: "nw-run", style: `--run:${hue(i)}`, "aria-label": run.label },
     element("h3", {}, element("span", { class: "nw-key", "aria-hidden": "true" }), run.label),

@@ -122,7 +122,7 @@ def _operator(name: str, made: Any) -> dict[str, Any]:
 def _solvers() -> dict[str, Any]:
     return {
         key: {
-            "label": one.label, "summary": one.summary, "paper": one.paper, "order": one.order, "calls": one.calls,
+            "label": one.label, "summary": one.summary, "paper": one.paper, "order": one.order, "nfe": one.nfe,
             "stochastic": one.stochastic, "renoises": one.renoises, "between": one.between,
             "knobs": [
                 _knob(name, solvers.knob_label(name), knob) | {"ignored_when": knob.ignored_when}

@@ -74,14 +74,14 @@ def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(comparison: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
-    """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and calls."""
+    """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and NFE."""
     from fidelity.measures import MEASURES, in_page_order
 
     columns = [value.label for value in comparison.axes[0].values]
     cells = [(columns[cell.place[0]], done[cell.key]) for cell in comparison.cells() if cell.key in done]
     cost = {
         name: {label: _mean(getattr(one, name) for own, one in cells if own == label) for label in columns}
-        for name in ("seconds", "calls")
+        for name in ("seconds", "nfe")
     }
     found: dict[str, Any] = {}
     for key in in_page_order({key: 0.0 for _, one in cells for key in one.figures}):

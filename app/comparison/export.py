@@ -41,15 +41,15 @@ def table(comparison: Comparison, results: Mapping[str, Result]) -> str:
              for key in names]  # fmt: skip
     lines.writerow([*(axis.name for axis in comparison.axes),
                     "seconds", "network evaluations", "backward passes", *heads,
-                    "prompt", "seed", "stack", "problem"])  # fmt: skip
+                    "prompt", "seed", "formula", "problem"])  # fmt: skip
     for cell in comparison.cells():
         labels = [axis.values[i].label for axis, i in zip(comparison.axes, cell.place, strict=True)]
         one = results.get(cell.key)
-        cost = ["", "", ""] if one is None else [f"{one.seconds:.3f}", one.calls, one.gradients]
+        cost = ["", "", ""] if one is None else [f"{one.seconds:.3f}", one.nfe, one.gradients]
         values = [one.figures.get(key, "") if one is not None else "" for key in names]
         own = [cell.recipe.prompt, cell.recipe.seed] if cell.recipe is not None else ["", ""]
-        stack = one.stack if one is not None else ""
-        lines.writerow([*map(_plain, labels), *cost, *values, *map(_plain, own), stack, cell.problem])
+        formula = one.formula if one is not None else ""
+        lines.writerow([*map(_plain, labels), *cost, *values, *map(_plain, own), formula, cell.problem])
     return buffer.getvalue()
 
 
@@ -130,7 +130,7 @@ def _cell(path: Path, cell: Cell, one: Result | None, names: list[str]) -> str:
     if one is None:
         return f"<small>{escape(cell.problem or 'not made')}</small>"
     lines = [f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}" for key in names if key in one.figures]
-    lines.append(f"{one.seconds:.1f} s, {one.calls} NFE, {one.gradients} backward passes")
+    lines.append(f"{one.seconds:.1f} s, {one.nfe} NFE, {one.gradients} backward passes")
     small = "".join(f"<small>{escape(words)}</small>" for words in lines)
     return f'<img alt="" src="{data_uri(path.read_bytes())}">{small}'
 

@@ -200,8 +200,8 @@ class ComparisonRunner:
 
     def _finish(self, cell: Cell, event: Finished) -> None:
         (image,), (recipe,) = event.images, event.recipes
-        figures, said = self._measure(cell, recipe, image)
-        result = Result(event.own_seconds, event.calls, event.rows, event.gradients, event.stack, figures, said)
+        figures, left_out = self._measure(cell, recipe, image)
+        result = Result(event.own_seconds, event.nfe, event.rows, event.gradients, event.formula, figures, left_out)
         self.store.put(self.id, cell.key, image, recipe, result)
         self.made += 1
         self._set(cell.key, status="done", result=result, preview=None)

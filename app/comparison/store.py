@@ -24,21 +24,22 @@ from common.files import write_text
 
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 KEY = re.compile(r"[0-9a-f]{32}")
+RENAMED = {"calls": "nfe", "stack": "formula", "said": "left_out"}  # in the cells of version 0.1
 
 
 @dataclass(frozen=True)
 class Result:
     """What a cell cost and how faithful its image is. seconds: of the engine, for this cell alone (what it has from
-    memory, as another cell asked the same, counts as when it was computed); gradients: calls under a tape. said:
-    why some measures are left out, in words."""
+    memory, as another cell asked the same, counts as when it was computed); gradients: evaluations under a tape.
+    formula: what ran; left_out: why some measures are left out, in words."""
 
     seconds: float
-    calls: int
+    nfe: int
     rows: int
     gradients: int
-    stack: str
+    formula: str
     figures: dict[str, float] = field(default_factory=dict)
-    said: str = ""
+    left_out: str = ""
 
 
 class ComparisonStore:
@@ -76,8 +77,9 @@ class ComparisonStore:
         """The figures of a cell; None where it is missing."""
         try:
             fields = json.loads(self._cell(id, key, "json").read_text(encoding="utf-8"))
-            return Result(**fields) if self.image(id, key).exists() else None
-        except (OSError, ValueError, TypeError):
+            result = Result(**{RENAMED.get(name, name): value for name, value in fields.items()})
+            return result if self.image(id, key).exists() else None
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def image(self, id: str, key: str) -> Path:

@@ -31,9 +31,9 @@ engine      Engine(backbone: str | Backbone | Callable[[], Backbone], max_rows=3
             Run: iterable of events, .cancel(), .recipe, .done, context manager (leaving it cancels),
                  .result() -> Finished (RunError in words)
 events      Queued(position), Preparing(words, step, steps, seconds_left), a search before the run (tuned_schedules),
-            Progress(step, steps, sigma, previews, seconds_left, calls, made; .preview one image or
+            Progress(step, steps, sigma, previews, seconds_left, nfe, made; .preview one image or
             a sheet, uint8 (H, W, 3) or None; .fraction), Made(index, image, recipe), Failed(reason, field),
-            Cancelled(), Finished(images, recipes, seconds, calls, rows, stack)
+            Cancelled(), Finished(images, recipes, seconds, nfe, rows, formula)
 planner     plan(recipe, backbone, encode, inputs, tuned) -> the flow of a run;  problems(recipe, backbone)
 method_checks
             problems(recipe, backbone) -> list[Problem], at methods.<place>.knobs.<name> and the like

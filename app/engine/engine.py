@@ -96,7 +96,7 @@ class Engine:
     batch_across_runs: whether images of several runs share network evaluations. None: on a GPU they do (the low bits
         may then depend on what runs beside it), on a CPU they do not (it saves little there; images are then equal to
         the last bit).
-    max_under_way: images under way at once, the others wait; None: max_rows / 2 where they share calls, else 8.
+    max_under_way: images under way at once, the others wait; None: max_rows / 2 where they share evaluations, else 8.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Progress:
     sigma: float  # noise level after the step
     previews: tuple[Array | None, ...]  # one per image of the run: the newest look at it, of any size
     seconds_left: float | None  # estimate, with the runs beside it; None before there is one
-    calls: int  # network evaluations so far
+    nfe: int  # network evaluations so far
     made: int = 0  # images finished so far
 
     @property
@@ -69,10 +69,10 @@ class Finished:
     images: tuple[Image.Image, ...]
     recipes: tuple[Recipe, ...]
     seconds: float  # from the first step to the last image, with what went into the runs beside it
-    calls: int  # network evaluations that the run took part in
+    nfe: int  # network evaluations that the run took part in
     rows: int  # rows it had in them
-    stack: str = ""  # what ran, as a formula in words
-    gradients: int = 0  # of the calls, those that a backward pass ran through
+    formula: str = ""  # what ran, as a formula in words
+    gradients: int = 0  # of the evaluations, those that a backward pass ran through
     own_seconds: float = 0.0  # of the engine: without those that went into the runs beside it
 
 

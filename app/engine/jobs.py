@@ -36,8 +36,8 @@ class Job:
     under_way: list[ImageTask] = field(default_factory=list)
     images: dict[int, Image.Image] = field(default_factory=dict)
     previews: list[Array | None] = field(default_factory=list)
-    stack: str = ""
-    calls: int = 0  # of finished images
+    formula: str = ""
+    nfe: int = 0  # of finished images
     rows: int = 0
     gradients: int = 0
     own_seconds: float = 0.0
@@ -54,8 +54,8 @@ class Job:
         step = len(self.images) * per_image + sum(task.steps for task in self.under_way)
         steps = self.recipe.count * per_image
         left = (steps - step) * self.pace if self.pace is not None else None
-        calls = self.calls + sum(task.plan.tally.calls for task in self.under_way)
-        return Progress(step, steps, sigma, tuple(self.previews), left, calls, len(self.images))
+        nfe = self.nfe + sum(task.plan.tally.nfe for task in self.under_way)
+        return Progress(step, steps, sigma, tuple(self.previews), left, nfe, len(self.images))
 
 
 @dataclass(eq=False)

@@ -33,7 +33,7 @@ class Plan:
     """
 
     flow: Flow
-    stack: str
+    formula: str
     tally: Tally
     cond: Cond
     sigmas: list[float]
@@ -41,9 +41,9 @@ class Plan:
 
 @dataclass
 class Tally:
-    calls: int = 0
+    nfe: int = 0
     rows: int = 0
-    gradients: int = 0  # calls under a tape
+    gradients: int = 0  # evaluations under a tape
 
 
 class Encoder:
@@ -139,7 +139,7 @@ def _counted(flow: Flow, tally: Tally) -> Flow:
 
     def count(message: list[Ask] | Step, reply: Any) -> None:
         if isinstance(message, list):
-            tally.calls += 1
+            tally.nfe += 1
             tally.rows += sum(len(one.x) for one in message)
             tally.gradients += any(one.tape is not None for one in message)
 

@@ -46,7 +46,7 @@ class Spent:
     network: float = 0.0
     preview: float = 0.0
     decode: float = 0.0
-    calls: int = 0
+    nfe: int = 0
     rows: int = 0
 
 
@@ -119,7 +119,7 @@ class Worker:
             task = ImageTask(job, index, made, self._drivers[-1])
             task.driver.add(task, job.watch(made, self.backbone) if job.watch is not None else made.flow)
             job.under_way.append(task)
-            job.stack = made.stack
+            job.formula = made.formula
         except Exception as error:
             self._fail(job, error, 0)
 
@@ -190,7 +190,7 @@ class Worker:
         finally:
             torch.set_num_threads(1)
             self.spent.network += time.perf_counter() - start
-            self.spent.calls += 1
+            self.spent.nfe += 1
             self.spent.rows += len(ask.x)
 
     def _fitting(self, ask: Ask) -> Tensor:
@@ -203,7 +203,7 @@ class Worker:
                 raise
         half = (rows + 1) // 2  # out here the failed call's tensors are gone
         self.max_rows = min(self.max_rows, half)
-        log.warning("out of memory with %d rows: calls have at most %d from now on", rows, self.max_rows)
+        log.warning("out of memory with %d rows: network evaluations have at most %d from now on", rows, self.max_rows)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         parts = (slice(0, half), slice(half, rows))
@@ -245,7 +245,7 @@ class Worker:
         job.previews[task.index], job.images[task.index] = pixels, made
         job.under_way.remove(task)
         tally = task.plan.tally
-        job.calls, job.rows = job.calls + tally.calls, job.rows + tally.rows
+        job.nfe, job.rows = job.nfe + tally.nfe, job.rows + tally.rows
         job.gradients += tally.gradients
         job.own_seconds += task.seconds
         self._drop_idle_drivers()
@@ -254,7 +254,7 @@ class Worker:
             images = tuple(job.images[i] for i in range(job.recipe.count))
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
-            figures = (seconds, job.calls, job.rows, job.stack, job.gradients, job.own_seconds)
+            figures = (seconds, job.nfe, job.rows, job.formula, job.gradients, job.own_seconds)
             self.end(job, Finished(images, recipes, *figures))
 
     def _recipe(self, job: Job, index: int) -> Recipe:

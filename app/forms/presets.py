@@ -22,7 +22,7 @@ from app.storage.image_files import content_hash
 LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
 #: Methods that steer a run without an image are run under an inversion, which gives them one.
 UNDER = {"semantic_guidance": "edit_friendly_ddpm"}
-OTHER_CALLS = ("lcm",)  # solvers made for other networks; those that climb make more calls than their steps say
+OTHER_NETWORKS = ("lcm",)  # solvers made for other networks; those that climb make more evaluations than their steps say
 STOCHASTIC = ("edit_friendly_ddpm", "replacement", "repaint", "ilvr", "dps")  # their papers' sampler is ancestral
 TWO = "a red cube and a blue sphere on grass by day"
 
@@ -154,9 +154,9 @@ def samplers() -> PresetComparison:
 
     prompt = "a large red sphere to the left of a small blue cube on grass at sunset"
     columns = [
-        Change(label=label, recipe={"sampler": key, "steps": max(1, 8 // solvers[key].calls)})
+        Change(label=label, recipe={"sampler": key, "steps": max(1, 8 // solvers[key].nfe)})
         for key, label in SAMPLERS.items()
-        if key in solvers and key not in OTHER_CALLS and not solvers[key].renoises
+        if key in solvers and key not in OTHER_NETWORKS and not solvers[key].renoises
     ]
     axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
     return PresetComparison(

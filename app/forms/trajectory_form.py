@@ -179,7 +179,7 @@ def result(state: AppState, job: TrajectoryJob, session: str) -> dict[str, Any]:
     from app.trajectory import trajectory_json
 
     done = [
-        trajectory_json.followed(one, end.images[0], end.calls, end.own_seconds)
+        trajectory_json.followed(one, end.images[0], end.nfe, end.own_seconds)
         for one, end in zip(job.recordings, job.ends)
         if end is not None and one.steps
     ]

@@ -12,7 +12,7 @@ import backbones
 from app.engine.planner import problems as problems_on
 from app.engine.unused_settings import formula, unused
 from app.schema.recipe import Problem
-from app.service.counting import network_calls
+from app.service.counting import evaluations
 from app.service.reading import Request
 from backbones.embedded import EMBEDDED
 from backbones.outline import outline
@@ -25,7 +25,7 @@ class Check:
     """formula: what is called, in the notation of `conditioning.compose`; "" where the recipe cannot be read.
 
     problems: why the recipe is refused, unused: what its run leaves unused, each at its field in words. nfe: network
-    calls of the whole run, as a finished run counts them. rows: those in these calls, two for each image under
+    evaluations of the whole run, as a finished run counts them. rows: those in these evaluations, two for each image under
     guidance. Both are None where nothing is known without the network, and then `nfe_reason` says why.
     """
 
@@ -53,8 +53,8 @@ def check(request: Request, ids: Collection[str] | None = None, known_of: Callab
     leaves = (*unused(recipe, levels), *request.unused)
     if problems:
         return Check(formula(recipe, levels), tuple(problems), leaves, nfe_reason=REFUSED)
-    count = network_calls(recipe, known, request.images)
-    return Check(formula(recipe, levels), (), leaves, count.calls, count.rows, count.reason)
+    count = evaluations(recipe, known, request.images)
+    return Check(formula(recipe, levels), (), leaves, count.nfe, count.rows, count.reason)
 
 
 def recipe_problems(

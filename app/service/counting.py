@@ -32,7 +32,7 @@ class Count:
     """Network evaluations and the rows in them, None where they are not known before the run: `reason` then says
     why."""
 
-    calls: int | None = None
+    nfe: int | None = None
     rows: int | None = None
     reason: str = ""
 
@@ -41,7 +41,7 @@ class Uncountable(RuntimeError):
     """Why there is no count, in words."""
 
 
-def network_calls(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> Count:
+def evaluations(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> Count:
     """Of the whole run, as `Finished` says it afterwards; or why there is no count.
 
     recipe: one without problems. backbone: its outline; or the oracle, which has no weights and answers itself.
@@ -67,12 +67,12 @@ def network_calls(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> C
         return Count(reason=f"Counting it needs the network's weights ({type(error).__name__}: {error}).")
     if len(counts) > 1:
         return Count(reason="It depends on the image: a method stops once it is good enough.")
-    calls, rows = counts.pop()
-    return Count(recipe.count * calls, recipe.count * rows)
+    nfe, rows = counts.pop()
+    return Count(recipe.count * nfe, recipe.count * rows)
 
 
 def _counted(recipe: Recipe, backbone: Any, images: Mapping[str, Any], answer: Answer) -> tuple[int, int]:
-    """Calls and rows of one image. Raises Uncountable, and whatever the methods raise."""
+    """Evaluations and rows of one image. Raises Uncountable, and whatever the methods raise."""
     until = time.thread_time() + PATIENCE
 
     def answered(ask: Ask) -> Tensor:
@@ -82,7 +82,7 @@ def _counted(recipe: Recipe, backbone: Any, images: Mapping[str, Any], answer: A
 
     made = plan(recipe.one(0), backbone, Encoder(backbone), images)
     run(made.flow, answered)
-    return made.tally.calls, made.tally.rows
+    return made.tally.nfe, made.tally.rows
 
 
 # ---- in place of the network ----------------------------------------------------------------------------------------

@@ -23,13 +23,13 @@ def as_json(event: Event) -> dict[str, Any]:
         case Progress():
             return {
                 "event": "progress", "step": event.step, "steps": event.steps, "sigma": event.sigma,
-                "seconds_left": event.seconds_left, "nfe": event.calls, "images": event.made,
+                "seconds_left": event.seconds_left, "nfe": event.nfe, "images": event.made,
             }  # fmt: skip
         case Made(index=index, recipe=recipe):
             return {"event": "image", "index": index, "recipe": recipe.model_dump(mode="json")}
         case Finished():
             return {
-                "event": "finished", "images": len(event.images), "formula": event.stack, "nfe": event.calls,
+                "event": "finished", "images": len(event.images), "formula": event.formula, "nfe": event.nfe,
                 "rows": event.rows, "gradients": event.gradients, "seconds": round(event.seconds, 3),
             }  # fmt: skip
         case Failed(reason=reason, field=field):
@@ -50,8 +50,7 @@ def cell(comparison: Comparison, one: Cell, state: State) -> dict[str, Any]:
         "status": state.status,
     }  # fmt: skip
     if state.result is not None:
-        renamed = {"calls": "nfe", "stack": "formula", "said": "left_out"}
-        result = {renamed.get(key, key): value for key, value in asdict(state.result).items()}
+        result = asdict(state.result)
         figures = {name: value if math.isfinite(value) else None for name, value in state.result.figures.items()}
         message["result"] = {**result, "figures": figures}  # JSON knows no nan
     if state.reason:

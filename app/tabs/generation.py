@@ -90,8 +90,8 @@ class Generation:
                         yield show(image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
                     case Made(image=image, recipe=own):
                         fresh.append(self._saved(image, own))
-                    case Finished(seconds=seconds, calls=calls):
-                        fresh = [replace(shown, seconds=seconds, calls=calls) for shown in fresh]
+                    case Finished(seconds=seconds, nfe=nfe):
+                        fresh = [replace(shown, seconds=seconds, nfe=nfe) for shown in fresh]
                         yield end(image_view.made(fresh[0]), fresh, 0)
                     case Failed(reason=reason, field=field):
                         yield end(image_view.trouble(reason, size), fresh, problems=self._at(field, reason))

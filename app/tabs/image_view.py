@@ -35,7 +35,7 @@ class Shown:
     note: str = ""
     rows: Mapping[str, str] = field(default_factory=dict)
     attentive: bool = False  # whether maps of attention can be had of it
-    calls: int | None = None  # of the network, in the run
+    nfe: int | None = None  # of the network, in the run
 
     @property
     def file_name(self) -> str:
@@ -162,8 +162,8 @@ def made(shown: Shown, removable: bool = False) -> str:
     facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     if shown.seconds is not None:
         facts.append(f"{_time(shown.seconds)} for the run")
-    if shown.calls is not None:
-        facts.append(f"{_mono(shown.calls)} network evaluation{'s' if shown.calls != 1 else ''}")
+    if shown.nfe is not None:
+        facts.append(f"{_mono(shown.nfe)} network evaluation{'s' if shown.nfe != 1 else ''}")
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""

@@ -48,19 +48,19 @@ class Followed:
     guidance_norms: list[float]
     image: Image.Image
     recording: Recording
-    calls: int
+    nfe: int
     seconds: float
     figures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def followed(recording: Recording, image: Image.Image, calls: int, seconds: float) -> Followed:
+def followed(recording: Recording, image: Image.Image, nfe: int, seconds: float) -> Followed:
     """Raises ValueError where there is no step to follow."""
     way, guidance_norms = recording.descent()
     figures = shape.figures(way)
     norm = torch.full((len(way) + 1, 1), math.nan, dtype=torch.float64)
     norm[: len(guidance_norms), 0] = torch.tensor(guidance_norms, dtype=torch.float64)
     figures |= {"guidance_norm": norm}
-    return Followed(recording.label, way, guidance_norms, image, recording, calls, seconds, figures)
+    return Followed(recording.label, way, guidance_norms, image, recording, nfe, seconds, figures)
 
 
 def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]
                 "sigmas": [round(s, 5) for s in one.trajectory.sigmas.tolist()],
                 "figures": {key: _numbers(one.figures[key][:, 0]) for key in FIGURES},
                 "strips": strips(one.trajectory, backbone),
-                "calls": one.calls,
+                "nfe": one.nfe,
                 "seconds": round(one.seconds, 2),
                 "chord": round(float(shape.chord(one.trajectory.x)[0]), 2),
                 "length": round(float(shape.length(one.trajectory.x)[0]), 2),

@@ -131,7 +131,7 @@ def ground_truth_of(case: Case) -> Tensor:
 def autoencoder_ceiling(backbone: Backbone) -> Row:
     """The ceiling of a backbone with an autoencoder."""
     return Row(
-        "ceiling: the truth, decoded",
+        "ceiling: the ground truth, decoded",
         generate=lambda case: backbone.decode(backbone.encode_image(ground_truth_of(case))),
     )
 

@@ -88,7 +88,7 @@ def layout_baselines(backbone: Backbone) -> list[Row]:
     return [
         Row("no guidance: the prompt alone"),
         renders_of_other_scenes(RENDERED),
-        Row("ceiling: the truth", generate=ground_truth_of),
+        Row("ceiling: the ground truth", generate=ground_truth_of),
     ]
 
 
@@ -124,7 +124,7 @@ def binding_baselines(backbone: Backbone) -> list[Row]:
     return [
         Row("no guidance: the prompt alone"),
         renders_of_other_scenes(RENDERED),
-        Row("ceiling: the truth", generate=ground_truth_of),
+        Row("ceiling: the ground truth", generate=ground_truth_of),
     ]
 
 
@@ -189,7 +189,7 @@ def _only(names: Sequence[str], places: int) -> Callable[[Sequence[Case]], Seque
 
 
 def control_baselines(backbone: Backbone) -> list[Row]:
-    return [Row("no map: the prompt alone"), Row("ceiling: the truth", generate=ground_truth_of)]
+    return [Row("no map: the prompt alone"), Row("ceiling: the ground truth", generate=ground_truth_of)]
 
 
 TASKS = {

@@ -78,7 +78,7 @@ def test_generate_tells_its_way_and_gives_the_engines_images(server):
     events = [message["event"] for message in job.outputs()]
     assert events.count("image") == 2 and events[-1] == last["event"] == "finished"
     made = state.model().engine(0).submit(Recipe.make(**RECIPE)).result()
-    assert last["nfe"] == made.calls
+    assert last["nfe"] == made.nfe
     for uri, image in zip(last["images"], made.images, strict=True):
         assert np.array_equal(np.asarray(opened(uri)), np.asarray(image))
         assert read(opened(uri).info["parameters"]).exact

@@ -148,7 +148,7 @@ def test_comparisons_open_with_their_cells_and_votes(history):
         assert count == len(cells), "every cell is known by the key that it was kept under: nothing is made again"
         for key, cell in cells.items():
             result = kept.result(id, key)
-            assert result.calls > 0 and result.rows > 0 and result.seconds > 0 and result.stack
+            assert result.nfe > 0 and result.rows > 0 and result.seconds > 0 and result.formula
             in_the_image = read(open_upload(kept.image(id, key)).parameters).recipe
             assert without(fields_of(in_the_image), *BY_MACHINE) == without(fields_of(cell.recipe), *BY_MACHINE)
         labels = [value.label for value in comparison.axes[0].values]

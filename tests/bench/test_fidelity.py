@@ -55,7 +55,7 @@ def test_a_perfect_backbone_reaches_the_ceiling(monkeypatch, few, tmp_path, caps
         assert figures[key] == pytest.approx(figures[f"{key}_ceiling"], abs=15), key
         assert figures[key] > figures[f"{key}_chance"], key
     assert figures["kid"] == pytest.approx(figures["kid_floor"], abs=0.02)
-    assert "bound right" in capsys.readouterr().out
+    assert "attribute pairs" in capsys.readouterr().out
     again = run(["--captions", str(FEW), "--images", str(tmp_path / "kept")], tmp_path)
     assert again["binding"] == pytest.approx(figures["binding"], abs=10)
     assert len((tmp_path / "kept" / "captions.txt").read_text().splitlines()) == FEW

@@ -67,10 +67,10 @@ def bench(monkeypatch, painter, tmp_path, *arguments):
 def test_a_perfect_network_restores_and_its_cost_is_counted(monkeypatch, painter, tmp_path, capsys) -> None:
     figures = bench(monkeypatch, painter, tmp_path, "--task", "super-resolution", "--images", str(tmp_path),
                     "--markdown", str(tmp_path / "table.md"))  # fmt: skip
-    for name, calls, taped in (("ddnm", 4, 0), ("ddrm", 4, 0), ("snips", 41, 0), ("pigdm", 4, 4), ("dps", 4, 4)):
+    for name, nfe, gradients in (("ddnm", 4, 0), ("ddrm", 4, 0), ("snips", 41, 0), ("pigdm", 4, 4), ("dps", 4, 4)):
         key = f"super-resolution_painter_{name}"
         assert figures[f"{key}_psnr"] > 60 and figures[f"{key}_max"] < 1e-3, name
-        assert (figures[f"{key}_calls"], figures[f"{key}_taped"]) == (calls, taped), name
+        assert (figures[f"{key}_nfe"], figures[f"{key}_gradients"]) == (nfe, gradients), name
         assert (tmp_path / f"{key}.png").exists()
     nothing, bicubic, ceiling = (
         figures[f"super-resolution_painter_{name}_psnr"]

@@ -1,4 +1,4 @@
-"""bench.samplers: calls are counted for real, curves are read backwards rightly, what is kept is not measured again."""
+"""bench.samplers: NFE is counted for real, curves are read backwards rightly, what is kept is not measured again."""
 
 import math
 from types import SimpleNamespace
@@ -38,8 +38,8 @@ def test_no_pair_makes_more_calls_than_are_allowed(solver, schedule, setting):
 
 
 def test_calls_are_counted_for_real():
-    for solver, calls in (("euler", 5), ("heun", 9), ("dpm_solver_2", 9), ("unipc", 5), ("dpmpp_2s_a", 9)):
-        assert bench.counted(SAMPLERS[solver], karras(5, 0.1, 20.0)) == calls
+    for solver, nfe in (("euler", 5), ("heun", 9), ("dpm_solver_2", 9), ("unipc", 5), ("dpmpp_2s_a", 9)):
+        assert bench.counted(SAMPLERS[solver], karras(5, 0.1, 20.0)) == nfe
 
 
 def test_a_schedule_without_levels_for_so_few_steps_is_left_out():
@@ -50,14 +50,14 @@ def test_a_schedule_without_levels_for_so_few_steps_is_left_out():
 
 
 def test_a_curve_is_read_backwards_on_log_log_paper():
-    calls = (4, 8, 16, 32)
-    errors = [3 / n**2 for n in calls]
+    nfe = (4, 8, 16, 32)
+    errors = [3 / n**2 for n in nfe]
     for wanted in (4, 5.5, 8, 20, 32):
-        assert bench.calls_like(3 / wanted**2, calls, errors) == pytest.approx(wanted)
-    assert bench.calls_like(100.0, calls, errors) == 4 and bench.calls_like(1e-9, calls, errors) == pytest.approx(32)
+        assert bench.nfe_like(3 / wanted**2, nfe, errors) == pytest.approx(wanted)
+    assert bench.nfe_like(100.0, nfe, errors) == 4 and bench.nfe_like(1e-9, nfe, errors) == pytest.approx(32)
     bumpy = [errors[0], errors[1], 2 * errors[1], errors[3]]
-    assert bench.calls_like(errors[1] * 0.999, calls, bumpy) > 8
-    assert 16 < bench.calls_like(math.sqrt(errors[1] * errors[3]), calls, bumpy) < 32
+    assert bench.nfe_like(errors[1] * 0.999, nfe, bumpy) > 8
+    assert 16 < bench.nfe_like(math.sqrt(errors[1] * errors[3]), nfe, bumpy) < 32
 
 
 def figures(rms, exact=50.0):
@@ -87,8 +87,8 @@ def test_the_table_has_the_best_first_and_bold():
 
 def test_both_loops_make_the_same_calls():
     for solver in overhead.PAIRS:
-        seconds, calls = overhead.beside_network(overhead.ours(solver))
-        assert calls == overhead.STEPS == overhead.beside_network(overhead.theirs(solver))[1]
+        seconds, nfe = overhead.beside_network(overhead.ours(solver))
+        assert nfe == overhead.STEPS == overhead.beside_network(overhead.theirs(solver))[1]
         assert seconds > 0
 
 
@@ -122,7 +122,7 @@ def test_what_is_kept_is_not_run_again(tmp_path):
     first, again = (bench.Setting(Bench(report, backbone, tmp_path), captions, 4.0, "x") for _ in range(2))
     levels = first.levels("karras", 4)
     end = first.end("one", SAMPLERS["heun"], levels, "steps")
-    assert asked == [4] * 7, "guided, two images, seven calls"
+    assert asked == [4] * 7, "guided, two images, seven evaluations"
     assert torch.equal(again.end("one", SAMPLERS["heun"], levels, "steps"), end) and len(asked) == 7
     schedule = first.levels("gits", 5)
     assert len(schedule) == 6 and np.all(np.diff(schedule) < 0)
@@ -139,7 +139,7 @@ def test_learned_levels_stand_beside_gits():
     one = page.LearnedScheduleRow("unipc", *both, 25.4, [157.41, 12.345, 0.0], [150.0, 12.0])
     lines = page.learned_table({4.0: [one], 1.0: [one]}).splitlines()
     sides = "0.200, median 0.100 (50 %) | 0.123, median 0.062 (75 %)"
-    assert lines[2] == f"| 4 | UniPC | {sides} | 25 calls | 157 12.3 0; 150 12 |"
+    assert lines[2] == f"| 4 | UniPC | {sides} | 25 NFE | 157 12.3 0; 150 12 |"
     assert lines[3].startswith("| none | UniPC |")
 
 

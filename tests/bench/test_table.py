@@ -13,10 +13,10 @@ def test_figures_are_flat_and_skips_are_words(tmp_path: Path, capsys: pytest.Cap
     with Report("bench.test", "What it does.\n\nMore.", arguments=["--quick", "--json", str(file)]) as report:
         assert report.quick and list(report.steps(range(3), "things")) == [0, 1, 2]
         report.figure("binding", 91.25, "binding right", "%", bar="at least 90", chance=12.5, ceiling=99.0)
-        report.figure("calls", 20, "network calls")
+        report.figure("nfe", 20, "NFE")
         report.skip("start_s", "cold start", "there is no app.py")
     assert json.loads(file.read_text()) == {
-        "binding": 91.25, "binding_chance": 12.5, "binding_ceiling": 99.0, "calls": 20
+        "binding": 91.25, "binding_chance": 12.5, "binding_ceiling": 99.0, "nfe": 20
     }  # fmt: skip
     out = capsys.readouterr().out
     assert "91.250 %" in out and "chance 12.500   ceiling 99.000   at least 90" in out

@@ -126,7 +126,7 @@ def test_guidance_from_both_ends_batched_with_others():
         cond = oracle.encode_prompt(["word0", "word1"])
         driver.add(i, sampler(D, start([1, 2], 20.0), sigmas, cond, Noise([1, 2])))
     finish(driver)
-    assert driver.calls == 10 and driver.rows == 10 * 4 + 5 * 2 + 5 * 4
+    assert driver.nfe == 10 and driver.rows == 10 * 4 + 5 * 2 + 5 * 4
 
 
 IMAGE = {"image": torch.zeros(1)}

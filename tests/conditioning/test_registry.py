@@ -59,7 +59,7 @@ def test_a_declaration_is_read():
     assert one.knobs["mode"] == Choice(("hard", "soft"), default="hard")
     assert {name: i.kind for name, i in one.inputs.items()} == {"known": "image", "mask": "mask"}
     assert one.optional == {"mask"} and one.run_arguments == {"sigmas"}
-    assert (one.needs, one.calls, one.rows) == (("pixels",), 1, 3)
+    assert (one.needs, one.nfe, one.rows) == (("pixels",), 1, 3)
     assert one.traits == {"replaces_steps": ("mode", "hard")}
 
 

@@ -31,7 +31,7 @@ test("a pair for a vote differs in its column and in nothing else", () => {
 test("columns in the order of their ranks; those without a rank last, in their own order", () => {
   const axes = [{ name: "methods", labels: ["a", "b", "c", "d"] }];
   const rank = (/** @type {string} */ label) => ({ label, mean: 0, low: null, high: null, cells: 1 });
-  const pareto = { seconds: [], calls: [] }, cost = { seconds: {}, calls: {} };
+  const pareto = { seconds: [], nfe: [] }, cost = { seconds: {}, nfe: {} };
   /** @type {Summary} */
   const summary = { measures: { psnr: { ranks: [rank("c"), rank("a")], pareto } }, cost };
   assert.deepEqual(columnOrder({ axes, summary }, "psnr"), [2, 0, 1, 3]);

@@ -43,7 +43,7 @@ def test_a_step_is_eulers_and_a_difference_of_estimates(key):
     before, bends = {}, 0.0
     for (s, s_next), (x, asked, after) in zip(pairwise(SIGMAS), steps_of(key)):
         path = Path(s, s_next, *asked, **before)
-        looks_back = SAMPLERS[key].calls == 1 and key != "euler"
+        looks_back = SAMPLERS[key].nfe == 1 and key != "euler"
         delta = 0.0 if looks_back and not before else DIFFERENCES[key](path)
         torch.testing.assert_close(step(x, path, delta), after, atol=1e-10, rtol=0)
         bent = after - step(x, path, 0.0)

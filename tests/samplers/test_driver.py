@@ -39,7 +39,7 @@ def calls_for(*asks: Ask, answer=half, max_rows=64) -> list[Ask]:
     for i, one in enumerate(asks):
         driver.add(i, asking(one))
     ends = finish(driver)
-    assert driver.calls == len(made) and driver.rows == sum(len(one.x) for one in made)
+    assert driver.nfe == len(made) and driver.rows == sum(len(one.x) for one in made)
     for i, one in enumerate(asks):
         assert torch.equal(ends[i][0], one.x / 2)
     return made
@@ -128,7 +128,7 @@ def test_a_round_ends_with_every_flow_asking():
     kinds = []
     while len(driver):
         kinds.append([type(event) for _, event in driver.round()])
-    assert kinds == [[Step], [Step], [Step, Done]] and driver.calls == 3
+    assert kinds == [[Step], [Step], [Step, Done]] and driver.nfe == 3
 
 
 def test_steps_are_answered_with_their_x():
@@ -145,7 +145,7 @@ def test_runs_may_arrive_between_two_rounds():
     driver.round()
     driver.add("late", flow(SAMPLERS["heun"], [2], steps=3))
     ends = finish(driver)
-    assert driver.calls == 6  # 1 + the 5 of heun, which the other 3 are part of
+    assert driver.nfe == 6  # 1 + the 5 of heun, which the other 3 are part of
     assert torch.equal(ends["early"], run(flow(SAMPLERS["euler"], [1], steps=4), oracle.denoise))
     assert torch.equal(ends["late"], run(flow(SAMPLERS["heun"], [2], steps=3), oracle.denoise))
 
@@ -155,7 +155,7 @@ def test_unequal_runs_cost_as_much_as_the_longest():
     for i, (name, steps) in enumerate([("euler", 30), ("heun", 30), ("dpmpp_2m", 30), ("ancestral", 90)]):
         driver.add(i, flow(SAMPLERS[name], [i], steps=steps))
     finish(driver)
-    assert driver.calls == 90 and driver.rows == 30 + 59 + 30 + 90
+    assert driver.nfe == 90 and driver.rows == 30 + 59 + 30 + 90
 
 
 def test_keys_are_unique_and_free_again_afterwards():
@@ -170,7 +170,7 @@ def test_keys_are_unique_and_free_again_afterwards():
 
 def test_an_empty_driver_has_nothing_to_do():
     driver = Driver(half)
-    assert driver.round() == [] and driver.calls == 0 and not len(driver)
+    assert driver.round() == [] and driver.nfe == 0 and not len(driver)
 
 
 def test_an_empty_list_of_asks_is_answered_with_one():
@@ -216,7 +216,7 @@ def test_only_the_guilty_run_of_a_group_fails():
         driver.add(i, asking(an_ask(), Ask(torch.full((1, 1, 2, 2), float(i)), torch.ones(1), {})))
     ends = finish(driver)
     assert str(ends[13]) == "thirteen" and ends[12][1].mean() == 6 and ends[14][1].mean() == 7
-    assert driver.calls == 4 and not len(driver)  # the group, then each of its three runs
+    assert driver.nfe == 4 and not len(driver)  # the group, then each of its three runs
 
 
 def test_what_does_not_fit_together_may_fit_alone():
@@ -348,14 +348,14 @@ def test_nothing_is_asked_after_a_cancel():
     driver.add("a", flow(SAMPLERS["euler"], [1]))
     driver.round()
     driver.cancel("a")
-    assert driver.round() == [] and driver.calls == 1
+    assert driver.round() == [] and driver.nfe == 1
 
 
 def test_a_run_may_be_cancelled_before_it_starts():
     driver = Driver(half)
     driver.add("a", asking(an_ask()))
     driver.cancel("a")
-    assert driver.round() == [] and driver.calls == 0
+    assert driver.round() == [] and driver.nfe == 0
 
 
 def test_leaving_drive_closes_all_flows():

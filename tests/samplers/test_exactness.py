@@ -85,7 +85,7 @@ MOMENTS = {"euler": 150, "ancestral": 80}  # steps; others converge sooner
 def test_samples_have_the_moments_of_the_data(name, top):
     """In float32, from 80 and from infinity."""
     n = 1200
-    sigmas = karras(MOMENTS.get(name, 40 if SAMPLERS[name].calls == 1 else 24), 0.01, 80.0)
+    sigmas = karras(MOMENTS.get(name, 40 if SAMPLERS[name].nfe == 1 else 24), 0.01, 80.0)
     if top == INFINITE:
         sigmas = [INFINITE, *sigmas]
     assert moments_agree(SAMPLERS[name], oracle.denoise, sigmas, n)
@@ -150,9 +150,9 @@ def test_network_calls_are_as_declared(name):
     sigmas = karras(steps, 0.05, 20.0)
     run(solver(ask, start([1], 20.0), sigmas, {}, Noise([1])), counting)
     again = sum(0.1 <= s <= 2.0 for s in sigmas) - 1 if name == "restart" else 0
-    assert len(asked) == steps + again + (solver.calls - 1) * (steps + again - 1)  # the step to 0 is a single call
+    assert len(asked) == steps + again + (solver.nfe - 1) * (steps + again - 1)  # the step to 0 is a single call
     assert 0 < min(asked) and max(asked) == sigmas[0]
-    if solver.calls == 1:
+    if solver.nfe == 1:
         assert set(asked) == set(sigmas[:-1])
     elif not solver.renoises:
         assert set(asked) > set(sigmas[:-1]) or name == "heun"

@@ -21,7 +21,7 @@ THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak th
     paper="2301.13826",
     needs=("gradients", "attention"),
     intervals=(Interval("start", "end"),),
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def attend_and_excite(

@@ -30,7 +30,7 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
     needs=("attention",),
     traits=("runs_source",),
     intervals=(Interval("start"),),
-    calls=None,
+    nfe=None,
     rows=None,
     order_in_family=-1,
 )

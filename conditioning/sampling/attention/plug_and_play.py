@@ -23,7 +23,7 @@ LAYERS = (
     needs=("attention",),
     traits=("runs_source",),
     intervals=(Interval(end="features"), Interval(end="keep")),
-    calls=None,
+    nfe=None,
     rows=None,
     order_in_family=-1,
 )

@@ -25,7 +25,7 @@ Looks = dict[float, Look]  # by level
     needs=("attention",),
     traits=("runs_source",),
     intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", at_next_level=True)),
-    calls=None,
+    nfe=None,
     rows=None,
     order_in_family=-1,
 )

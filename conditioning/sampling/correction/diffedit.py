@@ -20,7 +20,7 @@ def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
     paper="2210.11427",
     traits=("finds_start",),
     starts_at=left_out,
-    calls=None,
+    nfe=None,
     rows=None,
     order_in_family=1,  # the outermost, so that the start is found once, and not at every descent of time travel
 )

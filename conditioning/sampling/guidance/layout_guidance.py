@@ -17,7 +17,7 @@ from samplers.schedules import interval
     needs=("gradients", "attention"),
     traits=("prompt_names_boxes",),
     intervals=(Interval(end="end"),),
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def layout_guidance(

@@ -22,7 +22,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
     paper="2310.01506",
     traits=("finds_start", "retraces_path"),
     starts_at=left_out,
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def direct_inversion(

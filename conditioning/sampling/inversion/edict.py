@@ -15,7 +15,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
     paper="2211.12446",
     traits=("finds_start", "replaces_steps", "whole_run"),
     starts_at=left_out,
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def edict(

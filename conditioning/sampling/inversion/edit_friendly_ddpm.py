@@ -15,7 +15,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
     paper="2304.06140",
     traits=("finds_start", "extracts_noise"),
     starts_at=left_out,
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def edit_friendly_ddpm(

@@ -31,7 +31,7 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
     needs=("gradients",),
     traits=("finds_start", "retraces_path"),
     starts_at=left_out,
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def null_text(

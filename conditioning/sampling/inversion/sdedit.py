@@ -10,7 +10,7 @@ from conditioning.sampling.inversion.encoding import left_out, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
-@method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=left_out, calls=None, rows=None)
+@method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=left_out, nfe=None, rows=None)
 def sdedit(
     sampler: Sampler,
     source: Annotated[Image, Help("The image to start from", label="Image")],

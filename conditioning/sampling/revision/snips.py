@@ -13,7 +13,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
     paper="2105.14951",
     needs=("pixels",),
     traits=("replaces_steps", "follows_observation"),
-    calls=None,
+    nfe=None,
     rows=None,
 )
 def snips(

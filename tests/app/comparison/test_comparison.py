@@ -98,7 +98,7 @@ def test_a_cell_without_its_image_is_missing(tmp_path):
     store = ComparisonStore(tmp_path)
     id, key = store.add(comparison(axis("seed", 1))), "0" * 32
     store.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
-    assert store.result(id, key).calls == 3
+    assert store.result(id, key).nfe == 3
     store.image(id, key).unlink()
     assert store.result(id, key) is None
 
@@ -135,7 +135,7 @@ def test_every_cell_is_made_once_measured_and_kept(tmp_path, engine):
     assert one.count("done") == one.made == 6
     for cell in one.cells:
         state = one.states[cell.key]
-        assert state.result.figures == {"psnr": float(cell.recipe.seed)} and state.result.calls >= cell.recipe.steps
+        assert state.result.figures == {"psnr": float(cell.recipe.seed)} and state.result.nfe >= cell.recipe.steps
         assert Image.open(store.image(one.id, cell.key)).size == (16, 16)
 
 

@@ -52,7 +52,7 @@ def test_a_run_tells_how_it_goes(engines: Start) -> None:
     assert steps[0].preview is not None and steps[0].preview.dtype == np.uint8 and steps[0].preview.shape == (8, 8, 3)
     assert steps[1].seconds_left is not None and 0 < steps[1].seconds_left < 5
     end = events[-1]
-    assert (end.calls, end.rows, end.stack) == (6, 12, "euler over cfg(ask)")
+    assert (end.nfe, end.rows, end.formula) == (6, 12, "euler over cfg(ask)")
     assert end.images[0].size == (64, 64) and end.images[0].mode == "RGB" and 0.06 <= end.seconds < 5
 
 
@@ -63,9 +63,9 @@ def test_an_inversion_is_seen_going_up_before_it_comes_down(engines: Start) -> N
     seen = [event for event in run if isinstance(event, Progress)]
     top = max(range(len(seen)), key=lambda i: seen[i].sigma)
     assert 2 <= top < len(seen) - 2 and seen[top].step == 0 and all(event.fraction <= 1 for event in seen)
-    assert all(a.sigma < b.sigma and a.step > b.step and a.calls < b.calls for a, b in pairwise(seen[: top + 1]))
+    assert all(a.sigma < b.sigma and a.step > b.step and a.nfe < b.nfe for a, b in pairwise(seen[: top + 1]))
     down = pairwise(seen[top:])  # after the last step there is no further call
-    assert all(a.sigma > b.sigma and a.step < b.step and a.calls <= b.calls for a, b in down)
+    assert all(a.sigma > b.sigma and a.step < b.step and a.nfe <= b.nfe for a, b in down)
 
 
 def test_the_image_carries_the_recipe_that_makes_it_again(engines: Start) -> None:
@@ -187,7 +187,7 @@ def test_guidance_costs_what_it_says(engines: Start) -> None:
     engine = engines(double)
     assert engine.submit(recipe(cfg_scale=1)).result().rows == 8
     assert engine.submit(recipe(cfg_start=0.25, cfg_end=0.75)).result().rows == 12
-    assert engine.submit(recipe(sampler="heun", cfg_scale=1)).result().calls == 15
+    assert engine.submit(recipe(sampler="heun", cfg_scale=1)).result().nfe == 15
 
 
 def test_a_prompt_is_encoded_once(engines: Start) -> None:
@@ -323,7 +323,7 @@ def test_runs_wait_while_the_model_is_loaded(engines: Start) -> None:
     run = engine.submit(recipe())
     assert engine.check(recipe(width=60)) == [] and here(engine).backbones == {}
     gate.set()
-    assert run.result() and engine.spent.calls == 8  # warming up is not counted
+    assert run.result() and engine.spent.nfe == 8  # warming up is not counted
 
 
 def test_closing_ends_every_run(engines: Start) -> None:

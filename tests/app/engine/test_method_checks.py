@@ -34,7 +34,7 @@ def test_every_method_survives_the_text_of_a_png_and_has_nothing_wrong_but_its_b
     found = [p for p in method_checks.problems(whole, ORACLE) if p.field != "methods.0"]
     assert not found
     if not method_checks.problems(whole, ORACLE):
-        assert plan(whole, ORACLE, Encoder(ORACLE), IMAGES).stack
+        assert plan(whole, ORACLE, Encoder(ORACLE), IMAGES).formula
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"cfg"}))
@@ -137,7 +137,7 @@ def test_an_image_that_is_not_here_is_asked_for_at_its_field(engines: Start) -> 
     with pytest.raises(RunError, match="Give it again") as caught:
         engine.submit(recipe(methods=[full("ilvr")])).result()
     assert caught.value.field == "methods.0.inputs.reference"
-    assert engine.submit(recipe(methods=[full("ilvr")]), IMAGES).result().stack.startswith("ilvr(euler)")
+    assert engine.submit(recipe(methods=[full("ilvr")]), IMAGES).result().formula.startswith("ilvr(euler)")
 
 
 def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -> None:
@@ -145,7 +145,7 @@ def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -
     engine = engines()
     also = [{"name": "composable", "inputs": {"also": "green"}}]
     plain, added = (engine.submit(recipe(prompt="", cfg_scale=1, methods=m)).result() for m in ([], also))
-    assert added.stack == "euler over composable(ask)"
+    assert added.formula == "euler over composable(ask)"
     assert not np.array_equal(plain.images[0], added.images[0])
 
 
@@ -187,7 +187,7 @@ def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
     engine = engines(reader)
     plain = engine.submit(recipe(steps=5)).result()
     again = engine.submit(recipe(steps=5), watch=look).result()
-    assert np.array_equal(plain.images[0], again.images[0]) and plain.calls == again.calls
+    assert np.array_equal(plain.images[0], again.images[0]) and plain.nfe == again.nfe
     assert look.words == ["red", "disc"] and len(look.maps) == len(reader.asked) == 5
     assert look.steps[-1] == 0 and reader.asked[-1] == pytest.approx(float(ORACLE.sigmas[0]))
     red, disc = look.maps[0]

@@ -42,7 +42,7 @@ def taught(engine: Engine, asked: Any, words: str) -> None:
     events = list(engine.submit(asked))
     reported = searches(events)
     assert reported and words in reported[0].words and reported[-1].step <= reported[-1].steps
-    assert isinstance(events[-1], Finished) and events[-1].calls == {"amed": 7}.get(asked.sampler, asked.steps)
+    assert isinstance(events[-1], Finished) and events[-1].nfe == {"amed": 7}.get(asked.sampler, asked.steps)
 
 
 def test_gits_is_found_once_for_all_numbers_of_steps(engines: Start, cache: Path) -> None:
@@ -50,7 +50,7 @@ def test_gits_is_found_once_for_all_numbers_of_steps(engines: Start, cache: Path
     first = list(engine.submit(recipe(schedule="gits", steps=5)))
     reported = searches(first)
     assert reported and "GITS" in reported[0].words and all(0 <= one.step <= one.steps == TEACHER for one in reported)
-    assert isinstance(first[-1], Finished) and first[-1].calls == 5, "the search is not the image's cost"
+    assert isinstance(first[-1], Finished) and first[-1].nfe == 5, "the search is not the image's cost"
     other = list(engine.submit(recipe(schedule="gits", steps=8, seed=3)))
     assert isinstance(other[-1], Finished) and not searches(other)
     assert len(list(cache.iterdir())) == 1
@@ -167,7 +167,7 @@ def test_runs_that_need_the_same_search_share_it(engines: Start) -> None:
     for thread in threads:
         thread.join(60)
     assert all(isinstance(events[-1], Finished) and searches(events) for events in heard)
-    assert engine.spent.calls == TEACHER + 3 * 4
+    assert engine.spent.nfe == TEACHER + 3 * 4
 
 
 def test_a_search_that_is_cancelled_goes_on_for_whoever_waits_for_it(engines: Start) -> None:
@@ -178,7 +178,7 @@ def test_a_search_that_is_cancelled_goes_on_for_whoever_waits_for_it(engines: St
             break  # leaves the loop: cancelled
     end = list(second)[-1]
     assert isinstance(end, Finished)
-    assert engine.spent.calls <= TEACHER + 4 + 2, "not begun anew"
+    assert engine.spent.nfe <= TEACHER + 4 + 2, "not begun anew"
     last = engine.submit(recipe(schedule="gits", steps=4, cfg_scale=9.0))
     for event in last:
         if isinstance(event, Preparing):
@@ -196,8 +196,8 @@ def test_others_paint_while_something_is_found(engines: Start) -> None:
     engine = engines(Double(delay=0.01))
     slow = engine.submit(recipe(schedule="gits", steps=4))
     quick = engine.submit(recipe(steps=3)).result()
-    assert quick.calls == 3 and not slow.done
-    assert slow.result().calls == 4
+    assert quick.nfe == 3 and not slow.done
+    assert slow.result().nfe == 4
 
 
 def test_a_search_that_fails_says_so_and_hurts_nobody(engines: Start) -> None:
@@ -210,7 +210,7 @@ def test_a_search_that_fails_says_so_and_hurts_nobody(engines: Start) -> None:
     engine = engines(Broken())
     end = list(engine.submit(recipe(schedule="gits")))[-1]
     assert isinstance(end, Failed) and "out of order" in end.reason
-    assert engine.submit(recipe(steps=3)).result().calls == 3
+    assert engine.submit(recipe(steps=3)).result().nfe == 3
 
 
 def test_what_cannot_be_found_is_refused_at_its_field() -> None:
@@ -238,14 +238,14 @@ def test_the_first_step_is_free_and_a_run_stops_at_a_level(engines: Start) -> No
     engine = engines(Double(delay=0.005))  # slow enough to be seen on its way
     whole = engine.submit(recipe(steps=6)).result()
     free = engine.submit(recipe(steps=6, afs=True)).result()
-    assert (whole.calls, free.calls) == (6, 5) and free.stack == "afs(euler) over cfg(ask)"
+    assert (whole.nfe, free.nfe) == (6, 5) and free.formula == "afs(euler) over cfg(ask)"
     early = engine.submit(recipe(steps=6, stop_sigma=1.0))
     events = list(early)
-    assert isinstance(events[-1], Finished) and events[-1].stack == "stopping_at(euler, 1) over cfg(ask)"
+    assert isinstance(events[-1], Finished) and events[-1].formula == "stopping_at(euler, 1) over cfg(ask)"
     assert any(isinstance(event, Progress) for event in events)
     assert events[-1].images[0].tobytes() != whole.images[0].tobytes()
     both = engine.submit(recipe(steps=6, afs=True, stop_sigma=1.0)).result()
-    assert both.calls == events[-1].calls - 1
+    assert both.nfe == events[-1].nfe - 1
 
 
 @pytest.mark.parametrize("sampler", [key for key, solver in SAMPLERS.items() if "eta" in solver.knobs])

@@ -94,14 +94,14 @@ def test_it_is_not_in_the_image_and_its_text_reads_back_exactly(name: str, engin
 
 def test_the_formula_has_what_is_called_and_nothing_else() -> None:
     asked = recipe(**{**UNUSED["steps of a method"][0], "steps": 6, "cfg_scale": 4.0})
-    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).stack == "ddnm over cfg(ask)"
+    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).formula == "ddnm over cfg(ask)"
     asked = recipe(methods=[full("dps", zeta=0)], sampler="euler", cfg_scale=1.0)
-    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).stack == "euler over ask"
+    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).formula == "euler over ask"
     no_step = full("energy_guidance", start=0.6, end=0.4)
     asked = recipe(methods=[no_step], sampler="euler", cfg_scale=1.0)
-    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).stack == "euler over ask" == on_the_page(asked)
+    assert plan(asked, ORACLE, Encoder(ORACLE), IMAGES).formula == "euler over ask" == on_the_page(asked)
     unguided = recipe(cfg_start=0.3, cfg_end=0.3, sampler="euler")
-    assert plan(unguided, ORACLE, Encoder(ORACLE), {}).stack == "euler over ask" == on_the_page(unguided)
+    assert plan(unguided, ORACLE, Encoder(ORACLE), {}).formula == "euler over ask" == on_the_page(unguided)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "amed"])

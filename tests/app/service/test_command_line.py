@@ -79,7 +79,7 @@ def test_images_of_the_command_line_are_those_of_the_engine_bit_for_bit(folder, 
         with Image.open(file) as made:
             assert np.array_equal(np.asarray(made), np.asarray(image))
             assert read(made.info["parameters"]).recipe == own, "its metadata is the recipe that makes it again"
-    assert (events[-1]["nfe"], events[-1]["rows"]) == (finished.calls, finished.rows)
+    assert (events[-1]["nfe"], events[-1]["rows"]) == (finished.nfe, finished.rows)
 
 
 def test_a_recipe_is_refused_before_anything_is_loaded_with_all_its_problems(folder, capsys, monkeypatch):

@@ -32,7 +32,7 @@ def made_by(asked: Request) -> tuple[int, int]:
     backbone = embedded(asked.recipe.backbone)
     made = plan(asked.recipe.one(0), backbone, Encoder(backbone), asked.images)
     run(made.flow, backbone.denoise)
-    return made.tally.calls, made.tally.rows
+    return made.tally.nfe, made.tally.rows
 
 
 @pytest.mark.slow

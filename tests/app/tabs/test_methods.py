@@ -111,9 +111,9 @@ RUNNABLE = [n for n in METHODS if n != "cfg" and not run_methods.problems(recipe
 @pytest.mark.parametrize("names", [*[(n,) for n in RUNNABLE], ("composable", "multidiffusion", "ilvr", "sdedit")])
 def test_the_formula_is_what_is_composed(names):
     whole = recipe(methods=[full(name) for name in names if name in RUNNABLE])
-    assert stack.formula(whole) == plan(whole, ORACLE, Encoder(ORACLE), IMAGES).stack
+    assert stack.formula(whole) == plan(whole, ORACLE, Encoder(ORACLE), IMAGES).formula
     unguided = whole.but(cfg_scale=1)
-    assert stack.formula(unguided) == plan(unguided, ORACLE, Encoder(ORACLE), IMAGES).stack
+    assert stack.formula(unguided) == plan(unguided, ORACLE, Encoder(ORACLE), IMAGES).formula
 
 
 def test_the_strip_shows_the_order_the_mute_and_the_trouble():

@@ -37,13 +37,13 @@ def engine():
 def follow(engine, recipe, label="run"):
     recording = Recording(label, recipe)
     end = engine.submit(recipe, {}, recording).result()
-    return trajectory_json.followed(recording, end.images[0], end.calls, end.own_seconds), end
+    return trajectory_json.followed(recording, end.images[0], end.nfe, end.own_seconds), end
 
 
 def test_the_record_is_the_run_and_changes_nothing_of_it(engine):
     one, end = follow(engine, BASE)
     plain = engine.submit(BASE, {}).result()
-    assert np.array_equal(np.asarray(plain.images[0]), np.asarray(end.images[0])) and end.calls == plain.calls
+    assert np.array_equal(np.asarray(plain.images[0]), np.asarray(end.images[0])) and end.nfe == plain.nfe
     way, levels = one.trajectory, SCHEDULES["native"](6, engine.backbone.sigmas)
     torch.testing.assert_close(way.sigmas, torch.tensor(levels, dtype=torch.float64))
     s = way.sigmas.float().reshape(-1, 1, 1, 1, 1)

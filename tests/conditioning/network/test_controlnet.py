@@ -161,7 +161,7 @@ def test_runs_without_a_map_keep_their_bits(folders, b):
     ends = finish(driver)
     assert torch.equal(ends["plain"], wanted) and torch.equal(run(flow(b, s), b.denoise), wanted)
     assert torch.equal(ends["with"], with_map) and not torch.allclose(with_map, wanted, atol=1e-3)
-    assert driver.calls == 2 * STEPS and untouched._extended == {}
+    assert driver.nfe == 2 * STEPS and untouched._extended == {}
 
 
 @pytest.mark.parametrize("knobs", [
@@ -192,7 +192,7 @@ def test_runs_with_other_weights_and_maps_share_their_calls(b):
     for i, stack in enumerate(stacks):
         driver.add(i, flow(b, s, stack, seeds=(i,)))
     ends = finish(driver)
-    assert driver.calls == STEPS
+    assert driver.nfe == STEPS
     for i, stack in enumerate(stacks):
         assert torch.equal(ends[i], run(flow(b, s, stack, seeds=(i,)), b.denoise))
 

@@ -56,7 +56,7 @@ def test_it_calls_twice_a_step_and_once_to_zero():
     driver = Driver(oracle.denoise)
     driver.add("run", amed(taught())(ask, start([1, 2], 40.0), SIGMAS, {}, Noise([1, 2])))
     finish(driver)
-    assert driver.calls == 2 * 4 + 1
+    assert driver.nfe == 2 * 4 + 1
 
 
 def test_its_numbers_stay_in_their_ranges():

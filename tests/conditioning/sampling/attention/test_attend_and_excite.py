@@ -108,7 +108,7 @@ def test_it_asks_for_the_prompt_alone_and_only_from_its_start_to_its_end(tiny_ne
     driver = Driver(tiny_net.denoise)
     driver.add(0, flow(tiny_net, [GUIDED, ("attend_and_excite", {"start": start, "end": 0.5})], [1, 2]))
     finish(driver)
-    assert driver.calls == 4 + looks and driver.rows == 4 * 4 + 2 * looks
+    assert driver.nfe == 4 + looks and driver.rows == 4 * 4 + 2 * looks
 
 
 def test_fewer_steps_make_larger_moves(tiny_net):

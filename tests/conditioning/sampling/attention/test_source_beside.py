@@ -93,7 +93,7 @@ def test_the_source_is_asked_while_it_is_looked_at(tiny_net, method, calls, rows
     driver.add(0, flow(tiny_net, [GUIDED, (method, {"source_prompt": tiny_net.encode_prompt([PROMPT]), **knobs})]))
     while len(driver):
         driver.round()
-    assert (driver.calls, driver.rows) == (calls, rows)
+    assert (driver.nfe, driver.rows) == (calls, rows)
 
 
 def test_what_few_look_at_stays_the_source(tiny_net):

@@ -114,7 +114,7 @@ def test_all_windows_are_one_call_also_under_guidance():
     D, solver, text = compose(stack, SAMPLERS["heun"], sigmas=sigmas, null=null, backbone=oracle)
     driver.add(0, solver(D, wide(), sigmas, cond, Noise([1, 2])))
     finish(driver)
-    assert text == "heun over cfg(panorama(ask))" and driver.calls == 19 and driver.rows == 19 * 2 * 4 * 2
+    assert text == "heun over cfg(panorama(ask))" and driver.nfe == 19 and driver.rows == 19 * 2 * 4 * 2
 
 
 def test_there_are_no_seams():

@@ -23,7 +23,7 @@ def cost(sampler="euler", **knobs) -> tuple[int, int]:
     D = cfg(ask, null, sigmas=sigmas, **knobs)
     driver.add(0, SAMPLERS[sampler](D, start([1, 2], sigmas[0]), sigmas, cond, Noise([1, 2])))
     finish(driver)
-    return driver.calls, driver.rows
+    return driver.nfe, driver.rows
 
 
 def test_it_is_the_equation():

@@ -109,7 +109,7 @@ def test_it_moves_so_often_or_until_it_is_enough(tiny_net, knobs, looks):
     driver = Driver(tiny_net.denoise)
     driver.add(0, flow(tiny_net, [GUIDED, ("layout_guidance", {"boxes": BOXES, "end": 0.5, **knobs})], [1, 2]))
     finish(driver)
-    assert driver.calls == 4 + looks and driver.rows == 4 * 4 + 2 * looks
+    assert driver.nfe == 4 + looks and driver.rows == 4 * 4 + 2 * looks
 
 
 def test_rows_that_are_well_stay_as_they_are(tiny_net):

@@ -72,7 +72,7 @@ def test_it_costs_what_it_says(tiny_net, stack, rows):
     driver = Driver(tiny_net.denoise)
     driver.add(0, flow(tiny_net, [*stack, ("perturbed_attention", {})], [1, 2]))
     finish(driver)
-    assert driver.calls == 4 * 2 and driver.rows == 4 * 2 * rows
+    assert driver.nfe == 4 * 2 and driver.rows == 4 * 2 * rows
 
 
 def test_at_scale_0_it_asks_nothing_more():

@@ -110,7 +110,7 @@ def test_sdedit_goes_further_from_the_source_the_stronger_it_is_and_costs_its_st
         driver, prompt = Driver(oracle.denoise), oracle.encode_prompt([""] * 40)
         driver.add(0, sampler(D, start([*range(40)], sigmas[0], SHAPE), sigmas, prompt, Noise(range(40))))
         away.append((finish(driver)[0] - many).square().mean().item())
-        assert driver.calls == round(strength * 12)
+        assert driver.nfe == round(strength * 12)
     assert away == sorted(away) and away[-1] > 3 * away[0]
 
 
@@ -185,7 +185,7 @@ def test_an_encoding_whose_steps_are_corrected_is_undone_by_ddim():
     calls = Driver(oracle.denoise)
     calls.add(0, ddim_encode(ask, source, sigmas, cond, again=30))
     finish(calls)
-    assert calls.calls < 31 * 12 / 2  # a level is done when it does not move any more
+    assert calls.nfe < 31 * 12 / 2  # a level is done when it does not move any more
 
 
 def test_a_step_whose_correction_goes_astray_keeps_the_best_of_it_and_no_row_minds_another():

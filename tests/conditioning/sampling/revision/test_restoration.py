@@ -109,7 +109,7 @@ def test_time_travel_keeps_it_and_costs_its_calls():
     sigmas = karras(100, 0.05, 20.0)
     driver.add(0, ddnm(euler, measured, jump=10, times=3)(ask, start([1, 2], 20.0, SHAPE), sigmas, {}, Noise([1, 2])))
     finish(driver)
-    assert driver.calls == 280  # of the official schedule (100, 10, 3)
+    assert driver.nfe == 280  # of the official schedule (100, 10, 3)
 
 
 def test_ddnm_of_jpeg_compresses_to_what_was_given():
