@@ -1,6 +1,7 @@
 """A small contrastive model of images and words, for guidance: how well a text goes with an image.
 
-It lies beside a backbone's weights as the readers do (`backbones/readers.py`), and like them tells of one world only.
+It lies beside a backbone's weights as the other guiding networks do (`backbones/guiding_networks.py`), and knows one
+world only, as they do.
 As in FILIP (Yao et al. 2021, arXiv 2111.07783, Section 3.1) an image is not one vector but one for every cell, a text
 one for every word, and each word looks for its cell: what is to be red is distinguished from what is red, and the
 gradient arrives where the word is about.

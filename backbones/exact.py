@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backbones.readers import parse
+from backbones.guiding_networks import parse
 from samplers.protocol import Ask
 
 EXCLUDED = -1e6  # the log weight of a component that a prompt rules out: finite, so that embeddings have gradients
@@ -188,7 +188,8 @@ class Mixture:
 
 
 class Bayes:
-    """The classifier of a mixture's noisy states: p(words | x) by Bayes' rule, as `readers.Classifier` gives it."""
+    """The classifier of a mixture's noisy states: p(words | x) by Bayes' rule, as `Classifier` of
+    backbones/guiding_networks.py gives it."""
 
     def __init__(self, mixture: Mixture):
         self.mixture = mixture

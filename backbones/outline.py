@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, pixels, readers, unet
+from backbones import checkpoint, controlnets, guiding_networks, pixels, unet
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
 from backbones.embedded import EMBEDDED
@@ -80,7 +80,8 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
         return Outline(id, offers, sigmas, size * patch, patch * 2 ** (stages - 1), channels=3)
     vae = _config(folder / "vae" / "config.json")
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
-    offers = unet.UNetBackbone.offers | {name for name in readers.NETWORKS if readers.has(folder, name)}
+    guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
+    offers = unet.UNetBackbone.offers | guiding
     beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
     offers |= {"controlnet"} if beside else set()
     text = _config(folder / "text_encoder" / "config.json")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, readers
+from backbones import checkpoint, controlnets, guiding_networks
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
@@ -97,25 +97,25 @@ class UNetBackbone:
         if self.controlnets:
             self.offers |= {"controlnet"}
         self.folder = folder
-        self.offers |= {name for name in readers.NETWORKS if readers.has(folder, name)}
+        self.offers |= {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
         if checkpoint.parameters(folder) <= SMALL:
             self.warm_up()
         return self
 
     @cached_property
-    def reader(self) -> readers.Reader:
+    def perception_model(self) -> guiding_networks.PerceptionModel:
         """What reads its images. Raises FileNotFoundError where there is none: see `offers`."""
-        return readers.load(self.folder, "reader", self.device)
+        return guiding_networks.load(self.folder, "perception_model", self.device)
 
     @cached_property
-    def classifier(self) -> readers.Classifier:
+    def classifier(self) -> guiding_networks.Classifier:
         """What reads its noisy latents. Raises FileNotFoundError where there is none: see `offers`."""
-        return readers.load(self.folder, "classifier", self.device)
+        return guiding_networks.load(self.folder, "classifier", self.device)
 
     @cached_property
-    def contrastive(self) -> readers.Contrastive:
+    def contrastive(self) -> guiding_networks.Contrastive:
         """What reads its images beside a text. Raises FileNotFoundError where there is none: see `offers`."""
-        return readers.load(self.folder, "contrastive", self.device)
+        return guiding_networks.load(self.folder, "contrastive", self.device)
 
     def warm_up(self) -> None:
         """Compiles and allocates what the first image of the default size needs: one call of each part."""

@@ -2,9 +2,10 @@
 
 For every scene an image is made from its caption and its rendered map, one from its caption and the map of another
 scene, and one from the caption alone; all three are held against the scene. `chance` is the map of another scene,
-`ceiling` the renderer's own image after the autoencoder. Depth is read by the reader (`python -m training.reader
---check` says what that is worth) and scaled to fit, since a map of nearness has no metres; the error is the mean
-absolute one of nearness in [0, 1]. Edges are Canny's, and F1 counts an edge as found within a pixel of a true one.
+`ceiling` the renderer's own image after the autoencoder. Depth is read by the perception model (what that is worth
+says `python -m training.perception_model --check`) and scaled to fit, since a map of nearness has no metres; the error
+is the mean absolute one of nearness in [0, 1]. Edges are Canny's, and F1 counts an edge as found within a pixel of a
+true one.
 
     python -m bench.controlnet --scenes 50 --json FILE
     python -m bench.controlnet --keep FILE.png            keeps a sheet: map, with it, with another's, without, render
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import conditioning  # noqa: F401  fills the registry
-from backbones import STILL_LIFE, load, readers
+from backbones import STILL_LIFE, guiding_networks, load
 from backbones.base import Backbone
 from bench.fidelity import cases, rendered
 from bench.table import Report
@@ -69,7 +70,7 @@ class MapEvaluator:
     """Depth error and edge F1 of images against scenes."""
 
     def __init__(self) -> None:
-        self.perception_model = readers.load(STILL_LIFE, "reader")
+        self.perception_model = guiding_networks.load(STILL_LIFE, "perception_model")
 
     def __call__(self, images: Tensor, ground_truth: Rendering) -> dict[str, Tensor]:
         with torch.no_grad():

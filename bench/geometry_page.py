@@ -225,7 +225,7 @@ SMALL: Any = {"fontsize": 8.5, "weight": "normal", "loc": "center", "pad": 4}
 
 
 def strip(runs: Runs, backbone: Backbone, image: int = 0, steps: Sequence[int] = LOOKED_AT) -> Figure:
-    """One start, decoded: states and predictions of the guided run, and predictions without a prompt and of the optimum."""
+    """One start, decoded: states and predictions of the guided run, predictions without a prompt and of the optimum."""
     rows = {
         "state,\nguided": runs["guided"].x,
         "prediction,\nguided": runs["guided"].x0,

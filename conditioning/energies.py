@@ -4,9 +4,9 @@
     energy(images)                                    # (B, 3, H, W) in [0, 1] -> (B,), 0 where it agrees
 
 The target is an image, but for "depth map" and "edge map", where it is a finished map, and for those of `OF_WORDS`,
-where it is a text. Colours and edges are a matter of pixels. Depth, shapes and style are read by `backbone.reader`, a
-network that lies beside the backbone's weights (`backbones/readers.py`), and words by `backbone.contrastive`: they tell
-of their own world, and of no other.
+where it is a text. Colours and edges are a matter of pixels. Depth, shapes and style are read by
+`backbone.perception_model`, a network that lies beside the backbone's weights (`backbones/guiding_networks.py`), and
+words by `backbone.contrastive`: they know the world that they were trained on, and no other.
 """
 
 from collections.abc import Callable
@@ -72,20 +72,20 @@ def edge_map(target: Tensor, backbone: Any = None) -> Energy:
 
 
 def depth(target: Tensor, backbone: Any) -> Energy:
-    """Squared difference of nearness (metres by the depth), as the backbone's reader reads it."""
-    reader = _offered(backbone, "reader", "depth")
-    wanted = reader(target.float()).nearness.detach()
-    return lambda images: (reader(images.float()).nearness - wanted).square().flatten(1).mean(1)
+    """Squared difference of nearness (metres by the depth), as the backbone's perception model reads it."""
+    model = _offered(backbone, "perception_model", "depth")
+    wanted = model(target.float()).nearness.detach()
+    return lambda images: (model(images.float()).nearness - wanted).square().flatten(1).mean(1)
 
 
 def depth_map(target: Tensor, backbone: Any) -> Energy:
     """1 less the correlation of the nearness read with a map, white near and black far: its unit and zero do
     not matter (Ranftl et al. 2020, arXiv 1907.01341, Section 5)."""
-    reader = _offered(backbone, "reader", "depth map")
+    model = _offered(backbone, "perception_model", "depth map")
     wanted = target.float().mean(1, keepdim=True)
 
     def energy(images: Tensor) -> Tensor:
-        nearness = reader(images.float()).nearness
+        nearness = model(images.float()).nearness
         return 1 - _correlation(nearness, F.adaptive_avg_pool2d(wanted.to(nearness), nearness.shape[2:]))
 
     return energy
@@ -93,18 +93,18 @@ def depth_map(target: Tensor, backbone: Any) -> Energy:
 
 def shapes(target: Tensor, backbone: Any) -> Energy:
     """Cross-entropy of what stands where (sky, ground, and each shape), above that of the target with itself."""
-    reader = _offered(backbone, "reader", "shapes")
-    wanted = reader(target.float()).classes.detach().softmax(1)  # (B, K, h, w)
+    model = _offered(backbone, "perception_model", "shapes")
+    wanted = model(target.float()).classes.detach().softmax(1)  # (B, K, h, w)
     least = -(wanted * wanted.clamp(min=1e-9).log()).sum(1).flatten(1).mean(1)
-    return lambda images: -(wanted * reader(images.float()).classes.log_softmax(1)).sum(1).flatten(1).mean(1) - least
+    return lambda images: -(wanted * model(images.float()).classes.log_softmax(1)).sum(1).flatten(1).mean(1) - least
 
 
 def style(target: Tensor, backbone: Any) -> Energy:
-    """Squared difference of the Gram matrices of the reader's features, scale by scale (Gatys et al. 2016)."""
-    reader = _offered(backbone, "reader", "style")
+    """Squared difference of the Gram matrices of perception model features, scale by scale (Gatys et al. 2016)."""
+    model = _offered(backbone, "perception_model", "style")
 
     def grams(images: Tensor) -> list[Tensor]:
-        maps = [m.flatten(2) for m in reader(images.float()).features]
+        maps = [m.flatten(2) for m in model(images.float()).features]
         return [m @ m.mT / m.shape[2] for m in maps]
 
     wanted = [gram.detach() for gram in grams(target)]
@@ -151,6 +151,6 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 def _offered(backbone: Any, network: str, energy: str) -> Any:
     """A network beside the backbone's weights. Raises ValueError, with what needs none, where it has none."""
     if network not in getattr(backbone, "offers", ()):
-        raise ValueError(f"{getattr(backbone, 'id', 'the backbone')} has no {network}, which {energy} needs: colours, "
-                         "edges and edge map need none")  # fmt: skip
+        id, name = getattr(backbone, "id", "the backbone"), network.replace("_", " ")
+        raise ValueError(f"{id} has no {name}, which {energy} needs: colours, edges and edge map need none")
     return getattr(backbone, network)

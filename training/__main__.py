@@ -5,7 +5,7 @@
     python -m training denoiser-pixels --images 150000          the pixel-space network, 64 x 64
     python -m training evaluator --images 600000
     python -m training surfaces --images 60000                  depth, normals, classes of an image: to measure
-    python -m training reader --images 60000                    depth and classes of an image, to guide by
+    python -m training perception_model --images 60000                    depth and classes of an image, to guide by
     python -m training classifier --images 150000               what noisy latents will show, to guide by
     python -m training contrastive --images 30000               whether a text goes with an image, to guide by
     python -m training controlnet --images 60000                depth and edges, beside the UNet that is shipped
@@ -54,10 +54,10 @@ def _controlnet() -> Spec:
     return ControlNet()
 
 
-def _reader() -> Spec:
-    from training.reader import ReaderSpec
+def _perception_model() -> Spec:
+    from training.perception_model import PerceptionModelSpec
 
-    return ReaderSpec()
+    return PerceptionModelSpec()
 
 
 def _classifier() -> Spec:
@@ -84,7 +84,7 @@ NETWORKS: dict[str, Callable[[], Spec]] = {
     "denoiser-pixels": _pixels,
     "evaluator": _evaluator,
     "surfaces": _surfaces,
-    "reader": _reader,
+    "perception_model": _perception_model,
     "classifier": _classifier,
     "contrastive": _contrastive,
     "controlnet": _controlnet,

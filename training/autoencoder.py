@@ -114,7 +114,7 @@ class Autoencoder:
         self.network: nn.Module = Trained()
         if not (RUNS / self.name / "last.pt").exists() and (NEXT / "vae").exists():  # go on from what is kept
             self.network.autoencoder = settled_autoencoder()
-        self.perceptual = _reader().to(device)
+        self.perceptual = _perception_model().to(device)
         entropy = int(np.random.SeedSequence().generate_state(1)[0])  # every piece of a run sees scenes of its own
         self.pool = Pool(any_scene, _pixels, capacity=6000, first=600, seed=entropy, device=device)
         self.held_out = render([draw("test", n) for n in range(64)]).rgb
@@ -209,10 +209,10 @@ def shrunk(x: Tensor, scale: float) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
 
 
-def _reader() -> nn.Module:
-    from backbones import readers
+def _perception_model() -> nn.Module:
+    from backbones import guiding_networks
 
-    return readers.load(SHIPPED, "reader").requires_grad_(False)
+    return guiding_networks.load(SHIPPED, "perception_model").requires_grad_(False)
 
 
 def _pixels(scenes: list, rendering) -> dict[str, Tensor]:

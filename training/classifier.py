@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones import STILL_LIFE
-from backbones.readers import Classifier, begun, load, save
+from backbones.guiding_networks import Classifier, begun, load, save
 from training import data
 from training.latents import latents, shipped_autoencoder
 from training.loop import averaged_network, grid

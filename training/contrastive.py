@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones import STILL_LIFE
-from backbones.readers import begun, load, save
+from backbones.guiding_networks import begun, load, save
 from training import data
 from training.loop import averaged_network, grid
 from training.softening import soften

@@ -22,7 +22,7 @@ from app.storage.image_files import content_hash
 LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
 #: Methods that steer a run without an image are run under an inversion, which gives them one.
 UNDER = {"semantic_guidance": "edit_friendly_ddpm"}
-OTHER_NETWORKS = ("lcm",)  # solvers made for other networks; those that climb make more evaluations than their steps say
+OTHER_NETWORKS = ("lcm",)  # solvers made for other networks; those that climb make more evaluations than steps
 STOCHASTIC = ("edit_friendly_ddpm", "replacement", "repaint", "ilvr", "dps")  # their papers' sampler is ancestral
 TWO = "a red cube and a blue sphere on grass by day"
 

@@ -25,8 +25,8 @@ class Check:
     """formula: what is called, in the notation of `conditioning.compose`; "" where the recipe cannot be read.
 
     problems: why the recipe is refused, unused: what its run leaves unused, each at its field in words. nfe: network
-    evaluations of the whole run, as a finished run counts them. rows: those in these evaluations, two for each image under
-    guidance. Both are None where nothing is known without the network, and then `nfe_reason` says why.
+    evaluations of the whole run, as a finished run counts them. rows: those in these evaluations, two for each image
+    under guidance. Both are None where nothing is known without the network, and then `nfe_reason` says why.
     """
 
     formula: str

@@ -166,10 +166,10 @@ class StandIn:
         raise Uncountable("A ControlNet needs its weights.")
 
     @property
-    def reader(self) -> Any:
+    def perception_model(self) -> Any:
         raise Uncountable("It reads images by a perception model, which needs its weights.")
 
-    classifier = contrastive = reader
+    classifier = contrastive = perception_model
 
     def denoise(self, ask: Ask) -> Tensor:
         """x0 = 0, of the shape of ask.x."""

@@ -156,7 +156,7 @@ def control_measure(cases: Sequence[Case], outputs: Sequence[Output], backbone: 
 
 def nearness(image: Tensor, backbone: Backbone) -> Any:
     """Nearness of an image by the backbone's perception model, (1, 1, h, w); None where it has none."""
-    perception_model = getattr(backbone, "reader", None)
+    perception_model = getattr(backbone, "perception_model", None)
     return None if perception_model is None else perception_model(image).nearness
 
 

@@ -74,7 +74,7 @@ def test_a_perfect_network_restores_and_its_cost_is_counted(monkeypatch, painter
         assert (tmp_path / f"{key}.png").exists()
     nothing, bicubic, ceiling = (
         figures[f"super-resolution_painter_{name}_psnr"]
-        for name in ("do_nothing", "bicubic", "ceiling_the_truth_decoded")
+        for name in ("do_nothing", "bicubic", "ceiling_the_ground_truth_decoded")
     )
     assert 20 < nothing < bicubic < 40 < ceiling
     assert "PSNR" in capsys.readouterr().out

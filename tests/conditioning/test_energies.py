@@ -7,22 +7,22 @@ import torch
 from torch import nn
 
 from backbones import STILL_LIFE
-from backbones.readers import Contrastive, Reader, has, load
+from backbones.guiding_networks import Contrastive, PerceptionModel, has, load
 from conditioning.energies import ENERGIES, OF_WORDS, traced
 from world.render import render
 from world.scene import Scene, Solid, draw
 
 
 class Read(nn.Module):
-    """A backbone with untrained readers: smooth, and not blind to anything."""
+    """A backbone with untrained guiding networks: smooth, and not blind to anything."""
 
-    id, offers = "read", frozenset({"reader", "contrastive"})
+    id, offers = "read", frozenset({"perception_model", "contrastive"})
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        network = Reader(["sky", "ground", "cube"], widths=(8, 8, 16, 16), fused=8)
-        self.reader = network.eval().requires_grad_(False)
+        network = PerceptionModel(["sky", "ground", "cube"], widths=(8, 8, 16, 16), fused=8)
+        self.perception_model = network.eval().requires_grad_(False)
         self.contrastive = Contrastive(["a", "red", "cube", "blue", "on", "grass"]).eval().requires_grad_(False)
 
 
@@ -47,7 +47,7 @@ def compared(name, images, backbone=BACKBONE):
     if name == "edge map":
         target = traced(images).expand_as(images)
     elif name == "depth map":  # in a unit of its own
-        near = 0.3 * backbone.reader(images).nearness + 0.2
+        near = 0.3 * backbone.perception_model(images).nearness + 0.2
         target = near.expand(-1, 3, -1, -1).repeat_interleave(2, 2).repeat_interleave(2, 3)
     return ENERGIES[name]("a red cube on grass" if name in OF_WORDS else target, backbone)
 
@@ -107,11 +107,11 @@ def test_a_finished_map_tells_its_own_scene_from_others(name):
     """The renderer's map of each scene, as examples give it, against the images of all."""
     found = render([draw("validation", n) for n in range(600, 606)], 128)
     maps = (found.edges.float() if name == "edge map" else found.near)[:, None].expand(-1, 3, -1, -1)
-    backbone = types.SimpleNamespace(id="read", offers={"reader"})
+    backbone = types.SimpleNamespace(id="read", offers={"perception_model"})
     if name == "depth map":
-        if not has(STILL_LIFE, "reader"):
-            pytest.skip("no reader is shipped: python -m training.reader")
-        backbone.reader = load(STILL_LIFE, "reader")
+        if not has(STILL_LIFE, "perception_model"):
+            pytest.skip("no perception model is shipped: python -m training.perception_model")
+        backbone.perception_model = load(STILL_LIFE, "perception_model")
     energies = torch.stack(
         [ENERGIES[name](m.expand(6, -1, -1, -1), backbone)(found.rgb.clone()) for m in maps.split(1)]
     )
@@ -123,8 +123,8 @@ def test_a_finished_map_tells_its_own_scene_from_others(name):
         torch.testing.assert_close(again, own, atol=1e-4, rtol=0)
 
 
-def test_without_a_reader_it_says_what_needs_none():
-    with pytest.raises(ValueError, match="plain has no reader, which depth needs: colours, edges and edge map"):
+def test_without_a_perception_model_it_says_what_needs_none():
+    with pytest.raises(ValueError, match="no perception model, which depth needs: colours, edges and edge map"):
         ENERGIES["depth"](TARGET, type("Plain", (), {"id": "plain"})())
     with pytest.raises(ValueError, match="plain has no contrastive, which text needs"):
         ENERGIES["text"]("a red cube", type("Plain", (), {"id": "plain"})())

@@ -72,7 +72,7 @@ def energy_guidance(
     target: an image (B, 3, H, W) in [0, 1]; for the energies that are called so, a map as annotators make it. words:
     for the energy "text". made_sigmas: the schedule of the run, of which `start` and `end` are parts. The energies are
     in `conditioning/energies.py`: colours and edges of any images; depth, shapes, style and text where the backbone
-    has readers of its world.
+    has a perception model of its world.
 
     FreeDoM gives every energy a rate of its own; here, as in its variants for text and for classes, the step has a
     length and the gradient only says where to. r is how uncertain the denoised prediction of latents of unit scale is

@@ -152,7 +152,7 @@ def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -
 # ---- attention maps -------------------------------------------------------------------------------------------------
 
 
-class Reader:
+class PerceptionModel:
     """The oracle with words, and an attention that looks to the left for the first and to the right for the second."""
 
     offers = frozenset({"attention"})
@@ -183,7 +183,7 @@ class Reader:
 
 
 def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
-    reader, look = Reader(), AttentionRecorder()
+    reader, look = PerceptionModel(), AttentionRecorder()
     engine = engines(reader)
     plain = engine.submit(recipe(steps=5)).result()
     again = engine.submit(recipe(steps=5), watch=look).result()

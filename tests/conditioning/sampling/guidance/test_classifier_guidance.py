@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from backbones import load
-from backbones.readers import Classifier, parse
+from backbones.guiding_networks import Classifier, parse
 from conditioning.sampling.guidance.classifier_guidance import classifier_guidance
 from samplers import SAMPLERS
 from samplers.flow import Noise, ask, run

@@ -1,6 +1,6 @@
 """Energies and the classifier do on Still Life what they are for: by their own measure, and by one that they never saw.
 
-What an image shows is read by the evaluator, a network of other targets than the readers', or by the renderer.
+What an image shows is read by the evaluator, a network of other targets than those that guide, or by the renderer.
 """
 
 from types import SimpleNamespace

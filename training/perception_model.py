@@ -1,8 +1,8 @@
-"""Training of the perception model `reader`: depth and classes, from renders, clean and softened as for the evaluator.
+"""Training of the perception model: depth and classes, from renders, clean and softened as for the evaluator.
 
-    python -m training reader --images 60000 --threads 1       train, in pieces
-    python -m training.reader                                    validate what was trained last, and ship it
-    python -m training.reader --check                            validate what is shipped, on renders never seen
+    python -m training perception_model --images 60000 --threads 1   train, in pieces
+    python -m training.perception_model                       validate what was trained last, and ship it
+    python -m training.perception_model --check               validate what is shipped, on renders never seen
 
 It guides sampling (`conditioning/sampling/guidance/energy_guidance.py`), so it must not be what evaluates the result:
 that is the evaluator, another network trained on other targets."""
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones import STILL_LIFE
-from backbones.readers import begun, load, save
+from backbones.guiding_networks import begun, load, save
 from training import data
 from training.loop import RUNS, averaged_network, grid
 from training.softening import soften
@@ -35,7 +35,7 @@ SCENES = 10_000
 
 def ground_truth(split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """Nearness (N, 64, 64) float16 and classes (N, 64, 64) uint8 of scenes of a split; made once and kept."""
-    path = RUNS / "reader" / f"truth_{split}_{start}_{stop}.pt"
+    path = RUNS / "perception_model" / f"truth_{split}_{start}_{stop}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         near, classes = [], []
@@ -48,12 +48,12 @@ def ground_truth(split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
     return torch.load(path, weights_only=True)
 
 
-class ReaderSpec:
-    name, rows, rate = "reader", 32, 2e-3
+class PerceptionModelSpec:
+    name, rows, rate = "perception_model", 32, 2e-3
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.network = begun(STILL_LIFE, "reader", classes=CLASSES).to(memory_format=torch.channels_last)
+        self.network = begun(STILL_LIFE, "perception_model", classes=CLASSES).to(memory_format=torch.channels_last)
         self.near, self.classes = ground_truth("train", 0, SCENES)
         self.rgb = data.images("train")[:SCENES]
         self.held_out = _pixels(data.images("validation")[:200])
@@ -126,16 +126,17 @@ def validate(network: nn.Module, scenes: int) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.reader", description=(__doc__ or "").split("\n\n")[0])
+    summary = (__doc__ or "").split("\n\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m training.perception_model", description=summary)
     parser.add_argument("--check", action="store_true", help="validate what is shipped, and write nothing")
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if not args.check:
-        file = save(STILL_LIFE, "reader", averaged_network("reader"), classes=CLASSES)
+        file = save(STILL_LIFE, "perception_model", averaged_network("perception_model"), classes=CLASSES)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
-    results = validate(load(STILL_LIFE, "reader"), args.scenes)
+    results = validate(load(STILL_LIFE, "perception_model"), args.scenes)
     print("  ".join(f"{name} {value:.4f}" for name, value in results.items()))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -1,9 +1,9 @@
 """Small networks that read a backbone's images, for guidance: they lie beside its weights, in folders of their own.
 
-`reader/` reads a clean image: depth, what stands where, features. `classifier/` reads noisy latents, at any level:
-what the image will show. `contrastive/` (`backbones/contrastive.py`) reads a clean image beside a text: whether the
-two go together. Each folder holds `config.json`, with the words that the network knows, and `model.safetensors`. A
-backbone that has one names it in `offers`. Gradients run through all of them.
+`perception_model/` reads a clean image: depth, what stands where, features. `classifier/` reads noisy latents, at any
+noise level: what the image will show. `contrastive/` (`backbones/contrastive.py`) reads a clean image beside a text:
+whether the two go together. Each folder holds `config.json`, with the words that the network knows, and
+`model.safetensors`. A backbone that has one names it in `offers`. Gradients run through all of them.
 """
 
 import json
@@ -24,7 +24,7 @@ from backbones.convolutions import conv, where
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class PerceptionMaps:
     """What an image of H x W pixels shows, as maps of H / 2 x W / 2.
 
     nearness (B, 1, h, w): 3 metres by the depth, 0 in the sky. classes (B, K, h, w): scores of what stands there.
@@ -36,8 +36,8 @@ class Reading:
     features: list[Tensor]
 
 
-class Reader(nn.Module):
-    """Images (B, 3, H, W) in [0, 1], H and W multiples of 16 -> Reading. Trained on clean and on soft images."""
+class PerceptionModel(nn.Module):
+    """Images (B, 3, H, W) in [0, 1], H and W multiples of 16 -> PerceptionMaps. Trained on clean and on soft images."""
 
     def __init__(self, classes: Sequence[str], widths: Sequence[int] = (24, 48, 96, 128), fused: int = 32):
         super().__init__()
@@ -51,7 +51,7 @@ class Reader(nn.Module):
         self.fuse = nn.ModuleList(conv(fused, fused) for _ in others)
         self.head = nn.Conv2d(fused, 1 + len(self.names), 3, 1, 1)
 
-    def forward(self, x: Tensor) -> Reading:
+    def forward(self, x: Tensor) -> PerceptionMaps:
         h = self.stem((x - 0.45) * 4)
         features = [h]
         for i, down in enumerate(self.down):
@@ -62,10 +62,10 @@ class Reader(nn.Module):
             y = F.interpolate(y, scale_factor=2.0, mode="bilinear") + self.lateral[i](features[i])
             y = self.fuse[i](F.silu(y))
         nearness, classes = self.head(y).float().split((1, len(self.names)), 1)
-        return Reading(nearness, classes, [f.float() for f in features])
+        return PerceptionMaps(nearness, classes, [f.float() for f in features])
 
 
-class ReaderBlock(nn.Module):
+class NoiseLevelBlock(nn.Module):
     """Two convolutions, scaled and shifted by the noise level."""
 
     def __init__(self, width: int, embedding_width: int):
@@ -98,10 +98,10 @@ class Classifier(nn.Module):
             nn.Linear(2 * 16, embedding_width), nn.SiLU(), nn.Linear(embedding_width, embedding_width), nn.SiLU()
         )
         self.stem = nn.Conv2d(channels + 2, widths[0], 3, 1, 1)
-        self.blocks = nn.ModuleList(ReaderBlock(width, embedding_width) for width in widths)
+        self.blocks = nn.ModuleList(NoiseLevelBlock(width, embedding_width) for width in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         self.up = nn.Conv2d(widths[2], widths[1], 1)
-        self.fuse = ReaderBlock(widths[1], embedding_width)
+        self.fuse = NoiseLevelBlock(widths[1], embedding_width)
         self.there = nn.Conv2d(widths[1], len(self.groups[0]), 1)  # at every cell
         self.gain = nn.Parameter(torch.ones(len(self.groups[0])))
         self.rate = nn.Linear(widths[2], len(self.groups[0]))  # how often, where little is seen
@@ -171,7 +171,7 @@ def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "reader": Reader, "classifier": Classifier, "contrastive": Contrastive,
+    "perception_model": PerceptionModel, "classifier": Classifier, "contrastive": Contrastive,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the readers are taught is the ground truth, and their figures are right where the answer is known."""
+"""What the guiding networks are taught is the ground truth, and their figures are right where the answer is known."""
 
 import math
 from collections import Counter
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from backbones.readers import Classifier, Contrastive, Reader, Reading
-from training import classifier, contrastive, reader
+from backbones.guiding_networks import Classifier, Contrastive, PerceptionMaps, PerceptionModel
+from training import classifier, contrastive, perception_model
 from training.text import Words, _rows
 from world.captions import describe, parse
 from world.eye import NAMES
@@ -19,11 +19,11 @@ from world.scene import GROUNDS, SHAPES, SKIES, draw
 
 @pytest.fixture
 def near_and_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "RUNS", tmp_path)
-    return reader.ground_truth("validation", 3, 9)
+    monkeypatch.setattr(perception_model, "RUNS", tmp_path)
+    return perception_model.ground_truth("validation", 3, 9)
 
 
-def test_the_reader_is_taught_depth_and_classes(near_and_classes):
+def test_the_perception_model_is_taught_depth_and_classes(near_and_classes):
     near, classes = near_and_classes
     big = render([draw("validation", n) for n in range(3, 9)], 128)
     assert near.shape == classes.shape == (6, 64, 64)
@@ -36,26 +36,27 @@ def test_the_reader_is_taught_depth_and_classes(near_and_classes):
     assert (near[classes == 0] == 0).all()
 
 
-def test_figures_of_a_perfect_reader_and_of_a_blind_one(near_and_classes):
+def test_figures_of_a_perfect_model_and_of_a_blind_one(near_and_classes):
     near, classes = near_and_classes
-    K = len(reader.CLASSES)
+    K = len(perception_model.CLASSES)
 
-    class Perfect(Reader):
+    class Perfect(PerceptionModel):
         blind = False
 
         def forward(self, x):
             i = int(x[0, 0, 0, 0])
             scores = torch.eye(K)[classes[i : i + len(x)].long()].permute(0, 3, 1, 2)
-            return Reading(near[i : i + len(x), None].float(), scores * (not self.blind), [])
+            return PerceptionMaps(near[i : i + len(x), None].float(), scores * (not self.blind), [])
 
     x = torch.zeros(6, 3, 128, 128)
-    results = reader.figures(Perfect(reader.CLASSES), x, near, classes)
+    results = perception_model.figures(Perfect(perception_model.CLASSES), x, near, classes)
     assert results == pytest.approx(
         {"depth_solids": 0, "depth_ground": 0, "pixels": 1, "iou": len(classes.unique()) / K}
     )
-    network = Perfect(reader.CLASSES)
+    network = Perfect(perception_model.CLASSES)
     network.blind = True
-    assert reader.figures(network, x, near, classes)["pixels"] == pytest.approx((classes == 0).float().mean().item())
+    pixels = perception_model.figures(network, x, near, classes)["pixels"]
+    assert pixels == pytest.approx((classes == 0).float().mean().item())
 
 
 @pytest.fixture

@@ -1,18 +1,18 @@
-"""Readers: their shapes, that they survive being saved, and that a backbone offers what lies beside its weights."""
+"""Guiding networks: their shapes, saved and loaded again, and offered by the backbone they lie beside."""
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from backbones.readers import NETWORKS, Classifier, Contrastive, Reader, begun, has, load, save
+from backbones.guiding_networks import NETWORKS, Classifier, Contrastive, PerceptionModel, begun, has, load, save
 from world.captions import describe
 from world.render import render
 from world.scene import draw
 
 CLASSES = ["sky", "ground", "cube"]
 CONFIG = {
-    "reader": {"classes": CLASSES},
+    "perception_model": {"classes": CLASSES},
     "classifier": {"groups": [["red", "red cube"], ["snow", "sand"]]},
     "contrastive": {"words": ["a", "red", "cube", "blue", "ball", "and", ","]},
 }
@@ -21,7 +21,7 @@ TEXT = "a red cube and a blue ball"
 
 def answer(name, network):
     draws = torch.Generator().manual_seed(0)
-    if name == "reader":
+    if name == "perception_model":
         reading = network(torch.rand(2, 3, 32, 48, generator=draws))
         return torch.cat([reading.nearness, reading.classes], 1)
     if name == "contrastive":
@@ -30,7 +30,7 @@ def answer(name, network):
 
 
 def test_a_reading_is_half_as_large_as_its_image():
-    reading = Reader(CLASSES).eval()(torch.rand(2, 3, 32, 48))
+    reading = PerceptionModel(CLASSES).eval()(torch.rand(2, 3, 32, 48))
     assert reading.nearness.shape == (2, 1, 16, 24) and reading.classes.shape == (2, 3, 16, 24)
     assert [tuple(m.shape[2:]) for m in reading.features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
 
@@ -54,7 +54,7 @@ def test_gradients_reach_what_is_read(name, tmp_path):
     x = torch.rand(1, *((4, 8, 8) if name == "classifier" else (3, 32, 32)), requires_grad=True)
     network = NETWORKS[name](**CONFIG[name]).eval().requires_grad_(False)
     output = {
-        "reader": lambda: network(x).nearness,
+        "perception_model": lambda: network(x).nearness,
         "classifier": lambda: network.log_p(x, torch.ones(1), ["red cube", "sand"]),
         "contrastive": lambda: network.score(x, TEXT),
     }[name]()
@@ -63,12 +63,12 @@ def test_gradients_reach_what_is_read(name, tmp_path):
 
 
 def test_a_training_goes_on_with_what_is_shipped_if_it_knows_the_same_words(tmp_path):
-    fresh = begun(tmp_path, "reader", classes=CLASSES)
-    save(tmp_path, "reader", {k: w + 1 for k, w in fresh.state_dict().items()}, classes=CLASSES)
-    again = begun(tmp_path, "reader", classes=tuple(CLASSES))
+    fresh = begun(tmp_path, "perception_model", classes=CLASSES)
+    save(tmp_path, "perception_model", {k: w + 1 for k, w in fresh.state_dict().items()}, classes=CLASSES)
+    again = begun(tmp_path, "perception_model", classes=tuple(CLASSES))
     assert again.training and all(p.requires_grad for p in again.parameters())
     torch.testing.assert_close(again.head.weight, fresh.head.weight + 1, atol=2e-3, rtol=2e-3)
-    assert begun(tmp_path, "reader", classes=["sky", "cube"]).names == ("sky", "cube")
+    assert begun(tmp_path, "perception_model", classes=["sky", "cube"]).names == ("sky", "cube")
 
 
 def test_the_contrastive_model_minds_the_order_of_words_and_not_its_batch():
@@ -121,11 +121,11 @@ def shipped(still_life, name):
     return getattr(still_life, name)
 
 
-def test_still_lifes_reader_reads_depth_and_what_stands_where(still_life):
-    """On renders of the test split; `python -m training.reader --check` has the figures."""
-    reader = shipped(still_life, "reader")
+def test_still_lifes_perception_model_reads_depth_and_what_stands_where(still_life):
+    """On renders of the test split; `python -m training.perception_model --check` has the figures."""
+    model = shipped(still_life, "perception_model")
     scenes = render([draw("test", n) for n in range(20_000, 20_012)], 128)
-    reading, true = reader(scenes.rgb.clone()), (3 / scenes.depth)[:, ::2, ::2]
+    reading, true = model(scenes.rgb.clone()), (3 / scenes.depth)[:, ::2, ::2]
     near = reading.nearness[:, 0]
     assert (near - true).abs().mean() < 0.35 * (true - true.mean((1, 2), keepdim=True)).abs().mean()
     assert (reading.classes.argmax(1) == scenes.classes[:, ::2, ::2]).float().mean() > 0.85
