@@ -169,7 +169,7 @@ class CompareCell(Message):
     place: list[int]
     aspect: float
     source: str
-    truth: str
+    ground_truth: str
 
 
 class Trust(Message):
@@ -286,7 +286,7 @@ class WholeComparison(ComparisonNews):
     glyphs: list[str]  # SVG
     cells: list[CompareCell]
     source: str
-    truth: str
+    ground_truth: str
     given: dict[str, str]
     measures: dict[str, Measure]
     exports: Exports

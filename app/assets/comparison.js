@@ -48,8 +48,8 @@ function drawChosen() {
 
 /** @param {WholeComparison} comparison */
 function heading(comparison) {
-  const { given, source, truth } = comparison;
-  const images = [[source, "Source"], [truth, "Ground truth"]].filter(([sha]) => given[sha]).map(([sha, words]) =>
+  const { given, source, ground_truth } = comparison;
+  const images = [[source, "Source"], [ground_truth, "Ground truth"]].filter(([sha]) => given[sha]).map(([sha, words]) =>
     element("figure", { class: "nw-given" }, element("img", { alt: words, src: given[sha] }), element("figcaption", {}, words)));
   return element("header", { class: "nw-board-head" },
     element("div", {}, element("h2", {}, comparison.title), element("p", {}, comparison.prompt), element("p", { class: "nw-status", role: "status" })),

@@ -76,7 +76,7 @@ export interface CompareCell {
   place: number[];
   aspect: number;
   source: string;
-  truth: string;
+  ground_truth: string;
 }
 
 /** What has changed. */
@@ -367,7 +367,7 @@ export interface WholeComparison {
   glyphs: string[];
   cells: CompareCell[];
   source: string;
-  truth: string;
+  ground_truth: string;
   given: Record<string, string>;
   measures: Record<string, Measure>;
   exports: Exports;

@@ -1,6 +1,6 @@
 """Comparisons: many recipes on one input, side by side, with what each cost and how faithful it is. No Gradio here.
 
-spec        Comparison(title, base, axes, truth): .cells() -> [Cell(place, recipe, problem)]; plain JSON
+spec        Comparison(title, base, axes, ground_truth): .cells() -> [Cell(place, recipe, problem)]; plain JSON
 store       ComparisonStore(folder): comparisons on disk, cell by cell; what is there is never made twice
 runner      ComparisonRunner(comparison, ...): the cells that are missing, made through the engines, each measured
 targets     from a recipe and its images to what `fidelity` compares with

@@ -32,12 +32,12 @@ def whole_comparison(
                 "place": list(cell.place),
                 "aspect": _aspect(cell.recipe),
                 "source": cell.source,
-                "truth": cell.truth,
+                "ground_truth": cell.ground_truth,
             }
             for cell in runner.cells
         ],
         "source": comparison.source,
-        "truth": comparison.truth,
+        "ground_truth": comparison.ground_truth,
         "given": dict(given),
         "measures": measures(trust),
         **changes(runner, address, 0),

@@ -46,7 +46,7 @@ def _run(cell: Cell) -> tuple[str, str, str]:
     assert cell.recipe is not None
     recipe = used(cell.recipe)
     methods = tuple(use.model_copy(update={"knobs": _set(use)}) for use in recipe.methods)
-    return key_of(recipe.model_copy(update={"methods": methods, "unused": ()})), cell.truth, cell.source
+    return key_of(recipe.model_copy(update={"methods": methods, "unused": ()})), cell.ground_truth, cell.source
 
 
 def _set(use: Use) -> dict[str, Any]:

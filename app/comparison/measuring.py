@@ -17,7 +17,7 @@ def measuring(
     """(cell, recipe as it was made, image) -> figures, and what is left out in words. backbone(id): one loaded."""
 
     def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str]:
-        one = targets(recipe, images, backbone(recipe.backbone), cell.truth)
+        one = targets(recipe, images, backbone(recipe.backbone), cell.ground_truth)
         pixels = image_tensor(image)
         found = evaluate(pixels, one)
         return {key: round(value, 6) for key, value in found.items()}, left_out(one, pixels)

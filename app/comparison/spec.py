@@ -25,8 +25,8 @@ WHOSE = ("revision", "versions", "unused")  # of the recipe: what made an image,
 class Change(BaseModel):
     """One value of an axis. `recipe`: fields set; `methods`: the whole stack; `knobs`: "method.knob" -> value, of the
     methods that the stack has by then, or "sampler.knob", of the solver where it has one of this name; `swap`: content
-    hash or words -> others, in every input of the stack, and where the comparison's truth and source are the ones
-    swapped: so one axis may bring other images; `boxes`: in place of those of every input of boxes."""
+    hash or words -> others, in every input of the stack, and where the comparison's ground truth and source are the
+    ones swapped: so one axis may bring other images; `boxes`: in place of those of every input of boxes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: Annotated[str, Field(max_length=200)]
@@ -35,6 +35,11 @@ class Change(BaseModel):
     knobs: dict[str, bool | int | float | str] = {}
     swap: dict[str, str] = {}
     boxes: tuple[BoxValue, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        return with_ground_truth(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -55,26 +60,32 @@ class Axis(BaseModel):
 @dataclass(frozen=True)
 class Cell:
     """place: the index on each axis. recipe: of one image; None where it cannot be, with the `problem` in words.
-    truth, source: of this cell, by their content hashes."""
+    ground_truth, source: of this cell, by their content hashes."""
 
     place: tuple[int, ...]
     key: str
     recipe: Recipe | None
     problem: str = ""
-    truth: str = ""
+    ground_truth: str = ""
     source: str = ""
 
 
 class Comparison(BaseModel):
-    """axes: the columns first, then the rows; every further one makes tabs of grids. truth: content hash of the image
-    that all cells should be, or ""; source: of the shared input, to be shown beside them."""
+    """axes: the columns first, then the rows; every further one makes tabs of grids. ground_truth: content hash of the
+    image that all cells should be, or "" ("truth" in files of 0.1.0); source: of the shared input, to be shown beside
+    them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: Annotated[str, Field(max_length=200)] = "Comparison"
     base: Recipe
     axes: Annotated[tuple[Axis, ...], Field(min_length=1, max_length=5)]
-    truth: str = ""
+    ground_truth: str = ""
     source: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        return with_ground_truth(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -118,9 +129,9 @@ class Comparison(BaseModel):
 
     def hashes(self) -> list[str]:
         """Content hashes of every image that the cells need, each once."""
-        found = [self.truth, self.source]
+        found = [self.ground_truth, self.source]
         for cell in self.cells():
-            found += [cell.truth, cell.source]
+            found += [cell.ground_truth, cell.source]
             if cell.recipe is not None:
                 found += [one for use in cell.recipe.methods for one in use.hashes()]
         return [one for one in dict.fromkeys(found) if one]
@@ -148,8 +159,15 @@ class Comparison(BaseModel):
             recipe = _with_solver_knobs(Recipe.make(**{**fields, "methods": tuple(uses)}), knobs)
         except RecipeError as error:
             return Cell(place, _hash([place, str(error)]), None, str(error))
-        truth, source = (swap.get(one, one) for one in (self.truth, self.source))
-        return Cell(place, key_of(recipe), recipe, truth=truth, source=source)
+        ground_truth, source = (swap.get(one, one) for one in (self.ground_truth, self.source))
+        return Cell(place, key_of(recipe), recipe, ground_truth=ground_truth, source=source)
+
+
+def with_ground_truth(given: Any) -> Any:
+    """A comparison as JSON, with "ground_truth" for the "truth" of version 0.1."""
+    if not isinstance(given, Mapping) or "truth" not in given or "ground_truth" in given:
+        return given
+    return {"ground_truth" if key == "truth" else key: value for key, value in given.items()}
 
 
 def key_of(recipe: Recipe) -> str:

@@ -28,13 +28,13 @@ LOOKS = {  # an energy -> what its target says, and the measure that a run down 
 STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
 
-def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, truth: str = "") -> Target:
-    """The target of a recipe's run. images: content hash -> image; truth: the hash of what it should be."""
+def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, ground_truth: str = "") -> Target:
+    """The target of a recipe's run. images: content hash -> image; ground_truth: the hash of what it should be."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
-    if truth and truth in images:
-        found["ground_truth"] = method_checks.tensor(images[truth], size)
+    if ground_truth and ground_truth in images:
+        found["ground_truth"] = method_checks.tensor(images[ground_truth], size)
     for place, use in enumerate(recipe.methods):
         if use.name not in METHODS:
             continue
@@ -90,7 +90,7 @@ def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], images: M
 def _measured(
     place: int, recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, given: DegradationValue
 ) -> dict[str, Any]:
-    """The measurement that a method was given, and the image that was measured: it is the truth."""
+    """The measurement that a method was given, and the image that was measured: it is the ground truth."""
     size = (recipe.width, recipe.height)
     _, values = method_checks.used(place, recipe.methods[place], recipe, backbone, images)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)

@@ -100,7 +100,7 @@ def own(
 ) -> Comparison:  # fmt: skip
     """From what was chosen on the page. shelf: images given as references, name -> content hash. Raises RecipeError
     in words."""
-    from app.forms.examples import example, truth
+    from app.forms.examples import example, ground_truth
 
     values: list[Change] = []
     size = state.model(base.backbone).default_size()
@@ -120,7 +120,7 @@ def own(
     for kind, text in ((kind, str(text or "")) for kind, text in axes if kind):
         if kind == references.SCENE:
             found.append(references.scenes(state, text, size, base))
-            known = state.take(truth(size).image)
+            known = state.take(ground_truth(size).image)
         elif kind == references.IMAGE:
             found.append(references.images(state, text, shelf or {}, values, base, visit_token))
             stacks = (base.methods if value.methods is None else value.methods for value in values)
@@ -128,7 +128,7 @@ def own(
         else:
             found.append(axis_of(str(kind), text))
     base = base.model_copy(update={"count": 1})
-    comparison = Comparison(title="Own comparison", base=base, axes=tuple(found), truth=known, source=source)
+    comparison = Comparison(title="Own comparison", base=base, axes=tuple(found), ground_truth=known, source=source)
     return comparison
 
 
@@ -225,7 +225,7 @@ def update(
 
     if since >= 0:
         return comparison_json.changes(one, address, since)
-    hashes = [sha for cell in one.cells for sha in (cell.source, cell.truth) if sha]
+    hashes = [sha for cell in one.cells for sha in (cell.source, cell.ground_truth) if sha]
     given = {sha: data_uri(one.images[sha]) for sha in dict.fromkeys(hashes) if sha in one.images}
     whole = comparison_json.whole_comparison(one, address, given, stored_figures())
     whole["exports"] = exports(stem)

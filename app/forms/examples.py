@@ -41,7 +41,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class _Truth:
+class _GroundTruth:
     image: Image.Image
     near: Image.Image  # nearness, as a depth network would give it
     edges: Image.Image
@@ -50,7 +50,7 @@ class _Truth:
 
 
 @lru_cache(maxsize=4)
-def truth(size: int) -> _Truth:
+def ground_truth(size: int) -> _GroundTruth:
     """What is known of the scene of BEFORE, size x size pixels."""
     from world.scene import Scene, Solid
 
@@ -65,7 +65,7 @@ def truth(size: int) -> _Truth:
 class _Scene:
     """What is known of a scene, and what stands for it where the example has BEFORE, AFTER, WORDS and ALSO."""
 
-    known: _Truth
+    known: _GroundTruth
     before: str
     after: str
     words: str
@@ -93,7 +93,7 @@ def of_scene(number: int, size: int) -> _Scene:
     return _Scene(_known(scene, names, size, subject), before, after, ", ".join(shapes) or WORDS, also)
 
 
-def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Truth:
+def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _GroundTruth:
     import torch.nn.functional as F
 
     from world.render import render
@@ -108,7 +108,7 @@ def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _Tr
         for (l, t, r, b), name in zip(edges, names)
         if r - l > 0.01 and b - t > 0.01  # of what is hidden there is none
     )
-    return _Truth(
+    return _GroundTruth(
         image=_image(seen.rgb[0].permute(1, 2, 0)),
         near=_image(seen.near[0]),
         edges=_image(seen.edges[0].float()),
@@ -123,7 +123,7 @@ def example(method: str, size: int) -> Example:
     from conditioning.registry import find
 
     one = find(method)
-    known = truth(size)
+    known = ground_truth(size)
     images = {content_hash(p): p for p in (known.image, known.near, known.edges, known.mask)}
     asked = wanted(one)
     given = {
@@ -147,7 +147,7 @@ def example(method: str, size: int) -> Example:
     return Example(card, settings, {sha: image for sha, image in images.items() if sha in needed})
 
 
-def _value(name: str, kind: str, known: _Truth) -> Any:
+def _value(name: str, kind: str, known: _GroundTruth) -> Any:
     if kind == "map":
         return content_hash(known.edges if "edge" in name else known.near if "depth" in name else known.image)
     if kind == "mask":

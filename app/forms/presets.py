@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
-from app.forms.examples import AFTER, BEFORE, NAMES, example, truth
+from app.forms.examples import AFTER, BEFORE, NAMES, example, ground_truth
 from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import SAMPLERS, Recipe
 from app.storage.image_files import content_hash
@@ -75,7 +75,7 @@ def edit() -> PresetComparison:
             stack = [under, card]
         prompt = {"prompt": BEFORE} if method.name in UNDER else {}
         columns.append(_column(method.title, stack, prompt))
-    source, found = _image(truth(LATENT[1]).image)
+    source, found = _image(ground_truth(LATENT[1]).image)
     base = Recipe(prompt=AFTER, backbone=LATENT[0], steps=30)
     axes = (Axis(name="method", values=tuple(columns)), _seeds(2))
     return PresetComparison(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), images | found)
@@ -101,7 +101,7 @@ def colourise() -> PresetComparison:
 
 @_ready("depth", "Depth to image", "A map of depth, or the image it is of, to be followed.")
 def depth() -> PresetComparison:
-    known = truth(LATENT[1])
+    known = ground_truth(LATENT[1])
     near, shown = _image(known.near)
     image, found = _image(known.image)
     control = Use(name="controlnet", inputs={"depth": near})
@@ -171,7 +171,7 @@ def _restored(key: str, operator: str, parameters: dict[str, Any]) -> PresetComp
     """A restoration, in pixel space, where such methods are exact."""
     from conditioning.registry import METHODS
 
-    image, images = _image(truth(PIXELS[1]).image)
+    image, images = _image(ground_truth(PIXELS[1]).image)
     given = DegradationValue(image=image, name=operator, parameters=parameters)
     columns = [
         _column(method.title, [Use(name=method.name, inputs={name: given})], _sampled(method.name))
@@ -200,9 +200,9 @@ def _with_truth(
     key: str, columns: Sequence[Change], images: dict[str, Image.Image], where: tuple[str, int], base: Recipe,
     seeds: int = 2,
 ) -> PresetComparison:  # fmt: skip
-    sha, found = _image(truth(where[1]).image)
+    sha, found = _image(ground_truth(where[1]).image)
     axes = (Axis(name="method", values=tuple(columns)), _seeds(seeds))
-    return PresetComparison(Comparison(title=READY[key].title, base=base, axes=axes, truth=sha), images | found)
+    return PresetComparison(Comparison(title=READY[key].title, base=base, axes=axes, ground_truth=sha), images | found)
 
 
 def _alone(label: str) -> Change:

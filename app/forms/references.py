@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.comparison.spec import Axis, Change
-from app.forms.examples import AFTER, ALSO, BEFORE, WORDS, of_scene, truth
+from app.forms.examples import AFTER, ALSO, BEFORE, WORDS, ground_truth, of_scene
 from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.service.state import AppState
@@ -30,9 +30,8 @@ def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
         if not part.strip().isdigit() or int(part) > LAST:
             raise _wrong(f"{part.strip()!r} is not a scene number. Give some from 0 to {LAST}.")
         shown = of_scene(int(part), size)
-        pairs = [
-            (getattr(truth(size), name), getattr(shown.known, name)) for name in ("image", "near", "edges", "mask")
-        ]
+        first, names = ground_truth(size), ("image", "near", "edges", "mask")
+        pairs = [(getattr(first, name), getattr(shown.known, name)) for name in names]
         swap = {content_hash(old): state.take(new) for old, new in pairs}
         swap |= {BEFORE: shown.before, AFTER: shown.after, WORDS: shown.words, ALSO: shown.also}
         values.append(

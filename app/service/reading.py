@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from app.catalog import catalogue, input_label
-from app.comparison.spec import KIND, Comparison
+from app.comparison.spec import KIND, Comparison, with_ground_truth
 from app.schema.method_inputs import Use, is_hash, with_image
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
 from app.schema.solvers import KNOBS, has_none
@@ -125,6 +125,7 @@ def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
         data = data.get("comparison")
     if not isinstance(data, dict):
         return Comparison.read(text), images  # which says what is wrong
+    data = with_ground_truth(data)
 
     def known(name: str) -> Image.Image:
         return images[name] if name in images else find(name)
@@ -136,7 +137,7 @@ def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
     for place, stack in stacks:
         opened, wrong = _hashed(stack, known, place, renamed)
         images, problems = images | opened, problems + wrong
-    for name in ("truth", "source"):
+    for name in ("ground_truth", "source"):
         if data.get(name):
             data[name] = _one(data[name], known, name, label(name), images, problems, renamed)
     for place, change in changes:

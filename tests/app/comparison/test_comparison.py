@@ -61,10 +61,10 @@ def test_an_axis_may_bring_other_images_and_another_truth():
     a, b = "a" * 64, "b" * 64
     base = BASE.but(methods=(Use(name="ilvr", inputs={"reference": a}),))
     scenes = Axis(name="scene", values=(Change(label="as it is"), Change(label="b", swap={a: b})))
-    compared = Comparison(base=base, axes=(scenes,), truth=a)
+    compared = Comparison(base=base, axes=(scenes,), ground_truth=a)
     first, second = compared.cells()
     assert [c.recipe.methods[0].inputs["reference"] for c in (first, second)] == [a, b]
-    assert [c.truth for c in (first, second)] == [a, b] and set(compared.hashes()) == {a, b}
+    assert [c.ground_truth for c in (first, second)] == [a, b] and set(compared.hashes()) == {a, b}
 
 
 def test_a_value_that_cannot_be_is_said_at_its_cell_and_the_others_stand():

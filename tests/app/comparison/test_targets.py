@@ -21,8 +21,8 @@ SHA = content_hash(IMAGE)
 ORACLE = backbones.load("exact")
 
 
-def of(*uses, truth=""):
-    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: IMAGE}, ORACLE, truth)
+def of(*uses, ground_truth=""):
+    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: IMAGE}, ORACLE, ground_truth)
 
 
 @pytest.mark.parametrize(

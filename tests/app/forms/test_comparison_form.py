@@ -76,7 +76,7 @@ def test_other_scenes_as_reference_inputs(state):
     made = comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
     cells = made.cells()
     given = [cell.recipe.methods[0].inputs["reference"] for cell in cells]
-    assert len(set(given)) == 2 and [cell.truth for cell in cells] == given
+    assert len(set(given)) == 2 and [cell.ground_truth for cell in cells] == given
     assert all(state.image(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
     with pytest.raises(RecipeError, match="not a scene number"):
         comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, x")])

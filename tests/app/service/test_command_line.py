@@ -166,7 +166,7 @@ def axis(name, *values):
 
 def test_a_comparison_resumed_makes_only_what_is_missing(folder, capsys):
     stacks = {"name": "method", "values": [{"label": "none", "methods": []}, {"label": "ILVR", "methods": [ILVR]}]}
-    path = written(folder, "spec.json", base=FIELDS, axes=[stacks, axis("seed", 1, 2)], truth="photos/one.png")
+    path = written(folder, "spec.json", base=FIELDS, axes=[stacks, axis("seed", 1, 2)], ground_truth="photos/one.png")
     code, out, _ = command(capsys, "compare", path, "--out", folder / "made")
     *cells, end = lines(out)
     assert code == 0 and (end["made"], end["done"], end["failed"]) == (4, 4, 0)
@@ -205,7 +205,10 @@ def test_cells_that_cannot_be_are_said_and_the_others_are_made(folder, capsys):
         ({"base": FIELDS | {"width": 63}, "axes": [axis("steps", 2)]}, {"width"}),
         ({"base": FIELDS, "axes": [axis("eta", 0.1, 0.2)]}, {"axes"}),  # Euler has no eta: two equal images
         ({"base": FIELDS, "axes": [axis("seed", *range(100)), axis("steps", *range(1, 101))]}, {"axes"}),
-        ({"base": FIELDS | {"steps": 0}, "axes": [axis("seed", 1)], "truth": "no.png"}, {"base.steps", "truth"}),
+        (
+            {"base": FIELDS | {"steps": 0}, "axes": [axis("seed", 1)], "ground_truth": "no.png"},
+            {"base.steps", "ground_truth"},
+        ),
         ({"base": FIELDS}, {"axes"}),
     ],
 )

@@ -89,11 +89,13 @@ def spec(**more):
     return {"base": recipe(), "axes": [{"name": "method", "values": stack}], **more}
 
 
-def test_a_comparison_names_its_images_by_path_as_well(folder):
+@pytest.mark.parametrize("name", ["ground_truth", "truth"])  # the name of now, and that of version 0.1
+def test_a_comparison_names_its_images_by_path_as_well(folder, name):
     scenes = [{"label": "one"}, {"label": "two", "swap": {"photos/one.png": "two.png", "red": "blue"}}]
-    text = json.dumps(spec(truth="photos/one.png") | {"axes": [*spec()["axes"], {"name": "scene", "values": scenes}]})
+    axes = [*spec()["axes"], {"name": "scene", "values": scenes}]
+    text = json.dumps(spec(axes=axes) | {name: "photos/one.png"})
     comparison, images = read_comparison(text, images_in(folder))
-    assert comparison.truth == SHA and set(images) == {SHA, OTHER_SHA}
+    assert comparison.ground_truth == SHA and set(images) == {SHA, OTHER_SHA}
     assert comparison.axes[1].values[1].swap == {SHA: OTHER_SHA, "red": "blue"}
     assert comparison.axes[0].values[1].methods[0].inputs == {"reference": SHA}
 
@@ -111,10 +113,10 @@ def test_a_comparison_that_the_page_saved_brings_its_images(folder):
 
 
 def test_all_that_is_wrong_with_a_comparison_is_said(folder):
-    wrong = spec(truth="nowhere.png") | {"base": recipe(steps=0), "nonsense": 1}
+    wrong = spec(ground_truth="nowhere.png") | {"base": recipe(steps=0), "nonsense": 1}
     with pytest.raises(RecipeError) as refused:
         read_comparison(json.dumps(wrong), images_in(folder))
-    assert {p.field for p in refused.value.problems} == {"base.steps", "nonsense", "truth"}
+    assert {p.field for p in refused.value.problems} == {"base.steps", "nonsense", "ground_truth"}
     for text in ("", "[]", "{}", '{"base": 3, "axes": [[], {"values": 3}]}'):
         with pytest.raises(RecipeError):
             read_comparison(text, images_in(folder))

@@ -151,7 +151,7 @@ def test_every_method_has_an_example_with_which_nothing_is_wrong(name):
 
 
 def test_the_scene_of_the_examples_is_what_its_words_say():
-    known = examples.truth(128)
+    known = examples.ground_truth(128)
     red, blue = (
         np.asarray(known.image)[int((b.top + b.bottom) * 64), int((b.left + b.right) * 64)] for b in known.boxes
     )

@@ -37,7 +37,7 @@ def still_life():
 
 
 @pytest.fixture(scope="module")
-def truth():
+def ground_truth():
     out = render(list(SCENES), 128)
     three = {"depth map": out.near, "edge map": out.edges.float()}
     return SimpleNamespace(
@@ -72,20 +72,20 @@ def overlap(images, boxes):
 @pytest.mark.parametrize(
     "name, strength", [("depth", 0.5), ("depth map", 0.5), ("shapes", 0.5), ("edges", 0.2), ("edge map", 0.5)]
 )
-def test_solids_come_where_those_of_the_target_are(name, strength, still_life, truth, plain):
+def test_solids_come_where_those_of_the_target_are(name, strength, still_life, ground_truth, plain):
     """The step of edges is short: in so few, a long one leaves edges of its own."""
-    target = truth.maps.get(name, truth.rgb)
+    target = ground_truth.maps.get(name, ground_truth.rgb)
     energy = ENERGIES[name](target, still_life)
     knobs = {"energy": name, "target": target, "strength": strength}
     got = made(still_life, PROMPTS, ("energy_guidance", knobs))
     assert (energy(got) < 0.8 * energy(plain)).all()
-    assert overlap(got, truth.boxes) > overlap(plain, truth.boxes) + 0.1
+    assert overlap(got, ground_truth.boxes) > overlap(plain, ground_truth.boxes) + 0.1
 
 
 @pytest.mark.parametrize("name, strength", [("colours", 0.5), ("style", 0.3)])
-def test_images_come_in_the_colours_of_the_target(name, strength, still_life, truth):
+def test_images_come_in_the_colours_of_the_target(name, strength, still_life, ground_truth):
     """Those of the scene before, of which the prompt says nothing: mean and deviation of each channel."""
-    target, prompts = truth.rgb.roll(1, 0), [prompt.split(" on ")[0] for prompt in PROMPTS]
+    target, prompts = ground_truth.rgb.roll(1, 0), [prompt.split(" on ")[0] for prompt in PROMPTS]
     energy = ENERGIES[name](target, still_life)
     knobs = {"energy": name, "target": target, "strength": strength}
     got, plain = made(still_life, prompts, ("energy_guidance", knobs)), made(still_life, prompts)
@@ -115,9 +115,9 @@ def test_a_text_is_followed_by_a_network_that_is_told_nothing(still_life):
     assert correct(got) >= correct(plain) + 4
 
 
-def test_steps_backward_bring_the_estimate_nearer_still(still_life, truth, plain):
-    knobs = {"energy": "depth", "target": truth.rgb, "strength": 0.0}
-    energy = ENERGIES["depth"](truth.rgb, still_life)
+def test_steps_backward_bring_the_estimate_nearer_still(still_life, ground_truth, plain):
+    knobs = {"energy": "depth", "target": ground_truth.rgb, "strength": 0.0}
+    energy = ENERGIES["depth"](ground_truth.rgb, still_life)
     got = made(still_life, PROMPTS, ("energy_guidance", {**knobs, "backward": 8}))
     assert (energy(got) < 0.8 * energy(plain)).all()
 
