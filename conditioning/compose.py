@@ -1,7 +1,7 @@
 """Composition: a stack of methods becomes one denoiser and one sampler.
 
 The order is not a matter of taste (see `registry.FAMILIES`): guidance by a gradient outside classifier-free guidance
-costs one call and one backward a step, inside it two.
+costs one evaluation and one backward pass a step, inside it two.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

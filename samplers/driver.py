@@ -106,7 +106,8 @@ class Driver:
         return answers
 
     def _settle(self, group: list[Entry], answers: dict[Hashable, Any]) -> None:
-        """One call for the group; where that fails, one for each of its runs, so that only the guilty one ends."""
+        """One evaluation for the group; where that fails, one for each of its runs, so that only the guilty one
+        ends."""
         keys = dict.fromkeys(key for key, _, _ in group)
         try:
             x0 = self._call(_merged([one for _, _, one in group]))  # (rows of all, C, H, W)
@@ -167,7 +168,7 @@ def run(flow: Flow, answer: Callable[[Ask], Tensor], max_rows: int = 64) -> Any:
 
 
 def _likeness(one: Ask) -> Hashable:
-    """Asks of equal likeness may share a call. By identity, never by truth: an empty edit is an edit."""
+    """Asks of equal likeness may share an evaluation. By identity, never by truth value: an empty edit is an edit."""
     if one.edit is not None:
         return id(one)
     cond = tuple(sorted((name, _kind(value)) for name, value in one.cond.items()))
@@ -175,7 +176,7 @@ def _likeness(one: Ask) -> Hashable:
 
 
 def _kind(value: Any) -> Hashable:
-    """What must agree for values to go into one call: all but the rows of a tensor, other values altogether."""
+    """What must agree for values to go into one evaluation: all but the rows of a tensor, other values altogether."""
     if isinstance(value, Tensor):
         return str(value.dtype), str(value.device), *value.shape[1:]
     return value

@@ -1,9 +1,9 @@
 """What the network answered lately: an ask that comes again is not computed again.
 
 Methods that are compared on one input ask many of the same questions: all begin from one noise, and every inversion of
-an image climbs by the same steps. The kept answer is that of the very same call, rows and all, so it is what would be
-computed, to the last bit. What it cost then is counted again (`saved`), so that no run looks cheap for having come
-second.
+an image climbs by the same steps. The kept answer is that of the very same evaluation, rows and all, so it is what
+would be computed, to the last bit. What it cost then is counted again (`saved`), so that no run looks cheap for having
+come second.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 An image is the unit of work: a run of four images is four flows. Where `batch_across_runs` is on, all flows share a
 driver and so their network evaluations; where it is off, every image has a driver of its own and they are gone round,
-one call each: an image's numbers are then the same to the last bit, alone or beside others, since its network
-evaluations are the same."""
+one network evaluation each: an image's numbers are then the same to the last bit, alone or beside others, since its
+network evaluations are the same."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class Worker:
         except Exception as error:
             if not out_of_memory(error) or rows == 1 or ask.tape is not None or ask.edit is not None:
                 raise
-        half = (rows + 1) // 2  # out here the failed call's tensors are gone
+        half = (rows + 1) // 2  # out here the failed evaluation's tensors are gone
         self.max_rows = min(self.max_rows, half)
         log.warning("out of memory with %d rows: network evaluations have at most %d from now on", rows, self.max_rows)
         if torch.cuda.is_available():

@@ -64,7 +64,7 @@ class Recording:
 
 
 def _guidance_norm(asks: Any, answers: Any, before: float) -> float:
-    """|D(prompt) - D(other)| of one call that asks both about the same state; `before` where it does not."""
+    """|D(prompt) - D(other)| of one evaluation that asks both about the same state; `before` where it does not."""
     own = [i for i, one in enumerate(asks) if one.role == "prompt"]
     others = [i for i, one in enumerate(asks) if i not in own]
     if not own or not others:

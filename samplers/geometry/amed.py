@@ -39,9 +39,9 @@ class Predictor(nn.Module):
     The middle of the step is at s'^r s^(1 - r), c scales the direction there, a the level that the network
     is conditioned on.
 
-    The authors' predictor sees the bottleneck of the U-Net at the first call of the step. Flows know no layers, only
-    answers, so this one sees the answer itself: the mean of x0 over its channels, pooled to 8 x 8. Nothing is lost by
-    starting: untrained it gives r = 1/2, c = a = 1, which is DPM-Solver-2.
+    The authors' predictor sees the bottleneck of the U-Net at the first evaluation of the step. Flows know no layers,
+    only answers, so this one sees the answer itself: the mean of x0 over its channels, pooled to 8 x 8. Nothing is lost
+    by starting: untrained it gives r = 1/2, c = a = 1, which is DPM-Solver-2.
     """
 
     def __init__(self, width: int = 64):

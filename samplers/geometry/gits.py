@@ -46,7 +46,8 @@ def gits(
     teacher: Sampler = ipndm,
     afs: bool = False,
 ) -> Flow:
-    """A schedule for `steps` network evaluations of a one-call solver: list of steps + 1 falling floats, the last 0.0.
+    """A schedule for `steps` network evaluations of a solver of one a step: list of steps + 1 falling floats, the last
+    0.0.
 
     x (B, C, H, W) at sigmas[0], the warm-up images: the authors take 256; from two or four the levels scatter by a
     factor of two, so take 16 at least. sigmas: the teacher's levels, which must fall; the result is a choice among

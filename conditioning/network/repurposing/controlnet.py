@@ -100,7 +100,7 @@ def controlnet(
     def keys(sigma: float | Tensor, cond: Cond) -> dict[str, Tensor]:
         if not low < highest(sigma) <= high:
             return {}
-        spared = balance == "map" and role_of(cond) == "negative"  # it still shares the call
+        spared = balance == "map" and role_of(cond) == "negative"  # it still shares the evaluation
         given = {}
         for name, (shown, weight) in maps.items():
             if weight > 0:

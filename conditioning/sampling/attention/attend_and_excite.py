@@ -66,7 +66,7 @@ def attend_and_excite(
     A: the cross-attention maps, of the prompt alone, of all layers of one size and their heads, averaged, without the
     first and the last token; G: a Gaussian of 3 x 3. The factor 1 + sigma^2 brings the paper's step on the network's
     x / sqrt(1 + sigma^2) to x. The strength is that of the paper's 50 steps: in fewer, each move is as much larger. An
-    altered step costs a call with its backward.
+    altered step costs an evaluation with its backward pass.
 
     The paper's settings, for Stable Diffusion, are a strength of 20, a start of 0, a sharpness of 100 and 20
     refinements: at 0, 20 and 40 % of the steps the move is repeated until every word peaks above 0.05, 0.5 and 0.8 (the

@@ -41,8 +41,8 @@ def repaint(
     known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
 
     As diffusers' RePaintScheduler, which says why line 5 of the algorithm is not to be taken literally, it blends after
-    the step, at the level reached: in law the paper's blend before the next call, and the last one is without noise. Of
-    a latent network the known part is what the autoencoder gives back.
+    the step, at the level reached: in law the paper's blend before the next evaluation, and the last one is without
+    noise. Of a latent network the known part is what the autoencoder gives back.
 
     The authors do otherwise: they clip x0 to [-1, 1]; here it is left as the network gives it.
     """

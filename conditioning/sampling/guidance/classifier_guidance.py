@@ -27,8 +27,8 @@ def classifier_guidance(
     asked: what the classifier knows, in any order: "red cube, snow". Each word is asked for by itself. Raises
     ValueError with the words it knows, where there is another.
 
-    The gradient runs through the classifier alone, not through the network: a few per cent of a call. The paper takes 1
-    on class-conditional networks, and 10 on those that are not.
+    The gradient runs through the classifier alone, not through the network: a few per cent of an evaluation. The paper
+    takes 1 on class-conditional networks, and 10 on those that are not.
     """
     classifier = backbone.classifier
     words = classifier.parse(asked)

@@ -53,8 +53,8 @@ def layout_guidance(
 
     A: the cross-attention maps of the prompt alone, head by head, of the mid block and of the decoder's 16 x 16, which
     in Stable Diffusion is its first block with attention; the mean is over these, over boxes, and over the tokens of
-    each. A cell that a box covers in part counts in part. A move costs a call with its backward, and one more is made
-    to see that it is enough. The paper moves up to 5 times before each of the first 10 of 51 steps.
+    each. A cell that a box covers in part counts in part. A move costs an evaluation with its backward pass, and one
+    more is made to see that it is enough. The paper moves up to 5 times before each of the first 10 of 51 steps.
 
     The authors do otherwise: they carry the last loss over from step to step, so that a step is not looked at where the
     one before ended below the threshold; here every step is looked at.
