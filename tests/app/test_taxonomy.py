@@ -167,12 +167,15 @@ def test_measured_tables_are_read_as_the_bench_writes_them(tmp_path, monkeypatch
 def test_a_diagram_is_plain_svg_in_the_familys_hue(family):
     svg = diagrams.diagram(family)
     tags = Tags(svg)
-    assert f"--family:var(--nw-{family})" in svg and "#" not in svg, "colours come from the variables alone"
+    assert f"--family:var(--nw-{family})" in svg and "#" not in svg, "its own colours are left out on the page"
     marked = [
         given for _, given in tags.tags if {"nw-d-own", "nw-d-mark", "nw-d-frame"} & {*given.get("class", "").split()}
     ]
     assert marked, "nothing is in the family's hue"
-    assert tags.tags[0][1]["role"] == "img" and tags.tags[0][1]["aria-label"]
+    assert tags.tags[0][1]["role"] == "img" and tags.tags[0][1]["aria-label"] == diagrams.CHANGES[family][1]
+    sheet = (diagrams.FOLDER.parent / "taxonomy.css").read_text()
+    classes = {name for _, given in tags.tags for name in given.get("class", "").split()} - {"nw-d-word"}
+    assert classes and all(f".{name}" in sheet for name in classes), "the page has no colour for it"
     others = {diagrams.diagram(other) for other in theme.FAMILIES if other != family}
     assert svg not in others
 
