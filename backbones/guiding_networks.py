@@ -1,8 +1,8 @@
 """Small networks that read a backbone's images, for guidance: they lie beside its weights, in folders of their own.
 
-`perception_model/` reads a clean image: depth, what stands where, features. `classifier/` reads noisy latents, at any
-noise level: what the image will show. `contrastive/` (`backbones/contrastive.py`) reads a clean image beside a text:
-whether the two go together. Each folder holds `config.json`, with the words that the network knows, and
+`reader/` (PerceptionModel) reads a clean image: depth, what stands where, features. `classifier/` reads noisy latents,
+at any noise level: what the image will show. `contrastive/` (`backbones/contrastive.py`) reads a clean image beside a
+text: whether the two go together. Each folder holds `config.json`, with the words that the network knows, and
 `model.safetensors`. A backbone that has one names it in `offers`. Gradients run through all of them.
 """
 
@@ -173,37 +173,45 @@ def parse(text: str, known: Sequence[str], other_words: dict[str, str]) -> list[
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "perception_model": PerceptionModel, "classifier": Classifier, "contrastive": Contrastive,
 }  # fmt: skip
+#: Where a network lies under another name: names of files are part of the revision of the weights, which images carry.
+FOLDERS = {"perception_model": "reader"}
 
 
-def has(folder: Path, name: str) -> bool:
-    return (folder / name / "model.safetensors").exists()
+def folder_of(checkpoint: Path, name: str) -> Path:
+    """The folder of the network `name` of NETWORKS beside a checkpoint's weights."""
+    return checkpoint / FOLDERS.get(name, name)
 
 
-def load(folder: Path, name: str, device: torch.device | str = "cpu") -> Any:
+def has(checkpoint: Path, name: str) -> bool:
+    return (folder_of(checkpoint, name) / "model.safetensors").exists()
+
+
+def load(checkpoint: Path, name: str, device: torch.device | str = "cpu") -> Any:
     """The network `name` of NETWORKS beside a checkpoint, frozen. Raises FileNotFoundError where there is none."""
     from safetensors.torch import load_file
 
-    network = NETWORKS[name](**json.loads((folder / name / "config.json").read_text()))
-    weights = {key: value.float() for key, value in load_file(folder / name / "model.safetensors").items()}
+    here = folder_of(checkpoint, name)
+    network = NETWORKS[name](**json.loads((here / "config.json").read_text()))
+    weights = {key: value.float() for key, value in load_file(here / "model.safetensors").items()}
     counters = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
     network.load_state_dict(weights | counters)
     return network.to(device).eval().requires_grad_(False)
 
 
-def begun(folder: Path, name: str, **config: Any) -> nn.Module:
+def begun(checkpoint: Path, name: str, **config: Any) -> nn.Module:
     """What a training begins with: the network that lies there, if it was made with this config, else a fresh one."""
-    config_path = folder / name / "config.json"
-    if has(folder, name) and json.loads(config_path.read_text()) == json.loads(json.dumps(config)):
-        network: nn.Module = load(folder, name)
+    config_path = folder_of(checkpoint, name) / "config.json"
+    if has(checkpoint, name) and json.loads(config_path.read_text()) == json.loads(json.dumps(config)):
+        network: nn.Module = load(checkpoint, name)
         return network.train().requires_grad_(True)
     return NETWORKS[name](**config)
 
 
-def save(folder: Path, name: str, weights: dict[str, Tensor], **config: Any) -> Path:
+def save(checkpoint: Path, name: str, weights: dict[str, Tensor], **config: Any) -> Path:
     """Writes what `load` reads: the weights in half precision, without counters."""
     from safetensors.torch import save_file
 
-    here = folder / name
+    here = folder_of(checkpoint, name)
     here.mkdir(parents=True, exist_ok=True)
     (here / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     half_weights = {key: value.half().contiguous() for key, value in weights.items() if value.is_floating_point()}

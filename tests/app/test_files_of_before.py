@@ -48,12 +48,13 @@ def fields_of(recipe):
 
 
 def renamed(written):
-    """The same JSON, with "image" for the "picture" of a degradation."""
+    """The same JSON by the names of now."""
     if isinstance(written, list):
         return [renamed(value) for value in written]
     if not isinstance(written, dict):
         return written
-    return {"image" if name == "picture" else name: renamed(value) for name, value in written.items()}
+    names = {"picture": "image", "truth": "ground_truth"}
+    return {names.get(name, name): renamed(value) for name, value in written.items()}
 
 
 def as_now(written):
