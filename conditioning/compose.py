@@ -99,7 +99,7 @@ def steps_left_out(uses: Uses, steps: int) -> int:
     """How many steps of a schedule a stack does not make, since a method finds a later start."""
     for one, settings in uses:
         if one.starts_at is not None:
-            return one.starts_at(steps, {name: settings.get(name, knob.default) for name, knob in one.knobs.items()})
+            return one.starts_at.left_out(steps, one.with_defaults(settings))
     return 0
 
 

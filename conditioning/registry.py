@@ -36,11 +36,12 @@ from conditioning.inputs import (
     Words,
 )  # fmt: skip
 from conditioning.traits import TRAITS
+from samplers.schedules import part_of
 
 __all__ = [
     "FAMILIES", "METHODS", "NEEDS", "RUN_ARGUMENTS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input",
-    "Interval", "Knob", "Map", "Mask", "Method", "Operator", "Point", "Points", "Prompt", "References", "Words", "find",
-    "method",
+    "Interval", "Knob", "Map", "Mask", "Method", "Misfit", "Operator", "Point", "Points", "Prompt", "References",
+    "Start", "Words", "find", "method",
 ]  # fmt: skip
 
 DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how
@@ -112,7 +113,30 @@ class Interval:
     disables_method: bool = True
 
 
-StartsAt = Callable[[int, Mapping[str, Any]], int]  # steps of the schedule, all knobs -> how many of them it leaves out
+@dataclass(frozen=True)
+class Start:
+    """Where a method lets the run begin. knob: the fraction of the steps that is made, or that is skipped."""
+
+    knob: str
+    skipped: bool = False
+
+    def left_out(self, steps: int, knobs: Mapping[str, Any]) -> int:
+        """How many of the steps of the schedule are left out, with all knobs of the method."""
+        fraction = knobs[self.knob]
+        return steps - part_of(steps, 1 - fraction if self.skipped else fraction)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A knob that does not go with the size of the image, or with another knob at this size. why: in words, to follow
+    "the knob's label: ". refused: whether the method cannot run so; if not, it does nothing at all."""
+
+    knob: str
+    why: str
+    refused: bool = True
+
+
+Misfits = Callable[[Mapping[str, Any], tuple[int, int], Any], Iterable[Misfit]]  # all knobs, latent (h, w), backbone
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,8 @@ class Method:
     run_arguments: frozenset[str]  # parameters that `compose` fills in by name
     needs: tuple[str, ...] = ()
     traits: Mapping[str, tuple[str, Any] | None] = field(default_factory=dict)  # trait -> (knob, value) it holds at
-    starts_at: StartsAt | None = None
+    starts_at: Start | None = None
+    misfits: Misfits | None = None
     intervals: tuple[Interval, ...] = ()
     no_effect_at: Mapping[str, Any] = field(default_factory=dict)  # knobs, at whose values it does nothing
     nfe: int | None = 1
@@ -151,11 +176,26 @@ class Method:
 
     def neutral(self, knobs: Mapping[str, Any]) -> str | None:
         """The knob whose value leaves the whole method without effect, if there is one."""
-        now = {name: knobs.get(name, one.default) for name, one in self.knobs.items()}
+        now = self.with_defaults(knobs)
         if self.no_effect_at and all(now[name] == value for name, value in self.no_effect_at.items()):
             return next(iter(self.no_effect_at))
         numbers = {name: one.neutral for name, one in self.knobs.items() if isinstance(one, Knob)}
         return next((name for name, value in numbers.items() if value is not None and now[name] == value), None)
+
+    def with_defaults(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
+        """Its knobs and nothing else: those that are given, the others at their defaults."""
+        return {name: knobs.get(name, one.default) for name, one in self.knobs.items()}
+
+    def misfits_at(self, knobs: Mapping[str, Any], width: int, height: int, backbone: Any) -> list[Misfit]:
+        """At these knobs and the defaults of the others, for an image of so many pixels. [] for a size that the
+        backbone does not take at all."""
+        if self.misfits is None:
+            return []
+        try:
+            _, h, w = backbone.latent_shape(width, height)
+        except ValueError:
+            return []
+        return list(self.misfits(self.with_defaults(knobs), (h, w), backbone))
 
     def label(self, name: str) -> str:
         """What its knob or input of that name is called."""
@@ -177,7 +217,8 @@ def method(
     paper: str,
     needs: tuple[str, ...] = (),
     traits: Iterable[str] | Mapping[str, tuple[str, Any] | None] = (),
-    starts_at: StartsAt | None = None,
+    starts_at: Start | None = None,
+    misfits: Misfits | None = None,
     intervals: tuple[Interval, ...] = (),
     no_effect_at: Mapping[str, Any] = {},
     nfe: int | None = 1,
@@ -187,8 +228,9 @@ def method(
     """Registers a method under its function's name and gives the function back as it is.
 
     needs: keys of NEEDS. traits: keys of TRAITS, from which follows what it does not go with; as a mapping with the
-        (knob, value) at which one holds. starts_at: of a method that finds the start: (steps of the schedule, all its
-        knobs) -> how many of these steps it leaves out. intervals: its knobs that are parts of the steps.
+        (knob, value) at which one holds. starts_at: of a method that finds the start. misfits: (all its knobs, height
+        and width of the latents, the backbone) -> the knobs that do not go with that size. intervals: its knobs that
+        are parts of the steps.
     no_effect_at: values of knobs at which, all together, it does nothing; for one knob alone see `Knob.neutral`.
     nfe, rows: network evaluations, and rows in them for each row of x, that one ask of the sampler becomes at the
         defaults; None where that depends on the image or the schedule.
@@ -211,7 +253,7 @@ def method(
             raise ValueError(f"method {name} is in {METHODS[name].function.__module__} and in {function.__module__}")
         METHODS[name] = Method(
             name=name, function=function, task=task, paper=paper, needs=needs, traits=held,
-            starts_at=starts_at, intervals=intervals, no_effect_at=no_effect_at, nfe=nfe, rows=rows,
+            starts_at=starts_at, misfits=misfits, intervals=intervals, no_effect_at=no_effect_at, nfe=nfe, rows=rows,
             order_in_family=order_in_family, **described,
         )  # fmt: skip
         return function
@@ -230,7 +272,7 @@ def find(name: str) -> Method:
 def _check(
     name: str,
     traits: Mapping[str, tuple[str, Any] | None],
-    starts_at: StartsAt | None,
+    starts_at: Start | None,
     intervals: Iterable[Interval],
     no_effect_at: Iterable[str],
     knobs: Mapping[str, Any],
@@ -243,7 +285,8 @@ def _check(
             raise ValueError(f"method {name} has the trait {trait} at a knob {where[0]!r}: it has {', '.join(knobs)}")
     if ("finds_start" in traits) is not (starts_at is not None):
         raise ValueError(f"method {name}: give starts_at with the trait finds_start, and only with it")
-    for knob in (*no_effect_at, *(end for one in intervals for end in (one.start, one.end) if end is not None)):
+    ends = [end for one in intervals for end in (one.start, one.end) if end is not None]
+    for knob in (*no_effect_at, *([starts_at.knob] if starts_at else []), *ends):
         if knob not in knobs:
             raise ValueError(f"method {name} declares something of a knob {knob!r}: it has {', '.join(knobs)}")
 

@@ -28,7 +28,7 @@ def unused(uses: Sequence[tuple[Method, Mapping[str, Any]]], steps: int, between
     """
     left_out = steps_left_out(uses, steps)
     for place, (one, values) in enumerate(uses):
-        knobs = {name: values.get(name, knob.default) for name, knob in one.knobs.items()}
+        knobs = one.with_defaults(values)
         if (name := one.neutral(knobs)) is not None:
             yield Unused(place, name, f"at {_shown(knobs[name])} {one.title} does nothing", True)
             continue

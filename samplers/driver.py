@@ -21,6 +21,7 @@ class Driver:
 
     answer: an Ask of any number of rows -> the tensor of denoised predictions, of the shape of its x. Called with
         gradients on where the ask has a tape, and off elsewhere.
+    A run fails where an answer, a state after a step, or its result is NaN or infinite anywhere.
     max_rows: evaluations of more rows are split, but for those with a tape or an edit, which belong to one evaluation.
 
     Not for several threads: the one that calls round() also calls add() and cancel(), between two rounds.
@@ -70,6 +71,7 @@ class Driver:
         try:
             message = flow.send(reply)
             while isinstance(message, Step):
+                _check_finite(message.x, f"the state after the step to sigma {message.sigma:.4g}")
                 events.append((key, message))
                 message = flow.send(message.x)
             if not (isinstance(message, list) and all(isinstance(one, Ask) for one in message)):
@@ -78,7 +80,7 @@ class Driver:
                 hash(_likeness(one))  # raises here, before it is put into a batch
             self._asks[key] = message
         except StopIteration as end:
-            self._end(key, Done(end.value), events)
+            self._end(key, _ended(end.value), events)
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
             self._end(key, FlowFailed(error), events)
@@ -121,7 +123,7 @@ class Driver:
                 self._settle([entry for entry in group if entry[0] == key], answers)
             return
         sizes = [len(one.x) for _, _, one in group]
-        finite = x0.detach().float().flatten(1).sum(1).isfinite().cpu()  # NaN and infinity survive a sum
+        finite = _finite_rows(x0)
         for (key, i, one), rows, good in zip(group, x0.split(sizes), finite.split(sizes)):
             if not good.all():
                 answers[key] = _not_finite(one, good)
@@ -193,6 +195,29 @@ def _merged(asks: list[Ask]) -> Ask:
 def _rows(one: Ask, part: slice) -> Ask:
     cond = {k: v[part] if isinstance(v, Tensor) else v for k, v in one.cond.items()}
     return replace(one, x=one.x[part], sigma=one.sigma[part], cond=cond)
+
+
+def _ended(result: Any) -> Done | FlowFailed:
+    try:
+        if isinstance(result, Tensor):
+            _check_finite(result, "the result")
+    except FloatingPointError as error:
+        return FlowFailed(error)
+    return Done(result)
+
+
+def _finite_rows(x: Tensor) -> Tensor:
+    """(B,) whether each row is free of NaN and infinity, which survive a sum."""
+    return x.detach().float().reshape(x.shape[0] if x.ndim else 1, -1).sum(1).isfinite().cpu()
+
+
+def _check_finite(x: Tensor, what: str) -> None:
+    good = _finite_rows(x)
+    if not good.all():
+        raise FloatingPointError(
+            f"{what} is NaN or infinite in {int((~good).sum())} of {len(good)} rows: something in the stack divides by "
+            "zero or overflows"
+        )
 
 
 def _not_finite(one: Ask, good: Tensor) -> FloatingPointError:

@@ -117,6 +117,11 @@ def _check(steps: int, sigma_min: float, sigma_max: float) -> None:
         )
 
 
+def part_of(steps: int, fraction: float) -> int:
+    """How many of the steps a fraction in 0..1 is: halves count up, and above 0 it is one step at least."""
+    return max(math.floor(round(fraction * steps, 9) + 0.5), int(fraction > 0))
+
+
 def level(sigmas: Sequence[float], progress: float) -> float:
     """The sigma at a progress of 0..1 through a falling schedule: sigmas[i] at i / steps, linear in between."""
     steps = len(sigmas) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from app.comparison.spec import SAMPLER, Axis, Cell, Comparison, key_of
@@ -11,14 +12,17 @@ from app.schema.method_inputs import Use
 from app.schema.solvers import KNOBS, has_none
 from conditioning.registry import METHODS
 
+Known = Callable[[str], Any]  # id of a backbone -> it, or its outline
 
-def idle_axes(comparison: Comparison) -> tuple[list[str], list[str]]:
+
+def idle_axes(comparison: Comparison, known: Known) -> tuple[list[str], list[str]]:
     """In words, the axes along which all images would be the same, and those along which some would be.
 
-    Cells that cannot be made are left out: what is wrong with them is said at the cells.
+    known: of the backbones of its cells, that can be made. Cells that cannot be made are left out: what is wrong with
+    them is said at the cells.
     """
     cells = [cell for cell in comparison.cells() if cell.recipe is not None]
-    run_of = {cell.place: _run(cell) for cell in cells}
+    run_of = {cell.place: _run(cell, known) for cell in cells}
     all_alike, some_alike = [], []
     for place, axis in enumerate(comparison.axes):
         lines: dict[tuple[int, ...], list[Cell]] = defaultdict(list)
@@ -32,7 +36,7 @@ def idle_axes(comparison: Comparison) -> tuple[list[str], list[str]]:
         idle = [line for line in several if len({run_of[cell.place] for cell in line}) == 1]
         if not idle:
             continue
-        why = _why(axis, place, idle[0])
+        why = _why(axis, place, idle[0], known)
         if len(idle) == len(several):
             all_alike.append(f"{axis.name}: all {len(axis.values)} images would be the same. {why}".strip())
         else:
@@ -41,10 +45,10 @@ def idle_axes(comparison: Comparison) -> tuple[list[str], list[str]]:
     return all_alike, some_alike
 
 
-def _run(cell: Cell) -> tuple[str, str, str]:
+def _run(cell: Cell, known: Known) -> tuple[str, str, str]:
     """The same for the same image and what it is compared with."""
     assert cell.recipe is not None
-    recipe = used(cell.recipe)
+    recipe = used(cell.recipe, known(cell.recipe.backbone))
     methods = tuple(use.model_copy(update={"knobs": _set(use)}) for use in recipe.methods)
     return key_of(recipe.model_copy(update={"methods": methods, "unused": ()})), cell.ground_truth, cell.source
 
@@ -55,14 +59,14 @@ def _set(use: Use) -> dict[str, Any]:
     return {name: value for name, value in use.knobs.items() if name not in known or value != known[name].default}
 
 
-def _why(axis: Axis, place: int, line: list[Cell]) -> str:
+def _why(axis: Axis, place: int, line: list[Cell], known: Known) -> str:
     """What the runs say of the fields that the axis sets."""
     if words := _not_of_its_solver(axis, place, line):
         return words.removeprefix(f"{axis.name}: ")
     for cell in line:
         assert cell.recipe is not None
         change = axis.values[cell.place[place]]
-        for field, words in unused(cell.recipe):
+        for field, words in unused(cell.recipe, known(cell.recipe.backbone)):
             if field in change.recipe or field.rpartition(".")[2] in {name.rpartition(".")[2] for name in change.knobs}:
                 return words.removeprefix(f"{axis.name}: ")
     return ""

@@ -70,6 +70,13 @@ def problems(recipe: Recipe, backbone: Backbone) -> list[Problem]:
         found += [Problem(field, f"{reason}.") for reason in refusals([(use.name, {})], backbone)]
         found += [Problem(f"{field}.knobs.{name}", words) for name, words in _knobs(method, use)]
         found += [Problem(f"{field}.inputs.{name}", words) for name, words in _inputs(method, use, recipe, backbone)]
+        if not any(one.field.startswith(f"{field}.knobs.") for one in found):
+            misfits = method.misfits_at(use.knobs, recipe.width, recipe.height, backbone)
+            found += [
+                Problem(f"{field}.knobs.{one.knob}", f"{method.label(one.knob)}: {one.why}.")
+                for one in misfits
+                if one.refused
+            ]
     return [*found, *_clashes(recipe)]
 
 

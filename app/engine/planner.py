@@ -85,7 +85,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
-    found += tuned_problems(settings_used(recipe, backbone.sigmas), backbone)
+    found += tuned_problems(settings_used(recipe, backbone), backbone)
     found += method_checks.problems(recipe, backbone)
     return found
 
@@ -95,7 +95,7 @@ def plan(
 ) -> Plan:
     """The flow for a recipe of one image. Raises RecipeError where the stack of methods cannot be, and where the
     recipe needs something that is not in `tuned` yet."""
-    tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone.sigmas)
+    tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone)
     sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
     cond = with_role(encode(recipe.prompt), "prompt")
     shape = backbone.latent_shape(recipe.width, recipe.height)
@@ -122,7 +122,7 @@ def plan(
     x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
     flow = _counted(sampler(D, x, sigmas, cond, noise), tally)
-    return Plan(flow, formula(recipe, backbone.sigmas), tally, cond, sigmas)
+    return Plan(flow, formula(recipe, backbone), tally, cond, sigmas)
 
 
 def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shared: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_val
 from conditioning.clashes import steps_by
 from conditioning.compose import formula as formula_of
 from conditioning.compose import made_sigmas, steps_left_out
-from conditioning.registry import METHODS, Method
+from conditioning.registry import METHODS, Method, Misfit
 from conditioning.unused import unused as unused_of_stack
 from samplers import SAMPLERS, SCHEDULES
 from samplers.afs import NOISE
@@ -28,20 +28,20 @@ SAID = {
 }  # fmt: skip
 
 
-def unused(recipe: Recipe, levels: Tensor | None = None) -> list[Problem]:
+def unused(recipe: Recipe, backbone: Any = None) -> list[Problem]:
     """What the run of a recipe does not use, at its field, in words. A field at its default is not worth a word, except
     for the sampler, which is always shown.
 
-    levels: those that the network was trained at, as `Backbone.sigmas`; where they are not known,
-    nothing is said that depends on them.
+    backbone: or its outline; where it is not known, nothing is said that depends on its levels or sizes.
     """
     uses = _uses(recipe)
-    return [*_of_methods(recipe, uses), *_of_guidance(recipe, uses), *_of_the_sampler(recipe, uses, levels)]
+    levels = getattr(backbone, "sigmas", None)
+    return [*_of_methods(recipe, uses, backbone), *_of_guidance(recipe, uses), *_of_the_sampler(recipe, uses, levels)]
 
 
-def settings_used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
+def settings_used(recipe: Recipe, backbone: Any = None) -> Recipe:
     """The same run: fields that it does not use are named in `Recipe.unused` and stand at their defaults."""
-    names = {field for field, _ in unused(recipe, levels) if "." not in field}
+    names = {field for field, _ in unused(recipe, backbone) if "." not in field}
     scale = recipe.cfg_scale
     if names & {"cfg_start", "cfg_end"}:  # no step is guided, which is said by a scale of 1
         scale, names = 1.0, names | {name for name in OF_GUIDANCE if getattr(recipe, name) != getattr(DEFAULTS, name)}
@@ -51,12 +51,12 @@ def settings_used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
     return recipe.model_copy(update={**left_out, "cfg_scale": scale, "unused": tuple(sorted(names))})
 
 
-def used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
+def used(recipe: Recipe, backbone: Any = None) -> Recipe:
     """The same run, as its image tells of it: besides, without methods and knobs that do nothing."""
     gone: set[int] = set()
     knobs: set[tuple[int, str]] = set()
     of_solver: set[str] = set()
-    for field, _ in unused(recipe, levels):
+    for field, _ in unused(recipe, backbone):
         head, *rest = field.split(".")
         if head == "methods":
             knobs.add((int(rest[0]), rest[2]))
@@ -66,19 +66,20 @@ def used(recipe: Recipe, levels: Tensor | None = None) -> Recipe:
     for one in unused_of_stack([(m, k) for _, m, k in uses], recipe.steps, _asks_between(recipe)):
         if one.whole:
             gone.add(uses[one.place][0])
+    gone |= {place for place, _, _ in _of_no_effect(recipe, uses, backbone)}
     methods = tuple(
         use.model_copy(update={"knobs": {n: v for n, v in use.knobs.items() if (place, n) not in knobs}})
         for place, use in enumerate(recipe.methods)
         if place not in gone
     )
-    found = settings_used(recipe, levels)
+    found = settings_used(recipe, backbone)
     usual = {name: value for name, value in defaults(found.sampler).items() if name in of_solver}
     return found.model_copy(update={"methods": methods, "sampler_knobs": {**found.sampler_knobs, **usual}})
 
 
-def formula(recipe: Recipe, levels: Tensor | None = None) -> str:
+def formula(recipe: Recipe, backbone: Any = None) -> str:
     """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing that does nothing."""
-    found = used(recipe, levels)
+    found = used(recipe, backbone)
     uses = [(method, values) for _, method, values in _uses(found)]
     return formula_of(uses + ([(METHODS["cfg"], {})] if found.cfg_scale != 1 else []), found.solver)
 
@@ -103,11 +104,21 @@ def _asks_between(recipe: Recipe) -> bool:
     return solver is None or solver.between or recipe.stop_sigma > 0
 
 
-def _of_methods(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
+def _of_methods(recipe: Recipe, uses: Sequence[Placed], backbone: Any) -> Iterator[Problem]:
     stack = [(method, values) for _, method, values in uses]
     for one in unused_of_stack(stack, recipe.steps, _asks_between(recipe)):
         place, method, _ = uses[one.place]
         yield Problem(f"methods.{place}.knobs.{one.knob}", f"{method.label(one.knob)}: {one.why}.")
+    for place, method, misfit in _of_no_effect(recipe, uses, backbone):
+        yield Problem(f"methods.{place}.knobs.{misfit.knob}", f"{method.label(misfit.knob)}: {misfit.why}.")
+
+
+def _of_no_effect(recipe: Recipe, uses: Sequence[Placed], backbone: Any) -> Iterator[tuple[int, Method, Misfit]]:
+    """Methods that do nothing to an image of this size, with their place in the recipe."""
+    for place, method, values in uses if backbone is not None else ():
+        for one in method.misfits_at(values, recipe.width, recipe.height, backbone):
+            if not one.refused:
+                yield place, method, one
 
 
 def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:

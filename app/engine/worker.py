@@ -107,7 +107,7 @@ class Worker:
         try:
             if wrong := problems(job.recipe, self.backbone, self.name):
                 raise RecipeError(wrong)
-            if (search := self.tuned.search(settings_used(job.recipe, self.backbone.sigmas))) is not None:
+            if (search := self.tuned.search(settings_used(job.recipe, self.backbone))) is not None:
                 self.searches.begin(job, search, self.max_rows)
                 return
             if not (job.images or job.under_way):
@@ -260,7 +260,7 @@ class Worker:
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one image, with what made it."""
         made_with = {**versions(), "device": self.device.type}
-        recipe = used(job.recipe.one(index), self.backbone.sigmas)
+        recipe = used(job.recipe.one(index), self.backbone)
         return recipe.model_copy(update={"revision": self.backbone.revision, "versions": made_with})
 
     def _decoded(self, latents: Tensor) -> list[Array]:

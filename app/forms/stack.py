@@ -79,18 +79,22 @@ class Stack(BaseModel):
 # ---- the strip ------------------------------------------------------------------------------------------------------
 
 
-def formula(recipe: Recipe) -> str:
-    """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else."""
+def formula(recipe: Recipe, backbone: Any = None) -> str:
+    """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else. backbone: None
+    while it is being loaded."""
     whole = (recipe.cfg_start, recipe.cfg_end) == (0, 1)
     if not recipe.methods and whole:  # no need of the registry, which imports torch
         return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
     from app.engine.unused_settings import formula as of_recipe
 
-    return of_recipe(recipe)
+    return of_recipe(recipe, backbone)
 
 
-def strip(model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | None = None) -> str:
-    """The chips in the order in which the methods act, and the formula below. wrong: field -> words."""
+def strip(
+    model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | None = None, backbone: Any = None
+) -> str:
+    """The chips in the order in which the methods act, and the formula below. wrong: field -> words. backbone: None
+    while it is being loaded."""
     acting = set(stack.places)
     chips: list[tuple[tuple[int, int, int], str]] = [
         ((0, -1, 0), _chip("training", model, "prompt")),
@@ -106,7 +110,7 @@ def strip(model: str, recipe: Recipe, stack: Stack, wrong: Mapping[str, str] | N
     shown = "".join(chip for _, chip in sorted(chips, key=lambda chip: chip[0]))
     return (
         '<ul class="nw-stack" aria-label="The stack of methods, in the order in which they act">'
-        f'{shown}</ul><p class="nw-formula nw-mono">{escape(formula(recipe))}</p>'
+        f'{shown}</ul><p class="nw-formula nw-mono">{escape(formula(recipe, backbone))}</p>'
     )
 
 

@@ -49,12 +49,11 @@ def check(request: Request, ids: Collection[str] | None = None, known_of: Callab
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
-    levels = getattr(known, "sigmas", None)
-    leaves = (*unused(recipe, levels), *request.unused)
+    leaves = (*unused(recipe, known), *request.unused)
     if problems:
-        return Check(formula(recipe, levels), tuple(problems), leaves, nfe_reason=REFUSED)
+        return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
     count = evaluations(recipe, known, request.images)
-    return Check(formula(recipe, levels), (), leaves, count.nfe, count.rows, count.reason)
+    return Check(formula(recipe, known), (), leaves, count.nfe, count.rows, count.reason)
 
 
 def recipe_problems(

@@ -46,7 +46,7 @@ def evaluations(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> Cou
 
     recipe: one without problems. backbone: its outline; or the oracle, which has no weights and answers itself.
     """
-    recipe = settings_used(recipe, backbone.sigmas)
+    recipe = settings_used(recipe, backbone)
     for name, label, searched in (
         (recipe.schedule, SCHEDULES.get(recipe.schedule), recipe.schedule in FOUND),
         (recipe.sampler, SAMPLERS.get(recipe.sampler), recipe.sampler == "amed"),

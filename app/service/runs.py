@@ -69,7 +69,13 @@ class Runs:
 
     def unused(self, recipe: Recipe) -> list[Problem]:
         """What a run of this recipe leaves unused, each at its field."""
-        return unused(recipe, getattr(self._known(recipe.backbone), "sigmas", None))
+        return unused(recipe, self._known_or_none(recipe.backbone))
+
+    def _known_or_none(self, id: str) -> Any:
+        try:
+            return self._known(id)
+        except OSError:  # its own problem says so
+            return None
 
     def submit(self, request: Request, watch: Watch | None = None) -> Run:
         """The run of a recipe, to be iterated over for its events; leaving the loop cancels it.
@@ -101,7 +107,7 @@ class Runs:
                 wrong[one.key] = problems
         if len(wrong) == len({one.key for one in cells}):
             return list(dict.fromkeys(problem for group in wrong.values() for problem in group)), []
-        all_alike, some_alike = idle_axes(comparison)
+        all_alike, some_alike = idle_axes(comparison, self._known_or_none)
         return [Problem("axes", words) for words in all_alike], some_alike
 
     def comparison(self, id: str, comparison: Comparison, store: ComparisonStore, images: Images) -> ComparisonRunner:

@@ -246,7 +246,8 @@ class Create(Restorer):
         return warning(f"{what} new to {escape(model.name)}: {words}")
 
     def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
-        return strip(self.state.model(recipe.backbone).name, recipe, stack, wrong)
+        model = self.state.model(recipe.backbone)
+        return strip(model.name, recipe, stack, wrong, model.backbone)
 
     def restack(self, request: gr.Request, *values: Any) -> dict[Any, Any]:
         """The strip of chips with the formula, and what is to be said at the cards, for the controls as they stand."""
@@ -259,7 +260,7 @@ class Create(Restorer):
         wrong = methods.at_cards(self._wrong(recipe, stack, visit_token))
         return {
             self.stack: self._strip(recipe, stack, wrong),
-            self.marks: methods.said(wrong, stack, model, visit_token, self._unused(recipe, stack)),
+            self.marks: methods.said(wrong, stack, model, visit_token, self._unused(recipe, stack), recipe.steps),
         }
 
     def _unused(self, recipe: Recipe, stack: Stack) -> list[Problem]:

@@ -47,23 +47,50 @@ def at_cards(problems: Collection[Problem]) -> dict[str, str]:
 
 
 def said(
-    wrong: Mapping[str, str], stack: Stack, model: Model, visit_token: str, unused: Collection[Problem] = ()
+    wrong: Mapping[str, str],
+    stack: Stack,
+    model: Model,
+    visit_token: str,
+    unused: Collection[Problem] = (),
+    steps: int = 0,
 ) -> str:
     """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door.
 
-    unused: what the run does not use, at the fields of the page.
+    unused: what the run does not use, at the fields of the page. steps: of its schedule; 0 where they are not known.
     """
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
     cards = at_cards(unused)
     settings = {field: words for field, words in unused if field not in cards}
-    found = {"problems": wrong, "notes": notes(stack, model) | cards, "unused": settings}
+    found = {"problems": wrong, "notes": notes(stack, model, steps) | cards, "unused": settings}
     return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
 
 
-def notes(stack: Stack, model: Model) -> dict[str, str]:
-    """Where a measurement is taken: on the state itself, or through the autoencoder."""
-    if model.backbone is None:
+def notes(stack: Stack, model: Model, steps: int) -> dict[str, str]:
+    """Where a measurement is taken: on the state itself, or through the autoencoder; how many steps are made."""
+    if model.backbone is None:  # it imports torch, as the registry does
         return {}
+    return _of_observations(stack, model) | _of_starts(stack, steps)
+
+
+def _of_starts(stack: Stack, steps: int) -> dict[str, str]:
+    """At the knob that says where the run begins, how many steps that leaves."""
+    from conditioning.registry import METHODS
+
+    found = {}
+    for i, card in enumerate(stack.cards):
+        method = METHODS.get(card.name)
+        start = method.starts_at if method is not None else None
+        if method is None or start is None or not steps:
+            continue
+        values = method.with_defaults(card.knobs)
+        if not isinstance(values[start.knob], str):  # what is no number is said to be none
+            found[f"methods.{i}.knobs.{start.knob}"] = (
+                f"Makes {steps - start.left_out(steps, values)} of the {steps} steps."
+            )
+    return found
+
+
+def _of_observations(stack: Stack, model: Model) -> dict[str, str]:
     exact = "pixels" in getattr(model.backbone, "offers", ())
     words = (
         f"The observation is kept exactly: {model.name} works on the pixels themselves."

@@ -7,7 +7,7 @@ import conditioning
 from conditioning.clashes import clash, clashes, solver_clash, steps_by
 from conditioning.curves import parse
 from conditioning.inputs import prepare_input
-from conditioning.registry import FAMILIES, METHODS, Choice, Image, Interval, Knob, Mask, Method, find, method
+from conditioning.registry import FAMILIES, METHODS, Choice, Image, Interval, Knob, Mask, Method, Start, find, method
 from conditioning.traits import RULES, TRAITS
 from samplers.flow import Sampler
 
@@ -133,7 +133,7 @@ for _function in (no_default, out_of_range, no_option, no_such_input, mistyped, 
         (wrong(), {"traits": ("magic",)}, "has the trait 'magic': give some of replaces_steps"),
         (wrong(), {"traits": {"replaces_steps": ("mode", "hard")}}, "has the trait replaces_steps at a knob 'mode'"),
         (wrong(), {"traits": ("finds_start",)}, "give starts_at with the trait finds_start, and only with it"),
-        (wrong(), {"starts_at": lambda steps, knobs: 0}, "give starts_at with the trait finds_start, and only with it"),
+        (wrong(), {"starts_at": Start("strength")}, "give starts_at with the trait finds_start, and only with it"),
         (wrong(), {"intervals": (Interval("start"),)}, "declares something of a knob 'start': it has times"),
         (wrong(), {"no_effect_at": {"start": 0}}, "declares something of a knob 'start': it has times"),
         (wrong(), {"module": "elsewhere.wrong"}, "put it into a folder of conditioning/ with the name of its family"),

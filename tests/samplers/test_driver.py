@@ -24,6 +24,28 @@ def an_ask(rows=2, shape=(1, 2, 2), dtype=torch.float32, cond=None, edit=None, t
     return Ask(torch.ones(rows, *shape, dtype=dtype), torch.ones(rows, dtype=dtype), cond or {}, edit, tape)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["step", "result"])
+def test_a_state_that_is_no_number_ends_its_run_and_no_other(bad, where):
+    def flow(value):
+        (x0,) = yield [an_ask()]
+        x = x0.clone()
+        x[1, 0, 1, 1] = value
+        if where == "step":
+            yield Step(x, x0, 0.5)
+            return x0
+        return x
+
+    driver = Driver(half)
+    driver.add("bad", flow(bad))
+    driver.add("good", flow(1.0))
+    ends = {}
+    while len(driver):
+        ends |= {key: event for key, event in driver.round() if not isinstance(event, Step)}
+    assert isinstance(ends["good"], Done) and isinstance(ends["bad"], FlowFailed)
+    assert isinstance(ends["bad"].error, FloatingPointError) and "1 of 2 rows" in str(ends["bad"].error)
+
+
 # ---- grouping ------------------------------------------------------------------------------------------------
 
 

@@ -1,24 +1,21 @@
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from conditioning.registry import Help, Image, Knob, Mask, method
+from conditioning.registry import Help, Image, Knob, Mask, Start, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
-
-def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
-    """Steps of the schedule that are left out at the start; one is made at least."""
-    return min(round(knobs["skip"] * steps), steps - 1)
+START = Start("skip", skipped=True)
 
 
 @method(
     task="inpainting",
     paper="2206.02779",
     traits=("finds_start",),
-    starts_at=left_out,
+    starts_at=START,
     nfe=None,
     rows=None,
     order_in_family=1,  # the outermost, so that the start is found once, and not at every descent of time travel
@@ -47,7 +44,7 @@ def blended_latent(
 
     def blended(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         fresh = noise.child("blended_latent")
-        first = left_out(len(sigmas) - 1, {"skip": skip})
+        first = START.left_out(len(sigmas) - 1, {"skip": skip})
 
         def blend(step: Step) -> Tensor:
             return torch.where(mask.to(step.x.device), step.x, known.to(step.x) + step.sigma * fresh(step.x))

@@ -1,25 +1,20 @@
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, Prompt, method
-from conditioning.sampling.inversion.encoding import FixedPointIterations, ddim_encode
+from conditioning.sampling.inversion.encoding import BY_STRENGTH, FixedPointIterations, ddim_encode, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
-
-
-def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
-    """Steps of the schedule that are left out at the start; one is made at least."""
-    return steps - max(round(knobs["strength"] * steps), 1)
 
 
 @method(
     task="editing",
     paper="2210.11427",
     traits=("finds_start",),
-    starts_at=left_out,
+    starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,
     order_in_family=1,  # the outermost, so that the start is found once, and not at every descent of time travel
@@ -67,7 +62,7 @@ def diffedit(
         if region is None:
             region = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
         region = region.to(x.device)
-        part = sigmas[left_out(len(sigmas) - 1, {"strength": strength}) :]
+        part = tail(sigmas, strength)
         stored = yield from ddim_encode(network, start, part, source, again=again)
 
         def back(step: Step) -> Tensor:

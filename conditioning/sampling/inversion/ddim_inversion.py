@@ -5,13 +5,13 @@ from torch import Tensor
 
 from conditioning.registry import Choice, method
 from conditioning.sampling.inversion.encoding import (
+    BY_STRENGTH,
     FixedPointIterations,
     InversionSteps,
     SourceImage,
     SourcePrompt,
     Strength,
     ddim_encode,
-    left_out,
     tail,
 )
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
@@ -21,7 +21,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
     task="editing",
     paper="2010.02502",
     traits=("finds_start", "retraces_path"),
-    starts_at=left_out,
+    starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,
 )

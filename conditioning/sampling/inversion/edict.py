@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Knob, method
-from conditioning.sampling.inversion.encoding import SourceImage, SourcePrompt, Strength, direction, left_out, tail
+from conditioning.sampling.inversion.encoding import BY_STRENGTH, SourceImage, SourcePrompt, Strength, direction, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 
 
@@ -14,7 +14,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
     task="editing",
     paper="2211.12446",
     traits=("finds_start", "replaces_steps", "whole_run"),
-    starts_at=left_out,
+    starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,
 )

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Knob, method
-from conditioning.sampling.inversion.encoding import SourceImage, SourcePrompt, left_out, tail
+from conditioning.sampling.inversion.encoding import BY_STRENGTH, SourceImage, SourcePrompt, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, stepwise
 
@@ -14,7 +14,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
     task="editing",
     paper="2304.06140",
     traits=("finds_start", "extracts_noise"),
-    starts_at=left_out,
+    starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,
 )

@@ -4,17 +4,18 @@ A pass upwards yields a Step at every level it reaches, so that a page can show 
 goes on from them. Levels climb in such Steps, the Steps of the sampler come after.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, sqrt
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from conditioning.registry import Help, Image, Knob, Prompt
+from conditioning.registry import Help, Image, Knob, Prompt, Start
 from samplers.flow import Cond, Denoiser, Flow, Step
+from samplers.schedules import part_of
 
 SourceImage = Annotated[Image, Help("The image to encode", label="Source image")]
 SourcePrompt = Annotated[Prompt, Help("What the image shows now, in words")]
@@ -26,17 +27,13 @@ InversionSteps = Annotated[
 FixedPointIterations = Annotated[
     int, Knob(0, 30, label="Fixed-point iterations", help="Of each step of the encoding, at most; 0 is plain DDIM")
 ]
+BY_STRENGTH = Start("strength")  # as `tail` does
 STILL = 1e-8  # mean square by which a state may still move, of VP states
 
 
-def left_out(steps: int, knobs: Mapping[str, Any]) -> int:
-    """Steps of a schedule that are left out at the start by an inversion of so much `strength`, its part of them."""
-    return steps - round(knobs["strength"] * steps)
-
-
 def tail(sigmas: Sequence[float], strength: float) -> Sequence[float]:
-    """The last part of a schedule, `strength` of its steps, rounded; at least the last level."""
-    return sigmas[left_out(len(sigmas) - 1, {"strength": strength}) :]
+    """The last part of a schedule, `strength` of its steps; the last level alone at 0."""
+    return sigmas[len(sigmas) - 1 - part_of(len(sigmas) - 1, strength) :]
 
 
 def direction(D: Denoiser, x: Tensor, at: float, label: float, cond: Cond) -> Flow:

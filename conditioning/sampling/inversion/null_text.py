@@ -9,12 +9,12 @@ from torch import Tensor
 
 from conditioning.registry import Choice, Knob, method
 from conditioning.sampling.inversion.encoding import (
+    BY_STRENGTH,
     FixedPointIterations,
     SourceImage,
     SourcePrompt,
     Strength,
     ddim_encode,
-    left_out,
     tail,
 )
 from conditioning.sampling.source_states import SourceStates
@@ -30,7 +30,7 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
     paper="2211.09794",
     needs=("gradients",),
     traits=("finds_start", "retraces_path"),
-    starts_at=left_out,
+    starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,
 )

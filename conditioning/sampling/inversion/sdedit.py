@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, method
-from conditioning.sampling.inversion.encoding import left_out, tail
+from conditioning.sampling.inversion.encoding import BY_STRENGTH, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
-@method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=left_out, nfe=None, rows=None)
+@method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=BY_STRENGTH, nfe=None, rows=None)
 def sdedit(
     sampler: Sampler,
     source: Annotated[Image, Help("The image to start from", label="Image")],

@@ -49,6 +49,7 @@ UNUSED: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"methods.0.knobs.start"},
     ),
     "jumps longer than the run": ({"methods": [full("repaint", jump=10, times=3)]}, {"methods.0.knobs.jump"}),
+    "a window as large as the image": ({"methods": [{"name": "panorama"}]}, {"methods.0.knobs.window"}),
     "a low first level": (
         {"afs": True, "methods": [full("sdedit", strength=0.3)]},
         {"afs"},
@@ -72,9 +73,9 @@ def made(engine: Engine, asked: Recipe) -> Any:
 def test_it_is_said_at_its_field_and_changes_no_pixel(name: str, engine: Engine) -> None:
     settings, fields = UNUSED[name]
     whole = recipe(**{"steps": 6, **settings})
-    said = unused(whole, ORACLE.sigmas)
+    said = unused(whole, ORACLE)
     assert {field for field, _ in said} == fields and all(words.endswith(".") for _, words in said)
-    without = used(whole, ORACLE.sigmas)
+    without = used(whole, ORACLE)
     assert without != whole
     assert np.array_equal(np.asarray(made(engine, whole).images[0]), np.asarray(made(engine, without).images[0]))
 
@@ -108,9 +109,9 @@ def test_the_formula_has_what_is_called_and_nothing_else() -> None:
 def test_nothing_is_searched_for_a_solver_that_is_not_called(sampler: str) -> None:
     asked = recipe(methods=[DDNM], sampler=sampler, steps=5)
     assert not problems(asked, ORACLE, asked.backbone)
-    assert TunedSchedules(ORACLE).search(settings_used(asked, ORACLE.sigmas)) is None
+    assert TunedSchedules(ORACLE).search(settings_used(asked, ORACLE)) is None
     called = recipe(sampler="amed", steps=5)
-    assert TunedSchedules(ORACLE).search(settings_used(called, ORACLE.sigmas)) is not None
+    assert TunedSchedules(ORACLE).search(settings_used(called, ORACLE)) is not None
 
 
 def test_a_schedule_of_a_solver_that_is_not_called_is_refused() -> None:
@@ -120,7 +121,7 @@ def test_a_schedule_of_a_solver_that_is_not_called_is_refused() -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_plain_recipe_uses_all_that_it_says(name: str) -> None:
-    assert not unused(recipe(sampler=name, negative="blue", cfg_rescale=0.3, cfg_start=0.2), ORACLE.sigmas)
+    assert not unused(recipe(sampler=name, negative="blue", cfg_rescale=0.3, cfg_start=0.2), ORACLE)
     for knob, one in SAMPLERS[name].knobs.items():
         assert not unused(recipe(sampler=name, sampler_knobs={knob: not one.default if one.type is bool else one.high}))
 

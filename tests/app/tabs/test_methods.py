@@ -111,9 +111,9 @@ RUNNABLE = [n for n in METHODS if n != "cfg" and not run_methods.problems(recipe
 @pytest.mark.parametrize("names", [*[(n,) for n in RUNNABLE], ("composable", "multidiffusion", "ilvr", "sdedit")])
 def test_the_formula_is_what_is_composed(names):
     whole = recipe(methods=[full(name) for name in names if name in RUNNABLE])
-    assert stack.formula(whole) == plan(whole, ORACLE, Encoder(ORACLE), IMAGES).formula
+    assert stack.formula(whole, ORACLE) == plan(whole, ORACLE, Encoder(ORACLE), IMAGES).formula
     unguided = whole.but(cfg_scale=1)
-    assert stack.formula(unguided) == plan(unguided, ORACLE, Encoder(ORACLE), IMAGES).formula
+    assert stack.formula(unguided, ORACLE) == plan(unguided, ORACLE, Encoder(ORACLE), IMAGES).formula
 
 
 def test_the_strip_shows_the_order_the_mute_and_the_trouble():
@@ -257,10 +257,20 @@ def test_what_cannot_be_read_is_said_too(tab):
 
 def test_a_measurement_says_where_it_is_taken(tab):
     text = cards({"name": "ddnm", "inputs": {"measured": {"name": "jpeg"}}})
-    (note,) = methods.notes(text, tab.state.model()).values()
+    (note,) = methods.notes(text, tab.state.model(), 10).values()
     assert "exactly" in note and "Net" not in note
     latent = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")
-    assert "as well as the VAE allows: Net" in methods.notes(text, latent)["methods.0.inputs.measured"]
+    assert "as well as the VAE allows: Net" in methods.notes(text, latent, 10)["methods.0.inputs.measured"]
+
+
+@pytest.mark.parametrize(
+    ("name", "knob", "value", "made"),
+    [("sdedit", "strength", 0.05, 1), ("sdedit", "strength", 0.25, 3), ("blended_latent", "skip", 0.25, 8)],
+)
+def test_a_method_that_begins_later_says_how_many_steps_it_makes(tab, name, knob, value, made):
+    found = methods.notes(cards({"name": name, "knobs": {knob: value}}), tab.state.model(), 10)
+    assert found == {f"methods.0.knobs.{knob}": f"Makes {made} of the 10 steps."}
+    assert not methods.notes(cards({"name": name, "knobs": {knob: "much"}}), tab.state.model(), 10)
 
 
 def test_a_run_gets_its_images_and_keeps_them(tab):

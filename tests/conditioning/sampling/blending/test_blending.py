@@ -5,8 +5,10 @@ import torch
 
 import backbones
 from backbones.exact import Mixture
+from backbones.outline import outline
 from conditioning.compose import compose
 from conditioning.inputs import Box
+from conditioning.registry import METHODS
 from conditioning.sampling.blending.composable import composable
 from conditioning.sampling.blending.multidiffusion import background, inside, multidiffusion
 from conditioning.sampling.blending.panorama import panorama, places
@@ -94,6 +96,45 @@ def test_windows_reach_every_place():
 def test_one_window_is_the_network():
     assert torch.equal(guided([("panorama", {})]), guided([]))
     assert torch.equal(guided([("panorama", {"window": 32})]), guided([]))
+
+
+def test_a_window_larger_than_the_image_is_as_large_as_the_image():
+    strip = wide(16)[:, :, :4]  # half as high as the network's own size
+    whole = guided([("panorama", {"stride": 8})], x=strip)
+    own = guided([("panorama", {"window": 4, "stride": 4})], x=wide(16)[:, :, :4])
+    assert whole.isfinite().all() and whole.shape == own.shape == strip.shape
+    one = panorama(ask, 32, 8)
+    assert torch.equal(run(one(strip, 3.0, cond), oracle.denoise), run(ask(strip, 3.0, cond), oracle.denoise))
+
+
+def test_a_stride_that_leaves_gaps_is_refused():
+    with pytest.raises(ValueError, match="a stride of 9 leaves gaps between windows of 8: give at most 8"):
+        guided([("panorama", {"window": 8, "stride": 9})], x=wide(32))
+    assert places(8, 8, 64) == [0], "one window has no gaps"
+
+
+@pytest.mark.parametrize(
+    ("knobs", "width", "knob", "refused", "words"),
+    [
+        ({"stride": 64}, 384, "stride", True, "64 leaves gaps between windows of 32 latents. Give at most 32"),
+        ({"window": 1}, 256, "window", True, "1 is no multiple of 4 latents. Give 4"),
+        ({"window": 3}, 256, "window", True, "3 is no multiple of 4 latents. Give 4"),
+        ({"window": 17}, 256, "window", True, "17 is no multiple of 4 latents. Give 16 or 20"),
+        ({"window": 18}, 256, "window", True, "18 is no multiple of 4 latents. Give 16 or 20"),
+        ({"window": 30}, 256, "window", True, "30 is no multiple of 4 latents. Give 28 or 32"),
+        ({"window": 0}, 128, "window", False, "one window covers the image of 128 x 128 pixels, so it does nothing"),
+        ({"window": 256}, 256, "window", False, "one window covers the image of 256 x 128 pixels"),
+    ],
+)
+def test_what_does_not_fit_the_image_is_said_before_the_run(knobs, width, knob, refused, words):
+    (one,) = METHODS["panorama"].misfits_at(knobs, width, 128, outline("still-life"))
+    assert (one.knob, one.refused) == (knob, refused) and one.why.startswith(words)
+
+
+@pytest.mark.parametrize("window", [0, 16, 40, 48])  # the last two are larger than the image is high
+def test_windows_that_fit_are_not_spoken_of(window):
+    assert not METHODS["panorama"].misfits_at({"window": window}, 256, 128, outline("still-life"))
+    assert not METHODS["panorama"].misfits_at({"window": 3}, 250, 128, outline("still-life")), "said of the size"
 
 
 def test_windows_that_do_not_overlap_are_images_of_their_own():

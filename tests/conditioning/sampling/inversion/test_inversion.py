@@ -10,11 +10,11 @@ from backbones.exact import Mixture
 from conditioning.compose import compose
 from conditioning.sampling.inversion.ddim_inversion import ddim_inversion
 from conditioning.sampling.inversion.direct_inversion import direct_inversion
-from conditioning.sampling.inversion.encoding import ddim_encode, direction, tail
+from conditioning.sampling.inversion.encoding import BY_STRENGTH, ddim_encode, direction, tail
 from conditioning.sampling.source_states import SourceStates
 from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, Step, ask, drive, run
-from samplers.schedules import karras
+from samplers.schedules import karras, part_of
 from tests.support.inversion_runs import (
     SHAPE,
     Random,
@@ -58,9 +58,16 @@ def test_compose_makes_one_for_every_run():
 # ---- what all of them share ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strength, steps", [(1, 12), (0.5, 6), (0.04, 0), (0.05, 1)])
+@pytest.mark.parametrize("strength, steps", [(1, 12), (0.5, 6), (0, 0), (0.01, 1), (0.05, 1), (0.375, 5), (0.625, 8)])
 def test_strength_counts_steps_from_the_end(strength, steps):
+    """Halves up, and above 0 one step at least."""
     assert tail(sigmas, strength) == sigmas[12 - steps :]
+    assert BY_STRENGTH.left_out(12, {"strength": strength}) == 12 - steps
+
+
+def test_equal_rises_of_strength_are_equal_rises_of_steps():
+    assert [part_of(10, i / 20) for i in range(21)] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10]
+    assert part_of(1, 0.5) == part_of(1, 0.01) == 1 and part_of(1, 0.0) == 0
 
 
 def test_a_direction_at_another_label_is_that_of_the_network_in_vp_coordinates():
