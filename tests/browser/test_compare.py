@@ -37,7 +37,10 @@ class Board:
         if kind:
             self.page.locator("#rows input").click()
             self.page.get_by_role("option", name=kind, exact=True).click()
-        self.page.get_by_label("Values, comma-separated").first.fill(rows)
+        values = self.page.get_by_label("Values, comma-separated").first
+        values.fill(rows)
+        values.press("Tab")  # as a person leaves a field: what is filled within a tick of a render may be lost
+        expect(values).to_have_value(rows)
         make.click()
 
 
