@@ -33,6 +33,7 @@ class Step:
     x: Tensor  # (B, C, H, W) at level sigma
     x0: Tensor  # (B, C, H, W), the denoised prediction that the step was made from
     sigma: float
+    preparation: bool = False  # of what goes before the run: an image encoded upwards, a text tuned on the way down
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from conditioning.compose import compose
 from conditioning.registry import find
-from samplers.flow import Ask, Cond, Flow, Noise, Sampler, Step, tap, with_role
+from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, tap, with_role
 
 Inputs = Mapping[str, Any]  # sha256 -> image
 
@@ -29,7 +29,8 @@ Inputs = Mapping[str, Any]  # sha256 -> image
 class Plan:
     """A flow that makes one image: its last x is the latent. `tally` counts what it asks the network.
 
-    `cond`: of the prompt, one row, as the flow asks with it. `sigmas`: the schedule.
+    `cond`: of the prompt, one row, as the flow asks with it. `sigmas`: the schedule. `x`: where the flow is begun.
+    `on_start`: called with the state and its level whenever the solver starts a descent.
     """
 
     flow: Flow
@@ -37,6 +38,8 @@ class Plan:
     tally: Tally
     cond: Cond
     sigmas: list[float]
+    x: Tensor  # (1, C, h, w)
+    on_start: list[Callable[[Tensor, float], object]] = field(default_factory=list)
 
 
 @dataclass
@@ -75,12 +78,12 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     found = []
     if recipe.backbone != name:
         found.append(Problem("backbone", f"Model: {recipe.backbone!r} does not run here. Choose {name!r}."))
-    for field, label in (("width", "Width"), ("height", "Height")):
-        given, multiple = getattr(recipe, field), backbone.size_multiple
+    for side, label in (("width", "Width"), ("height", "Height")):
+        given, multiple = getattr(recipe, side), backbone.size_multiple
         if given % multiple:
             below, above = given // multiple * multiple, (given // multiple + 1) * multiple
             nearest = f"{below} or {above}" if below else f"{above}"
-            found.append(Problem(field, f"{label}: {given} is not a multiple of {multiple} pixels. Give {nearest}."))
+            found.append(Problem(side, f"{label}: {given} is not a multiple of {multiple} pixels. Give {nearest}."))
     levels = len(backbone.sigmas)
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
@@ -100,6 +103,7 @@ def plan(
     cond = with_role(encode(recipe.prompt), "prompt")
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = encode(recipe.negative)
+    on_start: list[Callable[[Tensor, float], object]] = []
     try:
         stack: list[tuple[str, Mapping[str, Any]]] = [
             method_checks.used(place, use, recipe, backbone, inputs) for place, use in enumerate(recipe.methods)
@@ -108,7 +112,7 @@ def plan(
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
         shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
-        D, sampler, _ = compose(stack, solver, network, **shared)
+        D, sampler, _ = compose(stack, _announced(solver, on_start), network, **shared)
     except RecipeError:
         raise
     except (ValueError, TypeError) as error:
@@ -122,7 +126,7 @@ def plan(
     x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
     flow = _counted(sampler(D, x, sigmas, cond, noise), tally)
-    return Plan(flow, formula(recipe, backbone), tally, cond, sigmas)
+    return Plan(flow, formula(recipe, backbone), tally, cond, sigmas, x, on_start)
 
 
 def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shared: Mapping[str, Any]) -> bool:
@@ -132,6 +136,17 @@ def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shar
     except (ValueError, TypeError):
         return True
     return False
+
+
+def _announced(solver: Sampler, on_start: Sequence[Callable[[Tensor, float], object]]) -> Sampler:
+    """The same solver, which says where it starts."""
+
+    def announced(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
+        for listener in on_start:
+            listener(x, float(sigmas[0]))
+        return (yield from solver(D, x, sigmas, cond, noise))
+
+    return announced
 
 
 def _counted(flow: Flow, tally: Tally) -> Flow:

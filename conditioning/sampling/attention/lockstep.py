@@ -7,6 +7,7 @@ makes of it. Rows of the source come from the run's `source_states` where an inv
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -164,7 +165,7 @@ def lockstep(
         def after(step: Step) -> Flow:
             reached = source.reach(step.sigma, step.x[:B])
             target = step.x[B:] if mix is None else mix(reached, step.x[B:], step.sigma)
-            target = yield Step(target, step.x0[B:], step.sigma)
+            target = yield replace(step, x=target, x0=step.x0[B:])
             return torch.cat([reached, target])
 
         start = torch.cat([source.enter(sigmas[0], x), x])

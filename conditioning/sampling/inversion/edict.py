@@ -57,9 +57,8 @@ def edict(
         part = tail(sigmas, strength)
         pair = [source.to(x).double()] * 2
         for i, (s, s_next) in reversed([*enumerate(pairwise(part))]):
-            pair = yield from reported(
-                unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2), s, x.dtype
-            )
+            upwards = unstep(guided_network or D, pair, s, s_next, source_prompt, mix, i % 2)
+            pair = yield from reported(upwards, s, x.dtype, preparation=True)
         for i, (s, s_next) in enumerate(pairwise(part)):
             pair = yield from reported(step(D, pair, s, s_next, cond, mix, i % 2), s_next, x.dtype)
         return pair[0].to(x.dtype)
@@ -91,13 +90,13 @@ def unstep(D: Denoiser, pair: Sequence[Tensor], s: float, s_next: float, cond: C
     return pair, eps
 
 
-def reported(flow: Flow, sigma: float, dtype: torch.dtype) -> Flow:
+def reported(flow: Flow, sigma: float, dtype: torch.dtype, preparation: bool = False) -> Flow:
     """The pair that the flow brings to level sigma, after a Step in the run's dtype.
 
     What the reply changes is as it says, and the other state moves as much.
     """
     (x, y), eps = yield from flow
     shown = x.to(dtype)
-    reply = yield Step(shown, (x - sigma * eps).to(dtype), sigma)
+    reply = yield Step(shown, (x - sigma * eps).to(dtype), sigma, preparation)
     moved = torch.where(reply == shown, x, reply.double())
     return [moved, y + (moved - x)]

@@ -91,7 +91,7 @@ def extracted(flow: Flow, states: dict[float, Tensor]) -> Flow:
 
     def after(step: Step) -> Flow:
         s = step.sigma
-        x = states[s] if s == 0 else (yield Step(states[s], step.x0, s))
+        x = states[s] if s == 0 else (yield Step(states[s], step.x0, s, preparation=True))
         maps[s] = x - step.x
         return x
 

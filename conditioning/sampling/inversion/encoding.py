@@ -67,7 +67,7 @@ def ddim_encode(
         for s, s_next in pairwise(np.linspace(low, high, between + 1).tolist()):
             eps = yield from direction(D, x, s, s_next if lowest is None else max(s, lowest), cond)
             x, eps = yield from settled(D, x, s, s_next, cond, eps, again)
-        x = states[high] = yield Step(x, x - high * eps, high)
+        x = states[high] = yield Step(x, x - high * eps, high, preparation=True)
     return states
 
 

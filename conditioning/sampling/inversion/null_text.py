@@ -153,7 +153,7 @@ def tuned(
         _, text, x, x0 = best
         nulls[s] = text
         if s_next > 0:
-            x = yield Step(x, x0, s_next)
+            x = yield Step(x, x0, s_next, preparation=True)
         states[s_next] = x
     return nulls, states
 

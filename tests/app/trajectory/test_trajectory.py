@@ -11,6 +11,7 @@ import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.engine import method_checks
 from app.engine.engine import Engine
 from app.forms import trajectory_form
 from app.routes import all_routes
@@ -20,8 +21,12 @@ from app.service.state import AppState
 from app.storage.image_history import History
 from app.trajectory import trajectory_json
 from app.trajectory.recorder import Recording
+from backbones import load
+from conditioning.registry import METHODS
 from samplers import SCHEDULES
 from samplers.geometry import shape
+from tests.support.doubles import recipe
+from tests.support.full_methods import IMAGES, full
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=6, cfg_scale=3.0, prompt="red", seed=5)
 
@@ -79,6 +84,27 @@ def test_of_an_inversion_the_way_down_is_followed(engine):
     assert len(recording.steps) > len(way) and (way.sigmas.diff() < 0).all() and way.sigmas[-1] == 0
     torch.testing.assert_close(way.x[-1], recording.steps[-1].x)
     assert end.images
+
+
+RUNNABLE = [n for n in METHODS if n != "cfg" and not method_checks.problems(recipe(methods=[full(n)]), load("exact"))]
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_of_every_method_one_descent_is_followed_from_its_start(engine, name):
+    """No preparation, and no window in the place of the state: from the highest level to 0, and where nothing is added
+    on the way the levels fall and each state is Euler's step from the one before."""
+    asked = recipe(methods=[full(name)], width=32 if name == "panorama" else 16, height=16, steps=6, cfg_scale=1.0)
+    recording = Recording(name, asked)
+    engine.submit(asked, IMAGES, recording).result()
+    way, norms = recording.descent()
+    assert way.x.shape[2:] == engine.backbone.latent_shape(asked.width, asked.height) and len(norms) == len(way)
+    assert float(way.sigmas[0]) == pytest.approx(float(way.sigmas.max()), rel=1e-6) and way.sigmas[-1] == 0
+    torch.testing.assert_close(way.x[-1], recording.steps[-1].x)
+    if name in ("panorama", "null_text", "ddim_inversion", "direct_inversion"):
+        s = way.sigmas.float().reshape(-1, 1, 1, 1, 1)
+        assert (way.sigmas.diff() < 0).all()
+        euler = way.x0 + s[1:] / s[:-1] * (way.x[:-1] - way.x0)
+        torch.testing.assert_close(way.x[1:], euler, atol=1e-4, rtol=1e-4)
 
 
 def test_what_is_drawn_of_two_runs(engine):
