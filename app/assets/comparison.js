@@ -4,6 +4,7 @@ import { blindVote, forgetPair } from "./blind_vote.js";
 import { comparisonGrid } from "./comparison_grid.js";
 import { costPlot, ranksTable } from "./comparison_plots.js";
 import { actButton, element, find, need } from "./element.js";
+import { fileLink } from "./file_link.js";
 import { onValue } from "./gradio.js";
 import { sideBySide } from "./side_by_side.js";
 
@@ -73,12 +74,11 @@ function toolsRow(comparison) {
     ...measuresOf(comparison).map((key) => element("option", { value: key, selected: key === sortedBy }, measures[key].title)));
   const words = (/** @type {string} */ place) => place.split(",").map((at, i) => axes[i + 2].labels[Number(at)]).join(" · ");
   const tabs = tabsOf(comparison);
-  const download = (/** @type {string} */ href, /** @type {string} */ name) => element("a", { class: "nw-act", href, download: true }, name);
   return element("div", { class: "nw-tools" }, element("label", { for: "sort-by" }, "Sort by"), sort,
     ...(tabs.length > 1 ? tabs : []).map((place) =>
       actButton(words(place), () => { tab = place; draw(); }, { "aria-pressed": String(place === tab) })),
-    element("span", { class: "nw-exports" }, download(exports.png, "Image"), download(exports.html, "Page"),
-      download(exports.csv, "CSV"), download(exports.json, "Comparison file")));
+    element("span", { class: "nw-exports" }, fileLink(exports.png, "Image"), fileLink(exports.html, "Page"),
+      fileLink(exports.csv, "CSV"), fileLink(exports.json, "Comparison file")));
 }
 
 /** @param {WholeComparison} comparison */

@@ -2,6 +2,7 @@
 /** What the page's plots share: a frame in SVG with two scales, ticks in words, and every plot as a file. */
 import { actButton, element, svg } from "./element.js";
 import { fileName, short } from "./format.js";
+import { save } from "./file_link.js";
 import { scale } from "./geometry.js";
 
 /** @import { Range } from "./geometry.js" */
@@ -96,16 +97,6 @@ function standalone(plot) {
   copy.setAttribute("height", String(height));
   copy.prepend(svg("rect", { width, height, fill: paper }));
   return { text: new XMLSerializer().serializeToString(copy), width, height };
-}
-
-/**
- * @param {Blob} blob
- * @param {string} name
- */
-function save(blob, name) {
-  const link = element("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 /**

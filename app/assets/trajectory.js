@@ -1,6 +1,7 @@
 // @ts-check
 /** The board of the tab Trajectory: the runs at one step, film strips, paths and curves, all at the step of one slider. */
 import { actButton, element, find } from "./element.js";
+import { fileLink } from "./file_link.js";
 import { short } from "./format.js";
 import { clamp, partAt } from "./geometry.js";
 import { onValue } from "./gradio.js";
@@ -126,11 +127,10 @@ function draw() {
   if (!board || !open) return;
   const trajectories = open, { files } = trajectories;
   moves = [];
-  const download = (/** @type {string} */ href, /** @type {string} */ words) => element("a", { class: "nw-act", href, download: true }, words);
   board.element.replaceChildren(element("div", { class: "nw-board", "data-state": "open" },
     element("header", { class: "nw-board-head" },
       element("div", {}, element("h2", {}, trajectories.prompt || "No prompt"), element("p", {}, trajectories.model)),
-      element("span", { class: "nw-exports" }, download(files.npz, "States (npz)"), download(files.csv, "Figures (CSV)"))),
+      element("span", { class: "nw-exports" }, fileLink(files.npz, "States (npz)"), fileLink(files.csv, "Figures (CSV)"))),
     element("div", { class: "nw-followed" }, ...trajectories.runs.map((run, i) => runSection(trajectories, run, i))),
     stepSlider(trajectories), filmStrips(trajectories), pathsSection(trajectories, cursor), curvesSection(trajectories, cursor, draw)));
   cursor.go(at);

@@ -73,11 +73,11 @@ def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapp
     block = 2 * LINE + rows * deep + GAP
     page = Image.new("RGB", (margin + len(columns) * (width + GAP) + GAP, top + len(grids) * block), PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP), comparison.title, INK, font)
+    draw.text((GAP, GAP), _fitting(draw, comparison.title, font, page.width - 2 * GAP), INK, font)
     draw.text((GAP, GAP + LINE), _fitting(draw, comparison.base.prompt, small, page.width - 2 * GAP), QUIET, small)
     for g, (label, cells) in enumerate(grids):
         y0 = top + g * block
-        draw.text((GAP, y0), label, INK, small)
+        draw.text((GAP, y0), _fitting(draw, label, small, page.width - 2 * GAP), INK, small)
         for cell in cells:
             column, row = cell.place[0], cell.place[1] if len(cell.place) > 1 else 0
             x, y = margin + column * (width + GAP), y0 + 2 * LINE + row * deep
@@ -151,7 +151,8 @@ def _aspect(cell: Cell) -> float:
 
 def _fitting(draw: ImageDraw.ImageDraw, words: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float
              ) -> str:  # fmt: skip
-    """The words, cut where they would be wider."""
+    """The words on one line, cut where they would be wider."""
+    words = " ".join(words.split())
     while words and draw.textlength(words, font) > width:
         words = words[:-2].rstrip("… ") + "…"
     return words

@@ -5,21 +5,43 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.schema.method_inputs import BoxValue, Use
-from app.schema.recipe import Problem, Recipe, RecipeError
+from app.schema.recipe import Problem, Recipe, RecipeError, plain_words
 from app.schema.solvers import KNOBS, knob_names
 
 MOST = 400  # cells
+MOST_VALUES = 100  # of an axis
+LABEL = 80  # characters of one
 KIND = "nine-ways-comparison"  # what a file of one says of itself, that has its images with it
 SAMPLER = "sampler"  # in place of a method in "method.knob"
 ETA = f"{SAMPLER}.eta"
 WHOSE = ("revision", "versions", "unused")  # of the recipe: what made an image, not what it is
+
+
+def short_label(words: Any) -> Any:
+    """A text on one line, of at most LABEL characters."""
+    return _cut(" ".join(words.split()), LABEL) if isinstance(words, str) else words  # else pydantic says what it is
+
+
+def _cut(line: str, most: int) -> str:
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The same names; one that was there before gets a number: "image", "image 2"."""
+    found: list[str] = []
+    for name in names:
+        number, fresh = 2, name
+        while fresh in found:
+            number, fresh = number + 1, f"{_cut(name, LABEL - 4)} {number}"
+        found.append(fresh)
+    return found
 
 
 class Change(BaseModel):
@@ -29,17 +51,12 @@ class Change(BaseModel):
     ones swapped: so one axis may bring other images; `boxes`: in place of those of every input of boxes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    label: Annotated[str, Field(max_length=200)]
+    label: Annotated[str, BeforeValidator(short_label)]
     recipe: dict[str, Any] = {}
     methods: tuple[Use, ...] | None = None
     knobs: dict[str, bool | int | float | str] = {}
     swap: dict[str, str] = {}
     boxes: tuple[BoxValue, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, given: Any) -> Any:
-        return with_ground_truth(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -52,9 +69,21 @@ class Change(BaseModel):
 
 
 class Axis(BaseModel):
+    """values: at most 100, with labels of their own: of equal ones the second gets a 2 behind it, for votes and
+    figures are kept by label."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(max_length=80)]
-    values: Annotated[tuple[Change, ...], Field(min_length=1, max_length=100)]
+    values: Annotated[tuple[Change, ...], Field(min_length=1, max_length=MOST_VALUES)]
+
+    @field_validator("values")
+    @classmethod
+    def _told_apart(cls, values: tuple[Change, ...]) -> tuple[Change, ...]:
+        labels = distinct([value.label for value in values])
+        return tuple(
+            value if value.label == label else value.model_copy(update={"label": label})
+            for value, label in zip(values, labels)
+        )
 
 
 @dataclass(frozen=True)
@@ -106,8 +135,8 @@ class Comparison(BaseModel):
         except ValidationError as error:
             problems = []
             for one in error.errors(include_url=False):
-                where, words = ".".join(map(str, one["loc"])), one["msg"].rstrip(".")
-                message = f"This is not a Nine Ways comparison: {where or 'the file'}: {words}."
+                where = ".".join(map(str, one["loc"]))
+                message = f"This is not a Nine Ways comparison: {where or 'the file'}: {plain_words(one)}."
                 problems.append(Problem(where or "comparison", message))
             raise RecipeError(problems) from None
 

@@ -6,6 +6,7 @@ Imports torch only where it is called for a run.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.comparison.runner import ComparisonRunner
-from app.comparison.spec import ETA, KIND, SAMPLER, Axis, Change, Comparison
+from app.comparison.spec import ETA, KIND, LABEL, MOST_VALUES, SAMPLER, Axis, Change, Comparison
 from app.comparison.store import ComparisonStore
 from app.forms import references
 from app.forms.page_catalogue import catalogue
@@ -155,9 +156,11 @@ def axis_of(kind: str, text: str) -> Axis:
     if not parts:
         between = "with | between" if kind in ("prompt", "negative") else "with commas between"
         raise RecipeError([Problem("axes", f"{label}: there are no values. Write some, {between}.")])
+    if len(parts) > MOST_VALUES:
+        raise RecipeError([Problem("axes", f"{label}: {len(parts)} values are too many. Give at most {MOST_VALUES}.")])
     if kind in AXES:
         values = [_value(kind, part) for part in parts]
-        words = [NAMED.get(kind, {}).get(str(value), part) for part, value in zip(parts, values)]
+        words = [NAMED.get(kind, {}).get(str(value), part) for part, value in zip(short_labels(parts), values)]
         changes = [Change(label=f"{label} {word}" if kind in LIMITS else word or "no words", recipe={kind: value})
                    for word, value in zip(words, values)]  # fmt: skip
     elif kind.startswith(f"{SAMPLER}."):
@@ -171,6 +174,15 @@ def axis_of(kind: str, text: str) -> Axis:
             [Problem("axes", f"There is no axis {kind!r}. Give one of {known}, or a knob as method.knob.")]
         )
     return Axis(name=label, values=tuple(changes))
+
+
+def short_labels(texts: Sequence[str]) -> list[str]:
+    """The texts as labels: where one is too long for that, without the words with which all of them begin."""
+    if len(texts) < 2 or max(map(len, texts)) <= LABEL:
+        return list(texts)
+    words = [text.split() for text in texts]
+    shared = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words)))
+    return [" ".join(["…", *rest[shared:]]) if 0 < shared < len(rest) else text for rest, text in zip(words, texts)]
 
 
 def _value(kind: str, part: str) -> Any:

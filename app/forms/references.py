@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.comparison.spec import Axis, Change
+from app.comparison.spec import Axis, Change, distinct
 from app.forms.examples import AFTER, ALSO, BEFORE, WORDS, ground_truth, of_scene
 from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
@@ -46,8 +46,8 @@ def scenes(state: AppState, text: str, size: int, base: Recipe) -> Axis:
 
 
 def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], visit_token: str) -> dict[str, str]:
-    """The shelf (name -> content hash) with these uploads on it. Raises ImageError in words, and
-    RecipeError for too many."""
+    """The shelf (name -> content hash) with these uploads on it, each by the name of its file. Raises ImageError in
+    words, and RecipeError for too many."""
     if len(files) > MOST:
         raise _wrong(f"{len(files)} images were given. Give at most {MOST} at once.")
     found = dict(shelf)
@@ -56,7 +56,9 @@ def given(state: AppState, files: Sequence[Any], shelf: Mapping[str, str], visit
         image = open_upload(path.read_bytes()).image
         largest = int(LIMITS["width"].high)
         image.thumbnail((largest, largest))
-        found[path.name.replace(",", " ")] = state.take(image, visit_token)
+        sha, name = state.take(image, visit_token), path.stem.replace(",", " ").strip() or "image"
+        if sha not in found.values():  # else it is the same image once more
+            found[distinct([*found, name])[-1]] = sha
     return found
 
 
@@ -83,7 +85,7 @@ def images(
         for old, what in named:
             edges = _edges(state, shelf[name], visit_token) if what != IMAGE else None
             swap[old] = shelf[name] if edges is None else state.take(edges, visit_token)
-        values.append(Change(label=name[:200], swap=swap))
+        values.append(Change(label=name, swap=swap))
     return Axis(name=AXES[IMAGE], values=tuple(values))
 
 

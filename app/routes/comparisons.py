@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from app.comparison.store import ComparisonStore
 from app.forms import comparison_form
-from app.routes.answers import gone, image_file, to_save
+from app.routes.answers import gone, image_file, not_made, to_save
 from app.service.state import AppState
 from common.image_bytes import encoded
 
@@ -40,7 +40,10 @@ def routes(state: AppState) -> list[Route]:
         if not may(request):
             return gone("There is no such comparison.")
         id, kind = request.path_params["id"], request.path_params["kind"]
-        body = await run_in_threadpool(exported, state, store(), id, kind)
+        try:
+            body = await run_in_threadpool(exported, state, store(), id, kind)
+        except Exception as error:
+            return not_made(error)
         return gone("There is no such file.") if body is None else to_save(body, TYPES[kind], f"comparison-{id}.{kind}")
 
     return [

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.routes.answers import gone, to_save
+from app.routes.answers import gone, not_made, to_save
 from app.service.state import AppState
 
 
@@ -25,11 +25,14 @@ def routes(state: AppState) -> list[Route]:
             return gone("This is no longer in memory: follow it again.")
         from app.trajectory import trajectory_json  # imports torch
 
-        if name == "trajectories.npz":
-            archive = await run_in_threadpool(trajectory_json.archive, held.runs)
-            return to_save(archive, "application/octet-stream", name)
-        if name == "figures.csv":
-            return to_save((await run_in_threadpool(trajectory_json.table, held.runs)).encode(), "text/csv", name)
+        try:
+            if name == "trajectories.npz":
+                archive = await run_in_threadpool(trajectory_json.archive, held.runs)
+                return to_save(archive, "application/octet-stream", name)
+            if name == "figures.csv":
+                return to_save((await run_in_threadpool(trajectory_json.table, held.runs)).encode(), "text/csv", name)
+        except Exception as error:
+            return not_made(error)
         return gone("There is no such file.")
 
     return [Route("/trajectories/{id}/{sign}/{name}", file)]

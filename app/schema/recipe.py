@@ -302,7 +302,32 @@ def problem_of(error: Any) -> Problem:
     if error["type"] == "extra_forbidden":
         return Problem(where, f"{where}: there is no such field. There are: {', '.join(Recipe.model_fields)}.")
     what = " ".join(map(str, error["loc"][3 if where.count(".") == 3 else 0 :]))
-    return Problem(where, f"{what or 'Recipe'}: {error['msg']}.")
+    return Problem(where, f"{what or 'Recipe'}: {plain_words(error)}.")
+
+
+def plain_words(error: Any) -> str:
+    """What pydantic found, in words of ours, to follow the name of the field."""
+    kind, limits = error["type"], error.get("ctx", {})
+    most, least = limits.get("max_length"), limits.get("min_length")
+    known = {
+        "missing": "this is missing",
+        "extra_forbidden": "there is no such field",
+        "string_type": "give a text",
+        "string_too_long": f"give at most {most} characters",
+        "too_long": f"give at most {most}, not {limits.get('actual_length')}",
+        "too_short": f"give at least {least}",
+        "json_invalid": "this is no JSON",
+        "bool_type": "give true or false",
+        "bool_parsing": "give true or false",
+        "value_error": str(limits.get("error", error["msg"])),
+    }
+    if kind in known:
+        return known[kind]
+    if kind.startswith(("int_", "float_", "finite_number")):
+        return "give a number"
+    if kind.endswith("_type"):  # a list where an object belongs, and the like
+        return f"give {'a list' if kind in ('list_type', 'tuple_type') else 'an object'}"
+    return str(error["msg"]).rstrip(".")
 
 
 def random_seed() -> int:

@@ -16,7 +16,7 @@ from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore
 from app.errors import error_message
 from app.forms import comparison_form, references
-from app.schema.recipe import Recipe, RecipeError
+from app.schema.recipe import Recipe
 from app.service.state import AppState, private
 from app.tabs.create import Create
 from app.tabs.listeners import LONG, SHORT
@@ -167,7 +167,7 @@ class Compare:
             )  # fmt: skip
             said = comparison_form.checked(self.state, made, self.state.visit_token(request.session_hash))
         except Exception as error:
-            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
+            yield self._say(error_message(error), True)
             return
         yield from self._new(made, visit, request, said)
 
@@ -176,7 +176,7 @@ class Compare:
         try:
             made, words = comparison_form.from_file(self.state, path)
         except Exception as error:
-            yield self._say(str(error) if isinstance(error, (RecipeError, ValueError)) else error_message(error), True)
+            yield self._say(error_message(error), True)
             return
         id = self.store.add(made)
         yield self._shown(id, [*visit, id], words)

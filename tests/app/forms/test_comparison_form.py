@@ -60,7 +60,31 @@ def test_values_of_an_axis_are_read_as_they_are_written():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind, text, words", [("seed", " , ", "there are no values"), ("colour", "1", "no axis")])
+def test_a_value_longer_than_a_label_is_taken_whole():
+    long = "a large red sphere to the left of a small blue cube on grass at sunset, " * 4
+    (one,) = comparison_form.axis_of("prompt", long).values
+    assert one.recipe["prompt"] == long.strip() and one.label.startswith("a large red") and len(one.label) == 80
+    two, three = comparison_form.axis_of("prompt", f"{long} at night | {long} by day").values
+    assert (two.label, three.label) == ("… at night", "… by day")
+    assert two.recipe["prompt"].endswith("at night") and len(two.recipe["prompt"]) > 200
+    lines = Change(label="a red sphere\non grass")
+    assert lines.label == "a red sphere on grass"
+
+
+def test_labels_of_an_axis_are_told_apart():
+    """Votes and figures are kept by them."""
+    cut = [Change(label="the same words " * 9 + end, recipe={"seed": n}) for n, end in enumerate("abc")]
+    axis = Axis(name="prompt", values=(*cut, Change(label="other")))
+    labels = [value.label for value in axis.values]
+    assert len(set(labels)) == 4 and [label[-2:] for label in labels[1:3]] == [" 2", " 3"]
+    assert [value.recipe for value in axis.values] == [{"seed": 0}, {"seed": 1}, {"seed": 2}, {}]
+    assert Axis.model_validate_json(axis.model_dump_json()) == axis
+
+
+@pytest.mark.parametrize("kind, text, words", [
+    ("seed", " , ", "there are no values"), ("colour", "1", "no axis"),
+    ("seed", ", ".join(map(str, range(101))), "101 values are too many. Give at most 100"),
+])  # fmt: skip
 def test_what_cannot_be_an_axis_is_said(kind, text, words):
     with pytest.raises(RecipeError, match=words):
         comparison_form.axis_of(kind, text)
@@ -118,7 +142,7 @@ def shelf(state, tmp_path):
 def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
     made = comparison_form.own(state, BASE, ["ilvr", "dps", "none"], [("image", ", ".join(shelf))], shelf)
     cells = made.cells()
-    assert list(shelf) == ["red  one.png", "blue.png"] and len(cells) == 6
+    assert list(shelf) == ["red  one", "blue"] and len(cells) == 6
     for row, sha in enumerate(shelf.values()):
         ilvr, dps, none = cells[3 * row : 3 * row + 3]
         assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.source
@@ -134,10 +158,10 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
     edges = Use(name="controlnet", inputs={"edges": use.inputs["edges"]})
     painted = Use(**example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
     base = BASE.model_copy(update={"methods": (painted, edges)})
-    made = comparison_form.own(state, base, ["stack"], [("image", "blue.png")], shelf)
+    made = comparison_form.own(state, base, ["stack"], [("image", "blue")], shelf)
     (cell,) = made.cells()
     swapped, controlled = cell.recipe.methods
-    assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue.png"] in swapped.inputs.values()
+    assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue"] in swapped.inputs.values()
     found = state.image(controlled.inputs["edges"])
     assert controlled.inputs["edges"] not in shelf.values() and found.size == (24, 16)
     assert max(high for _, high in found.getextrema()) == 0, "an image of one colour has no edges"
@@ -145,12 +169,26 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
 
 @pytest.mark.parametrize(
     "columns, text, words",
-    [(["ilvr"], "green.png", "No image 'green.png'"), (["none"], "blue.png", "No column takes an image"),
-     (["controlnet"], "blue.png", "finished map of depth")],
+    [(["ilvr"], "green", "No image 'green'"), (["none"], "blue", "No column takes an image"),
+     (["controlnet"], "blue", "finished map of depth")],
 )  # fmt: skip
 def test_what_own_images_cannot_be_is_said(state, shelf, columns, text, words):
     with pytest.raises(RecipeError, match=words):
         comparison_form.own(state, BASE, columns, [("image", text)], shelf)
+
+
+def test_two_files_of_one_name_are_two_rows_and_the_same_image_is_one(state, tmp_path):
+    paths = []
+    for folder, colour in (("a", "red"), ("b", "blue"), ("c", "red")):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "image.png")
+        Image.new("RGB", (24, 16), colour).save(paths[-1])
+    shelf = references.given(state, paths[:2], {}, "")
+    assert list(shelf) == ["image", "image 2"] and len(set(shelf.values())) == 2
+    assert references.given(state, paths, shelf, "") == shelf
+    made = comparison_form.own(state, BASE, ["ilvr"], [("image", ", ".join(shelf))], shelf)
+    assert [value.label for value in made.axes[1].values] == ["image", "image 2"]
+    assert [cell.source for cell in made.cells()] == list(shelf.values())
 
 
 def test_an_own_image_that_is_none_is_said(state, tmp_path):
@@ -232,8 +270,9 @@ def test_its_images_travel_with_it(state, tmp_path):
 def test_other_files_are_refused_in_words(state, tmp_path, text):
     file = tmp_path / "c.json"
     file.write_text(text)
-    with pytest.raises(RecipeError):
+    with pytest.raises(RecipeError) as refused:
         comparison_form.from_file(state, file)
+    assert not any(word in str(refused.value) for word in ("Input should", "Field required", "valid"))
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +302,29 @@ def test_exports_hold_every_cell(state, done, client):
     assert page.count("data:image/png") == 2 and "A &lt;b&gt;" in page and "http" not in page.split("<pre>")[0]
     assert client.get(f"/{links['png']}").content[:4] == b"\x89PNG"
     assert json.loads(client.get(f"/{links['json']}").text)["kind"] == comparison_form.KIND
+
+
+@pytest.mark.parametrize("prompt", ["a red sphere\non grass", "a\r\n\tred\u2028sphere\n", "x" * 2000, ""])
+def test_a_prompt_of_several_lines_can_be_exported_as_an_image(state, client, prompt):
+    store = ComparisonStore(state.history.folder / "comparisons")
+    axes = (comparison_form.axis_of("prompt", f"{prompt}|red") if prompt else comparison_form.axis_of("seed", "0, 1"),)
+    id = store.add(Comparison(title=f"Two {prompt[:80]}", base=BASE.but(prompt=prompt), axes=axes))
+    one = comparison_form.runner_of(state, store, id)
+    links = comparison_form.update(state, store, one, -1)["exports"]
+    for kind in links:
+        assert client.get(f"/{links[kind]}").status_code == 200, kind
+
+
+def test_an_export_that_fails_says_so(state, done, client, monkeypatch):
+    from app.comparison import export
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "sheet", full)
+    _, store, one = done
+    answer = client.get(f"/{comparison_form.update(state, store, one, -1)['exports']['png']}")
+    assert answer.status_code == 500 and answer.text.startswith("This file could not be made. ")
 
 
 # ---- axes along which nothing changes ---------------------------------------------------------------------------
