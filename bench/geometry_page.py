@@ -154,8 +154,8 @@ def settling(quality: Arrays) -> Figure:
     figure, (left, right) = panels(2)
     nfe = quality["nfe"]
     for axis, key in ((left, "binding"), (right, "kid")):
-        axis.plot(nfe, quality[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions (denoising path)")
-        axis.plot(nfe, quality[f"x_{key}"], "o--", ms=4, color=FAINT, label="states (sampling path)")
+        axis.plot(nfe, quality[f"x0_{key}"], "o-", ms=4, color=GREEN, label="denoised predictions")
+        axis.plot(nfe, quality[f"x_{key}"], "o--", ms=4, color=FAINT, label="states")
         axis.set_xlabel("network evaluations")
         axis.set_xticks([1, 5, 10, 15, 20])
         axis.set_xlim(0.5, nfe[-1] + 0.5)
