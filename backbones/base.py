@@ -25,6 +25,7 @@ class Backbone(Protocol):
     sigmas: Tensor  # (T,) the levels it was trained at, ascending; its ends are sigma_min and sigma_max
     default_size: int  # pixels
     size_multiple: int  # pixels
+    tokens: int  # places of the text encoder; 0 where it reads texts of any length, or none
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
@@ -48,6 +49,10 @@ class Backbone(Protocol):
 
     def preview(self, x0: Tensor) -> Tensor:
         """The cheap decode, for looking on: (B, C, h, w) -> (B, 3, any height, any width) in [0, 1]."""
+        ...
+
+    def unread(self, text: str) -> str:
+        """The end of a prompt that the text encoder has no place for; "" where it reads all of it."""
         ...
 
     def unknown_words(self, text: str) -> list[str]:

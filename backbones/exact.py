@@ -39,6 +39,7 @@ class Mixture:
     id = "exact"
     offers = frozenset({"gradients", "pixels", "classifier"})
     size_multiple = 8
+    tokens = 0
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, words: Sequence[Iterable[str]] = ()):
         K, *shape = means.shape
@@ -181,6 +182,9 @@ class Mixture:
 
     def preview(self, x0: Tensor) -> Tensor:
         return ((x0 + 1) / 2).clamp(0, 1)
+
+    def unread(self, text: str) -> str:
+        return ""
 
     def unknown_words(self, text: str) -> list[str]:
         known = SILENT_WORDS.union(*self.words)

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, guiding_networks, pixels, unet
+from backbones import checkpoint, controlnets, guiding_networks, pixels, text_length, unet
 from backbones.checkpoint import CheckpointError
 from backbones.coordinates import coordinates
 from backbones.embedded import EMBEDDED
@@ -38,8 +38,9 @@ class Outline:
     channels: int
     factor: int = 1
     features: int = 0
-    tokens: int = 77
+    tokens: int = 0
     controlnets: tuple[str, ...] = ()
+    folder: Path | None = None  # of its files
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
@@ -47,6 +48,14 @@ class Outline:
             raise ValueError(f"{width} x {height} pixels: width and height are multiples of {self.size_multiple} "
                              f"with {self.id}")  # fmt: skip
         return self.channels, height // self.factor, width // self.factor
+
+    def unread(self, text: str) -> str:
+        """The end of a prompt that its text encoder has no place for; "" where it reads all of it."""
+        return (
+            text_length.unread(text_length.tokenizer_in(self.folder), text, self.tokens)
+            if self.tokens and self.folder
+            else ""
+        )
 
 
 def outline(id: str) -> Outline:
@@ -87,7 +96,7 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     text = _config(folder / "text_encoder" / "config.json")
     return Outline(
         id, offers, sigmas, size * factor, factor * 2 ** (stages - 1), int(vae["latent_channels"]), factor,
-        int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside,
+        int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside, folder,
     )  # fmt: skip
 
 

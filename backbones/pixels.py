@@ -28,6 +28,7 @@ class PixelBackbone:
     """
 
     offers = frozenset({"gradients", "pixels"})
+    tokens = 0
 
     def __init__(self, pipe: Any, plan: EngineChoice, id: str, revision: str):
         """pipe: a DDPMPipeline or DDIMPipeline, in the plan's dtype, frozen, in eval mode.
@@ -101,6 +102,9 @@ class PixelBackbone:
         return (latents.to(self.device, torch.float32) / 2 + 0.5).clamp(0, 1)
 
     preview = decode
+
+    def unread(self, text: str) -> str:
+        return ""  # it reads no prompt
 
     def unknown_words(self, text: str) -> list[str]:
         """All of them, in order and once each."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, guiding_networks
+from backbones import checkpoint, controlnets, guiding_networks, text_length
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
@@ -80,6 +81,7 @@ class UNetBackbone:
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
         self.default_size = size * self.images.factor
         self.size_multiple = self.images.factor * 2 ** (len(config.block_out_channels) - 1)
+        self.tokens = int(pipe.text_encoder.config.max_position_embeddings)
         self.folder = Path()  # of the checkpoint, where it was loaded from one
         self._texts: dict[str, dict[str, Tensor]] = {}
 
@@ -266,11 +268,19 @@ class UNetBackbone:
         return self.images.preview(x0)
 
     @cached_property
+    def _whole_tokenizer(self) -> Tokenizer:
+        return text_length.whole(self.pipe.tokenizer)
+
+    @cached_property
     def _words(self) -> set[str] | None:
         vocabulary = self.pipe.tokenizer.get_vocab()
         if len(vocabulary) >= LEARNED_ALL:
             return None
         return {token.removesuffix("</w>") for token in vocabulary if token.endswith("</w>")}
+
+    def unread(self, text: str) -> str:
+        """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
+        return text_length.unread(self._whole_tokenizer, text, self.tokens)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of the text, in order and once each, that are no whole token of a small vocabulary; [] for a large."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import backbones
 from app.engine.planner import problems as problems_on
+from app.engine.unread_text import unread
 from app.engine.unused_settings import formula, unused
 from app.schema.recipe import Problem
 from app.service.counting import evaluations
@@ -49,7 +50,7 @@ def check(request: Request, ids: Collection[str] | None = None, known_of: Callab
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
-    leaves = (*unused(recipe, known), *request.unused)
+    leaves = (*unused(recipe, known), *unread(recipe, known), *request.unused)
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
     count = evaluations(recipe, known, request.images)

@@ -123,6 +123,7 @@ class StandIn:
         self.outline = outline
         self.id, self.offers, self.sigmas = outline.id, outline.offers, outline.sigmas
         self.default_size, self.size_multiple = outline.default_size, outline.size_multiple
+        self.tokens = outline.tokens
         self.latent_shape = outline.latent_shape
         self.controlnets = dict.fromkeys(outline.controlnets, "")
         self._words = [""]  # the token 0 is of no word
@@ -174,6 +175,9 @@ class StandIn:
     def denoise(self, ask: Ask) -> Tensor:
         """x0 = 0, of the shape of ask.x."""
         return _zeros(ask)
+
+    def unread(self, text: str) -> str:
+        return self.outline.unread(text)
 
     def unknown_words(self, text: str) -> list[str]:
         return []

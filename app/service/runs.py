@@ -14,6 +14,7 @@ from app.comparison.spec import Comparison
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
+from app.engine.unread_text import unread
 from app.engine.unused_settings import unused
 from app.errors import NotLoaded
 from app.schema.recipe import Problem, Recipe, RecipeError
@@ -21,6 +22,7 @@ from app.service.checking import Check, check, known_backbone, recipe_problems
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request
 
+MOST_SAID = 3  # sentences about texts of a comparison that are too long
 TICK = 1.0  # seconds after which a comparison under way is looked at again
 
 
@@ -69,7 +71,8 @@ class Runs:
 
     def unused(self, recipe: Recipe) -> list[Problem]:
         """What a run of this recipe leaves unused, each at its field."""
-        return unused(recipe, self._known_or_none(recipe.backbone))
+        known = self._known_or_none(recipe.backbone)
+        return [*unused(recipe, known), *unread(recipe, known)]
 
     def _known_or_none(self, id: str) -> Any:
         try:
@@ -108,7 +111,13 @@ class Runs:
         if len(wrong) == len({one.key for one in cells}):
             return list(dict.fromkeys(problem for group in wrong.values() for problem in group)), []
         all_alike, some_alike = idle_axes(comparison, self._known_or_none)
-        return [Problem("axes", words) for words in all_alike], some_alike
+        read_in_part = {
+            f"{comparison.label(one.place)}: {problem.message}": None
+            for one in cells
+            if one.recipe is not None
+            for problem in unread(one.recipe, self._known_or_none(one.recipe.backbone))
+        }
+        return [Problem("axes", words) for words in all_alike], [*some_alike, *list(read_in_part)[:MOST_SAID]]
 
     def comparison(self, id: str, comparison: Comparison, store: ComparisonStore, images: Images) -> ComparisonRunner:
         """A comparison of the store, not started: `start` makes the cells that are missing. The cells that cannot be

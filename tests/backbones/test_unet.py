@@ -6,6 +6,7 @@ from diffusers import DiffusionPipeline
 
 from backbones.base import Backbone
 from backbones.coordinates import coordinates
+from backbones.outline import outline
 from backbones.unet import UNetBackbone
 from samplers import SAMPLERS
 from samplers.flow import Ask
@@ -162,6 +163,20 @@ def test_prompts(tiny_unet):
     assert b.words(long) == [("red", [1]), ("cones", [2, 3, 4, 5, 6]), (",", [7]), ("small", [8])]
     with pytest.raises(ValueError, match="list of at least one"):
         b.encode_prompt("red")
+
+
+@pytest.mark.parametrize("kind", ["eps", "xl"])
+def test_the_end_of_a_text_that_the_encoder_has_no_place_for(tiny_unet, checkpoints, kind):
+    """What is read gives the very same condition without that end, and one word more is not read."""
+    b = tiny_unet(kind)
+    text = " ".join(["a red cube on"] * 40 + ["cones"])
+    end = b.unread(text)
+    assert end.endswith("cones") and text.endswith(f" {end}") and b.unread(text.removesuffix(end)) == ""
+    whole, read = b.encode_prompt([text]), b.encode_prompt([text.removesuffix(end)])
+    assert all(torch.equal(whole[key], read[key]) for key in whole)
+    assert b.unread(f"{text.removesuffix(end)} red") == "red", "not a place is left"
+    assert b.unread("") == b.unread("a red cube") == ""
+    assert outline(str(checkpoints(kind))).unread(text) == end, "known without the weights"
 
 
 def test_a_large_vocabulary_has_no_unknown_words(checkpoints, monkeypatch):
