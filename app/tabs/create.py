@@ -170,6 +170,7 @@ class Create(Restorer):
             "sampler",
             "schedule",
             "steps",
+            "prompt",
             "negative",
             "cfg_scale",
             "cfg_rescale",

@@ -142,6 +142,15 @@ def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(me):
     expect(note).not_to_contain_text("zebra")
 
 
+def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(me):
+    unread = me.page.locator("#prompt .nw-unused")
+    me.prompt.fill("a large red sphere to the left of a small blue cube on grass at sunset and " * 4 + "a torus")
+    expect(unread).to_contain_text("the end is not read, from “")
+    expect(unread).to_contain_text("56 tokens")
+    me.prompt.fill("a torus")
+    expect(unread).to_have_count(0)
+
+
 def test_trouble_is_said_at_the_field(me):
     me.paint(steps=3, width=130)
     expect(me.page.locator("#width .nw-problem")).to_contain_text("130")
