@@ -1,7 +1,7 @@
 // @ts-check
 /** A mask drawn with a brush, by pointer or by keys. */
 import { actButton, element } from "./element.js";
-import { fraction, percentOf } from "./geometry.js";
+import { fraction, percentOf, placeOfMask } from "./geometry.js";
 import { placeOn, sheet, sheetSize } from "./sheet.js";
 import { address, upload } from "./uploads.js";
 
@@ -16,6 +16,19 @@ const SMALLEST_BRUSH = 2;
 /** @param {HTMLCanvasElement} canvas */
 function contextOf(canvas) {
   return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+}
+
+/** @param {HTMLImageElement} image */
+const sizeOf = (image) => ({ width: image.naturalWidth, height: image.naturalHeight });
+
+/**
+ * @param {string} sha
+ * @returns {Promise<HTMLImageElement | null>} null where it is not here any more
+ */
+async function loaded(sha) {
+  const image = element("img", { src: address(sha) });
+  try { await image.decode(); } catch { return null; }
+  return image;
 }
 
 /**
@@ -126,8 +139,16 @@ export function maskDrawing({ field, label, value, backdrop, change }) {
     void finish();
   };
   const clear = () => { fillAll("black"); refresh(); change(""); };
-  if (value) {
-    const image = element("img", { src: address(value), onload: () => { ink.drawImage(image, 0, 0, W, H); refresh(); } });
+  if (value) void showValue();
+
+  /** The mask that there is, as the run will see it: see `placeOfMask`. */
+  async function showValue() {
+    const mask = await loaded(value), under = backdrop ? await loaded(backdrop) : null;
+    if (!mask) return;
+    const place = placeOfMask(sizeOf(mask), under && sizeOf(under), { width: W, height: H });
+    ink.imageSmoothingEnabled = false;
+    ink.drawImage(mask, place.x, place.y, place.width, place.height);
+    refresh();
   }
   return element("div", { class: "nw-drawing" }, sheet(backdrop, shown),
     element("div", { class: "nw-tools" }, element("label", { class: "nw-brush-size" }, "Brush", size), eraser,

@@ -16,7 +16,7 @@ export function sheetSize() {
  */
 export function sheet(backdrop, ...above) {
   const { width, height } = sheetSize();
-  return element("div", { class: "nw-sheet-draw", style: `aspect-ratio: ${width} / ${height}` },
+  return element("div", { class: "nw-sheet-draw", style: `--aspect: ${width} / ${height}` },
     backdrop !== "" && element("img", { src: address(backdrop), alt: "", draggable: "false" }), ...above);
 }
 

@@ -49,7 +49,7 @@ def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, groun
             elif isinstance(value, DegradationValue) and value.image in images:
                 found |= _measured(place, recipe, images, backbone, value)
             elif value:
-                found |= _of_input(name, declared.kind, value, size, images)
+                found |= _of_input(name, declared.kind, value, size, images, method_checks.image_under(use, images))
     contrastive = getattr(backbone, "contrastive", None)
     world = recipe.backbone in OF_THE_WORLD
     return Target(
@@ -72,12 +72,14 @@ def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, A
     return {"edges" if "edge" in name else "near": annotator(image)}
 
 
-def _of_input(name: str, kind: str, value: Any, size: tuple[int, int], images: Mapping[str, Any]) -> dict[str, Any]:
-    """What one input says: a source, a mask, its prompt, boxes, references."""
+def _of_input(
+    name: str, kind: str, value: Any, size: tuple[int, int], images: Mapping[str, Any], under: Any
+) -> dict[str, Any]:
+    """What one input says: a source, a mask, its prompt, boxes, references. under: the image under its mask."""
     if kind == "image" and value in images:
         return {"source": method_checks.tensor(images[value], size)}
     if kind == "mask" and value in images:
-        return {"mask": method_checks.tensor(images[value], size, "L")}
+        return {"mask": method_checks.mask_tensor(images[value], size, under)}
     if kind == "prompt" and "source" in name:
         return {"source_prompt": value}
     if kind == "boxes":

@@ -179,7 +179,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mappi
             continue
         kind = wanted(method)[name].kind
         try:
-            ready = _value(kind, value, size, recipe, backbone, images)
+            ready = _value(kind, value, use, recipe, backbone, images)
         except KeyError:
             words = f"{method.label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
@@ -188,14 +188,13 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mappi
     return use.name, values
 
 
-def _value(
-    kind: str, value: Any, size: tuple[int, int], recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]
-) -> Any:
+def _value(kind: str, value: Any, use: Use, recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> Any:
     """What `conditioning.inputs.prepare_input` takes. Raises KeyError for an image that is not here."""
+    size = (recipe.width, recipe.height)
     if kind in ("image", "map"):
         return tensor(images[value], size)
     if kind == "mask":
-        return tensor(images[value], size, "L")
+        return mask_tensor(images[value], size, image_under(use, images))
     if kind == "references":
         return [tensor(images[one], size) for one in value]
     if kind == "boxes":
@@ -206,7 +205,8 @@ def _value(
         parameters: dict[str, Any] = dict(value.parameters)
         if "mask" in parameters:
             _, height, width = _measured_shape(recipe, backbone)
-            parameters["mask"] = tensor(images[parameters["mask"]], (width, height), "L")[0, 0] > 0.5
+            mask, under = images[parameters["mask"]], image_under(use, images)
+            parameters["mask"] = mask_tensor(mask, (width, height), under)[0, 0] > 0.5
         return Degradation(tensor(images[value.image], size), value.name, parameters, value.sigma_y, value.seed)
     return value
 
@@ -224,5 +224,33 @@ def tensor(image: Image.Image, size: tuple[int, int], mode: str = "RGB") -> Tens
     fitted = image.convert(mode)
     if fitted.size != size:
         fitted = ImageOps.fit(fitted, size, how)
-    array = np.array(fitted, np.float32) / 255
-    return torch.from_numpy(array.reshape(size[1], size[0], -1)).permute(2, 0, 1)[None]
+    return _array(fitted)
+
+
+def mask_tensor(mask: Image.Image, size: tuple[int, int], under: Image.Image | None) -> Tensor:
+    """(1, 1, H, W) in [0, 1]; size: (width, height). under: the image that is given with it, see `image_under`.
+
+    A mask as large as that image belongs to it and is cut as it is. Any other one was drawn over the frame of the
+    result, as boxes and points are, and is stretched over that frame. The page shows it so (assets/mask_drawing.js).
+    """
+    if under is not None and mask.size == under.size:
+        return tensor(mask, size, "L")
+    return _array(mask.convert("L").resize(size, Image.Resampling.NEAREST))
+
+
+def image_under(use: Use, images: Mapping[str, Any]) -> Image.Image | None:
+    """The image that a method's masks are drawn over: the first one that it is given, None where there is none."""
+    for name, one in wanted(METHODS[use.name]).items():
+        value = use.inputs.get(name)
+        if isinstance(value, method_inputs.DegradationValue):
+            value = value.image
+        if one.kind in ("image", "map", "operator") and isinstance(value, str) and value in images:
+            under: Image.Image = images[value]
+            return under
+    return None
+
+
+def _array(image: Image.Image) -> Tensor:
+    """(1, channels, H, W) in [0, 1]."""
+    array = np.array(image, np.float32) / 255
+    return torch.from_numpy(array.reshape(image.height, image.width, -1)).permute(2, 0, 1)[None]

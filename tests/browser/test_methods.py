@@ -117,6 +117,28 @@ def test_a_mask_is_drawn_and_the_run_keeps_to_it(cards):
     expect(cards.page.locator("#stage dl")).to_contain_text("Blended latent diffusion")
 
 
+SHADED = """(canvas) => {
+    const { width: w, height: h } = canvas, data = canvas.getContext("2d").getImageData(0, 0, w, h).data;
+    return [0.05, 0.5, 0.95].map((x) => data[4 * (Math.round(0.06 * h) * w + Math.round(x * w)) + 3] > 0);
+}"""  # whether the band along the top is painted left, in the middle and right
+
+
+def test_the_sheet_has_the_shape_of_the_result_at_every_size_and_the_mask_stays_where_it_was(cards):
+    cards.add("replacement")
+    canvas = cards.card(0).locator("canvas.nw-brush")
+    for y in (0.02, 0.06, 0.1):
+        cards.drag(canvas, (0.01, y), (0.99, y))
+    expect(cards.field("0.inputs.mask")).to_have_attribute("data-empty", "false")
+    for width, height in ((256, 128), (128, 256), (640, 128), (128, 128)):
+        cards.me.put("width", width)
+        cards.me.put("height", height)
+        cards.page.wait_for_function(
+            """([aspect]) => { const box = document.querySelector("canvas.nw-brush").getBoundingClientRect();
+            return Math.abs(box.width / box.height / aspect - 1) < 0.02; }""", arg=[width / height],
+        )  # fmt: skip
+        cards.page.wait_for_function(f"({SHADED})(document.querySelector('canvas.nw-brush')).every(Boolean)")
+
+
 def test_a_mask_is_painted_from_the_keyboard(cards):
     cards.add("replacement")
     canvas = cards.card(0).locator("canvas.nw-brush")

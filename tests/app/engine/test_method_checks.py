@@ -19,6 +19,7 @@ from app.engine.planner import Encoder, in_words, plan
 from app.schema import png_metadata
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
+from app.storage.image_files import content_hash
 from conditioning.registry import METHODS
 from tests.support.doubles import recipe
 from tests.support.full_methods import IMAGES, MASK, MASKED, SHA, full
@@ -199,3 +200,45 @@ def test_maps_come_from_the_same_run_once_a_step(engines: Start) -> None:
 def test_a_network_without_words_says_so(engines: Start) -> None:
     with pytest.raises(RunError, match="no attention to words"):
         engines().submit(recipe(), watch=AttentionRecorder()).result()
+
+
+# ---- where masks lie -----------------------------------------------------------------------------------------------
+
+BAND = Image.new("L", (64, 64))
+BAND.paste(255, (0, 0, 64, 16))  # along the top
+BAND = BAND.convert("RGB")
+SQUARE, WIDE = Image.new("RGB", (64, 64), "teal"), Image.new("RGB", (128, 64), "teal")
+
+
+@pytest.mark.parametrize("size", [(128, 64), (64, 128), (64, 64), (192, 64), (48, 64)])
+@pytest.mark.parametrize("kind", ["mask", "operator"])
+def test_a_mask_lies_over_the_frame_as_the_page_shows_it_at_every_size(kind, size):
+    """Painted at another size than the image has: stretched over the frame, as boxes and points are."""
+    images = {content_hash(one): one for one in (BAND, WIDE)}
+    masked, image = content_hash(BAND), content_hash(WIDE)
+    if kind == "mask":
+        use = Use(name="repaint", inputs={"known": image, "mask": masked})
+    else:
+        measured = DegradationValue(name="inpainting", image=image, parameters={"mask": masked})
+        use = Use(name="ddnm", inputs={"measured": measured})
+    whole = recipe(methods=[use], width=size[0], height=size[1])
+    _, values = method_checks.used(0, whole.methods[0], whole, ORACLE, images)
+    if kind == "mask":
+        rows = values["mask"][0, 0]
+    else:
+        operator = values["measured"].operator
+        rows = operator.show(operator.A(torch.ones(1, *operator.shape)))[0, 0] < 0.9
+    assert rows.shape == (size[1] // 8, size[0] // 8) and bool(rows[0].all()) and not bool(rows[-1].any())
+    assert float(rows.double().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_mask_as_large_as_its_image_is_cut_as_the_image_is():
+    mark = Image.new("RGB", (64, 64))
+    mark.paste((255, 255, 255), (24, 24, 40, 40))
+    images = {content_hash(one): one for one in (mark, SQUARE)}
+    use = Use(name="repaint", inputs={"known": content_hash(SQUARE), "mask": content_hash(mark)})
+    whole = recipe(methods=[use], width=128, height=64)
+    _, values = method_checks.used(0, whole.methods[0], whole, ORACLE, images)
+    cut = method_checks.tensor(mark, (128, 64), "L")[0, 0] > 0.5
+    assert float(values["mask"].double().mean()) == pytest.approx(float(cut.double().mean()), abs=0.03)
+    assert float(cut.double().mean()) > 0.1, "twice as high as it was, in both directions"
