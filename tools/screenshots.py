@@ -109,7 +109,7 @@ def visit(browser: Any, url: str, size: tuple[int, int] = (1280, 800), mode: str
 def paint(page: Any, prompt: str, seed: int, count: int = 1, steps: int = 20) -> None:
     _forget(page)
     for name, value in (("seed", seed), ("count", count), ("steps", steps)):
-        field = page.locator(f"#{name} input[type=number]").first
+        field = page.locator(f"#{name} :is(input[type=number], textarea, input[type=text])").first
         field.fill(str(value))
         field.press("Tab")
     page.get_by_label("Prompt", exact=True).fill(prompt)
@@ -158,8 +158,8 @@ def ways(page: Any) -> Any:
 def attempt(page: Any, family: str, title: str) -> None:
     """One click on "Try an example" of a method, with a seed that stays."""
     _forget(page)
-    page.locator("#seed input").fill("3")
-    page.locator("#seed input").press("Tab")
+    page.locator("#seed :is(input, textarea)").fill("3")
+    page.locator("#seed :is(input, textarea)").press("Tab")
     page.get_by_role("button", name="Add a method").click()
     page.get_by_role("tab", name=family).click()
     page.get_by_role("button", name=f"Try an example: {title}", exact=True).click()

@@ -3,6 +3,7 @@
 import { followMode, otherMode } from "./appearance.js";
 import { around, find, findAll, isShown } from "./element.js";
 import { showThumbnail, toggleTruePixels, walk } from "./film.js";
+import "./number_fields.js";
 import "./unused_settings.js";
 import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, restoreInput, whenPresent } from "./gradio.js";
 

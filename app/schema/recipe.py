@@ -43,7 +43,8 @@ SCHEDULES = {
 }
 FOUND = ("gits", "ld3")  # schedules for a number of steps
 LIBRARIES = ("torch", "diffusers", "transformers")
-SEEDS = 2**32
+SEEDS = 2**64  # as many as ComfyUI has
+USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stays there
 
 
 class Limit(NamedTuple):
@@ -143,7 +144,8 @@ def schedule_label(schedule: str, steps: int) -> str:
 
 
 class Recipe(BaseModel):
-    """Everything that decides `count` images; image i is drawn with seed + i (modulo 2^32).
+    """Everything that decides `count` images; image i is drawn with seed + i (modulo 2^32; modulo 2^64 from a
+    seed that is larger).
 
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
     unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
@@ -229,7 +231,8 @@ class Recipe(BaseModel):
 
     def one(self, index: int) -> Recipe:
         """The recipe of image `index` alone."""
-        return self.model_copy(update={"seed": (self.seed + index) % SEEDS, "count": 1})
+        seeds = USUAL_SEEDS if self.seed < USUAL_SEEDS else SEEDS
+        return self.model_copy(update={"seed": (self.seed + index) % seeds, "count": 1})
 
     @property
     def solver(self) -> str:
@@ -332,7 +335,7 @@ def plain_words(error: Any) -> str:
 
 def random_seed() -> int:
     """A seed nobody chose, 0 to 2^32 - 1."""
-    return secrets.randbelow(SEEDS)
+    return secrets.randbelow(USUAL_SEEDS)
 
 
 @cache

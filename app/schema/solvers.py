@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,15 +107,29 @@ def number(label: str, value: Any, low: float, high: float, whole: bool, unit: s
     """The number that is meant. Raises ValueError, in words, where it is none or is out of range."""
     span = f"from {low:g} to {high if whole else format(high, 'g')}" + (f" {unit}" if unit else "")
     kind = "a whole number" if whole else "a number"
+    if value is None or value == "":
+        raise ValueError(f"{label}: nothing is given. Give {kind} {span}.")
     try:
-        found = float(value)
+        found = _exactly(value)
     except (TypeError, ValueError):
         raise ValueError(f"{label}: {shown(value)} is not a number. Give {kind} {span}.") from None
     if isinstance(value, bool) or not math.isfinite(found) or (whole and found != int(found)):
         raise ValueError(f"{label}: {shown(value)} is not {kind}. Give {kind} {span}.")
     if not low <= found <= high:
         raise ValueError(f"{label}: {shown(value)} is out of range. Give {kind} {span}.")
-    return int(found) if whole else found
+    return int(found) if whole else float(found)
+
+
+def _exactly(value: Any) -> int | float:
+    """Whole numbers exactly, however large; of text with a comma for a point, too."""
+    if isinstance(value, int):
+        return value
+    if not isinstance(value, str):
+        return float(value)
+    text = value.strip()
+    if re.fullmatch(r"[+-]?\d+", text):
+        return int(text)
+    return float(text.replace(",", ".") if text.count(",") == 1 else text)
 
 
 def shown(value: Any) -> str:

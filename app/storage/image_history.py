@@ -50,7 +50,7 @@ _SCHEMA = """
 """
 _SAYS = """(
     words LIKE ? ESCAPE '\\'
-    OR CAST(json_extract(recipe, '$.seed') AS TEXT) = ?
+    OR instr(recipe, '"seed":' || ? || ',') > 0  -- as text: SQLite has no whole numbers of 64 bits
     OR EXISTS (
         SELECT 1 FROM (
             SELECT json_extract(recipe, '$.backbone') AS name

@@ -15,7 +15,7 @@ from app.forms.stack import Stack, strip
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_field, knob_names
 from app.service.state import AppState, seeded
-from app.tabs import image_view, methods
+from app.tabs import image_view, methods, number_fields  # noqa: F401  number fields hand on what was typed
 from app.tabs.attention import Attention
 from app.tabs.generation import Generation
 from app.tabs.listeners import LONG, SHORT
@@ -100,7 +100,7 @@ class Create(Restorer):
             self.steps = self._slider("steps")
             self.cfg_scale = self._slider("cfg_scale")
             with gr.Row(elem_id="seed-row"):
-                self.seed = gr.Number(label="Seed", value=-1, precision=0, elem_id="seed", min_width=80)
+                self.seed = gr.Textbox("-1", label="Seed", lines=1, max_lines=1, elem_id="seed", min_width=80)
                 self.dice = gr.Button("Set seed to -1", elem_id="dice", elem_classes="nw-icon", min_width=40)
                 self.recycle = gr.Button(
                     "Reuse seed from last generation", elem_id="recycle", elem_classes="nw-icon", min_width=40
@@ -109,7 +109,9 @@ class Create(Restorer):
                     label="Batch count", value=1, precision=0, elem_id="count", min_width=80,
                 )  # fmt: skip
             with gr.Row(elem_classes="nw-pair"):
-                self.width = gr.Number(label="Width", value=DEFAULTS.width, precision=0, elem_id="width", min_width=80)
+                self.width = gr.Number(
+                    label="Width", value=DEFAULTS.width, precision=0, elem_id="width", min_width=80
+                )
                 self.height = gr.Number(
                     label="Height", value=DEFAULTS.height, precision=0, elem_id="height", min_width=80
                 )  # fmt: skip
@@ -161,8 +163,8 @@ class Create(Restorer):
             None, None, None, js=press, **SHORT
         )
 
-        self.dice.click(lambda: -1, None, self.seed, **SHORT)
-        self.recycle.click(lambda visit: visit[0].recipe.seed if visit else -1, self.visit, self.seed, **SHORT)
+        self.dice.click(lambda: "-1", None, self.seed, **SHORT)
+        self.recycle.click(lambda visit: str(visit[0].recipe.seed) if visit else "-1", self.visit, self.seed, **SHORT)
         asked = [self.prompt, self.backbone]
         gr.on([self.prompt.change, self.backbone.change], self.unknown_note, asked, self.unknown,
               trigger_mode="always_last", **SHORT)  # fmt: skip
@@ -202,9 +204,9 @@ class Create(Restorer):
         seed, stack = fields.pop("seed"), Stack.read(fields.pop("methods"))
         fields["backbone"] = fields["backbone"] or self.state.id
         fields["sampler_knobs"] = SolverKnobs.taken(fields)
-        drawn = seed is None or seed == -1
+        drawn = str(seed if seed is not None else "").strip() in ("", "-1")
         recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
-        return seeded(recipe, -1 if drawn else seed), stack
+        return (seeded(recipe, -1) if drawn else recipe), stack
 
     def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
         """The recipe of an image of this visit that the page names by its id; None where it is not in the strip."""
@@ -290,6 +292,7 @@ class Create(Restorer):
 
 def schedule_choices(steps: Any) -> list[tuple[str, str]]:
     """(label, key) of every schedule; one that is found says for how many steps."""
+    steps = int(steps) if isinstance(steps, (int, float)) else DEFAULTS.steps  # while the field is empty
     return [(schedule_label(key, steps), key) for key in SCHEDULES]
 
 

@@ -93,7 +93,7 @@ class Visitor:
         self.page.locator("button.label-wrap", has_text=name).click()
 
     def number(self, name):
-        return self.page.locator(f"#{name} input[type=number]").first
+        return self.page.locator(f"#{name} :is(input[type=number], textarea, input[type=text])").first
 
     def put(self, name, value):
         self.number(name).fill(str(value))

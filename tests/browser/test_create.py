@@ -124,9 +124,9 @@ def test_settings_go_back_to_the_controls_and_the_seed_is_reused(me):
     me.paint("a red cylinder", seed=4321, steps=3)
     me.sees("done")
     me.page.get_by_role("button", name="Set seed to -1").click()
-    me.page.wait_for_function("document.querySelector('#seed input').value === '-1'")
+    me.page.wait_for_function("document.querySelector('#seed :is(input, textarea)').value === '-1'")
     me.page.get_by_role("button", name="Reuse seed from last generation").click()
-    me.page.wait_for_function("document.querySelector('#seed input').value === '4321'")
+    me.page.wait_for_function("document.querySelector('#seed :is(input, textarea)').value === '4321'")
     me.prompt.fill("changed")
     me.page.get_by_role("button", name="Send to Create").click()
     me.page.locator("#restored .nw-note").wait_for()
@@ -162,6 +162,36 @@ def test_trouble_is_said_at_the_field(me):
     me.paint(steps=3, width=128)
     me.sees("done")
     assert not me.page.locator(".nw-problem").count()
+
+
+@pytest.mark.parametrize("name, typed, held", [("cfg_scale", "4,5", "4.5"), ("stop_sigma", "2,5", "2.5")])
+def test_a_decimal_comma_is_a_point(me, name, typed, held):
+    me.drawer("Advanced")
+    field = me.number(name)
+    field.fill("")
+    field.press_sequentially(typed)
+    expect(field).to_have_value(held)
+    field.press("Tab")
+    expect(field).to_have_value(held)
+
+
+@pytest.mark.parametrize("name, typed, said", [
+    ("steps", "", "nothing is given. Give a whole number from 1 to 150"),
+    ("steps", "300", "300 is out of range. Give a whole number from 1 to 150"),
+    ("cfg_scale", "31", "31 is out of range"),
+    ("seed", "1.7", "'1.7' is not a whole number"),
+    ("seed", "-5", "'-5' is out of range"),
+    ("seed", "many", "'many' is not a number"),
+])  # fmt: skip
+def test_a_number_that_cannot_be_is_said_at_its_field_and_stays(me, name, typed, said):
+    usual = me.number(name).input_value()
+    me.number(name).fill(typed)
+    me.number(name).press("Tab")
+    me.prompt.fill("a red sphere")
+    me.prompt.press("Control+Enter")
+    expect(me.page.locator(f"#{name} .nw-problem")).to_contain_text(said)
+    expect(me.number(name)).to_have_value(typed)
+    me.put(name, usual)
 
 
 def test_trouble_in_a_closed_drawer_opens_it(me):

@@ -81,7 +81,13 @@ def test_the_text_reads_like_everybody_elses() -> None:
         ("cfg_scale", -1, "from 0 to 30"),
         ("cfg_rescale", 1.1, "CFG rescale"),
         ("seed", -1, "Seed: -1 is out of range"),
-        ("seed", 2**32, "4294967295"),
+        ("seed", 2**64, "18446744073709551615"),
+        ("seed", 1.7, "Seed: 1.7 is not a whole number"),
+        ("seed", "1.7", "Seed: '1.7' is not a whole number"),
+        ("steps", None, "Sampling steps: nothing is given. Give a whole number from 1 to 150"),
+        ("steps", "", "Sampling steps: nothing is given"),
+        ("steps", 300, "Sampling steps: 300 is out of range. Give a whole number from 1 to 150"),
+        ("cfg_scale", "4,5,6", "CFG Scale: '4,5,6' is not a number"),
         ("count", 65, "Batch count: 65"),
         ("sampler", "plms", "Sampling method: 'plms' is unknown. Choose one of: euler, heun, dpmpp_2m, ancestral, "),
         ("schedule", "gamma", "karras"),
@@ -112,10 +118,29 @@ def test_json_that_is_no_recipe_is_refused() -> None:
 
 
 def test_an_image_of_a_batch_has_a_recipe_of_its_own() -> None:
+    recipe = Recipe.make(seed=2**32 - 2, count=4)  # as A1111 counts
+    assert [recipe.one(i).seed for i in range(4)] == [2**32 - 2, 2**32 - 1, 0, 1]
+    large = Recipe.make(seed=2**64 - 1, count=2)
+    assert [large.one(i).seed for i in range(2)] == [2**64 - 1, 0]
     recipe = Recipe.make(seed=2**32 - 1, count=3)
     assert [recipe.one(i).seed for i in range(3)] == [2**32 - 1, 0, 1]
     assert recipe.one(2).count == 1
     assert 0 <= random_seed() < 2**32
+
+
+@pytest.mark.parametrize("seed", [0, 2**32, 99999999999, 2**53 + 1, 12345678901234567891, 2**64 - 1])
+def test_a_seed_of_64_bits_is_taken_to_the_last_digit(seed: int) -> None:
+    for given in (seed, str(seed), f" {seed} "):
+        assert Recipe.make(seed=given).seed == seed
+    recipe = Recipe.make(seed=seed)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    foreign = png_metadata.read(f"a cube\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: {seed}, Size: 64x64")
+    assert foreign.recipe.seed == seed
+
+
+@pytest.mark.parametrize("given, value", [("4,5", 4.5), (" 0,5 ", 0.5), ("4.5", 4.5), ("12", 12), ("7,", 7)])
+def test_a_comma_is_a_point(given: str, value: float) -> None:
+    assert Recipe.make(cfg_scale=given).cfg_scale == value
 
 
 def test_the_names_here_are_those_of_the_samplers() -> None:

@@ -58,6 +58,9 @@ def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
     assert seeds("still life") == [71] and seeds("exact") == [70, 7]
     titles = {"ilvr": "Low frequencies", "still-life": "Net of Cubes"}
     assert seeds("low frequencies", titles=titles) == [70] and seeds("net of", titles=titles) == [71]
+    large = history.add(image(8), recipe(prompt="a cone", seed=2**64 - 7))
+    assert seeds(str(2**64 - 7)) == [2**64 - 7] and seeds(str(2**64 - 8)) == []
+    history.delete(large.id)
     one, two, _ = history.search()
     assert seeds("", among=[two.id]) == seeds("ilvr", among=[two.id]) == [70] and seeds("ilvr", among=[one.id]) == []
     assert seeds("", among=[]) == [] and history.count("cone", among=[one.id, two.id]) == 1

@@ -103,7 +103,7 @@ VISIT = SimpleNamespace(session_hash="a visit")
 def values(**change):
     usual = {name: getattr(create.DEFAULTS, name, None) for name in create.FIELDS}
     usual |= solver_knobs.defaults(create.DEFAULTS.sampler)
-    usual |= {"seed": -1, "backbone": "exact", "methods": ""}
+    usual |= {"seed": "-1", "backbone": "exact", "methods": ""}
     return [*(usual | change).values(), []]
 
 
