@@ -19,6 +19,7 @@ const CONTAINER = ".gradio-container";
 /** The header of an accordion, and its class while it is open. Gradio gives it no aria-expanded. */
 const ACCORDION_BUTTON = "button.label-wrap";
 const ACCORDION_OPEN = "open";
+const DRAWER = ".nw-drawer"; // a class of ours
 /** The open list of a dropdown: at the end of the page, not in the dropdown. */
 const DROPDOWN_LISTS = ".options, .options [role=listbox]";
 /** The class of <body> in dark mode. */
@@ -144,7 +145,21 @@ export function openAdvanced() {
   find(`#advanced > ${ACCORDION_BUTTON}:not(.${ACCORDION_OPEN})`)?.click();
 }
 
-/** Says to screen readers whether each accordion is open, now and from now on. */
+/**
+ * Closes a drawer, as soon as its header hears clicks: that is some moments after it is there.
+ * @param {HTMLElement} header
+ * @param {HTMLElement} drawer
+ */
+function close(header, drawer) {
+  if (!header.classList.contains(ACCORDION_OPEN)) { drawer.dataset.drawn = ""; return; }
+  header.click();
+  setTimeout(() => close(header, drawer), 20);
+}
+
+/**
+ * Says to screen readers whether each accordion is open, now and from now on; and closes the drawers, which the server
+ * sends open (`DRAWER` in app/tabs/listeners.py).
+ */
 export function describeAccordions() {
   const known = new WeakSet();
   /** @param {HTMLElement} header */
@@ -153,6 +168,8 @@ export function describeAccordions() {
     for (const header of findAll(ACCORDION_BUTTON)) {
       if (known.has(header)) continue;
       known.add(header);
+      const drawer = header.closest(DRAWER);
+      if (drawer instanceof HTMLElement && drawer.dataset.drawn === undefined) close(header, drawer);
       describe(header);
       new MutationObserver(() => describe(header)).observe(header, { attributeFilter: ["class"] });
     }

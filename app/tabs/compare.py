@@ -19,7 +19,7 @@ from app.forms import comparison_form, references
 from app.schema.recipe import Recipe
 from app.service.state import AppState, private
 from app.tabs.create import Create
-from app.tabs.listeners import LONG, SHORT
+from app.tabs.listeners import DRAWER, LONG, SHORT
 from app.tabs.notes import failure, note
 
 TICK = 0.4  # seconds between two updates of the page, at least
@@ -63,7 +63,7 @@ class Compare:
         self._wire(tabs, own)
 
     def _own(self) -> None:
-        with gr.Accordion("Make your own", open=False, elem_id="compare-own"):
+        with gr.Accordion("Make your own", elem_id="compare-own", **DRAWER):
             self.columns = gr.Dropdown(
                 comparison_form.column_choices(), value=[], multiselect=True, label="Columns", elem_id="columns",
                 info="Methods, each as its example has it, beside the stack of Create",

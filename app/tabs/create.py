@@ -18,7 +18,7 @@ from app.service.state import AppState, seeded
 from app.tabs import image_view, methods, number_fields  # noqa: F401  number fields hand on what was typed
 from app.tabs.attention import Attention
 from app.tabs.generation import Generation
-from app.tabs.listeners import LONG, SHORT
+from app.tabs.listeners import DRAWER, LONG, SHORT
 from app.tabs.notes import note, warning
 from app.tabs.restore_settings import Restorer
 from app.tabs.solver_knobs import SolverKnobs
@@ -115,7 +115,7 @@ class Create(Restorer):
                 self.height = gr.Number(
                     label="Height", value=DEFAULTS.height, precision=0, elem_id="height", min_width=80
                 )  # fmt: skip
-            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+            with gr.Accordion("Advanced", elem_id="advanced", **DRAWER):
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
                 self.cfg_end = self._slider("cfg_end")

@@ -1,4 +1,4 @@
-"""Arguments of every event listener of the page: Gradio shows no progress of its own, and makes no endpoint of them."""
+"""Arguments that Gradio gets of all tabs alike: listeners without progress or endpoints of its own; drawers."""
 
 from __future__ import annotations
 
@@ -9,3 +9,6 @@ PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private
 SHORT: dict[str, Any] = {**PRIVATE, "queue": False}
 #: A run: any number of visitors may wait for theirs, since the engine has a queue of its own.
 LONG: dict[str, Any] = {**PRIVATE, "concurrency_limit": None}
+#: A part of the page that is closed at first. Gradio makes what is in a closed accordion only when it is opened, and an
+#: answer that arrives just then undoes what a quick person has typed: so it is sent open, and the page closes it.
+DRAWER: dict[str, Any] = {"open": True, "elem_classes": "nw-drawer"}

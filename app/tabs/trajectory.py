@@ -17,7 +17,7 @@ from app.service.state import AppState
 from app.storage.image_files import png_bytes
 from app.tabs import attention, image_view
 from app.tabs.create import Create
-from app.tabs.listeners import LONG, SHORT
+from app.tabs.listeners import DRAWER, LONG, SHORT
 from app.tabs.notes import failure
 from common.image_bytes import data_uri
 
@@ -37,7 +37,7 @@ class TrajectoryTab:
                 self.ready = gr.HTML(
                     trajectory_form.ready_list(), elem_id="follow-ready", js_on_load=READY, apply_default_css=False
                 )  # fmt: skip
-                with gr.Accordion("Choose what differs", open=False, elem_id="follow-own"):
+                with gr.Accordion("Choose what differs", elem_id="follow-own", **DRAWER):
                     self.along = gr.Dropdown(
                         trajectory_form.choices(), value="", label="Runs differ in", elem_id="along",
                         info="The settings of Create are the first run", allow_custom_value=True,
