@@ -23,7 +23,7 @@ from app.tabs.listeners import DRAWER, LONG, SHORT
 from app.tabs.notes import failure, note
 
 TICK = 0.4  # seconds between two updates of the page, at least
-KEPT = 20  # comparisons in the list
+KEPT = 500  # comparisons in the list, which can be searched
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
 BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow"])
 NEWS = scripts.mount("comparison", "mountNews")

@@ -61,8 +61,8 @@ class Generation:
         def end(
             html: str, fresh: Sequence[image_view.Shown] = (), selected: int = -1, problems: str = "{}"
         ) -> dict[Any, Any]:
-            shown = [*fresh, *visit][:KEPT]
-            film = image_view.film(shown, "stage", selected)
+            shown = [*fresh, *visit]  # all of them: in private they are what the visit may see of the history
+            film = image_view.film(shown[:KEPT], "stage", selected)
             return {tab.stage: html, tab.film: film, tab.visit: shown, tab.problems: problems} | self._buttons(False)
 
         run: Any = None

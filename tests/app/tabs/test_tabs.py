@@ -137,6 +137,30 @@ def test_a_run_from_queue_to_image(tab):
     assert tab.state.history.count("") == 1
 
 
+def test_a_visit_reaches_all_of_its_images_and_the_strip_shows_the_newest(tab, monkeypatch):
+    import gradio as gr
+
+    from app.tabs import history
+
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    visit: list[image_view.Shown] = []
+    for seed in range(27):
+        recipe = Recipe.make(seed=seed)
+        tab.plays(Made(0, image(recipe), recipe), Finished((image(recipe),), (recipe,), 1.0, 1, 1))
+        last = list(tab.generation.run(VISIT, *[*values(seed=seed)[:-1], visit]))[-1]
+        visit = last[tab.visit]
+    assert [shown.recipe.seed for shown in visit] == list(range(26, -1, -1))
+    assert last[tab.film].count("<img") == 24
+    with gr.Blocks():
+        made = create.tab(tab.state)
+        with gr.Tabs() as tabs, gr.Tab("History") as own:
+            mine = history.tab(tab.state, made, tabs, own)
+    assert "1 to 24 of 27" in mine.page("", visit, 0)[mine.where]
+    assert "25 to 27 of 27" in mine.on("", visit, 0)[mine.where]
+    oldest = SimpleNamespace(_data={"id": visit[-1].id})
+    assert "gone" not in mine.open(visit, oldest) and mine.recipe_of(oldest._data, visit).seed == 0
+
+
 def create_look():
     import numpy as np
 
