@@ -69,7 +69,25 @@ def notes(stack: Stack, model: Model, steps: int) -> dict[str, str]:
     """Where a measurement is taken: on the state itself, or through the autoencoder; how many steps are made."""
     if model.backbone is None:  # it imports torch, as the registry does
         return {}
-    return _of_observations(stack, model) | _of_starts(stack, steps)
+    return _of_observations(stack, model) | _of_masks(stack, model) | _of_starts(stack, steps)
+
+
+def _of_masks(stack: Stack, model: Model) -> dict[str, str]:
+    """What becomes of the image outside of a mask, where the autoencoder has the last word."""
+    from conditioning.registry import METHODS
+
+    if "pixels" in getattr(model.backbone, "offers", ()):
+        return {}
+    words = (
+        f"Outside of the mask {model.name} gives the image back as its VAE does: close to the given pixels, not "
+        "exactly them. A model in pixels keeps them exactly."
+    )
+    found = {}
+    for i, card in enumerate(stack.cards):
+        kinds = {name: one.kind for name, one in METHODS[card.name].inputs.items()} if card.name in METHODS else {}
+        if "image" in kinds.values():
+            found |= {f"methods.{i}.inputs.{name}": words for name, kind in kinds.items() if kind == "mask"}
+    return found
 
 
 def _of_starts(stack: Stack, steps: int) -> dict[str, str]:

@@ -263,6 +263,15 @@ def test_a_measurement_says_where_it_is_taken(tab):
     assert "as well as the VAE allows: Net" in methods.notes(text, latent, 10)["methods.0.inputs.measured"]
 
 
+def test_a_mask_says_what_becomes_of_the_image_outside(tab):
+    text = cards({"name": "repaint"}, {"name": "ilvr"}, {"name": "sdedit"})
+    latent = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")
+    found = methods.notes(text, latent, 0)
+    assert found.keys() == {"methods.0.inputs.mask", "methods.2.inputs.mask"}
+    assert all("Outside of the mask Net gives the image back as its VAE does" in words for words in found.values())
+    assert not methods.notes(text, tab.state.model(), 0), "the oracle's state is the pixels"
+
+
 @pytest.mark.parametrize(
     ("name", "knob", "value", "made"),
     [("sdedit", "strength", 0.05, 1), ("sdedit", "strength", 0.25, 3), ("blended_latent", "skip", 0.25, 8)],
