@@ -20,6 +20,7 @@ from app.comparison.store import ComparisonStore
 from app.forms import references
 from app.forms.page_catalogue import catalogue
 from app.forms.presets import READY
+from app.schema.foreign_names import sampler_named, schedule_in, schedule_named
 from app.schema.method_inputs import Use
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
 from app.schema.solvers import knob_label, knob_names
@@ -37,6 +38,7 @@ AXES = {
     "schedule": "Schedule type", "backbone": "Model", **references.AXES,
 }  # fmt: skip
 NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}
+NAMED_BY = {"sampler": sampler_named, "schedule": schedule_named}
 STACK, NONE = "stack", "none"
 
 
@@ -161,8 +163,13 @@ def axis_of(kind: str, text: str) -> Axis:
     if kind in AXES:
         values = [_value(kind, part) for part in parts]
         words = [NAMED.get(kind, {}).get(str(value), part) for part, value in zip(short_labels(parts), values)]
-        changes = [Change(label=f"{label} {word}" if kind in LIMITS else word or "no words", recipe={kind: value})
-                   for word, value in zip(words, values)]  # fmt: skip
+        changes = []
+        for part, word, value in zip(parts, words, values):
+            fields = {kind: value}
+            if kind == "sampler" and (schedule := schedule_in(part)):  # "DPM++ 2M Karras" names both
+                word, fields["schedule"] = f"{word} {SCHEDULES[schedule]}", schedule
+            name = f"{label} {word}" if kind in LIMITS else word or "no words"
+            changes.append(Change(label=name, recipe=fields))
     elif kind.startswith(f"{SAMPLER}."):
         label = knob_label(kind.partition(".")[2])
         changes = [Change(label=f"{label} {part}", knobs={kind: _number(part)}) for part in parts]
@@ -187,8 +194,7 @@ def short_labels(texts: Sequence[str]) -> list[str]:
 
 def _value(kind: str, part: str) -> Any:
     if kind in NAMED:
-        named = {label.lower(): key for key, label in NAMED[kind].items()} | {key: key for key in NAMED[kind]}
-        return named.get(part.lower(), part)  # an unknown one is said at its cells
+        return NAMED_BY[kind](part) or part  # an unknown one is said at its cells
     return _number(part) if kind in LIMITS else part
 
 

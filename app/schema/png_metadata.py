@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from app.schema.foreign_names import is_nearly, sampler_named, schedule_named, schedule_of
 from app.schema.recipe import SAMPLERS, SCHEDULES, SCHEMA, Recipe, RecipeError, apart
 from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_knob
 from app.version import VERSION
@@ -24,20 +25,16 @@ from app.version import VERSION
 A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
 LONGEST = 200_000  # characters; a longer text is not read
 _NEGATIVE = "Negative prompt:"
-_PAIR = re.compile(r'\s*+(\w[\w \-/]{0,60}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
-
-_SAMPLER_NAMES = {label.lower(): name for name, label in SAMPLERS.items()} | {name: name for name in SAMPLERS} | {
-    "ddim": "euler", "ddpm": "ancestral", "k_euler": "euler", "k_euler_a": "ancestral", "euler_ancestral": "ancestral",
-    "euler ancestral": "ancestral", "k_heun": "heun", "plms": "ipndm", "pndm": "ipndm", "ipndm_v": "lms",
-    "k_lms": "lms", "dpm_2": "dpm_solver_2", "k_dpm_2": "dpm_solver_2",
-    "dpm_2_ancestral": "dpm_solver_2_a", "k_dpm_2_a": "dpm_solver_2_a", "dpmpp_2s_ancestral": "dpmpp_2s_a",
-    "k_dpmpp_2m": "dpmpp_2m", "k_dpmpp_sde": "dpmpp_sde", "dpm++ 2m sde heun": "dpmpp_2m_sde", "uni_pc": "unipc",
-    "uni_pc_bh2": "unipc",
+#: A key, and its value: quoted, a number that may have a decimal comma, or what reaches to the next comma.
+_PAIR = re.compile(
+    r'\s*+(\w[\w \-/]{0,60}+):\s*+("(?:\\.|[^\\"])*+"|-?\d++,\d++(?=\s*+(?:,|$))|[^,]*+)(?:,|$)'
+)
+_JSON_FIELDS = {  # of the JSON that Fooocus, SwarmUI and others write -> the keys of A1111's line
+    "steps": "Steps", "sampler": "Sampler", "sampler_name": "Sampler", "scheduler": "Schedule type", "seed": "Seed",
+    "guidance_scale": "CFG scale", "cfgscale": "CFG scale", "cfg_scale": "CFG scale", "cfg": "CFG scale",
+    "width": "Size-1", "height": "Size-2", "model": "Model", "base_model": "Model",
 }  # fmt: skip
-_SCHEDULE_NAMES = {label.lower(): name for name, label in SCHEDULES.items()} | {name: name for name in SCHEDULES} | {
-    "normal": "linspace", "simple": "native", "polyexponential": "exponential", "ddim_uniform": "leading",
-}  # fmt: skip
-
+_HARMLESS = ("Version", "Batch size", "Batch pos")  # change nothing of this image
 
 DAMAGED = "The exact recipe in the image is damaged; the readable settings were used."
 
@@ -98,7 +95,7 @@ def read(text: object) -> ParsedMetadata:
         note = f"The settings are {len(text):,} characters long; at most {LONGEST:,} are read."
         return ParsedMetadata(None, notes=(note,))
     lines = text.strip().replace("\r\n", "\n").split("\n")
-    pairs = {key.strip(): _unquoted(value) for key, value in _PAIR.findall(lines[-1])}
+    place, pairs = _settings_line(lines)
     if "Nine Ways" in pairs:
         reading = read_json(pairs["Nine Ways"])
         if reading.recipe is not None:
@@ -106,10 +103,48 @@ def read(text: object) -> ParsedMetadata:
         notes = reading.notes
     else:
         notes = ()
-    if len(pairs) < 3:  # A1111's own rule: then the last line is a line of the prompt
-        pairs = {}
-    foreign = _foreign(lines[:-1] if pairs else lines, pairs)
+    if not pairs and (found := _other_json(text)) is not None:
+        return found
+    behind = [line.partition(":")[0].strip() for line in lines[place + 1 :]]
+    foreign = _foreign(lines[:place], pairs, behind)
     return ParsedMetadata(foreign.recipe, False, notes + foreign.notes)
+
+
+def _settings_line(lines: list[str]) -> tuple[int, dict[str, str]]:
+    """The place of the line of settings and what it says; (len(lines), {}) where there is none.
+
+    It is the last line that says three things or more, as A1111 has it, or begins with the steps: extensions write
+    lines of their own behind it.
+    """
+    for place in range(len(lines) - 1, -1, -1):
+        pairs = {key.strip(): _unquoted(value) for key, value in _PAIR.findall(lines[place])}
+        begins = lines[place].startswith("Steps: ") and len(pairs) > 1
+        if begins or "Nine Ways" in pairs or (len(pairs) > 2 and place == len(lines) - 1):
+            return place, pairs
+    return len(lines), {}
+
+
+def _other_json(text: str) -> ParsedMetadata | None:
+    """The settings of tools that write them as JSON; None for what is no such JSON."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(fields, dict) and isinstance(fields.get("sui_image_params"), dict):
+        fields = fields["sui_image_params"]
+    if not isinstance(fields, dict) or not isinstance(fields.get("prompt"), str):
+        return None
+    lines = [fields.pop("prompt")]
+    for key in ("negative_prompt", "negativeprompt"):
+        if isinstance(negative := fields.pop(key, ""), str) and negative:
+            lines.append(f"{_NEGATIVE} {negative}")
+    if size := re.fullmatch(r"\(?(\d+)\s*[,x]\s*(\d+)\)?", str(fields.pop("resolution", ""))):
+        fields["width"], fields["height"] = size.groups()
+    plain = {name: value for name, value in fields.items() if isinstance(value, (str, int, float))}
+    pairs = {_JSON_FIELDS.get(name, name): str(value) for name, value in plain.items()}
+    for name in ("version", "swarm_version"):
+        pairs.pop(name, None)
+    return _foreign(lines, pairs, [name for name in fields if name not in plain])
 
 
 def read_json(text: str) -> ParsedMetadata:
@@ -135,7 +170,8 @@ def read_json(text: str) -> ParsedMetadata:
     return ParsedMetadata(recipe, not notes, tuple(notes))
 
 
-def _foreign(lines: list[str], pairs: dict[str, str]) -> ParsedMetadata:
+def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> ParsedMetadata:
+    """lines: of the prompts. pairs: the settings. behind: names of what else is said, which is not read."""
     if not pairs and lines[0].lstrip().startswith(("{", "[", "<")):
         return ParsedMetadata(None, notes=("The settings have a form that is not read here (a workflow or markup).",))
     start = next((i for i, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
@@ -156,42 +192,51 @@ def _foreign(lines: list[str], pairs: dict[str, str]) -> ParsedMetadata:
     if size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", rest.get("Size", "")):
         fields["width"], fields["height"] = size.groups()
         rest.pop("Size")
-    if "Sampler" in rest:
-        notes += _sampler(rest.pop("Sampler"), fields)
+    for key, name in (("Size-1", "width"), ("Size-2", "height")):
+        if key in rest:
+            fields[name] = rest.pop(key)
+    notes += _sampling(rest, fields, rest.get("Version", "").startswith("Nine Ways"))
     notes += _knobs(rest, fields)
-    if "Schedule type" in rest:
-        given = rest.pop("Schedule type")
-        known = _SCHEDULE_NAMES.get(given.lower())
-        if known:
-            fields["schedule"] = known
-        else:
-            notes.append(f"Schedule type {_short(given)} is not here; {SCHEDULES['native']} is taken.")
     model = rest.pop("Model", "")
     model_hash = rest.pop("Model hash", "")
     if model == "still-life":
         fields["backbone"] = model
     elif model or model_hash:
         notes.append(f"Made with the model {_short(model or model_hash)}; here the chosen model takes the settings.")
-    rest.pop("Version", None)
+    for key in _HARMLESS:
+        rest.pop(key, None)
+    if "Denoising strength" in rest and "Hires upscale" not in rest:
+        rest.pop("Denoising strength")
+        notes.append("Made from another image, which is not in the file: add SDEdit (image to image) and give it.")
     if re.search(r"\([^()]*:\s*[\d.]+\)|<\w+:[^<>]*>", fields["prompt"] + fields.get("negative", "")):
         notes.append("Weights such as (word:1.2) and <lora:...> in the prompt have no meaning here.")
     recipe, problems = _best(fields)
-    if rest:
-        more = " ..." if len(rest) > 12 else ""
-        notes.append(f"Not understood: {', '.join(_short(key) for key in list(rest)[:12])}{more}.")
+    unknown = [*rest, *filter(None, behind)]
+    if unknown:
+        more = " ..." if len(unknown) > 12 else ""
+        notes.append(f"Not understood: {', '.join(_short(key) for key in unknown[:12])}{more}.")
     return ParsedMetadata(recipe, False, tuple(notes + problems))
 
 
-def _sampler(given: str, fields: dict[str, Any]) -> list[str]:
-    words = given.lower().strip()
-    for suffix in (" karras", " exponential"):  # how A1111 named schedules before version 1.9
-        if words.endswith(suffix):
-            words = words.removesuffix(suffix)
-            fields["schedule"] = suffix.strip()
-    if words in _SAMPLER_NAMES:
-        fields["sampler"] = _SAMPLER_NAMES[words]
+def _sampling(rest: dict[str, str], fields: dict[str, Any], ours: bool) -> list[str]:
+    """Sampler and schedule, taken out of the rest. ours: whether the names are those of this app."""
+    if "Sampler" not in rest and "Schedule type" not in rest:
         return []
-    return [f"Sampling method {_short(given)} is not here; {SAMPLERS['euler']} is taken."]
+    sampler, schedule, notes = rest.pop("Sampler", ""), rest.pop("Schedule type", None), []
+    if sampler and (key := sampler_named(sampler)):
+        fields["sampler"] = key
+        if is_nearly(sampler):
+            notes.append(f"Sampling method {_short(sampler)}: {SAMPLERS[key]}, the nearest here, is taken.")
+    elif sampler:
+        notes.append(f"Sampling method {_short(sampler)} is not here; {SAMPLERS['euler']} is taken.")
+    known = schedule_named(schedule or "") if ours else schedule_of(sampler, schedule)
+    if known:
+        fields["schedule"] = known
+        if not ours and schedule is None and known == "linspace":
+            notes.append(f"No schedule type is named: {SCHEDULES[known]} is what A1111 takes then.")
+    elif schedule:
+        notes.append(f"Schedule type {_short(schedule)} is not here; {SCHEDULES['native']} is taken.")
+    return notes
 
 
 def _knobs(rest: dict[str, str], fields: dict[str, Any]) -> list[str]:

@@ -124,13 +124,24 @@ def _parameters(image: Image.Image) -> str | None:
         with contextlib.suppress(Exception):  # camera notes are written by everything on earth
             raw = image.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
             if isinstance(raw, bytes) and raw.startswith(b"UNICODE\0"):
-                little = raw[9:10] == b"\0"  # the first letter is almost always ASCII
-                text = raw[8:].decode("utf-16-le" if little else "utf-16-be", "replace")
+                text = _utf16(raw[8:])
             elif isinstance(raw, bytes):
                 text = raw.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
             else:
                 text = raw
+    elif isinstance(text, str):
+        with contextlib.suppress(UnicodeError):  # Pillow reads a tEXt chunk as Latin-1, and many write UTF-8 into it
+            text = text.encode("latin-1").decode("utf-8")
     return text if isinstance(text, str) and text.strip() else None
+
+
+def _utf16(data: bytes) -> str:
+    """With a mark of its byte order, or in the order in which more of it is plain letters: settings are mostly that."""
+    for mark, order in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if data.startswith(mark):
+            return data[2:].decode(order, "replace")
+    both = [data.decode(order, "replace") for order in ("utf-16-be", "utf-16-le")]
+    return max(both, key=lambda text: sum(letter.isascii() for letter in text))
 
 
 def content_hash(image: Image.Image) -> str:

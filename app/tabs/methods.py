@@ -82,7 +82,7 @@ def _of_masks(stack: Stack, model: Model) -> dict[str, str]:
         f"Outside of the mask {model.name} gives the image back as its VAE does: close to the given pixels, not "
         "exactly them. A model in pixels keeps them exactly."
     )
-    found = {}
+    found: dict[str, str] = {}
     for i, card in enumerate(stack.cards):
         kinds = {name: one.kind for name, one in METHODS[card.name].inputs.items()} if card.name in METHODS else {}
         if "image" in kinds.values():

@@ -54,6 +54,14 @@ def test_values_of_an_axis_are_read_as_they_are_written():
     assert [v.recipe for v in comparison_form.axis_of("sampler", "Heun, euler").values] == [
         {"sampler": "heun"}, {"sampler": "euler"},
     ]  # fmt: skip
+    other = comparison_form.axis_of("sampler", "k_euler_a, DPM++ 2M Karras, uni_pc, DDIM")  # as other tools write them
+    assert [v.recipe for v in other.values] == [
+        {"sampler": "ancestral"}, {"sampler": "dpmpp_2m", "schedule": "karras"}, {"sampler": "unipc"},
+        {"sampler": "euler", "schedule": "leading"},
+    ]  # fmt: skip
+    assert [v.label for v in other.values] == ["Euler a", "DPM++ 2M Karras", "UniPC", "Euler DDIM"]
+    schedules = comparison_form.axis_of("schedule", "Normal, Simple, SGM Uniform, ddim_uniform")
+    assert [v.recipe["schedule"] for v in schedules.values] == ["linspace", "native", "sgm_uniform", "leading"]
     assert [v.recipe["prompt"] for v in comparison_form.axis_of("prompt", "a, b | c").values] == ["a, b", "c"]
     assert [v.knobs for v in comparison_form.axis_of("sdedit.strength", "0.5, 1").values] == [
         {"sdedit.strength": 0.5}, {"sdedit.strength": 1},

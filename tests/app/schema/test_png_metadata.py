@@ -70,24 +70,24 @@ def test_a1111() -> None:
     ("sampler", "expected"),
     [
         ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
-        ("Euler a", ("ancestral", "native")),
-        ("DDIM", ("euler", "native")),
-        ("Heun", ("heun", "native")),
-        ("UniPC", ("unipc", "native")),
+        ("Euler a", ("ancestral", "linspace")),
+        ("DDIM", ("euler", "leading")),
+        ("Heun", ("heun", "linspace")),
+        ("UniPC", ("unipc", "linspace")),
         ("DPM++ 2M SDE Karras", ("dpmpp_2m_sde", "karras")),
         ("DPM++ 3M SDE Exponential", ("dpmpp_3m_sde", "exponential")),
         ("DPM++ SDE Karras", ("dpmpp_sde", "karras")),
-        ("DPM++ 2S a", ("dpmpp_2s_a", "native")),
+        ("DPM++ 2S a", ("dpmpp_2s_a", "linspace")),
         ("DPM2 a Karras", ("dpm_solver_2_a", "karras")),
-        ("DPM2", ("dpm_solver_2", "native")),
-        ("LMS", ("lms", "native")),
-        ("PLMS", ("ipndm", "native")),
-        ("DEIS", ("deis", "native")),
-        ("Restart", ("restart", "native")),
-        ("LCM", ("lcm", "native")),
-        ("uni_pc_bh2", ("unipc", "native")),
-        ("ipndm_v", ("lms", "native")),
-        ("DPM adaptive", ("euler", "native")),
+        ("DPM2", ("dpm_solver_2", "linspace")),
+        ("LMS", ("lms", "linspace")),
+        ("PLMS", ("ipndm", "leading")),
+        ("DEIS", ("deis", "linspace")),
+        ("Restart", ("restart", "linspace")),
+        ("LCM", ("lcm", "linspace")),
+        ("uni_pc_bh2", ("unipc", "linspace")),
+        ("ipndm_v", ("lms", "linspace")),
+        ("DPM adaptive", ("euler", "linspace")),
     ],
 )
 def test_names_of_samplers(sampler: str, expected: tuple[str, str]) -> None:
@@ -97,10 +97,59 @@ def test_names_of_samplers(sampler: str, expected: tuple[str, str]) -> None:
     assert ("is not here" in " ".join(reading.notes)) == (sampler == "DPM adaptive")
 
 
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [("Euler", "linspace"), ("DPM++ 2M", "karras"), ("DPM++ 2M SDE", "exponential"), ("DPM2 a", "karras"),
+     ("DDIM", "leading"), ("UniPC", "linspace")],
+)  # fmt: skip
+def test_automatic_is_what_a1111_takes_for_the_sampler(sampler: str, expected: str) -> None:
+    reading = read(f"x\nSteps: 20, Sampler: {sampler}, Schedule type: Automatic, CFG scale: 7, Seed: 1")
+    assert reading.recipe is not None and reading.recipe.schedule == expected
+
+
+def test_our_own_readable_settings_mean_our_own_schedules() -> None:
+    recipe = Recipe.make(sampler="dpmpp_2m", schedule="native", steps=9)
+    cut = read(write(recipe).partition(", Nine Ways: ")[0])
+    assert cut.recipe is not None and cut.recipe.schedule == "native"
+
+
+FOREIGN = {  # settings as other tools write them: what they mean, and a word of the note on what is not read
+    "a fox\nSteps: 20, Sampler: Euler a, CFG scale: 7,5, Seed: 5, Size: 512x512": ({"cfg_scale": 7.5, "seed": 5}, ""),
+    "a fox\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x512, Model: m\nTemplate: a {fox|wolf}\n"
+    "Negative Template: bad": ({"prompt": "a fox", "steps": 20, "width": 512}, "Template, Negative Template"),
+    "a sign, Steps: 99, Sampler: Nothing, Seed: 12\nanother line\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5": (
+        {"prompt": "a sign, Steps: 99, Sampler: Nothing, Seed: 12\nanother line", "steps": 20, "seed": 5}, ""),
+    "a fox\nSteps: 20, Seed: 5": ({"prompt": "a fox", "steps": 20, "seed": 5}, ""),
+    "a fox\r\nNegative prompt: x\r\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5": ({"negative": "x"}, ""),
+    "a fox\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size-1: 512, Size-2: 640": (
+        {"width": 512, "height": 640}, ""),
+    "a fox\nSteps: 1, Sampler: Euler a, Schedule type: Turbo, CFG scale: 1, Seed: 5": ({"schedule": "native"}, ""),
+    "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 804822466654819": ({"seed": 804822466654819}, ""),
+    "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Denoising strength: 0.6": ({}, "another image"),
+    "a fox\nSteps: 20, Sampler: DPM++ 2M SDE Heun, CFG scale: 7, Seed: 5": ({"sampler": "dpmpp_2m_sde"}, "nearest"),
+    '{"prompt": "a fox", "negative_prompt": "blur", "seed": "12345", "steps": 30, "guidance_scale": 4.0, "resolution": '
+    '"(1152, 896)", "sampler": "dpmpp_2m_sde_gpu", "scheduler": "karras", "version": "Fooocus v2.5.5"}': (
+        {"prompt": "a fox", "negative": "blur", "seed": 12345, "steps": 30, "cfg_scale": 4, "width": 1152,
+         "sampler": "dpmpp_2m_sde", "schedule": "karras"}, ""),
+    '{"sui_image_params": {"prompt": "a fox", "negativeprompt": "blur", "seed": 58, "steps": 25, "cfgscale": 4.0, '
+    '"width": 1024, "height": 1024, "sampler": "dpmpp_2m", "scheduler": "karras", "model": "m"}}': (
+        {"prompt": "a fox", "negative": "blur", "seed": 58, "steps": 25, "height": 1024}, "model"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_settings_mean_what_the_tool_means_that_wrote_them(text: str) -> None:
+    fields, note = FOREIGN[text]
+    reading = read(text)
+    assert reading.recipe is not None
+    assert {name: getattr(reading.recipe, name) for name in fields} == fields
+    assert note in " ".join(reading.notes)
+
+
 def test_what_is_out_of_range_is_left_out_and_said() -> None:
     reading = read("x\nSteps: 900, Sampler: Euler, CFG scale: a lot, Seed: -1, Size: 9x9")
-    assert reading.recipe == Recipe.make(prompt="x")
-    assert len(reading.notes) == 5
+    assert reading.recipe == Recipe.make(prompt="x", schedule="linspace")
+    assert len(reading.notes) == 6
 
 
 def test_a_text_without_settings_is_a_prompt() -> None:

@@ -95,3 +95,31 @@ def test_what_is_written_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ImageError, match="not there any more"):
         open_upload(tmp_path / "new" / "two.png")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["one.png"]
+
+
+@pytest.mark.parametrize("prompt", ["a red sphere", "赤い球", "красный шар", "ein großer Ball", "球"])
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", [False, True])
+def test_settings_in_a_user_comment_of_either_byte_order(prompt, order, mark):
+    text = f"{prompt}\nSteps: 20, Sampler: Euler, CFG scale: 4, Seed: 7"
+    exif = Image.Exif()
+    begin = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}[order] if mark else b""
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + begin + text.encode(order)
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "JPEG", exif=exif)
+    assert open_upload(file.getvalue()).parameters == text
+
+
+@pytest.mark.parametrize("prompt", ["a red sphere", "赤い球", "ein großer Ball", "café"])
+def test_settings_in_a_png_as_latin_1_or_utf_8(prompt):
+    text = f"{prompt}\nSteps: 20, Sampler: Euler, CFG scale: 4, Seed: 7"
+    for encoding in ("utf-8", "latin-1"):
+        try:
+            raw = text.encode(encoding)
+        except UnicodeError:
+            continue
+        info = PngImagePlugin.PngInfo()
+        info.add(b"tEXt", b"parameters\0" + raw)
+        file = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(file, "PNG", pnginfo=info)
+        assert open_upload(file.getvalue()).parameters == text, encoding
