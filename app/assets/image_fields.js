@@ -3,7 +3,7 @@
 import { actButton, element } from "./element.js";
 import { imageOnStage } from "./film.js";
 import { announce } from "./page_state.js";
-import { address, upload } from "./uploads.js";
+import { address, notesOf, upload } from "./uploads.js";
 
 /**
  * @param {string} id of the field
@@ -34,9 +34,12 @@ function chooser(id, label, several, take) {
  */
 function thumbnail(sha, label, drop) {
   const image = element("img", { src: address(sha), alt: label, loading: "lazy", onerror: () => { image.alt = "This image is not here any more"; } });
-  return element("div", { class: "nw-given" }, image, element("button", {
+  const remove = element("button", {
     type: "button", class: "nw-letter", "aria-label": `Remove ${label}`, title: "Remove", onclick: drop,
-  }, "×"));
+  }, "×");
+  const words = notesOf(sha).join(" ");
+  return element("div", {}, element("div", { class: "nw-given" }, image, remove),
+    words !== "" && element("p", { class: "nw-quiet", role: "note" }, words));
 }
 
 /**

@@ -4,6 +4,12 @@ import { announce, page } from "./page_state.js";
 
 /** @import { Preview, Uploaded } from "./server.d.ts" */
 
+/** @type {Map<string, string[]>} content hash -> what was done to the upload, in words */
+const notes = new Map();
+
+/** What was done to an uploaded image, in words. @param {string} sha */
+export const notesOf = (sha) => notes.get(sha) ?? [];
+
 /** Where the page finds an image of this visit. @param {string} sha */
 export const address = (sha) => `inputs/${sha}.png?visit_token=${encodeURIComponent(page.visit_token)}`;
 
@@ -32,7 +38,10 @@ async function post(path, body, type) {
 export async function upload(image, field) {
   /** @type {Uploaded | null} */
   const answer = await post("inputs", image, image.type || "application/octet-stream");
-  if (answer?.sha256) return answer.sha256;
+  if (answer?.sha256) {
+    notes.set(answer.sha256, answer.notes ?? []);
+    return answer.sha256;
+  }
   announce("trouble", { field, words: answer?.error ?? "The image did not reach the app. Is it still running?" });
   return null;
 }

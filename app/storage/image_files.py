@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from common.files import atomic_write
 from common.image_bytes import encoded, to_uint8
@@ -101,6 +101,8 @@ def _upload(image: Image.Image) -> Upload:
         notes.append("The image was turned upright, as its camera notes say.")
     if upright.mode.startswith(("I", "F")):
         upright = _eight_bits(upright)
+    upright, note = _in_srgb(upright)
+    notes += [note] if note else []
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         if np.asarray(rgba.getchannel("A")).min() < 255:
@@ -109,6 +111,28 @@ def _upload(image: Image.Image) -> Upload:
     flat = upright.convert("RGB")
     flat.info.clear()
     return Upload(flat, parameters, tuple(notes))
+
+
+def _in_srgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """The image with the colours that its profile says, as sRGB; and what was done, "" where nothing was."""
+    data = image.info.get("icc_profile")
+    if not data:
+        return image, ""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        name = ImageCms.getProfileDescription(profile).strip()
+        alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+        plain = image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB")
+        converted = ImageCms.profileToProfile(plain, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image, "The colour profile of the image cannot be read: its colours are taken as sRGB."
+    assert converted is not None
+    same = np.abs(np.asarray(converted, np.int16) - np.asarray(plain.convert("RGB"), np.int16)).max() <= 1
+    if same:
+        return image, ""
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted, f"The colours were converted from the profile {name[:60] or 'of the image'} to sRGB."
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

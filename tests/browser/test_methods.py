@@ -2,8 +2,10 @@
 
 import json
 import re
+from io import BytesIO
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from app import theme
@@ -115,6 +117,17 @@ def test_a_mask_is_drawn_and_the_run_keeps_to_it(cards):
     me.sees("done")
     cards.page.get_by_text("Settings of this image").click()
     expect(cards.page.locator("#stage dl")).to_contain_text("Blended latent diffusion")
+
+
+def test_what_was_done_to_an_upload_is_said_below_it(cards):
+    cards.add("ilvr")
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue", "green")]
+    file = BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    given = {"name": "a.gif", "mimeType": "image/gif", "buffer": file.getvalue()}
+    cards.card(0).locator("input[type=file]").first.set_input_files(given)
+    expect(cards.card(0).locator(".nw-given img")).to_be_visible()
+    expect(cards.field("0.inputs.reference")).to_contain_text("The image has 3 frames: the first is taken.")
 
 
 SHADED = """(canvas) => {

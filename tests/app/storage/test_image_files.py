@@ -123,3 +123,28 @@ def test_settings_in_a_png_as_latin_1_or_utf_8(prompt):
         file = io.BytesIO()
         Image.new("RGB", (16, 16)).save(file, "PNG", pnginfo=info)
         assert open_upload(file.getvalue()).parameters == text, encoding
+
+
+def wide() -> bytes:
+    """sRGB with a deeper red."""
+    from PIL import ImageCms
+
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    at = profile.index(b"rXYZ")  # its entry of the table says where the value lies
+    place = int.from_bytes(profile[at + 4 : at + 8], "big") + 8
+    profile[place : place + 4] = (int(0.6097 * 65536)).to_bytes(4, "big")  # a deeper red
+    return bytes(profile)
+
+
+def test_colours_of_a_wide_profile_are_converted_and_said():
+    from PIL import ImageCms
+
+    flat = Image.new("RGB", (8, 8), (180, 60, 40))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = open_upload(encoded(flat, icc_profile=srgb))
+    assert plain.image.getpixel((0, 0)) == (180, 60, 40) and not plain.notes, "sRGB is what is meant anyway"
+    for mode in ("RGB", "RGBA"):
+        converted = open_upload(encoded(flat.convert(mode), icc_profile=wide()))
+        assert converted.image.getpixel((0, 0))[0] > 190 and "converted from the profile" in converted.notes[0]
+    damaged = open_upload(encoded(flat, icc_profile=b"no profile at all" * 20))
+    assert damaged.image.getpixel((0, 0)) == (180, 60, 40) and "cannot be read" in damaged.notes[0]
