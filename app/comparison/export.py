@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from app.comparison.lettering import draw_words
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore, Result
 from common.colours import light
@@ -17,6 +18,7 @@ from common.image_bytes import data_uri
 from fidelity.measures import MEASURES, in_page_order
 
 CELL, GAP, LINE = 192, 12, 18  # pixels
+TITLE, SMALL = 15, 12  # letters
 INK, QUIET, PAPER, MAT = light("ink", "quiet", "paper", "mat")
 ROW = "font: 15px/1.5 system-ui, sans-serif"
 
@@ -61,7 +63,6 @@ def _plain(value: object) -> object:
 def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result]) -> Image.Image:
     """All grids on one image: columns across, rows down, further axes below each other, the figures under each."""
     names = figures(comparison, results)[:2]
-    font, small = ImageFont.load_default(15), ImageFont.load_default(12)
     wide = max((_aspect(cell) for cell in comparison.cells()), default=1.0)
     width, height = round(CELL * wide), CELL
     columns = comparison.axes[0].values
@@ -73,19 +74,20 @@ def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapp
     block = 2 * LINE + rows * deep + GAP
     page = Image.new("RGB", (margin + len(columns) * (width + GAP) + GAP, top + len(grids) * block), PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP), _fitting(draw, comparison.title, font, page.width - 2 * GAP), INK, font)
-    draw.text((GAP, GAP + LINE), _fitting(draw, comparison.base.prompt, small, page.width - 2 * GAP), QUIET, small)
+    whole = page.width - 2 * GAP
+    draw_words(draw, (GAP, GAP), comparison.title, INK, TITLE, whole)
+    draw_words(draw, (GAP, GAP + LINE), comparison.base.prompt, QUIET, SMALL, whole)
     for g, (label, cells) in enumerate(grids):
         y0 = top + g * block
-        draw.text((GAP, y0), _fitting(draw, label, small, page.width - 2 * GAP), INK, small)
+        draw_words(draw, (GAP, y0), label, INK, SMALL, whole)
         for cell in cells:
             column, row = cell.place[0], cell.place[1] if len(cell.place) > 1 else 0
             x, y = margin + column * (width + GAP), y0 + 2 * LINE + row * deep
             if row == 0:
-                draw.text((x, y0 + LINE), _fitting(draw, columns[column].label, small, width), INK, small)
+                draw_words(draw, (x, y0 + LINE), columns[column].label, INK, SMALL, width)
             if column == 0 and len(cell.place) > 1:
                 words = comparison.axes[1].values[row].label
-                draw.text((GAP, y + height // 2), _fitting(draw, words, small, margin - 2 * GAP), QUIET, small)
+                draw_words(draw, (GAP, y + height // 2), words, QUIET, SMALL, margin - 2 * GAP)
             one = results.get(cell.key)
             if one is None:
                 draw.rectangle((x, y, x + width, y + height), MAT)
@@ -94,7 +96,7 @@ def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapp
                 page.paste(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (x, y))
             for k, key in enumerate(name for name in names if name in one.figures):
                 words = f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}"
-                draw.text((x, y + height + 2 + k * LINE), _fitting(draw, words, small, width), QUIET, small)
+                draw_words(draw, (x, y + height + 2 + k * LINE), words, QUIET, SMALL, width)
     return page
 
 
@@ -147,12 +149,3 @@ def _grids(comparison: Comparison) -> Iterator[tuple[str, list[Cell]]]:
 
 def _aspect(cell: Cell) -> float:
     return cell.recipe.width / cell.recipe.height if cell.recipe is not None else 1.0
-
-
-def _fitting(draw: ImageDraw.ImageDraw, words: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float
-             ) -> str:  # fmt: skip
-    """The words on one line, cut where they would be wider."""
-    words = " ".join(words.split())
-    while words and draw.textlength(words, font) > width:
-        words = words[:-2].rstrip("… ") + "…"
-    return words
