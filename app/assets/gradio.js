@@ -153,7 +153,7 @@ export function openAdvanced() {
 function close(header, drawer) {
   if (!header.classList.contains(ACCORDION_OPEN)) { drawer.dataset.drawn = ""; return; }
   header.click();
-  setTimeout(() => close(header, drawer), 20);
+  setTimeout(() => close(header, drawer), 50);
 }
 
 /**
