@@ -255,33 +255,6 @@ def test_what_cannot_be_read_is_said_too(tab):
     assert "methods.0.inputs.reference" in json.loads(tab.restack(ME, *values(methods=text))[tab.marks])["problems"]
 
 
-def test_a_measurement_says_where_it_is_taken(tab):
-    text = cards({"name": "ddnm", "inputs": {"measured": {"name": "jpeg"}}})
-    (note,) = methods.notes(text, tab.state.model(), 10).values()
-    assert "exactly" in note and "Net" not in note
-    latent = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")
-    assert "as well as the VAE allows: Net" in methods.notes(text, latent, 10)["methods.0.inputs.measured"]
-
-
-def test_a_mask_says_what_becomes_of_the_image_outside(tab):
-    text = cards({"name": "repaint"}, {"name": "ilvr"}, {"name": "sdedit"})
-    latent = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")
-    found = methods.notes(text, latent, 0)
-    assert found.keys() == {"methods.0.inputs.mask", "methods.2.inputs.mask"}
-    assert all("Outside of the mask Net gives the image back as its VAE does" in words for words in found.values())
-    assert not methods.notes(text, tab.state.model(), 0), "the oracle's state is the pixels"
-
-
-@pytest.mark.parametrize(
-    ("name", "knob", "value", "made"),
-    [("sdedit", "strength", 0.05, 1), ("sdedit", "strength", 0.25, 3), ("blended_latent", "skip", 0.25, 8)],
-)
-def test_a_method_that_begins_later_says_how_many_steps_it_makes(tab, name, knob, value, made):
-    found = methods.notes(cards({"name": name, "knobs": {knob: value}}), tab.state.model(), 10)
-    assert found == {f"methods.0.knobs.{knob}": f"Makes {made} of the 10 steps."}
-    assert not methods.notes(cards({"name": name, "knobs": {knob: "much"}}), tab.state.model(), 10)
-
-
 def test_a_run_gets_its_images_and_keeps_them(tab):
     sha = tab.state.take(IMAGE)
     text = cards({"name": "ilvr", "inputs": {"reference": sha}}).json()

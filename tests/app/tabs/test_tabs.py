@@ -14,7 +14,6 @@ from app.engine.events import Cancelled, Failed, Finished, Made, Progress, Queue
 from app.forms import stack
 from app.routes import all_routes
 from app.schema.recipe import Recipe
-from app.service.models import Model, vocabulary
 from app.service.state import AppState
 from app.storage.image_files import png_bytes
 from app.storage.image_history import History
@@ -365,43 +364,3 @@ def test_on_a_space_everyone_sees_their_own(state, monkeypatch):
     assert "mine" in cards and "theirs" not in cards and "gone" in kept.open(visit, asks)
     kept.remove("", visit, 0, asks)
     assert state.history.get(theirs.id) is not None
-
-
-def test_examples_and_surprises_are_words_of_the_world():
-    from app.catalog.prompts import EXAMPLES, surprise
-    from world.captions import PLAIN_VOCABULARY
-    from world.understanding import unknown_words
-
-    for text in (*EXAMPLES, surprise()):
-        assert not unknown_words(text, PLAIN_VOCABULARY), text
-
-
-def test_the_nearest_words_are_those_that_the_network_knows():
-    from world.captions import PLAIN_VOCABULARY
-    from world.vocabulary import VOCABULARY
-
-    def model(id, words):
-        made = Model(id)
-        unknown = lambda text: [w for w in text.split() if w not in words]  # noqa: E731
-        backbone = SimpleNamespace(unknown_words=unknown, encode_prompt=lambda texts: {"text": texts})
-        made._engine = SimpleNamespace(backbone=backbone)
-        assert vocabulary(backbone) == (words if "cube" in words else frozenset())
-        return made
-
-    text = "a huge crimson zebra"
-    shipped = model("still-life", PLAIN_VOCABULARY)
-    assert shipped.unknown(text) == [("huge", "large"), ("crimson", "red"), ("zebra", "")]
-    assert model("folder/of/the/next", VOCABULARY).unknown(text) == [("crimson", "red"), ("zebra", "")]
-    assert model("another", {"a"}).unknown("a zebra") == [("zebra", "")]
-
-
-def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "out"))
-    state = AppState(str(tmp_path / "no-such-folder"))
-    engine = state.model().engine(60)
-    assert engine is not None
-    assert not engine.wait(600)  # which comes back as soon as it is known
-    kind, words = state.model().state()
-    assert kind == "failed"
-    assert "could not be loaded" in words
-    engine.close()

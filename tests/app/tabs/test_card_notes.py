@@ -1,0 +1,41 @@
+"""What is good to know is said at the cards: where is measured, what a mask keeps, how many steps are made."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import backbones
+from app.forms.stack import Card, Stack
+from app.tabs import methods
+
+EXACT = SimpleNamespace(backbone=backbones.load("exact"), name="Exact")
+NET = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")  # one on latents
+
+
+def cards(*each):
+    return Stack(cards=tuple(Card.model_validate(one) for one in each))
+
+
+def test_a_measurement_says_where_it_is_taken():
+    text = cards({"name": "ddnm", "inputs": {"measured": {"name": "jpeg"}}})
+    (note,) = methods.notes(text, EXACT, 10).values()
+    assert "exactly" in note and "Net" not in note
+    assert "as well as the VAE allows: Net" in methods.notes(text, NET, 10)["methods.0.inputs.measured"]
+
+
+def test_a_mask_says_what_becomes_of_the_image_outside():
+    text = cards({"name": "repaint"}, {"name": "ilvr"}, {"name": "sdedit"})
+    found = methods.notes(text, NET, 0)
+    assert found.keys() == {"methods.0.inputs.mask", "methods.2.inputs.mask"}
+    assert all("Outside of the mask Net gives the image back as its VAE does" in words for words in found.values())
+    assert not methods.notes(text, EXACT, 0), "the oracle's state is the pixels"
+
+
+@pytest.mark.parametrize(
+    ("name", "knob", "value", "made"),
+    [("sdedit", "strength", 0.05, 1), ("sdedit", "strength", 0.25, 3), ("blended_latent", "skip", 0.25, 8)],
+)
+def test_a_method_that_begins_later_says_how_many_steps_it_makes(name, knob, value, made):
+    found = methods.notes(cards({"name": name, "knobs": {knob: value}}), EXACT, 10)
+    assert found == {f"methods.0.knobs.{knob}": f"Makes {made} of the 10 steps."}
+    assert not methods.notes(cards({"name": name, "knobs": {knob: "much"}}), EXACT, 10)
