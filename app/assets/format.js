@@ -76,3 +76,12 @@ export function matches(typed, text) {
   const within = text.toLowerCase();
   return typed.trim().toLowerCase().split(/\s+/).every((word) => within.includes(word));
 }
+
+/**
+ * The text of a number with a point where a decimal comma stands; null where it has none.
+ * @param {string | null | undefined} text
+ */
+export function withPoint(text) {
+  const plain = text?.trim() ?? "";
+  return /^-?\d*,\d*$/.test(plain) ? plain.replace(",", ".") : null;
+}

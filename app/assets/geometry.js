@@ -166,3 +166,12 @@ export function placeOfMask(mask, image, frame) {
   const width = mask.width * scale, height = mask.height * scale;
   return { x: (frame.width - width) / 2, y: (frame.height - height) / 2, width, height };
 }
+
+/**
+ * Whether a number field holds what lies out of its range, or nothing.
+ * @param {{ value: string, min: string, max: string }} field "" where there is no bound
+ */
+export function isOutside({ value, min, max }) {
+  if (value === "") return true;
+  return (min !== "" && Number(value) < Number(min)) || (max !== "" && Number(value) > Number(max));
+}

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cost, counted, curvePoints, fileName, matches, measured, plain, short } from "../../app/assets/format.js";
+import { cost, counted, curvePoints, fileName, matches, measured, plain, short, withPoint } from "../../app/assets/format.js";
 
 test("a number without what floating point adds", () => {
   assert.equal(plain(0.1 + 0.2), "0.3");
@@ -54,4 +54,10 @@ test("typed words are found in any order, in any case, and nothing typed is foun
   assert.ok(matches("  ", "anything"));
   assert.ok(!matches("low high", "the low ones"));
   assert.ok(matches("a.*b(", "literally a.*b( here"), "no regular expression");
+});
+
+test("a pasted number with a decimal comma gets a point; anything else is left as it is", () => {
+  assert.equal(withPoint("7,5"), "7.5");
+  assert.equal(withPoint(" -0,25 "), "-0.25");
+  for (const other of ["7.5", "1,000,000", "7,5 steps", "", undefined]) assert.ok(!withPoint(other), `${other}`);
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  between, clamp, fraction, isSlip, nearest, partAt, pathThrough, percentOf, placeIn, placeOfMask, rangeOf, scale, turned, withoutOverlap,
+  between, clamp, fraction, isOutside, isSlip, nearest, partAt, pathThrough, percentOf, placeIn, placeOfMask, rangeOf, scale, turned, withoutOverlap,
 } from "../../app/assets/geometry.js";
 
 test("a number stays inside its bounds, and a fraction has three digits", () => {
@@ -94,4 +94,12 @@ test("a mask as large as its image is cut as the image is, any other one is stre
   assert.deepEqual(placeOfMask(square, null, wide), { x: 0, y: 0, width: 256, height: 128 });
   assert.deepEqual(placeOfMask(square, square, wide), { x: 0, y: -64, width: 256, height: 256 });
   assert.deepEqual(placeOfMask(wide, wide, square), { x: -64, y: 0, width: 256, height: 128 });
+});
+
+test("a number is outside its field's range, or is none", () => {
+  const range = { min: "1", max: "20" };
+  for (const value of ["1", "20", "7.5"]) assert.ok(!isOutside({ value, ...range }), value);
+  for (const value of ["0.9", "21", "-3", ""]) assert.ok(isOutside({ value, ...range }), value);
+  assert.ok(!isOutside({ value: "-1e9", min: "", max: "20" }));
+  assert.ok(!isOutside({ value: "1e9", min: "1", max: "" }));
 });
