@@ -17,6 +17,19 @@ from world.render import render
 from world.scene import GROUNDS, SHAPES, SKIES, draw
 
 
+def trained(spec, network, batch, steps, rate):
+    """The loss of each step, and the parts of the last."""
+    optimiser = torch.optim.Adam(network.parameters(), rate)
+    losses = []
+    for _ in range(steps):
+        loss, parts = spec.loss(network, batch, 0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return losses, parts
+
+
 @pytest.fixture
 def near_and_classes(tmp_path, monkeypatch):
     monkeypatch.setattr(perception_model, "RUNS", tmp_path)
@@ -90,14 +103,7 @@ def test_the_classifiers_loss_falls_on_what_it_is_shown(two_scenes):
     at = each[torch.arange(2)[:, None, None], owner].permute(0, 3, 1, 2).float()
     batch = {"x": torch.randn(2, 4, 8, 8), "sigma": torch.tensor([0.1, 1.0]), "there": there, "place": place, "at": at}
     spec = object.__new__(classifier.ClassifierSpec)
-    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    losses = []
-    for _ in range(25):
-        loss, parts = spec.loss(network, batch, 0.0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+    losses, parts = trained(spec, network, batch, steps=25, rate=3e-3)
     assert set(parts) == {"there", "cells", "ground", "sky"} and losses[-1] < 0.3 * losses[0]
     assert set(classifier.OTHER_WORDS.values()) <= {word for group in classifier.GROUPS for word in group}
 
@@ -205,12 +211,5 @@ def test_the_contrastive_losses_fall_on_what_they_are_shown(monkeypatch):
     batch = {"x": rendered.rgb.clone(), "masks": masks.long()} | {
         k: torch.from_numpy(v.astype(np.int64)) for k, v in arrays.items()
     }
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
-    losses = []
-    for _ in range(30):
-        loss, parts = spec.loss(network, batch, 0.0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+    losses, parts = trained(spec, network, batch, steps=30, rate=2e-3)
     assert losses[-1] < 0.5 * losses[0] and parts["images"] < 0.5 * math.log(7)
