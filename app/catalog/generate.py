@@ -15,7 +15,7 @@ import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
 from app.engine.method_checks import ASKS, wanted
 from app.schema import solvers
-from app.schema.recipe import FOUND, SCHEDULES
+from app.schema.recipe import SCHEDULES, TUNED
 from common.knobs import label
 from conditioning.operators import OPERATORS
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Choice, Method
@@ -49,7 +49,7 @@ def generate() -> dict[str, Any]:
         "operators": [_operator(name, made) for name, made in OPERATORS.items()],
         "solvers": {key: one | {"searched": False} for key, one in _solvers().items()}
         | {key: {"label": label, "searched": True} for key, label in solvers.TUNED.items()},
-        "schedules": {key: {"label": label, "searched": key in FOUND} for key, label in SCHEDULES.items()},
+        "schedules": {key: {"label": label, "searched": key in TUNED} for key, label in SCHEDULES.items()},
     }
 
 

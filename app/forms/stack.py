@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.forms.page_catalogue import STRIP, catalogue, place
 from app.schema.method_inputs import Use
-from app.schema.recipe import FOUND, SAMPLERS, Problem, Recipe, RecipeError, problem_of, schedule_label
+from app.schema.recipe import SAMPLERS, TUNED, Problem, Recipe, RecipeError, problem_of, schedule_label
 from app.schema.solvers import knob_label, knob_value
 from app.theme import glyph
 
@@ -136,7 +136,7 @@ def _sampling(recipe: Recipe) -> str:
 
 def _schedule(recipe: Recipe) -> str:
     label = schedule_label(recipe.schedule, recipe.steps)
-    words = [label] if recipe.schedule in FOUND else [label, f"{recipe.steps} steps"]
+    words = [label] if recipe.schedule in TUNED else [label, f"{recipe.steps} steps"]
     words += [f"{knob_label(name).lower()} {knob_value(value)}" for name, value in recipe.knobs_set.items()]
     words += ["analytical first step"] if recipe.afs else []
     words += [f"to sigma {recipe.stop_sigma:g}"] if recipe.stop_sigma else []

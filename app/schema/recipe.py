@@ -41,7 +41,7 @@ SCHEDULES = {
     "gits": "GITS",  # is found on the network first
     "ld3": "LD3",  # likewise, with the solver itself
 }
-FOUND = ("gits", "ld3")  # schedules for a number of steps
+TUNED = ("gits", "ld3")  # schedules for a number of steps
 LIBRARIES = ("torch", "diffusers", "transformers")
 SEEDS = 2**64  # as many as ComfyUI has
 USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stays there
@@ -140,7 +140,7 @@ def _switch(label: str) -> BeforeValidator:
 def schedule_label(schedule: str, steps: int) -> str:
     """A schedule in words; one that was found for a number of steps says for how many."""
     label = SCHEDULES.get(schedule, schedule)
-    return f"{label} ({steps} steps)" if schedule in FOUND else label
+    return f"{label} ({steps} steps)" if schedule in TUNED else label
 
 
 class Recipe(BaseModel):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from app.engine.planner import Encoder, plan
 from app.engine.unused_settings import settings_used
-from app.schema.recipe import FOUND, SAMPLERS, SCHEDULES, Recipe, RecipeError
+from app.schema.recipe import SAMPLERS, SCHEDULES, TUNED, Recipe, RecipeError
 from backbones.outline import Outline
 from samplers.driver import run
 from samplers.protocol import Ask
@@ -48,7 +48,7 @@ def evaluations(recipe: Recipe, backbone: Any, images: Mapping[str, Any]) -> Cou
     """
     recipe = settings_used(recipe, backbone)
     for name, label, searched in (
-        (recipe.schedule, SCHEDULES.get(recipe.schedule), recipe.schedule in FOUND),
+        (recipe.schedule, SCHEDULES.get(recipe.schedule), recipe.schedule in TUNED),
         (recipe.sampler, SAMPLERS.get(recipe.sampler), recipe.sampler == "amed"),
     ):
         if searched:
