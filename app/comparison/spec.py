@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from app.schema.method_inputs import BoxValue, Use
 from app.schema.recipe import Problem, Recipe, RecipeError, plain_words
 from app.schema.solvers import KNOBS, knob_names
+from common.text import one_line
 
 MOST = 400  # cells
 MOST_VALUES = 100  # of an axis
@@ -26,11 +27,7 @@ WHOSE = ("revision", "versions", "unused")  # of the recipe: what made an image,
 
 def short_label(words: Any) -> Any:
     """A text on one line, of at most LABEL characters."""
-    return _cut(" ".join(words.split()), LABEL) if isinstance(words, str) else words  # else pydantic says what it is
-
-
-def _cut(line: str, most: int) -> str:
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    return one_line(words, LABEL) if isinstance(words, str) else words  # else pydantic says what it is
 
 
 def distinct(names: Sequence[str]) -> list[str]:
@@ -39,7 +36,7 @@ def distinct(names: Sequence[str]) -> list[str]:
     for name in names:
         number, fresh = 2, name
         while fresh in found:
-            number, fresh = number + 1, f"{_cut(name, LABEL - 4)} {number}"
+            number, fresh = number + 1, f"{one_line(name, LABEL - 4)} {number}"
         found.append(fresh)
     return found
 

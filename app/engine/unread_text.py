@@ -7,9 +7,8 @@ from typing import Any
 
 from app.engine.method_checks import wanted
 from app.schema.recipe import Problem, Recipe
+from common.text import one_line
 from conditioning.registry import METHODS
-
-SHOWN = 60  # characters of the end that is not read
 
 
 def unread(recipe: Recipe, backbone: Any) -> list[Problem]:
@@ -17,8 +16,8 @@ def unread(recipe: Recipe, backbone: Any) -> list[Problem]:
     if backbone is None:
         return []
     return [
-        Problem(field, f"{label}: the end is not read, from “{_begin(end)}” on. {backbone.id} reads {backbone.tokens} "
-                "tokens of a text, and this one is longer.")
+        Problem(field, f"{label}: the end is not read, from “{one_line(end)}” on. {backbone.id} reads "
+                f"{backbone.tokens} tokens of a text, and this one is longer.")
         for field, label, text in _texts(recipe)
         if (end := backbone.unread(text))
     ]  # fmt: skip
@@ -39,8 +38,3 @@ def _texts(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
             elif one.kind == "boxes" and isinstance(value, tuple):
                 for box in value:
                     yield field, label, getattr(box, "text", "")
-
-
-def _begin(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN else line[: SHOWN - 1].rstrip() + "…"

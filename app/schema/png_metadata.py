@@ -21,6 +21,7 @@ from app.schema.foreign_names import is_nearly, sampler_named, schedule_named, s
 from app.schema.recipe import SAMPLERS, SCHEDULES, SCHEMA, Recipe, RecipeError, apart
 from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_knob
 from app.version import VERSION
+from common.text import one_line
 
 A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
 LONGEST = 200_000  # characters; a longer text is not read
@@ -166,7 +167,7 @@ def read_json(text: str) -> ParsedMetadata:
     if missing := [name for name in Recipe.model_fields if name not in fields and name not in left_out]:
         notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
     if newer:
-        notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(_short, newer))}.")
+        notes.append(f"Settings of another version of Nine Ways were left out: {', '.join(map(one_line, newer))}.")
     return ParsedMetadata(recipe, not notes, tuple(notes))
 
 
@@ -202,7 +203,7 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
     if model == "still-life":
         fields["backbone"] = model
     elif model or model_hash:
-        notes.append(f"Made with the model {_short(model or model_hash)}; here the chosen model takes the settings.")
+        notes.append(f"Made with the model {one_line(model or model_hash)}; here the chosen model takes the settings.")
     for key in _HARMLESS:
         rest.pop(key, None)
     if "Denoising strength" in rest and "Hires upscale" not in rest:
@@ -214,7 +215,7 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
     unknown = [*rest, *filter(None, behind)]
     if unknown:
         more = " ..." if len(unknown) > 12 else ""
-        notes.append(f"Not understood: {', '.join(_short(key) for key in unknown[:12])}{more}.")
+        notes.append(f"Not understood: {', '.join(one_line(key) for key in unknown[:12])}{more}.")
     return ParsedMetadata(recipe, False, tuple(notes + problems))
 
 
@@ -226,16 +227,16 @@ def _sampling(rest: dict[str, str], fields: dict[str, Any], ours: bool) -> list[
     if sampler and (key := sampler_named(sampler)):
         fields["sampler"] = key
         if is_nearly(sampler):
-            notes.append(f"Sampling method {_short(sampler)}: {SAMPLERS[key]}, the nearest here, is taken.")
+            notes.append(f"Sampling method {one_line(sampler)}: {SAMPLERS[key]}, the nearest here, is taken.")
     elif sampler:
-        notes.append(f"Sampling method {_short(sampler)} is not here; {SAMPLERS['euler']} is taken.")
+        notes.append(f"Sampling method {one_line(sampler)} is not here; {SAMPLERS['euler']} is taken.")
     known = schedule_named(schedule or "") if ours else schedule_of(sampler, schedule)
     if known:
         fields["schedule"] = known
         if not ours and schedule is None and known == "linspace":
             notes.append(f"No schedule type is named: {SCHEDULES[known]} is what A1111 takes then.")
     elif schedule:
-        notes.append(f"Schedule type {_short(schedule)} is not here; {SCHEDULES['native']} is taken.")
+        notes.append(f"Schedule type {one_line(schedule)} is not here; {SCHEDULES['native']} is taken.")
     return notes
 
 
@@ -281,7 +282,3 @@ def _best(fields: dict[str, Any]) -> tuple[Recipe, list[str]]:
                     fields.pop("cfg_end", None)
             if len(fields) == known:
                 fields = {}
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.knobs import Knob
+from common.text import one_line
 
 FILE = Path(__file__).parent / "solvers.json"
 #: In A1111's words, where it has one; else a knob is called by its name.
@@ -133,8 +134,7 @@ def _exactly(value: Any) -> int | float:
 
 
 def shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return one_line(repr(value))
 
 
 def knob_names() -> Iterable[str]:
