@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import theme
+from app import scripts, theme
 from app.endpoints import add_endpoints
 from app.routes import all_routes
 from app.service.models import Model
@@ -19,6 +19,7 @@ from app.service.state import AppState
 from app.tabs import compare, create, history, taxonomy, trajectory
 from app.tabs.introductions import introduction
 from app.tabs.listeners import SHORT
+from app.tabs.returning import Returning
 
 LARGEST_UPLOAD = "32mb"
 KEYS = (
@@ -34,7 +35,7 @@ def build(state: AppState) -> gr.Blocks:
     with gr.Blocks(title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)) as page:
         header = gr.HTML(_header(state.model()), elem_id="nw-header", apply_default_css=False)
         with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
-            with gr.Tab("Create", id="create"):
+            with gr.Tab("Create", id="create") as creating:
                 gr.HTML(introduction("create"), apply_default_css=False)
                 making = create.tab(state)
             with gr.Tab("History", id="history") as kept:
@@ -43,7 +44,7 @@ def build(state: AppState) -> gr.Blocks:
             with gr.Tab("Compare", id="compare") as side_by_side:
                 gr.HTML(introduction("compare"), apply_default_css=False)
                 cells = compare.tab(state, making, tabs, side_by_side)
-            with gr.Tab("Trajectory", id="trajectory"):
+            with gr.Tab("Trajectory", id="trajectory") as following:
                 gr.HTML(introduction("trajectory"), apply_default_css=False)
                 paths = trajectory.tab(state, making, tabs)
             with gr.Tab("Taxonomy", id="taxonomy") as ways:
@@ -52,6 +53,9 @@ def build(state: AppState) -> gr.Blocks:
         paths.opens(making.stage.follow, [making.visit], making.recipe_of)
         paths.opens(images.detail.follow, [making.visit], images.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
+        Returning(state, making, cells, tabs)
+        for shown in (creating, kept, side_by_side, following, ways):
+            shown.select(None, None, None, js=scripts.call("visit", "tabChosen", shown.id), **SHORT)
         add_endpoints(state)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
         clock = gr.Timer(1.0)

@@ -132,6 +132,16 @@ class Marks(Message):
     backbone: str
 
 
+class VisitNews(Message):
+    """What the browser is to keep of a visit (app/assets/visit.js)."""
+
+    visit_token: NotRequired[str]
+    images: NotRequired[list[tuple[str, str]]]  # id and signature, newest first
+    comparisons: NotRequired[list[tuple[str, str]]]
+    all: NotRequired[bool]  # these are all that there are; else they are new ones
+    address: NotRequired[str]  # of what the tab in view shows now
+
+
 class Uploaded(Message):
     """POST inputs"""
 
@@ -370,6 +380,6 @@ class TrajectoryStopped(Message):
 
 
 MESSAGES: tuple[Any, ...] = (
-    Catalogue, Stack, Marks, Uploaded, Preview, Thumbnail, WholeComparison, ComparisonNews, ComparisonVotes,
+    Catalogue, Stack, Marks, VisitNews, Uploaded, Preview, Thumbnail, WholeComparison, ComparisonNews, ComparisonVotes,
     Trajectories, TrajectoryProgress, TrajectoryStopped,
 )  # fmt: skip

@@ -7,9 +7,11 @@ page, so it does not matter under which path, host and protocol a proxy serves i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent / "assets"
 START = "page"  # loaded with the page; the others are what it and the components import
@@ -51,9 +53,11 @@ def mount(name: str, function: str = "mount", events: Sequence[str] = ()) -> str
     return triggered + _imported(name, f"{function}({{ element, props, trigger, watch }})")
 
 
-def call(name: str, function: str) -> str:
-    """js of an event: calls a function that a module exports, without arguments."""
-    return f"() => {{ {_imported(name, f'{function}()')} }}"
+def call(name: str, function: str, *first: Any) -> str:
+    """js of an event: calls a function that a module exports, with these arguments first (plain JSON), and then the
+    values of the event's inputs."""
+    given = "".join(f"{json.dumps(value)}, " for value in first)
+    return f"(...values) => {{ {_imported(name, f'{function}({given}...values)')} }}"
 
 
 def _imported(name: str, what: str) -> str:

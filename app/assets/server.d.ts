@@ -354,6 +354,15 @@ export interface Uploaded {
   error?: string;
 }
 
+/** What the browser is to keep of a visit (app/assets/visit.js). */
+export interface VisitNews {
+  visit_token?: string;
+  images?: [string, string][];
+  comparisons?: [string, string][];
+  all?: boolean;
+  address?: string;
+}
+
 /** The whole of it, when it is opened. */
 export interface WholeComparison {
   id: string;

@@ -49,6 +49,10 @@ class Run:
     def done(self) -> bool:
         return self._job.events.end is not None
 
+    def show_previews(self, wanted: bool) -> None:
+        """Whether previews are worth their cost: a reader that shows them to nobody says so."""
+        self._job.events.previews = wanted
+
     def __iter__(self) -> Iterator[Event]:
         try:
             while True:

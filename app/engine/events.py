@@ -101,6 +101,7 @@ class EventQueue:
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()
         self.end: Event | None = None
+        self.previews = True  # whether its reader has someone to show them to
 
     def put(self, event: Event) -> None:
         """Adds an event; does nothing once the run has ended."""
@@ -122,7 +123,8 @@ class EventQueue:
     def wants_preview(self) -> bool:
         """Whether the last preview was taken: only then another one is worth its cost."""
         with self._changed:
-            return not any(isinstance(e, Progress) and any(p is not None for p in e.previews) for e in self._events)
+            waiting = [e for e in self._events if isinstance(e, Progress)]
+            return self.previews and not any(look is not None for e in waiting for look in e.previews)
 
     def take(self, timeout: float | None = None) -> Event | None:
         """The next event; None where none came within `timeout` seconds; the end over and over."""

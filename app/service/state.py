@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -21,9 +20,12 @@ from PIL import Image
 from app.errors import NotLoaded, error_message
 from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS, Recipe, random_seed
+from app.service.live_runs import LiveRuns
 from app.service.models import Model, present
+from app.service.visits import Visits
 from app.storage.image_files import ImageError, content_hash, open_upload
 from app.storage.image_history import History, HistoryError
+from app.storage.signing_key import signing_key
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
@@ -52,10 +54,12 @@ class AppState:
         self.models = {id: Model(id) for id in dict.fromkeys([*chosen, *present()])}
         self.id = next(iter(self.models))  # of the network to begin with
         self.history = history or History()
-        self.live: dict[str, Any] = {}  # session -> the run under way
+        self.live_runs = LiveRuns()
+        self.live: dict[str, Any] = {}  # session -> what else is under way: trajectories, attention maps
         self.comparisons: dict[str, Any] = {}  # id -> comparison, running or looked at lately
         self.followed: dict[str, Any] = {}  # id -> runs that were followed step by step, for their files
-        self._key = secrets.token_bytes(16)
+        self._key = signing_key(self.history.folder)
+        self.visits = Visits(self.sign)
         self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> image, doors
         self._lock = threading.Lock()
 
@@ -119,12 +123,11 @@ class AppState:
 
     def visit_token(self, session: str | None) -> str:
         """The key of a visit, which its page knows: who has it gives images, and in private sees those it gave."""
-        visit = self.sign(f"visit {session or ''}")
-        return visit + self.sign(visit)
+        return self.visits.token(session)
 
     def knows_visit(self, visit_token: str) -> bool:
-        """Whether a visit of this process has this door."""
-        return self.signed(visit_token[:24], visit_token[24:])
+        """Whether this server gave that key to a visit."""
+        return self.visits.known(visit_token)
 
     def take(self, image: Image.Image, visit_token: str = "") -> str:
         """Holds an image until a run uses it, and gives the hash that stands for it; the oldest make room.

@@ -15,10 +15,12 @@ from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore
 from app.errors import error_message
-from app.forms import comparison_form, references
+from app.forms import address, comparison_form, references
 from app.schema.recipe import Recipe
+from app.service.live_runs import Followers
 from app.service.state import AppState, private
 from app.tabs.create import Create
+from app.tabs.generation import PATIENCE
 from app.tabs.listeners import DRAWER, LONG, SHORT
 from app.tabs.notes import failure, note
 
@@ -34,6 +36,7 @@ class Compare:
 
     def __init__(self, state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab):
         self.state, self.create, self.tabs = state, create, tabs
+        self._followed_by: dict[str, Followers] = {}
         self.store = ComparisonStore(state.history.folder / "comparisons")
         with gr.Column(elem_id="compare"):
             with gr.Column(elem_id="compare-setup"):
@@ -88,8 +91,13 @@ class Compare:
                 )  # fmt: skip
             self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
+    @property
+    def outputs(self) -> list[Any]:
+        """What the opening and the making of a comparison change."""
+        return [self.news, self.id, self.visit, self.create.kept, self.go, self.cancel, self.note]
+
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
-        outputs = [self.news, self.id, self.visit, self.go, self.cancel, self.note]
+        outputs = self.outputs
         of_create = self.create.controls
         self.ready.ready(self.begin_ready, self.visit, outputs, **LONG)
         self.make.click(
@@ -246,13 +254,29 @@ class Compare:
         yield from self._run(id, [*visit, id], request, words)
 
     def _run(self, id: str, visit: list[str], request: gr.Request, words: str = "") -> Iterator[dict[Any, Any]]:
-        runner, started = None, None
         try:
             runner = comparison_form.runner_of(self.state, self.store, id, self.state.visit_token(request.session_hash))
             if runner is None:
                 yield self._say("This comparison cannot be opened: its file is gone.", True)
                 return
-            started = runner.start()
+            runner.start()
+            yield from self._followed(runner, visit, words)
+        except Exception as error:
+            yield self._say(error_message(error), True)
+
+    def join(self, id: str, visit: list[str]) -> Iterator[dict[Any, Any]]:
+        """Follows a comparison that is under way: the one in view, else one that this visit began."""
+        running = [self.state.comparisons[one] for one in (id, *visit) if one in self.state.comparisons]
+        busy = next((runner for runner in running if runner.busy and self._may(runner.id, visit)), None)
+        if busy is None:
+            yield {self.id: id}  # where nothing comes, Gradio would empty what `join` may change
+        else:
+            yield from self._followed(busy, visit)
+
+    def _followed(self, runner: ComparisonRunner, visit: list[str], words: str = "") -> Iterator[dict[Any, Any]]:
+        """What the page has to know until the comparison ends. Leaving it does not end it: a reload joins it again; on
+        a public server it ends a while after the last page has left."""
+        with self._followers(runner.id):
             yield self._frame(runner, visit, -1, words)
             since = 0
             while runner.busy:
@@ -261,11 +285,12 @@ class Compare:
                     yield self._frame(runner, visit, since, words)
                     since = now
             yield self._frame(runner, visit, 0, words)
-        except Exception as error:
-            yield self._say(error_message(error), True)
-        finally:
-            if runner is not None and started is not None:
-                runner.cancel(started)  # the page was left: what is done stays
+
+    def _followers(self, id: str) -> Followers:
+        """The pages that follow a comparison."""
+        if id not in self._followed_by:
+            self._followed_by[id] = Followers(lambda: self.stop(id), PATIENCE if private() else None)
+        return self._followed_by[id]
 
     def _shown(self, id: str, visit: list[str], words: str = "") -> dict[Any, Any]:
         runner = comparison_form.runner_of(self.state, self.store, id)
@@ -276,7 +301,7 @@ class Compare:
     def _frame(self, runner: Any, visit: list[str], since: int, words: str = "") -> dict[Any, Any]:
         """What the page has to know. since: -1 for all of it, else the number of the change before."""
         update = comparison_form.update(self.state, self.store, runner, since, self._mine(visit))
-        return {
+        return (self._for_browser(runner.id) if since < 0 else {}) | {
             self.news: json.dumps(update),
             self.id: runner.id,
             self.visit: visit,
@@ -284,6 +309,12 @@ class Compare:
             self.cancel: gr.Button(interactive=runner.busy),
             **self._say(words),
         }
+
+    def _for_browser(self, id: str) -> dict[Any, Any]:
+        """What the browser keeps of a comparison: its id; and the address of this tab."""
+        (signed,) = self.state.visits.with_signatures("comparison", [id])
+        where = address.of_comparison(id, signed[1] if private() else "")
+        return {self.create.kept: json.dumps({"comparisons": [signed], "address": where})}
 
     def _say(self, words: str, wrong: bool = False) -> dict[Any, Any]:
         shown = failure(escape(words)) if wrong else note(escape(words))

@@ -31,6 +31,7 @@ FIELDS = (
 #: What the page begins with: the fewest evaluations that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
 PROBLEMS = scripts.mount("field_problems")
+KEPT = scripts.mount("visit", events=["arrive", "go"])
 
 
 class Create(Restorer):
@@ -81,6 +82,7 @@ class Create(Restorer):
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
             self.attention = Attention(self.state)
             self.problems = gr.HTML("{}", elem_id="problems", html_template="", js_on_load=PROBLEMS)
+            self.kept = gr.HTML("", elem_id="visit-kept", html_template="", js_on_load=KEPT)  # what the browser keeps
             self.visit = gr.State([])
 
     def _settings(self) -> None:
@@ -147,9 +149,7 @@ class Create(Restorer):
         press = scripts.call("gradio", "generate")
 
         self.generate.click(
-            self.generation.run, [*self.controls, self.visit],
-            [self.stage, self.film, self.visit, self.generate, self.cancel, self.surprise, self.unknown, self.problems],
-            **LONG,
+            self.generation.run, [*self.controls, self.visit], self.generation.outputs, **LONG
         )  # fmt: skip
         self.cancel.click(self.generation.stop, None, None, **SHORT)
         self.surprise.click(surprise, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
@@ -189,6 +189,10 @@ class Create(Restorer):
         gr.on(
             [self.control[name].change for name in shown], self.restack, self.controls, [self.stack, self.marks],
             trigger_mode="always_last", **SHORT,
+        )  # fmt: skip
+        gr.on(
+            [control.change for control in self.controls], None, self.controls, None,
+            js=scripts.call("visit", "remember", FIELDS), **SHORT,
         )  # fmt: skip
         # Only what a person chooses brings the solver's defaults: restored settings bring their own values.
         self.sampler.input(self.knobs.chosen, self.sampler, list(self.knobs.controls.values()), **SHORT)

@@ -9,15 +9,18 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-from app.engine.events import Cancelled, Failed, Finished, Made, Preparing, Progress, Queued
+from app.engine.events import Cancelled, Failed, Finished, Preparing, Progress, Queued
 from app.errors import error_message
+from app.forms import address
 from app.schema.recipe import Recipe, RecipeError
-from app.service.state import AppState, waiting
+from app.service.live_runs import LiveRun
+from app.service.state import AppState, private, waiting
 from app.storage.image_files import png_bytes
 from app.tabs import image_view
 from common.image_bytes import data_uri
 
 KEPT = 24  # images in the strip of a visit
+PATIENCE = 300.0  # seconds that a run goes on on a public server while nobody looks
 
 
 class Tab(Protocol):
@@ -27,6 +30,7 @@ class Tab(Protocol):
     stage: gr.HTML
     film: gr.HTML
     visit: gr.State
+    kept: gr.HTML
     generate: gr.Button
     cancel: gr.Button
     surprise: gr.Button
@@ -38,13 +42,22 @@ class Tab(Protocol):
 
 
 class Generation:
-    """What Generate and Cancel do."""
+    """What Generate and Cancel do, and what a page does that finds a run of its visit under way."""
 
     def __init__(self, state: AppState, tab: Tab):
         self.state, self.tab = state, tab
 
+    @property
+    def outputs(self) -> list[Any]:
+        """What `run` and `join` change."""
+        tab = self.tab
+        return [
+            tab.stage, tab.film, tab.visit, tab.kept, tab.generate, tab.cancel, tab.surprise, tab.unknown, tab.problems,
+        ]  # fmt: skip
+
     def run(self, request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
-        """One click on Generate: updates of the page while the run goes on. Closing this generator cancels the run."""
+        """One click on Generate: updates of the page while the run goes on. Closing this generator leaves the run as it
+        is: see `join`."""
         *fields, visit = values
         tab, visit_token = self.tab, self.state.visit_token(request.session_hash)
         recipe, problems = tab.check(*fields, visit_token=visit_token)
@@ -52,61 +65,91 @@ class Generation:
             yield {tab.problems: json.dumps(problems)}
             return
         model = self.state.model(recipe.backbone)
-        session = request.session_hash or ""
         size = (recipe.width, recipe.height)
-
-        def show(html: str) -> dict[Any, Any]:
-            return {tab.stage: html}
-
-        def end(
-            html: str, fresh: Sequence[image_view.Shown] = (), selected: int = -1, problems: str = "{}"
-        ) -> dict[Any, Any]:
-            shown = [*fresh, *visit]  # all of them: in private they are what the visit may see of the history
-            film = image_view.film(shown[:KEPT], "stage", selected)
-            return {tab.stage: html, tab.film: film, tab.visit: shown, tab.problems: problems} | self._buttons(False)
-
-        run: Any = None
+        note = tab.unknown_note(recipe.prompt, recipe.backbone)
+        yield {tab.unknown: note} | self._begun(image_view.waiting("Starting", size))
         try:
-            note = tab.unknown_note(recipe.prompt, recipe.backbone)
-            begun = {tab.unknown: note, tab.problems: "{}"} | self._buttons(True)
-            yield show(image_view.waiting("Starting", size)) | begun
             for words in waiting(model):
-                yield show(image_view.waiting(f"{model.name}: {words}", size))
+                yield {tab.stage: image_view.waiting(f"{model.name}: {words}", size)}
             run = self.state.runs.submit(self.state.request(recipe, visit_token, keep=True))
-            self.state.live[session] = run
-            fresh: list[image_view.Shown] = []
-            last: list[str] = []
-            step = 0
-            for event in run:
-                match event:
-                    case Queued(position=position):
-                        words = "Starting" if position == 0 else f"Waiting: {position} before this"
-                        yield show(image_view.waiting(words, size))
-                    case Preparing():
-                        yield show(image_view.preparing(event, size))
-                    case Progress():
-                        last = [data_uri(p, "JPEG") if p is not None else "" for p in event.previews]
-                        step = int(event.fraction * recipe.steps)  # the engine counts over all images
-                        yield show(image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made))
-                    case Made(image=image, recipe=own):
-                        fresh.append(self._saved(image, own))
-                    case Finished(seconds=seconds, nfe=nfe):
-                        fresh = [replace(shown, seconds=seconds, nfe=nfe) for shown in fresh]
-                        yield end(image_view.made(fresh[0]), fresh, 0)
-                    case Failed(reason=reason, field=field):
-                        yield end(image_view.trouble(reason, size), fresh, problems=self._at(field, reason))
-                    case Cancelled():
-                        words = f"Cancelled at step {step} of {recipe.steps}"
-                        yield end(image_view.stopped(words, size, last), fresh)
         except RecipeError as error:  # refused only now: before, the network was not known well enough
             refused = error.problems[0]
-            yield end(image_view.trouble(refused.message, size), problems=self._at(refused.field, refused.message))
+            stage = image_view.trouble(refused.message, size)
+            yield self._ended(stage, [], visit, problems=self._at(refused.field, refused.message))
+            return
         except Exception as error:
-            yield end(image_view.trouble(error_message(error), size))
-        finally:
-            if run is not None:
-                run.cancel()
-            self.state.live.pop(session, None)
+            yield self._ended(image_view.trouble(error_message(error), size), [], visit)
+            return
+        live = LiveRun(run, self._saved, PATIENCE if private() else None)
+        self.state.live_runs.add(self.state.visits.place(request.session_hash), live)
+        yield from self._followed(live, visit)
+
+    def join(self, visit: list[image_view.Shown], request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """Follows the run of this visit that is under way, or shows what it made while no page was there."""
+        live = self.state.live_runs.to_join(self.state.visits.place(request.session_hash))
+        if live is None:
+            yield {self.tab.problems: "{}"}  # where nothing comes, Gradio would empty what `join` may change
+            return
+        size = (live.recipe.width, live.recipe.height)
+        yield self._begun(image_view.waiting("Back at the run that is under way", size))
+        yield from self._followed(live, visit)
+
+    def _followed(self, live: LiveRun, visit: Sequence[image_view.Shown]) -> Iterator[dict[Any, Any]]:
+        recipe, size = live.recipe, (live.recipe.width, live.recipe.height)
+        last: list[str] = []
+        step = 0
+        for event in live.follow():
+            match event:
+                case Queued(position=position):
+                    words = "Starting" if position == 0 else f"Waiting: {position} before this"
+                    yield {self.tab.stage: image_view.waiting(words, size)}
+                case Preparing():
+                    yield {self.tab.stage: image_view.preparing(event, size)}
+                case Progress():
+                    last = [data_uri(p, "JPEG") if p is not None else "" for p in event.previews]
+                    step = int(event.fraction * recipe.steps)  # the engine counts over all images
+                    forming = image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made)
+                    yield {self.tab.stage: forming}
+                case Finished(seconds=seconds, nfe=nfe):
+                    fresh = [replace(shown, seconds=seconds, nfe=nfe) for shown in live.made]
+                    yield self._ended(image_view.made(fresh[0]), fresh, visit, made=recipe)
+                case Failed(reason=reason, field=field):
+                    at = self._at(field, reason)
+                    yield self._ended(image_view.trouble(reason, size), live.made, visit, problems=at)
+                case Cancelled():
+                    words = f"Cancelled at step {step} of {recipe.steps}"
+                    yield self._ended(image_view.stopped(words, size, last), live.made, visit)
+        self.state.live_runs.seen(live)  # not where the page was left just before: another one sees it then
+
+    def _begun(self, stage: str) -> dict[Any, Any]:
+        return {self.tab.stage: stage, self.tab.problems: "{}"} | self._buttons(True)
+
+    def _ended(
+        self,
+        stage: str,
+        fresh: Sequence[image_view.Shown],
+        visit: Sequence[image_view.Shown],
+        problems: str = "{}",
+        made: Recipe | None = None,
+    ) -> dict[Any, Any]:
+        """The page after a run, with the images that it made before those of the visit. made: the recipe, where all of
+        it is made."""
+        shown = [*fresh, *visit]  # all of them: in private they are what the visit may see of the history
+        return {
+            self.tab.stage: stage,
+            self.tab.film: image_view.film(shown[:KEPT], "stage", -1 if made is None else 0),
+            self.tab.visit: shown,
+            self.tab.kept: self._for_browser(fresh, made),
+            self.tab.problems: problems,
+        } | self._buttons(False)
+
+    def _for_browser(self, fresh: Sequence[image_view.Shown], made: Recipe | None) -> str:
+        """What the browser keeps: the ids of new images; and the address of the recipe, once all of it is made."""
+        ids = [shown.id for shown in fresh if shown.id]
+        news: dict[str, Any] = {"images": self.state.visits.with_signatures("image", ids)}
+        if made is not None:
+            news["address"] = address.of_recipe(made)
+        return json.dumps(news)
 
     def _buttons(self, busy: bool) -> dict[Any, Any]:
         """While a run goes on it can be cancelled, and no other one be begun."""
@@ -124,15 +167,15 @@ class Generation:
         saved = self.state.save(image, recipe)
         source = saved.address or data_uri(png_bytes(image))
         note = f"not saved: {saved.trouble}" if saved.trouble else ""
-        return image_view.Shown(saved.id, source, recipe, text, note=note, attentive=self._has_attention(recipe))
+        return image_view.Shown(saved.id, source, recipe, text, note=note, attentive=self.has_attention(recipe))
 
-    def _has_attention(self, recipe: Recipe) -> bool:
+    def has_attention(self, recipe: Recipe) -> bool:
         """Whether attention maps of such an image can be shown."""
         backbone = self.state.model(recipe.backbone).backbone
         return "attention" in getattr(backbone, "offers", ()) and hasattr(backbone, "words")
 
     def stop(self, request: gr.Request) -> None:
-        """Cancel the run of this visit; its generator then says where it stopped."""
-        run = self.state.live.get(request.session_hash or "")
+        """Cancel the run of this page; whoever follows it then says where it stopped."""
+        run = self.state.live_runs.at(self.state.visits.place(request.session_hash))
         if run is not None:
             run.cancel()

@@ -49,7 +49,7 @@ class SolverKnobs:
     def taken(fields: dict[str, Any]) -> dict[str, Any]:
         """The knobs of the solver out of the values of all controls, which are left out of `fields`."""
         own = KNOBS.get(str(fields.get("sampler")), {})
-        values = {name: fields.pop(knob_field(name)) for name in knob_names()}
+        values = {name: fields.pop(knob_field(name), None) for name in knob_names()}
         return {name: value for name, value in values.items() if name in own}
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import backbones
-from app.engine.events import Cancelled, Failed, Finished, Made, Progress, Queued
+from app.engine.events import Cancelled, Failed, Finished, Made, News, Progress, Queued
 from app.forms import stack
 from app.routes import all_routes
 from app.schema.recipe import Recipe
@@ -50,7 +51,7 @@ class Oracle:
 
 
 class Engine:
-    """Plays a list of events."""
+    """Plays a list of events, each as soon as the one before was looked at, or at once where `unseen` is set."""
 
     backbone = Oracle()
     status = "ready"
@@ -58,6 +59,7 @@ class Engine:
 
     def __init__(self, *events):
         self.events, self.cancelled = events, 0
+        self.looked, self.unseen = threading.Event(), threading.Event()
 
     def wait(self, seconds=None):
         return True
@@ -74,8 +76,16 @@ class Engine:
     def cancel(self):
         self.cancelled += 1
 
+    def show_previews(self, wanted):
+        if wanted:
+            self.looked.set()
+
     def __iter__(self):
-        yield from self.events
+        for event in self.events:
+            self.looked.clear()
+            yield event
+            while isinstance(event, News) and not self.unseen.is_set() and not self.looked.wait(0.01):
+                pass
 
 
 @pytest.fixture
@@ -127,9 +137,10 @@ def test_a_run_from_queue_to_image(tab):
     frames = list(tab.generation.run(VISIT, *values(prompt="a red sphere", seed=5)))
     shown = [frame[tab.stage] for frame in frames]
     assert "Starting" in shown[0] and frames[0][tab.problems] == "{}"
-    assert "2 before this" in shown[1]
-    assert "Step" in shown[2] and "data:image/jpeg" not in shown[2]
-    assert "data:image/jpeg" in shown[3] and "0.9</span> s" in shown[3]
+    assert any("2 before this" in html for html in shown)
+    first, second = (html for html in shown if "<span>Step " in html)
+    assert "data:image/jpeg" not in first
+    assert "data:image/jpeg" in second and "0.9</span> s" in second
     assert 'data-state="done"' in shown[-1] and "pictures/1/" in shown[-1]
     assert "20</span> network evaluations" in shown[-1]
     assert frames[-1][tab.visit][0].recipe.seed == 5 and engine.recipe.seed == 5
@@ -174,13 +185,26 @@ def test_minus_one_draws_a_seed_of_its_own(tab):
     assert 0 <= first < 2**32 and engine.recipe.seed != first
 
 
-def test_closing_the_page_cancels_the_run(tab):
-    engine = tab.plays(*(Progress(k, 20, 1.0, (None,), None, k) for k in range(20)))
-    frames = tab.generation.run(VISIT, *values())
-    next(frames), next(frames)
-    assert tab.state.live == {"a visit": engine}
+def test_a_page_that_was_left_finds_its_run_again(tab):
+    """A reload: the run goes on meanwhile, its image is in the history, and the page that comes back shows it."""
+    recipe = Recipe.make(seed=5)
+    steps = [Progress(k, 20, 1.0, (None,), None, k) for k in range(20)]
+    engine = tab.plays(*steps, Made(0, image(recipe), recipe), Finished((image(recipe),), (recipe,), 1.0, 20, 20))
+    frames = tab.generation.run(VISIT, *values(seed=5))
+    next(frames), next(frames), next(frames)
     frames.close()
-    assert engine.cancelled and not tab.state.live
+    live = tab.state.live_runs.at(tab.state.visits.place("a visit"))
+    assert not engine.cancelled and live.ended is None
+    again = tab.generation.join([], VISIT)
+    shown = [next(again)[tab.stage] for _ in range(3)]
+    assert 'data-state="running"' in shown[0] and "Step" in shown[2]
+    again.close()
+    engine.unseen.set()
+    last = list(tab.generation.join([], VISIT))[-1]
+    assert 'data-state="done"' in last[tab.stage] and [one.recipe.seed for one in last[tab.visit]] == [5]
+    assert tab.state.history.count("") == 1 and last[tab.generate].interactive
+    assert tab.stage not in list(tab.generation.join([], VISIT))[-1], "its end was shown: nothing is left to join"
+    assert json.loads(last[tab.kept])["images"] == [[last[tab.visit][0].id, tab.state.sign("image 1")]]
 
 
 def test_cancel_reaches_the_run_of_its_visit_only(tab):
@@ -328,7 +352,7 @@ def test_png_data_keeps_the_settings():
 # who may see what -----------------------------------------------------------------------------------------------------
 
 
-def test_addresses_are_signed(state):
+def test_addresses_are_signed(state, tmp_path):
     from starlette.applications import Starlette
     from starlette.testclient import TestClient
 
@@ -337,8 +361,10 @@ def test_addresses_are_signed(state):
     good = state.address(entry.id)
     assert client.get(f"/{good}").headers["content-type"] == "image/png"
     assert client.get(f"/pictures/{entry.id}/{'0' * 24}.png").status_code == 404
-    other = AppState("exact", state.history)
+    other = AppState("exact", History(tmp_path / "another folder"))
     assert client.get(f"/{other.address(entry.id)}").status_code == 404
+    again = AppState("exact", History(state.history.folder))
+    assert again.address(entry.id) == good, "after a restart it is still there"
     state.history.delete(entry.id)
     assert client.get(f"/{good}").status_code == 404
     for odd in ("x", "-1", "9" * 400, "../1"):
