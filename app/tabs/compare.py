@@ -269,7 +269,7 @@ class Compare:
         running = [self.state.comparisons[one] for one in (id, *visit) if one in self.state.comparisons]
         busy = next((runner for runner in running if runner.busy and self._may(runner.id, visit)), None)
         if busy is None:
-            yield {self.id: id}  # where nothing comes, Gradio would empty what `join` may change
+            yield {self.note: gr.skip()}  # where nothing comes, Gradio empties what `join` may change
         else:
             yield from self._followed(busy, visit)
 

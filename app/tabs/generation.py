@@ -88,7 +88,7 @@ class Generation:
         """Follows the run of this visit that is under way, or shows what it made while no page was there."""
         live = self.state.live_runs.to_join(self.state.visits.place(request.session_hash))
         if live is None:
-            yield {self.tab.problems: "{}"}  # where nothing comes, Gradio would empty what `join` may change
+            yield {self.tab.stage: gr.skip()}  # where nothing comes, Gradio empties what `join` may change
             return
         size = (live.recipe.width, live.recipe.height)
         yield self._begun(image_view.waiting("Back at the run that is under way", size))
