@@ -25,6 +25,7 @@ LARGEST_UPLOAD = "32mb"
 KEYS = (
     ("Ctrl", "Enter", "Generate (⌘ Enter on a Mac)"),
     ("Esc", "", "Cancel the run"),
+    ("Ctrl", "Z", "Undo the last change of settings, masks or boxes (outside of a text)"),
     ("←", "→", "Walk through the images"),
     ("?", "", "This list"),
 )
@@ -54,6 +55,7 @@ def build(state: AppState) -> gr.Blocks:
         paths.opens(images.detail.follow, [making.visit], images.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
         Returning(state, making, cells, tabs)
+        page.load(None, making.controls, None, js=create.REMEMBER, **SHORT)
         for shown in (creating, kept, side_by_side, following, ways):
             shown.select(None, None, None, js=scripts.call("visit", "tabChosen", shown.id), **SHORT)
         add_endpoints(state)

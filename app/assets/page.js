@@ -6,6 +6,7 @@ import { showThumbnail, toggleTruePixels, walk } from "./film.js";
 import "./number_fields.js";
 import "./unused_settings.js";
 import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, restoreInput, whenPresent } from "./gradio.js";
+import { undo } from "./visit.js";
 
 const TYPING = "input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable=true]";
 const OWN_ARROWS = "[role=tab], [role=slider], [role=application], input";
@@ -52,6 +53,7 @@ const CLICKS = [
   ["#nw-keys-open", () => keysDialog()?.showModal()],
   ["#nw-keys-close", () => keysDialog()?.close()],
   ["#nw-mode", otherMode],
+  ["[data-settings=undo]", () => { undo(); }],
 ];
 document.addEventListener("click", (event) => {
   for (const [selector, act] of CLICKS) {
@@ -70,6 +72,8 @@ document.addEventListener("keydown", (event) => {
     press("generate");
   } else if (event.key === "Escape" && !dialog && !dropdownIsOpen()) {
     if (press("cancel")) { event.preventDefault(); event.stopPropagation(); }
+  } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !typing && !dialog) {
+    if (undo()) event.preventDefault(); // in a text the browser undoes what was typed
   } else if (event.key === "?" && !typing && !dialog) {
     event.preventDefault();
     keysDialog()?.showModal();

@@ -4,14 +4,16 @@
  * and the settings; so that a reload loses nothing. And the address of the page: Back and Forward lead through the tabs
  * and what was made in them. The server's side is app/tabs/returning.py.
  */
+import { find } from "./element.js";
 import { onValue } from "./gradio.js";
+import { UndoList } from "./undo.js";
 
 /** @import { Component } from "./gradio.js" */
 /** @import { VisitNews } from "./server.d.ts" */
 
 /**
+ * @typedef {import("./undo.js").Settings} Settings
  * @typedef {[string, string][]} Signed ids with signatures, newest first
- * @typedef {Record<string, unknown>} Settings field -> what its control holds
  * @typedef {{ visit_token: string, images: Signed, comparisons: Signed, settings: Settings | null }} Kept
  */
 
@@ -24,8 +26,11 @@ const NOTHING = { visit_token: "", images: [], comparisons: [], settings: null }
 
 /** Whether the page has read what was kept: before that, nothing is written over it. */
 let arrived = false;
-/** Whether the server has answered with the tab that the address names: until then Gradio shows its own first one. */
+/** Whether the page shows what the server answered to that: until then nobody chose its tab and its settings. */
 let placed = false;
+const undoList = new UndoList();
+/** Puts settings into the controls. @type {(settings: Settings) => void} */
+let put = () => {};
 /** @type {Record<string, string>} the address that each tab of the page was left at */
 const addresses = {};
 
@@ -85,6 +90,7 @@ export function mount(component) {
     settings: linked ? null : here.settings ?? stored.settings,
     address: linked || tabOf(location.hash) !== "create" ? location.hash : "#create",
   });
+  put = (settings) => component.trigger("settings", { settings });
   addEventListener("popstate", () => {
     addresses[tabOf(location.hash)] = location.hash;
     component.trigger("go", { address: location.hash });
@@ -96,7 +102,7 @@ function keep(news) {
   const stored = read(localStorage, VISIT, NOTHING);
   if (news.all) {
     Object.assign(stored, { images: [], comparisons: [] }); // what the server no longer knows goes
-    setTimeout(() => { placed = true; });
+    setTimeout(() => { placed = true; }, 100); // Gradio first draws what came with this
   }
   write(localStorage, VISIT, {
     ...stored,
@@ -113,10 +119,26 @@ function keep(news) {
  * @param {...unknown} values
  */
 export function remember(names, ...values) {
-  if (!arrived) return;
   const settings = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  if (!placed) undoList.now = settings; // what the page begins with is no change
+  if (!arrived) return;
   write(localStorage, VISIT, { ...read(localStorage, VISIT, NOTHING), settings });
   write(sessionStorage, TAB, { ...read(sessionStorage, TAB, {}), settings });
+  offerUndo(undoList.note(settings, performance.now()));
+}
+
+/** @param {boolean} possible */
+function offerUndo(possible) {
+  const undo = find("[data-settings=undo]");
+  if (undo instanceof HTMLButtonElement) undo.disabled = !possible;
+}
+
+/** The settings as they were before the last change; whether there was one. */
+export function undo() {
+  const settings = undoList.undo();
+  if (settings) put(settings);
+  offerUndo(undoList.before.length > 0);
+  return settings !== null;
 }
 
 /**

@@ -31,7 +31,15 @@ FIELDS = (
 #: What the page begins with: the fewest evaluations that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
 PROBLEMS = scripts.mount("field_problems")
-KEPT = scripts.mount("visit", events=["arrive", "go"])
+KEPT = scripts.mount("visit", events=["arrive", "go", "settings"])
+REMEMBER = scripts.call("visit", "remember", FIELDS)
+UNDO = (  # the page's script knows what the settings were
+    '<div class="nw-acts"><button type="button" class="nw-quiet-button" data-settings="undo" disabled '
+    'title="The settings as they were before the last change (Ctrl+Z)">Undo</button>'
+    '<button type="button" class="nw-quiet-button" data-act="reset" '
+    'title="All settings to the defaults of the model; prompts and methods stay">Reset settings</button></div>'
+)
+RESET = scripts.mount("server_buttons", "mountStage", ["reset"])
 
 
 class Create(Restorer):
@@ -71,6 +79,7 @@ class Create(Restorer):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=0)
                 self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=0)
                 self.surprise = gr.Button("Surprise me", elem_id="surprise", size="lg", min_width=0)
+            self.undo = gr.HTML(UNDO, elem_id="undo", js_on_load=RESET, apply_default_css=False)
             self.restored = gr.HTML("", elem_id="restored")
 
     def _result(self) -> None:
@@ -163,6 +172,7 @@ class Create(Restorer):
             None, None, None, js=press, **SHORT
         )
 
+        self.undo.reset(self.reset, self.backbone, self.outputs, **SHORT)
         self.dice.click(lambda: "-1", None, self.seed, **SHORT)
         self.recycle.click(lambda visit: str(visit[0].recipe.seed) if visit else "-1", self.visit, self.seed, **SHORT)
         asked = [self.prompt, self.backbone]
@@ -190,10 +200,7 @@ class Create(Restorer):
             [self.control[name].change for name in shown], self.restack, self.controls, [self.stack, self.marks],
             trigger_mode="always_last", **SHORT,
         )  # fmt: skip
-        gr.on(
-            [control.change for control in self.controls], None, self.controls, None,
-            js=scripts.call("visit", "remember", FIELDS), **SHORT,
-        )  # fmt: skip
+        gr.on([control.change for control in self.controls], None, self.controls, None, js=REMEMBER, **SHORT)
         # Only what a person chooses brings the solver's defaults: restored settings bring their own values.
         self.sampler.input(self.knobs.chosen, self.sampler, list(self.knobs.controls.values()), **SHORT)
         self.steps.change(
@@ -275,6 +282,13 @@ class Create(Restorer):
         if self.state.model(recipe.backbone).backbone is None:
             return []
         return [stack.at(problem) for problem in self.state.runs.unused(recipe)]
+
+    def reset(self, backbone: Any) -> dict[Any, Any]:
+        """All settings but prompts, methods and model to the defaults."""
+        kept = ("prompt", "negative", "methods", "backbone", *self.knobs.controls)
+        size = self.state.model(backbone).default_size()
+        values = {name: getattr(DEFAULTS, name) for name in FIELDS if name not in kept}
+        return self.put(values | {"seed": "-1", "width": size, "height": size}, "The settings are at their defaults.")
 
     def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """An example for one method: in place of the stack, or for its card in it."""

@@ -23,6 +23,7 @@ from app.tabs.compare import Compare
 from app.tabs.create import FIELDS, Create
 from app.tabs.generation import KEPT
 from app.tabs.listeners import LONG, SHORT
+from app.tabs.notes import note
 from app.tabs.solver_knobs import SolverKnobs
 
 TAB_NAME = 40  # characters of the name that a tab of the browser gives itself
@@ -39,7 +40,8 @@ class Returning:
         back.then(create.restack, create.controls, [create.stack, create.marks], **SHORT)
         back.then(compare.join, [compare.id, compare.visit], compare.outputs, **LONG)
         back.then(create.generation.join, create.visit, create.generation.outputs, **LONG)
-        create.kept.go(self.go, [create.visit, compare.visit], shown, **SHORT)
+        create.kept.settings(self.put, None, create.outputs, trigger_mode="always_last", **SHORT)
+        create.kept.go(self.go, [create.visit, compare.visit], shown, trigger_mode="always_last", **SHORT)
 
     def arrive(self, request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """The page with what its browser kept, and the browser told what of that is its own."""
@@ -77,6 +79,12 @@ class Returning:
     ) -> dict[Any, Any]:
         """Where Back, Forward or a link leads to."""
         return self._at(str((data._data or {}).get("address") or ""), images, comparisons, request)
+
+    def put(self, data: gr.EventData) -> dict[Any, Any]:
+        """Settings that the page had before, undone to."""
+        settings = (data._data or {}).get("settings")
+        words = "The last change is undone."
+        return self._settings(settings if isinstance(settings, Mapping) else {}) | {self.create.restored: note(words)}
 
     # what was kept --------------------------------------------------------------------------------------------------
 

@@ -112,3 +112,15 @@ def test_in_private_a_comparison_opens_by_its_signature_only(opened, monkeypatch
     assert found[2][opened.compare.visit] == [id] and found[2][opened.tabs].selected == "compare"
     back = arrive(opened, comparisons=[[id, signature]])
     assert back[opened.compare.visit] == [id]
+
+
+def test_settings_are_undone_and_reset(opened):
+    put = opened.put(SimpleNamespace(_data={"settings": {"steps": 44, "prompt": "before"}}))
+    controls = opened.create.control
+    assert put[controls["steps"]] == 44 and put[controls["prompt"]] == "before"
+    assert "undone" in put[opened.create.restored]
+    assert list(opened.put(SimpleNamespace(_data=None))) == [opened.create.restored]
+    back = opened.create.reset("exact")
+    assert back[controls["steps"]] == create.DEFAULTS.steps and back[controls["seed"]] == "-1"
+    assert back[controls["width"]] == back[controls["height"]] == opened.state.model("exact").default_size()
+    assert not any(controls[name] in back for name in ("prompt", "negative", "methods", "backbone"))
