@@ -7,6 +7,7 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 import backbones
 from backbones.base import Backbone
 from backbones.checkpoint import CheckpointError
+from backbones.outline import outline
 from backbones.pixels import PixelBackbone
 from conditioning.compose import refusals
 from conditioning.sampling.guidance.cfg import cfg
@@ -33,9 +34,12 @@ def tiny(folder, patch=1, pipeline=DDIMPipeline, **config):
     return str(folder)
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch, tmp_path):
-    monkeypatch.setenv("NINE_WAYS_CACHE", str(tmp_path / "cache"))
+def load(folder, engine="torch"):
+    """A tiny network: torch needs no conversion."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NINE_WAYS_ENGINE", engine)
+        patch.setenv("NINE_WAYS_CACHE", f"{folder}-cache")
+        return backbones.load(folder)
 
 
 def asked(b, rows=3, sigma=1.5):
@@ -48,7 +52,7 @@ def asked(b, rows=3, sigma=1.5):
 def test_agrees_with_diffusers_pipeline(tmp_path):
     """The same noise through DDIMPipeline: the same image."""
     folder = tiny(tmp_path / "one")
-    pipe, b = DDIMPipeline.from_pretrained(folder), backbones.load(folder)
+    pipe, b = DDIMPipeline.from_pretrained(folder), load(folder)
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(num_inference_steps=8, output_type="np", generator=torch.Generator().manual_seed(5)).images
     z = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(5))
@@ -61,7 +65,7 @@ def test_agrees_with_diffusers_pipeline(tmp_path):
 
 @pytest.mark.parametrize("patch", [1, 2])
 def test_is_a_backbone(tmp_path, patch):
-    b = backbones.load(tiny(tmp_path / "one", patch))
+    b = load(tiny(tmp_path / "one", patch))
     assert isinstance(b, Backbone) and isinstance(b, PixelBackbone)
     assert b.default_size == 16 * patch and b.size_multiple == 2 * patch
     assert b.latent_shape(24, 32) == (3, 32, 24)
@@ -78,7 +82,7 @@ def test_is_a_backbone(tmp_path, patch):
 
 def test_patches_are_a_permutation_of_the_image(tmp_path):
     """A network on 2 x 2 blocks is the UNet on the blocks, in the order of pixel_unshuffle."""
-    b = backbones.load(tiny(tmp_path / "one", 2))
+    b = load(tiny(tmp_path / "one", 2))
     one = asked(b)
     seen, t = b.coordinates.enter(one.x, one.sigma)
     blocks = seen.reshape(3, 3, 16, 2, 16, 2).permute(0, 1, 3, 5, 2, 4).reshape(3, 12, 16, 16)
@@ -89,12 +93,10 @@ def test_patches_are_a_permutation_of_the_image(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_engines_agree_and_rows_do_not_see_each_other(tmp_path, monkeypatch, engine):
+def test_engines_agree_and_rows_do_not_see_each_other(tmp_path, engine):
     if engine == "openvino":
         pytest.importorskip("openvino")
-    folder = tiny(tmp_path / "one", 2)
-    monkeypatch.setenv("NINE_WAYS_ENGINE", engine)
-    b = backbones.load(folder)
+    b = load(tiny(tmp_path / "one", 2), engine)
     assert b.engine.name.startswith(engine)
     one = asked(b)
     whole = b.denoise(one)
@@ -106,7 +108,7 @@ def test_engines_agree_and_rows_do_not_see_each_other(tmp_path, monkeypatch, eng
 
 
 def test_gradients_run_through_with_a_tape_only(tmp_path):
-    b = backbones.load(tiny(tmp_path / "one"))
+    b = load(tiny(tmp_path / "one"))
     x = asked(b).x[:1].requires_grad_()
     assert not b.denoise(Ask(x, torch.ones(1), {})).requires_grad
     (g,) = torch.autograd.grad(b.denoise(Ask(x, torch.ones(1), {}, tape=object())).square().sum(), x)
@@ -115,14 +117,14 @@ def test_gradients_run_through_with_a_tape_only(tmp_path):
 
 
 def test_a_ddpm_pipeline_opens_and_others_are_refused(tmp_path):
-    b = backbones.load(tiny(tmp_path / "ddpm", pipeline=DDPMPipeline))
+    b = load(tiny(tmp_path / "ddpm", pipeline=DDPMPipeline))
     assert b.coordinates.prediction == "epsilon"
     with pytest.raises(CheckpointError, match="class"):
-        backbones.load(tiny(tmp_path / "classes", class_embed_type="timestep"))
+        load(tiny(tmp_path / "classes", class_embed_type="timestep"))
 
 
 def test_guidance_makes_no_second_pass_where_there_are_no_prompts(tmp_path):
-    b = backbones.load(tiny(tmp_path / "one"))
+    b = load(tiny(tmp_path / "one"))
     driver = Driver(b.denoise)
     driver.add(0, cfg(ask, {**b.encode_prompt([""])}, 4.0)(asked(b).x, 1.5, b.encode_prompt(["a cube"])))
     while len(driver):
@@ -131,9 +133,9 @@ def test_guidance_makes_no_second_pass_where_there_are_no_prompts(tmp_path):
 
 
 def test_methods_that_need_pixels_fit_and_those_that_need_attention_do_not(tmp_path):
-    b = backbones.load(tiny(tmp_path / "one"))
+    b = load(tiny(tmp_path / "one"))
     assert refusals([("ddrm", {}), ("snips", {}), ("ddnm", {})], b) == []
-    assert refusals([("ddrm", {})], embedded("still-life")) != []
+    assert refusals([("ddrm", {})], outline("still-life")) != []
 
 
 # ---- the embedded one ------------------------------------------------------------------------------------------

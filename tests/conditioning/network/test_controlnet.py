@@ -26,7 +26,7 @@ from samplers.flow import Ask, Driver, Noise, run
 from tests.support import tiny
 from tests.support.oracle import finish
 
-PROMPT, NEGATIVE, SCALE, STEPS = "a red sphere on grass", "blue", 4.0, 8
+PROMPT, NEGATIVE, SCALE, STEPS = "a red sphere on grass", "blue", 4.0, 4
 
 
 def controlnet(unet, seed, channels=3):
