@@ -36,6 +36,7 @@ from world.scene import COLOURS, GROUNDS, SHAPES, SKIES, Scene, draw
 
 MOST = 4  # solids of a scene
 FIRST, RENEWED, CAPACITY = 2_000, 6, 10_000  # scenes before the first step, new ones a step, and in memory at most
+CHECKED = 300  # scenes of the validation split that it is checked on
 LUMP = 0.12  # a solid warped by this share of its extent has no shape any more
 
 
@@ -142,7 +143,7 @@ class Evaluator:
         self.rng = np.random.default_rng()  # of the shapes that are mixed in
         entropy = int(np.random.SeedSequence().generate_state(1)[0])  # every piece of a run sees scenes of its own
         self.pool = Pool(any_scene, self._rows, CAPACITY, FIRST, entropy, device)
-        self.scenes = [draw("validation", n, tuple(COLOURS)) for n in range(300)]
+        self.scenes = [draw("validation", n, tuple(COLOURS)) for n in range(CHECKED)]
         self.held_out = torch.cat([render(self.scenes[i : i + 50], SIZE).rgb for i in range(0, len(self.scenes), 50)])
 
     def _rows(self, scenes: list[Scene], rendering: Rendering) -> dict[str, Tensor]:

@@ -81,13 +81,13 @@ def test_tapes_and_edits_go_through_torch(load):
 
 @needs_openvino
 def test_the_converted_network_is_kept_and_a_damaged_one_made_again(load, home, monkeypatch):
-    first = load("eps", "openvino")
+    first = load("flow", "openvino")
     kept = next(home.glob(f"UNetGraph-{first.revision}-*"))
     with monkeypatch.context() as patch:
         patch.setattr(engines.OpenVINOEngine, "_convert", None)
-        again = load("eps", "openvino")
+        again = load("flow", "openvino")
     (kept / "model.xml").write_text("<damaged")
-    made = load("eps", "openvino")
+    made = load("flow", "openvino")
     x, cond = torch.randn(1, 4, 16, 16), first.encode_prompt(["red"])
     answers = [b.denoise(Ask(x, torch.ones(1), cond)) for b in (first, again, made)]
     assert torch.equal(answers[0], answers[1]) and torch.equal(answers[0], answers[2])

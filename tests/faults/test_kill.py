@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from app.schema.png_metadata import read
 from app.storage.image_history import History
 
@@ -21,7 +19,7 @@ from app.engine.events import Made
 from app.schema.recipe import Recipe
 from app.engine.engine import Engine
 engine, history = Engine("exact"), History(sys.argv[1])
-for seed in range(10_000):
+for seed in range(int(sys.argv[2]), 10_000):
     for event in engine.submit(Recipe.make(prompt=f"a red disc {seed}", backbone="exact", width=256, height=256,
                                            steps=2, seed=seed)):
         if isinstance(event, Made):
@@ -30,34 +28,30 @@ for seed in range(10_000):
 """
 
 
-@pytest.mark.parametrize("after", [1, 9])
-def test_kill_during_a_run(tmp_path: Path, after: int) -> None:
-    said = kill_after(tmp_path, after)
+def test_kill_during_a_run_and_again(tmp_path: Path) -> None:
+    kept: set[int] = set()
+    for first, after in ((0, 1), (5_000, 9)):
+        said = kill_after(tmp_path, first, after)
+        history = History(tmp_path)
+        assert history.note is None
+        entries = history.search(limit=10_000)
+        seeds = [entry.recipe.seed for entry in entries]
+        assert seeds == sorted(seeds, reverse=True) and len(set(seeds)) == len(seeds) == history.count()
+        kept |= set(said)
+        assert kept <= set(seeds) and len(seeds) <= len(kept) + 1  # the last may be kept and not yet reported
+        kept = set(seeds)
+        for entry in entries:
+            image = entry.image()
+            assert image.size == (256, 256) and read(image.info["parameters"]).recipe == entry.recipe
+        history.close()
     history = History(tmp_path)
-    assert history.note is None
-    entries = history.search(limit=10_000)
-    seeds = [entry.recipe.seed for entry in entries]
-    assert seeds == sorted(seeds, reverse=True) and len(set(seeds)) == len(seeds)
-    assert set(said) <= set(seeds) and len(seeds) <= len(said) + 1  # the last may be kept and not yet reported
-    for entry in entries:
-        image = entry.image()
-        assert image.size == (256, 256) and read(image.info["parameters"]).recipe == entry.recipe
     assert history.add(entries[0].image(), entries[0].recipe).id > entries[0].id
 
 
-def test_kill_again_and_again(tmp_path: Path) -> None:
-    total = 0
-    for after in (1, 2):
-        total += len(kill_after(tmp_path, after))
-        history = History(tmp_path)
-        assert history.note is None and total <= history.count() <= total + after
-        total = history.count()
-        history.close()
-
-
-def kill_after(folder: Path, images: int) -> list[int]:
-    """Starts a maker, kills it a moment after so many images; the seeds it reported as kept."""
-    maker = subprocess.Popen([sys.executable, "-c", MAKER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def kill_after(folder: Path, first: int, images: int) -> list[int]:
+    """Starts a maker at a seed, kills it a moment after so many images; the seeds it reported as kept."""
+    command = [sys.executable, "-c", MAKER, str(folder), str(first)]
+    maker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert maker.stdout is not None
     said = [int(maker.stdout.readline()) for _ in range(images)]
     time.sleep(0.003 * images)

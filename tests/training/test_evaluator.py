@@ -103,8 +103,8 @@ def test_focal_loss_is_least_at_the_truth() -> None:
 
 
 def test_a_few_steps_lower_the_loss(monkeypatch) -> None:
-    monkeypatch.setattr(training, "FIRST", 24)
-    monkeypatch.setattr(training, "draw", lambda split, n, colours: draw(split, n % 4, colours))
+    for name, few in (("FIRST", 24), ("RENEWED", 1), ("CHECKED", 4)):
+        monkeypatch.setattr(training, name, few)
     spec = training.Evaluator()
     spec.rows = 16
     rng, device = np.random.default_rng(0), torch.device("cpu")

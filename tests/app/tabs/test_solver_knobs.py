@@ -15,10 +15,11 @@ from app.tabs import create, solver_knobs
 VISIT = SimpleNamespace(session_hash="a visit")
 
 
-@pytest.fixture
-def tab(tmp_path):
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    """No test of these changes it."""
     with gr.Blocks():
-        return create.tab(AppState("exact", History(tmp_path)))
+        return create.tab(AppState("exact", History(tmp_path_factory.mktemp("history"))))
 
 
 def values(sampler, **knobs):

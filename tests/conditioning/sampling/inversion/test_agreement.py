@@ -103,7 +103,7 @@ def test_edit_friendly_under_attention_of_the_source_gives_the_source_back(tiny_
 def test_the_source_beside_the_target_is_at_its_states(tiny_net, attention, inversion):
     b, sigmas, asked = tiny_net, native(4, tiny_net.sigmas), []
     cond = b.encode_prompt([PROMPT])
-    states = run(ddim_encode(ask, image, sigmas, cond, again=10), b.denoise)
+    states = run(ddim_encode(ask, image, sigmas, cond, again=2), b.denoise)
     if inversion == "null_text":
         null = b.encode_prompt([""])
         D, _, _ = compose([("cfg", {"scale": 3.0})], SAMPLERS["euler"], null=null)
@@ -114,7 +114,7 @@ def test_the_source_beside_the_target_is_at_its_states(tiny_net, attention, inve
             asked.append((one.sigma[0].item(), one.x))
         return b.denoise(one)
 
-    more = {"updates": 1, "begin": "null"} if inversion == "null_text" else {}
+    more = {"again": 2} | ({"updates": 1, "begin": "null"} if inversion == "null_text" else {})
     stack = [(inversion, {"source": image, "source_prompt": cond, **more}), (attention, {"source_prompt": cond}),
              ("cfg", {"scale": 3.0})]  # fmt: skip
     assert run(flow(b, stack, prompt=OTHER), noting).isfinite().all()
