@@ -64,6 +64,6 @@ def test_a_prompt_that_the_text_score_cannot_read_is_said_and_costs_no_other_fig
     """A comparison whose prompt has a word that no network here knows is made and measured all the same."""
     network = SimpleNamespace(contrastive=Contrastive(["a", "red", "cube", "and", "blue"]).eval())
     one = targets(Recipe(backbone="still-life", prompt=prompt), {}, network)
-    image = torch.rand(1, 3, 128, 128)
+    image = torch.full((1, 3, 128, 128), 0.5)
     assert ("text" in evaluate(image, one)) is bool(prompt and not why)
     assert (why in left_out(one, image)) if why else ("Text score" not in left_out(one, image))

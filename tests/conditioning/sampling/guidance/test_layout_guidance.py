@@ -151,7 +151,7 @@ def test_solids_come_to_stand_in_their_boxes():
     from world.render import render
     from world.scene import draw
 
-    life, count = embedded("still-life"), 8
+    life, count = embedded("still-life"), 5
     scenes = (draw("test", n) for n in range(1000))
     scenes = [s for s in scenes if len(s.solids) == 2 and s.solids[0].shape != s.solids[1].shape][:count]
     where = render(scenes, 128).boxes.tolist()
