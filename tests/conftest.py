@@ -1,5 +1,6 @@
 """What all tests share: one thread, and which process runs which file."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ class FileByFile(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return FileByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported stays: looking through it for garbage would only take time, now and at each later collection."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 @pytest.hookimpl(tryfirst=True)
