@@ -4,7 +4,7 @@ import { around, findAll, need } from "./element.js";
 
 /** @import { Component } from "./gradio.js" */
 
-const STAGE_EVENTS = ["use", "example", "open", "remove", "attention", "follow", "reset"];
+const STAGE_EVENTS = ["use", "example", "open", "remove", "attention", "follow", "reset", "take_out"];
 
 /**
  * On a stage: data-act="x" triggers the event x with the button's data.

@@ -6,8 +6,8 @@ leaves it, and follows it again.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 UNSEEN = 64  # runs that ended while no page was there, and are kept for the page that comes back
 Place = tuple[str, str]  # the visit, and the tab of the browser
+_numbers = itertools.count(1)
 
 
 class Followers:
@@ -63,6 +64,7 @@ class LiveRun:
 
     def __init__(self, run: Run, save: Callable[[Any, Recipe], Any], patience: float | None = None):
         self.recipe = run.recipe
+        self.id = str(next(_numbers))
         self.made: list[Any] = []
         self.ended: Event | None = None
         self.followers = Followers(self.cancel, patience)
@@ -118,34 +120,36 @@ class LiveRuns:
     """The runs whose end no page has shown yet, by the place where they were begun. For any thread."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[Place, LiveRun] = OrderedDict()
+        self._runs: list[tuple[Place, LiveRun]] = []  # in the order in which they were begun
         self._lock = threading.Lock()
 
     def add(self, place: Place, run: LiveRun) -> None:
-        """The run of this place, from now on; the oldest of those that ended unseen make room."""
+        """A run that was begun at this place; the oldest of those that ended unseen make room."""
         with self._lock:
-            self._runs[place] = run
-            self._runs.move_to_end(place)
-            ended = [other for other, one in self._runs.items() if one.ended is not None]
-            for other in ended[: max(0, len(self._runs) - UNSEEN)]:
-                del self._runs[other]
+            self._runs.append((place, run))
+            ended = [pair for pair in self._runs if pair[1].ended is not None]
+            for pair in ended[: max(0, len(self._runs) - UNSEEN)]:
+                self._runs.remove(pair)
 
-    def at(self, place: Place) -> LiveRun | None:
-        """The run that was begun at this place."""
+    def of(self, place: Place) -> list[LiveRun]:
+        """Those of this place: the one in view first, then those that wait for it."""
         with self._lock:
-            return self._runs.get(place)
+            return [run for other, run in self._runs if other == place]
 
-    def to_join(self, place: Place) -> LiveRun | None:
-        """The run that a page follows which has just come to this place: its own, else one of the same visit that no
-        page follows, because its tab was closed."""
+    def adopt(self, place: Place) -> None:
+        """A page has come to this place. Where it has no runs, it takes over those of a tab of the same visit that was
+        closed, which is one that follows none of them."""
         with self._lock:
-            if place in self._runs:
-                return self._runs[place]
-            alone = [one for (visit, _), one in self._runs.items() if visit == place[0] and not one.followers]
-            return alone[-1] if alone else None
+            places = dict.fromkeys(other for other, _ in self._runs)
+            left = [
+                other
+                for other in places
+                if other[0] == place[0] and not any(run.followers for at, run in self._runs if at == other)
+            ]
+            if place not in places and left:
+                self._runs = [(place if other == left[-1] else other, run) for other, run in self._runs]
 
     def seen(self, run: LiveRun) -> None:
-        """Its end has been shown."""
+        """Its end has been shown, or nobody wants to see it."""
         with self._lock:
-            for place in [place for place, one in self._runs.items() if one is run]:
-                del self._runs[place]
+            self._runs = [pair for pair in self._runs if pair[1] is not run]

@@ -39,6 +39,7 @@ UNDO = (  # the page's script knows what the settings were
     '<button type="button" class="nw-quiet-button" data-act="reset" '
     'title="All settings to the defaults of the model; prompts and methods stay">Reset settings</button></div>'
 )
+TAKE_OUT = scripts.mount("server_buttons", "mountStage", ["take_out"])
 RESET = scripts.mount("server_buttons", "mountStage", ["reset"])
 
 
@@ -88,6 +89,7 @@ class Create(Restorer):
             self.stage = gr.HTML(
                 image_view.empty(EXAMPLES), elem_id="stage", js_on_load=image_view.ACTS, apply_default_css=False
             )  # fmt: skip
+            self.queue = gr.HTML("", elem_id="queue", js_on_load=TAKE_OUT, apply_default_css=False)
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
             self.attention = Attention(self.state)
             self.problems = gr.HTML("{}", elem_id="problems", html_template="", js_on_load=PROBLEMS)
@@ -158,8 +160,9 @@ class Create(Restorer):
         press = scripts.call("gradio", "generate")
 
         self.generate.click(
-            self.generation.run, [*self.controls, self.visit], self.generation.outputs, **LONG
+            self.generation.run, [*self.controls, self.visit], self.generation.outputs, trigger_mode="multiple", **LONG
         )  # fmt: skip
+        self.queue.take_out(self.generation.take_out, None, self.queue, **SHORT)
         self.cancel.click(self.generation.stop, None, None, **SHORT)
         self.surprise.click(surprise, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
         self.stage.example(_text_of, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import gradio as gr
@@ -13,13 +14,14 @@ from app.engine.events import Cancelled, Failed, Finished, Preparing, Progress, 
 from app.errors import error_message
 from app.forms import address
 from app.schema.recipe import Recipe, RecipeError
-from app.service.live_runs import LiveRun
+from app.service.live_runs import LiveRun, Place
 from app.service.state import AppState, private, waiting
 from app.storage.image_files import png_bytes
 from app.tabs import image_view
 from common.image_bytes import data_uri
 
 KEPT = 24  # images in the strip of a visit
+NONE: Mapping[str, str] = MappingProxyType({})
 PATIENCE = 300.0  # seconds that a run goes on on a public server while nobody looks
 
 
@@ -31,9 +33,8 @@ class Tab(Protocol):
     film: gr.HTML
     visit: gr.State
     kept: gr.HTML
-    generate: gr.Button
+    queue: gr.HTML
     cancel: gr.Button
-    surprise: gr.Button
     unknown: gr.HTML
     problems: gr.HTML
 
@@ -46,63 +47,83 @@ class Generation:
 
     def __init__(self, state: AppState, tab: Tab):
         self.state, self.tab = state, tab
+        self._watched: set[Place] = set()  # where a page shows what becomes of its runs
 
     @property
     def outputs(self) -> list[Any]:
         """What `run` and `join` change."""
         tab = self.tab
-        return [
-            tab.stage, tab.film, tab.visit, tab.kept, tab.generate, tab.cancel, tab.surprise, tab.unknown, tab.problems,
-        ]  # fmt: skip
+        return [tab.stage, tab.film, tab.visit, tab.kept, tab.queue, tab.cancel, tab.unknown, tab.problems]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
-        """One click on Generate: updates of the page while the run goes on. Closing this generator leaves the run as it
-        is: see `join`."""
+        """One click on Generate: updates of the page while the run goes on; where another run is in view, it waits for
+        that one below it. Closing this generator leaves the run as it is: see `join`."""
         *fields, visit = values
         tab, visit_token = self.tab, self.state.visit_token(request.session_hash)
         recipe, problems = tab.check(*fields, visit_token=visit_token)
         if recipe is None:
             yield {tab.problems: json.dumps(problems)}
             return
+        place = self.state.visits.place(request.session_hash)
+        first = place not in self._watched
         model = self.state.model(recipe.backbone)
         size = (recipe.width, recipe.height)
-        note = tab.unknown_note(recipe.prompt, recipe.backbone)
-        yield {tab.unknown: note} | self._begun(image_view.waiting("Starting", size))
+        note = {tab.unknown: tab.unknown_note(recipe.prompt, recipe.backbone)}
+        yield note | (self._begun(image_view.waiting("Starting", size), place) if first else {tab.problems: "{}"})
+        trouble, problems = "", {}
         try:
             for words in waiting(model):
-                yield {tab.stage: image_view.waiting(f"{model.name}: {words}", size)}
+                yield {tab.stage: image_view.waiting(f"{model.name}: {words}", size)} if first else note
             run = self.state.runs.submit(self.state.request(recipe, visit_token, keep=True))
+            self.state.live_runs.add(place, LiveRun(run, self._saved, PATIENCE if private() else None))
         except RecipeError as error:  # refused only now: before, the network was not known well enough
-            refused = error.problems[0]
-            stage = image_view.trouble(refused.message, size)
-            yield self._ended(stage, [], visit, problems=self._at(refused.field, refused.message))
-            return
+            trouble, problems = error.problems[0].message, self._at(*error.problems[0])
         except Exception as error:
-            yield self._ended(image_view.trouble(error_message(error), size), [], visit)
-            return
-        live = LiveRun(run, self._saved, PATIENCE if private() else None)
-        self.state.live_runs.add(self.state.visits.place(request.session_hash), live)
-        yield from self._followed(live, visit)
+            trouble = error_message(error)
+        if trouble and first:
+            yield self._ended(image_view.trouble(trouble, size), [], visit, place, problems)
+        elif trouble:  # the stage belongs to the run in view
+            yield {tab.problems: json.dumps(problems or {"prompt": trouble})}
+        elif place in self._watched:
+            yield {tab.queue: self._queue(place)}
+        else:
+            yield from self._watch(place, visit)
 
     def join(self, visit: list[image_view.Shown], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        """Follows the run of this visit that is under way, or shows what it made while no page was there."""
-        live = self.state.live_runs.to_join(self.state.visits.place(request.session_hash))
-        if live is None:
+        """Follows the runs of this visit that are under way, or shows what they made while no page was there."""
+        place = self.state.visits.place(request.session_hash)
+        self.state.live_runs.adopt(place)
+        runs = self.state.live_runs.of(place)
+        if not runs:
             yield {self.tab.stage: gr.skip()}  # where nothing comes, Gradio empties what `join` may change
             return
-        size = (live.recipe.width, live.recipe.height)
-        yield self._begun(image_view.waiting("Back at the run that is under way", size))
-        yield from self._followed(live, visit)
+        size = (runs[0].recipe.width, runs[0].recipe.height)
+        yield self._begun(image_view.waiting("Back at the run that is under way", size), place)
+        yield from self._watch(place, visit)
 
-    def _followed(self, live: LiveRun, visit: Sequence[image_view.Shown]) -> Iterator[dict[Any, Any]]:
+    def _watch(self, place: Place, visit: list[image_view.Shown]) -> Iterator[dict[Any, Any]]:
+        """The runs of this place, one after the other, until there is none left."""
+        self._watched.add(place)
+        try:
+            while runs := self.state.live_runs.of(place):
+                yield from self._followed(runs[0], visit, place)
+                visit = [*runs[0].made, *visit]
+        finally:
+            self._watched.discard(place)
+
+    def _followed(
+        self, live: LiveRun, visit: Sequence[image_view.Shown], place: Place
+    ) -> Iterator[dict[Any, Any]]:
         recipe, size = live.recipe, (live.recipe.width, live.recipe.height)
         last: list[str] = []
         step = 0
         for event in live.follow():
+            if event is live.ended:
+                self.state.live_runs.seen(live)  # where the page was left just before, another one sees its images
             match event:
                 case Queued(position=position):
                     words = "Starting" if position == 0 else f"Waiting: {position} before this"
-                    yield {self.tab.stage: image_view.waiting(words, size)}
+                    yield self._begun(image_view.waiting(words, size), place)
                 case Preparing():
                     yield {self.tab.stage: image_view.preparing(event, size)}
                 case Progress():
@@ -111,25 +132,30 @@ class Generation:
                     forming = image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made)
                     yield {self.tab.stage: forming}
                 case Finished(seconds=seconds, nfe=nfe):
-                    fresh = [replace(shown, seconds=seconds, nfe=nfe) for shown in live.made]
-                    yield self._ended(image_view.made(fresh[0]), fresh, visit, made=recipe)
+                    live.made = [replace(shown, seconds=seconds, nfe=nfe) for shown in live.made]
+                    yield self._ended(image_view.made(live.made[0]), live.made, visit, place, made=recipe)
                 case Failed(reason=reason, field=field):
                     at = self._at(field, reason)
-                    yield self._ended(image_view.trouble(reason, size), live.made, visit, problems=at)
+                    yield self._ended(image_view.trouble(reason, size), live.made, visit, place, at)
                 case Cancelled():
                     words = f"Cancelled at step {step} of {recipe.steps}"
-                    yield self._ended(image_view.stopped(words, size, last), live.made, visit)
-        self.state.live_runs.seen(live)  # not where the page was left just before: another one sees it then
+                    yield self._ended(image_view.stopped(words, size, last), live.made, visit, place)
 
-    def _begun(self, stage: str) -> dict[Any, Any]:
-        return {self.tab.stage: stage, self.tab.problems: "{}"} | self._buttons(True)
+    def _begun(self, stage: str, place: Place) -> dict[Any, Any]:
+        return {
+            self.tab.stage: stage,
+            self.tab.problems: "{}",
+            self.tab.queue: self._queue(place),
+            self.tab.cancel: gr.Button(interactive=True),
+        }
 
     def _ended(
         self,
         stage: str,
         fresh: Sequence[image_view.Shown],
         visit: Sequence[image_view.Shown],
-        problems: str = "{}",
+        place: Place,
+        problems: Mapping[str, str] = NONE,
         made: Recipe | None = None,
     ) -> dict[Any, Any]:
         """The page after a run, with the images that it made before those of the visit. made: the recipe, where all of
@@ -140,8 +166,25 @@ class Generation:
             self.tab.film: image_view.film(shown[:KEPT], "stage", -1 if made is None else 0),
             self.tab.visit: shown,
             self.tab.kept: self._for_browser(fresh, made),
-            self.tab.problems: problems,
-        } | self._buttons(False)
+            self.tab.problems: json.dumps(dict(problems)),
+            self.tab.queue: self._queue(place),
+            self.tab.cancel: gr.Button(interactive=bool(self.state.live_runs.of(place))),
+        }
+
+    # the queue ------------------------------------------------------------------------------------------------------
+
+    def _queue(self, place: Place) -> str:
+        """The runs of this place that wait for the one in view."""
+        return image_view.queue([(run.id, run.recipe) for run in self.state.live_runs.of(place)[1:]])
+
+    def take_out(self, request: gr.Request, data: gr.EventData) -> str:
+        """One of them is not wanted any more."""
+        place, wanted = self.state.visits.place(request.session_hash), str((data._data or {}).get("id", ""))
+        for run in self.state.live_runs.of(place):
+            if run.id == wanted:
+                self.state.live_runs.seen(run)
+                run.cancel()
+        return self._queue(place)
 
     def _for_browser(self, fresh: Sequence[image_view.Shown], made: Recipe | None) -> str:
         """What the browser keeps: the ids of new images; and the address of the recipe, once all of it is made."""
@@ -151,15 +194,9 @@ class Generation:
             news["address"] = address.of_recipe(made)
         return json.dumps(news)
 
-    def _buttons(self, busy: bool) -> dict[Any, Any]:
-        """While a run goes on it can be cancelled, and no other one be begun."""
-        begin, stop = gr.Button(interactive=not busy), gr.Button(interactive=busy)
-        return {self.tab.generate: begin, self.tab.surprise: begin, self.tab.cancel: stop}
-
-    def _at(self, field: str | None, message: str) -> str:
-        """A problem at its field, as JSON; nothing where the page has no such field."""
-        has = field is not None and field.partition(".")[0] in self.tab.fields
-        return json.dumps({field: message} if has else {})
+    def _at(self, field: str | None, message: str) -> dict[str, str]:
+        """A problem at its field; nothing where the page has no such field."""
+        return {field: message} if field is not None and field.partition(".")[0] in self.tab.fields else {}
 
     def _saved(self, image: Any, recipe: Recipe) -> image_view.Shown:
         """Into the history; where it cannot be kept, the image still reaches the page."""
@@ -176,6 +213,5 @@ class Generation:
 
     def stop(self, request: gr.Request) -> None:
         """Cancel the run of this page; whoever follows it then says where it stopped."""
-        run = self.state.live_runs.at(self.state.visits.place(request.session_hash))
-        if run is not None:
+        for run in self.state.live_runs.of(self.state.visits.place(request.session_hash))[:1]:
             run.cancel()

@@ -18,6 +18,7 @@ from app.engine.events import Preparing
 from app.forms.stack import titles
 from app.schema.recipe import SAMPLERS, Recipe, schedule_label
 from app.schema.solvers import knob_label, knob_value
+from common.text import one_line
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
 ACTS = scripts.mount("server_buttons", "mountStage", ["use", "example", "open", "remove", "attention", "follow"])
@@ -197,6 +198,20 @@ def trouble(reason: str, size: tuple[int, int]) -> str:
     """A run that failed: what happened and what to do."""
     words = f'<p class="nw-trouble" role="alert"><b>No image this time</b>{escape(reason)}</p>'
     return _stage("failed", _mat(words, size) + _label(""))
+
+
+def queue(waiting: Sequence[tuple[str, Recipe]]) -> str:
+    """The runs that wait for the one on the stage: (id, recipe) of each."""
+    if not waiting:
+        return ""
+    rows = "".join(
+        f"<li><span>{escape(one_line(recipe.prompt) or 'no prompt')}</span> "
+        f'<span class="nw-mono">{recipe.count} × {recipe.steps} steps</span>'
+        f'<button type="button" class="nw-quiet-button" data-act="take_out" data-id="{escape(id)}" '
+        f'aria-label="Take “{escape(one_line(recipe.prompt))}” out of the queue">Remove</button></li>'
+        for id, recipe in waiting
+    )
+    return f'<section class="nw-queue" aria-label="Queue"><h3>Next</h3><ol>{rows}</ol></section>'
 
 
 # the strip --------------------------------------------------------------------------------------------------------

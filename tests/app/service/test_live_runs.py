@@ -124,19 +124,27 @@ def test_who_comes_back_in_time_keeps_it():
     assert given_up and not followers
 
 
-def test_a_page_joins_its_own_run_or_one_of_its_visit_that_was_left_alone():
+def test_a_page_keeps_its_own_runs_or_takes_over_those_of_a_closed_tab():
     runs = LiveRuns()
-    (_, mine), (_, other), (_, theirs) = (live() for _ in range(3))
-    for place, run in ((("me", "1"), mine), (("me", "2"), other), (("you", "1"), theirs)):
+    (_, mine), (_, next_one), (_, other), (_, theirs) = (live() for _ in range(4))
+    for place, run in ((("me", "1"), mine), (("me", "1"), next_one), (("me", "2"), other), (("you", "1"), theirs)):
         runs.add(place, run)
-    assert runs.to_join(("me", "1")) is mine and runs.at(("me", "2")) is other
-    assert runs.to_join(("me", "3")) is other and runs.to_join(("nobody", "1")) is None
-    pages = other.follow()
+    runs.adopt(("me", "1"))
+    assert runs.of(("me", "1")) == [mine, next_one] and runs.of(("me", "2")) == [other]
+    pages = mine.follow()
     next(pages)
-    assert runs.to_join(("me", "3")) is mine, "what another tab shows is not taken from it"
-    runs.seen(mine)
-    assert runs.at(("me", "1")) is None and runs.to_join(("me", "3")) is None
+    runs.adopt(("me", "3"))
+    assert runs.of(("me", "3")) == [other] and runs.of(("me", "2")) == []
+    runs.adopt(("me", "4"))
+    assert runs.of(("me", "4")) == [other], "nobody follows it: its tab may be closed, too"
+    runs.seen(other)
+    runs.adopt(("me", "5"))
+    assert runs.of(("me", "5")) == [], "what waits for a run that another tab shows is not taken from it"
     pages.close()
+    runs.adopt(("me", "5"))
+    assert runs.of(("me", "5")) == [mine, next_one]
+    runs.adopt(("nobody", "1"))
+    assert runs.of(("nobody", "1")) == []
 
 
 @pytest.mark.parametrize("end, left", [(END, UNSEEN), (progress(1), UNSEEN + 5)])
@@ -149,4 +157,4 @@ def test_ended_runs_that_nobody_comes_back_for_make_room(end, left):
             pass
         pages.close()
         runs.add((str(n), ""), run)
-    assert sum(runs.at((str(n), "")) is not None for n in range(UNSEEN + 5)) == left
+    assert sum(len(runs.of((str(n), ""))) for n in range(UNSEEN + 5)) == left

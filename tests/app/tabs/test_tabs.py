@@ -52,7 +52,8 @@ class Oracle:
 
 
 class Engine:
-    """Plays a list of events, each as soon as the one before was looked at, or at once where `unseen` is set."""
+    """Plays a list of events, each as soon as a page looked, or at once where `unseen` is set; and waits for a
+    threading.Event among them."""
 
     backbone = Oracle()
     status = "ready"
@@ -83,6 +84,9 @@ class Engine:
 
     def __iter__(self):
         for event in self.events:
+            if isinstance(event, threading.Event):
+                event.wait(20)
+                continue
             self.looked.clear()
             yield event
             while isinstance(event, News) and not self.unseen.is_set() and not self.looked.wait(0.01):
@@ -190,7 +194,7 @@ def test_a_page_that_was_left_finds_its_run_again(tab):
     frames = tab.generation.run(VISIT, *values(seed=5))
     next(frames), next(frames), next(frames)
     frames.close()
-    live = tab.state.live_runs.at(tab.state.visits.place("a visit"))
+    (live,) = tab.state.live_runs.of(tab.state.visits.place("a visit"))
     assert not engine.cancelled and live.ended is None
     again = tab.generation.join([], VISIT)
     shown = [next(again)[tab.stage] for _ in range(3)]
@@ -199,10 +203,34 @@ def test_a_page_that_was_left_finds_its_run_again(tab):
     engine.unseen.set()
     last = list(tab.generation.join([], VISIT))[-1]
     assert 'data-state="done"' in last[tab.stage] and [one.recipe.seed for one in last[tab.visit]] == [5]
-    assert tab.state.history.count("") == 1 and last[tab.generate].interactive
+    assert tab.state.history.count("") == 1
     (nothing,) = tab.generation.join([], VISIT)
     assert all(update == gr.skip() for update in nothing.values()), "its end was shown: nothing is left to join"
     assert json.loads(last[tab.kept])["images"] == [[last[tab.visit][0].id, tab.state.sign("image 1")]]
+
+
+def test_a_second_run_waits_below_the_first_and_is_shown_after_it(tab):
+    first, second, third = (Recipe.make(seed=seed, prompt=f"prompt {seed}") for seed in (1, 2, 3))
+    gate = threading.Event()
+    tab.plays(Progress(1, 20, 1.0, (None,), None, 1), gate, Made(0, image(first), first), finished(first))
+    frames = tab.generation.run(VISIT, *values(seed=1))
+    assert next(frames)[tab.queue] == ""
+    next(frame for frame in frames if "<span>Step" in frame[tab.stage])
+    for recipe in (second, third):
+        tab.plays(Made(0, image(recipe), recipe), finished(recipe))
+        (_, queued) = tab.generation.run(VISIT, *values(seed=recipe.seed, prompt=recipe.prompt))
+    assert list(queued) == [tab.queue] and "prompt 2" in queued[tab.queue] and "prompt 3" in queued[tab.queue]
+    waiting = tab.state.live_runs.of(tab.state.visits.place("a visit"))[2]
+    left = tab.generation.take_out(VISIT, SimpleNamespace(_data={"id": waiting.id}))
+    assert "prompt 2" in left and "prompt 3" not in left
+    gate.set()
+    *_, last = frames
+    assert [one.recipe.seed for one in last[tab.visit]] == [2, 1] and last[tab.queue] == ""
+    assert not last[tab.cancel].interactive
+
+
+def finished(recipe):
+    return Finished((image(recipe),), (recipe,), 1.0, 1, 1)
 
 
 def test_cancel_reaches_the_run_of_its_visit_only(tab):
@@ -221,7 +249,7 @@ def test_other_ends_free_the_buttons_and_say_why(tab, end, word):
     tab.plays(end)
     last = list(tab.generation.run(VISIT, *values()))[-1]
     assert word in last[tab.stage]
-    assert last[tab.generate].interactive and not last[tab.cancel].interactive and last[tab.surprise].interactive
+    assert not last[tab.cancel].interactive
 
 
 def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
@@ -229,7 +257,7 @@ def test_an_unexpected_error_becomes_a_sentence(tab, capsys):
     engine.submit = lambda *given: 1 / 0
     last = list(tab.generation.run(VISIT, *values()))[-1]
     assert "ZeroDivisionError" in last[tab.stage] and "Traceback" not in last[tab.stage]
-    assert last[tab.generate].interactive
+    assert not last[tab.cancel].interactive
     assert "Traceback" in capsys.readouterr().err
 
 
