@@ -17,7 +17,8 @@ class Backbone(Protocol):
 
     A backbone may also have `offers: frozenset[str]`, what methods can ask of it beyond this: see
     `conditioning.registry.NEEDS`. One that offers "attention" gives "tokens" (B, L) in its conds as well, and has
-    `words(tokens of one row) -> [(word, places of its tokens along L), ...]`.
+    `words(tokens of one row) -> [(word, places of its tokens along L), ...]`. One whose `quick: bool` is False takes
+    tens of seconds for a step, and none is made ahead of the first run.
     """
 
     id: str  # folder, Hub id, or a name that `backbones.load` knows

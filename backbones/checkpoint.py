@@ -4,141 +4,173 @@ Safetensors only, no remote code: what a checkpoint brings is data.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 import torch
 
-PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
-LIBRARIES = {"diffusers", "transformers"}
+from backbones.checkpoint_files import OPTIONAL, PARTS, VARIANTS, CheckpointError, Unfinished, check, weights
+
 REMEMBERED = 50_000_000  # bytes of a file above which its hash is kept between starts, by path, size and time
-OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no backbone needs
-
-
-class CheckpointError(OSError):
-    """A checkpoint that cannot be used; the message says why and what would do."""
+ID = r"[\w-][\w.-]*/[\w.-]+"  # of the Hub: owner/name
+HUB = re.compile(rf"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/(?P<id>{ID}))?(?P<rest>[/?#].*)?", re.I)
+OTHER_HALF = re.compile(r"(vision_model|visual_projection|text_projection|logit_scale)\b.*")  # of a whole CLIP
 
 
 def locate(id: str, fits: tuple[str, ...]) -> Path:
-    """A folder, or an id of the Hub ("owner/name") -> the folder of a checkpoint that passed `check`.
+    """A folder, or an id of the Hub ("owner/name", or its address there) -> the folder of a checkpoint that passed
+    `check`.
 
     What the Hub's cache on this machine holds is taken without asking the network. Raises CheckpointError.
     """
-    path = Path(id).expanduser()
-    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", id):
+    repo = hub_id(id)
+    if repo is None:
+        path = Path(id).expanduser()
         check(path, fits)
         return path.resolve()
-    from diffusers import DiffusionPipeline
-
+    here, unfinished = cached(repo), ""
+    if here is not None:
+        try:
+            check(here, fits)
+            return here
+        except Unfinished as error:
+            unfinished = f" What is in the cache does not do: {error}"
     try:
-        path = Path(DiffusionPipeline.download(id, use_safetensors=True, local_files_only=True))
-        check(path, fits)
-        return path
-    except Exception:  # not in the cache, or not whole
-        pass
-    try:
-        path = Path(DiffusionPipeline.download(id, use_safetensors=True))
+        return _fetched(repo, fits)
+    except CheckpointError:
+        raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(
             f"{id} is no folder here, and the Hugging Face Hub did not give it: {lines[0]} Check the name and the "
             "connection (gated models also want `hf auth login`), or fetch it elsewhere and give its folder."
+            f"{unfinished}"
         ) from error
+
+
+def hub_id(id: str) -> str | None:
+    """The "owner/name" of an id of the Hub or of its address there; None for a path. Raises CheckpointError for other
+    addresses."""
+    if Path(id).expanduser().exists():
+        return None
+    page = HUB.fullmatch(id.strip())
+    if page and page["id"] and (page["rest"] or "").strip("/") in ("", "tree/main"):
+        return page["id"]
+    if page or "://" in id:
+        raise CheckpointError(f"{id} is an address of no checkpoint of the Hugging Face Hub: give an id such as "
+                              "owner/name, or a folder in diffusers' layout on this machine")  # fmt: skip
+    if re.fullmatch(rf"{ID}[@:][\w./-]+", id):
+        raise CheckpointError(f"{id}: a revision cannot be chosen. Give the id alone, owner/name, or fetch the "
+                              "revision with `hf download --revision ... --local-dir FOLDER` and give the folder"
+                              )  # fmt: skip
+    return id if re.fullmatch(ID, id) else None
+
+
+def cached(repo: str) -> Path | None:
+    """Its folder in the Hub's cache on this machine, whole or not."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo, local_files_only=True))
+    except Exception:  # not there
+        return None
+
+
+def _fetched(repo: str, fits: tuple[str, ...]) -> Path:
+    """From the Hub; where it has no weights without a variant, those of the first variant that are there."""
+    from diffusers import DiffusionPipeline
+
+    path = Path(DiffusionPipeline.download(repo, use_safetensors=True))
+    for variant in VARIANTS[1:3]:
+        try:
+            check(path, fits)
+        except Unfinished:
+            with suppress(ValueError):  # "no such modeling files are available"
+                path = Path(DiffusionPipeline.download(repo, use_safetensors=True, variant=variant))
     check(path, fits)
     return path
-
-
-def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
-    """The model_index.json of a checkpoint folder whose pipeline class is one of `fits`, else CheckpointError.
-
-    Looks at names only, so that every refusal comes before anything is read.
-    """
-    if not folder.exists():
-        raise CheckpointError(f"there is no checkpoint at {folder}: give a folder that holds a model_index.json, "
-                              "or an id of the Hugging Face Hub such as owner/name")  # fmt: skip
-    if folder.is_file():
-        raise CheckpointError(f"{folder} is a single file: convert it once with diffusers' "
-                              "`from_single_file(...).save_pretrained(folder)`, and give the folder")  # fmt: skip
-    try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except FileNotFoundError:
-        hint = " It looks like one component of a checkpoint: give the folder above." \
-            if (folder / "config.json").exists() else ""  # fmt: skip
-        raise CheckpointError(f"{folder} holds no model_index.json, so it is no diffusers checkpoint.{hint}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}/model_index.json cannot be read: {error}") from error
-
-    name = index.get("_class_name")
-    parts = {key: value for key, value in index.items() if not key.startswith("_") and isinstance(value, list)}
-    code = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
-    if code or not isinstance(name, str) or any(own[0] not in {*LIBRARIES, None, "stable_diffusion"}
-                                                for own in parts.values()):  # fmt: skip
-        what = ", ".join(code) or "classes of its own in model_index.json"
-        raise CheckpointError(f"{folder} brings code ({what}), and no code of a checkpoint is run here. "
-                              "Remove it if diffusers' own classes will do.")  # fmt: skip
-    if name not in fits:
-        raise CheckpointError(f"{folder} is a {name}; what fits here: {', '.join(fits)}")
-    for key, (library, _class) in parts.items():
-        if library in LIBRARIES and key not in (*OPTIONAL, "scheduler") and not key.startswith("tokenizer"):
-            _weights(folder, key)
-    return index
-
-
-def _weights(folder: Path, part: str) -> None:
-    files = sorted((folder / part).glob("*")) if (folder / part).is_dir() else []
-    names = {file.name for file in files}
-    if not any(name.endswith(".safetensors") for name in names):
-        pickled = sorted(name for name in names if Path(name).suffix in PICKLES)
-        if pickled:
-            raise CheckpointError(f"{folder}/{part} has its weights as a pickle only ({pickled[0]}), which can run "
-                                  "code when it is read: get or save the checkpoint as safetensors")  # fmt: skip
-        raise CheckpointError(f"{folder}/{part} holds no weights (*.safetensors)")
-    for file in files:
-        if file.name.endswith(".safetensors.index.json"):
-            shards = set(json.loads(file.read_text())["weight_map"].values())
-            if shards - names:
-                raise CheckpointError(f"{folder}/{part} lacks {', '.join(sorted(shards - names))}: get it again")
 
 
 def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:
     """The diffusers pipeline of a checked folder, on the CPU, in eval mode, its parameters frozen.
 
-    Raises CheckpointError where diffusers cannot make it.
+    Raises CheckpointError where diffusers cannot make it, where weights are missing, left over or of other shapes, and
+    where they are not finite.
     """
     from diffusers import DiffusionPipeline
 
-    index = json.loads((folder / "model_index.json").read_text())
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     options: dict[str, Any] = {key: None for key in OPTIONAL if key in index}
     if "requires_safety_checker" in index:
         options["requires_safety_checker"] = False
     if index["_class_name"].startswith("StableDiffusionXL"):
         options["add_watermarker"] = False
-    names = [file.name for file in (folder / "unet").glob("*.safetensors")]
-    if names and all(".fp16." in name for name in names):
-        options["variant"] = "fp16"
     try:
         with quiet():
-            pipe = DiffusionPipeline.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, dtype=dtype, **options
-            )
+            for part, classes in PARTS[index["_class_name"]].items():
+                if classes:
+                    options[part] = _open_part(folder, part, index[part], dtype)
+            pipe = DiffusionPipeline.from_pretrained(folder, local_files_only=True, **options)
+    except CheckpointError:
+        raise
     except Exception as error:
-        raise CheckpointError(f"{folder} could not be loaded: {error}") from error
-    for part in pipe.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.eval().requires_grad_(False)
+        raise CheckpointError(f"{folder} could not be loaded: {str(error).strip() or type(error).__name__}") from error
     return pipe
 
 
+def _open_part(folder: Path, part: str, named: list[str], dtype: torch.dtype) -> Any:
+    """One network of a pipeline. The variant of its weights is its own: one part may be there in fp16 alone."""
+    (library, kind), here = named, folder / part
+    try:
+        network, found = getattr(importlib.import_module(library), kind).from_pretrained(
+            here, use_safetensors=True, local_files_only=True, dtype=dtype, output_loading_info=True,
+            variant=weights(folder, part, library).variant or None,
+        )  # fmt: skip
+    except Exception as error:
+        words = " ".join((str(error).partition("If you want to instead")[0] or type(error).__name__).split())
+        raise CheckpointError(f"{here} could not be loaded: {words}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise CheckpointError(f"{here}: {_some(missing)} of its weights are missing from its files, and would be drawn "
+                              "at random. Get it again, or save it again from where it is whole")  # fmt: skip
+    left = sorted(key for key in found["unexpected_keys"] if library == "diffusers" or not OTHER_HALF.match(key))
+    if left:
+        raise CheckpointError(f"{here}: its files have {_some(left)} that a {kind} of its config.json does not: it is "
+                              "another network, or one with something added (scales of 8-bit weights, an adapter) that "
+                              "is not read here")  # fmt: skip
+    if mismatched := sorted(str(one[0]) for one in found["mismatched_keys"]):
+        raise CheckpointError(f"{here}: {_some(mismatched)} of its weights have other shapes than its config.json has: "
+                              "they are of another checkpoint")  # fmt: skip
+    _check_finite(here, network)
+    return network.eval().requires_grad_(False)
+
+
+def _check_finite(folder: Path, network: torch.nn.Module) -> None:
+    for name, values in network.state_dict().items():
+        if values.numel() and values.is_floating_point():
+            low, high = values.aminmax()  # of any NaN: NaN
+            if not (low.isfinite() and high.isfinite()):
+                why = "get it again; merges of checkpoints make such weights, too"
+                if values.dtype == torch.float16 and not low.isnan():
+                    why = "or too large for float16: start with NINE_WAYS_ENGINE=torch-bf16, or get it again"
+                raise CheckpointError(f"{folder}: its weights are NaN or infinite ({name}), so every image would be: "
+                                      f"{why}")  # fmt: skip
+
+
+def _some(names: list[str]) -> str:
+    """How many, and the first of them."""
+    return f"{len(names):,} ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"
+
+
 def parameters(folder: Path) -> int:
-    """Of the UNet in a checkpoint folder, from the size of its files: float32 ones count exactly, halves half."""
-    files = (folder / "unet").glob("*.safetensors")
-    return sum(file.stat().st_size for file in files if ".fp16." not in file.name) // 4
+    """Of the UNet in a checkpoint folder that passed `check`, by the headers of its files."""
+    return weights(folder, "unet", "diffusers").parameters
 
 
 def revision(folder: Path) -> str:

@@ -10,14 +10,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from backbones.checkpoint_files import CheckpointError, config
 from samplers.schedules import INFINITE
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
+BETAS = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps")  # levels of a VP network follow from these
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,28 +58,55 @@ class Coordinates:
         return (low + part).float()
 
 
-def coordinates(scheduler_class: str, config: Mapping[str, Any]) -> Coordinates:
-    """Of a network that comes with a scheduler of this class and config, whichever of diffusers' it is.
+def coordinates(scheduler_class: str, settings: Mapping[str, Any]) -> Coordinates:
+    """Of a network that comes with a scheduler of this class and these settings, whichever of diffusers' it is.
 
-    Raises ValueError where the network predicts something else (an EDM-preconditioned one, say).
+    Raises ValueError where the network predicts something else (an EDM-preconditioned one, say), and where its noise
+    levels do not follow from them: diffusers would take values there that it was perhaps not trained at.
     """
-    flow = scheduler_class.startswith("FlowMatch") or bool(config.get("use_flow_sigmas"))
-    prediction = "flow_prediction" if flow else config.get("prediction_type", "epsilon")
+    flow = scheduler_class.startswith("FlowMatch") or bool(settings.get("use_flow_sigmas"))
+    prediction = "flow_prediction" if flow else settings.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS or scheduler_class.startswith("EDM"):
         raise ValueError(f"{scheduler_class} with prediction {prediction!r}: the network has to predict "
                          f"one of {', '.join(PREDICTIONS)}")  # fmt: skip
-    T = int(config.get("num_train_timesteps", 1000))
+    if prediction != "flow_prediction" and (missing := missing_betas(settings)):
+        raise ValueError(f"{scheduler_class} without {', '.join(missing)} in its scheduler_config.json: the noise "
+                         "levels that the network was trained at do not follow. Copy the file from the checkpoint that "
+                         "this one was made from (Stable Diffusion 1, 2 and XL: beta_start 0.00085, beta_end 0.012, "
+                         "beta_schedule scaled_linear, num_train_timesteps 1000)")  # fmt: skip
+    T = int(settings.get("num_train_timesteps", 1000))
     if prediction == "flow_prediction":
-        shift = float(config.get("shift") or config.get("flow_shift") or 1.0)
+        shift = float(settings.get("shift") or settings.get("flow_shift") or 1.0)
         t = torch.arange(1, T + 1, dtype=torch.float64) / T
         t = shift * t / (1 + (shift - 1) * t)  # (T,) ends at exactly 1
         sigmas = t / (1 - t)
     else:
-        abar = alpha_bars({key: value for key, value in config.items() if not key.startswith("_")}).double()  # (T,)
+        abar = alpha_bars({key: value for key, value in settings.items() if not key.startswith("_")}).double()  # (T,)
         sigmas = ((1 - abar) / abar).sqrt()
         if prediction == "epsilon":
             sigmas = sigmas[sigmas.isfinite()]  # at infinite sigma, eps says nothing about x0
     return Coordinates(sigmas.clamp(max=INFINITE).float(), prediction, T)
+
+
+def coordinates_in(folder: Path, id: str) -> Coordinates:
+    """Of the network of a checkpoint folder, by what its scheduler_config.json says itself: once loaded, a scheduler of
+    diffusers has values of its own for what its file does not say.
+
+    Raises CheckpointError where they are not known.
+    """
+    said = config(folder, "scheduler")
+    try:
+        return coordinates(str(said.get("_class_name", "")), said)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{id}: {error}") from error
+
+
+def missing_betas(config: Mapping[str, Any]) -> list[str]:
+    """What a VP network's config says nothing of, and its noise levels would follow from."""
+    if config.get("trained_betas"):
+        return []
+    needed = BETAS[2:] if config.get("beta_schedule") == "squaredcos_cap_v2" else BETAS
+    return [name for name in needed if config.get(name) is None]
 
 
 def alpha_bars(config: Mapping[str, Any]) -> Tensor:

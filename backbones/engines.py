@@ -91,10 +91,17 @@ def choose(
 
 
 class TorchEngine:
-    """The network as diffusers runs it, in the dtype it has; rows: of each call, filled up, or 0 for all at once."""
+    """The network as diffusers runs it, in the dtype it has; rows: of each call, filled up, or 0 for all at once.
+
+    channels_last, but for large networks on a CPU: there it is a second copy of their convolutions (2.3 GB of Stable
+    Diffusion 1.5) beside the file that their weights are mapped from, and no faster (README.md of this folder).
+    """
 
     def __init__(self, unet: nn.Module, rows: int = 0):
-        self.unet, self.rows = unet.to(memory_format=torch.channels_last), rows  # type: ignore[call-overload]
+        weights = list(unet.parameters())
+        as_loaded = weights[0].device.type == "cpu" and sum(one.numel() for one in weights) > SMALL
+        self.format = torch.contiguous_format if as_loaded else torch.channels_last
+        self.unet, self.rows = unet.to(memory_format=self.format), rows  # type: ignore[call-overload]
         self.name = f"torch {str(next(unet.parameters()).dtype).removeprefix('torch.')}"
 
     def __call__(self, x: Tensor, t: Tensor, text: Tensor, added: Mapping[str, Tensor], rows: int | None = None
@@ -113,7 +120,7 @@ class TorchEngine:
 
     def _call(self, x: Tensor, t: Tensor, text: Tensor, added: Mapping[str, Tensor]) -> Tensor:
         dtype = next(self.unet.parameters()).dtype
-        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        x = x.to(dtype).contiguous(memory_format=self.format)
         extra = {key: value if key == "time_ids" else value.to(dtype) for key, value in added.items()}
         out = self.unet(x, t, text.to(dtype), added_cond_kwargs=extra or None, return_dict=False)[0]
         return out.float().contiguous()

@@ -5,19 +5,17 @@ A recipe is checked against an outline as it is against the loaded backbone, so 
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, guiding_networks, pixels, text_length, unet
-from backbones.checkpoint import CheckpointError
-from backbones.coordinates import coordinates
+from backbones import checkpoint, controlnets, guiding_networks, pixels, text_length, unet, unet_config
+from backbones.checkpoint_files import CheckpointError
+from backbones.checkpoint_files import config as config_of
+from backbones.coordinates import coordinates_in
 from backbones.embedded import EMBEDDED
 
 
@@ -64,57 +62,45 @@ def outline(id: str) -> Outline:
 
     Raises CheckpointError, an OSError, in words where there is no such checkpoint, or it is one of another kind.
     """
-    path = EMBEDDED[id].folder if id in EMBEDDED else _fetched(id)
-    folder = checkpoint.locate(str(path), (*unet.FITS, *pixels.FITS))
+    folder = (EMBEDDED[id].folder if id in EMBEDDED else None) or _fetched(id)
     kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
-    scheduler = _config(folder / "scheduler" / "scheduler_config.json")
-    try:
-        sigmas = coordinates(scheduler.get("_class_name", ""), scheduler).sigmas
-    except ValueError as error:
-        raise CheckpointError(f"{id}: {error}") from error
+    sigmas = coordinates_in(folder, id).sigmas
     try:
         return _of_config(id, folder, kind, sigmas)
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise CheckpointError(f"{id}: a config.json of it lacks {error}") from error
 
 
 def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     """Raises KeyError, TypeError or IndexError where a config lacks something."""
-    config = _config(folder / "unet" / "config.json")
+    config = config_of(folder, "unet")
+    pixels.check_unet(id, config) if kind in pixels.FITS else unet_config.check(folder)
     size = config["sample_size"] if isinstance(config["sample_size"], int) else config["sample_size"][0]
     stages = len(config["block_out_channels"])
     if kind in pixels.FITS:
         patch = math.isqrt(config["in_channels"] // 3)
         offers = pixels.PixelBackbone.offers
         return Outline(id, offers, sigmas, size * patch, patch * 2 ** (stages - 1), channels=3)
-    vae = _config(folder / "vae" / "config.json")
+    vae = config_of(folder, "vae")
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
     guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
     offers = unet.UNetBackbone.offers | guiding
     beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
     offers |= {"controlnet"} if beside else set()
-    text = _config(folder / "text_encoder" / "config.json")
+    text = config_of(folder, "text_encoder")
+    multiple = unet.size_multiple(factor, stages, checkpoint.parameters(folder))
     return Outline(
-        id, offers, sigmas, size * factor, factor * 2 ** (stages - 1), int(vae["latent_channels"]), factor,
+        id, offers, sigmas, size * factor, multiple, int(vae["latent_channels"]), factor,
         int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside, folder,
     )  # fmt: skip
 
 
-def _fetched(id: str) -> str:
+def _fetched(id: str) -> Path:
     """A folder as it is; of an id of the Hub the folder in the cache of this machine."""
-    if Path(id).expanduser().exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", id):
-        return id
-    from huggingface_hub import snapshot_download
-
-    try:
-        return snapshot_download(id, local_files_only=True)
-    except Exception as error:
-        words = f"{id} has not been fetched from the Hugging Face Hub yet: `hf download {id}` does that"
-        raise CheckpointError(words) from error
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    repo = checkpoint.hub_id(id)
+    if repo is None:
+        return Path(id).expanduser().resolve()
+    if (folder := checkpoint.cached(repo)) is None:
+        words = f"{id} has not been fetched from the Hugging Face Hub yet: `hf download {repo}` does that"
+        raise CheckpointError(words)
+    return folder

@@ -12,11 +12,27 @@ from torch import Tensor, nn
 
 from backbones import checkpoint
 from backbones.checkpoint import CheckpointError
-from backbones.coordinates import coordinates
-from backbones.engines import EngineChoice, Graph, TorchEngine, choose, plan
+from backbones.coordinates import coordinates, coordinates_in
+from backbones.engines import SMALL, EngineChoice, Graph, TorchEngine, choose, plan
 from samplers.protocol import Ask
 
 FITS = ("DDPMPipeline", "DDIMPipeline")
+
+
+def check_unet(id: str, config: Mapping[str, Any]) -> None:
+    """Raises CheckpointError where a UNet of this config takes anything but images."""
+    channels, given = config.get("in_channels") or 0, config.get("out_channels")
+    patch = math.isqrt(channels // 3)
+    wants = [name for name in ("class_embed_type", "num_class_embeds") if config.get(name)]
+    if (channels, given) != (3 * patch**2,) * 2 or not channels or wants:
+        raise CheckpointError(
+            f"{id}: its UNet takes {channels} channels, gives {given} and wants "
+            f"{', '.join(wants) or 'nothing'} beside; what fits takes and gives images of 3 channels, or "
+            "blocks of them (12, 48, ...), and wants nothing else"
+        )
+    if not config.get("sample_size"):
+        raise CheckpointError(f"{id}: its unet/config.json gives no sample_size, the side of the images that it was "
+                              "trained on: add it")  # fmt: skip
 
 
 class PixelBackbone:
@@ -37,13 +53,8 @@ class PixelBackbone:
         """
         self.id, self.revision, self.device = id, revision, plan.device
         config = pipe.unet.config
+        check_unet(id, config)
         patch = math.isqrt(config.in_channels // 3)
-        if (config.in_channels, config.out_channels) != (3 * patch**2,) * 2 or config.class_embed_type is not None:
-            raise CheckpointError(
-                f"{id}: its UNet takes {config.in_channels} channels, gives {config.out_channels} and wants "
-                f"{config.class_embed_type or 'nothing'} beside; what fits takes and gives images of 3 channels, or "
-                "blocks of them (12, 48, ...), and wants nothing else"
-            )
         try:
             self.coordinates = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
         except ValueError as error:
@@ -54,6 +65,8 @@ class PixelBackbone:
         self.torch = self.engine if isinstance(self.engine, TorchEngine) else TorchEngine(self.unet, plan.rows)
         self.default_size = self.unet.config.sample_size
         self.size_multiple = patch * 2 ** (len(config.block_out_channels) - 1)
+        parameters = sum(values.numel() for values in self.unet.parameters())
+        self.quick = parameters <= SMALL or plan.device.type != "cpu"
 
     @classmethod
     def load(cls, id: str, name: str | None = None) -> "PixelBackbone":
@@ -62,6 +75,7 @@ class PixelBackbone:
         Raises CheckpointError, an OSError, with what is wrong in words.
         """
         folder = checkpoint.locate(id, FITS)
+        coordinates_in(folder, name or id)
         settings = plan(checkpoint.parameters(folder))
         pipe = checkpoint.open_pipeline(folder, settings.dtype)
         return cls(pipe, settings, name or id, checkpoint.revision(folder))

@@ -10,11 +10,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, guiding_networks, text_length
+from backbones import checkpoint, controlnets, guiding_networks, text_length, unet_config
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
-from backbones.coordinates import coordinates
+from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import (
     SMALL,
     DecoderGraph,
@@ -31,6 +31,15 @@ FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 READS = {"text", "tokens", "pooled", "time_ids"}  # keys of cond
 LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words
 REMEMBERED = 512  # prompts whose encoding is kept
+
+
+def size_multiple(factor: int, stages: int, parameters: int) -> int:
+    """Of width and height in pixels: one latent, as in diffusers, whose UNets take odd sides at every stage. Small
+    networks are traced for OpenVINO, where each of the `stages` but the first has half the side of the one before.
+
+    factor: pixels to a latent.
+    """
+    return factor * 2 ** (stages - 1) if parameters <= SMALL else factor
 
 
 Extension = Callable[[Any, tuple[str, ...]], Any]  # (network, keys of cond) -> the network that reads them as well
@@ -57,14 +66,7 @@ class UNetBackbone:
         self.xl = config.addition_embed_type == "text_time"
         if pipe.vae.dtype != torch.float32 and pipe.vae.config.get("force_upcast", True):
             pipe.vae.to(torch.float32)
-        channels = int(pipe.vae.config.latent_channels)
-        plain = config.class_embed_type is None and config.addition_embed_type in (None, "text_time")
-        if (config.in_channels, config.out_channels) != (channels, channels) or not plain:
-            raise CheckpointError(
-                f"{id}: its UNet takes {config.in_channels} channels, gives {config.out_channels} and wants "
-                f"{config.addition_embed_type or config.class_embed_type or 'nothing'} beside the text; what fits "
-                f"takes and gives the {channels} channels of the latents, and wants text and at most SDXL's text_time"
-            )
+        unet_config.check_unet(id, config, int(pipe.vae.config.latent_channels))
         try:
             self.coordinates = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
         except ValueError as error:
@@ -80,8 +82,12 @@ class UNetBackbone:
             self.images.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, self.engine.precision).run
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
         self.default_size = size * self.images.factor
-        self.size_multiple = self.images.factor * 2 ** (len(config.block_out_channels) - 1)
+        parameters = sum(values.numel() for values in self.unet.parameters())
+        self.size_multiple = size_multiple(self.images.factor, len(config.block_out_channels), parameters)
+        self.quick = parameters <= SMALL or plan.device.type != "cpu"
         self.tokens = int(pipe.text_encoder.config.max_position_embeddings)
+        for place in ("", "_2") if self.xl else ("",):
+            self._fit_tokenizer(getattr(pipe, f"tokenizer{place}"), getattr(pipe, f"text_encoder{place}").config)
         self.folder = Path()  # of the checkpoint, where it was loaded from one
         self._texts: dict[str, dict[str, Tensor]] = {}
 
@@ -92,6 +98,8 @@ class UNetBackbone:
         A small network is warm when this returns. Raises CheckpointError, an OSError, with what is wrong in words.
         """
         folder = checkpoint.locate(id, FITS)
+        unet_config.check(folder)
+        coordinates_in(folder, name or id)
         settings = plan(checkpoint.parameters(folder))
         pipe = checkpoint.open_pipeline(folder, settings.dtype)
         self = cls(pipe, settings, name or id, checkpoint.revision(folder))
@@ -118,6 +126,13 @@ class UNetBackbone:
     def contrastive(self) -> guiding_networks.Contrastive:
         """What reads its images beside a text. Raises FileNotFoundError where there is none: see `offers`."""
         return guiding_networks.load(self.folder, "contrastive", self.device)
+
+    def _fit_tokenizer(self, tokenizer: Any, encoder: Any) -> None:
+        """Texts are cut to the places of their encoder, also where the tokenizer's files do not say how many it has."""
+        tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.max_position_embeddings)
+        if len(tokenizer) > encoder.vocab_size:
+            raise CheckpointError(f"{self.id}: its tokenizer has {len(tokenizer):,} tokens and its text encoder "
+                                  f"{encoder.vocab_size:,}: they are of different checkpoints")  # fmt: skip
 
     def warm_up(self) -> None:
         """Compiles and allocates what the first image of the default size needs: one call of each part."""

@@ -223,6 +223,6 @@ def _check_finite(x: Tensor, what: str) -> None:
 def _not_finite(one: Ask, good: Tensor) -> FloatingPointError:
     return FloatingPointError(
         f"the network answered with NaN or infinity at sigma {float(one.sigma[~good.to(one.sigma.device)][0]):.4g}, in "
-        f"{int((~good).sum())} of {len(good)} rows: half precision overflows like this (try float32), and so does a "
-        "guidance that is too strong"
+        f"{int((~good).sum())} of {len(good)} rows: a guidance that is too strong overflows like this, and a state "
+        "that something in the stack has driven off"
     )

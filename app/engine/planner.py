@@ -171,8 +171,9 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def in_words(error: BaseException, recipe: Recipe, step: int) -> tuple[str, str | None]:
-    """What went wrong, for a person, and the field to blame where one is. `step` steps were done before."""
+def in_words(error: BaseException, recipe: Recipe, step: int, engine: str = "") -> tuple[str, str | None]:
+    """What went wrong, for a person, and the field to blame where one is. `step` steps were done before; engine: the
+    name of what computes the network, as "torch float16"."""
     if isinstance(error, RecipeError):
         return str(error), error.problems[0].field
     if out_of_memory(error):
@@ -184,6 +185,8 @@ def in_words(error: BaseException, recipe: Recipe, step: int) -> tuple[str, str 
     if isinstance(error, FloatingPointError):
         advice = f" Try a lower CFG Scale than {recipe.cfg_scale:g}." if recipe.cfg_scale > 7 else ""
         field = "cfg_scale" if advice else None
+        if engine == "torch float16":
+            advice += " The network runs in float16, which overflows, too: start with NINE_WAYS_ENGINE=torch-bf16."
         return f"Stopped at step {step + 1} of {recipe.steps}: {error}.{advice} Other runs go on.", field
     if isinstance(error, ValueError) and str(error):  # a method's own words about what it was given
         return f"Stopped at step {step + 1} of {recipe.steps}: {error}.", None

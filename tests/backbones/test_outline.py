@@ -47,5 +47,5 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path):
         outline("nobody/nothing-of-this-name")
     shutil.copytree(STILL_LIFE, tmp_path / "broken")
     (tmp_path / "broken" / "unet" / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="lacks 'sample_size'"):
+    with pytest.raises(CheckpointError, match=r"unet/config.json lacks sample_size, "):
         outline(str(tmp_path / "broken"))

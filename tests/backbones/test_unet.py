@@ -14,6 +14,8 @@ from tests.support import tiny
 from tests.support.guided_samples import NEGATIVE, PROMPT, SCALE, sample
 
 KINDS = ("eps", "v", "zero", "flow", "xl")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_keeps_the_contract(tiny_unet, kind):
     b = tiny_unet(kind)
@@ -38,6 +40,47 @@ def test_other_sizes(tiny_unet, kind):
     b = tiny_unet(kind)
     x = torch.randn(1, *b.latent_shape(3 * b.size_multiple, 5 * b.size_multiple))
     assert b.denoise(Ask(x, torch.ones(1), b.encode_prompt([""]))).shape == x.shape
+
+
+@pytest.fixture
+def as_if_large(monkeypatch):
+    """Tiny checkpoints are taken for networks of the size of Stable Diffusion."""
+    for name in ("engines", "unet", "pixels"):
+        monkeypatch.setattr(f"backbones.{name}.SMALL", 0)
+    monkeypatch.setenv("NINE_WAYS_DEVICE", "cpu")
+
+
+@pytest.mark.parametrize("kind", ["eps", "xl"])
+def test_a_large_network_takes_every_size_of_its_latents(checkpoints, as_if_large, kind):
+    """Odd sides at every stage, plain and under an edit, which is told the grid of every attention; as diffusers does.
+    It is not copied into another memory format on a CPU, and no step is made ahead of a run."""
+    b = UNetBackbone.load(str(checkpoints(kind)))
+    assert b.size_multiple == b.images.factor == outline(str(checkpoints(kind))).size_multiple
+    assert b.engine is b.torch and b.engine.format == torch.contiguous_format and not b.quick
+    assert all(one.is_contiguous() for one in b.unet.parameters())
+    (shape, cond), s, sites = (b.latent_shape(18, 26), b.encode_prompt([PROMPT])), torch.tensor([2.0]), []
+    assert shape == (4, 13, 9)
+
+    class Look:
+        def attend(self, site, q, k, v, plain):
+            sites.append((site.height, site.width))
+            return plain(q, k, v)
+
+    x = torch.randn(1, *shape)
+    out = b.denoise(Ask(x, s, cond))
+    text, added = b._inputs(Ask(x, s, cond))
+    model_input, t = b.coordinates.enter(x, s)
+    theirs = b.unet(model_input, t, text, added_cond_kwargs=added or None).sample
+    torch.testing.assert_close(out, b.coordinates.leave(x, s, theirs))
+    torch.testing.assert_close(b.denoise(Ask(x, s, cond, Look())), out)
+    assert set(sites) == {(7, 5)}
+    with pytest.raises(ValueError, match="multiples of 2"):
+        b.latent_shape(19, 26)
+
+
+def test_a_small_network_keeps_the_sizes_that_it_is_traced_for(checkpoints, tiny_unet):
+    b = tiny_unet("eps")
+    assert b.quick and b.size_multiple == 2 * b.images.factor == outline(str(checkpoints("eps"))).size_multiple
 
 
 @pytest.mark.parametrize("kind,steps", [("eps", 8), ("v", 8), ("zero", 8), ("xl", 6)])
@@ -102,7 +145,7 @@ def test_levels_and_timesteps(tiny_unet):
 def test_the_truth_comes_back(prediction, sigma):
     """Given the network's training target as its prediction, leave() gives x0 to what float32 allows."""
     name = "FlowMatchEulerDiscreteScheduler" if prediction == "flow_prediction" else "DDIMScheduler"
-    own = coordinates(name, {"prediction_type": prediction})
+    own = coordinates(name, {**tiny.LINEAR, "num_train_timesteps": 1000, "prediction_type": prediction})
     x0, eps = torch.randn(2, 1, 4, 8, 8, dtype=torch.float64)
     s = torch.tensor([sigma], dtype=torch.float64)
     a, b = 1 / (1 + s * s).sqrt(), s / (1 + s * s).sqrt()
@@ -113,7 +156,7 @@ def test_the_truth_comes_back(prediction, sigma):
 
 
 def test_zero_terminal_snr_with_eps_drops_the_infinite_level():
-    config = {"prediction_type": "epsilon", "rescale_betas_zero_snr": True}
+    config = {**tiny.LINEAR, "num_train_timesteps": 1000, "prediction_type": "epsilon", "rescale_betas_zero_snr": True}
     assert len(coordinates("DDIMScheduler", config).sigmas) == 999
     assert coordinates("DDIMScheduler", {**config, "prediction_type": "v_prediction"}).sigmas[-1] == 1e6
 

@@ -6,6 +6,7 @@ import pytest
 
 from app.engine.engine import Engine
 from app.engine.events import Cancelled, Failed, Finished, Progress
+from app.engine.planner import in_words
 from app.storage.image_history import History
 from tests.support.doubles import Double, all_at_once, nan_for, recipe
 
@@ -53,6 +54,14 @@ def test_nan_from_the_decoder(engines: Callable[..., Engine], monkeypatch: pytes
     assert isinstance(failed, Failed) and "decoder" in failed.reason
     monkeypatch.undo()
     assert engine.submit(recipe()).result()
+
+
+@pytest.mark.parametrize("engine, blamed", [
+    ("torch float32", False), ("torch bfloat16", False), ("openvino f32", False), ("torch float16", True),
+])  # fmt: skip
+def test_half_precision_is_blamed_only_where_the_network_runs_in_it(engine: str, blamed: bool) -> None:
+    words, _ = in_words(FloatingPointError("the network answered with NaN"), recipe(), 3, engine)
+    assert (("float16" in words) == blamed and "NINE_WAYS_ENGINE=torch-bf16" in words) or not blamed
 
 
 def test_nan_late_in_a_strongly_guided_run(engines: Callable[..., Engine]) -> None:

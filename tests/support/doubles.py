@@ -23,6 +23,7 @@ class Double:
         self.asks: list[int] = []  # rows of every call
         self.texts: list[str] = []
         self.previews = 0
+        self.quick = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

@@ -85,7 +85,9 @@ def vae(kind: str = "kl") -> AutoencoderKL | AutoencoderTiny | AutoencoderDC:
     )  # fmt: skip
 
 
-def save(folder: Path, kind: str = "eps", autoencoder: str = "kl", **options: object) -> Path:
+def save(
+    folder: Path, kind: str = "eps", autoencoder: str = "kl", dtype: torch.dtype | None = None, **options: object
+) -> Path:
     """A checkpoint of kind "eps", "v", "zero", "flow" or "xl" into the folder; options: of save_pretrained."""
     torch.manual_seed(0)
     words = tokenizer()
@@ -102,5 +104,5 @@ def save(folder: Path, kind: str = "eps", autoencoder: str = "kl", **options: ob
         pipe = StableDiffusionPipeline(vae=vae(autoencoder), text_encoder=text_encoder(words, 32), tokenizer=words,
                                        unet=unet(32), scheduler=SCHEDULERS[kind](), safety_checker=None,
                                        feature_extractor=None, requires_safety_checker=False)  # fmt: skip
-    pipe.save_pretrained(folder, **options)
+    (pipe.to(dtype) if dtype else pipe).save_pretrained(folder, **options)
     return folder

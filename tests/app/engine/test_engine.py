@@ -56,6 +56,15 @@ def test_a_run_tells_how_it_goes(engines: Start) -> None:
     assert end.images[0].size == (64, 64) and end.images[0].mode == "RGB" and 0.06 <= end.seconds < 5
 
 
+@pytest.mark.parametrize("quick, asked", [(True, [2]), (False, [])])
+def test_no_step_is_made_ahead_where_it_would_take_tens_of_seconds(
+    engines: Start, quick: bool, asked: list[int]
+) -> None:
+    double = Double()
+    double.quick = quick
+    assert engines(double).wait(60) and double.asks == asked
+
+
 def test_an_inversion_is_seen_going_up_before_it_comes_down(engines: Start) -> None:
     uses = [{"name": "ddim_inversion", "inputs": {"source": "ab" * 32, "source_prompt": "a blue disc"}}]
     image = Image.new("RGB", (64, 64), "blue")

@@ -1,0 +1,226 @@
+"""The files of a checkpoint folder: whether all are there and whole, and which weights are read, by names and headers.
+
+The header of a .safetensors file is JSON that says the names, dtypes and shapes of its tensors. No weights are read
+here, so that a refusal comes at once.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
+UNFINISHED = {".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tmp"}  # of the Hub, browsers, aria2
+LIBRARIES = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # -> how their files of weights are named
+OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no backbone needs
+VARIANTS = ("", "fp16", "bf16", "fp32")  # in this order, then others such as non_ema; "": files without a variant
+CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
+STABLE_DIFFUSION = {  # part -> classes of it that are run here; () where it is none with weights
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC"),
+    "text_encoder": CLIP, "tokenizer": (), "scheduler": (),
+}  # fmt: skip
+IN_PIXELS = {"unet": ("UNet2DModel",), "scheduler": ()}
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # by pipeline class
+    "StableDiffusionPipeline": STABLE_DIFFUSION,
+    "StableDiffusionXLPipeline": {**STABLE_DIFFUSION, "text_encoder_2": CLIP[1:], "tokenizer_2": ()},
+    "DDPMPipeline": IN_PIXELS,
+    "DDIMPipeline": IN_PIXELS,
+}
+TOKENIZER = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})  # either of these
+
+
+class CheckpointError(OSError):
+    """A checkpoint that cannot be used; the message says why and what would do."""
+
+
+class Unfinished(CheckpointError):
+    """A checkpoint of which files are missing or cut off, so that fetching it again may help."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The files of one part that are read, one or several shards, and their variant in diffusers' sense ("": none)."""
+
+    files: tuple[Path, ...]
+    variant: str
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in them, whatever their dtype."""
+        return sum(prod(shape) for file in self.files for shape in shapes(file).values())
+
+
+def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
+    """The model_index.json of a checkpoint folder whose pipeline class is one of `fits`, else CheckpointError."""
+    if not folder.exists():
+        raise CheckpointError(f"there is no checkpoint at {folder}: give a folder that holds a model_index.json, "
+                              "or an id of the Hugging Face Hub such as owner/name")  # fmt: skip
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a single file: convert it once with diffusers' "
+                              "`from_single_file(...).save_pretrained(folder)`, and give the folder")  # fmt: skip
+    index = _index(folder)
+    name = index.get("_class_name")
+    parts = {key: value for key, value in index.items() if not key.startswith("_") and isinstance(value, list)}
+    code = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
+    own = [value for value in parts.values() if value and value[0] not in {*LIBRARIES, None, "stable_diffusion"}]
+    if code or not isinstance(name, str) or own:
+        what = ", ".join(code) or "classes of its own in model_index.json"
+        raise CheckpointError(f"{folder} brings code ({what}), and no code of a checkpoint is run here. "
+                              "Remove it if diffusers' own classes will do.")  # fmt: skip
+    if name not in fits:
+        raise CheckpointError(f"{folder} is a {name}; what fits here: {', '.join(fits)}")
+    for part, classes in PARTS[name].items():
+        _check_part(folder, part, parts.get(part), classes)
+    return index
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = " It looks like one component of a checkpoint: give the folder above." \
+            if (folder / "config.json").exists() else ""  # fmt: skip
+        raise CheckpointError(f"{folder} holds no model_index.json, so it is no diffusers checkpoint.{hint}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}/model_index.json cannot be read: {error}") from error
+    if not isinstance(index, dict):
+        raise CheckpointError(f"{folder}/model_index.json cannot be read: it is no JSON object")
+    return index
+
+
+def _check_part(folder: Path, part: str, named: Any, classes: tuple[str, ...]) -> None:
+    """named: what model_index.json says of the part, [library, class]."""
+    if not (isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named)):
+        raise CheckpointError(f"{folder} has no {part}: its model_index.json says {json.dumps(named)} of it. Copy the "
+                              f"folder {part} from the checkpoint that this one was made from, with its line there"
+                              )  # fmt: skip
+    here = folder / part
+    if not here.is_dir():
+        raise Unfinished(f"{folder} lacks the folder {part}, which its model_index.json names: get it again")
+    if part.startswith("tokenizer"):
+        names = {file.name for file in here.iterdir()}
+        if not any(need <= names for need in TOKENIZER):
+            raise Unfinished(f"{here} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt): copy it from "
+                             "the checkpoint that this one was made from")  # fmt: skip
+    elif part == "scheduler":
+        config(folder, part)
+    elif named[1] not in classes:
+        raise CheckpointError(f"{here} is a {named[1]} by model_index.json; what fits here: {', '.join(classes)}")
+    else:
+        config(folder, part)
+        for file in weights(folder, part, named[0]).files:
+            shapes(file)
+
+
+def config(folder: Path, part: str) -> dict[str, Any]:
+    """The config file of a part, as JSON. Raises CheckpointError."""
+    file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Unfinished(f"{file.parent} holds no {file.name}: get it again") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file} cannot be read: it is no JSON object")
+    return found
+
+
+def weights(folder: Path, part: str, library: str) -> Weights:
+    """What is read of one part: of the variants that are there whole, the first of VARIANTS. Raises CheckpointError.
+
+    library: "diffusers" or "transformers". A variant is one file, or shards with an index: `stem.safetensors`,
+    `stem.fp16.safetensors`, `stem.safetensors.index.json`, `stem.safetensors.index.fp16.json`.
+    """
+    here, stem = folder / part, LIBRARIES[library]
+    entries = sorted(here.iterdir())
+    names = {file.name for file in entries if file.exists()}  # not links into a cache whose file is not there
+    troubles: list[CheckpointError] = []
+    for variant in _variants(names, stem):
+        dot = variant and f".{variant}"
+        if f"{stem}{dot}.safetensors" in names:
+            return Weights((here / f"{stem}{dot}.safetensors",), variant)
+        index = here / f"{stem}.safetensors.index{dot}.json"
+        if index.name not in names:
+            troubles.append(Unfinished(f"{here} has shards of weights, and lacks {index.name}: get it again"))
+            continue
+        shards = _shards(index)
+        if shards <= names:
+            return Weights(tuple(here / shard for shard in sorted(shards)), variant)
+        troubles.append(Unfinished(f"{here} lacks {', '.join(sorted(shards - names))}: get it again"))
+    if troubles:
+        raise troubles[0]
+    raise _without_weights(folder, part, stem, names, entries)
+
+
+def _variants(names: set[str], stem: str) -> list[str]:
+    """Those that the names of files speak of, in the order in which they are taken."""
+    file = re.compile(rf"{stem}(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors")
+    index = re.compile(rf"{stem}\.safetensors\.index(?:\.(\w+))?\.json()")
+    found = [match for name in names for match in (file.fullmatch(name) or index.fullmatch(name),) if match]
+    variants = {match[1] or match[2] or "" for match in found}
+    return sorted(variants, key=lambda one: (VARIANTS.index(one) if one in VARIANTS else len(VARIANTS), one))
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if shards and all(isinstance(shard, str) and Path(shard).name == shard for shard in shards):
+            return shards
+        reason = "its weight_map names no files"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = repr(error)
+    raise CheckpointError(f"{index} cannot be read ({reason}): get it again")
+
+
+def _without_weights(folder: Path, part: str, stem: str, names: set[str], entries: list[Path]) -> CheckpointError:
+    here = folder / part
+    downloads = folder / ".cache" / "huggingface" / "download" / part  # of `hf download --local-dir`
+    begun = [file.name for file in (*entries, *sorted(downloads.glob("*.incomplete")))
+             if file.suffix in UNFINISHED or not file.exists()]  # fmt: skip
+    if begun:
+        return Unfinished(f"{here}: the download of its weights is not finished ({begun[0]}). Start it again: it goes "
+                          "on where it was")  # fmt: skip
+    others = sorted(name for name in names if name.endswith(".safetensors"))
+    if others:
+        return CheckpointError(f"{here} has weights under another name ({others[0]}): what is read is "
+                               f"{stem}.safetensors, {stem}.fp16.safetensors, or shards with their index")  # fmt: skip
+    pickled = sorted(name for name in names if Path(name).suffix in PICKLES)
+    if pickled:
+        return CheckpointError(f"{here} has its weights as a pickle only ({pickled[0]}), which can run code when it is "
+                               "read: get or save the checkpoint as safetensors")  # fmt: skip
+    return Unfinished(f"{here} holds no weights (*.safetensors)")
+
+
+def shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of the tensors of a .safetensors file, by name. Raises CheckpointError where it is damaged."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        first = stream.read(8)
+        if first.startswith(b"version "):
+            raise Unfinished(f"{file} is git-lfs' pointer to the file, not the file itself: `git lfs pull` fetches it")
+        length = int.from_bytes(first, "little")
+        header = stream.read(length) if 0 < length <= size - 8 else b""
+    try:
+        entries = dict(_entries(json.loads(header)))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise Unfinished(f"{file} is damaged, or no safetensors file ({size:,} bytes, which begin with {first!r}): get "
+                         "it again") from None  # fmt: skip
+    whole = 8 + length + max((end for _, end in entries.values()), default=0)
+    if size < whole:
+        raise Unfinished(f"{file} is cut off: {size:,} of {whole:,} bytes are there. Get it again")
+    if size > whole:
+        raise CheckpointError(f"{file} is damaged: it has {size:,} bytes, and should have {whole:,}. Get it again")
+    if not entries:
+        raise CheckpointError(f"{file} holds no tensors: get it again")
+    return {name: shape for name, (shape, _) in entries.items()}
+
+
+def _entries(header: Any) -> Iterator[tuple[str, tuple[tuple[int, ...], int]]]:
+    for name, entry in header.items():
+        if name != "__metadata__":
+            yield name, (tuple(int(n) for n in entry["shape"]), int(entry["data_offsets"][1]))
