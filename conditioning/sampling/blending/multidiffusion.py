@@ -9,6 +9,9 @@ from conditioning.registry import Box, Boxes, Help, Interval, Knob, method
 from samplers.flow import Cond, Denoiser, Flow, role_of, together, with_role
 from samplers.schedules import highest, interval
 
+SIDE = 128  # pixels of a plain background
+Colours = dict[int, Tensor]  # seed -> a plain colour's mean latent, (1, C, 1, 1)
+
 
 @method(
     task="layout",
@@ -49,6 +52,7 @@ def multidiffusion(
     """
     low = interval(sigmas, 0.0, bootstrap)[0] if bootstrap > 0 else math.inf
     texts: dict[str, Cond] = {}
+    colours: Colours = {}
 
     def prompted(box: Box, cond: Cond, rows: int) -> Cond:
         if box.text not in texts:
@@ -63,7 +67,7 @@ def multidiffusion(
         masks = torch.stack([inside(box, x) for box in regions])  # (K, h, w)
         flows = [D(x, sigma, cond, **kw)]
         for k, box in enumerate(regions):
-            x_k = torch.where(masks[k] > 0, x, background(k, x, sigma, backbone)) if apart else x
+            x_k = torch.where(masks[k] > 0, x, background(k, x, sigma, backbone, colours)) if apart else x
             flows.append(D(x_k, sigma, cond if negative else prompted(box, cond, len(x)), **kw))
         rest, *own = yield from together(*flows)  # (B, C, h, w) each
         around = (1 - masks.sum(0)).clamp(min=0)
@@ -86,11 +90,16 @@ def inside(box: Box, x: Tensor) -> Tensor:
     return mask
 
 
-def background(k: int, x: Tensor, sigma: float | Tensor, backbone: Any) -> Tensor:
-    """A plain colour at level sigma, (B, C, h, w): that of region k changes with the level, its noise does not."""
-    size = backbone.default_size
-    stream = torch.Generator().manual_seed(1000 * k + round(10 * highest(sigma)))
-    colour = torch.rand(1, 3, 1, 1, generator=stream).expand(1, 3, size, size)
+def background(k: int, x: Tensor, sigma: float | Tensor, backbone: Any, colours: Colours) -> Tensor:
+    """A plain colour at level sigma, (B, C, h, w): that of region k changes with the level, its noise does not.
+
+    colours: those that were encoded before. Only their mean is needed, so a small image is encoded.
+    """
+    seed = 1000 * k + round(10 * highest(sigma))
+    if seed not in colours:
+        side = min(backbone.default_size, SIDE)
+        colour = torch.rand(1, 3, 1, 1, generator=torch.Generator().manual_seed(seed)).expand(1, 3, side, side)
+        colours[seed] = backbone.encode_image(colour).mean((2, 3), keepdim=True)
+    flat = colours[seed].to(x)
     z = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(k))
-    flat = backbone.encode_image(colour).to(x).mean((2, 3), keepdim=True)
     return (flat + torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1) * z.to(x)).expand_as(x)

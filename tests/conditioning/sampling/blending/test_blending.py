@@ -246,13 +246,33 @@ def test_bootstrapping_shows_a_region_a_plain_background():
         run(D(x, sigmas[3], which), oracle.denoise)
         assert torch.equal(seen[-2][0], x) and torch.equal(seen[-1][0][..., :4], x[..., :4])
         outside = seen[-1][0][..., 4:]
-        torch.testing.assert_close(outside, background(0, x, sigmas[3], oracle)[..., 4:])
+        torch.testing.assert_close(outside, background(0, x, sigmas[3], oracle, {})[..., 4:])
         assert seen[-1][1] == ("negative" if which is null else "other")
     run(D(x, sigmas[4], null), oracle.denoise)
     assert len(seen) == 5
-    flat = background(0, x, 1e-9, oracle)
+    flat = background(0, x, 1e-9, oracle, {})
     torch.testing.assert_close(flat, flat.mean((2, 3), keepdim=True).expand_as(flat), atol=1e-6, rtol=0)
-    assert torch.equal(flat[0], flat[1]) and not torch.equal(flat, background(1, x, 1e-9, oracle))
+    assert torch.equal(flat[0], flat[1]) and not torch.equal(flat, background(1, x, 1e-9, oracle, {}))
+
+
+def test_a_background_is_encoded_small_and_once_for_each_level():
+    """Of a large network too: only the mean of its latents is needed."""
+    seen = []
+
+    class Large:
+        default_size = 1024
+
+        def __getattr__(self, name):
+            return getattr(oracle, name)
+
+        def encode_image(self, pixels):
+            seen.append(pixels.shape)
+            return oracle.encode_image(pixels)
+
+    stack = [("multidiffusion", {"regions": [LEFT, RIGHT], "bootstrap": 0.5}), ("cfg", {"scale": 2.0})]
+    D, solver, _ = compose(stack, SAMPLERS["heun"], sigmas=sigmas, null=null, backbone=Large())
+    run(solver(D, start([1, 2], sigmas[0], SHAPE), sigmas, cond, Noise([1, 2])), oracle.denoise)
+    assert seen == [(1, 3, 128, 128)] * (5 * 2), "two regions at five levels, asked for by prompt, negative and Heun"
 
 
 def test_a_box_has_at_least_a_cell():
