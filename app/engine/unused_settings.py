@@ -39,6 +39,19 @@ def unused(recipe: Recipe, backbone: Any = None) -> list[Problem]:
     return [*_of_methods(recipe, uses, backbone), *_of_guidance(recipe, uses), *_of_the_sampler(recipe, uses, levels)]
 
 
+def weak_guidance(recipe: Recipe) -> list[Problem]:
+    """What a CFG Scale below 1 means here, at its field: diffusers means the prompt alone by all of these, and so do
+    the model cards of Turbo and Lightning that say 0."""
+    scale = recipe.cfg_scale
+    if scale >= 1 or settings_used(recipe).cfg_scale != scale:  # no step is guided
+        return []
+    way = f"{scale:.0%} of the way from the negative prompt to the prompt"
+    here = way if scale else "the negative prompt alone, without the prompt"
+    plain = "No guidance, the prompt alone, is 1 here; in diffusers that is 0 to 1"
+    advice = f"{plain}, so give 1 where the card of a model (Turbo, Lightning) says 0"
+    return [Problem("cfg_scale", f"CFG Scale: {scale:g} is {here}. {advice}.")]
+
+
 def settings_used(recipe: Recipe, backbone: Any = None) -> Recipe:
     """The same run: fields that it does not use are named in `Recipe.unused` and stand at their defaults."""
     names = {field for field, _ in unused(recipe, backbone) if "." not in field}

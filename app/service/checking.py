@@ -11,7 +11,7 @@ from typing import Any
 import backbones
 from app.engine.planner import problems as problems_on
 from app.engine.unread_text import unread
-from app.engine.unused_settings import formula, unused
+from app.engine.unused_settings import formula, unused, weak_guidance
 from app.schema.recipe import Problem
 from app.service.counting import evaluations
 from app.service.reading import Request
@@ -25,9 +25,10 @@ REFUSED = "The recipe is refused."
 class Check:
     """formula: what is called, in the notation of `conditioning.compose`; "" where the recipe cannot be read.
 
-    problems: why the recipe is refused, unused: what its run leaves unused, each at its field in words. nfe: network
-    evaluations of the whole run, as a finished run counts them. rows: those in these evaluations, two for each image
-    under guidance. Both are None where nothing is known without the network, and then `nfe_reason` says why.
+    problems: why the recipe is refused, unused: what its run leaves unused, or what guidance below 1 means, each at its
+    field in words. nfe: network evaluations of the whole run, as a finished run counts them. rows: those in these
+    evaluations, two for each image under guidance. Both are None where nothing is known without the network, and then
+    `nfe_reason` says why.
     """
 
     formula: str
@@ -50,7 +51,7 @@ def check(request: Request, ids: Collection[str] | None = None, known_of: Callab
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
-    leaves = (*unused(recipe, known), *unread(recipe, known), *request.unused)
+    leaves = (*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known), *request.unused)
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
     count = evaluations(recipe, known, request.images)

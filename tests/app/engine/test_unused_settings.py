@@ -13,7 +13,7 @@ from app.comparison.spec import Axis, Change, Comparison
 from app.engine.engine import Engine
 from app.engine.planner import Encoder, plan, problems
 from app.engine.tuned_schedules import TunedSchedules
-from app.engine.unused_settings import settings_used, unused, used
+from app.engine.unused_settings import settings_used, unused, used, weak_guidance
 from app.forms.stack import formula as on_the_page
 from app.schema import png_metadata
 from app.schema.method_inputs import Use
@@ -143,3 +143,24 @@ def test_another_recipe_cannot_say_what_is_unused() -> None:
     cells = Comparison(base=restored, axes=(axis,)).cells()
     assert [cell.recipe.sampler for cell in cells if cell.recipe] == ["lms", "euler"] and cells[0].key != cells[1].key
     assert Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "image": SHA}}).name == "ddnm"
+
+
+@pytest.mark.parametrize("scale, words", [
+    (0.0, "CFG Scale: 0 is the negative prompt alone, without the prompt. No guidance, the prompt alone, is 1 here"),
+    (0.25, "CFG Scale: 0.25 is 25% of the way from the negative prompt to the prompt. No guidance, the prompt alone"),
+    (1.0, ""), (4.0, ""),
+])  # fmt: skip
+def test_guidance_below_1_is_said_to_be_what_it_is(engines: Any, scale: float, words: str) -> None:
+    """The cards of Turbo models say 0 and mean the prompt alone, as diffusers does."""
+    said = weak_guidance(recipe(cfg_scale=scale))
+    assert [one.field for one in said] == ["cfg_scale"] * bool(words)
+    assert not words or (said[0].message.startswith(words) and "give 1 where the card of a model" in said[0].message)
+    assert not weak_guidance(recipe(cfg_scale=scale, cfg_start=0.05, cfg_end=0.06, steps=8)), "no step is guided"
+
+
+def test_guidance_0_is_the_negative_prompt_alone(engines: Any) -> None:
+    zero, alone = (engines(ORACLE).submit(one).result().images[0] for one in (
+        recipe(prompt="a red disc", negative="a blue square", cfg_scale=0.0),
+        recipe(prompt="a blue square", cfg_scale=1.0),
+    ))  # fmt: skip
+    assert np.abs(np.asarray(zero, float) - np.asarray(alone, float)).max() <= 1
