@@ -14,19 +14,19 @@ __all__ = ["EMBEDDED", "PIXELS", "STILL_LIFE", "load"]
 _LOADING = threading.Lock()
 
 
-def load(id: str) -> Backbone:
+def load(id: str, name: str | None = None) -> Backbone:
     """The backbone of that name: "still-life" and "still-life-pixels" (embedded), "exact" (the oracle), a local folder,
-    or a Hub id.
+    or a Hub id. name: what it is called in place of that.
 
     Raises what the loader raises, an OSError for a folder or Hub id without a model. From several threads they are
     loaded one after the other: diffusers and transformers make weights under switches of the whole process, and two
     at once came out without any ("Cannot copy out of meta tensor").
     """
     with _LOADING:
-        return _loaded(id)
+        return _loaded(id, name or id)
 
 
-def _loaded(id: str) -> Backbone:
+def _loaded(id: str, name: str) -> Backbone:
     if id == "exact":
         from backbones.exact import images
 
@@ -36,4 +36,4 @@ def _loaded(id: str) -> Backbone:
     path = EMBEDDED[id].folder if id in EMBEDDED else id
     folder = checkpoint.locate(str(path), (*unet.FITS, *pixels.FITS))
     kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
-    return (pixels.PixelBackbone if kind in pixels.FITS else unet.UNetBackbone).load(str(folder), id)
+    return (pixels.PixelBackbone if kind in pixels.FITS else unet.UNetBackbone).load(str(folder), name)

@@ -17,10 +17,9 @@ import platformdirs
 import torch
 
 from backbones.checkpoint_files import OPTIONAL, PARTS, VARIANTS, CheckpointError, Unfinished, check, weights
+from backbones.names import hub_id
 
 REMEMBERED = 50_000_000  # bytes of a file above which its hash is kept between starts, by path, size and time
-ID = r"[\w-][\w.-]*/[\w.-]+"  # of the Hub: owner/name
-HUB = re.compile(rf"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/(?P<id>{ID}))?(?P<rest>[/?#].*)?", re.I)
 OTHER_HALF = re.compile(r"(vision_model|visual_projection|text_projection|logit_scale)\b.*")  # of a whole CLIP
 
 
@@ -53,24 +52,6 @@ def locate(id: str, fits: tuple[str, ...]) -> Path:
             "connection (gated models also want `hf auth login`), or fetch it elsewhere and give its folder."
             f"{unfinished}"
         ) from error
-
-
-def hub_id(id: str) -> str | None:
-    """The "owner/name" of an id of the Hub or of its address there; None for a path. Raises CheckpointError for other
-    addresses."""
-    if Path(id).expanduser().exists():
-        return None
-    page = HUB.fullmatch(id.strip())
-    if page and page["id"] and (page["rest"] or "").strip("/") in ("", "tree/main"):
-        return page["id"]
-    if page or "://" in id:
-        raise CheckpointError(f"{id} is an address of no checkpoint of the Hugging Face Hub: give an id such as "
-                              "owner/name, or a folder in diffusers' layout on this machine")  # fmt: skip
-    if re.fullmatch(rf"{ID}[@:][\w./-]+", id):
-        raise CheckpointError(f"{id}: a revision cannot be chosen. Give the id alone, owner/name, or fetch the "
-                              "revision with `hf download --revision ... --local-dir FOLDER` and give the folder"
-                              )  # fmt: skip
-    return id if re.fullmatch(ID, id) else None
 
 
 def cached(repo: str) -> Path | None:

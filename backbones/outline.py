@@ -56,14 +56,15 @@ class Outline:
         )
 
 
-def outline(id: str) -> Outline:
+def outline(id: str, name: str | None = None) -> Outline:
     """Of an embedded backbone other than the oracle, which has no weights; of a local folder; or of an id of the Hub
-    that was fetched before: no network is asked.
+    that was fetched before: no network is asked. name: what it is called in place of the id.
 
     Raises CheckpointError, an OSError, in words where there is no such checkpoint, or it is one of another kind.
     """
     folder = (EMBEDDED[id].folder if id in EMBEDDED else None) or _fetched(id)
     kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
+    id = name or id
     sigmas = coordinates_in(folder, id).sigmas
     try:
         return _of_config(id, folder, kind, sigmas)

@@ -100,6 +100,7 @@ class Engine:
     batch_across_runs: whether images of several runs share network evaluations. None: on a GPU they do (the low bits
         may then depend on what runs beside it), on a CPU they do not (it saves little there; images are then equal to
         the last bit).
+    name: what the backbone is called in recipes; that of `backbones.load`, or its id, where it is not given.
     max_under_way: images under way at once, the others wait; None: max_rows / 2 where they share evaluations, else 8.
     """
 
@@ -110,8 +111,9 @@ class Engine:
         max_waiting: int = 64,
         batch_across_runs: bool | None = None,
         max_under_way: int | None = None,
+        name: str = "",
     ):
-        self.name = backbone if isinstance(backbone, str) else ""
+        self.name = name or (backbone if isinstance(backbone, str) else "")
         self.status = "Loading the model"  # in words
         self.trouble: str | None = None  # why there is no model, in words; the next run tries again
         self.note: str | None = None  # about the last restart, in words
@@ -245,7 +247,7 @@ class Engine:
             if isinstance(backbone, str):
                 from backbones import load
 
-                backbone = load(backbone)
+                backbone = load(backbone, self.name)
             elif callable(backbone) and not hasattr(backbone, "denoise"):
                 backbone = backbone()
             self.name = self.name or backbone.id

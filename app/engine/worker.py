@@ -27,6 +27,7 @@ from app.engine.unused_settings import settings_used, used
 from app.schema import png_metadata
 from app.schema.recipe import Recipe, RecipeError, versions
 from backbones.base import Backbone
+from backbones.names import name_of
 from common.image_bytes import Array, to_pixels
 from samplers import protocol
 from samplers.driver import Driver
@@ -268,7 +269,8 @@ class Worker:
         """The recipe of one image, with what made it."""
         made_with = {**versions(), "device": self.device.type}
         recipe = used(job.recipe.one(index), self.backbone)
-        return recipe.model_copy(update={"revision": self.backbone.revision, "versions": made_with})
+        made_by = {"backbone": name_of(self.name), "revision": self.backbone.revision}
+        return recipe.model_copy(update={**made_by, "versions": made_with})
 
     def _decoded(self, latents: Tensor) -> list[Array]:
         start = time.perf_counter()

@@ -21,6 +21,7 @@ from app.schema.foreign_names import is_nearly, sampler_named, schedule_named, s
 from app.schema.recipe import SAMPLERS, SCHEDULES, SCHEMA, Recipe, RecipeError, apart
 from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_knob
 from app.version import VERSION
+from backbones.names import name_of
 from common.text import one_line
 
 A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
@@ -50,7 +51,8 @@ class ParsedMetadata:
 
 
 def write(recipe: Recipe) -> str:
-    """The text for an image's `parameters`; `read(write(recipe)).recipe == recipe`."""
+    """The text for an image's `parameters`; `read(write(recipe)).recipe == recipe`, but for a model that is named by
+    its path: it is written as `backbones.names.name_of` calls it, beside its revision."""
     rows: dict[str, Any] = {
         "Steps": recipe.steps,
         "Sampler": "" if "sampler" in recipe.unused else SAMPLERS[recipe.sampler],
@@ -59,7 +61,7 @@ def write(recipe: Recipe) -> str:
         "Seed": recipe.seed,
         "Size": f"{recipe.width}x{recipe.height}",
         "Model hash": recipe.revision[:10],
-        "Model": recipe.backbone,
+        "Model": name_of(recipe.backbone),
         "CFG rescale": f"{recipe.cfg_rescale:g}" if recipe.cfg_rescale else "",
         "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
         "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
@@ -69,7 +71,7 @@ def write(recipe: Recipe) -> str:
         "Batch size": recipe.count if recipe.count > 1 else "",
         "Methods": " + ".join(use.name for use in recipe.methods),
         "Version": f"Nine Ways {recipe.versions.get('nine-ways', VERSION)}",
-        "Nine Ways": recipe.to_json(),
+        "Nine Ways": recipe.model_copy(update={"backbone": name_of(recipe.backbone)}).to_json(),
     }
     lines = [recipe.prompt] + ([f"{_NEGATIVE} {recipe.negative}"] if recipe.negative else [])
     return "\n".join([*lines, ", ".join(f"{key}: {_quoted(str(v))}" for key, v in rows.items() if v != "")])
@@ -157,6 +159,8 @@ def read_json(text: str) -> ParsedMetadata:
     if not isinstance(fields, dict):
         return ParsedMetadata(None, notes=(DAMAGED,))
     notes = []
+    if isinstance(fields.get("backbone"), str):
+        fields["backbone"] = name_of(fields["backbone"])  # a path, in images of before
     if fields.get("schema", 1) not in range(1, SCHEMA + 1):
         fields.pop("schema")
         notes = ["Written by a newer version of Nine Ways: what is known here was read."]

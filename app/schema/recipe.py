@@ -369,7 +369,7 @@ def differences(recipe: Recipe, here: Here) -> list[str]:
     words = []
     if here.backbones:
         present = here.backbones.get(recipe.backbone)
-        if present is None:
+        if present is None and recipe.revision not in {*here.backbones.values()} - {""}:
             words.append(f"Model {recipe.backbone} is not here. There is: {', '.join(here.backbones)}.")
         elif recipe.revision and present and recipe.revision != present:
             words.append(

@@ -78,9 +78,10 @@ def recipe_problems(
     return known, problems
 
 
-def known_backbone(id: str) -> Any:
-    """What is known of a backbone without its weights; the oracle itself, which has none. Raises OSError in words."""
-    return _embedded(id) if id in EMBEDDED else outline(id)
+def known_backbone(id: str, name: str | None = None) -> Any:
+    """What is known of a backbone without its weights; the oracle itself, which has none. name: what it is called in
+    place of the id. Raises OSError in words."""
+    return _embedded(id) if id in EMBEDDED else outline(id, name)
 
 
 @cache

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from backbones.embedded import EMBEDDED, Embedded
+from backbones.names import name_of
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 class Model:
     """One network. Cheap to make; `start` brings its engine up in the background."""
 
-    def __init__(self, id: str):
-        self.id = id
-        self.declared = EMBEDDED.get(id) or Embedded(id, None, 128)
+    def __init__(self, place: str):
+        """place: what `backbones.load` takes; `id` is what it is called in recipes."""
+        self.place, self.id = place, name_of(place)
+        self.declared = EMBEDDED.get(place) or Embedded(self.id, None, 128)
         self.name = self.declared.name
         self._trouble = ""  # why there is no engine, in words
         self._engine: Engine | None = None
@@ -41,7 +43,7 @@ class Model:
         try:
             from app.engine.engine import Engine  # imports torch: seconds
 
-            self._engine = Engine(self.id)
+            self._engine = Engine(self.place, name=self.id)
         except Exception as error:
             self._trouble = f"The model {self.name} could not be loaded: {error}"
         finally:
@@ -109,7 +111,7 @@ class Model:
 
 
 def present() -> list[str]:
-    """The networks that can be chosen here, the first of them to begin with."""
+    """The networks that can be chosen here, as `backbones.load` takes them, the first of them to begin with."""
     first = os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
     return list(dict.fromkeys([first, *(id for id, one in EMBEDDED.items() if one.present)]))
 

@@ -51,7 +51,7 @@ class AppState:
 
     def __init__(self, backbone: str | None = None, history: History | None = None):
         chosen = [backbone] if backbone else []
-        self.models = {id: Model(id) for id in dict.fromkeys([*chosen, *present()])}
+        self.models = {model.id: model for model in map(Model, dict.fromkeys([*chosen, *present()]))}
         self.id = next(iter(self.models))  # of the network to begin with
         self.history = history or History()
         self.live_runs = LiveRuns()
@@ -68,6 +68,13 @@ class AppState:
     def model(self, id: Any = None) -> Model:
         """The network of this id, or the first one."""
         return self.models.get(str(id), self.models[self.id])
+
+    def same(self, recipe: Recipe) -> str | None:
+        """The id of the network that made an image: of its name here, or of its weights under another name."""
+        if recipe.backbone in self.models:
+            return recipe.backbone
+        revisions = {getattr(model.backbone, "revision", ""): id for id, model in self.models.items()}
+        return revisions.get(recipe.revision) if recipe.revision else None
 
     def start(self) -> AppState:
         """Load the first network in a thread. Calling it again does nothing."""
@@ -98,7 +105,7 @@ class AppState:
         from app.service.runs import Runs
 
         def known(id: str) -> Any:
-            return self.models[id].backbone or known_backbone(id)
+            return self.models[id].backbone or known_backbone(self.models[id].place, id)
 
         return Runs(self.engine, tuple(self.models), known)
 

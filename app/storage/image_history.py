@@ -28,6 +28,7 @@ from app.schema import png_metadata
 from app.schema.method_inputs import is_hash
 from app.schema.recipe import Recipe, RecipeError
 from app.storage.image_files import content_hash, save_png
+from backbones.names import name_of
 from common.files import UNFINISHED
 
 log = logging.getLogger(__name__)
@@ -263,11 +264,12 @@ class History:
         columns = "SELECT id, file, made, seconds, recipe FROM pictures"
         for id, file, made, seconds, text in self._do(lambda db: db.execute(f"{columns} {rest}", values).fetchall()):
             try:
-                yield Entry(id, self.folder / file, Recipe.from_json(text), made, seconds)
+                recipe: Recipe | None = Recipe.from_json(text)
             except RecipeError:  # of another version: the image's own text is read as well as possible
                 recipe = png_metadata.read_json(text).recipe
-                if recipe is not None:
-                    yield Entry(id, self.folder / file, recipe, made, seconds)
+            if recipe is not None:
+                named = recipe.model_copy(update={"backbone": name_of(recipe.backbone)})  # a path, in rows of before
+                yield Entry(id, self.folder / file, named, made, seconds)
 
     @staticmethod
     def _where(words: str, titles: Mapping[str, str], among: Collection[int] | None) -> tuple[str, tuple[object, ...]]:

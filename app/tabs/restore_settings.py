@@ -36,7 +36,8 @@ class Restorer:
         values = {name: getattr(recipe, name) for name in self.fields if name not in self.knobs.controls}
         values["sampler_knobs"] = recipe.sampler_knobs
         values["methods"] = Stack.of(recipe).json()
-        if recipe.backbone not in self.state.models:
+        values["backbone"] = self.state.same(recipe)
+        if values["backbone"] is None:
             del values["backbone"]
         return self.put(values, what)
 

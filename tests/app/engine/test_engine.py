@@ -56,6 +56,16 @@ def test_a_run_tells_how_it_goes(engines: Start) -> None:
     assert end.images[0].size == (64, 64) and end.images[0].mode == "RGB" and 0.06 <= end.seconds < 5
 
 
+def test_the_path_of_a_checkpoint_is_neither_in_its_images_nor_in_their_recipes(engines: Start) -> None:
+    place = "/home/someone/models/disc-painter"
+    finished = engines(Double(), name=place).submit(recipe(backbone=place)).result()
+    text = finished.images[0].info["parameters"]
+    assert "someone" not in text and "someone" not in finished.recipes[0].to_json()
+    read_back = read(text)
+    assert read_back.exact and read_back.recipe == finished.recipes[0]
+    assert finished.recipes[0].backbone == "disc-painter" and finished.recipes[0].revision
+
+
 @pytest.mark.parametrize("quick, asked", [(True, [2]), (False, [])])
 def test_no_step_is_made_ahead_where_it_would_take_tens_of_seconds(
     engines: Start, quick: bool, asked: list[int]

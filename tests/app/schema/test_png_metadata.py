@@ -189,6 +189,17 @@ def test_knobs_that_do_not_hold_are_left_out_alone() -> None:
         ).recipe
 
 
+def test_an_image_of_before_names_its_model_by_a_path() -> None:
+    """Images that were written when the path stood in them, twice: now it is neither written nor read."""
+    recipe = Recipe.make(prompt="p", backbone="/home/someone/models/sd15", revision="0123456789abcdef")
+    text = write(recipe)
+    assert "someone" not in text and text.count("sd15") == 2 and text.count("0123456789") == 2
+    before = text.replace('\\"sd15\\"', '\\"/home/someone/models/sd15\\"')
+    assert before != text
+    for one in (text, before):
+        assert read(one).exact and read(one).recipe == recipe.but(backbone="sd15")
+
+
 def test_a_damaged_recipe_falls_back_to_the_readable_text() -> None:
     text = write(Recipe.make(prompt="p", steps=7))
     reading = read(text[:-20])

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from app.schema.recipe import Here, Recipe, differences
 from app.service.models import Model, vocabulary
 from app.service.state import AppState
 
@@ -32,6 +33,22 @@ def test_the_nearest_words_are_those_that_the_network_knows():
     assert shipped.unknown(text) == [("huge", "large"), ("crimson", "red"), ("zebra", "")]
     assert model("folder/of/the/next", VOCABULARY).unknown(text) == [("crimson", "red"), ("zebra", "")]
     assert model("another", {"a"}).unknown("a zebra") == [("zebra", "")]
+
+
+def test_a_folder_is_called_by_its_name_and_found_by_its_weights(tmp_path, monkeypatch):
+    """Images that another machine made of the same weights find them here, whatever their folder is called."""
+    monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "out"))
+    monkeypatch.setenv("NINE_WAYS_BACKBONE", "https://huggingface.co/owner/name")
+    state = AppState(str(tmp_path / "models" / "sd15"))
+    assert list(state.models)[:2] == ["sd15", "owner/name"] and state.model().place == str(tmp_path / "models" / "sd15")
+    assert not any(str(tmp_path) in text for choice in state.choices for text in choice)
+    state.models["sd15"]._engine = SimpleNamespace(backbone=SimpleNamespace(revision="0123abcd"), trouble=None)
+    made = [Recipe.make(backbone=name, revision=revision) for name, revision in (
+        ("sd15", ""), ("stable-diffusion-v1-5", "0123abcd"), ("stable-diffusion-v1-5", "other"), ("another", "")
+    )]  # fmt: skip
+    assert [state.same(one) for one in made] == ["sd15", "sd15", None, None]
+    here = Here({"sd15": "0123abcd", "exact": ""}, versions={})
+    assert [bool(differences(one, here)) for one in made] == [False, False, True, True]
 
 
 def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, monkeypatch):
