@@ -7,7 +7,7 @@ from torch import Tensor
 
 from common.knobs import Knob
 from samplers.flow import Cond, Denoiser, Flow, Noise, Step
-from samplers.multistep import Past, PredictorOrder, moved, over_lambda, remembered
+from samplers.multistep import Past, moved, over_lambda, remembered
 from samplers.schedules import INFINITE
 from samplers.solver import solver
 
@@ -19,7 +19,9 @@ def unipc(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: PredictorOrder = 3,
+    order: Annotated[
+        int, Knob(1, 4, help="Order of the predictor: 3 in A1111, 2 in diffusers and for strong guidance")
+    ] = 3,
     corrector: Annotated[bool, Knob(0, 1, help="UniC: corrects every step by the prediction at its end")] = True,
 ) -> Flow:
     """UniPC: a multistep predictor, corrected by the prediction that the next step asks for anyway (Zhao et al. 2023).
