@@ -3,6 +3,7 @@
 Rows go through one by one: an image does not depend on its batch, and memory stays that of one image.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+log = logging.getLogger(__name__)
 Decode = Callable[[Tensor], Tensor]
 
 
@@ -58,8 +60,21 @@ class Autoencoder:
             if self.decoder is not None and not (row.requires_grad and torch.is_grad_enabled()):
                 rows.append(self.decoder(row))
             else:
-                rows.append(self.vae.decode(row.to(self.vae.dtype), return_dict=False)[0].float())
+                rows.append(self._decoded(row))
         return (torch.cat(rows) / 2 + 0.5).clamp(0, 1)
+
+    def _decoded(self, row: Tensor) -> Tensor:
+        """(1, C, h, w) raw -> (1, 3, H, W) float32 in [-1, 1].
+
+        Where float16 overflows (SDXL's first autoencoder does, in whatever checkpoint that denies it by force_upcast),
+        this image and all that follow are decoded in float32.
+        """
+        out = self.vae.decode(row.to(self.vae.dtype), return_dict=False)[0]
+        if self.vae.dtype == torch.float16 and row.isfinite().all() and not out.isfinite().all():
+            log.warning("the autoencoder overflows in float16: it decodes in float32 from now on")
+            self.vae.to(torch.float32)
+            out = self.vae.decode(row, return_dict=False)[0]
+        return out.float()
 
     def preview(self, x0: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 3, H, W) in [0, 1] by one small convolution: soft, and hundreds of times cheaper."""

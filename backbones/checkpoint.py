@@ -8,7 +8,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -117,10 +117,22 @@ def _open_part(folder: Path, part: str, named: list[str], dtype: torch.dtype) ->
     except Exception as error:
         words = " ".join((str(error).partition("If you want to instead")[0] or type(error).__name__).split())
         raise CheckpointError(f"{here} could not be loaded: {words}") from error
+    check_loaded(str(here), network, found, OTHER_HALF if library == "transformers" else None)
+    return network.eval().requires_grad_(False)
+
+
+def check_loaded(
+    here: str, network: torch.nn.Module, found: Mapping[str, Any], unread: re.Pattern[str] | None = None
+) -> None:
+    """found: diffusers' or transformers' loading info. unread: keys that may be left over.
+
+    Raises CheckpointError where the network is not filled by its files alone, or by what is no number.
+    """
+    kind = type(network).__name__
     if missing := sorted(found["missing_keys"]):
         raise CheckpointError(f"{here}: {_some(missing)} of its weights are missing from its files, and would be drawn "
                               "at random. Get it again, or save it again from where it is whole")  # fmt: skip
-    left = sorted(key for key in found["unexpected_keys"] if library == "diffusers" or not OTHER_HALF.match(key))
+    left = sorted(key for key in found["unexpected_keys"] if unread is None or not unread.match(key))
     if left:
         raise CheckpointError(f"{here}: its files have {_some(left)} that a {kind} of its config.json does not: it is "
                               "another network, or one with something added (scales of 8-bit weights, an adapter) that "
@@ -129,10 +141,9 @@ def _open_part(folder: Path, part: str, named: list[str], dtype: torch.dtype) ->
         raise CheckpointError(f"{here}: {_some(mismatched)} of its weights have other shapes than its config.json has: "
                               "they are of another checkpoint")  # fmt: skip
     _check_finite(here, network)
-    return network.eval().requires_grad_(False)
 
 
-def _check_finite(folder: Path, network: torch.nn.Module) -> None:
+def _check_finite(here: str, network: torch.nn.Module) -> None:
     for name, values in network.state_dict().items():
         if values.numel() and values.is_floating_point():
             low, high = values.aminmax()  # of any NaN: NaN
@@ -140,7 +151,7 @@ def _check_finite(folder: Path, network: torch.nn.Module) -> None:
                 why = "get it again; merges of checkpoints make such weights, too"
                 if values.dtype == torch.float16 and not low.isnan():
                     why = "or too large for float16: start with NINE_WAYS_ENGINE=torch-bf16, or get it again"
-                raise CheckpointError(f"{folder}: its weights are NaN or infinite ({name}), so every image would be: "
+                raise CheckpointError(f"{here}: its weights are NaN or infinite ({name}), so every image would be: "
                                       f"{why}")  # fmt: skip
 
 

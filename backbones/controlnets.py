@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from backbones.checkpoint import CheckpointError, quiet, revision
+from backbones.checkpoint import check_loaded, quiet, revision
+from backbones.checkpoint_files import CheckpointError, weights
 
 HUB = {  # (features of the text, widths of the UNet) -> condition -> id, for the families whose ControlNets are known
     (768, (320, 640, 1280, 1280)): {
@@ -40,10 +41,15 @@ def load(where: str, unet: Any, device: torch.device, dtype: torch.dtype) -> tup
 
     try:
         with quiet():
-            network = ControlNetModel.from_pretrained(where, torch_dtype=dtype, use_safetensors=True)
+            network, found = ControlNetModel.from_pretrained(
+                where, torch_dtype=dtype, use_safetensors=True, output_loading_info=True, variant=_variant(Path(where))
+            )
+    except CheckpointError:
+        raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(f"the ControlNet {where} could not be loaded: {lines[0]}") from error
+    check_loaded(f"the ControlNet {where}", network, found)
     names = ("block_out_channels", "layers_per_block", "cross_attention_dim")
     for name in names:
         own, theirs = (tuple(v) if isinstance(v, list) else v for v in (network.config[name], unet.config[name]))
@@ -52,3 +58,8 @@ def load(where: str, unet: Any, device: torch.device, dtype: torch.dtype) -> tup
                                   "was trained for this family of checkpoints")  # fmt: skip
     digest = revision(Path(where)) if Path(where).is_dir() else where.replace("/", "-")
     return network.to(device).eval().requires_grad_(False), digest
+
+
+def _variant(folder: Path) -> str | None:
+    """Of the weights in a folder; of an id of the Hub those without a variant."""
+    return (weights(folder.parent, folder.name, "diffusers").variant or None) if folder.is_dir() else None

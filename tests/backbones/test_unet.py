@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from backbones.autoencoder import Autoencoder, discs
 from backbones.base import Backbone
 from backbones.coordinates import coordinates
 from backbones.outline import outline
@@ -259,7 +260,6 @@ def test_images_have_to_fit(tiny_unet):
 
 def test_the_preview_is_the_best_linear_one():
     """On an autoencoder that is linear itself, the fitted preview is the decoding."""
-    from backbones.autoencoder import Autoencoder, discs
 
     class Shuffle(torch.nn.Module):  # 12 channels: a pixel block as it is
         config = {"latent_channels": 12, "block_out_channels": (1, 1), "scaling_factor": 0.5}
@@ -272,6 +272,27 @@ def test_the_preview_is_the_best_linear_one():
     own = Autoencoder(Shuffle())
     rgb = discs(2, 32, seed=5)
     assert (own.preview(own.encode(rgb)) - rgb).abs().mean() < 0.02
+
+
+def test_an_autoencoder_that_overflows_in_half_precision_decodes_in_float32(caplog):
+    """SDXL's first one does, and its images came out black."""
+
+    class Overflowing(torch.nn.Module):
+        config = type("Config", (dict,), {"__getattr__": dict.__getitem__})(latent_channels=3, block_out_channels=(1,))
+        device, dtype = torch.device("cpu"), property(lambda self: self.gain.dtype)
+
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.tensor(1000.0), requires_grad=False)
+
+        def decode(self, z, return_dict):
+            return (z * self.gain * self.gain / self.gain / self.gain,)
+
+    own, z = Autoencoder(Overflowing().half()), torch.linspace(-0.9, 0.9, 48).reshape(1, 3, 4, 4)
+    assert own.decode(z * 0.01).isfinite().all() and own.vae.dtype == torch.float16, "nothing overflows"
+    torch.testing.assert_close(own.decode(z), z / 2 + 0.5)
+    assert own.vae.dtype == torch.float32 and "overflows in float16" in caplog.text
+    assert not own.decode(z * torch.nan).isfinite().any(), "what is no number before stays none"
 
 
 def test_tiny_checkpoints_spell_words_whole():
