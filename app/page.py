@@ -26,7 +26,9 @@ KEYS = (
     ("Ctrl", "Enter", "Generate (⌘ Enter on a Mac)"),
     ("Esc", "", "Cancel the run"),
     ("Ctrl", "Z", "Undo the last change of settings, masks or boxes (outside of a text)"),
-    ("←", "→", "Walk through the images"),
+    ("←", "→", "Walk through the images, in History from page to page"),
+    ("Delete", "", "In History: delete what is selected, or the image in view"),
+    ("Ctrl", "Z", "Undo the last change of settings, masks or boxes; in History, the last delete"),
     ("?", "", "This list"),
 )
 

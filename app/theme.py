@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 ASSETS = Path(__file__).parent / "assets"
-STYLES = ("page", "methods", "maps", "taxonomy", "compare", "trajectory", "states")
+STYLES = ("page", "history", "methods", "maps", "taxonomy", "compare", "trajectory", "states")
 
 SIZES = {"small": "13px", "text": "15px", "head": "20px"}  # three, and no more
 SANS, MONO = "IBM Plex Sans", "IBM Plex Mono"  # both come with Gradio: nothing is fetched

@@ -85,3 +85,23 @@ export function withPoint(text) {
   const plain = text?.trim() ?? "";
   return /^-?\d*,\d*$/.test(plain) ? plain.replace(",", ".") : null;
 }
+
+/**
+ * How many images are selected.
+ * @param {number} count
+ * @param {number} here of them on the page that is shown
+ */
+export function selectedWords(count, here) {
+  return `${count} selected${count > here ? `, ${count - here} of them not on this page` : ""}`;
+}
+
+/**
+ * What lies in a list from one to another, in either order, both included; the other alone where the first is not there.
+ * @param {string[]} all
+ * @param {string} from
+ * @param {string} to
+ */
+export function between(all, from, to) {
+  const ends = [all.indexOf(from), all.indexOf(to)];
+  return ends[0] < 0 ? [to] : all.slice(Math.min(...ends), Math.max(...ends) + 1);
+}

@@ -3,14 +3,14 @@
 import { followMode, otherMode } from "./appearance.js";
 import { around, find, findAll, isShown } from "./element.js";
 import { showThumbnail, toggleTruePixels, walk } from "./film.js";
+import { historyKey } from "./history.js";
 import "./number_fields.js";
 import "./unused_settings.js";
 import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, restoreInput, whenPresent } from "./gradio.js";
 import { undo } from "./visit.js";
 
 const TYPING = "input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable=true]";
-const OWN_ARROWS = "[role=tab], [role=slider], [role=application], input";
-const SURE = 4000; // milliseconds in which a second press deletes
+const OWN_ARROWS = "[role=tab], [role=slider], [role=application], input:not([type=checkbox])";
 
 document.documentElement.lang = "en";
 followMode();
@@ -33,17 +33,6 @@ async function copy(text, button) {
   button.textContent = "Copied";
   setTimeout(() => { button.textContent = word; }, 1200);
 }
-
-// deleting asks once more, on the same button
-document.addEventListener("click", (event) => {
-  const remove = around(event, "[data-act=remove]");
-  if (!remove || remove.dataset.sure) return;
-  event.preventDefault();
-  event.stopPropagation();
-  remove.dataset.sure = "yes";
-  remove.textContent = "Delete for good?";
-  setTimeout(() => { delete remove.dataset.sure; remove.textContent = "Delete"; }, SURE);
-}, true);
 
 /** @type {[string, (hit: HTMLElement) => void][]} */
 const CLICKS = [
@@ -71,12 +60,15 @@ document.addEventListener("keydown", (event) => {
     event.stopPropagation();
     press("generate");
   } else if (event.key === "Escape" && !dialog && !dropdownIsOpen()) {
-    if (press("cancel")) { event.preventDefault(); event.stopPropagation(); }
+    if (press("cancel") || historyKey(event)) { event.preventDefault(); event.stopPropagation(); }
   } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !typing && !dialog) {
-    if (undo()) event.preventDefault(); // in a text the browser undoes what was typed
+    // in a text the browser undoes what was typed
+    if (historyKey(event) || (isShown(find("#undo")) && undo())) event.preventDefault();
   } else if (event.key === "?" && !typing && !dialog) {
     event.preventDefault();
     keysDialog()?.showModal();
+  } else if (!typing && !dialog && !around(event, OWN_ARROWS) && historyKey(event)) {
+    event.preventDefault();
   } else if (["ArrowLeft", "ArrowRight"].includes(event.key) && plain) {
     if (typing || dialog || around(event, OWN_ARROWS)) return;
     const film = findAll(".nw-film").find(isShown);

@@ -1,10 +1,10 @@
 // @ts-check
 /** Buttons that the server drew: a click on one triggers an event of the component that they are in. */
-import { around, findAll, need } from "./element.js";
+import { around } from "./element.js";
 
 /** @import { Component } from "./gradio.js" */
 
-const STAGE_EVENTS = ["use", "example", "open", "remove", "attention", "follow", "reset", "take_out"];
+const STAGE_EVENTS = ["use", "example", "open", "remove", "favourite", "attention", "follow", "reset", "take_out"];
 
 /**
  * On a stage: data-act="x" triggers the event x with the button's data.
@@ -25,20 +25,5 @@ export function mountReadyList({ element, trigger }) {
   element.addEventListener("click", (event) => {
     const button = around(event, "[data-ready]");
     if (button) trigger("ready", { key: button.dataset.ready });
-  });
-}
-
-/**
- * In the grid of the history: the image that was clicked is marked, and on a phone its details come into view.
- * @param {Component} component
- */
-export function mountHistory({ element, trigger }) {
-  element.addEventListener("click", (event) => {
-    const card = around(event, "[data-id]");
-    if (!card) return;
-    findAll("[aria-current]", element).forEach((other) => other.removeAttribute("aria-current"));
-    card.setAttribute("aria-current", "true");
-    trigger("open", { id: card.dataset.id });
-    if (innerWidth <= 860) need("#history").scrollIntoView({ behavior: "smooth" });
   });
 }

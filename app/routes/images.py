@@ -1,6 +1,7 @@
 """Images of the history, and inputs of methods in both directions.
 
 GET  /pictures/{entry_id}/{sign}.png     an image of the history
+POST /pictures.zip                       several of them: a list of such addresses as JSON -> a zip
 GET  /inputs/{sha}.png                   an input image, by its content hash
 POST /inputs                             an upload -> {"sha256", "width", "height", "notes"} or {"error"}
 POST /measured                           what an operator makes of an image -> {"image", "words"} or {"error"}
@@ -8,14 +9,19 @@ POST /measured                           what an operator makes of an image -> {
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.forms.observations import measured
@@ -25,6 +31,9 @@ from common.image_bytes import encoded
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
 LARGEST_QUESTION = 2**20  # bytes of what is asked about a degradation
+MOST_IN_ZIP = 400  # images
+AS_ZIP = {"Content-Disposition": 'attachment; filename="nine-ways.zip"'}
+IN_MEMORY = 16 * 2**20  # bytes of a zip; a larger one waits on the disk
 
 
 def routes(state: AppState) -> list[Route]:
@@ -38,6 +47,24 @@ def routes(state: AppState) -> list[Route]:
         if entry is None or not os.path.isfile(entry.path):
             return gone("The image is gone: its file was deleted.")
         return image_file(entry.path)
+
+    async def zipped(request: Request) -> Response:
+        data = b""
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > LARGEST_QUESTION:
+                break
+        try:
+            addresses = json.loads(data)
+            assert isinstance(addresses, list) and all(isinstance(one, str) for one in addresses)
+        except (ValueError, AssertionError):
+            return PlainTextResponse("Give a JSON list of addresses of images.", 400)
+        if len(addresses) > MOST_IN_ZIP:
+            return PlainTextResponse(f"{len(addresses)} images are asked for; one zip takes {MOST_IN_ZIP}.", 413)
+        paths = await run_in_threadpool(signed_paths, state, addresses)
+        if not paths:
+            return gone("None of these images is here any more.")
+        return StreamingResponse(_zip(paths), media_type="application/zip", headers={**SAFE, **AS_ZIP})
 
     def input_image(request: Request) -> Response:
         # shared: who knows the hash knows the image, or its recipe. Private: a hash alone opens nothing
@@ -67,7 +94,35 @@ def routes(state: AppState) -> list[Route]:
 
     return [
         Route("/pictures/{entry_id}/{sign}.png", of_history),
+        Route("/pictures.zip", zipped, methods=["POST"]),
         Route("/inputs/{sha}.png", input_image),
         Route("/inputs", upload, methods=["POST"]),
         Route("/measured", measure, methods=["POST"]),
     ]
+
+
+def signed_paths(state: AppState, addresses: Sequence[str]) -> list[Path]:
+    """The files of these addresses, each once; without those that are gone, or that this process did not give."""
+    found: dict[Path, None] = {}
+    for address in addresses:
+        parts = re.fullmatch(r"pictures/(\d{1,19})/([0-9a-f]+)\.png", address)
+        if parts is None or not state.signed(parts[1], parts[2]):
+            continue
+        entry = state.entry(parts[1])
+        if entry is not None and os.path.isfile(entry.path):
+            found[entry.path] = None
+    return list(found)
+
+
+def _zip(paths: Sequence[Path]) -> Iterator[bytes]:
+    """A zip of these files, in pieces. They are packed as they are: PNGs do not get smaller."""
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for path in paths:
+                try:
+                    archive.write(path, path.name)
+                except FileNotFoundError:  # deleted in this moment
+                    continue
+        file.seek(0)
+        while piece := file.read(2**18):
+            yield piece

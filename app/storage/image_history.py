@@ -7,7 +7,6 @@ it is damaged, so a kill at any moment loses at most the image that was being wr
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import secrets
@@ -19,7 +18,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 from PIL import Image
@@ -27,6 +25,7 @@ from PIL import Image
 from app.schema import png_metadata
 from app.schema.method_inputs import is_hash
 from app.schema.recipe import Recipe, RecipeError
+from app.storage.history_search import NO_TITLES, condition
 from app.storage.image_files import content_hash, save_png
 from backbones.names import name_of
 from common.files import UNFINISHED
@@ -48,18 +47,16 @@ _SCHEMA = """
         recipe TEXT NOT NULL         -- JSON
     );
     CREATE INDEX IF NOT EXISTS newest ON pictures(made DESC, id DESC);
+    CREATE TABLE IF NOT EXISTS favourites(file TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS deleted(  -- rows of pictures, while their files wait in DELETED
+        id INTEGER PRIMARY KEY,
+        file TEXT NOT NULL, made REAL NOT NULL, seconds REAL, words TEXT NOT NULL, recipe TEXT NOT NULL,
+        at REAL NOT NULL             -- when it was deleted, seconds since 1970
+    );
 """
-_SAYS = """(
-    words LIKE ? ESCAPE '\\'
-    OR instr(recipe, '"seed":' || ? || ',') > 0  -- as text: SQLite has no whole numbers of 64 bits
-    OR EXISTS (
-        SELECT 1 FROM (
-            SELECT json_extract(recipe, '$.backbone') AS name
-            UNION ALL SELECT json_extract(value, '$.name') FROM json_each(recipe, '$.methods')
-        ) WHERE name LIKE ? ESCAPE '\\' OR name IN (SELECT value FROM json_each(?))
-    )
-)"""
-NO_TITLES: Mapping[str, str] = MappingProxyType({})
+_ROW = "id, file, made, seconds, words, recipe"
+DELETED = "deleted"  # the folder of what can be brought back
+KEPT_DELETED = 3600.0  # seconds
 
 
 class HistoryError(RuntimeError):
@@ -75,6 +72,7 @@ class Entry:
     recipe: Recipe
     made: float
     seconds: float | None
+    favourite: bool = False
 
     def image(self) -> Image.Image:
         """The image, with its `parameters`. Raises HistoryError where the file has gone."""
@@ -116,45 +114,102 @@ class History:
             raise HistoryError(f"{self._why(error)} The image is not saved: download it from the page.") from error
         try:
             self._do(lambda db: self._insert(db, file, made, recipe, seconds))
+            self._do(self._forget_deleted)
             return next(self._entries("WHERE file = ?", (file,)))
         except (HistoryError, StopIteration) as error:
             raise HistoryError(f"{error} The image is saved as {file} and will be listed later.") from error
 
     def search(
         self, words: str = "", limit: int = 24, offset: int = 0,
-        titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None,
+        titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None, favourites: bool = False,
     ) -> list[Entry]:  # fmt: skip
         """The images that all these words say something of, newest first.
 
-        A word is found as a part of the prompt, of a method's name or of the model's id; a number as the seed, too.
-        titles: what methods and models are called in words, by name or id; they are searched as well. among: the ids
-        of the images that may be found, None for all of them.
+        A word is found as a part of the prompt, or of the name of a method, the sampler, the schedule or the model; a
+        whole number as the seed, too; 128x128 as the size. "-word": the images that it says nothing of.
+        titles: what these are called in words, by name or id; they are searched as well. among: the ids of the images
+        that may be found, None for all of them. favourites: those alone.
         """
-        where, values = self._where(words, titles, among)
+        where, values = condition(words, titles, among, favourites)
         order = "ORDER BY made DESC, id DESC LIMIT ? OFFSET ?"
         return list(self._entries(f"{where} {order}", (*values, max(limit, 0), max(offset, 0))))
 
     def count(
-        self, words: str = "", titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None
-    ) -> int:
+        self, words: str = "", titles: Mapping[str, str] = NO_TITLES, among: Collection[int] | None = None,
+        favourites: bool = False,
+    ) -> int:  # fmt: skip
         """How many `search` finds in all."""
-        where, values = self._where(words, titles, among)
+        where, values = condition(words, titles, among, favourites)
         return self._do(lambda db: db.execute(f"SELECT count(*) FROM pictures {where}", values).fetchone()[0])
 
     def get(self, id: int) -> Entry | None:
         return next(self._entries("WHERE id = ?", (id,)), None)
 
+    def favour(self, id: int, on: bool) -> bool:
+        """Makes an image a favourite, or none; False where there is none of that id."""
+        words = (
+            "INSERT OR IGNORE INTO favourites SELECT file FROM pictures WHERE id = ?"
+            if on
+            else "DELETE FROM favourites WHERE file = (SELECT file FROM pictures WHERE id = ?)"
+        )
+        self._do(lambda db: db.execute(words, (id,)))
+        return self.get(id) is not None
+
     def delete(self, id: int) -> bool:
-        """Removes an image for good, file first; False where there is none of that id."""
+        """Takes an image and its file out of the history, for `restore` to bring back within KEPT_DELETED seconds;
+        False where there is none of that id."""
         entry = self.get(id)
         if entry is None:
             return False
+        aside = self._aside(id)
+
+        def out(db: sqlite3.Connection) -> None:
+            self._forget_deleted(db)
+            db.execute(f"INSERT OR REPLACE INTO deleted SELECT {_ROW}, ? FROM pictures WHERE id = ?", (time.time(), id))
+            db.execute("DELETE FROM pictures WHERE id = ?", (id,))
+            aside.parent.mkdir(exist_ok=True)
+            try:
+                entry.path.rename(aside)
+            except FileNotFoundError:  # somebody deleted the file: there is nothing to bring back
+                db.execute("DELETE FROM deleted WHERE id = ?", (id,))
+
         try:
-            entry.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise HistoryError(f"{self._why(error)} The image is still there.") from error
-        self._do(lambda db: db.execute("DELETE FROM pictures WHERE id = ?", (id,)))
+            self._do(out)
+        except HistoryError as error:
+            raise HistoryError(f"{error} The image is still there.") from error
         return True
+
+    def restore(self, id: int) -> Entry | None:
+        """Brings back what `delete` took out, as it was; None where it is gone for good, or was never deleted."""
+
+        def back(db: sqlite3.Connection) -> None:
+            row = db.execute("SELECT file FROM deleted WHERE id = ?", (id,)).fetchone()
+            aside = self._aside(id)
+            if row is None or not aside.exists():
+                return
+            path = self.folder / row[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            db.execute(f"INSERT OR IGNORE INTO pictures({_ROW}) SELECT {_ROW} FROM deleted WHERE id = ?", (id,))
+            db.execute("DELETE FROM deleted WHERE id = ?", (id,))
+            aside.rename(path)
+
+        self._do(back)
+        return self.get(id)
+
+    def _aside(self, id: int) -> Path:
+        return self.folder / DELETED / f"{id}.png"
+
+    def _forget_deleted(self, db: sqlite3.Connection) -> None:
+        """For good, what was deleted too long ago to be brought back."""
+        since = time.time() - KEPT_DELETED
+        kept = {id for (id,) in db.execute("SELECT id FROM deleted WHERE at >= ?", (since,))}
+        for path in (self.folder / DELETED).glob("*.png"):
+            if path.stem not in map(str, kept) and path.stat().st_ctime < since:
+                path.unlink(missing_ok=True)
+        db.execute("DELETE FROM deleted WHERE at < ?", (since,))
+        db.execute(
+            "DELETE FROM favourites WHERE file NOT IN (SELECT file FROM pictures UNION SELECT file FROM deleted)"
+        )
 
     # ---- images that methods were given --------------------------------------------------------------------------
 
@@ -244,6 +299,7 @@ class History:
             if recipe is not None:
                 self._insert(db, file, self._moment(file), recipe, None)
         db.executemany("DELETE FROM pictures WHERE file = ?", [(file,) for file in listed - there])
+        self._forget_deleted(db)
 
     def _moment(self, file: str) -> float:
         path = self.folder / file
@@ -261,29 +317,16 @@ class History:
         )
 
     def _entries(self, rest: str, values: tuple[object, ...]) -> Iterator[Entry]:
-        columns = "SELECT id, file, made, seconds, recipe FROM pictures"
-        for id, file, made, seconds, text in self._do(lambda db: db.execute(f"{columns} {rest}", values).fetchall()):
+        columns = "SELECT id, file, made, seconds, recipe, file IN (SELECT file FROM favourites) FROM pictures"
+        rows = self._do(lambda db: db.execute(f"{columns} {rest}", values).fetchall())
+        for id, file, made, seconds, text, favourite in rows:
             try:
                 recipe: Recipe | None = Recipe.from_json(text)
             except RecipeError:  # of another version: the image's own text is read as well as possible
                 recipe = png_metadata.read_json(text).recipe
             if recipe is not None:
                 named = recipe.model_copy(update={"backbone": name_of(recipe.backbone)})  # a path, in rows of before
-                yield Entry(id, self.folder / file, named, made, seconds)
-
-    @staticmethod
-    def _where(words: str, titles: Mapping[str, str], among: Collection[int] | None) -> tuple[str, tuple[object, ...]]:
-        found: list[str] = []
-        values: list[object] = []
-        for word in words.casefold().split()[:20]:
-            part = "%" + word.translate({ord(c): f"\\{c}" for c in "\\%_"}) + "%"
-            called = json.dumps([name for name, title in titles.items() if word in title.casefold()])
-            found.append(_SAYS)
-            values += [part, word, part, called]
-        if among is not None:
-            found.append("id IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(sorted(among)))
-        return ("WHERE " + " AND ".join(found) if found else ""), tuple(values)
+                yield Entry(id, self.folder / file, named, made, seconds, bool(favourite))
 
     # ---- trouble ---------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -22,23 +22,26 @@ from app.tabs.listeners import SHORT
 from app.tabs.notes import failure
 from common.image_bytes import data_uri
 
+Find = Callable[[str, list[image_view.Shown]], image_view.Shown | None]
 SHOW = scripts.mount("attention_maps", events=["close"])
 
 
 class Attention:
-    """The panel below the strip of images. Empty until it is asked for."""
+    """A panel, empty until it is asked for. find: an image by the id that the page names, and what the visit made;
+    None where it is gone, or another's."""
 
-    def __init__(self, state: AppState):
-        self.state = state
-        self.panel = gr.HTML("", elem_id="attention", js_on_load=SHOW, apply_default_css=False)
+    def __init__(self, state: AppState, find: Find, elem_id: str = "attention"):
+        self.state, self.find = state, find
+        self.panel = gr.HTML(
+            "", elem_id=elem_id, elem_classes="nw-attention", js_on_load=SHOW, apply_default_css=False
+        )  # fmt: skip
         self.panel.close(self.close, None, self.panel, **SHORT)
 
     def show(self, visit: list[image_view.Shown], request: gr.Request, data: gr.EventData) -> Iterator[str]:
-        """The maps of an image of this visit: the run once more, and a look after every step."""
-        wanted = str((data._data or {}).get("id", ""))
-        shown = next((s for s in visit if s.id == wanted), None)
+        """The maps of an image: the run once more, and a look after every step."""
+        shown = self.find(str((data._data or {}).get("id", "")), visit)
         if shown is None:
-            yield note("This image is no longer in the strip. Generate it again to see its maps.")
+            yield note("This image is gone. Generate it again to see its maps.")
             return
         recipe, session = shown.recipe, f"{request.session_hash} attention"
         model = self.state.model(recipe.backbone)
@@ -87,6 +90,20 @@ class Attention:
         if run is not None:
             run.cancel()
         return ""
+
+
+def in_visit(wanted: str, visit: list[image_view.Shown]) -> image_view.Shown | None:
+    """The image of this id among those that a visit made."""
+    return next((shown for shown in visit if shown.id == wanted), None)
+
+
+def has_attention(state: AppState, recipe: Recipe) -> bool:
+    """Whether attention maps of such an image can be shown, as far as that is known before its network is loaded."""
+    model = state.models.get(recipe.backbone)
+    if model is None:
+        return False
+    backbone = model.backbone
+    return model.may({"attention"}) and (backbone is None or hasattr(backbone, "words"))
 
 
 @dataclass(frozen=True)

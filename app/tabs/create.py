@@ -16,7 +16,7 @@ from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, Reci
 from app.schema.solvers import knob_field, knob_names
 from app.service.state import AppState, seeded
 from app.tabs import image_view, methods, number_fields  # noqa: F401  number fields hand on what was typed
-from app.tabs.attention import Attention
+from app.tabs.attention import Attention, in_visit
 from app.tabs.generation import Generation
 from app.tabs.listeners import DRAWER, LONG, SHORT
 from app.tabs.notes import note, warning
@@ -91,7 +91,7 @@ class Create(Restorer):
             )  # fmt: skip
             self.queue = gr.HTML("", elem_id="queue", js_on_load=TAKE_OUT, apply_default_css=False)
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
-            self.attention = Attention(self.state)
+            self.attention = Attention(self.state, in_visit)
             self.problems = gr.HTML("{}", elem_id="problems", html_template="", js_on_load=PROBLEMS)
             self.kept = gr.HTML("", elem_id="visit-kept", html_template="", js_on_load=KEPT)  # what the browser keeps
             self.visit = gr.State([])

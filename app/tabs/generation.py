@@ -18,6 +18,7 @@ from app.service.live_runs import LiveRun, Place
 from app.service.state import AppState, private, waiting
 from app.storage.image_files import png_bytes
 from app.tabs import image_view
+from app.tabs.attention import has_attention
 from common.image_bytes import data_uri
 
 KEPT = 24  # images in the strip of a visit
@@ -204,12 +205,7 @@ class Generation:
         saved = self.state.save(image, recipe)
         source = saved.address or data_uri(png_bytes(image))
         note = f"not saved: {saved.trouble}" if saved.trouble else ""
-        return image_view.Shown(saved.id, source, recipe, text, note=note, attentive=self.has_attention(recipe))
-
-    def has_attention(self, recipe: Recipe) -> bool:
-        """Whether attention maps of such an image can be shown."""
-        backbone = self.state.model(recipe.backbone).backbone
-        return "attention" in getattr(backbone, "offers", ()) and hasattr(backbone, "words")
+        return image_view.Shown(saved.id, source, recipe, text, note=note, attentive=has_attention(self.state, recipe))
 
     def stop(self, request: gr.Request) -> None:
         """Cancel the run of this page; whoever follows it then says where it stopped."""

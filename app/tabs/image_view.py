@@ -16,12 +16,24 @@ from typing import Any
 from app import scripts
 from app.engine.events import Preparing
 from app.forms.stack import titles
+from app.schema.method_inputs import BoxValue
 from app.schema.recipe import SAMPLERS, Recipe, schedule_label
 from app.schema.solvers import knob_label, knob_value
 from common.text import one_line
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
-ACTS = scripts.mount("server_buttons", "mountStage", ["use", "example", "open", "remove", "attention", "follow"])
+ACTS = scripts.mount(
+    "server_buttons", "mountStage", ["use", "example", "open", "remove", "favourite", "attention", "follow"]
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a method was given: an image (its address, None where it is not here any more), or boxes."""
+
+    label: str
+    source: str | None
+    boxes: tuple[BoxValue, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class Shown:
     rows: Mapping[str, str] = field(default_factory=dict)
     attentive: bool = False  # whether maps of attention can be had of it
     nfe: int | None = None  # of the network, in the run
+    given: tuple[Given, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -153,8 +166,9 @@ def forming(
     return _stage("running", _mat(_sheet(previews, "forming") + _bar(step, steps), size) + _label(words, live="off"))
 
 
-def made(shown: Shown, removable: bool = False) -> str:
-    """A finished image with what one can do with it."""
+def made(shown: Shown, favourite: bool | None = None) -> str:
+    """A finished image with what one can do with it. favourite: whether an image of the history is one; None: it is
+    shown outside of the history, where it can neither be made one nor deleted."""
     recipe, source, name = shown.recipe, escape(shown.source), escape(shown.id)
     alt = escape(recipe.prompt or "An image without a prompt")
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
@@ -175,8 +189,13 @@ def made(shown: Shown, removable: bool = False) -> str:
     if shown.attentive:
         acts += f'<button type="button" class="nw-act" data-act="attention" data-id="{name}">Attention maps</button>'
     acts += f'<button type="button" class="nw-act" data-act="follow" data-id="{name}">Open in Trajectory</button>'
-    if removable:
-        acts += f'<button type="button" class="nw-act" data-act="remove" data-id="{name}">Delete</button>'
+    if favourite is not None:
+        pressed, on = str(favourite).lower(), "" if favourite else "on"
+        acts += (
+            f'<button type="button" class="nw-act" data-act="favourite" data-id="{name}" data-on="{on}" '
+            f'aria-pressed="{pressed}">Favourite</button>'
+            f'<button type="button" class="nw-act" data-act="remove" data-id="{name}">Delete</button>'
+        )
     known = settings(recipe) | dict(shown.rows)
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in known.items())
     details = (
@@ -185,8 +204,32 @@ def made(shown: Shown, removable: bool = False) -> str:
         '<button type="button" class="nw-act" data-copy>Copy as text</button></details>'
     )
     label = f'<div class="nw-label">{title}<p class="nw-status" aria-live="polite">{words}</p>'
-    label += f'<div class="nw-acts">{acts}</div>{details}</div>'
+    label += f'<div class="nw-acts">{acts}</div>{_given(shown)}{details}</div>'
     return _stage("done", _mat(image, (recipe.width, recipe.height)) + label)
+
+
+def _given(shown: Shown) -> str:
+    """Sources, masks, maps and boxes, each at the shape of the result."""
+    shape = f"--w:{shown.recipe.width};--h:{shown.recipe.height}"
+    figures = "".join(
+        f'<figure style="{shape}">{_look(one)}<figcaption>{escape(one.label)}</figcaption></figure>'
+        for one in shown.given
+    )
+    return f'<div class="nw-given" role="group" aria-label="What it was made from">{figures}</div>' if figures else ""
+
+
+def _look(one: Given) -> str:
+    if one.boxes:
+        frames = "".join(
+            f'<i style="left:{100 * box.left:.2f}%;top:{100 * box.top:.2f}%;width:{100 * (box.right - box.left):.2f}%;'
+            f'height:{100 * (box.bottom - box.top):.2f}%">{escape(box.text)}</i>'
+            for box in one.boxes
+        )
+        return f'<div class="nw-given-boxes">{frames}</div>'
+    if one.source is None:
+        return '<div class="nw-given-boxes"><span class="nw-quiet">It is not here any more.</span></div>'
+    source = escape(one.source)
+    return f'<a href="{source}" target="_blank"><img src="{source}" alt="{escape(one.label)}" loading="lazy"></a>'
 
 
 def stopped(words: str, size: tuple[int, int], last: Sequence[str] = ()) -> str:

@@ -19,6 +19,7 @@ from app.schema.recipe import SAMPLERS, SCHEDULES, Recipe, RecipeError
 from app.service.state import AppState
 from app.storage.image_history import HistoryError
 from app.tabs import image_view
+from app.tabs.attention import has_attention
 from app.tabs.compare import Compare
 from app.tabs.create import FIELDS, Create
 from app.tabs.generation import KEPT
@@ -101,7 +102,7 @@ class Returning:
                         text = str(image.info.get("parameters", ""))
             except HistoryError:
                 continue
-            attentive = self.create.generation.has_attention(entry.recipe)
+            attentive = has_attention(self.state, entry.recipe)
             shown = image_view.Shown(id, self.state.address(id), entry.recipe, text, entry.seconds)
             found.append(replace(shown, attentive=attentive))
         return found

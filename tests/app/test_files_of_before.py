@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sqlite3
 from functools import cache
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def test_the_history_lists_every_image_with_its_recipe(history):
         assert entry.seconds > 0 and entry.made > 1.7e9
     assert history.count("direct_inversion") == history.count("yellow 3") == 1
     assert history.count("exact") == 4
+
+
+def test_the_history_of_before_takes_favourites_and_undo_and_0_1_still_opens_it(history):
+    one, two, *_ = history.search(limit=100)
+    assert history.favour(one.id, True) and history.delete(two.id)
+    assert history.restore(two.id) == two and history.count(favourites=True) == 1
+    assert history.count("-exact") == history.count() - 4 and history.count("euler") > 0
+    history.close()
+    with sqlite3.connect(history.folder / "history.sqlite3") as index:  # 0.1 puts an index with other columns aside
+        assert {row[1] for row in index.execute("PRAGMA table_info(pictures)")} == {
+            "id", "file", "made", "seconds", "words", "recipe"
+        }  # fmt: skip
 
 
 def test_the_inputs_of_every_recipe_lie_beside_the_history(history):

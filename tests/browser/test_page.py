@@ -1,6 +1,7 @@
 """The page as a whole: widths, light and dark, names of things, several visitors, History."""
 
 import re
+import zipfile
 
 import pytest
 from playwright.sync_api import expect
@@ -151,26 +152,56 @@ def test_history_finds_shows_sends_back_and_deletes(me):
     expect(me.prompt).to_have_value("a violet octopus")
     expect(me.number("seed")).to_have_value("909")
 
-    me.page.get_by_role("tab", name="History").click()
-    me.page.locator(".nw-card").first.click()
-    detail.get_by_role("button", name="Delete").click()
-    expect(me.page.locator(".nw-card")).to_have_count(1)
-    detail.get_by_role("button", name="Delete for good?").click()
-    expect(me.page.locator("#history-grid")).to_contain_text(re.compile("No image has"))
 
-
-def test_history_turns_pages(me):
-    me.paint("page turner", steps=1, count=30)
+def test_history_is_worked_with_by_keys_and_nothing_deleted_is_lost(me):
+    me.paint("a walking cone", steps=1, count=26, seed=700)
     me.sees("done")
     me.page.get_by_role("tab", name="History").click()
-    me.page.get_by_label("Search").fill("page turner")
-    where = me.page.locator("#where")
-    expect(where).to_contain_text("1 to 24 of 30")
-    me.button("Older").click()
-    expect(where).to_contain_text("25 to 30 of 30")
+    me.page.get_by_label("Search").fill("walking -725")
+    cards, where = me.page.locator(".nw-card"), me.page.locator("#where")
+    shown, undo = me.page.locator("#detail .nw-status"), me.button("Undo")
+    expect(where).to_contain_text("1 to 24 of 25")
+    cards.nth(22).click()
+    expect(shown).to_contain_text("Seed 702")
+    me.page.keyboard.press("ArrowRight")
+    expect(shown).to_contain_text("Seed 701")
+    me.page.keyboard.press("ArrowRight")  # over the end of the page
+    expect(where).to_contain_text("25 to 25 of 25")
+    expect(shown).to_contain_text("Seed 700")
     expect(me.button("Older")).to_be_disabled()
-    me.button("Newer").click()
-    expect(where).to_contain_text("1 to 24 of 30")
+    me.page.keyboard.press("ArrowLeft")
+    expect(shown).to_contain_text("Seed 701")
+    expect(where).to_contain_text("1 to 24 of 25")
+
+    me.page.keyboard.press("Delete")  # and the next one takes its place
+    expect(shown).to_contain_text("Seed 700")
+    expect(where).to_contain_text("1 to 24 of 24")
+    expect(cards.last).to_be_focused()
+    me.page.keyboard.press("Control+z")
+    expect(shown).to_contain_text("Seed 701")
+    expect(where).to_contain_text("1 to 24 of 25")
+
+    me.page.get_by_label("Select seed 724, a walking cone").check()
+    cards.nth(2).click(modifiers=["Shift"])
+    bar = me.page.get_by_role("group", name="Selected images")
+    expect(bar).to_contain_text("3 selected")
+    with me.page.expect_download() as got:
+        bar.get_by_role("button", name="Download zip").click()
+    with zipfile.ZipFile(got.value.path()) as archive:
+        assert sorted(name.split("-")[3] for name in archive.namelist()) == ["722", "723", "724"]
+    bar.get_by_role("button", name="Add to favourites").click()
+    me.page.get_by_label("Favourites only").check()
+    expect(where).to_contain_text("1 to 3 of 3")
+    bar.get_by_role("button", name="Delete", exact=True).click()
+    expect(me.page.locator("#history-grid")).to_contain_text("No favourite has")
+    undo.click()
+    expect(where).to_contain_text("1 to 3 of 3")
+    expect(bar).not_to_be_visible()
+    me.page.get_by_role("button", name="Favourite: seed 723, a walking cone").click()
+    expect(where).to_contain_text("1 to 2 of 2")
+
+    me.page.locator("#detail").get_by_role("button", name="Attention maps").click()
+    expect(me.page.locator("#history-attention .nw-word").first).to_be_visible(timeout=60_000)
 
 
 def test_images_cannot_be_had_by_guessing(me, base_url):

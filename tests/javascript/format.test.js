@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cost, counted, curvePoints, fileName, matches, measured, plain, short, withPoint } from "../../app/assets/format.js";
+import { between, cost, counted, curvePoints, fileName, matches, measured, plain, selectedWords, short, withPoint } from "../../app/assets/format.js";
 
 test("a number without what floating point adds", () => {
   assert.equal(plain(0.1 + 0.2), "0.3");
@@ -60,4 +60,14 @@ test("a pasted number with a decimal comma gets a point; anything else is left a
   assert.equal(withPoint("7,5"), "7.5");
   assert.equal(withPoint(" -0,25 "), "-0.25");
   for (const other of ["7.5", "1,000,000", "7,5 steps", "", undefined]) assert.ok(!withPoint(other), `${other}`);
+});
+
+test("what lies between two cards, whichever was ticked first", () => {
+  const all = ["9", "7", "5", "3"];
+  assert.deepEqual(between(all, "7", "3"), ["7", "5", "3"]);
+  assert.deepEqual(between(all, "3", "7"), ["7", "5", "3"]);
+  assert.deepEqual(between(all, "5", "5"), ["5"]);
+  assert.deepEqual(between(all, "of another page", "7"), ["7"]);
+  assert.equal(selectedWords(3, 3), "3 selected");
+  assert.equal(selectedWords(3, 1), "3 selected, 2 of them not on this page");
 });

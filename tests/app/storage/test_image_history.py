@@ -56,6 +56,7 @@ def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
     assert seeds("blended%latent") == []
     assert seeds("7") == [71, 7] and seeds("70") == [70] and seeds("1") == []  # a seed is meant as a whole
     assert seeds("still life") == [71] and seeds("exact") == [70, 7]
+    assert seeds("-ilvr") == [71, 7] and seeds("cone -ilvr -7") == [] and seeds("-") == [71]
     titles = {"ilvr": "Low frequencies", "still-life": "Net of Cubes"}
     assert seeds("low frequencies", titles=titles) == [70] and seeds("net of", titles=titles) == [71]
     large = history.add(image(8), recipe(prompt="a cone", seed=2**64 - 7))
@@ -67,11 +68,64 @@ def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
     assert history.count("low", titles) == 1 and history.count("low") == 0
 
 
-def test_delete(tmp_path: Path) -> None:
+def test_search_by_sampler_schedule_and_size_and_what_is_not_meant(tmp_path: Path) -> None:
     history = History(tmp_path)
-    entries = [history.add(image(), recipe(seed=i)) for i in range(3)]
+    made = [{"sampler": "dpmpp_2m", "schedule": "karras"}, {"sampler": "ancestral", "width": 96}, {"sampler": "heun"}]
+    for seed, fields in enumerate(made, 100):
+        history.add(image(), recipe(prompt="a cone", seed=seed, **fields))
+    titles = {"dpmpp_2m": "DPM++ 2M", "ancestral": "Euler a", "heun": "Heun"}
+
+    def seeds(words: str) -> set[int]:
+        return {e.recipe.seed for e in history.search(words, titles=titles)}
+
+    assert seeds("dpmpp") == seeds("dpm++ 2m") == seeds("Karras") == {100} and seeds("euler") == {101}
+    assert seeds("96x64") == seeds("96×64") == {101} and seeds("64x64") == {100, 102} and seeds("4x64") == set()
+    assert seeds("2") == seeds("64") == set(), "a whole number is a seed, not a part of a name or a size"
+    everything = {100, 101, 102}
+    for word in ("heun", "euler", "96x64", "100", "cone", "karras", "nothing", "exact"):
+        assert seeds(f"-{word}") == everything - seeds(word), word
+    assert seeds("cone -heun -dpm++") == {101}
+
+
+def test_a_deleted_image_comes_back_as_it_was(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    entries = [history.add(image(i), recipe(seed=i), seconds=i) for i in range(3)]
+    assert history.favour(entries[1].id, True)
+    wanted = history.get(entries[1].id)
     assert history.delete(entries[1].id) and not history.delete(entries[1].id)
-    assert not entries[1].path.exists() and [e.recipe.seed for e in History(tmp_path).search()] == [2, 0]
+    assert not entries[1].path.exists() and history.count(favourites=True) == 0
+    history.close()
+    again = History(tmp_path)  # an undo outlives the process
+    assert [e.recipe.seed for e in again.search()] == [2, 0]
+    assert again.restore(entries[1].id) == again.get(entries[1].id) == wanted
+    assert [e.recipe.seed for e in again.search()] == [2, 1, 0] and again.count(favourites=True) == 1
+    assert again.get(entries[1].id).image().tobytes() == image(1).tobytes()  # type: ignore[union-attr]
+    assert again.restore(99) is None and again.restore(entries[0].id) == entries[0]
+    assert history.delete(entries[0].id) and history.add(image(), recipe(seed=9)).id not in {e.id for e in entries}
+
+
+def test_what_was_deleted_long_ago_is_gone_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(tmp_path)
+    one, other = (history.add(image(), recipe(seed=i)) for i in range(2))
+    history.favour(one.id, True)
+    history.delete(one.id)
+    other.path.unlink()
+    assert history.delete(other.id) and history.restore(other.id) is None, "its file had gone before"
+    assert len(list((tmp_path / "deleted").iterdir())) == 1
+    monkeypatch.setattr("app.storage.image_history.KEPT_DELETED", -60.0)
+    history.add(image(), recipe(seed=3))
+    assert not list((tmp_path / "deleted").iterdir()) and history.restore(one.id) is None
+
+
+def test_favourites(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    one, two = (history.add(image(), recipe(seed=i, prompt=p)) for i, p in enumerate(("a cone", "a cube")))
+    assert history.favour(one.id, True) and history.favour(one.id, True) and not history.favour(99, True)
+    assert [(e.id, e.favourite) for e in history.search()] == [(two.id, False), (one.id, True)]
+    assert [e.id for e in history.search(favourites=True)] == [one.id] and history.count("cube", favourites=True) == 0
+    assert history.count(among=[two.id], favourites=True) == 0
+    assert History(tmp_path).get(one.id).favourite  # type: ignore[union-attr]
+    assert history.favour(one.id, False) and history.count(favourites=True) == 0
 
 
 def test_the_files_are_the_truth(tmp_path: Path) -> None:

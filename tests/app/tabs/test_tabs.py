@@ -15,6 +15,7 @@ import backbones
 from app.engine.events import Cancelled, Failed, Finished, Made, News, Progress, Queued
 from app.forms import stack
 from app.routes import all_routes
+from app.schema.method_inputs import BoxValue
 from app.schema.recipe import Recipe
 from app.service.state import AppState
 from app.storage.image_files import png_bytes
@@ -166,10 +167,10 @@ def test_a_visit_reaches_all_of_its_images_and_the_strip_shows_the_newest(tab, m
         made = create.tab(tab.state)
         with gr.Tabs() as tabs, gr.Tab("History") as own:
             mine = history.tab(tab.state, made, tabs, own)
-    assert "1 to 24 of 27" in mine.page("", visit, 0)[mine.where]
-    assert "25 to 27 of 27" in mine.on("", visit, 0)[mine.where]
+    assert "1 to 24 of 27" in mine.page("", False, visit, 0)[mine.where]
+    assert "25 to 27 of 27" in mine.on("", False, visit, 0)[mine.where]
     oldest = SimpleNamespace(_data={"id": visit[-1].id})
-    assert "gone" not in mine.open(visit, oldest) and mine.recipe_of(oldest._data, visit).seed == 0
+    assert "gone" not in mine.open(visit, VISIT, oldest) and mine.recipe_of(oldest._data, visit).seed == 0
 
 
 def create_look():
@@ -332,9 +333,11 @@ def test_a_file_that_is_no_image_is_said_at_the_field(tab, tmp_path):
 
 def test_words_from_outside_are_escaped_everywhere():
     recipe = Recipe.make(prompt=NASTY, negative=NASTY)
-    shown = image_view.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY})
+    boxes = (BoxValue(left=0, top=0, right=1, bottom=1, text=NASTY),)
+    given = (image_view.Given(NASTY, NASTY), image_view.Given(NASTY, None, boxes))
+    shown = image_view.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY}, given=given)
     pages = [
-        image_view.made(shown, removable=True), image_view.film([shown, shown], "stage"), image_view.empty([NASTY]),
+        image_view.made(shown, favourite=True), image_view.film([shown, shown], "stage"), image_view.empty([NASTY]),
         image_view.trouble(NASTY, (1, 1)), image_view.waiting(NASTY, (1, 1)), image_view.stopped(NASTY, (1, 1)),
         stack.strip(NASTY, recipe, stack.Stack()),
     ]  # fmt: skip
@@ -395,22 +398,3 @@ def test_addresses_are_signed(state, tmp_path):
     assert client.get(f"/{good}").status_code == 404
     for odd in ("x", "-1", "9" * 400, "../1"):
         assert state.entry(odd) is None
-
-
-def test_on_a_space_everyone_sees_their_own(state, monkeypatch):
-    from app.tabs import history
-
-    mine, theirs = (state.history.add(image(), Recipe.make(prompt=p)) for p in ("mine", "theirs"))
-    with gr.Blocks():
-        made = create.tab(state)
-        with gr.Tabs() as tabs, gr.Tab("History") as own:
-            kept = history.tab(state, made, tabs, own)
-    visit = [image_view.Shown(str(mine.id), "", mine.recipe, "")]
-    asks = SimpleNamespace(_data={"id": str(theirs.id)})
-    monkeypatch.setenv("NINE_WAYS_HISTORY", "shared")
-    assert "theirs" in kept.page("", visit, 0)[kept.grid] and "theirs" in kept.open(visit, asks)
-    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
-    cards = kept.page("", visit, 0)[kept.grid]
-    assert "mine" in cards and "theirs" not in cards and "gone" in kept.open(visit, asks)
-    kept.remove("", visit, 0, asks)
-    assert state.history.get(theirs.id) is not None
