@@ -10,10 +10,12 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app import scripts, theme
 from app.endpoints import add_endpoints
 from app.routes import all_routes
+from app.routes.share_card import ShareCard
 from app.service.models import Model
 from app.service.state import AppState
 from app.tabs import compare, create, history, taxonomy, trajectory
@@ -25,7 +27,6 @@ LARGEST_UPLOAD = "32mb"
 KEYS = (
     ("Ctrl", "Enter", "Generate (⌘ Enter on a Mac)"),
     ("Esc", "", "Cancel the run"),
-    ("Ctrl", "Z", "Undo the last change of settings, masks or boxes (outside of a text)"),
     ("←", "→", "Walk through the images, in History from page to page"),
     ("Delete", "", "In History: delete what is selected, or the image in view"),
     ("Ctrl", "Z", "Undo the last change of settings, masks or boxes; in History, the last delete"),
@@ -102,7 +103,9 @@ def serve_options(state: AppState) -> dict[str, Any]:
         "max_threads": 256,  # a run waits in a thread; the engine's one thread does the work
         "enable_monitoring": False,
         "show_error": True,
-        "app_kwargs": {"routes": all_routes(state)},
+        "app_kwargs": {"routes": all_routes(state), "middleware": [Middleware(ShareCard)]},
+        "favicon_path": str(theme.ASSETS / "icon.svg"),
+        "quiet": True,  # app.terminal says where the page is, without hints at a tunnel
         "server_name": os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if _on_spaces() else "127.0.0.1"),
     }
 

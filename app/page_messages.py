@@ -126,6 +126,7 @@ class Marks(Message):
     problems: dict[str, str]
     notes: dict[str, str]
     unused: dict[str, str]  # settings that the run does not use, such as eta
+    wrong: list[str]  # fields beside the cards for which a run would be refused
     offers: list[str] | None  # what the network can do, None until it has loaded
     visit_token: str  # of this visit: without it no image goes in or out
     model: str
@@ -204,6 +205,7 @@ class CellResult(Message):
     formula: str
     figures: dict[str, float]
     left_out: str
+    seen: str
 
 
 class CellState(Message):

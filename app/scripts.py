@@ -60,6 +60,12 @@ def call(name: str, function: str, *first: Any) -> str:
     return f"(...values) => {{ {_imported(name, f'{function}({given}...values)')} }}"
 
 
+def ask(name: str, function: str) -> str:
+    """js of an event: what a function that a module exports gives for the inputs."""
+    where = f"new URL('{address(name)}', document.baseURI)"
+    return f"async (...given) => (await import({where})).{function}(...given)"
+
+
 def _imported(name: str, what: str) -> str:
     # relative addresses in such a text would be those of Gradio's own script
     return f"import(new URL('{address(name)}', document.baseURI)).then((module) => module.{what});"

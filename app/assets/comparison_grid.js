@@ -33,6 +33,9 @@ export function columnOrder({ axes, summary }, sortedBy) {
   return places.sort((a, b) => rank(a) - rank(b) || a - b);
 }
 
+/** For screen readers: a header of a table is not empty. @param {string} words */
+const hidden = (words) => element("span", { class: "nw-hidden" }, words);
+
 /**
  * What stands under the image of a cell.
  * @param {CellState} state
@@ -46,7 +49,8 @@ function lines(state, measures, sortedBy) {
     const shown = values.slice(0, MOST).map(([key, value]) => element("span", { title: measures[key].of },
       `${measures[key].title} `, element("b", { class: "nw-mono" }, measured(measures[key], value))));
     const gap = sortedBy && !(sortedBy in state.result.figures) ? [line("")] : [];
-    return [...gap, ...shown, line(cost(state.result), { class: "nw-mono nw-cost" })];
+    const seen = state.result.seen && line(state.result.seen, { class: "nw-seen" });
+    return [...gap, ...shown, ...(seen ? [seen] : []), line(cost(state.result), { class: "nw-mono nw-cost" })];
   }
   if (state.reason) return [line(state.reason, { class: "nw-error" })];
   if (state.status === "running") return [line(`${state.first ? `${state.first}: ` : "Step "}${state.step ?? 0} of ${state.steps || "?"}`)];
@@ -102,10 +106,10 @@ export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
   };
   const at = (/** @type {number} */ column, /** @type {number} */ row) => cells.find(({ place }) =>
     place[0] === column && (place[1] ?? 0) === row && place.slice(2).join(",") === tab);
-  const head = element("div", { class: "nw-compared-row nw-heads", role: "row" }, element("span", { role: "columnheader" }),
-    ...order.map((i) => element("h3", { role: "columnheader" }, serverMarkup(glyphs[i]), axes[0].labels[i])));
+  const head = element("div", { class: "nw-compared-row nw-heads", role: "row" }, element("span", { role: "columnheader" }, hidden("Row")),
+    ...order.map((i) => element("div", { role: "columnheader" }, serverMarkup(glyphs[i]), axes[0].labels[i])));
   const rows = (axes[1]?.labels ?? [""]).map((label, row) => element("div", { class: "nw-compared-row", role: "row" },
-    element("span", { role: "rowheader" }, label),
+    element("span", { role: "rowheader" }, label || hidden("All")),
     ...order.map((column) => {
       const cell = at(column, row);
       return element("div", { role: "cell" }, cell && drawnCell(cell));

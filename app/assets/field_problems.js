@@ -2,9 +2,13 @@
 /** What is wrong with a run that was refused, said at each field; a closed drawer opens for it. */
 import { element, findAll, isShown } from "./element.js";
 import { inputOf, onValue, openAdvanced, whenShown } from "./gradio.js";
+import { listen } from "./page_state.js";
 import { refuse } from "./stack.js";
 
 const INVALID = "[aria-invalid=true][aria-describedby$='-problem']";
+
+/** Fields that nothing but themselves makes wrong, and that the server is not asked about as they change. */
+const OWN = ["seed", "count"];
 
 /** @param {Element} input */
 function forget(input) {
@@ -46,6 +50,14 @@ async function sort(all) {
 document.addEventListener("input", (event) => {
   if (event.target instanceof Element && event.target.matches(INVALID)) forget(event.target);
 }, true);
+
+// a field can be wrong because of another one: with the cause goes what is said
+listen("wrong", (fields) => {
+  for (const input of findAll(INVALID)) {
+    const field = input.getAttribute("aria-describedby")?.replace(/-problem$/, "") ?? "";
+    if (!OWN.includes(field) && !fields.includes(field)) forget(input);
+  }
+});
 
 /** @param {import("./gradio.js").Component} component */
 export function mount(component) {

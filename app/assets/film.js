@@ -54,3 +54,11 @@ export function imageOnStage() {
   const image = find("#stage .nw-image img");
   return image instanceof HTMLImageElement ? image.src : "";
 }
+
+/**
+ * The seed of the image on the stage of Create, whichever of the strip that is; the one typed where there is none.
+ * @param {string} typed
+ */
+export function seedInView(typed) {
+  return find("#stage [data-seed]")?.dataset.seed ?? typed;
+}

@@ -19,8 +19,8 @@ export function catalogue() {
 
 /**
  * The events: `stack` when the cards or what is known of the network have changed; `trouble` for words at a field;
- * `unused` for settings that the run will not use, field -> words.
- * @typedef {{ stack: undefined, trouble: { field: string, words: string }, unused: Record<string, string> }} Events
+ * `unused` for settings that the run will not use, field -> words; `wrong` for the fields that it would be refused for.
+ * @typedef {{ stack: undefined, trouble: { field: string, words: string }, unused: Record<string, string>, wrong: string[] }} Events
  */
 const bus = new EventTarget();
 

@@ -27,7 +27,7 @@ function entry(method) {
     go(isThere ? "In the stack" : "Add", () => addToStack(method.name), "nw-add", isThere),
     go("Try an example", () => askForExample(method.name, true), "nw-try"));
   return element("li", { class: "nw-entry", "data-method": method.name },
-    element("h4", {}, familyGlyph(method.family), method.title, element("span", { class: "nw-quiet" }, method.task)),
+    element("h3", {}, familyGlyph(method.family), method.title, element("span", { class: "nw-quiet" }, method.task)),
     element("p", {}, method.summary),
     element("p", { class: "nw-quiet" }, facts, ". ", paperLink(method)),
     lacks && element("p", { class: "nw-note nw-warn" }, `Does not run on ${page.model}. An example brings a model that fits, where there is one.`),
@@ -72,7 +72,7 @@ function draw() {
   const tabs = element("div", { class: "nw-families", role: "tablist", "aria-orientation": "vertical", "aria-label": "Families of methods" });
   const { families } = catalogue();
   for (const group of new Set(families.map((one) => one.group))) {
-    tabs.append(element("h3", { role: "presentation" }, group), ...families.filter((one) => one.group === group).map(tab));
+    tabs.append(element("p", { role: "presentation" }, group), ...families.filter((one) => one.group === group).map(tab));
   }
   need(".nw-picker-body", dialog).replaceChildren(tabs, panel());
   if (family) find(`#${family}`, dialog)?.focus();

@@ -45,6 +45,7 @@ export interface CellResult {
   formula: string;
   figures: Record<string, number>;
   left_out: string;
+  seen: string;
 }
 
 export interface CellState {
@@ -155,6 +156,7 @@ export interface Marks {
   problems: Record<string, string>;
   notes: Record<string, string>;
   unused: Record<string, string>;
+  wrong: string[];
   offers: string[] | null;
   visit_token: string;
   model: string;

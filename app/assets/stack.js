@@ -265,6 +265,7 @@ export function mountMarks(messages) {
     learn(sent);
     if (isReady()) { drawMarks(); lookAgain(); }
     announce("unused", sent.unused);
+    announce("wrong", sent.wrong);
     announce("stack", undefined);
   });
 }

@@ -84,7 +84,7 @@ function filmStrip(run, kind, words) {
   const sheet = element("img", { src: run.strips[kind], alt: `${words} of ${run.label}, ${count} frames`, draggable: "false" });
   const mark = element("span", { class: "nw-cursor" });
   const holder = element("div", {
-    class: "nw-strip", style: `--count:${count};--ratio:${width / height}`,
+    class: "nw-strip", tabindex: 0, role: "group", "aria-label": words, style: `--count:${count};--ratio:${width / height}`,
     onclick: (/** @type {MouseEvent} */ event) => {
       const box = sheet.getBoundingClientRect();
       cursor.go(Math.min(partAt(event.clientX - box.left, box.width, count), stepsOf(run)) / stepsOf(run));

@@ -8,18 +8,19 @@ from typing import Any
 from app.comparison.spec import Cell
 from app.comparison.targets import image_tensor, targets
 from app.schema.recipe import Recipe
-from fidelity.measures import evaluate, left_out
+from fidelity.measures import evaluate, left_out, seen
 
 
 def measuring(
     images: Mapping[str, Any], backbone: Callable[[str], Any]
-) -> Callable[[Cell, Recipe, Any], tuple[dict[str, float], str]]:
-    """(cell, recipe as it was made, image) -> figures, and what is left out in words. backbone(id): one loaded."""
+) -> Callable[[Cell, Recipe, Any], tuple[dict[str, float], str, str]]:
+    """(cell, recipe as it was made, image) -> figures; what is left out, and what the evaluator saw, in words.
+    backbone(id): one loaded."""
 
-    def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str]:
+    def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str, str]:
         one = targets(recipe, images, backbone(recipe.backbone), cell.ground_truth)
         pixels = image_tensor(image)
         found = evaluate(pixels, one)
-        return {key: round(value, 6) for key, value in found.items()}, left_out(one, pixels)
+        return {key: round(value, 6) for key, value in found.items()}, left_out(one, pixels), seen(pixels, one)
 
     return measure

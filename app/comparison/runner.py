@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 6  # cells in the engines; the others wait here, so that other people's runs come in between
 BUSY = 0.5  # seconds until a refused cell is tried again
 
-Measuring = Callable[[Cell, Recipe, Any], tuple[dict[str, float], str]]  # -> figures, and what is left out in words
+Measuring = Callable[[Cell, Recipe, Any], tuple[dict[str, float], str, str]]  # -> figures, left_out, seen
 
 
 @dataclass
@@ -200,8 +200,8 @@ class ComparisonRunner:
 
     def _finish(self, cell: Cell, event: Finished) -> None:
         (image,), (recipe,) = event.images, event.recipes
-        figures, left_out = self._measure(cell, recipe, image)
-        result = Result(event.own_seconds, event.nfe, event.rows, event.gradients, event.formula, figures, left_out)
+        measured = self._measure(cell, recipe, image)
+        result = Result(event.own_seconds, event.nfe, event.rows, event.gradients, event.formula, *measured)
         self.store.put(self.id, cell.key, image, recipe, result)
         self.made += 1
         self._set(cell.key, status="done", result=result, preview=None)

@@ -31,7 +31,7 @@ RENAMED = {"calls": "nfe", "stack": "formula", "said": "left_out"}  # in the cel
 class Result:
     """What a cell cost and how faithful its image is. seconds: of the engine, for this cell alone (what it has from
     memory, as another cell asked the same, counts as when it was computed); gradients: evaluations under a tape.
-    formula: what ran; left_out: why some measures are left out, in words."""
+    formula: what ran; left_out: why some measures are left out; seen: what the evaluator saw; both in words."""
 
     seconds: float
     nfe: int
@@ -40,6 +40,7 @@ class Result:
     formula: str
     figures: dict[str, float] = field(default_factory=dict)
     left_out: str = ""
+    seen: str = ""
 
 
 class ComparisonStore:

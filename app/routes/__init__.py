@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from app.routes import assets, catalogue, comparisons, images, trajectories
+from app.routes import assets, catalogue, comparisons, images, share_card, trajectories
 from app.service.state import AppState
 
 
@@ -16,4 +16,5 @@ def all_routes(state: AppState) -> list[Route]:
         *images.routes(state),
         *catalogue.routes(state),
         *assets.routes(),
+        *share_card.routes(),
     ]

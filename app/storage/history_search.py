@@ -20,7 +20,7 @@ _SAYS = """(
             UNION ALL SELECT coalesce(json_extract(recipe, '$.sampler.name'), json_extract(recipe, '$.sampler'))
             UNION ALL SELECT json_extract(recipe, '$.schedule')
             UNION ALL SELECT json_extract(value, '$.name') FROM json_each(recipe, '$.methods')
-        ) WHERE name LIKE ? ESCAPE '\\' OR name IN (SELECT value FROM json_each(?))
+        ) WHERE name LIKE ? ESCAPE '\\' OR name IN ({called})
     )
 )"""
 
@@ -36,9 +36,10 @@ def condition(
     found: list[str] = []
     values: list[object] = []
     for word in words.casefold().split()[:MOST_WORDS]:
-        said, meant = ("NOT " + _SAYS, word[1:]) if word.startswith("-") and len(word) > 1 else (_SAYS, word)
-        found.append(said)
-        values += _values(meant, titles)
+        negated = word.startswith("-") and len(word) > 1
+        said, own = _said(word[1:] if negated else word, titles)
+        found.append(("NOT " if negated else "") + said)
+        values += own
     if among is not None:
         found.append("id IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(sorted(among)))
@@ -47,10 +48,11 @@ def condition(
     return ("WHERE " + " AND ".join(found) if found else ""), tuple(values)
 
 
-def _values(word: str, titles: Mapping[str, str]) -> list[object]:
+def _said(word: str, titles: Mapping[str, str]) -> tuple[str, list[object]]:
+    """Whether an image is said to be this, and the values of that."""
     part = "%" + word.translate({ord(c): f"\\{c}" for c in "\\%_"}) + "%"
     size = word.replace("×", "x") if re.fullmatch(r"\d+[x×]\d+", word) else "no size"
     if word.isdigit():  # a seed, or a number of the prompt: not the 2 in "DPM++ 2M"
-        return [part, word, size, "", "[]"]
+        return _SAYS.format(called=""), [part, word, size, ""]
     called = [name for name, title in titles.items() if word in title.casefold()]
-    return [part, word, size, part, json.dumps(called)]
+    return _SAYS.format(called=", ".join("?" * len(called))), [part, word, size, part, *called]

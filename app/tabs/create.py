@@ -76,6 +76,7 @@ class Create(Restorer):
                 label="Negative prompt", lines=1, max_lines=4, elem_id="negative",
                 placeholder="What should not be there",
             )  # fmt: skip
+            self.unknown_negative = gr.HTML(elem_id="unknown-negative")
             with gr.Row(elem_id="generate-row"):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=0)
                 self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=0)
@@ -116,7 +117,7 @@ class Create(Restorer):
                 self.seed = gr.Textbox("-1", label="Seed", lines=1, max_lines=1, elem_id="seed", min_width=80)
                 self.dice = gr.Button("Set seed to -1", elem_id="dice", elem_classes="nw-icon", min_width=40)
                 self.recycle = gr.Button(
-                    "Reuse seed from last generation", elem_id="recycle", elem_classes="nw-icon", min_width=40
+                    "Reuse the seed of the image in view", elem_id="recycle", elem_classes="nw-icon", min_width=40
                 )  # fmt: skip
                 self.count = gr.Number(
                     label="Batch count", value=1, precision=0, elem_id="count", min_width=80,
@@ -177,10 +178,12 @@ class Create(Restorer):
 
         self.undo.reset(self.reset, self.backbone, self.outputs, **SHORT)
         self.dice.click(lambda: "-1", None, self.seed, **SHORT)
-        self.recycle.click(lambda visit: str(visit[0].recipe.seed) if visit else "-1", self.visit, self.seed, **SHORT)
+        self.recycle.click(None, self.seed, self.seed, js=scripts.ask("film", "seedInView"), **SHORT)
         asked = [self.prompt, self.backbone]
         gr.on([self.prompt.change, self.backbone.change], self.unknown_note, asked, self.unknown,
               trigger_mode="always_last", **SHORT)  # fmt: skip
+        gr.on([self.negative.change, self.backbone.change], self.unknown_words, [self.negative, self.backbone],
+              self.unknown_negative, trigger_mode="always_last", **SHORT)  # fmt: skip
         shown = (
             "sampler",
             "schedule",
@@ -235,10 +238,15 @@ class Create(Restorer):
         except RecipeError as error:
             found = error.problems
         problems: dict[str, str] = {}
-        for problem in found:
-            has_control = problem.field.partition(".")[0] in FIELDS
-            problems.setdefault(problem.field if has_control else "prompt", problem.message)
+        for problem in map(self._at_control, found):
+            message = problem.message + (" Or -1, for a new one each time." if problem.field == "seed" else "")
+            problems.setdefault(problem.field, message)
         return (None if problems else recipe), problems
+
+    @staticmethod
+    def _at_control(problem: Problem) -> Problem:
+        """At the prompt, where its own field has no control."""
+        return problem if problem.field.partition(".")[0] in FIELDS else problem._replace(field="prompt")
 
     def _wrong(self, recipe: Recipe, stack: Stack, visit_token: str) -> list[Problem]:
         request = self.state.request(recipe, visit_token)
@@ -253,7 +261,12 @@ class Create(Restorer):
         if model.wordless:
             words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its images."
             return note(words)
-        found = model.unknown(prompt)
+        return self.unknown_words(prompt, backbone)
+
+    def unknown_words(self, text: str, backbone: Any = None) -> str:
+        """Words of a prompt, or of a negative one, that the network has never read; "" where it has read all."""
+        model = self.state.model(backbone)
+        found = model.unknown(text)
         if not found:
             return ""
         words = ", ".join(
@@ -273,11 +286,12 @@ class Create(Restorer):
         try:
             recipe, stack = self.recipe(*values)
         except RecipeError as error:
-            return {self.marks: methods.said(methods.at_cards(error.problems), Stack(), model, visit_token)}
-        wrong = methods.at_cards(self._wrong(recipe, stack, visit_token))
+            return {self.marks: methods.said([*map(self._at_control, error.problems)], Stack(), model, visit_token)}
+        problems = [*map(self._at_control, self._wrong(recipe, stack, visit_token))]
+        wrong = methods.at_cards(problems)
         return {
             self.stack: self._strip(recipe, stack, wrong),
-            self.marks: methods.said(wrong, stack, model, visit_token, self._unused(recipe, stack), recipe.steps),
+            self.marks: methods.said(problems, stack, model, visit_token, self._unused(recipe, stack), recipe.steps),
         }
 
     def _unused(self, recipe: Recipe, stack: Stack) -> list[Problem]:

@@ -200,10 +200,11 @@ def made(shown: Shown, favourite: bool | None = None) -> str:
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in known.items())
     details = (
         f'<details class="nw-settings"><summary>Settings of this image</summary><dl>{rows}</dl>'
-        f"<pre>{escape(shown.parameters)}</pre>"
+        f'<pre tabindex="0" role="region" aria-label="Settings as text">{escape(shown.parameters)}</pre>'
         '<button type="button" class="nw-act" data-copy>Copy as text</button></details>'
     )
-    label = f'<div class="nw-label">{title}<p class="nw-status" aria-live="polite">{words}</p>'
+    label = f'<div class="nw-label" data-seed="{recipe.seed}">{title}'
+    label += f'<p class="nw-status" aria-live="polite">{words}</p>'
     label += f'<div class="nw-acts">{acts}</div>{_given(shown)}{details}</div>'
     return _stage("done", _mat(image, (recipe.width, recipe.height)) + label)
 
@@ -215,7 +216,9 @@ def _given(shown: Shown) -> str:
         f'<figure style="{shape}">{_look(one)}<figcaption>{escape(one.label)}</figcaption></figure>'
         for one in shown.given
     )
-    return f'<div class="nw-given" role="group" aria-label="What it was made from">{figures}</div>' if figures else ""
+    if not figures:
+        return ""
+    return f'<div class="nw-made-from" role="group" aria-label="What it was made from">{figures}</div>'
 
 
 def _look(one: Given) -> str:
@@ -225,9 +228,9 @@ def _look(one: Given) -> str:
             f'height:{100 * (box.bottom - box.top):.2f}%">{escape(box.text)}</i>'
             for box in one.boxes
         )
-        return f'<div class="nw-given-boxes">{frames}</div>'
+        return f'<div class="nw-made-from-boxes">{frames}</div>'
     if one.source is None:
-        return '<div class="nw-given-boxes"><span class="nw-quiet">It is not here any more.</span></div>'
+        return '<div class="nw-made-from-boxes"><span class="nw-quiet">It is not here any more.</span></div>'
     source = escape(one.source)
     return f'<a href="{source}" target="_blank"><img src="{source}" alt="{escape(one.label)}" loading="lazy"></a>'
 

@@ -47,21 +47,24 @@ def at_cards(problems: Collection[Problem]) -> dict[str, str]:
 
 
 def said(
-    wrong: Mapping[str, str],
+    problems: Collection[Problem],
     stack: Stack,
     model: Model,
     visit_token: str,
     unused: Collection[Problem] = (),
     steps: int = 0,
 ) -> str:
-    """JSON for assets/stack.js: what is wrong, what is good to know, what the network offers, the visit's door.
+    """JSON for assets/stack.js: what a run would be refused for, what is good to know, what the
+    network offers, the visit's door.
 
     unused: what the run does not use, at the fields of the page. steps: of its schedule; 0 where they are not known.
     """
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
     cards = at_cards(unused)
     settings = {field: words for field, words in unused if field not in cards}
-    found = {"problems": wrong, "notes": notes(stack, model, steps) | cards, "unused": settings}
+    wrong = at_cards(problems)
+    beside = sorted({one.field for one in problems} - wrong.keys())
+    found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards, "unused": settings}
     return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
 
 
@@ -69,7 +72,29 @@ def notes(stack: Stack, model: Model, steps: int) -> dict[str, str]:
     """Where a measurement is taken: on the state itself, or through the autoencoder; how many steps are made."""
     if model.backbone is None:  # it imports torch, as the registry does
         return {}
-    return _of_observations(stack, model) | _of_masks(stack, model) | _of_starts(stack, steps)
+    return _of_observations(stack, model) | _of_masks(stack, model) | _of_maps(stack) | _of_starts(stack, steps)
+
+
+def _of_maps(stack: Stack) -> dict[str, str]:
+    """Whether a map is read as it is, or found in the image first: a photograph is no map."""
+    from conditioning.registry import METHODS
+
+    found: dict[str, str] = {}
+    for i, card in enumerate(stack.cards):
+        method = METHODS.get(card.name)
+        if method is None or "reads_whole_map" not in method.traits:
+            continue
+        chosen = method.with_defaults(card.knobs)
+        for name, one in method.inputs.items():
+            if one.kind != "map" or not card.inputs.get(name):
+                continue
+            by = chosen.get(f"{name}_by", "as it is")
+            found[f"methods.{i}.inputs.{name}"] = (
+                f"Read as it is, as a finished map: nothing is looked for in it. {one.help}."
+                if by == "as it is"
+                else f"An image: its {name} are found by {by} first, and the network reads these."
+            )
+    return found
 
 
 def _of_masks(stack: Stack, model: Model) -> dict[str, str]:

@@ -25,6 +25,8 @@ SUMMARIES = {
     "training": "Training makes the network conditional from the start: it learns to read the condition with all else."
 }
 #: Networks that carry their condition from training on, for the family whose methods are networks.
+#: What a filter of the entries says: not "here", which the methods above are as well.
+FILTERS = {"here": "Run here", "covered": "Covered", "not": "Not here"}
 TRAINED = {
     "still-life": (
         "Words, read through cross-attention in every block. One caption in ten was left out in training, so that the "
@@ -79,8 +81,20 @@ def family(key: str) -> str:
     return (
         f'{_section(key, key)} style="--family:var(--nw-{key})" hidden>{_head(key, theme.glyph(key, 16) + look.name)}'
         f'<div class="nw-t-what">{diagram(key)}<p>{escape(summary)}</p></div>'
-        f"<h3>Runs here</h3>{here}{_entries(key)}</section>"
+        f"<h3>Runs here</h3>{_related([one['name'] for one in methods], key)}{here}{_entries(key)}</section>"
     )
+
+
+def _related(methods: list[str], key: str) -> str:
+    """How the methods of a family and the list's entries that run here belong together: they are not as many."""
+    run = [one for one in survey.of_family(key) if one.status == "here"]
+    own = [_title(name) for name in methods if name not in {one.by for one in survey.entries() if one.status == "here"}]
+    if not methods:
+        return ""
+    count = f"{len(methods)} method{'s' if len(methods) > 1 else ''}"
+    listed = f"{len(run)} of the {len(survey.of_family(key))} entries below" if run else "None of the entries below"
+    beside = f" Not in the survey's list: {escape(', '.join(own))}." if own else ""
+    return f'<p class="nw-quiet">{count}. {listed} {"run" if len(run) != 1 else "runs"} here.{beside}</p>'
 
 
 def _section(key: str, id: str) -> str:
@@ -189,7 +203,7 @@ def _entries(key: str) -> str:
         f'<button type="button" class="nw-act" data-show="" aria-pressed="true">All {len(some)}</button>'
         + "".join(
             f'<button type="button" class="nw-act" data-show="{status}" aria-pressed="false">{mark(status)}'
-            f"{survey.STATUS[status][0].capitalize()} {count}</button>"
+            f"{FILTERS[status]} {count}</button>"
             for status, count in found.items()
         )
     )

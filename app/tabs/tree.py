@@ -67,7 +67,7 @@ def listed() -> str:
     """The same as a list of buttons."""
     rows = []
     for stage, (name, when) in HALVES.items():
-        rows.append(f'<h3>{name} <span class="nw-quiet">{when}</span></h3><ul>')
+        rows.append(f'<h2>{name} <span class="nw-quiet">{when}</span></h2><ul>')
         for key, look in theme.FAMILIES.items():
             if look.stage != stage:
                 continue
@@ -94,11 +94,13 @@ def _groups(family: str) -> dict[str, tuple[survey.SurveyEntry, ...]]:
 
 
 def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[survey.SurveyEntry, ...]]) -> str:
-    """One family with its leaves: one button."""
+    """One family with its leaves: one button. The dots lie beside it, since their titles are no part of its name; a
+    click on them opens the family as well."""
     look = theme.FAMILIES[key]
     top, low = rows[0] - ROW / 2 + 1, rows[-1] + ROW / 2 - 1
     found = survey.counts(survey.of_family(key))
-    label = f"{look.name}: {found['here']} here, {found['covered']} covered, {found['not']} not here"
+    listed = ", ".join(f"{group or CHANGES[key][0]} {len(some)}" for group, some in groups.items())  # what can be seen
+    label = f"{look.name}, {listed}: {found['here']} here, {found['covered']} covered, {found['not']} not here"
     ground = f'x="{FAMILY - 4}" y="{top:g}" width="{END - FAMILY + 4}" height="{low - top:g}" rx="4"'
     parts = [
         f'<rect class="nw-t-ground" {ground}/>',
@@ -106,16 +108,18 @@ def _family(key: str, middle: float, rows: list[float], groups: dict[str, tuple[
         f'd="{look.path}"/>',
         f'<text class="nw-t-name" x="{FAMILY + 26}" y="{middle + 5:g}">{look.name}</text>',
     ]
+    dots = []
     for y, (group, some) in zip(rows, groups.items(), strict=True):
         words = group or CHANGES[key][0]
         if len(rows) > 1:
             parts.append(_curve(LEAF - 36, middle, LEAF - 6, y, "nw-t-twig"))
         parts.append(f'<text class="nw-t-quiet" x="{LEAF}" y="{y + 4.5:g}">{words}</text>')
-        parts.append(_dots(some, y))
+        dots.append(_dots(some, y))
         parts.append(f'<text class="nw-t-count" x="{END - 6}" y="{y + 4.5:g}" text-anchor="end">{len(some)}</text>')
     return (
-        f'<g class="nw-t-family" data-family="{key}" role="button" tabindex="0" aria-pressed="false" '
-        f'aria-label="{label}" style="--family:var(--nw-{key})">{"".join(parts)}</g>'
+        f'<g class="nw-t-leaves" style="--family:var(--nw-{key})"><g class="nw-t-family" data-family="{key}" '
+        f'role="button" tabindex="0" aria-pressed="false" aria-label="{label}">{" ".join(parts)}</g>'
+        f'<g data-panel-of="{key}">{"".join(dots)}</g></g>'
     )
 
 

@@ -11,7 +11,7 @@ from app.comparison.store import ComparisonStore
 from app.forms import comparison_form, trajectory_form
 from app.forms.page_catalogue import catalogue
 from app.forms.stack import Stack
-from app.schema.recipe import Recipe
+from app.schema.recipe import Problem, Recipe
 from app.service.state import AppState
 from app.storage.image_history import History
 from app.tabs import methods
@@ -37,7 +37,7 @@ def test_the_catalogue():
 
 
 def test_what_is_said_at_the_cards(state):
-    message = methods.said({"methods.0": "wrong"}, Stack(), state.model(), state.visit_token("session"))
+    message = methods.said([Problem("methods.0", "wrong")], Stack(), state.model(), state.visit_token("session"))
     check(page_messages.Marks, json.loads(message))
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tools.screenshots import CHROMIUM, FLAGS, PATIENCE, App
 
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+LOOKS = (("light", 1280, 800), ("dark", 1280, 800), ("light", 390, 844), ("dark", 390, 844))  # mode, width, height
 RUN = 120_000  # ms for a run, the first of a page that just started, on a busy machine without AVX-512
 
 
@@ -138,6 +140,33 @@ class Visitor:
 @pytest.fixture
 def me(page, base_url, requests):
     return Visitor(page, base_url)
+
+
+@pytest.fixture(scope="session")
+def accessible():
+    """accessible(page): axe, with every rule that it has on, finds nothing in what the page shows now: on a desk and on
+    a phone, light and dark. Skipped where npm has not brought axe, but not in CI."""
+    if not AXE.exists() and os.environ.get("CI") != "true":
+        return lambda page: pytest.skip("no axe-core here: npm ci")
+    script = AXE.read_text(encoding="utf-8")
+
+    def check(page):
+        before = page.viewport_size
+        page.evaluate(script)
+        for mode, width, height in LOOKS:
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(color_scheme=mode, reduced_motion="reduce")
+            page.wait_for_function(f"document.body.classList.contains('dark') === {str(mode == 'dark').lower()}")
+            found = page.evaluate(
+                """() => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))
+                    .then(() => axe.run(document, { resultTypes: ['violations'] })).then(({ violations }) =>
+                    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 200))]))"""
+            )
+            assert not found, f"{mode}, {width} pixels wide: {found}"
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        page.set_viewport_size(before)
+
+    return check
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def board(me):
     return Board(me)
 
 
-def test_cells_fill_and_two_lie_under_a_slider(board):
+def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     page = board.page
     board.own(["The stack of Create", "No method"], "0, 1")
     expect(board.status).to_have_text("4 of 4 cells", timeout=RUN)
@@ -79,6 +79,7 @@ def test_cells_fill_and_two_lie_under_a_slider(board):
     expect(page.locator(".nw-cell figcaption").first).to_contain_text("Caption accuracy")
     expect(page.locator(".nw-scatter")).to_have_count(2)
     expect(page.get_by_role("region", name="Ranks")).to_contain_text("On renders this measure gives")
+    accessible(page)
     page.get_by_role("button", name="The left one").click()
     expect(page.get_by_role("region", name="Blind vote")).to_contain_text("Ratings after 1 vote")
     with page.expect_download() as got:

@@ -121,11 +121,12 @@ def test_a_file_without_settings_is_refused_in_words(me, tmp_path, content):
 
 
 def test_settings_go_back_to_the_controls_and_the_seed_is_reused(me):
-    me.paint("a red cylinder", seed=4321, steps=3)
+    me.paint("a red cylinder", seed=4320, steps=3, count=2)
     me.sees("done")
+    me.page.locator(".nw-thumb").nth(1).click()  # the seed that is meant is that of the image in view
     me.page.get_by_role("button", name="Set seed to -1").click()
     me.page.wait_for_function("document.querySelector('#seed :is(input, textarea)').value === '-1'")
-    me.page.get_by_role("button", name="Reuse seed from last generation").click()
+    me.page.get_by_role("button", name="Reuse the seed of the image in view").click()
     me.page.wait_for_function("document.querySelector('#seed :is(input, textarea)').value === '4321'")
     me.prompt.fill("changed")
     me.page.get_by_role("button", name="Send to Create").click()

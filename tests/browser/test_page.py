@@ -48,6 +48,13 @@ def test_on_a_desk_inputs_are_narrow_and_the_image_large(me):
     left, right = (me.page.locator(name).bounding_box() for name in ("#compose", "#stage .nw-mat"))
     assert left["width"] <= 420 < right["width"] and left["x"] + left["width"] < right["x"]
     assert right["y"] + right["height"] <= 800, "the whole image is in view without scrolling"
+    me.drawer("Advanced")  # a column that is longer than the window
+    expect(me.number("stop_sigma")).to_be_visible()
+    for width, height in ((1280, 800), (1440, 900)):
+        me.page.set_viewport_size({"width": width, "height": height})
+        me.page.evaluate("scrollTo(0, 300)")
+        assert me.page.locator("#generate").bounding_box()["y"] < 200, "scrolled"
+        assert 0 <= me.page.locator("#result").bounding_box()["y"] <= 16, f"the image does not stay at {width} pixels"
 
 
 def _contrast(page, selector):

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from app import theme
 from app.catalog import survey
 from app.forms.page_catalogue import catalogue
+from app.tabs import taxonomy_panels
 
 FAMILY = "inversion"
 NAME = theme.FAMILIES[FAMILY].name
@@ -50,7 +51,7 @@ def test_a_family_opens_from_the_tree_and_its_entries_can_be_sifted(atlas):
     some = survey.of_family(FAMILY)
     expect(atlas.entries(FAMILY)).to_have_count(len(some))
     for status, count in survey.counts(some).items():
-        words = f"{survey.STATUS[status][0].capitalize()} {count}"
+        words = f"{taxonomy_panels.FILTERS[status]} {count}"
         atlas.panel(FAMILY).get_by_role("button", name=words, exact=True).click()
         expect(atlas.entries(FAMILY)).to_have_count(count)
     atlas.panel(FAMILY).get_by_role("button", name=f"All {len(some)}").click()

@@ -37,7 +37,7 @@ def paths(me):
     return Paths(me)
 
 
-def test_runs_are_followed_looked_at_and_taken_along(paths):
+def test_runs_are_followed_looked_at_and_taken_along(paths, accessible):
     page = paths.page
     paths.me.drawer("Choose what differs")
     page.locator("#along input").click()
@@ -80,6 +80,7 @@ def test_runs_are_followed_looked_at_and_taken_along(paths):
     assert [row["run"] for row in rows] == ["CFG Scale 1"] * 5 + ["CFG Scale 6"] * 5
     paths.runs.nth(1).get_by_role("button", name="Attention to words").click()
     expect(page.locator("#path-attention .nw-maps")).to_contain_text("cube")
+    accessible(page)
 
 
 def test_an_image_and_a_cell_open_in_trajectory(paths):

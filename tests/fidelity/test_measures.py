@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from conditioning.inputs import Box
 from conditioning.operators import BlockAverage, Measurement
-from fidelity.measures import MEASURES, better, evaluate, in_page_order, left_out
+from fidelity.measures import MEASURES, better, evaluate, in_page_order, left_out, seen
 from fidelity.target import Target
 from world import edits
 from world.captions import describe
@@ -45,6 +45,17 @@ def test_every_measure_prefers_the_scene_itself_to_another(scenes):
     for key, value in own.items():
         assert key == "well_formed" or better(key, value, other[key]), (key, value, other[key])
         assert MEASURES[key].low <= value <= MEASURES[key].high
+
+
+def test_what_the_evaluator_saw_is_what_was_rendered(scenes):
+    drawn, out = scenes
+    for i, scene in enumerate(drawn):
+        words = seen(out.rgb[i : i + 1], target_of(scenes, i))
+        assert words.startswith("The evaluator saw 2 solids: ") and scene.ground in words and scene.sky in words
+        assert all(f"{one.size} {one.colour} {one.shape}" in words for one in scene.solids), words
+    image = out.rgb[:1]
+    assert seen(image, Target(prompt="a cat", world=False)) == seen(image, Target(prompt="", world=True)) == ""
+    assert seen(torch.zeros(1, 3, 64, 64), Target(prompt="a red cube", world=True)).startswith("The evaluator saw")
 
 
 def test_a_lump_of_the_right_colour_is_not_right(scenes):

@@ -33,7 +33,11 @@ def engine():
     made.close()
 
 
-def runner(store, id, compared, engine, measure=lambda cell, recipe, image: ({"psnr": float(recipe.seed)}, "")):
+def measured(cell, recipe, image):
+    return {"psnr": float(recipe.seed)}, "", "2 solids"
+
+
+def runner(store, id, compared, engine, measure=measured):
     return ComparisonRunner(id, compared, store, lambda backbone: engine, {}, measure)
 
 
@@ -136,6 +140,7 @@ def test_every_cell_is_made_once_measured_and_kept(tmp_path, engine):
     for cell in one.cells:
         state = one.states[cell.key]
         assert state.result.figures == {"psnr": float(cell.recipe.seed)} and state.result.nfe >= cell.recipe.steps
+        assert store.result(one.id, cell.key).seen == "2 solids"
         assert Image.open(store.image(one.id, cell.key)).size == (16, 16)
 
 

@@ -1,15 +1,17 @@
 """What is good to know is said at the cards: where is measured, what a mask keeps, how many steps are made."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 import backbones
 from app.forms.stack import Card, Stack
+from app.schema.recipe import Problem
 from app.tabs import methods
 
 EXACT = SimpleNamespace(backbone=backbones.load("exact"), name="Exact")
-NET = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net")  # one on latents
+NET = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net", id="net")  # one on latents
 
 
 def cards(*each):
@@ -39,3 +41,19 @@ def test_a_method_that_begins_later_says_how_many_steps_it_makes(name, knob, val
     found = methods.notes(cards({"name": name, "knobs": {knob: value}}), EXACT, 10)
     assert found == {f"methods.0.knobs.{knob}": f"Makes {made} of the 10 steps."}
     assert not methods.notes(cards({"name": name, "knobs": {knob: "much"}}), EXACT, 10)
+
+
+def test_a_map_says_whether_it_is_read_as_it_is():
+    given = {"depth": "a" * 64, "edges": "b" * 64}
+    found = methods.notes(cards({"name": "controlnet", "inputs": given}), NET, 0)
+    assert found.keys() == {"methods.0.inputs.depth", "methods.0.inputs.edges"}
+    assert all("as it is" in words for words in found.values())
+    found = methods.notes(cards({"name": "controlnet", "inputs": given, "knobs": {"edges_by": "canny"}}), NET, 0)
+    assert "found by canny first" in found["methods.0.inputs.edges"] and "as it is" in found["methods.0.inputs.depth"]
+    assert not methods.notes(cards({"name": "controlnet"}), NET, 0)
+
+
+def test_fields_that_are_wrong_are_named_so_that_what_is_said_at_the_others_can_go():
+    problems = [Problem("cfg_start", "Late."), Problem("methods.0.knobs.weight", "Too much."), Problem("cfg_start", "")]
+    sent = json.loads(methods.said(problems, Stack(), NET, "token"))
+    assert sent["wrong"] == ["cfg_start"] and sent["problems"] == {"methods.0.knobs.weight": "Too much."}
