@@ -92,6 +92,7 @@ class Method(Message):
     need_keys: list[str]
     cost: str
     differs: str  # what the authors do otherwise; "" where nothing is known
+    search: list[str]  # what people look for who want it, the aptest first
     fixed: bool
     knobs: list[ChoiceKnob | SwitchKnob | NumberKnob]
     inputs: list[Input]
@@ -109,12 +110,32 @@ class Operator(Message):
     parameters: list[MaskParameter | NumberKnob]
 
 
+class Task(Message):
+    """What one can do, in a user's words."""
+
+    key: str
+    title: str
+    summary: str
+    methods: list[str]  # the aptest first
+
+
+class Signpost(Message):
+    """Words that are searched for where no method does it, and the nearest that there is."""
+
+    words: list[str]
+    says: str
+    methods: list[str]
+
+
 class Catalogue(Message):
     """GET catalogue.json"""
 
     families: list[Family]
     methods: dict[str, Method]
     operators: list[Operator]
+    tasks: list[Task]
+    tiles: str  # HTML of all tasks, each a button with data-task
+    signposts: list[Signpost]
 
 
 # ---- the tab Create --------------------------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ class Method:
     inputs: Mapping[str, Input]
     optional: frozenset[str]  # inputs that may be left out
     run_arguments: frozenset[str]  # parameters that `compose` fills in by name
+    search: tuple[str, ...] = ()  # what people look for who want it, the aptest first
     needs: tuple[str, ...] = ()
     traits: Mapping[str, tuple[str, Any] | None] = field(default_factory=dict)  # trait -> (knob, value) it holds at
     starts_at: Start | None = None
@@ -215,6 +216,7 @@ METHODS: dict[str, Method] = {}
 def method(
     task: str,
     paper: str,
+    search: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     traits: Iterable[str] | Mapping[str, tuple[str, Any] | None] = (),
     starts_at: Start | None = None,
@@ -227,6 +229,7 @@ def method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a method under its function's name and gives the function back as it is.
 
+    search: words by which people look for it who do not know its name, the aptest first: "img2img", "regional prompt".
     needs: keys of NEEDS. traits: keys of TRAITS, from which follows what it does not go with; as a mapping with the
         (knob, value) at which one holds. starts_at: of a method that finds the start. misfits: (all its knobs, height
         and width of the latents, the backbone) -> the knobs that do not go with that size. intervals: its knobs that
@@ -252,7 +255,7 @@ def method(
         if name in METHODS:
             raise ValueError(f"method {name} is in {METHODS[name].function.__module__} and in {function.__module__}")
         METHODS[name] = Method(
-            name=name, function=function, task=task, paper=paper, needs=needs, traits=held,
+            name=name, function=function, task=task, paper=paper, search=search, needs=needs, traits=held,
             starts_at=starts_at, misfits=misfits, intervals=intervals, no_effect_at=no_effect_at, nfe=nfe, rows=rows,
             order_in_family=order_in_family, **described,
         )  # fmt: skip

@@ -1,20 +1,22 @@
 // @ts-check
-/** The list of all methods: the nine families of the survey, then the methods of one, with what each does, needs and costs. */
-import { actButton, element, find, need } from "./element.js";
-import { matches } from "./format.js";
+/** The list of all methods: tasks in a user's words, the nine families of the survey, a search; of each method what it does, needs and costs. */
+import { actButton, around, element, find, findAll, need, serverMarkup } from "./element.js";
 import { addDialog } from "./gradio.js";
+import { searchMethods } from "./method_search.js";
 import { catalogue, listen, page } from "./page_state.js";
 import { addToStack, askForExample, familyGlyph, isInStack, mountStack, paperLink } from "./stack.js";
 
 /** @import { Family, Method } from "./server.d.ts" */
 
 const STEP = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 });
+const TASKS = "tasks"; // the first of the tabs; the others are families
 /** @type {HTMLDialogElement | null} */
 let dialog = null;
-let chosen = ""; // the family
+let chosen = TASKS; // the tab
+let task = ""; // of the tab of tasks: the one whose methods are listed
 let typed = "";
 
-const filled = () => catalogue().families.filter((family) => family.methods.length > 0);
+const tabs = () => [TASKS, ...catalogue().families.filter((family) => family.methods.length > 0).map((one) => one.key)];
 
 /** @param {Method} method */
 function entry(method) {
@@ -34,78 +36,148 @@ function entry(method) {
     method.fixed ? element("p", { class: "nw-quiet" }, "Part of every run: set by CFG Scale.") : tools());
 }
 
+/** @param {string[]} names */
+const methodsOf = (names) => names.map((name) => catalogue().methods[name]).filter((one) => one !== undefined);
+
+/**
+ * @param {Method[]} methods
+ * @param {...import("./element.js").Child} head
+ */
+const list = (methods, ...head) => [...head, element("ul", {}, ...methods.map(entry))];
+
+/** What a search found, in the order of how well it answers. */
+function results() {
+  const { methods, signpost } = searchMethods(typed, catalogue());
+  const count = methods.length ? `${methods.length} of ${Object.keys(catalogue().methods).length} methods` : "No method answers to these words.";
+  return list(methods, element("p", { class: "nw-quiet", role: "status" }, count),
+    signpost && element("p", { class: "nw-note nw-signpost" }, signpost.says),
+    !methods.length && !signpost && element("p", {}, "Try a task, as “restore”, “mask” or “depth”, or look through the tasks. ",
+      actButton("All tasks", () => choose(TASKS))));
+}
+
+/** The tasks, or the methods of one. */
+function tasks() {
+  const one = catalogue().tasks.find(({ key }) => key === task);
+  if (!one) return [serverMarkup(catalogue().tiles)];
+  return list(methodsOf(one.methods), element("div", { class: "nw-picker-task" },
+    element("h3", { tabindex: -1 }, one.title), actButton("All tasks", () => choose(TASKS))), element("p", { class: "nw-quiet" }, `${one.summary}.`));
+}
+
 function panel() {
-  const methods = Object.values(catalogue().methods);
-  const words = (/** @type {Method} */ one) => `${one.title} ${one.name} ${one.task} ${one.summary}`;
-  const listed = methods.filter((one) => (typed ? matches(typed, words(one)) : one.family === chosen));
   const family = catalogue().families.find((one) => one.key === chosen);
   const name = typed ? { "aria-label": "Methods found" } : { "aria-labelledby": `picker-${chosen}` };
-  return element("section", { id: "picker-panel", role: "tabpanel", ...name },
-    typed ? element("p", { class: "nw-quiet" }, `${listed.length} of ${methods.length} methods`)
-      : element("p", { class: "nw-quiet nw-family-words" }, family?.summary),
-    element("ul", {}, ...listed.map(entry)));
+  return element("section", { id: "picker-panel", role: "tabpanel", ...name }, ...(typed ? results()
+    : family ? list(methodsOf(family.methods), element("p", { class: "nw-quiet nw-family-words" }, family.summary)) : tasks()));
+}
+
+/**
+ * @param {string} key
+ * @param {...import("./element.js").Child} inside
+ */
+function tabButton(key, ...inside) {
+  return element("button", {
+    type: "button", role: "tab", id: `picker-${key}`, class: "nw-family", "aria-selected": String(!typed && key === chosen),
+    "aria-controls": "picker-panel", tabindex: key === chosen ? 0 : -1, disabled: !tabs().includes(key), onclick: () => choose(key),
+  }, ...inside);
 }
 
 /** @param {Family} family */
 function tab({ key, name, methods }) {
-  return element("button", {
-    type: "button", role: "tab", id: `picker-${key}`, class: "nw-family", "aria-selected": String(!typed && key === chosen),
-    "aria-controls": "picker-panel", tabindex: key === chosen ? 0 : -1, disabled: !methods.length, onclick: () => choose(key),
-  }, familyGlyph(key), element("span", {}, name), element("span", { class: "nw-mono nw-quiet" }, methods.length ? String(methods.length) : "coming"));
+  return tabButton(key, familyGlyph(key), element("span", {}, name),
+    element("span", { class: "nw-mono nw-quiet" }, methods.length ? String(methods.length) : "coming"));
 }
 
-/** @param {string} key */
+const search = () => /** @type {HTMLInputElement} */ (need("input", dialog ?? document));
+
+/** @param {string} key of a tab */
 function choose(key) {
-  if (!dialog) return;
-  [chosen, typed] = [key, ""];
-  /** @type {HTMLInputElement} */ (need("input", dialog)).value = "";
+  [chosen, task, typed] = [key, "", ""];
+  search().value = "";
   draw();
-  find(`#picker-${key}`, dialog)?.focus();
+  find(`#picker-${key}`, dialog ?? document)?.focus();
 }
 
 /** Also while it is open, when the stack changes: the focus stays where it was. */
 function draw() {
   if (!dialog) return;
   const focused = dialog.contains(document.activeElement) ? document.activeElement : null;
-  const family = focused?.closest("[role=tab]")?.id;
+  const kept = focused?.closest("[role=tab]")?.id;
   const method = /** @type {HTMLElement | null | undefined} */ (focused?.closest("[data-method]"))?.dataset.method;
-  const tabs = element("div", { class: "nw-families", role: "tablist", "aria-orientation": "vertical", "aria-label": "Families of methods" });
+  const tile = /** @type {HTMLElement | null | undefined} */ (focused?.closest("[data-task]"))?.dataset.task;
+  const column = element("div", { class: "nw-families", role: "tablist", "aria-orientation": "vertical", "aria-label": "Methods by" },
+    tabButton(TASKS, element("span", {}, "By task")));
   const { families } = catalogue();
   for (const group of new Set(families.map((one) => one.group))) {
-    tabs.append(element("p", { role: "presentation" }, group), ...families.filter((one) => one.group === group).map(tab));
+    column.append(element("p", { role: "presentation" }, group), ...families.filter((one) => one.group === group).map(tab));
   }
-  need(".nw-picker-body", dialog).replaceChildren(tabs, panel());
-  if (family) find(`#${family}`, dialog)?.focus();
+  need(".nw-picker-body", dialog).replaceChildren(column, panel());
+  if (kept) find(`#${kept}`, dialog)?.focus();
   if (method) find(`[data-method="${method}"] button`, dialog)?.focus();
+  if (tile) find(`[data-task="${tile}"]`, dialog)?.focus();
+}
+
+/** @param {string} key of a task */
+function openTask(key) {
+  task = key;
+  draw();
+  find(".nw-picker-task h3", dialog ?? document)?.focus();
+}
+
+/**
+ * Arrows: along the tabs, among the tiles, and from the search field into what was found.
+ * @param {KeyboardEvent} event
+ */
+function walk(event) {
+  const by = STEP[event.key], from = event.target;
+  if (!dialog || !(from instanceof HTMLElement)) return;
+  const go = (/** @type {HTMLElement | null | undefined} */ to) => {
+    event.preventDefault();
+    event.stopPropagation();
+    to?.focus();
+  };
+  if (from === search()) {
+    const into = event.key === "ArrowDown" || (event.key === "Enter" && typed !== "");
+    if (into) go(find("#picker-panel :is(.nw-tile, .nw-add:not(:disabled), .nw-act)", dialog));
+  } else if (by && from.matches("[role=tab]")) {
+    const keys = tabs();
+    go(null);
+    choose(keys[(keys.indexOf(chosen) + by + keys.length) % keys.length]);
+  } else if (by && from.matches(".nw-tile")) {
+    const tiles = findAll(".nw-tile", dialog), at = tiles.indexOf(from), top = from.getBoundingClientRect().top;
+    const columns = tiles.filter((one) => Math.abs(one.getBoundingClientRect().top - top) < 2).length;
+    const to = tiles[at + by * (event.key.endsWith("Left") || event.key.endsWith("Right") ? 1 : columns)];
+    go(to ?? (by < 0 && event.key === "ArrowUp" ? search() : from));
+  } else if (event.key === "Backspace" && task && !typed) {
+    go(null);
+    choose(TASKS);
+  }
 }
 
 function made() {
-  chosen = (filled()[0] ?? catalogue().families[0]).key;
-  const search = element("input", {
-    type: "search", placeholder: "Search", "aria-label": "Search methods",
-    oninput: () => { typed = search.value.trim(); draw(); },
+  const field = element("input", {
+    type: "search", placeholder: "inpaint, depth, img2img, blur …", "aria-label": "Search methods", autofocus: true,
+    oninput: () => { typed = field.value.trim(); draw(); },
   });
   const made = element("dialog", { class: "nw-picker", "aria-label": "Add a method" },
-    element("div", { class: "nw-picker-head" }, element("h2", {}, "Add a method"), search, actButton("Close", () => made.close())),
+    element("div", { class: "nw-picker-head" }, element("h2", {}, "Add a method"), field, actButton("Close", () => made.close())),
     element("div", { class: "nw-picker-body" }));
-  made.addEventListener("click", (event) => { if (event.target === made) made.close(); }); // beside it
-  made.addEventListener("keydown", (event) => {
-    const by = STEP[event.key];
-    if (!by || !(event.target instanceof Element) || !event.target.matches("[role=tab]")) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const keys = filled().map((one) => one.key);
-    choose(keys[(keys.indexOf(chosen) + by + keys.length) % keys.length]);
+  made.addEventListener("click", (event) => {
+    const tile = around(event, "[data-task]");
+    if (tile) openTask(tile.dataset.task ?? "");
+    if (event.target === made) made.close(); // beside it
   });
+  made.addEventListener("keydown", walk);
   addDialog(made);
   return made;
 }
 
 function open() {
   dialog ??= made();
+  [chosen, task, typed] = [TASKS, "", ""];
+  search().value = "";
   draw();
   dialog.showModal();
-  find(`#picker-${chosen}`, dialog)?.focus();
+  search().focus();
 }
 listen("stack", () => { if (dialog?.open) draw(); });
 

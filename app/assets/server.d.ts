@@ -35,6 +35,9 @@ export interface Catalogue {
   families: Family[];
   methods: Record<string, Method>;
   operators: Operator[];
+  tasks: Task[];
+  tiles: string;
+  signposts: Signpost[];
 }
 
 export interface CellResult {
@@ -193,6 +196,7 @@ export interface Method {
   need_keys: string[];
   cost: string;
   differs: string;
+  search: string[];
   fixed: boolean;
   knobs: (ChoiceKnob | SwitchKnob | NumberKnob)[];
   inputs: Input[];
@@ -266,6 +270,13 @@ export interface Ratings {
   all: AllRatings;
 }
 
+/** Words that are searched for where no method does it, and the nearest that there is. */
+export interface Signpost {
+  words: string[];
+  says: string;
+  methods: string[];
+}
+
 /** The cards in their order. `places` says where the methods of the recipe stand among them. */
 export interface Stack {
   cards?: Card[];
@@ -295,6 +306,14 @@ export interface SwitchKnob {
   step: number;
   curve: boolean;
   neutral: unknown;
+}
+
+/** What one can do, in a user's words. */
+export interface Task {
+  key: string;
+  title: string;
+  summary: string;
+  methods: string[];
 }
 
 /** data-image of an image of the strip. */

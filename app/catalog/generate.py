@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import asdict
 from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
+from app.catalog.signposts import SIGNPOSTS, of_papers
+from app.catalog.tasks import TASKS
 from app.engine.method_checks import ASKS, wanted
 from app.schema import solvers
 from app.schema.recipe import SCHEDULES, TUNED
@@ -37,7 +40,7 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
 
 def generate() -> dict[str, Any]:
     """Families with their methods, methods with traits, knobs and inputs, operators with parameters, solvers and
-    schedules: plain JSON."""
+    schedules, tasks, signposts: plain JSON."""
     families = [
         {"key": key, "stage": one.stage, "summary": one.summary.replace("`", ""),
          "methods": [m.name for m in METHODS.values() if m.family.name == key]}
@@ -47,6 +50,10 @@ def generate() -> dict[str, Any]:
         "families": families,
         "methods": {name: _method(one) for name, one in METHODS.items()},
         "operators": [_operator(name, made) for name, made in OPERATORS.items()],
+        "tasks": [
+            {"key": one.key, "title": one.title, "summary": one.summary, "methods": one.methods} for one in TASKS
+        ],
+        "signposts": [asdict(one) for one in (*SIGNPOSTS, *of_papers({m.name: m.title for m in METHODS.values()}))],
         "solvers": {key: one | {"searched": False} for key, one in _solvers().items()}
         | {key: {"label": label, "searched": True} for key, label in solvers.TUNED.items()},
         "schedules": {key: {"label": label, "searched": key in TUNED} for key, label in SCHEDULES.items()},
@@ -67,6 +74,7 @@ def _method(one: Method) -> dict[str, Any]:
         "equation": one.equation, "paper": one.paper, "link": f"https://arxiv.org/abs/{one.paper}",
         "needs": [NEEDS[need] for need in one.needs], "need_keys": list(one.needs), "cost": cost(one),
         "differs": one.differs,
+        "search": list(one.search),
         "fixed": one.name == "cfg",  # set by the CFG Scale of every run
         "traits": {name: where if where is None else list(where) for name, where in one.traits.items()},
         "knobs": [_knob(name, one.label(name), knob) for name, knob in one.knobs.items()],

@@ -8,6 +8,7 @@ from typing import Any
 from app import theme
 from app.catalog import STRIP
 from app.catalog import catalogue as plain
+from app.forms import tiles
 
 __all__ = ["STAGES", "STRIP", "catalogue", "place"]
 STAGES = {"network": "The network", "sampling": "The sampling process"}
@@ -27,7 +28,10 @@ def catalogue() -> dict[str, Any]:
     methods = {
         name: {key: value for key, value in one.items() if key != "traits"} for name, one in plain()["methods"].items()
     }
-    return {"families": families, "methods": methods, "operators": plain()["operators"]}
+    return {
+        "families": families, "methods": methods, "operators": plain()["operators"],
+        "tasks": plain()["tasks"], "tiles": tiles.board(), "signposts": plain()["signposts"],
+    }  # fmt: skip
 
 
 def place(name: str) -> tuple[int, int]:

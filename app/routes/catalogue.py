@@ -2,6 +2,7 @@
 
 GET /catalogue.json                      methods, operators and more, for the page's scripts
 GET /taxonomy/examples/{name}.webp       what a method makes of its example
+GET /taxonomy/given/{name}.webp          what its example is given
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app.forms import tiles
 from app.forms.page_catalogue import catalogue
 from app.routes.answers import gone, image_file
 from app.service.state import AppState
@@ -25,10 +27,13 @@ def routes(state: AppState) -> list[Route]:
         return JSONResponse(catalogue(), headers={"Cache-Control": "no-cache"})
 
     def example(request: Request) -> Response:
-        name = request.path_params["name"]
-        path = taxonomy_panels.EXAMPLES / f"{name}.webp"
-        if not re.fullmatch(r"[a-z0-9_-]+", name) or not path.is_file():
+        folder, name = request.path_params["folder"], request.path_params["name"]
+        kept = {"examples": taxonomy_panels.EXAMPLES, "given": tiles.GIVEN}
+        if folder not in kept or not re.fullmatch(r"[a-z0-9_-]+", name):
+            return gone()
+        path = kept[folder] / f"{name}.webp"
+        if not path.is_file():
             return gone()
         return image_file(path, "webp", "max-age=3600")
 
-    return [Route("/catalogue.json", methods), Route("/taxonomy/examples/{name}.webp", example)]
+    return [Route("/catalogue.json", methods), Route("/taxonomy/{folder}/{name}.webp", example)]

@@ -85,21 +85,38 @@ def test_of_each_family_a_method_can_be_picked_and_added(cards):
 
 
 def test_the_picker_works_from_the_keyboard_and_finds_words(cards):
+    keyboard = cards.page.keyboard
     cards.page.get_by_role("button", name="Add a method").press("Enter")
     dialog = cards.page.get_by_role("dialog", name="Add a method")
-    selected = dialog.locator("[role=tab][aria-selected=true]")
-    first = selected.inner_text()
-    selected.press("ArrowDown")
-    expect(selected).not_to_have_text(first)
-    expect(selected).to_be_focused()
+    expect(dialog.get_by_label("Search methods")).to_be_focused()
+    keyboard.press("ArrowDown")  # into the tiles, along them, down a row and back
+    expect(dialog.locator("[data-task=words]")).to_be_focused()
+    keyboard.press("ArrowRight")
+    keyboard.press("ArrowDown")
+    expect(dialog.locator("[data-task=combine]")).to_be_focused()
+    keyboard.press("ArrowUp")
+    expect(dialog.locator("[data-task=map]")).to_be_focused()
     cards.me.run_in("page_state", "announce('stack')")  # as when the stack's marks arrive a moment later
+    expect(dialog.locator("[data-task=map]")).to_be_focused()
+    keyboard.press("Enter")
+    expect(dialog.get_by_role("heading", name="Follow a depth map")).to_be_focused()
+    expect(dialog.locator(".nw-entry").first).to_contain_text("ControlNet")
+    keyboard.press("Backspace")
+    selected = dialog.locator("[role=tab][aria-selected=true]")
+    expect(selected).to_have_text("By task")
+    selected.press("ArrowDown")  # the families of the survey
+    expect(selected).to_contain_text("Re-purposing")
     expect(selected).to_be_focused()
     dialog.get_by_label("Search methods").fill("low frequencies")
-    expect(dialog.locator(".nw-entry")).to_have_count(1)
-    expect(dialog.locator("[data-method=ilvr]")).to_be_visible()
-    cards.page.keyboard.press("Escape")  # empties the search
-    expect(dialog.locator("[data-method=ilvr]")).to_have_count(0)
-    cards.page.keyboard.press("Escape")
+    expect(dialog.locator(".nw-entry").first).to_contain_text("ILVR")
+    keyboard.press("Escape")  # empties the search
+    expect(dialog.get_by_label("Search methods")).to_have_value("")
+    dialog.get_by_label("Search methods").fill("lora")
+    expect(dialog.locator(".nw-signpost")).to_contain_text("no LoRA")
+    dialog.get_by_label("Search methods").fill("img2img")
+    keyboard.press("Enter")
+    expect(dialog.get_by_role("button", name="Add: SDEdit")).to_be_focused()
+    keyboard.press("Escape")
     expect(dialog).to_be_hidden()
 
 

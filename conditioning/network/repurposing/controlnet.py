@@ -17,6 +17,10 @@ SHALLOW = 0.1  # of the weight is left for the first residual where one side is 
 @method(
     task="visual-signal-to-image",
     paper="2302.05543",
+    search=(
+        "depth", "depth map", "edges", "canny", "sketch", "line art", "scribble", "line drawing",
+        "pose of things", "structure", "map to image", "control",
+    ),
     needs=("controlnet",),
     traits=("reads_whole_map",),
     intervals=(Interval("start", "end"),),

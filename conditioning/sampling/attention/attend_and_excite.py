@@ -19,6 +19,10 @@ THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak th
 @method(
     task="text-to-image",
     paper="2301.13826",
+    search=(
+        "missing object", "forgotten word", "two objects", "neglected subject", "attribute binding",
+        "attention map",
+    ),
     needs=("gradients", "attention"),
     intervals=(Interval("start", "end"),),
     nfe=None,

@@ -27,6 +27,10 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
 @method(
     task="editing",
     paper="2304.08465",
+    search=(
+        "change the pose", "non-rigid edit", "keep the look", "consistent character", "edit by words",
+        "mutual self-attention",
+    ),
     needs=("attention",),
     traits=("runs_source",),
     intervals=(Interval("start"),),

@@ -20,6 +20,9 @@ LAYERS = (
 @method(
     task="editing",
     paper="2211.12572",
+    search=(
+        "PnP", "keep the layout", "image-to-image translation", "edit by words", "restyle", "style",
+    ),
     needs=("attention",),
     traits=("runs_source",),
     intervals=(Interval(end="features"), Interval(end="keep")),

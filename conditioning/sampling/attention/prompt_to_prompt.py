@@ -22,6 +22,10 @@ Looks = dict[float, Look]  # by level
 @method(
     task="editing",
     paper="2208.01626",
+    search=(
+        "P2P", "edit by words", "swap a word", "replace a word", "change the colour", "word weights",
+        "emphasis", "cross-attention",
+    ),
     needs=("attention",),
     traits=("runs_source",),
     intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", at_next_level=True)),

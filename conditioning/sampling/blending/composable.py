@@ -6,7 +6,15 @@ from conditioning.registry import Help, Knob, Prompt, method
 from samplers.flow import Cond, Denoiser, Flow, role_of, together
 
 
-@method(task="text-to-image", paper="2206.01714", rows=3, order_in_family=1)
+@method(
+    task="text-to-image",
+    paper="2206.01714",
+    search=(
+        "combine prompts", "AND", "NOT", "two prompts", "mix prompts", "negation", "composition",
+    ),
+    rows=3,
+    order_in_family=1,
+)
 def composable(
     D: Denoiser,
     also: Annotated[Prompt, Help("A second prompt, which must hold as well", label="AND prompt")],

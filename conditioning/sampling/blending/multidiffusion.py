@@ -16,6 +16,10 @@ Colours = dict[int, Tensor]  # seed -> a plain colour's mean latent, (1, C, 1, 1
 @method(
     task="layout",
     paper="2302.08113",
+    search=(
+        "regional prompt", "regions", "regional prompter", "latent couple", "areas", "place by boxes",
+        "bounding box", "layout",
+    ),
     traits=("prompt_omits_boxes",),
     intervals=(Interval(end="bootstrap", disables_method=False),),
     rows=None,

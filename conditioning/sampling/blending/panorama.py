@@ -27,7 +27,16 @@ def misfits(knobs: Mapping[str, Any], latent: tuple[int, int], backbone: Any) ->
 
 
 @method(
-    task="panorama", paper="2302.08113", traits=("cuts_windows",), misfits=misfits, rows=None, order_in_family=-1
+    task="panorama",
+    paper="2302.08113",
+    search=(
+        "panorama", "wide image", "large image", "tiled diffusion", "tiles", "high resolution", "hires",
+        "upscale beyond the trained size",
+    ),
+    traits=("cuts_windows",),
+    misfits=misfits,
+    rows=None,
+    order_in_family=-1,
 )
 def panorama(
     D: Denoiser,

@@ -9,7 +9,16 @@ from samplers.flow import Cond, Denoiser, Flow, role_of, together
 from samplers.schedules import highest, interval
 
 
-@method(task="editing", paper="2301.12247", intervals=(Interval("warmup"),), rows=3, order_in_family=2)
+@method(
+    task="editing",
+    paper="2301.12247",
+    search=(
+        "SEGA", "edit by words", "concept slider", "add a concept", "remove a concept", "semantic edit",
+    ),
+    intervals=(Interval("warmup"),),
+    rows=3,
+    order_in_family=2,
+)
 def semantic_guidance(
     D: Denoiser,
     edit: Annotated[Prompt, Help('What to add or take away, such as "glasses"', label="Edit prompt")],

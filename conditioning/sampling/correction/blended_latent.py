@@ -14,6 +14,10 @@ START = Start("skip", skipped=True)
 @method(
     task="inpainting",
     paper="2206.02779",
+    search=(
+        "inpaint", "mask", "outpaint", "fill a hole", "paint into a mask", "remove an object",
+        "generative fill", "replace an object", "denoising strength",
+    ),
     traits=("finds_start",),
     starts_at=START,
     nfe=None,

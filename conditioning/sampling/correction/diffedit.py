@@ -13,6 +13,9 @@ from samplers.schedules import level
 @method(
     task="editing",
     paper="2210.11427",
+    search=(
+        "automatic mask", "edit without a mask", "edit by words", "edit a photo", "change the colour", "mask",
+    ),
     traits=("finds_start",),
     starts_at=BY_STRENGTH,
     nfe=None,

@@ -9,7 +9,15 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 from samplers.schedules import interval
 
 
-@method(task="reference", paper="2108.02938", intervals=(Interval(end="end", at_next_level=True),))
+@method(
+    task="reference",
+    paper="2108.02938",
+    search=(
+        "reference image", "image prompt", "blurred reference", "low frequencies", "variation",
+        "colours of an image", "style",
+    ),
+    intervals=(Interval(end="end", at_next_level=True),),
+)
 def ilvr(
     sampler: Sampler,
     reference: Annotated[Image, Help("The image whose coarse colours and shapes are kept")],

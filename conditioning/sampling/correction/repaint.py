@@ -9,7 +9,15 @@ from conditioning.registry import Help, Image, Knob, Mask, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, renoising
 
 
-@method(task="inpainting", paper="2201.09865", nfe=None, rows=None)
+@method(
+    task="inpainting",
+    paper="2201.09865",
+    search=(
+        "inpaint", "mask", "outpaint", "fill a hole", "paint into a mask", "remove an object", "uncrop",
+    ),
+    nfe=None,
+    rows=None,
+)
 def repaint(
     sampler: Sampler,
     known: Annotated[Image, Help("The image outside the mask", label="Image")],

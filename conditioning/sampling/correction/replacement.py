@@ -9,7 +9,15 @@ from conditioning.registry import Help, Image, Knob, Mask, method
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 
 
-@method(task="inpainting", paper="2011.13456", nfe=None, rows=None)
+@method(
+    task="inpainting",
+    paper="2011.13456",
+    search=(
+        "inpaint", "mask", "outpaint", "fill a hole", "paint into a mask", "remove an object",
+    ),
+    nfe=None,
+    rows=None,
+)
 def replacement(
     sampler: Sampler,
     known: Annotated[Image, Help("The image outside the mask", label="Image")],

@@ -9,7 +9,16 @@ from samplers.flow import Cond, Denoiser, Flow, together
 from samplers.schedules import highest, interval
 
 
-@method(task="text-to-image", paper="2207.12598", rows=2, order_in_family=-1, intervals=(Interval("start", "end"),))
+@method(
+    task="text-to-image",
+    paper="2207.12598",
+    search=(
+        "CFG", "guidance scale", "prompt strength", "negative prompt",
+    ),
+    rows=2,
+    order_in_family=-1,
+    intervals=(Interval("start", "end"),),
+)
 def cfg(
     D: Denoiser,
     null: Prompt,

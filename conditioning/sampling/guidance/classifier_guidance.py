@@ -7,7 +7,14 @@ from conditioning.registry import Help, Knob, Words, method
 from samplers.flow import Cond, Denoiser, Flow
 
 
-@method(task="text-to-image", paper="2105.05233", needs=("classifier",))
+@method(
+    task="text-to-image",
+    paper="2105.05233",
+    search=(
+        "class", "label", "classifier", "stronger words",
+    ),
+    needs=("classifier",),
+)
 def classifier_guidance(
     D: Denoiser,
     asked: Annotated[Words, Help('What the classifier knows, in any order: "red cube, snow"', label="Labels")],

@@ -15,6 +15,10 @@ from samplers.schedules import highest
 @method(
     task="restoration",
     paper="2209.14687",
+    search=(
+        "deblur", "blur", "restore", "super-resolution", "upscale", "inverse problem", "JPEG", "denoise",
+        "inpaint", "colourise",
+    ),
     needs=("gradients",),
     traits=("follows_observation",),
     order_in_family=2,

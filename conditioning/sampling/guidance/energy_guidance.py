@@ -19,6 +19,10 @@ TARGETS = {name: "words" if name in OF_WORDS else "target" for name in ENERGIES}
 @method(
     task="anything that can be read off an image",
     paper="2303.09833",
+    search=(
+        "colours", "palette", "style", "style transfer", "colour match", "depth", "edges", "shapes", "FreeDoM",
+        "universal guidance", "CLIP guidance", "reference image",
+    ),
     needs=("gradients",),
     intervals=(Interval("start", "end"),),
     no_effect_at={"strength": 0, "backward": 0},

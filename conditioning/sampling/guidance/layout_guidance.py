@@ -14,6 +14,10 @@ from samplers.schedules import interval
 @method(
     task="layout",
     paper="2304.03373",
+    search=(
+        "place by boxes", "bounding box", "boxes", "layout", "position", "grounding", "regions",
+        "regional prompt",
+    ),
     needs=("gradients", "attention"),
     traits=("prompt_names_boxes",),
     intervals=(Interval(end="end"),),

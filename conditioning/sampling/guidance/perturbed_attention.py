@@ -8,7 +8,16 @@ from conditioning.registry import Choice, Knob, method
 from samplers.flow import Cond, Denoiser, Flow, together
 
 
-@method(task="text-to-image", paper="2403.17377", needs=("attention",), nfe=2, rows=2)
+@method(
+    task="text-to-image",
+    paper="2403.17377",
+    search=(
+        "PAG", "better quality", "sharper", "structure", "without a prompt", "SAG", "self-attention guidance",
+    ),
+    needs=("attention",),
+    nfe=2,
+    rows=2,
+)
 def perturbed_attention(
     D: Denoiser,
     network: Denoiser,

@@ -15,6 +15,10 @@ from samplers.schedules import highest
 @method(
     task="restoration",
     paper="2305.04391",
+    search=(
+        "restore", "super-resolution", "upscale", "deblur", "blur", "inverse problem", "JPEG", "denoise",
+        "inpaint", "colourise",
+    ),
     needs=("gradients",),
     traits={"follows_observation": None, "replaces_steps": ("weights", "adaptive")},
     order_in_family=1,

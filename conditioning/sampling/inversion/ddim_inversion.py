@@ -20,6 +20,10 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 @method(
     task="editing",
     paper="2010.02502",
+    search=(
+        "inversion", "invert and edit", "real image editing", "edit a photo", "edit my image",
+        "noise of an image",
+    ),
     traits=("finds_start", "retraces_path"),
     starts_at=BY_STRENGTH,
     nfe=None,

@@ -20,6 +20,9 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
 @method(
     task="editing",
     paper="2310.01506",
+    search=(
+        "inversion", "invert and edit", "real image editing", "edit a photo", "edit my image", "PnP inversion",
+    ),
     traits=("finds_start", "retraces_path"),
     starts_at=BY_STRENGTH,
     nfe=None,

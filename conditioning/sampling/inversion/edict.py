@@ -13,6 +13,9 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 @method(
     task="editing",
     paper="2211.12446",
+    search=(
+        "inversion", "invert and edit", "real image editing", "edit a photo", "exact inversion",
+    ),
     traits=("finds_start", "replaces_steps", "whole_run"),
     starts_at=BY_STRENGTH,
     nfe=None,

@@ -13,6 +13,10 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
 @method(
     task="editing",
     paper="2304.06140",
+    search=(
+        "inversion", "invert and edit", "real image editing", "edit a photo", "edit my image", "noise maps",
+        "DDPM inversion",
+    ),
     traits=("finds_start", "extracts_noise"),
     starts_at=BY_STRENGTH,
     nfe=None,

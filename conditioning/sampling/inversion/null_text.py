@@ -28,6 +28,10 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
 @method(
     task="editing",
     paper="2211.09794",
+    search=(
+        "inversion", "invert and edit", "real image editing", "edit a photo", "NTI",
+        "optimised negative prompt",
+    ),
     needs=("gradients",),
     traits=("finds_start", "retraces_path"),
     starts_at=BY_STRENGTH,

@@ -10,7 +10,18 @@ from conditioning.sampling.inversion.encoding import BY_STRENGTH, tail
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
-@method(task="editing", paper="2108.01073", traits=("finds_start",), starts_at=BY_STRENGTH, nfe=None, rows=None)
+@method(
+    task="editing",
+    paper="2108.01073",
+    search=(
+        "img2img", "image to image", "denoising strength", "strength", "variation", "sketch", "rough sketch",
+        "colour sketch", "edit my image", "redo an image", "refine", "hires fix", "stroke painting",
+    ),
+    traits=("finds_start",),
+    starts_at=BY_STRENGTH,
+    nfe=None,
+    rows=None,
+)
 def sdedit(
     sampler: Sampler,
     source: Annotated[Image, Help("The image to start from", label="Image")],

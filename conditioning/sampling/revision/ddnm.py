@@ -14,7 +14,15 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 Update = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]  # x0, eps, z, s_next -> x, corrected x0
 
 
-@method(task="restoration", paper="2212.00490", traits=("replaces_steps", "follows_observation"))
+@method(
+    task="restoration",
+    paper="2212.00490",
+    search=(
+        "restore", "super-resolution", "upscale", "deblur", "blur", "colourise", "old photo", "grey to colour",
+        "low resolution", "JPEG", "denoise", "inpaint", "compressed sensing",
+    ),
+    traits=("replaces_steps", "follows_observation"),
+)
 def ddnm(
     sampler: Sampler,
     measured: Operator,

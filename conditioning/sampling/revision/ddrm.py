@@ -13,6 +13,10 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 @method(
     task="restoration",
     paper="2201.11793",
+    search=(
+        "restore", "super-resolution", "upscale", "deblur", "blur", "colourise", "old photo", "grey to colour",
+        "low resolution", "JPEG", "denoise", "inpaint",
+    ),
     needs=("pixels",),
     traits=("replaces_steps", "follows_observation"),
 )

@@ -11,6 +11,10 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 @method(
     task="restoration",
     paper="2105.14951",
+    search=(
+        "restore", "super-resolution", "upscale", "deblur", "blur", "denoise", "noisy image",
+        "posterior samples", "Langevin",
+    ),
     needs=("pixels",),
     traits=("replaces_steps", "follows_observation"),
     nfe=None,
