@@ -4,7 +4,9 @@ import { around } from "./element.js";
 
 /** @import { Component } from "./gradio.js" */
 
-const STAGE_EVENTS = ["use", "example", "open", "remove", "favourite", "attention", "follow", "reset", "take_out"];
+const STAGE_EVENTS = [
+  "use", "example", "attempt", "open", "remove", "favourite", "attention", "follow", "reset", "take_out",
+];
 
 /**
  * On a stage: data-act="x" triggers the event x with the button's data.
@@ -13,7 +15,9 @@ const STAGE_EVENTS = ["use", "example", "open", "remove", "favourite", "attentio
 export function mountStage({ element, trigger }) {
   element.addEventListener("click", (event) => {
     const button = around(event, "[data-act]"), name = button?.dataset.act;
-    if (button && name && STAGE_EVENTS.includes(name)) trigger(name, { ...button.dataset });
+    if (!button || !name || !STAGE_EVENTS.includes(name)) return;
+    if (button.matches(".nw-tile")) button.dataset.busy = "yes"; // until the run is on the stage
+    trigger(name, { ...button.dataset });
   });
 }
 

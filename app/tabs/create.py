@@ -88,7 +88,7 @@ class Create(Restorer):
         with gr.Column(elem_id="result", min_width=0):
             self.stack = gr.HTML(self._strip(DEFAULTS, Stack()), elem_id="stack", apply_default_css=False)
             self.stage = gr.HTML(
-                image_view.empty(EXAMPLES), elem_id="stage", js_on_load=image_view.ACTS, apply_default_css=False
+                image_view.empty(), elem_id="stage", js_on_load=image_view.ACTS, apply_default_css=False
             )  # fmt: skip
             self.queue = gr.HTML("", elem_id="queue", js_on_load=TAKE_OUT, apply_default_css=False)
             self.film = gr.HTML("", elem_id="film", apply_default_css=False)
@@ -167,6 +167,7 @@ class Create(Restorer):
         self.cancel.click(self.generation.stop, None, None, **SHORT)
         self.surprise.click(surprise, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
         self.stage.example(_text_of, None, self.prompt, **SHORT).then(None, None, None, js=press, **SHORT)
+        self.stage.attempt(self.example, self.controls, self.outputs, **SHORT).then(None, None, None, js=press, **SHORT)
         self.stage.use(self.use, self.visit, self.outputs, **SHORT)
         self.stage.attention(
             self.attention.show, self.visit, self.attention.panel, **LONG

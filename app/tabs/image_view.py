@@ -15,6 +15,7 @@ from typing import Any
 
 from app import scripts
 from app.engine.events import Preparing
+from app.forms import tiles
 from app.forms.stack import titles
 from app.schema.method_inputs import BoxValue
 from app.schema.recipe import SAMPLERS, Recipe, schedule_label
@@ -23,7 +24,7 @@ from common.text import one_line
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
 ACTS = scripts.mount(
-    "server_buttons", "mountStage", ["use", "example", "open", "remove", "favourite", "attention", "follow"]
+    "server_buttons", "mountStage", ["use", "example", "attempt", "open", "remove", "favourite", "attention", "follow"]
 )
 
 
@@ -122,15 +123,10 @@ def _sheet(previews: Sequence[str], word: str) -> str:
     return f'<div class="nw-sheet" style="--columns:{columns};--rows:{rows}">{cells}</div>'
 
 
-def empty(examples: Sequence[str]) -> str:
-    """Nothing yet: what to do, and examples that begin with one click."""
-    rows = "".join(
-        f'<li><button type="button" class="nw-example" data-act="example" data-text="{escape(text)}">{escape(text)}'
-        "</button></li>"
-        for text in examples
-    )
-    words = "<h2>Write what you want to see</h2><p>Or start from one of these. A click generates it.</p>"
-    return _stage("empty", _mat(f'<div class="nw-empty">{words}<ul>{rows}</ul></div>'))
+def empty() -> str:
+    """Nothing yet: what can be done here, each task a click away."""
+    words = "<h2>What do you want to do?</h2><p>Click one and it runs: what is given beside what comes of it.</p>"
+    return _stage("empty", f'<div class="nw-first">{words}{tiles.board()}</div>', "Examples")
 
 
 def waiting(words: str, size: tuple[int, int]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from app.catalog.tasks import TASKS
 from tools.screenshots import App
 
 
@@ -221,10 +222,16 @@ def test_arrows_walk_the_images_and_a_click_shows_true_pixels(me):
     assert image.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
 
 
-def test_first_visit_an_image_is_one_click_away(me):
+def test_first_visit_a_task_with_its_images_is_one_click_away(me):
+    """Every tile shows what it is about, and a click sets everything and runs."""
+    tiles = me.page.locator("#stage .nw-tile")
+    expect(tiles).to_have_count(len(TASKS))
+    drawn = "(images) => images.every((one) => one.complete && one.naturalWidth > 0)"
+    me.page.wait_for_function(f"({drawn})([...document.querySelectorAll('#stage .nw-tile img')])")
     me.put("steps", 3)
-    me.page.locator("#stage .nw-example").first.click()
+    me.page.locator("#stage [data-task=mask]").click()
     me.sees("done")
+    expect(me.page.locator("[id='methods.0']")).to_contain_text("Blended latent diffusion")
     assert me.prompt.input_value()
 
 
