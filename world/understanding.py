@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from difflib import get_close_matches
 
 from world.lexicon import ITEMS, Item
 from world.vocabulary import (
@@ -23,7 +22,9 @@ from world.vocabulary import (
     SKY_TERMS,
 )
 
-SIMILAR = 0.7  # of two spellings, by difflib
+# What a slip of the fingers costs, and how much of it a letter of the longer word forgives, but for one: three letters
+# forgive two that changed places, four also one too many or too few, five also one that is another.
+SWAPPED, MORE_OR_LESS, OTHER, FORGIVEN = 0.5, 0.75, 1.0, 0.25
 # Words for what the world does not have, by the nearest that it has.
 ALIKE = {
     "red": "crimson scarlet ruby maroon burgundy vermilion cherry",
@@ -86,7 +87,33 @@ def nearest(word: str, known: Collection[str]) -> str:
         return _first_known([OTHER_COLOURS[str(item.value)]], known)
     if item is not None:  # a word of the world that is spelt well: "two" is no slip of "to"
         return ""
-    return next(iter(get_close_matches(word, sorted(known), 1, SIMILAR)), "")
+    return _spelt_nearly(word, known)
+
+
+def _spelt_nearly(word: str, known: Collection[str]) -> str:
+    """The known word that this one is a slip of, "" where none is near for its length: no "cat" for "at"."""
+    costs = {
+        one: slips(word, one) / (FORGIVEN * (max(len(one), len(word)) - 1))
+        for one in sorted(known)
+        if abs(len(one) - len(word)) <= 2 and len(one) > 2 and word[:1] in one[:2] and one[:1] in word[:2]
+    }
+    best = min(costs, key=lambda one: costs[one], default="")
+    return best if best and costs[best] <= 1 else ""
+
+
+def slips(typed: str, meant: str) -> float:
+    """What it costs to make one word of the other: letters swapped, too many, too few, others (optimal string
+    alignment, Damerau 1964, with these costs)."""
+    rows = [[MORE_OR_LESS * j for j in range(len(meant) + 1)]]
+    for i, a in enumerate(typed, 1):
+        row = [MORE_OR_LESS * i]
+        for j, b in enumerate(meant, 1):
+            cost = min(rows[-1][j] + MORE_OR_LESS, row[-1] + MORE_OR_LESS, rows[-1][j - 1] + OTHER * (a != b))
+            if i > 1 and j > 1 and (a, typed[i - 2]) == (meant[j - 2], b):
+                cost = min(cost, rows[-2][j - 2] + SWAPPED)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 def _first_known(phrases: Iterable[str], known: Collection[str]) -> str:
