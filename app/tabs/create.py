@@ -15,7 +15,7 @@ from app.forms.stack import Stack, strip
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_field, knob_names
 from app.service.state import AppState, seeded
-from app.tabs import image_view, methods, number_fields  # noqa: F401  number fields hand on what was typed
+from app.tabs import image_view, methods, number_fields, word_chips  # noqa: F401  number fields hand on what was typed
 from app.tabs.attention import Attention, in_visit
 from app.tabs.generation import Generation
 from app.tabs.listeners import DRAWER, LONG, SHORT
@@ -41,6 +41,7 @@ UNDO = (  # the page's script knows what the settings were
 )
 TAKE_OUT = scripts.mount("server_buttons", "mountStage", ["take_out"])
 RESET = scripts.mount("server_buttons", "mountStage", ["reset"])
+WORDS = scripts.mount("word_chips")
 
 
 class Create(Restorer):
@@ -72,6 +73,9 @@ class Create(Restorer):
                 label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
             )  # fmt: skip
             self.unknown = gr.HTML(elem_id="unknown")
+            self.draws = gr.HTML(
+                word_chips.line(self.state.model()), elem_id="draws", js_on_load=WORDS, apply_default_css=False
+            )
             self.negative = gr.Textbox(
                 label="Negative prompt", lines=1, max_lines=4, elem_id="negative",
                 placeholder="What should not be there",
@@ -185,6 +189,9 @@ class Create(Restorer):
               trigger_mode="always_last", **SHORT)  # fmt: skip
         gr.on([self.negative.change, self.backbone.change], self.unknown_words, [self.negative, self.backbone],
               self.unknown_negative, trigger_mode="always_last", **SHORT)  # fmt: skip
+        self.backbone.change(
+            lambda id: word_chips.line(self.state.model(id)), self.backbone, self.draws, **SHORT
+        )  # fmt: skip
         shown = (
             "sampler",
             "schedule",
@@ -273,8 +280,8 @@ class Create(Restorer):
         words = ", ".join(
             f"<b>{escape(word)}</b>" + (f" (perhaps {escape(near)}?)" if near else "") for word, near in found[:8]
         )
-        what = "This word is" if len(found) == 1 else "These words are"
-        return warning(f"{what} new to {escape(model.name)}: {words}")
+        what = "this word" if len(found) == 1 else "these words"
+        return warning(f"{escape(model.name)} has never read {what}, and cannot draw what is meant: {words}")
 
     def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
         model = self.state.model(recipe.backbone)

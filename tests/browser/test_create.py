@@ -142,6 +142,10 @@ def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(me):
     me.sees("done")
     me.prompt.fill("red")
     expect(note).not_to_contain_text("zebra")
+    me.page.get_by_role("button", name="Write a cube").click()  # the model's words, which Ctrl+Z takes back
+    expect(me.prompt).to_have_value("red a cube")
+    me.page.keyboard.press("Control+z")
+    expect(me.prompt).to_have_value("red")
 
 
 def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(me):
