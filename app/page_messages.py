@@ -388,7 +388,8 @@ class Trajectories(Message):
     figures: dict[str, CurveLook]
     runs: list[TrajectoryRun]
     paths: Paths
-    files: TrajectoryFiles
+    files: TrajectoryFiles | None
+    stored: NotRequired[bool]  # with the app, to open with
 
 
 class TrajectoryProgress(Message):

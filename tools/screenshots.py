@@ -181,7 +181,8 @@ def compared(page: Any, key: str) -> None:
     """A comparison of one click, all its cells made, the first two methods under the slider."""
     page.get_by_role("tab", name="Compare").click()
     page.locator(f'[data-ready="{key}"]').click()
-    page.locator(".nw-board .nw-status", has_text="cells").wait_for(timeout=PATIENCE * 1000)
+    own = page.locator(".nw-board").filter(has_not_text="(example)")  # not the one that is there before
+    own.locator(".nw-status", has_text="cells").wait_for(timeout=PATIENCE * 1000)
     page.wait_for_function("document.querySelector('.nw-board').dataset.busy === 'false'", timeout=20 * 60 * 1000)
     for n in (1, 2):
         page.locator(".nw-cell[data-status=done] button").nth(n).click()
@@ -194,7 +195,7 @@ def followed(page: Any, key: str) -> None:
     page.get_by_label("Prompt", exact=True).fill(PROMPTS[0])
     page.get_by_role("tab", name="Trajectory").click()
     page.locator(f'#follow-ready [data-ready="{key}"]').click()
-    page.locator("#paths .nw-board[data-state=open]").wait_for(timeout=PATIENCE * 1000)
+    page.locator("#paths .nw-board[data-state=open]:not([data-stored])").wait_for(timeout=PATIENCE * 1000)
     page.locator("#path-step").fill("9")
     page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
     page.wait_for_timeout(600)

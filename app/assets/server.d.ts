@@ -329,7 +329,8 @@ export interface Trajectories {
   figures: Record<string, CurveLook>;
   runs: TrajectoryRun[];
   paths: Paths;
-  files: TrajectoryFiles;
+  files: TrajectoryFiles | null;
+  stored?: boolean;
 }
 
 export interface TrajectoryFiles {

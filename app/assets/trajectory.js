@@ -13,10 +13,13 @@ import { pathsSection } from "./trajectory_paths.js";
 /** @import { Cursor } from "./trajectory_cursor.js" */
 /** @import { Trajectories, TrajectoryProgress, TrajectoryRun, TrajectoryStopped } from "./server.d.ts" */
 
+const STORED = "A finished example that came with the app: move the step. What you follow takes its place.";
+
 /** @type {Component | null} */
 let board = null;
 /** @type {Trajectories | null} */
 let open = null;
+let isBusy = false; // runs are under way
 let at = 1; // how far along the runs, 0..1
 /** @type {(() => void)[]} */
 let moves = [];
@@ -127,10 +130,11 @@ function draw() {
   if (!board || !open) return;
   const trajectories = open, { files } = trajectories;
   moves = [];
-  board.element.replaceChildren(element("div", { class: "nw-board", "data-state": "open" },
+  board.element.replaceChildren(element("div", { class: "nw-board", "data-state": "open", "data-stored": trajectories.stored },
     element("header", { class: "nw-board-head" },
-      element("div", {}, element("h2", {}, trajectories.prompt || "No prompt"), element("p", {}, trajectories.model)),
-      element("span", { class: "nw-exports" }, fileLink(files.npz, "States (npz)"), fileLink(files.csv, "Figures (CSV)"))),
+      element("div", {}, element("h2", {}, trajectories.prompt || "No prompt"), element("p", {}, trajectories.model),
+        trajectories.stored && element("p", { class: "nw-quiet" }, STORED)),
+      files && element("span", { class: "nw-exports" }, fileLink(files.npz, "States (npz)"), fileLink(files.csv, "Figures (CSV)"))),
     element("div", { class: "nw-followed" }, ...trajectories.runs.map((run, i) => runSection(trajectories, run, i))),
     stepSlider(trajectories), filmStrips(trajectories), pathsSection(trajectories, cursor), curvesSection(trajectories, cursor, draw)));
   cursor.go(at);
@@ -153,10 +157,20 @@ function drawProgress(progress) {
     element("p", { class: "nw-status" }, progressWords(progress)), element("p", {}, busy.join(" · "))));
 }
 
-/** Draws the runs, now or as soon as there are any. @param {Component} component */
+/** Draws the runs, now or as soon as there are any; before that, those that came with the app. @param {Component} component */
 export function mountBoard(component) {
   board = component;
   draw();
+  if (!open) void showStored();
+}
+
+async function showStored() {
+  try {
+    const stored = await (await fetch("opening/trajectory.json")).json();
+    if (open || isBusy) return;
+    [open, at] = [stored, 0.5];
+    draw();
+  } catch { /* the words of the empty board stay */ }
 }
 
 /** What the server says of runs. @param {Component} component */
@@ -164,6 +178,7 @@ export function mountNews(component) {
   onValue(component, (text) => {
     /** @type {Trajectories | TrajectoryProgress | TrajectoryStopped} */
     const message = JSON.parse(text);
+    isBusy = "busy" in message;
     if ("busy" in message) { drawProgress(message); return; }
     if ("runs" in message) {
       [open, at] = [message, 1];

@@ -2,16 +2,18 @@
 
 GET /trajectories/{id}/{sign}/trajectories.npz      all states and denoised predictions
 GET /trajectories/{id}/{sign}/figures.csv           all figures of all steps
+GET /opening/trajectory.json                        runs that came with the app, as the page draws them
 """
 
 from __future__ import annotations
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.routes.answers import gone, not_made, to_save
+from app.forms import opening
+from app.routes.answers import SAFE, gone, not_made, to_save
 from app.service.state import AppState
 
 
@@ -35,4 +37,9 @@ def routes(state: AppState) -> list[Route]:
             return not_made(error)
         return gone("There is no such file.")
 
-    return [Route("/trajectories/{id}/{sign}/{name}", file)]
+    def stored(request: Request) -> Response:
+        if not opening.PATH.is_file():
+            return gone("There is no such file.")
+        return FileResponse(opening.PATH, media_type="application/json", headers={"Cache-Control": "no-cache", **SAFE})
+
+    return [Route("/trajectories/{id}/{sign}/{name}", file), Route("/opening/trajectory.json", stored)]

@@ -15,7 +15,7 @@ from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore
 from app.errors import error_message
-from app.forms import address, comparison_form, references
+from app.forms import address, comparison_form, opening, references
 from app.schema.recipe import Recipe
 from app.service.live_runs import Followers
 from app.service.state import AppState, private
@@ -112,6 +112,7 @@ class Compare:
         self.file.upload(self.open_file, [self.file, self.visit], outputs, **LONG)
         self.cancel.click(self.stop, self.id, None, **SHORT)
         self.list.input(self.open_kept, [self.list, self.visit], outputs, **SHORT)
+        own.select(self.first, [self.id, self.visit], outputs, **LONG)
         own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **SHORT)
         self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
         self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
@@ -131,6 +132,13 @@ class Compare:
         columns = comparison_form.column_choices(known)
         choices = {self.list: found, self.columns: columns, **dict.fromkeys(self.axes[::2], axes)}
         return {component: gr.Dropdown(choices=those) for component, those in choices.items()}
+
+    def first(self, id: str, visit: list[str]) -> Any:
+        """A finished example, while nothing else is open. Not before torch is there: an answer that comes late would
+        take the place of what a quick person has begun."""
+        ready = not id and self.state.model().backbone is not None
+        example = opening.example_comparison(self.state, self.store) if ready else ""
+        return self._shown(example, [*visit, example], opening.WORDS) if example else gr.skip()
 
     def _mine(self, visit: list[str]) -> list[str] | None:
         """The comparisons whose votes this visit may see: None for all."""

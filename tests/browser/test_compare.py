@@ -95,6 +95,8 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
 
 def test_a_cell_that_fails_says_why_and_a_cell_goes_to_create(board):
     page = board.page
+    expect(page.locator("#compare-note")).to_contain_text("came with the app")  # a finished one, before any is made
+    expect(board.cells()).to_have_count(8)
     board.own(rows="2, 0", kind="Sampling steps")
     expect(board.cells("failed")).to_contain_text("0 is out of range", timeout=RUN)
     expect(board.status).to_have_text("1 of 2 cells · 1 failed", timeout=RUN)

@@ -18,7 +18,7 @@ class Paths:
         self.page.locator("#follow-ready").wait_for()
 
     def opened(self):
-        found = self.page.locator("#paths .nw-board[data-state=open]")
+        found = self.page.locator("#paths .nw-board[data-state=open]:not([data-stored])")
         found.wait_for(timeout=RUN)
         return found
 
@@ -39,6 +39,7 @@ def paths(me):
 
 def test_runs_are_followed_looked_at_and_taken_along(paths, accessible):
     page = paths.page
+    expect(page.locator("#paths [data-stored]")).to_contain_text("came with the app")  # before any is followed
     paths.me.drawer("Choose what differs")
     page.locator("#along input").click()
     page.get_by_role("option", name="CFG Scale", exact=True).click()
