@@ -6,13 +6,15 @@ The cards themselves are drawn by assets/stack.js from `catalogue.json`; here is
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 
 from app import scripts
+from app.forms.page_catalogue import catalogue
 from app.forms.stack import Stack
 from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Problem, Recipe, RecipeError
@@ -21,6 +23,8 @@ from app.service.state import AppState
 
 MOUNT = scripts.mount("picker", events=["example", "attempt"])
 MARKS = scripts.mount("stack", "mountMarks")
+REMEMBERED = 256
+_MISSED: dict[tuple[str, str], float] = {}  # (network, content hash) -> the part of the contrast
 
 
 def editor() -> gr.HTML:
@@ -53,19 +57,54 @@ def said(
     visit_token: str,
     unused: Collection[Problem] = (),
     steps: int = 0,
+    far: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """JSON for assets/stack.js: what a run would be refused for, what is good to know, what the
     network offers, the visit's door.
 
     unused: what the run does not use, at the fields of the page. steps: of its schedule; 0 where they are not known.
+    far: what `far_images` says.
     """
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
     cards = at_cards(unused)
     settings = {field: words for field, words in unused if field not in cards}
     wrong = at_cards(problems)
     beside = sorted({one.field for one in problems} - wrong.keys())
-    found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards, "unused": settings}
+    found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards | dict(far)}
+    found["unused"] = settings
     return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
+
+
+def far_images(stack: Stack, model: Model, find: Callable[[str], Any]) -> dict[str, str]:
+    """At images that are not of the world that the network was trained on. find(content hash): the image, or None."""
+    if model.backbone is None or model.declared.far is None:
+        return {}
+    found: dict[str, str] = {}
+    for i, card in enumerate(stack.cards):
+        kinds = {one["name"]: one["kind"] for one in catalogue()["methods"].get(card.name, {}).get("inputs", ())}
+        for name, value in card.inputs.items():
+            sha = value.image if isinstance(value, DegradationValue) else value
+            if kinds.get(name) not in ("image", "operator") or not isinstance(sha, str):
+                continue
+            missed = _missed(model, sha, find)
+            if missed > model.declared.far:
+                found[f"methods.{i}.inputs.{name}"] = (
+                    f"Far from what {model.name} was trained on: it will take this for something of its own world. Its "
+                    f"autoencoder misses {missed:.0%} of the contrast; of that world's images at most "
+                    f"{model.declared.far:.0%}."
+                )
+    return found
+
+
+def _missed(model: Model, sha: str, find: Callable[[str], Any]) -> float:
+    from app.engine.familiarity import missed
+
+    key = (model.id, sha)
+    if key not in _MISSED and (image := find(sha)) is not None:
+        while len(_MISSED) >= REMEMBERED:
+            _MISSED.pop(next(iter(_MISSED)), None)
+        _MISSED[key] = missed(model.backbone, image)
+    return _MISSED.get(key, 0.0)
 
 
 def notes(stack: Stack, model: Model, steps: int) -> dict[str, str]:
@@ -151,8 +190,6 @@ def _of_observations(stack: Stack, model: Model) -> dict[str, str]:
 
 def fitted(problems: Collection[Problem], recipe: Recipe, state: AppState) -> list[Problem]:
     """The same problems; where a method does not run on this network, with those here on which it may."""
-    from app.forms.page_catalogue import catalogue
-
     book = catalogue()["methods"] if recipe.methods else {}
     unfit: dict[str, str] = {}
     for place, use in enumerate(recipe.methods):
@@ -175,7 +212,6 @@ def example(state: AppState, asked: Mapping[str, Any], given: Mapping[str, Any])
     Raises RecipeError, in words, for a method that is not here.
     """
     from app.forms.examples import example as make
-    from app.forms.page_catalogue import catalogue
 
     name = str(asked.get("name", ""))
     known = catalogue()["methods"].get(name)

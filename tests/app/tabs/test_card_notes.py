@@ -3,12 +3,20 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch.nn.functional as F
+from PIL import Image
 
 import backbones
+from app.engine.familiarity import missed
+from app.forms.examples import of_scene
 from app.forms.stack import Card, Stack
 from app.schema.recipe import Problem
+from app.service.models import Model
 from app.tabs import methods
+from backbones.embedded import EMBEDDED
+from tests.support.networks import embedded
 
 EXACT = SimpleNamespace(backbone=backbones.load("exact"), name="Exact")
 NET = SimpleNamespace(backbone=SimpleNamespace(offers=frozenset()), name="Net", id="net")  # one on latents
@@ -57,3 +65,39 @@ def test_fields_that_are_wrong_are_named_so_that_what_is_said_at_the_others_can_
     problems = [Problem("cfg_start", "Late."), Problem("methods.0.knobs.weight", "Too much."), Problem("cfg_start", "")]
     sent = json.loads(methods.said(problems, Stack(), NET, "token"))
     assert sent["wrong"] == ["cfg_start"] and sent["problems"] == {"methods.0.knobs.weight": "Too much."}
+
+
+class Blurry:
+    """An autoencoder that keeps what is larger than eight pixels."""
+
+    offers, default_size = frozenset(), 128
+    encode_image = staticmethod(lambda pixels: F.avg_pool2d(pixels, 8))
+    decode = staticmethod(lambda latents: F.interpolate(latents, scale_factor=8))
+
+
+def patches(size):
+    """(size x size) random colours, each a square of one image."""
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).resize((256, 128), Image.Resampling.NEAREST)
+
+
+def test_an_image_that_is_not_of_the_networks_world_is_said_at_its_field(monkeypatch):
+    model = SimpleNamespace(id="a", name="Net", backbone=Blurry(), declared=Model("still-life").declared)
+    images = {"plain": Image.new("RGB", (50, 80), "red"), "fine": patches(128)}
+    monkeypatch.setattr(methods, "_MISSED", {})
+    inputs = [{"name": "sdedit", "inputs": {"source": sha}} for sha in images]
+    measured = {"name": "ddnm", "inputs": {"measured": {"name": "jpeg", "image": "fine"}}}
+    found = methods.far_images(cards(*inputs, measured), model, images.get)
+    assert found.keys() == {"methods.1.inputs.source", "methods.2.inputs.measured"}
+    assert "Far from what Net was trained on" in found["methods.1.inputs.source"]
+    assert found == methods.far_images(cards(*inputs, measured), model, None), "looked at once"
+    assert not methods.far_images(cards(*inputs), Model("still-life"), images.get), "not before it has loaded"
+    model.declared = Model("some/checkpoint").declared
+    assert not methods.far_images(cards(*inputs), model, images.get), "nor of a network of any images"
+
+
+@pytest.mark.slow
+def test_still_life_gives_renders_back_and_not_what_it_has_never_seen():
+    net, far = embedded("still-life"), EMBEDDED["still-life"].far
+    assert max(missed(net, of_scene(n, 128).known.image) for n in range(4)) < far
+    assert min(missed(net, patches(size)) for size in (16, 64, 128)) > far
