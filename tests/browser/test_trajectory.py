@@ -117,7 +117,7 @@ def test_what_cannot_be_followed_is_said_and_a_long_one_is_cancelled(paths):
     expect(page.locator("#trajectory-note")).to_contain_text("there are no values")
     page.get_by_label("Values, comma-separated").last.fill("1, 2")
     page.locator("#follow").click()
-    expect(page.locator("#paths .nw-status")).to_contain_text("of 300", timeout=RUN)
+    expect(page.locator("#paths [data-state=running] .nw-status")).to_contain_text("of 300", timeout=RUN)
     page.locator("#follow-cancel").click()
     expect(page.locator("#trajectory-note")).to_contain_text("cancelled", timeout=RUN)
     expect(page.locator("#follow")).to_be_enabled()
