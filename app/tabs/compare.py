@@ -27,6 +27,8 @@ from app.tabs.notes import failure, note
 TICK = 0.4  # seconds between two updates of the page, at least
 KEPT = 500  # comparisons in the list, which can be searched
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
+#: A comparison that the address names is being opened: the example is not to take its place.
+ADDRESSED = "(id, visit) => [id || (/^#compare[?].*id=/.test(location.hash) ? 'addressed' : ''), visit]"
 BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow"])
 NEWS = scripts.mount("comparison", "mountNews")
 
@@ -112,7 +114,7 @@ class Compare:
         self.file.upload(self.open_file, [self.file, self.visit], outputs, **LONG)
         self.cancel.click(self.stop, self.id, None, **SHORT)
         self.list.input(self.open_kept, [self.list, self.visit], outputs, **SHORT)
-        own.select(self.first, [self.id, self.visit], outputs, **LONG)
+        own.select(self.first, [self.id, self.visit], outputs, js=ADDRESSED, **LONG)
         own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **SHORT)
         self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
         self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
@@ -138,7 +140,11 @@ class Compare:
         take the place of what a quick person has begun."""
         ready = not id and self.state.model().backbone is not None
         example = opening.example_comparison(self.state, self.store) if ready else ""
-        return self._shown(example, [*visit, example], opening.WORDS) if example else gr.skip()
+        if not example:
+            return gr.skip()
+        shown = self._shown(example, [*visit, example], opening.WORDS)
+        shown.pop(self.create.kept, None)  # of this page only: neither the browser keeps it, nor the address names it
+        return shown
 
     def _mine(self, visit: list[str]) -> list[str] | None:
         """The comparisons whose votes this visit may see: None for all."""
