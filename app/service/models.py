@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.embedded import EMBEDDED, Embedded
@@ -13,6 +14,10 @@ from backbones.names import name_of
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
+
+
+ON_A_GPU = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # what a Space with a GPU begins with
+GPU = Path("/dev/nvidia0")
 
 
 class Model:
@@ -110,9 +115,16 @@ class Model:
         return [(word, nearest(word, known)) for word in words]
 
 
+def gpu_space() -> bool:
+    """Whether this is a Hugging Face Space with a GPU of its own. On ZeroGPU there is none outside of its calls."""
+    on_space = os.environ.get("SYSTEM") == "spaces" and os.environ.get("SPACES_ZERO_GPU") != "true"
+    return on_space and GPU.exists()
+
+
 def present() -> list[str]:
-    """The networks that can be chosen here, as `backbones.load` takes them, the first of them to begin with."""
-    first = os.environ.get("NINE_WAYS_BACKBONE") or "still-life"
+    """The networks that can be chosen here, as `backbones.load` takes them, the first of them to begin with: of `NINE_WAYS_BACKBONE`, else a checkpoint
+    for any words where a GPU Space can run it, else Still Life."""
+    first = os.environ.get("NINE_WAYS_BACKBONE") or (ON_A_GPU if gpu_space() else "still-life")
     return list(dict.fromkeys([first, *(id for id, one in EMBEDDED.items() if one.present)]))
 
 

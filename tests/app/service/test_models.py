@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from app.schema.recipe import Here, Recipe, differences
+from app.service import models
 from app.service.models import Model, vocabulary
 from app.service.state import AppState
 
@@ -61,3 +62,21 @@ def test_a_network_that_cannot_be_loaded_is_said_and_not_waited_for(tmp_path, mo
     assert kind == "failed"
     assert "could not be loaded" in words
     engine.close()
+
+
+def test_a_space_with_a_gpu_begins_with_a_checkpoint_for_any_words(tmp_path, monkeypatch):
+    for name in ("NINE_WAYS_BACKBONE", "SYSTEM", "SPACES_ZERO_GPU"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "gpu").touch()
+    monkeypatch.setattr(models, "GPU", tmp_path / "gpu")
+    assert models.present()[0] == "still-life", "not on a machine of one's own"
+    monkeypatch.setenv("SYSTEM", "spaces")
+    assert models.present()[:2] == [models.ON_A_GPU, "still-life"]
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert models.present()[0] == "still-life"
+    monkeypatch.delenv("SPACES_ZERO_GPU")
+    monkeypatch.setattr(models, "GPU", tmp_path / "none")
+    assert models.present()[0] == "still-life"
+    monkeypatch.setenv("NINE_WAYS_BACKBONE", "exact")
+    monkeypatch.setattr(models, "GPU", tmp_path / "gpu")
+    assert models.present()[0] == "exact"
