@@ -122,8 +122,8 @@ def gpu_space() -> bool:
 
 
 def present() -> list[str]:
-    """The networks that can be chosen here, as `backbones.load` takes them, the first of them to begin with: of `NINE_WAYS_BACKBONE`, else a checkpoint
-    for any words where a GPU Space can run it, else Still Life."""
+    """The networks that can be chosen here, as `backbones.load` takes them, the first of them to begin with: of
+    `NINE_WAYS_BACKBONE`, else a checkpoint for any words where a GPU Space can run it, else Still Life."""
     first = os.environ.get("NINE_WAYS_BACKBONE") or (ON_A_GPU if gpu_space() else "still-life")
     return list(dict.fromkeys([first, *(id for id, one in EMBEDDED.items() if one.present)]))
 

@@ -77,8 +77,3 @@ test("every method is found by its own name, its title and each of its words", (
     for (const typed of one.search) assert.ok(names(typed).includes(one.name), `${typed}: ${one.name}`);
   }
 });
-
-test("every method that can be added belongs to a task", () => {
-  const inTasks = new Set(catalogue.tasks.flatMap((/** @type {{ methods: string[] }} */ task) => task.methods));
-  assert.deepEqual(Object.keys(catalogue.methods).filter((name) => !inTasks.has(name)), []);
-});
