@@ -128,7 +128,7 @@ def test_several_threads_load_one_after_the_other(monkeypatch):
     """Two at once came out without weights, now and then: the libraries load under switches of the whole process."""
     under_way, most = [], []
 
-    def loaded(id):
+    def loaded(id, _name):
         under_way.append(id)
         most.append(len(under_way))
         time.sleep(0.02)
