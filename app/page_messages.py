@@ -196,12 +196,19 @@ class CompareAxis(Message):
     labels: list[str]
 
 
+class Condition(Message):
+    """What a cell's run is given, or should give."""
+
+    label: str
+    image: str  # a key of "given"
+    words: str
+
+
 class CompareCell(Message):
     key: str
     place: list[int]
     aspect: float
-    source: str
-    ground_truth: str
+    conditions: list[Condition]
 
 
 class Trust(Message):
@@ -262,6 +269,7 @@ class ParetoLines(Message):
 
 class RankedMeasure(Message):
     ranks: list[Rank]
+    unranked: list[Rank]  # of columns that do not do the task
     pareto: ParetoLines
 
 
@@ -318,9 +326,9 @@ class WholeComparison(ComparisonNews):
     axes: list[CompareAxis]
     glyphs: list[str]  # SVG
     cells: list[CompareCell]
-    source: str
-    ground_truth: str
-    given: dict[str, str]
+    given: dict[str, str]  # data URIs
+    condition: str  # what the columns are given, in words
+    without_condition: list[int]  # columns that are not given it: shown beside the others, and not ranked
     measures: dict[str, Measure]
     exports: Exports
     votes: Ratings

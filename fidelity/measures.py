@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conditioning.inputs import Box
-from fidelity import distances
+from fidelity import distances, sources
 from fidelity.clip import HOW_TO_ENABLE
 from fidelity.target import Perception, Target, ground_truth_perception
 
@@ -210,32 +210,43 @@ def clip_score(image: Tensor, target: Target, perception: Perception) -> float |
 )
 def done(image: Tensor, target: Target, perception: Perception) -> float | None:
     """Accuracy of the changed claims: solids that the source prompt lacks, another ground, another sky."""
-    if not target.source_prompt:
-        return None
-    from world import captions, evaluator
+    return None if not target.source_prompt else _percent(sources.changes(target, perception))
 
-    before, after = captions.parse(target.source_prompt), captions.parse(target.prompt)
-    verdict = evaluator.check(perception.reading, after)
-    old = list(before.solids)
-    changes: list[bool | None] = []
-    for claim, present, size, material in zip(after.solids, verdict.present, verdict.sizes, verdict.materials):
-        if claim in old:
-            old.remove(claim)
-        else:
-            changes.append(present and size is not False and material is not False)
-    changes += [verdict.ground] if after.ground != before.ground else []
-    changes += [verdict.sky] if after.sky != before.sky else []
-    return _percent(changes)
+
+@measure("inside", "Caption inside", "%", "more", (0, 100), "what the prompt names and the source does not show "
+         "outside of the mask", world=True)  # fmt: skip
+def inside(image: Tensor, target: Target, perception: Perception) -> float | None:
+    """Of the solids that are to stand in the mask: there, in it, and well formed."""
+    if target.source is None or target.mask is None or target.source_prompt:
+        return None
+    return _percent(sources.filled(target, perception))
+
+
+@measure("background", "Background kept", "%", "more", (0, 100), "pixels of the source that stay as they are, outside "
+         "of the mask if there is one")  # fmt: skip
+def background(image: Tensor, target: Target, perception: Perception) -> float | None:
+    """Share of the pixels of which no channel changes by more than a tenth of its range."""
+    outside = sources.outside(target)
+    if target.source is None or outside is None:
+        return None
+    return 100 * float(((image - target.source).abs().amax(1, keepdim=True) <= 0.1)[outside].double().mean())
 
 
 @measure("kept", "Background PSNR", "dB", "more", (0, 100), "PSNR to the source, outside of the mask if there is one")
 def kept(image: Tensor, target: Target, perception: Perception) -> float | None:
-    if target.source is None:
+    outside = sources.outside(target)
+    return None if target.source is None or outside is None else float(distances.psnr(image, target.source, outside))
+
+
+@measure("done_and_kept", "Done and kept", "%", "more", (0, 100), "what is to change, and what is to stay: the "
+         "harmonic mean of edit success or caption inside, and of background kept", world=True)  # fmt: skip
+def done_and_kept(image: Tensor, target: Target, perception: Perception) -> float | None:
+    """0 where nothing is done, and where nothing is kept: an image of the prompt alone has done all and kept little."""
+    of = done if target.source_prompt else inside
+    asked, stays = of(image, target, perception), background(image, target, perception)
+    if asked is None or stays is None:
         return None
-    outside = None if target.mask is None else target.mask < 0.5
-    if outside is not None and not bool(outside.any()):
-        return None
-    return float(distances.psnr(image, target.source, outside))
+    return 2 * asked * stays / (asked + stays) if asked + stays else 0.0
 
 
 # ---- a ground truth -----------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ import { sideBySide } from "./side_by_side.js";
 let board = null;
 /** @type {WholeComparison | null} */
 let open = null;
-let sortedBy = ""; // a measure
+/** @type {string | null} a measure, "" for the order as given; null: nobody has chosen, see `sorting` */
+let sortedBy = null;
 let tab = ""; // the grid in view: its places on the axes from the third on
 /** @type {string[]} */
 let chosen = []; // keys of the cells A and B
@@ -24,6 +25,15 @@ let grid = null;
 
 /** @param {WholeComparison} comparison */
 const measuresOf = (comparison) => Object.keys(comparison.summary?.measures ?? {});
+/**
+ * What the columns are sorted by: as chosen, else as given until all cells are there, and then by what their task is about.
+ * @param {Pick<WholeComparison, "busy" | "condition" | "summary">} comparison
+ * @param {string | null} chosen
+ */
+export function sorting({ busy, condition, summary }, chosen) {
+  return chosen ?? (busy || !condition ? "" : Object.keys(summary?.measures ?? {})[0] ?? "");
+}
+
 /** @param {WholeComparison} comparison */
 const tabsOf = (comparison) => [...new Set(comparison.cells.map((cell) => cell.place.slice(2).join(",")))];
 
@@ -32,29 +42,30 @@ function choose(key) {
   if (!open?.states[key]?.result) return;
   chosen = chosen.includes(key) ? chosen.filter((one) => one !== key) : [...chosen.slice(-1), key];
   drawChosen();
+  find(".nw-side-body")?.scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
+/** The chosen cells large, below the row of the last one that was clicked. */
 function drawChosen() {
   if (!open || !board) return;
-  grid?.refresh(sortedBy, chosen);
+  grid?.refresh(sorting(open, sortedBy), chosen);
   const cells = chosen.map((key) => open?.cells.find((cell) => cell.key === key)).filter((cell) => cell !== undefined);
-  need(".nw-side", board.element).replaceChildren(...(cells.length ? sideBySide(open, cells, {
+  find(".nw-side", board.element)?.remove();
+  const last = cells.at(-1);
+  if (!last) return;
+  grid?.rowOf(last.key)?.after(element("div", { class: "nw-side", role: "row" }, element("div", { role: "cell" }, ...sideBySide(open, cells, {
     close: () => { chosen = []; drawChosen(); },
     use: (key) => board?.trigger("use", { key }),
     follow: (key) => board?.trigger("follow", { key }),
-  }) : []));
+  }))));
 }
 
 // ---- around the grid ----------------------------------------------------------------------------------------------
 
 /** @param {WholeComparison} comparison */
-function heading(comparison) {
-  const { given, source, ground_truth } = comparison;
-  const images = [[source, "Source"], [ground_truth, "Ground truth"]].filter(([sha]) => given[sha]).map(([sha, words]) =>
-    element("figure", { class: "nw-given" }, element("img", { alt: words, src: given[sha] }), element("figcaption", {}, words)));
+function heading({ prompt, title }) {
   return element("header", { class: "nw-board-head" },
-    element("div", {}, element("h2", {}, comparison.title), element("p", {}, comparison.prompt), element("p", { class: "nw-status", role: "status" })),
-    ...images);
+    element("div", {}, element("h2", {}, title), element("p", {}, prompt), element("p", { class: "nw-status", role: "status" })));
 }
 
 /** @param {WholeComparison} comparison */
@@ -68,10 +79,10 @@ export function progressWords({ count, cells, busy }) {
 
 /** @param {WholeComparison} comparison */
 function toolsRow(comparison) {
-  const { axes, exports, measures } = comparison;
+  const { axes, exports, measures } = comparison, now = sorting(comparison, sortedBy);
   const sort = element("select", { id: "sort-by", "aria-label": "Sort columns by", onchange: () => { sortedBy = sort.value; draw(); } },
     element("option", { value: "" }, "as given"),
-    ...measuresOf(comparison).map((key) => element("option", { value: key, selected: key === sortedBy }, measures[key].title)));
+    ...measuresOf(comparison).map((key) => element("option", { value: key, selected: key === now }, measures[key].title)));
   const words = (/** @type {string} */ place) => place.split(",").map((at, i) => axes[i + 2].labels[Number(at)]).join(" · ");
   const tabs = tabsOf(comparison);
   return element("div", { class: "nw-tools" }, element("label", { for: "sort-by" }, "Sort by"), sort,
@@ -83,7 +94,7 @@ function toolsRow(comparison) {
 
 /** @param {WholeComparison} comparison */
 function panels(comparison) {
-  const measure = sortedBy || measuresOf(comparison)[0];
+  const measure = sorting(comparison, sortedBy) || measuresOf(comparison)[0];
   const vote = blindVote(comparison, (better, worse) => board?.trigger("vote", { better, worse }));
   if (!measure) return [vote];
   const section = (/** @type {string} */ title, /** @type {Node} */ inside) =>
@@ -100,9 +111,9 @@ function panels(comparison) {
 
 function draw() {
   if (!board || !open) return;
-  grid = comparisonGrid(open, { sortedBy, tab, chosen, choose });
+  grid = comparisonGrid(open, { sortedBy: sorting(open, sortedBy), tab, chosen, choose });
   board.element.replaceChildren(element("div", { class: "nw-board", "data-state": "open" }, heading(open), toolsRow(open),
-    element("div", { class: "nw-scroll" }, grid.element), element("div", { class: "nw-side" }), element("div", { class: "nw-panels" })));
+    element("div", { class: "nw-scroll" }, grid.element), element("div", { class: "nw-panels" })));
   drawStatus(open);
   drawPanels(open);
   if (chosen.length) drawChosen();
@@ -123,7 +134,7 @@ function drawPanels(comparison) {
 /** @param {WholeComparison} comparison */
 function show(comparison) {
   const isOther = comparison.id !== open?.id;
-  if (isOther) { sortedBy = ""; chosen = []; forgetPair(); }
+  if (isOther) { sortedBy = null; chosen = []; forgetPair(); }
   open = comparison;
   if (!tabsOf(open).includes(tab)) tab = tabsOf(open)[0] ?? "";
   draw();
@@ -135,11 +146,12 @@ function show(comparison) {
  * @param {ComparisonNews} news
  */
 function update(comparison, news) {
-  const before = measuresOf(comparison).length;
+  const before = measuresOf(comparison).length, order = sorting(comparison, sortedBy);
   Object.assign(comparison.states, news.states);
   Object.assign(comparison, { busy: news.busy, count: news.count, summary: news.summary ?? comparison.summary });
   if (!board || !find(".nw-compared", board.element)) return;
-  grid?.refresh(sortedBy, chosen, Object.keys(news.states));
+  if (sorting(comparison, sortedBy) !== order) { draw(); return; } // all cells are there: ranked
+  grid?.refresh(order, chosen, Object.keys(news.states));
   drawStatus(comparison);
   if (news.summary || !news.busy) drawPanels(comparison);
   if (measuresOf(comparison).length !== before) need(".nw-tools", board.element).replaceWith(toolsRow(comparison));

@@ -3,7 +3,7 @@
 import { element, need, serverMarkup } from "./element.js";
 import { cost, measured } from "./format.js";
 
-/** @import { CellState, CompareCell, Measure, WholeComparison } from "./server.d.ts" */
+/** @import { CellState, CompareCell, Condition, WholeComparison } from "./server.d.ts" */
 
 const MOST = 3; // measures at a cell
 
@@ -37,18 +37,28 @@ export function columnOrder({ axes, summary }, sortedBy) {
 const hidden = (words) => element("span", { class: "nw-hidden" }, words);
 
 /**
+ * The measures that a cell shows: the one that the columns are sorted by, and those that say most of the task.
+ * @param {Record<string, number>} figures
+ * @param {readonly string[]} order of all measures
+ * @param {string} sortedBy
+ */
+export function measuresAtCell(figures, order, sortedBy) {
+  return [...new Set([sortedBy, ...order, ...Object.keys(figures)])].filter((key) => key in figures).slice(0, MOST);
+}
+
+/**
  * What stands under the image of a cell.
  * @param {CellState} state
- * @param {Record<string, Measure>} measures
+ * @param {WholeComparison} comparison
  * @param {string} sortedBy comes first, also where the cell lacks it
  */
-function lines(state, measures, sortedBy) {
+function lines(state, { measures, summary }, sortedBy) {
   const line = (/** @type {string} */ words, /** @type {Record<string, string>} */ look = {}) => element("span", look, words);
   if (state.result) {
-    const values = Object.entries(state.result.figures).sort(([a], [b]) => Number(b === sortedBy) - Number(a === sortedBy));
-    const shown = values.slice(0, MOST).map(([key, value]) => element("span", { title: measures[key].of },
-      `${measures[key].title} `, element("b", { class: "nw-mono" }, measured(measures[key], value))));
-    const gap = sortedBy && !(sortedBy in state.result.figures) ? [line("")] : [];
+    const { figures } = state.result;
+    const shown = measuresAtCell(figures, Object.keys(summary?.measures ?? {}), sortedBy).map((key) => element("span", { title: measures[key].of },
+      `${measures[key].title} `, element("b", { class: "nw-mono" }, measured(measures[key], figures[key]))));
+    const gap = sortedBy && !(sortedBy in figures) ? [line("")] : [];
     const seen = state.result.seen && line(state.result.seen, { class: "nw-seen" });
     return [...gap, ...shown, ...(seen ? [seen] : []), line(cost(state.result), { class: "nw-mono nw-cost" })];
   }
@@ -74,10 +84,21 @@ function fill(figure, comparison, cell, sortedBy, chosen) {
   image.alt = state.status === "done" ? cellLabel(comparison, cell) : "";
   bar.hidden = state.status !== "running";
   need("span", bar).style.width = `${(100 * (state.step ?? 0)) / Math.max(state.steps ?? 1, 1)}%`;
-  need("figcaption", figure).replaceChildren(...lines(state, comparison.measures, sortedBy));
+  need("figcaption", figure).replaceChildren(...lines(state, comparison, sortedBy));
   const side = chosen.indexOf(cell.key);
   figure.dataset.side = side < 0 ? "" : "AB"[side];
   need("button", figure).setAttribute("aria-pressed", String(side >= 0));
+}
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {Condition} condition
+ * @param {number} aspect
+ */
+export function conditionImage({ given }, { label, image, words }, aspect) {
+  return element("figure", { class: "nw-condition" },
+    element("img", { alt: label, src: given[image], style: `aspect-ratio:${aspect}`, loading: "lazy" }),
+    element("figcaption", {}, words));
 }
 
 /**
@@ -89,7 +110,7 @@ function fill(figure, comparison, cell, sortedBy, chosen) {
  * @param {(key: string) => void} view.choose
  */
 export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
-  const { axes, cells, glyphs, title } = comparison;
+  const { axes, cells, condition, glyphs, title, without_condition } = comparison;
   /** @type {{ figure: HTMLElement, cell: CompareCell }[]} one for each place: cells of one key may stand at several */
   const drawn = [];
   const order = columnOrder(comparison, sortedBy);
@@ -106,18 +127,28 @@ export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
   };
   const at = (/** @type {number} */ column, /** @type {number} */ row) => cells.find(({ place }) =>
     place[0] === column && (place[1] ?? 0) === row && place.slice(2).join(",") === tab);
+  const rowLabels = axes[1]?.labels ?? [""];
+  const given = rowLabels.map((_, row) => at(0, row)?.conditions ?? []);
+  const most = given.reduce((best, row) => (row.length > best.length ? row : best), []);
   const head = element("div", { class: "nw-compared-row nw-heads", role: "row" }, element("span", { role: "columnheader" }, hidden("Row")),
-    ...order.map((i) => element("div", { role: "columnheader" }, serverMarkup(glyphs[i]), axes[0].labels[i])));
-  const rows = (axes[1]?.labels ?? [""]).map((label, row) => element("div", { class: "nw-compared-row", role: "row" },
+    ...most.map(({ label }) => element("div", { role: "columnheader", class: "nw-quiet" }, label)),
+    ...order.map((i) => element("div", { role: "columnheader" }, serverMarkup(glyphs[i]), axes[0].labels[i],
+      without_condition.includes(i) && element("small", { class: "nw-quiet" }, `without ${condition}`))));
+  const rows = rowLabels.map((label, row) => element("div", { class: "nw-compared-row", role: "row" },
     element("span", { role: "rowheader" }, label || hidden("All")),
+    ...most.map((_, i) => element("div", { role: "cell" }, given[row][i] && conditionImage(comparison, given[row][i], at(0, row)?.aspect ?? 1))),
     ...order.map((column) => {
       const cell = at(column, row);
       return element("div", { role: "cell" }, cell && drawnCell(cell));
     })));
   return {
-    element: element("div", { class: "nw-compared", role: "table", "aria-label": title, style: `--columns:${order.length}` }, head, ...rows),
+    element: element("div", {
+      class: "nw-compared", role: "table", "aria-label": title, style: `--columns:${order.length + most.length}`,
+    }, head, ...rows),
     /** @type {(sortedBy: string, chosen: readonly string[], keys?: readonly string[]) => void} keys: only these cells */
     refresh: (by, now, keys) => drawn.filter(({ cell }) => keys?.includes(cell.key) ?? true)
       .forEach(({ figure, cell }) => fill(figure, comparison, cell, by, now)),
+    /** The row in which a cell stands, null where it is in another grid. @type {(key: string) => HTMLElement | null} */
+    rowOf: (key) => drawn.find(({ cell }) => cell.key === key)?.figure.closest(".nw-compared-row") ?? null,
   };
 }

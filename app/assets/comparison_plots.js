@@ -2,32 +2,36 @@
 /** The columns of a comparison in one measure: ranked with intervals, and against their cost with the Pareto front. */
 import { element, svg } from "./element.js";
 import { measured } from "./format.js";
-import { pathThrough, rangeOf, scale, withoutOverlap } from "./geometry.js";
+import { pathThrough, rangeOf, scale } from "./geometry.js";
 import { framed, tick } from "./plot.js";
+import { placedLabels } from "./plot_labels.js";
 
-/** @import { WholeComparison } from "./server.d.ts" */
-
-const LINE = 12; // height of a label
+/** @import { Rank, WholeComparison } from "./server.d.ts" */
 
 /**
  * @param {WholeComparison} comparison
  * @param {string} key of the measure
  */
-export function ranksTable({ measures, summary }, key) {
-  const { ranks } = /** @type {NonNullable<typeof summary>} */ (summary).measures[key], measure = measures[key];
-  const ends = ranks.flatMap((rank) => [rank.low ?? rank.mean, rank.high ?? rank.mean]);
+export function ranksTable({ condition, measures, summary }, key) {
+  const { ranks, unranked } = /** @type {NonNullable<typeof summary>} */ (summary).measures[key], measure = measures[key];
+  const ends = [...ranks, ...unranked].flatMap((rank) => [rank.low ?? rank.mean, rank.high ?? rank.mean]);
   const range = measure.unit === "%" ? /** @type {[number, number]} */ ([0, 100]) : rangeOf(ends);
   const x = scale(range, [4, 96]);
-  const rows = ranks.map(({ label, mean, low, high }) => {
+  const row = (/** @type {Rank} */ { label, mean, low, high }, /** @type {string} */ place) => {
     const isInterval = low !== null && high !== null;
     const plot = svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
       isInterval && svg("line", { x1: x(low), x2: x(high), y1: 5, y2: 5, class: "nw-interval" }),
       svg("line", { x1: x(mean), x2: x(mean), y1: 1, y2: 9, class: "nw-mean" }));
     const spread = isInterval ? `${low.toFixed(measure.digits)} to ${high.toFixed(measure.digits)}` : "one cell";
-    return element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, plot),
+    return element("tr", {}, element("td", { class: "nw-mono nw-quiet" }, place), element("th", { scope: "row" }, label), element("td", {}, plot),
       element("td", { class: "nw-mono" }, measured(measure, mean)), element("td", { class: "nw-mono nw-quiet" }, spread));
-  });
-  const trust = measure.trust && element("tr", {}, element("td", { colspan: 4, class: "nw-quiet" },
+  };
+  const rows = ranks.map((rank, i) => row(rank, String(i + 1)));
+  if (unranked.length) {
+    rows.push(element("tr", {}, element("td", { colspan: 5, class: "nw-quiet" }, `Without ${condition}, so not ranked:`)),
+      ...unranked.map((rank) => row(rank, "")));
+  }
+  const trust = measure.trust && element("tr", {}, element("td", { colspan: 5, class: "nw-quiet" },
     `On renders this measure gives ${measured(measure, measure.trust.own)} for the very scene and ${measured(measure, measure.trust.other)} for another one.`));
   return element("table", { class: "nw-ranks" }, element("caption", {}, `${measure.title}: ${measure.better} is better`), ...rows, trust);
 }
@@ -38,7 +42,7 @@ const COSTS = {
   nfe: { name: "network evaluations", axis: "network evaluations (NFE) a cell", words: (value) => String(Math.round(value)) },
 };
 
-const FRAME = { width: 420, height: 260, left: 48, right: 12, top: 12, bottom: 36 };
+const FRAME = { width: 520, height: 320, left: 48, right: 12, top: 12, bottom: 36 };
 
 /**
  * @param {WholeComparison} comparison
@@ -47,8 +51,8 @@ const FRAME = { width: 420, height: 260, left: 48, right: 12, top: 12, bottom: 3
  */
 export function costPlot({ measures, summary }, key, by) {
   const all = /** @type {NonNullable<typeof summary>} */ (summary);
-  const { ranks, pareto } = all.measures[key], measure = measures[key], cost = COSTS[by];
-  const points = ranks.map(({ label, mean }) => ({ label, x: all.cost[by][label] ?? 0, y: mean })).filter(({ x }) => x > 0);
+  const { ranks, unranked, pareto } = all.measures[key], measure = measures[key], cost = COSTS[by];
+  const points = [...ranks, ...unranked].map(({ label, mean }) => ({ label, x: all.cost[by][label] ?? 0, y: mean })).filter(({ x }) => x > 0);
   if (!points.length) return element("div");
   const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y);
   const [low, high] = rangeOf(xs.map(Math.log10), 0.12);
@@ -60,12 +64,16 @@ export function costPlot({ measures, summary }, key, by) {
     ...[...new Set(rangeOf(xs))].map((value) => tick(x(value), floor + 16, cost.words(value), "middle")),
     tick(width - 8, height - 4, cost.axis, "end"));
   const front = pareto[by].map((label) => points.find((point) => point.label === label)).filter((point) => point !== undefined);
-  plot.append(svg("path", { d: pathThrough(front.map((point) => [x(point.x), y(point.y)])), class: "nw-pareto" }));
-  const heights = withoutOverlap(points.map((point) => y(point.y) + 4), LINE);
-  points.forEach((point, i) => {
-    const isOn = pareto[by].includes(point.label), right = x(point.x) < width * 0.6;
-    plot.append(svg("circle", { cx: x(point.x), cy: y(point.y), r: isOn ? 5 : 4, class: isOn ? "nw-dot-on" : "nw-dot-off" }),
-      tick(x(point.x) + (right ? 9 : -9), heights[i], point.label, right ? "start" : "end", "nw-name"));
+  const line = front.map((point) => ({ x: x(point.x), y: y(point.y) }));
+  plot.append(svg("path", { d: pathThrough(line.map((place) => [place.x, place.y])), class: "nw-pareto" }));
+  const dots = points.map((point) => ({ label: point.label, x: x(point.x), y: y(point.y) }));
+  const labels = placedLabels(dots, { left: left + 2, right: width, top: 0, bottom: floor - 2 }, line);
+  dots.forEach((dot, i) => {
+    const isOn = pareto[by].includes(dot.label), label = labels[i];
+    plot.append(svg("circle", { cx: dot.x, cy: dot.y, r: isOn ? 5 : 4, class: isOn ? "nw-dot-on" : "nw-dot-off" }, svg("title", {}, dot.label)));
+    if (label) plot.append(tick(label.x, label.y, label.words, label.anchor, "nw-name"));
   });
-  return element("figure", {}, plot, element("figcaption", {}, `${title}; the line is the Pareto front.`));
+  const numbered = dots.flatMap(({ label }, i) => (labels[i]?.words === label ? [] : [`${i + 1} ${label}`]));
+  const words = [`${title}; the line is the Pareto front.`, numbered.length ? `${numbered.join(" · ")}.` : ""];
+  return element("figure", {}, plot, element("figcaption", {}, words.join(" ").trim()));
 }

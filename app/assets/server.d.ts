@@ -79,8 +79,7 @@ export interface CompareCell {
   key: string;
   place: number[];
   aspect: number;
-  source: string;
-  ground_truth: string;
+  conditions: Condition[];
 }
 
 /** What has changed. */
@@ -96,6 +95,13 @@ export interface ComparisonNews {
 export interface ComparisonVotes {
   id: string;
   votes: Ratings;
+}
+
+/** What a cell's run is given, or should give. */
+export interface Condition {
+  label: string;
+  image: string;
+  words: string;
 }
 
 export interface Costs {
@@ -261,6 +267,7 @@ export interface Rank {
 
 export interface RankedMeasure {
   ranks: Rank[];
+  unranked: Rank[];
   pareto: ParetoLines;
 }
 
@@ -397,9 +404,9 @@ export interface WholeComparison {
   axes: CompareAxis[];
   glyphs: string[];
   cells: CompareCell[];
-  source: string;
-  ground_truth: string;
   given: Record<string, string>;
+  condition: string;
+  without_condition: number[];
   measures: Record<string, Measure>;
   exports: Exports;
   votes: Ratings;

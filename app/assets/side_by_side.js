@@ -147,8 +147,7 @@ export function sideBySide(comparison, cells, { close, use, follow }) {
     apply(/** @type {HTMLElement} */ (whole.closest(".nw-side")));
   });
   const alone = () => [framedImage(cellLabel(comparison, a), a.aspect, element("img", { alt: cellLabel(comparison, a), src: states[a.key].image }))];
-  const others = [[a.source, "Source"], [a.ground_truth, "Ground truth"]].filter(([sha]) => given[sha])
-    .map(([sha, words]) => framedImage(words, a.aspect, element("img", { alt: words, src: given[sha] })));
+  const others = a.conditions.map(({ label, image }) => framedImage(label, a.aspect, element("img", { alt: label, src: given[image] })));
   return [
     element("header", {}, element("h3", {}, b ? "A beside B" : "A; choose another cell for B"), whole, actButton("Close", close)),
     element("div", { class: "nw-side-body" }, ...(b ? underSlider(comparison, a, b) : alone()), ...others),

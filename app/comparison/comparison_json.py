@@ -9,17 +9,19 @@ from typing import Any
 
 from app.comparison.ranking import Rating, bradley_terry, pareto, ranks
 from app.comparison.runner import ComparisonRunner, State
-from app.comparison.spec import Change, Comparison
+from app.comparison.spec import Cell, Change, Comparison
 from app.comparison.store import Result
+from app.comparison.task import CONDITIONS
+from app.comparison.task import MEASURES as MEASURES_OF
 from common.image_bytes import data_uri
 
 
 def whole_comparison(
-    runner: ComparisonRunner, address: Callable[[str], str], given: Mapping[str, str], trust: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Everything of a comparison. address(key): where the page finds a cell's image; given: content hash -> data URI,
-    of sources and truths."""
+    runner: ComparisonRunner, address: Callable[[str], str], trust: Mapping[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    """Everything of a comparison. address(key): where the page finds a cell's image."""
     comparison = runner.comparison
+    given, shown_by = _conditions(runner)
     return {
         "id": runner.id,
         "title": comparison.title,
@@ -31,14 +33,15 @@ def whole_comparison(
                 "key": cell.key,
                 "place": list(cell.place),
                 "aspect": _aspect(cell.recipe),
-                "source": cell.source,
-                "ground_truth": cell.ground_truth,
+                "conditions": shown_by[_task_of(cell)],
             }
             for cell in runner.cells
         ],
-        "source": comparison.source,
-        "ground_truth": comparison.ground_truth,
-        "given": dict(given),
+        "given": given,
+        "condition": CONDITIONS[comparison.asked.kind],
+        "without_condition": sorted(
+            {cell.place[0] for cell in runner.cells} - {cell.place[0] for cell in runner.cells if cell.is_ranked}
+        ),
         "measures": measures(trust),
         **changes(runner, address, 0),
     }
@@ -74,26 +77,71 @@ def measures(trust: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(comparison: Comparison, done: Mapping[str, Result]) -> dict[str, Any]:
-    """Of every measure: the columns ranked, with intervals, and who lies on the Pareto lines of seconds and NFE."""
-    from fidelity.measures import MEASURES, in_page_order
+    """Of every measure, those of the task first: the columns ranked, with intervals, and who lies on the Pareto lines
+    of seconds and NFE. Columns that do not do the task are not ranked; where none does, all are."""
+    from fidelity.measures import MEASURES
 
     columns = [value.label for value in comparison.axes[0].values]
-    cells = [(columns[cell.place[0]], done[cell.key]) for cell in comparison.cells() if cell.key in done]
+    there = [cell for cell in comparison.cells() if cell.key in done]
+    cells = [(columns[cell.place[0]], done[cell.key]) for cell in there]
+    doing = {columns[cell.place[0]] for cell in there if cell.is_ranked} or set(columns)
     cost = {
         name: {label: _mean(getattr(one, name) for own, one in cells if own == label) for label in columns}
         for name in ("seconds", "nfe")
     }
     found: dict[str, Any] = {}
-    for key in in_page_order({key: 0.0 for _, one in cells for key in one.figures}):
+    for key in measure_order(comparison, (one for _, one in cells)):
         more = MEASURES[key].better == "more"
         values = {label: [one.figures[key] for own, one in cells if own == label and key in one.figures]
                   for label in columns}  # fmt: skip
-        ranked = ranks(values, more)
+        everyone = ranks(values, more)
+        ranked = [rank for rank in everyone if rank.label in doing]
+        others = [rank for rank in everyone if rank.label not in doing]
         lines = {
             name: pareto({rank.label: (cost[name][rank.label], rank.mean) for rank in ranked}, more) for name in cost
         }
-        found[key] = {"ranks": [_finite(asdict(rank)) for rank in ranked], "pareto": lines}
+        found[key] = {
+            "ranks": [_finite(asdict(rank)) for rank in ranked],
+            "unranked": [_finite(asdict(rank)) for rank in others],
+            "pareto": lines,
+        }
     return {"measures": found, "cost": {name: _finite(values) for name, values in cost.items()}}
+
+
+def measure_order(comparison: Comparison, results: Iterable[Result]) -> list[str]:
+    """The measures that any cell has: those of the task, the first of which ranks the columns, then in page order."""
+    from fidelity.measures import in_page_order
+
+    there = in_page_order({key: 0.0 for one in results for key in one.figures})
+    first = [key for key in MEASURES_OF[comparison.asked.kind] if key in there]
+    return [*first, *(key for key in there if key not in first)]
+
+
+def _conditions(runner: ComparisonRunner) -> tuple[dict[str, str], dict[tuple[str, int, int], list[dict[str, str]]]]:
+    """Images as data URIs by a number of their own; and of each task of a cell what is shown of it: label, image and
+    words. Cells of one task and size share theirs."""
+    from app.comparison.conditions import conditions
+
+    given: dict[str, str] = {}
+    shown_by: dict[Any, list[dict[str, str]]] = {}
+    for cell in runner.cells:
+        key = _task_of(cell)
+        if key in shown_by:
+            continue
+        width, height = (cell.recipe.width, cell.recipe.height) if cell.recipe is not None else (256, 256)
+        shown_by[key] = []
+        for one in conditions(cell.task, (width, height), runner.images):
+            uri = data_uri(one.image)
+            name = next((name for name, other in given.items() if other == uri), str(len(given)))
+            given[name] = uri
+            shown_by[key].append({"label": one.label, "image": name, "words": one.words})
+    return given, shown_by
+
+
+def _task_of(cell: Cell) -> tuple[str, int, int]:
+    """The same for cells that are asked for the same at the same size."""
+    size = (cell.recipe.width, cell.recipe.height) if cell.recipe is not None else (0, 0)
+    return cell.task.model_dump_json(), *size
 
 
 def ratings(comparison: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:

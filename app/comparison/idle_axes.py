@@ -45,12 +45,12 @@ def idle_axes(comparison: Comparison, known: Known) -> tuple[list[str], list[str
     return all_alike, some_alike
 
 
-def _run(cell: Cell, known: Known) -> tuple[str, str, str]:
+def _run(cell: Cell, known: Known) -> tuple[str, str]:
     """The same for the same image and what it is compared with."""
     assert cell.recipe is not None
     recipe = used(cell.recipe, known(cell.recipe.backbone))
     methods = tuple(use.model_copy(update={"knobs": _set(use)}) for use in recipe.methods)
-    return key_of(recipe.model_copy(update={"methods": methods, "unused": ()})), cell.ground_truth, cell.source
+    return key_of(recipe.model_copy(update={"methods": methods, "unused": ()})), cell.task.model_dump_json()
 
 
 def _set(use: Use) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def measuring(
     backbone(id): one loaded."""
 
     def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str, str]:
-        one = targets(recipe, images, backbone(recipe.backbone), cell.ground_truth)
+        one = targets(recipe, images, backbone(recipe.backbone), cell.task)
         pixels = image_tensor(image)
         found = evaluate(pixels, one)
         return {key: round(value, 6) for key, value in found.items()}, left_out(one, pixels), seen(pixels, one)

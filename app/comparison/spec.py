@@ -6,11 +6,12 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from app.comparison.task import Task, with_others
 from app.schema.method_inputs import BoxValue, Use
 from app.schema.recipe import Problem, Recipe, RecipeError, plain_words
 from app.schema.solvers import KNOBS, knob_names
@@ -86,20 +87,24 @@ class Axis(BaseModel):
 @dataclass(frozen=True)
 class Cell:
     """place: the index on each axis. recipe: of one image; None where it cannot be, with the `problem` in words.
-    ground_truth, source: of this cell, by their content hashes."""
+    task: what all cells are asked for, with what the axes bring to this one."""
 
     place: tuple[int, ...]
     key: str
     recipe: Recipe | None
     problem: str = ""
-    ground_truth: str = ""
-    source: str = ""
+    task: Task = field(default_factory=Task)
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it does the task: an image of the prompt alone is shown beside the others, and not ranked."""
+        return self.recipe is None or self.task.is_done_by(self.recipe)
 
 
 class Comparison(BaseModel):
-    """axes: the columns first, then the rows; every further one makes tabs of grids. ground_truth: content hash of the
-    image that all cells should be, or "" ("truth" in files of 0.1.0); source: of the shared input, to be shown beside
-    them."""
+    """axes: the columns first, then the rows; every further one makes tabs of grids. task: what all columns are asked
+    for, which every measure is taken against. Files of before have two parts of it here: ground_truth, the content hash
+    of the image that all cells should be ("truth" in 0.1.0), and source, of the shared input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: Annotated[str, Field(max_length=200)] = "Comparison"
@@ -107,6 +112,7 @@ class Comparison(BaseModel):
     axes: Annotated[tuple[Axis, ...], Field(min_length=1, max_length=5)]
     ground_truth: str = ""
     source: str = ""
+    task: Task = Task()
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +151,12 @@ class Comparison(BaseModel):
             count *= len(axis.values)
         return count
 
+    @property
+    def asked(self) -> Task:
+        """The task, with the ground truth and the source that files of before have beside it."""
+        own = {"ground_truth": self.ground_truth, "source": self.source}
+        return self.task.model_copy(update={name: value for name, value in own.items() if value})
+
     def cells(self) -> list[Cell]:
         """All of them, the first axis fastest. Raises RecipeError for more than MOST."""
         if self.size > MOST:
@@ -155,9 +167,9 @@ class Comparison(BaseModel):
 
     def hashes(self) -> list[str]:
         """Content hashes of every image that the cells need, each once."""
-        found = [self.ground_truth, self.source]
+        found = self.asked.hashes()
         for cell in self.cells():
-            found += [cell.ground_truth, cell.source]
+            found += cell.task.hashes()
             if cell.recipe is not None:
                 found += [one for use in cell.recipe.methods for one in use.hashes()]
         return [one for one in dict.fromkeys(found) if one]
@@ -184,9 +196,8 @@ class Comparison(BaseModel):
             uses = [_swapped(use, swap, boxes) for use in _turned(uses, knobs)]
             recipe = _with_solver_knobs(Recipe.make(**{**fields, "methods": tuple(uses)}), knobs)
         except RecipeError as error:
-            return Cell(place, _hash([place, str(error)]), None, str(error))
-        ground_truth, source = (swap.get(one, one) for one in (self.ground_truth, self.source))
-        return Cell(place, key_of(recipe), recipe, ground_truth=ground_truth, source=source)
+            return Cell(place, _hash([place, str(error)]), None, str(error), self.asked.swapped(swap, boxes))
+        return Cell(place, key_of(recipe), recipe, task=self.asked.swapped(swap, boxes))
 
 
 def with_ground_truth(given: Any) -> Any:
@@ -259,15 +270,7 @@ def _with_eta(axis: Any, eta: Any) -> Any:
 
 def _swapped(use: Use, swap: dict[str, str], boxes: tuple[BoxValue, ...]) -> Use:
     """With other images, words and boxes for its inputs."""
-
-    def other(value: Any) -> Any:
-        if isinstance(value, str):
-            return swap.get(value, value)
-        if isinstance(value, dict):
-            return {key: other(one) for key, one in value.items()}
-        return [other(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-    inputs = other(use.model_dump()["inputs"])
+    inputs = with_others(use.model_dump()["inputs"], swap)
     for name, value in use.inputs.items() if boxes else ():
         if isinstance(value, tuple) and value and isinstance(value[0], BoxValue):
             inputs[name] = boxes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from app.comparison.task import Task
 from app.engine import method_checks
 from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Recipe
@@ -28,13 +30,31 @@ LOOKS = {  # an energy -> what its target says, and the measure that a run down 
 STEERED = ("colours", "edges", "text")  # what reads depth here is another network than the one that steers
 
 
-def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, ground_truth: str = "") -> Target:
-    """The target of a recipe's run. images: content hash -> image; ground_truth: the hash of what it should be."""
+def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, task: Task | None = None) -> Target:
+    """The target of a recipe's run. images: content hash -> image; task: of the comparison that it is a cell of, which
+    comes before what the recipe's own inputs say. What the run was steered by is always its own."""
+    size = (recipe.width, recipe.height)
+    found, steered = _of_recipe(recipe, images, backbone)
+    if task is not None:
+        found |= _of_task(task, size, images)
+    contrastive = getattr(backbone, "contrastive", None)
+    world = recipe.backbone in OF_THE_WORLD
+    prompt = found["prompt"]
+    return Target(
+        **found,
+        text_score=None if contrastive is None else contrastive.score,
+        text_score_problem=contrastive.unreadable(prompt) if contrastive is not None and prompt else "",
+        clip=None if world else clip.installed(),
+        world=world,
+        guided_by=frozenset(steered),
+    )
+
+
+def _of_recipe(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone) -> tuple[dict[str, Any], set[str]]:
+    """What a recipe says of its image, by the fields of a Target; and the measures that its run goes down."""
     size = (recipe.width, recipe.height)
     found: dict[str, Any] = {"prompt": recipe.prompt}
     steered: set[str] = set()
-    if ground_truth and ground_truth in images:
-        found["ground_truth"] = method_checks.tensor(images[ground_truth], size)
     for place, use in enumerate(recipe.methods):
         if use.name not in METHODS:
             continue
@@ -50,16 +70,38 @@ def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, groun
                 found |= _measured(place, recipe, images, backbone, value)
             elif value:
                 found |= _of_input(name, declared.kind, value, size, images, method_checks.image_under(use, images))
-    contrastive = getattr(backbone, "contrastive", None)
-    world = recipe.backbone in OF_THE_WORLD
-    return Target(
-        **found,
-        text_score=None if contrastive is None else contrastive.score,
-        text_score_problem=contrastive.unreadable(recipe.prompt) if contrastive is not None and recipe.prompt else "",
-        clip=None if world else clip.installed(),
-        world=world,
-        guided_by=frozenset(steered),
-    )
+    return found, steered
+
+
+def _of_task(task: Task, size: tuple[int, int], images: Mapping[str, Any]) -> dict[str, Any]:
+    """What the task of a comparison says of its images of this size, by the fields of a Target."""
+    found: dict[str, Any] = {}
+    for name in ("source", "ground_truth", "depth"):
+        if (sha := getattr(task, name)) in images:
+            found["near" if name == "depth" else name] = method_checks.tensor(images[sha], size)
+    if task.edges in images:
+        found["edges"] = edge_map(images[task.edges], size, task.edges_by)
+    if task.mask in images:
+        found["mask"] = method_checks.mask_tensor(images[task.mask], size, images.get(task.source))
+    if task.observation is not None and task.observation.image in images:
+        found["ground_truth"] = method_checks.tensor(images[task.observation.image], size)
+        found["observation"] = observed(task.observation, size, images)
+    if references := [method_checks.tensor(images[one], size) for one in task.references if one in images]:
+        found["references"] = references
+    if task.boxes:
+        found["boxes"] = [Box(**one.model_dump()) for one in task.boxes]
+    return found | {name: value for name in ("prompt", "source_prompt") if (value := getattr(task, name))}
+
+
+def observed(given: DegradationValue, size: tuple[int, int], images: Mapping[str, Any]) -> Measurement:
+    """What a degradation leaves of its image at this size (width, height), as an operator on images measures it."""
+    of_images = SimpleNamespace(offers=())  # a network whose state is none
+    return method_checks.degradation(given, size, size[::-1], images).measured(of_images, 1)
+
+
+def edge_map(image: Image.Image, size: tuple[int, int], by: str) -> Tensor:
+    """(1, 3 or 1, H, W): the map of edges that an image of this size (width, height) is, or that `by` makes of it."""
+    return ANNOTATORS.get(by, as_it_is)(method_checks.tensor(image, size))
 
 
 def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:

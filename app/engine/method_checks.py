@@ -202,13 +202,20 @@ def _value(kind: str, value: Any, use: Use, recipe: Recipe, backbone: Backbone, 
     if kind == "points":
         return [Point(**one.model_dump()) for one in value]
     if kind == "operator":
-        parameters: dict[str, Any] = dict(value.parameters)
-        if "mask" in parameters:
-            _, height, width = _measured_shape(recipe, backbone)
-            mask, under = images[parameters["mask"]], image_under(use, images)
-            parameters["mask"] = mask_tensor(mask, (width, height), under)[0, 0] > 0.5
-        return Degradation(tensor(images[value.image], size), value.name, parameters, value.sigma_y, value.seed)
+        return degradation(value, size, _measured_shape(recipe, backbone)[1:], images)
     return value
+
+
+def degradation(
+    value: method_inputs.DegradationValue, size: tuple[int, int], shape: tuple[int, int], images: Mapping[str, Any]
+) -> Degradation:
+    """What is done to an image of this size (width, height); shape: (H, W) of what the operator acts on. Raises
+    KeyError for an image that is not here."""
+    parameters: dict[str, Any] = dict(value.parameters)
+    image = images[value.image]
+    if "mask" in parameters:
+        parameters["mask"] = mask_tensor(images[parameters["mask"]], shape[::-1], image)[0, 0] > 0.5
+    return Degradation(tensor(image, size), value.name, parameters, value.sigma_y, value.seed)
 
 
 def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ from app.schema.solvers import knob_label, knob_names
 from app.service.state import LOADING, AppState
 from app.storage.image_files import ImageError, content_hash, open_upload
 from app.version import VERSION
-from common.image_bytes import data_uri, encoded
+from common.image_bytes import encoded
 
 LARGEST_FILE = 32 * 2**20  # bytes
 HELD = 12  # comparisons in memory
@@ -243,9 +243,7 @@ def update(
 
     if since >= 0:
         return comparison_json.changes(one, address, since)
-    hashes = [sha for cell in one.cells for sha in (cell.source, cell.ground_truth) if sha]
-    given = {sha: data_uri(one.images[sha]) for sha in dict.fromkeys(hashes) if sha in one.images}
-    whole = comparison_json.whole_comparison(one, address, given, stored_figures())
+    whole = comparison_json.whole_comparison(one, address, stored_figures())
     whole["exports"] = exports(stem)
     whole["votes"] = ratings(one, store, ids)
     return whole

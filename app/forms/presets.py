@@ -14,14 +14,15 @@ from typing import Any
 from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
+from app.comparison.task import Task
 from app.forms.examples import AFTER, BEFORE, NAMES, example, ground_truth
 from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import SAMPLERS, Recipe
 from app.storage.image_files import content_hash
 
 LATENT, PIXELS = ("still-life", 128), ("still-life-pixels", 64)  # backbones and their sizes
-#: Methods that steer a run without an image are run under an inversion, which gives them one.
-UNDER = {"semantic_guidance": "edit_friendly_ddpm"}
+#: Methods that edit a run without an image are run under this inversion, which gives them one.
+UNDER = "direct_inversion"
 OTHER_NETWORKS = ("lcm",)  # solvers made for other networks; those that climb make more evaluations than steps
 STOCHASTIC = ("edit_friendly_ddpm", "replacement", "repaint", "ilvr", "dps")  # their papers' sampler is ancestral
 TWO = "a red cube and a blue sphere on grass by day"
@@ -61,32 +62,34 @@ def _ready(key: str, title: str, summary: str) -> Callable[[Make], Make]:
 def edit() -> PresetComparison:
     from conditioning.registry import METHODS
 
-    images: dict[str, Image.Image] = {}
+    known = ground_truth(LATENT[1])
+    source, images = _image(known.image)
+    mask, found = _image(known.mask)
+    images |= found
     columns = [_alone("the new prompt alone")]
     for method in METHODS.values():
-        if method.task != "editing":
+        if method.task != "editing" or "edit" in method.inputs:  # whose edit is not what the prompt says
             continue
-        card, found = _card(method.name, LATENT)
-        images |= found
-        stack = [card]
+        made = example(method.name, LATENT[1])
+        images |= made.images
+        stack = [_used(made.card)]
         if not any(kind.kind == "image" for kind in method.inputs.values()):
-            under, found = _card(UNDER.get(method.name, "direct_inversion"), LATENT)
+            under, found = _card(UNDER, LATENT)
             images |= found
-            stack = [under, card]
-        prompt = {"prompt": BEFORE} if method.name in UNDER else {}
-        columns.append(_column(method.title, stack, prompt))
-    source, found = _image(ground_truth(LATENT[1]).image)
-    base = Recipe(prompt=AFTER, backbone=LATENT[0], steps=30)
-    axes = (Axis(name="method", values=tuple(columns)), _seeds(2))
-    return PresetComparison(Comparison(title=READY["edit"].title, base=base, axes=axes, source=source), images | found)
+            stack = [under, *stack]
+        guidance = {"cfg_scale": 1.0} if made.settings["cfg_scale"] == 1 else {}  # what the method cannot do with it
+        columns.append(_column(method.title, stack, guidance))
+    task = Task(prompt=AFTER, source=source, source_prompt=BEFORE, mask=mask)
+    return _compared("edit", columns, images, Recipe(prompt=AFTER, backbone=LATENT[0], steps=30), task)
 
 
 @_ready("inpaint", "Inpaint", "A hole where the cube was, to be filled as the prompt says.")
 def inpaint() -> PresetComparison:
     columns, images = _of_task(("inpainting",), LATENT)
-    return _with_truth(
-        "inpaint", [_alone("the prompt alone"), *columns], images, LATENT, Recipe(prompt=BEFORE, steps=30)
-    )
+    (source, shown), (mask, painted) = (_image(getattr(ground_truth(LATENT[1]), name)) for name in ("image", "mask"))
+    task = Task(prompt=BEFORE, source=source, mask=mask, ground_truth=source)
+    columns = [_alone("the prompt alone"), *columns]
+    return _compared("inpaint", columns, images | shown | painted, Recipe(prompt=BEFORE, steps=30), task)
 
 
 @_ready("super-resolution", "Super-resolve", "Sixteen by sixteen pixels, made four times as fine.")
@@ -99,27 +102,31 @@ def colourise() -> PresetComparison:
     return _restored("colourise", "colourisation", {})
 
 
-@_ready("depth", "Depth to image", "A map of depth, or the image it is of, to be followed.")
+@_ready("depth", "Depth to image", "A map of depth, to be followed.")
 def depth() -> PresetComparison:
     known = ground_truth(LATENT[1])
     near, shown = _image(known.near)
-    image, found = _image(known.image)
+    truth, found = _image(known.image)
     control = Use(name="controlnet", inputs={"depth": near})
-    energy = Use(name="energy_guidance", knobs={"energy": "depth"}, inputs={"target": image})
+    energy = Use(name="energy_guidance", knobs={"energy": "depth map"}, inputs={"target": near})
     columns = [
         _alone("the prompt alone"),
         _column("ControlNet, depth", [control]),
         _column("Energy guidance, depth", [energy]),
         _column("both", [control, energy]),
     ]
-    return _with_truth("depth", columns, shown | found, LATENT, Recipe(prompt=BEFORE))
+    task = Task(prompt=BEFORE, depth=near, ground_truth=truth)
+    return _compared("depth", columns, shown | found, Recipe(prompt=BEFORE), task)
 
 
 @_ready("layout", "Layout by boxes", "Two boxes with words: is each filled by what it says?")
 def layout() -> PresetComparison:
     columns, images = _of_task(("layout",), LATENT)
     base = Recipe(prompt=f"{NAMES[0]} and {NAMES[1]} on grass")
-    return _with_truth("layout", [_alone("the prompt alone"), *columns], images, LATENT, base, seeds=3)
+    known = ground_truth(LATENT[1])
+    truth, found = _image(known.image)
+    task = Task(prompt=base.prompt, boxes=known.boxes, ground_truth=truth)
+    return _compared("layout", [_alone("the prompt alone"), *columns], images | found, base, task, seeds=3)
 
 
 @_ready("two-objects", "Two objects", "A prompt of two solids: do both come out whole?")
@@ -132,16 +139,15 @@ def two_objects() -> PresetComparison:
         _column("Composable", [both], {"cfg_scale": 2.0}),
         _column("Perturbed attention", [Use(name="perturbed_attention")]),
     ]
-    axes = (Axis(name="method", values=tuple(columns)), _seeds(4))
-    return PresetComparison(Comparison(title=READY["two-objects"].title, base=Recipe(prompt=TWO), axes=axes))
+    return _compared("two-objects", columns, {}, Recipe(prompt=TWO), Task(prompt=TWO), seeds=4)
 
 
 @_ready("panorama", "Panorama", "Three widths of the network, at once and window by window.")
 def panorama() -> PresetComparison:
     made = example("panorama", LATENT[1])
     columns = [_alone("the network on the whole at once"), _column("MultiDiffusion, windows", [_used(made.card)])]
-    axes = (Axis(name="method", values=tuple(columns)), _seeds(3))
-    return PresetComparison(Comparison(title=READY["panorama"].title, base=Recipe(**made.settings), axes=axes))
+    base = Recipe(**made.settings)
+    return _compared("panorama", columns, {}, base, Task(prompt=base.prompt), seeds=3)
 
 
 @_ready(
@@ -158,10 +164,8 @@ def samplers() -> PresetComparison:
         for key, label in SAMPLERS.items()
         if key in solvers and key not in OTHER_NETWORKS and not solvers[key].renoises
     ]
-    axes = (Axis(name="sampler", values=tuple(columns)), _seeds(4))
-    return PresetComparison(
-        Comparison(title=READY["samplers"].title, base=Recipe(prompt=prompt, steps=8, schedule="flow_shift"), axes=axes)
-    )
+    base = Recipe(prompt=prompt, steps=8, schedule="flow_shift")
+    return _compared("samplers", columns, {}, base, Task(prompt=prompt), seeds=4, axis="sampler")
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -179,7 +183,7 @@ def _restored(key: str, operator: str, parameters: dict[str, Any]) -> PresetComp
         for name, kind in method.inputs.items() if kind.kind == "operator"
     ]  # fmt: skip
     base = Recipe(backbone=PIXELS[0], width=PIXELS[1], height=PIXELS[1], steps=50, cfg_scale=1.0)
-    return _with_truth(key, columns, images, PIXELS, base)
+    return _compared(key, columns, images, base, Task(observation=given, ground_truth=image))
 
 
 def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change], dict[str, Image.Image]]:
@@ -196,13 +200,13 @@ def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change]
     return columns, images
 
 
-def _with_truth(
-    key: str, columns: Sequence[Change], images: dict[str, Image.Image], where: tuple[str, int], base: Recipe,
-    seeds: int = 2,
+def _compared(
+    key: str, columns: Sequence[Change], images: dict[str, Image.Image], base: Recipe, task: Task, seeds: int = 2,
+    axis: str = "method",
 ) -> PresetComparison:  # fmt: skip
-    sha, found = _image(ground_truth(where[1]).image)
-    axes = (Axis(name="method", values=tuple(columns)), _seeds(seeds))
-    return PresetComparison(Comparison(title=READY[key].title, base=base, axes=axes, ground_truth=sha), images | found)
+    """These columns by a few seeds, every one measured against the one task."""
+    axes = (Axis(name=axis, values=tuple(columns)), _seeds(seeds))
+    return PresetComparison(Comparison(title=READY[key].title, base=base, axes=axes, task=task), images)
 
 
 def _alone(label: str) -> Change:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from conditioning.inputs import Box
 from conditioning.operators import BlockAverage, Measurement
 from fidelity.measures import MEASURES, better, evaluate, in_page_order, left_out, seen
-from fidelity.target import Target
+from fidelity.target import Perception, Target
 from world import edits
 from world.captions import describe
 from world.render import render
@@ -37,10 +37,17 @@ def target_of(scenes, i):
     )  # fmt: skip
 
 
+def values_of(image, target, *keys):
+    """These measures alone: all of them take seconds."""
+    perception = Perception(image)
+    with torch.no_grad():
+        return [MEASURES[key].compute(image, target, perception) for key in keys]
+
+
 def test_every_measure_prefers_the_scene_itself_to_another(scenes):
     _, out = scenes
     own, other = (evaluate(out.rgb[i : i + 1], target_of(scenes, 0)) for i in (0, 1))
-    assert set(own) == set(MEASURES) - {"text", "clip", "done"}
+    assert set(own) == set(MEASURES) - {"text", "clip", "done", "inside", "done_and_kept"}
     assert own["well_formed"] == other["well_formed"] == 100  # both are renders
     for key, value in own.items():
         assert key == "well_formed" or better(key, value, other[key]), (key, value, other[key])
@@ -88,6 +95,33 @@ def test_edit_success_is_full_after_the_edit_and_none_before_it():
     target = Target(prompt=texts[1], source_prompt=texts[0], source=before.rgb, world=True)
     assert evaluate(after.rgb, target)["done"] == 100 and evaluate(before.rgb, target)["done"] == 0
     assert evaluate(before.rgb, target)["kept"] == 100
+
+
+def test_a_hole_is_filled_by_what_the_prompt_names_and_the_rest_of_the_source_is_kept(scenes):
+    """Full for the very scene; nothing is done by another one."""
+    drawn, out = scenes
+    source, mask = out.rgb[:1], torch.zeros(1, 1, 128, 128)
+    left, top, right, bottom = (128 * out.boxes[0, 0]).int().tolist()
+    mask[..., max(top - 3, 0) : bottom + 3, max(left - 3, 0) : right + 3] = 1
+    prompt = describe(drawn[0], np.random.default_rng(0)).text
+    target = Target(prompt=prompt, source=source, mask=mask, world=True)
+    keys = ("inside", "background", "done_and_kept")
+    assert values_of(source, target, *keys) == [100, 100, 100]
+    asked, stays, both = values_of(out.rgb[1:], target, *keys)
+    assert asked == both == 0 and stays < 60
+
+
+def test_an_image_of_the_prompt_alone_is_not_the_best_edit():
+    """It has all that was asked for, and kept less of the source than the edit."""
+    edited = edits.edit(draw("test", 20_001), np.random.default_rng(0), "recolour")
+    before, after, _ = edits.render_edits([edited], 128)
+    texts = [describe(scene, np.random.default_rng(3)).text for scene in (edited.before, edited.after)]
+    target = Target(prompt=texts[1], source_prompt=texts[0], source=before.rgb, world=True)
+    alone = after.rgb.flip(-1)  # the same solids at other places
+    best, mirrored, nothing = (
+        values_of(image, target, "done_and_kept")[0] for image in (after.rgb, alone, before.rgb)
+    )
+    assert best > mirrored > nothing == 0
 
 
 def test_psnr_is_of_the_inside_of_the_mask_and_background_psnr_of_the_outside():

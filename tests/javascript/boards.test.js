@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { heat } from "../../app/assets/attention_maps.js";
 import { drawPair } from "../../app/assets/blind_vote.js";
-import { cellLabel, columnOrder } from "../../app/assets/comparison_grid.js";
+import { sorting } from "../../app/assets/comparison.js";
+import { cellLabel, columnOrder, measuresAtCell } from "../../app/assets/comparison_grid.js";
 import { whenNeeded } from "../../app/assets/input_fields.js";
 import { difference } from "../../app/assets/side_by_side.js";
 import { figureRange, noiseAxis } from "../../app/assets/trajectory_curves.js";
@@ -33,10 +34,27 @@ test("columns in the order of their ranks; those without a rank last, in their o
   const rank = (/** @type {string} */ label) => ({ label, mean: 0, low: null, high: null, cells: 1 });
   const pareto = { seconds: [], nfe: [] }, cost = { seconds: {}, nfe: {} };
   /** @type {Summary} */
-  const summary = { measures: { psnr: { ranks: [rank("c"), rank("a")], pareto } }, cost };
+  const summary = { measures: { psnr: { ranks: [rank("c"), rank("a")], unranked: [rank("b")], pareto } }, cost };
   assert.deepEqual(columnOrder({ axes, summary }, "psnr"), [2, 0, 1, 3]);
   assert.deepEqual(columnOrder({ axes, summary }, ""), [0, 1, 2, 3]);
   assert.deepEqual(columnOrder({ axes }, "psnr"), [0, 1, 2, 3]);
+});
+
+test("all cells there: by what the task is about; else as given, and always as a person chose", () => {
+  const measures = /** @type {Summary["measures"]} */ (/** @type {unknown} */ ({ near: {}, psnr: {} }));
+  const summary = { measures, cost: { seconds: {}, nfe: {} } };
+  assert.equal(sorting({ busy: true, condition: "the depth map", summary }, null), "");
+  assert.equal(sorting({ busy: false, condition: "the depth map", summary }, null), "near");
+  assert.equal(sorting({ busy: false, condition: "", summary }, null), "", "nothing but a prompt");
+  assert.equal(sorting({ busy: false, condition: "the depth map", summary }, "psnr"), "psnr");
+  assert.equal(sorting({ busy: false, condition: "the depth map", summary }, ""), "");
+  assert.equal(sorting({ busy: false, condition: "the depth map" }, null), "", "nothing measured");
+});
+
+test("a cell shows what the columns are sorted by and the measures of its task before others", () => {
+  const figures = { atoms: 1, psnr: 2, near: 3, kept: 4 };
+  assert.deepEqual(measuresAtCell(figures, ["near", "psnr", "atoms", "kept"], "kept"), ["kept", "near", "psnr"]);
+  assert.deepEqual(measuresAtCell(figures, ["near", "solids"], "solids"), ["near", "atoms", "psnr"]);
 });
 
 test("a cell is named by its place on every axis", () => {

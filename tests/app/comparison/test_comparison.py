@@ -68,7 +68,7 @@ def test_an_axis_may_bring_other_images_and_another_truth():
     compared = Comparison(base=base, axes=(scenes,), ground_truth=a)
     first, second = compared.cells()
     assert [c.recipe.methods[0].inputs["reference"] for c in (first, second)] == [a, b]
-    assert [c.ground_truth for c in (first, second)] == [a, b] and set(compared.hashes()) == {a, b}
+    assert [c.task.ground_truth for c in (first, second)] == [a, b] and set(compared.hashes()) == {a, b}
 
 
 def test_a_value_that_cannot_be_is_said_at_its_cell_and_the_others_stand():

@@ -105,3 +105,54 @@ def test_votes_of_all_comparisons_rate_the_columns_of_one(tmp_path):
     assert low < 1000 < rating < high, "one vote is not much"
     assert {label for label, *_ in rated["all"]["ratings"]} == {"a", "b"}, "c has no vote anywhere, d is no column here"
     assert ratings(one, own, kept.all_votes(ids[:1]))["all"]["count"] == 1
+
+
+# ---- columns of a comparison ---------------------------------------------------------------------------------------
+
+
+def compared(task, *columns):
+    """Columns by their stacks, with a result each whose figures and cost are given."""
+    from app.comparison.store import Result
+
+    values = tuple(Change(label=label, methods=stack) for label, stack, _ in columns)
+    base = Recipe(backbone="exact", width=16, height=16)
+    one = Comparison(base=base, axes=(Axis(name="m", values=values),), task=task)
+    results = [Result(1.0 + i, 10, 10, 0, "", figures) for i, (_, _, figures) in enumerate(columns)]
+    return one, {cell.key: result for cell, result in zip(one.cells(), results)}
+
+
+def test_an_image_of_the_prompt_alone_is_not_ranked_on_a_task_that_it_did_not_do():
+    from app.comparison.comparison_json import summary
+    from app.comparison.task import Task
+    from app.schema.method_inputs import Use
+
+    depth = "d" * 64
+    control = (Use(name="controlnet", inputs={"depth": depth}),)
+    columns = [("alone", (), {"atoms": 100.0, "near": 0.001}), ("control", control, {"atoms": 50.0, "near": 0.01})]
+    found = summary(*compared(Task(prompt="a", depth=depth), *columns))["measures"]
+    assert next(iter(found)) == "near", "the measure of the condition comes first"
+    for one in found.values():
+        assert [rank["label"] for rank in one["ranks"]] == ["control"]
+        assert [rank["label"] for rank in one["unranked"]] == ["alone"]
+        assert one["pareto"]["nfe"] == ["control"]
+    free = summary(*compared(Task(prompt="a"), *columns))["measures"]
+    assert next(iter(free)) == "atoms" and [rank["label"] for rank in free["atoms"]["ranks"]] == ["alone", "control"]
+    none = summary(*compared(Task(prompt="a", depth="e" * 64), *columns))["measures"]
+    assert len(none["near"]["ranks"]) == 2, "where no column does the task all are ranked"
+
+
+@pytest.mark.parametrize("fields, kind, first", [
+    ({"depth": "d" * 64}, "depth", "near"), ({"edges": "d" * 64}, "edges", "edges"),
+    ({"source": "d" * 64, "source_prompt": "a"}, "editing", "done_and_kept"),
+    ({"source": "d" * 64, "source_prompt": "a", "mask": "e" * 64}, "editing", "done_and_kept"),
+    ({"source": "d" * 64, "mask": "e" * 64}, "inpainting", "done_and_kept"),
+    ({"observation": {"name": "blur", "image": "d" * 64}}, "restoration", "psnr"),
+    ({"boxes": [{"left": 0, "top": 0, "right": 1, "bottom": 1, "text": "a"}]}, "layout", "boxes"),
+    ({"references": ["d" * 64]}, "reference", "identity"),
+])  # fmt: skip
+def test_a_task_is_ranked_by_the_measure_of_its_condition(fields, kind, first):
+    from app.comparison.task import CONDITIONS, MEASURES, Task
+    from fidelity.measures import MEASURES as KNOWN
+
+    task = Task.model_validate(fields)
+    assert task.kind == kind and MEASURES[kind][0] == first and set(MEASURES[kind]) <= set(KNOWN) and CONDITIONS[kind]

@@ -9,7 +9,8 @@ from PIL import Image
 
 import backbones
 from app.comparison.targets import targets
-from app.schema.method_inputs import DegradationValue, Use
+from app.comparison.task import Task
+from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe
 from app.storage.image_files import content_hash
 from backbones.contrastive import Contrastive
@@ -21,8 +22,8 @@ SHA = content_hash(IMAGE)
 ORACLE = backbones.load("exact")
 
 
-def of(*uses, ground_truth=""):
-    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: IMAGE}, ORACLE, ground_truth)
+def of(*uses, task=None):
+    return targets(Recipe(backbone="exact", width=64, height=64, methods=uses), {SHA: IMAGE}, ORACLE, task)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,35 @@ def test_a_prompt_that_the_text_score_cannot_read_is_said_and_costs_no_other_fig
     image = torch.full((1, 3, 128, 128), 0.5)
     assert ("text" in evaluate(image, one)) is bool(prompt and not why)
     assert (why in left_out(one, image)) if why else ("Text score" not in left_out(one, image))
+
+
+# ---- the task of a comparison ------------------------------------------------------------------------------------
+
+
+def test_what_the_task_says_comes_before_what_a_column_was_given():
+    """A column whose prompt, source and mask are others is not judged by them."""
+    other = Image.new("RGB", (64, 64), "white")
+    images = {SHA: IMAGE, content_hash(other): other}
+    use = Use(name="repaint", inputs={"known": content_hash(other), "mask": content_hash(other)})
+    recipe = Recipe(backbone="exact", prompt="at sunset", width=64, height=64, methods=(use,))
+    task = Task(prompt="a yellow cube", source=SHA, source_prompt="a red cube", mask=SHA)
+    one = targets(recipe, images, ORACLE, task)
+    assert (one.prompt, one.source_prompt) == ("a yellow cube", "a red cube")
+    assert not torch.equal(one.source, torch.ones_like(one.source)) and not bool((one.mask > 0.5).all())
+
+
+def test_a_run_that_was_given_nothing_is_measured_against_the_task_too():
+    given = DegradationValue(image=SHA, name="super_resolution", parameters={"factor": 4})
+    boxes = (BoxValue(left=0, top=0, right=0.5, bottom=1, text="a cube"),)
+    one = of(task=Task(depth=SHA, edges=SHA, edges_by="canny", boxes=boxes, references=(SHA,), observation=given))
+    assert torch.equal(one.edges, canny(one.near)) and one.boxes[0].text == "a cube" and len(one.references) == 1
+    assert one.observation.error(one.ground_truth * 2 - 1).max() < 1e-6
+
+
+def test_an_observation_of_the_task_is_the_one_that_the_methods_are_given():
+    given = DegradationValue(image=SHA, name="super_resolution", parameters={"factor": 4}, sigma_y=0.3, seed=5)
+    recipe = Recipe(backbone="exact", width=64, height=64, methods=(Use(name="dps", inputs={"measured": given}),))
+    pixels = SimpleNamespace(offers=("pixels",), encode_image=lambda image: image * 2 - 1,
+                             latent_shape=lambda width, height: (3, height, width))  # fmt: skip
+    own, task = (targets(recipe, {SHA: IMAGE}, pixels, task) for task in (None, Task(observation=given)))
+    assert torch.equal(own.observation.y, task.observation.y)

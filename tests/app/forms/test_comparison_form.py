@@ -108,7 +108,7 @@ def test_other_scenes_as_reference_inputs(state):
     made = comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
     cells = made.cells()
     given = [cell.recipe.methods[0].inputs["reference"] for cell in cells]
-    assert len(set(given)) == 2 and [cell.ground_truth for cell in cells] == given
+    assert len(set(given)) == 2 and [cell.task.ground_truth for cell in cells] == given
     assert all(state.image(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
     with pytest.raises(RecipeError, match="not a scene number"):
         comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, x")])
@@ -153,7 +153,7 @@ def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
     assert list(shelf) == ["red  one", "blue"] and len(cells) == 6
     for row, sha in enumerate(shelf.values()):
         ilvr, dps, none = cells[3 * row : 3 * row + 3]
-        assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.source
+        assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.task.source
         (measured,) = dps.recipe.methods[0].inputs.values()
         assert measured.image == sha and not none.recipe.methods
     assert all(state.image(sha) is not None for sha in made.hashes())
@@ -196,7 +196,7 @@ def test_two_files_of_one_name_are_two_rows_and_the_same_image_is_one(state, tmp
     assert references.given(state, paths, shelf, "") == shelf
     made = comparison_form.own(state, BASE, ["ilvr"], [("image", ", ".join(shelf))], shelf)
     assert [value.label for value in made.axes[1].values] == ["image", "image 2"]
-    assert [cell.source for cell in made.cells()] == list(shelf.values())
+    assert [cell.task.source for cell in made.cells()] == list(shelf.values())
 
 
 def test_an_own_image_that_is_none_is_said(state, tmp_path):
