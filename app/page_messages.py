@@ -299,6 +299,7 @@ class ComparisonNews(Message):
 
     id: str
     busy: bool
+    seconds_left: float | None  # None where nothing is known
     states: dict[str, CellState]
     count: Counts
     summary: NotRequired[Summary]
@@ -309,6 +310,12 @@ class ComparisonVotes(Message):
 
     id: str
     votes: Ratings
+
+
+class ComparisonGone(Message):
+    """Deleted: its id."""
+
+    gone: str
 
 
 class Exports(Message):
@@ -413,5 +420,6 @@ class TrajectoryStopped(Message):
 
 MESSAGES: tuple[Any, ...] = (
     Catalogue, Stack, Marks, VisitNews, Uploaded, Preview, Thumbnail, WholeComparison, ComparisonNews, ComparisonVotes,
+    ComparisonGone,
     Trajectories, TrajectoryProgress, TrajectoryStopped,
 )  # fmt: skip

@@ -5,11 +5,12 @@ import { comparisonGrid } from "./comparison_grid.js";
 import { costPlot, ranksTable } from "./comparison_plots.js";
 import { actButton, element, find, need } from "./element.js";
 import { fileLink } from "./file_link.js";
+import { duration } from "./format.js";
 import { onValue } from "./gradio.js";
 import { sideBySide } from "./side_by_side.js";
 
 /** @import { Component } from "./gradio.js" */
-/** @import { ComparisonNews, ComparisonVotes, WholeComparison } from "./server.d.ts" */
+/** @import { ComparisonGone, ComparisonNews, ComparisonVotes, WholeComparison } from "./server.d.ts" */
 
 /** @type {Component | null} */
 let board = null;
@@ -62,17 +63,44 @@ function drawChosen() {
 
 // ---- around the grid ----------------------------------------------------------------------------------------------
 
-/** @param {WholeComparison} comparison */
-function heading({ prompt, title }) {
-  return element("header", { class: "nw-board-head" },
-    element("div", {}, element("h2", {}, title), element("p", {}, prompt), element("p", { class: "nw-status", role: "status" })));
+/** Delete asks once more; whoever looks elsewhere has not meant it. @param {FocusEvent} event */
+function calmDown({ currentTarget }) {
+  const button = /** @type {HTMLButtonElement} */ (currentTarget);
+  delete button.dataset.sure;
+  button.textContent = "Delete";
+}
+
+/** A field in place of the title: Enter keeps what is in it, Esc the title as it was. @param {string} title */
+function askTitle(title) {
+  if (!board) return;
+  const done = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Escape") field.replaceWith(element("h2", {}, title));
+    if (event.key !== "Enter" || !field.value.trim()) return;
+    board?.trigger("change", { what: "rename", title: field.value.trim() });
+  };
+  const field = element("input", { type: "text", class: "nw-title-field", value: title, maxlength: 200, "aria-label": "Title of the comparison", onkeydown: done });
+  find(".nw-board-head h2", board.element)?.replaceWith(field);
+  field.select();
 }
 
 /** @param {WholeComparison} comparison */
-export function progressWords({ count, cells, busy }) {
+function heading({ prompt, title }) {
+  const change = (/** @type {string} */ what, /** @type {string} */ words, more = {}) => actButton(words, (event) => {
+    const button = /** @type {HTMLButtonElement} */ (event.currentTarget);
+    if (what === "rename") askTitle(title);
+    else if (what === "delete" && !button.dataset.sure) { button.dataset.sure = "yes"; button.textContent = "Delete for good"; }
+    else board?.trigger("change", { what });
+  }, more);
+  return element("header", { class: "nw-board-head" },
+    element("div", {}, element("div", { class: "nw-title" }, element("h2", {}, title), element("span", { class: "nw-acts" },
+      change("rename", "Rename"), change("copy", "Duplicate"), change("delete", "Delete", { onblur: calmDown }))), element("p", {}, prompt), element("p", { class: "nw-status", role: "status" })));
+}
+
+/** @param {WholeComparison} comparison */
+export function progressWords({ count, cells, busy, seconds_left }) {
   const words = [`${count.done} of ${cells.length} cells`];
   if (count.failed) words.push(`${count.failed} failed`);
-  if (busy) words.push("running");
+  if (busy) words.push(seconds_left === null ? "running" : `running, about ${duration(seconds_left)} left`);
   else if (count.done + count.failed < cells.length) words.push("stopped; resume to make the rest");
   return words.join(" · ");
 }
@@ -148,13 +176,21 @@ function show(comparison) {
 function update(comparison, news) {
   const before = measuresOf(comparison).length, order = sorting(comparison, sortedBy);
   Object.assign(comparison.states, news.states);
-  Object.assign(comparison, { busy: news.busy, count: news.count, summary: news.summary ?? comparison.summary });
+  Object.assign(comparison, { busy: news.busy, seconds_left: news.seconds_left, count: news.count, summary: news.summary ?? comparison.summary });
   if (!board || !find(".nw-compared", board.element)) return;
   if (sorting(comparison, sortedBy) !== order) { draw(); return; } // all cells are there: ranked
   grid?.refresh(order, chosen, Object.keys(news.states));
   drawStatus(comparison);
   if (news.summary || !news.busy) drawPanels(comparison);
   if (measuresOf(comparison).length !== before) need(".nw-tools", board.element).replaceWith(toolsRow(comparison));
+}
+
+/** The one that was open is deleted. */
+function clear() {
+  open = null;
+  chosen = [];
+  board?.element.replaceChildren(element("div", { class: "nw-board", "data-state": "empty" }, element("h2", {}, "Deleted"),
+    element("p", {}, "Choose another comparison on the left.")));
 }
 
 /** Draws the comparison, now or as soon as there is one. @param {Component} component */
@@ -166,9 +202,10 @@ export function mountBoard(component) {
 /** What the server says of comparisons. @param {Component} component */
 export function mountNews(component) {
   onValue(component, (text) => {
-    /** @type {WholeComparison | ComparisonNews | ComparisonVotes} */
+    /** @type {WholeComparison | ComparisonNews | ComparisonVotes | ComparisonGone} */
     const message = JSON.parse(text);
-    if ("axes" in message) show(message);
+    if ("gone" in message) { if (open?.id === message.gone) clear(); }
+    else if ("axes" in message) show(message);
     else if (!open || message.id !== open.id) return; // of another one that was open before
     else if ("votes" in message) { open.votes = message.votes; drawPanels(open); }
     else update(open, message);

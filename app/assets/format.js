@@ -47,6 +47,15 @@ export function cost({ seconds, nfe, gradients }) {
 }
 
 /**
+ * A time in the unit that fits: "8 s", "3 min", "1.5 h".
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/**
  * A title as the name of a file.
  * @param {string} title
  * @param {string} extension

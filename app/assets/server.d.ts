@@ -82,10 +82,16 @@ export interface CompareCell {
   conditions: Condition[];
 }
 
+/** Deleted: its id. */
+export interface ComparisonGone {
+  gone: string;
+}
+
 /** What has changed. */
 export interface ComparisonNews {
   id: string;
   busy: boolean;
+  seconds_left: number | null;
   states: Record<string, CellState>;
   count: Counts;
   summary?: Summary;
@@ -396,6 +402,7 @@ export interface VisitNews {
 export interface WholeComparison {
   id: string;
   busy: boolean;
+  seconds_left: number | null;
   states: Record<string, CellState>;
   count: Counts;
   summary?: Summary;

@@ -31,3 +31,14 @@ export function mountReadyList({ element, trigger }) {
     if (button) trigger("ready", { key: button.dataset.ready });
   });
 }
+
+/**
+ * In the list of columns: data-column="edit" triggers the event `act` with the button's data.
+ * @param {Component} component
+ */
+export function mountColumns({ element, trigger }) {
+  element.addEventListener("click", (event) => {
+    const button = around(event, "[data-column]");
+    if (button) trigger("act", { ...button.dataset });
+  });
+}

@@ -54,6 +54,7 @@ def changes(runner: ComparisonRunner, address: Callable[[str], str], since: int)
     found = {
         "id": runner.id,
         "busy": runner.busy,
+        "seconds_left": None if (left := runner.seconds_left) is None else round(left, 1),
         "states": {key: _state(key, state, address) for key, state in changed.items()},
         "count": {name: runner.count(name) for name in ("done", "failed", "running", "waiting", "cancelled")},
     }

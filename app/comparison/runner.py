@@ -63,6 +63,8 @@ class ComparisonRunner:
         self._stop = threading.Event()  # of the newest start
         self._runs: set[Any] = set()
         self._thread: threading.Thread | None = None
+        self._todo: list[str] = []  # keys of the cells that the newest start makes
+        self._begun = 0.0
         for cell in self.cells:
             if cell.recipe is None:
                 self.states[cell.key] = State("failed", reason=cell.problem)
@@ -100,7 +102,7 @@ class ComparisonRunner:
                 return None
             stop, before = threading.Event(), self._thread
             self._stop = stop
-            self._wait_all()
+            self._todo, self._begun = [cell.key for cell in self._wait_all()], time.monotonic()
             name = f"comparison {self.id}"
             self._thread = threading.Thread(target=self._main, args=(stop, before), name=name, daemon=True)
             self._thread.start()
@@ -119,6 +121,15 @@ class ComparisonRunner:
         with self._changed:
             self._changed.wait_for(lambda: self._count > since, seconds)
             return self._count
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Going by how long the cells of this start have taken; None where nothing runs or too little is known."""
+        done = 0.0
+        for one in (self.states[key] for key in self._todo):
+            under_way = one.step / max(one.steps, 1) if one.status == "running" else 0.0
+            done += (1.0 if one.status in ("done", "failed") else under_way) / len(self._todo)
+        return (time.monotonic() - self._begun) * (1 - done) / done if self.busy and done > 0.05 else None
 
     def join(self, seconds: float | None = None) -> None:
         if self._thread is not None:

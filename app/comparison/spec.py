@@ -152,6 +152,12 @@ class Comparison(BaseModel):
         return count
 
     @property
+    def pictures(self) -> int:
+        """How many images are kept when all are made: cells of the same settings share one, and what cannot be has
+        none."""
+        return len({cell.key for cell in self.cells() if cell.recipe is not None})
+
+    @property
     def asked(self) -> Task:
         """The task, with the ground truth and the source that files of before have beside it."""
         own = {"ground_truth": self.ground_truth, "source": self.source}

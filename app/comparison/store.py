@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass, field
@@ -61,6 +62,26 @@ class ComparisonStore:
             return Comparison.read((self._of(id) / "comparison.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+
+    def rename(self, id: str, title: str) -> None:
+        """Another title for a comparison of the store; its cells stay."""
+        one = self.get(id)
+        if one is not None:
+            write_text(self._of(id) / "comparison.json", one.model_copy(update={"title": title}).model_dump_json())
+
+    def copy(self, id: str, title: str) -> str | None:
+        """A comparison of this title with the cells of another one, without its votes, and its id; None for none."""
+        one = self.get(id)
+        if one is None:
+            return None
+        made = self.add(one.model_copy(update={"title": title}))
+        if (cells := self._of(id) / "cells").is_dir():
+            shutil.copytree(cells, self._of(made) / "cells")
+        return made
+
+    def delete(self, id: str) -> None:
+        """For good: the comparison, its cells and its votes."""
+        shutil.rmtree(self._of(id), ignore_errors=True)
 
     def all(self) -> Iterator[tuple[str, Comparison, int]]:
         """(id, comparison, cells that are there), newest first."""

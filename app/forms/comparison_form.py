@@ -15,30 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from app.comparison.runner import ComparisonRunner
-from app.comparison.spec import ETA, KIND, LABEL, MOST_VALUES, SAMPLER, Axis, Change, Comparison
+from app.comparison.spec import KIND, Axis, Change, Comparison, key_of
 from app.comparison.store import ComparisonStore
 from app.forms import references
+from app.forms.axis_values import axis_of
+from app.forms.columns import differing, headers, task_of, unfitting, with_inputs_of
 from app.forms.page_catalogue import catalogue
 from app.forms.presets import READY
-from app.schema.foreign_names import sampler_named, schedule_in, schedule_named
-from app.schema.method_inputs import Use
-from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, differences
-from app.schema.solvers import knob_label, knob_names
+from app.schema.recipe import Problem, Recipe, RecipeError, differences
 from app.service.state import LOADING, AppState
 from app.storage.image_files import ImageError, content_hash, open_upload
 from app.version import VERSION
 from common.image_bytes import encoded
+from common.text import one_line
 
 LARGEST_FILE = 32 * 2**20  # bytes
 HELD = 12  # comparisons in memory
-AXES = {
-    "seed": "Seed", "prompt": "Prompt", "negative": "Negative prompt", "steps": LIMITS["steps"].label,
-    "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label,
-    "stop_sigma": LIMITS["stop_sigma"].label, "sampler": "Sampling method",
-    "schedule": "Schedule type", "backbone": "Model", **references.AXES,
-}  # fmt: skip
-NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}
-NAMED_BY = {"sampler": sampler_named, "schedule": schedule_named}
+RATED = 6  # newest ones that say how long an evaluation takes
 STACK, NONE = "stack", "none"
 
 
@@ -66,20 +59,9 @@ def empty() -> str:
     )
 
 
-def axis_choices() -> list[tuple[str, str]]:
-    return [("none", ""), *((label, key) for key, label in AXES.items())]
-
-
-def knob_choices() -> list[tuple[str, str]]:
-    """Every knob that a row may turn, those of solvers first: (its name in words, method.knob or sampler.knob)."""
-    return [(f"Sampling method: {knob_label(name)}", f"{SAMPLER}.{name}") for name in knob_names()] + [
-        (f"{one['title']}: {knob['label']}", f"{name}.{knob['name']}")
-        for name, one in catalogue()["methods"].items() if not one["fixed"] for knob in one["knobs"]
-    ]  # fmt: skip
-
-
 def column_choices(known: bool = False) -> list[tuple[str, str]]:
-    """What a column may be; the methods only where the registry may be read (it imports torch)."""
+    """What a column may be beside the stacks that are added in Create: methods, on the inputs of Create's stack, only
+    where the registry may be read (it imports torch)."""
     found = [("The stack of Create", STACK), ("No method", NONE)]
     if known:
         found += [(one["title"], name) for name, one in catalogue()["methods"].items() if not one["fixed"]]
@@ -99,111 +81,96 @@ def ready(state: AppState, key: str) -> Comparison:
 
 def own(
     state: AppState, base: Recipe, columns: Sequence[str], axes: Sequence[tuple[Any, Any]],
-    shelf: Mapping[str, str] | None = None, visit_token: str = "",
-) -> Comparison:  # fmt: skip
-    """From what was chosen on the page. shelf: images given as references, name -> content hash. Raises RecipeError
-    in words."""
-    from app.forms.examples import example, ground_truth
+    shelf: Mapping[str, str] | None = None, visit_token: str = "", added: Sequence[Recipe] = (),
+) -> tuple[Comparison, list[str]]:  # fmt: skip
+    """From what was chosen on the page, and in words what its maker should know of it.
 
-    values: list[Change] = []
-    size = state.model(base.backbone).default_size()
-    for name in columns or [STACK]:
-        if name == STACK:
-            values.append(Change(label="the stack of Create" if base.methods else "the prompt alone"))
-        elif name == NONE:
-            values.append(Change(label="no method", methods=()))
-        else:
-            made = example(name, size)
-            for image in made.images.values():
-                state.take(image)
-            use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
-            values.append(Change(label=catalogue()["methods"][name]["title"], methods=(use,)))
+    columns: the stack of Create, no method, or methods on the inputs of that stack. added: further columns, each with
+    its own stack and settings. shelf: images given as references, name -> content hash. Raises RecipeError in words.
+    """
+    recipes = [_column(name, base) for name in columns or ([] if added else [STACK])] + list(added)
+    labels = headers(recipes)
+    _told_apart(recipes, labels)
+    values = [Change(label=label, methods=one.methods, recipe=differing(one, base))
+              for label, one in zip(labels, recipes)]  # fmt: skip
+    task, notes = task_of(recipes)
     found = [Axis(name="method", values=tuple(values))]
-    known = source = ""
+    size = state.model(base.backbone).default_size()
     for kind, text in ((kind, str(text or "")) for kind, text in axes if kind):
         if kind == references.SCENE:
             found.append(references.scenes(state, text, size, base))
-            known = state.take(ground_truth(size).image)
+            task = task.model_copy(update={"ground_truth": state.take(references.ground_truth(size).image)})
         elif kind == references.IMAGE:
             found.append(references.images(state, text, shelf or {}, values, base, visit_token))
-            stacks = (base.methods if value.methods is None else value.methods for value in values)
-            source = next((one for stack in stacks if (one := references.source_of(stack))), "")
         else:
-            found.append(axis_of(str(kind), text))
-    base = base.model_copy(update={"count": 1})
-    comparison = Comparison(title="Own comparison", base=base, axes=tuple(found), ground_truth=known, source=source)
-    return comparison
+            found.append(axis_of(str(kind), text, base.prompt))
+    comparison = Comparison(title="Own comparison", base=base.model_copy(update={"count": 1}), axes=tuple(found),
+                            task=task)  # fmt: skip
+    return comparison, [*notes, *dict.fromkeys(words for one in recipes for words in unfitting(one))]
+
+
+def _column(name: str, base: Recipe) -> Recipe:
+    """One of what a column may be, over the settings of Create."""
+    if name == STACK:
+        return base
+    if name == NONE:
+        return base.model_copy(update={"methods": ()})
+    return base.model_copy(update={"methods": with_inputs_of(name, base.methods)})
+
+
+def _told_apart(recipes: Sequence[Recipe], labels: Sequence[str]) -> None:
+    """Raises RecipeError for two columns that are the same."""
+    keys = [key_of(one.model_copy(update={"seed": 0})) for one in recipes]
+    for place, key in enumerate(keys):
+        if (before := keys.index(key)) < place:
+            words = f"Columns {before + 1} and {place + 1} are the same ({labels[place]}): take one of them out."
+            raise RecipeError([Problem("columns", words)])
 
 
 def checked(state: AppState, comparison: Comparison, visit_token: str = "") -> str:
     """What is to be said beside a comparison before it is made. Raises RecipeError where it is refused."""
-    refused, said = state.runs.comparison_problems(comparison, images_of(state, comparison, visit_token))
-    if refused:
+    images = images_of(state, comparison, visit_token)
+    refused, said = state.runs.comparison_problems(comparison, images)
+    if refused := refused or state.runs.wrong_values(comparison, images):
         raise RecipeError(refused)
     return " ".join(said)
+
+
+def cost_before(state: AppState, comparison: Comparison, store: ComparisonStore, visit_token: str = "") -> str:
+    """In words, how many images a comparison has, the network evaluations that they take, and the time, going by what
+    evaluations took in the comparisons before it."""
+    count = f"{comparison.size} {'image' if comparison.size == 1 else 'images'}"
+    nfe, is_all = state.runs.evaluations(comparison, images_of(state, comparison, visit_token))
+    if not nfe:
+        return f"{count}; how many network evaluations (NFE) is known after them."
+    words = f"{count} · {'' if is_all else 'more than '}{nfe} network evaluations (NFE)"
+    rate = _seconds_an_evaluation(store, comparison)
+    return f"{words} · about {duration(rate * nfe)}." if rate else f"{words}; the time is known after the first ones."
+
+
+def _seconds_an_evaluation(store: ComparisonStore, comparison: Comparison) -> float:
+    """Of runs of the same model in the newest comparisons; 0 where there are none."""
+    seconds = evaluations = 0.0
+    for id, one, done in itertools.islice(store.all(), RATED):
+        if not done or one.base.backbone != comparison.base.backbone:
+            continue
+        results = [store.result(id, cell.key) for cell in one.cells()[:24]]
+        seconds += sum(result.seconds for result in results if result is not None)
+        evaluations += sum(result.nfe for result in results if result is not None)
+    return seconds / evaluations if evaluations else 0.0
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def images_of(state: AppState, comparison: Comparison, visit_token: str = "", keep: bool = False) -> dict[str, Any]:
     """Its images by their hash, as far as this visit may see them. keep: in the history from now on."""
     find = state.keep if keep else state.image
     return {sha: image for sha in comparison.hashes() if (image := find(sha, visit_token)) is not None}
-
-
-def axis_of(kind: str, text: str) -> Axis:
-    """The axis of these values: "0, 1, 2", names of samplers, prompts with | between. Raises RecipeError."""
-    kind = ETA if kind == "eta" else kind
-    label = AXES.get(kind, kind)
-    parts = [part.strip() for part in text.split("|" if kind in ("prompt", "negative") else ",")]
-    parts = [part for part in parts if part or kind == "negative"]
-    if not parts:
-        between = "with | between" if kind in ("prompt", "negative") else "with commas between"
-        raise RecipeError([Problem("axes", f"{label}: there are no values. Write some, {between}.")])
-    if len(parts) > MOST_VALUES:
-        raise RecipeError([Problem("axes", f"{label}: {len(parts)} values are too many. Give at most {MOST_VALUES}.")])
-    if kind in AXES:
-        values = [_value(kind, part) for part in parts]
-        words = [NAMED.get(kind, {}).get(str(value), part) for part, value in zip(short_labels(parts), values)]
-        changes = []
-        for part, word, value in zip(parts, words, values):
-            fields = {kind: value}
-            if kind == "sampler" and (schedule := schedule_in(part)):  # "DPM++ 2M Karras" names both
-                word, fields["schedule"] = f"{word} {SCHEDULES[schedule]}", schedule
-            name = f"{label} {word}" if kind in LIMITS else word or "no words"
-            changes.append(Change(label=name, recipe=fields))
-    elif kind.startswith(f"{SAMPLER}."):
-        label = knob_label(kind.partition(".")[2])
-        changes = [Change(label=f"{label} {part}", knobs={kind: _number(part)}) for part in parts]
-    elif "." in kind:
-        changes = [Change(label=f"{kind.partition('.')[2]} {part}", knobs={kind: _number(part)}) for part in parts]
-    else:
-        known = ", ".join(AXES)
-        raise RecipeError(
-            [Problem("axes", f"There is no axis {kind!r}. Give one of {known}, or a knob as method.knob.")]
-        )
-    return Axis(name=label, values=tuple(changes))
-
-
-def short_labels(texts: Sequence[str]) -> list[str]:
-    """The texts as labels: where one is too long for that, without the words with which all of them begin."""
-    if len(texts) < 2 or max(map(len, texts)) <= LABEL:
-        return list(texts)
-    words = [text.split() for text in texts]
-    shared = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words)))
-    return [" ".join(["…", *rest[shared:]]) if 0 < shared < len(rest) else text for rest, text in zip(words, texts)]
-
-
-def _value(kind: str, part: str) -> Any:
-    if kind in NAMED:
-        return NAMED_BY[kind](part) or part  # an unknown one is said at its cells
-    return _number(part) if kind in LIMITS else part
-
-
-def _number(part: str) -> Any:
-    try:
-        value = float(part)
-    except ValueError:
-        return {"yes": True, "no": False, "true": True, "false": False}.get(part.lower(), part)
-    return int(value) if value.is_integer() and "." not in part else value
 
 
 # ---- one that runs --------------------------------------------------------------------------------------------------
@@ -264,6 +231,18 @@ def ratings(one: ComparisonRunner, store: ComparisonStore, ids: Sequence[str] | 
     from app.comparison.comparison_json import ratings as rated
 
     return rated(one.comparison, store.votes(one.id), store.all_votes(ids))
+
+
+def progress(done: int, comparison: Comparison) -> str:
+    """How many of its images a kept comparison has."""
+    images = comparison.size if done >= comparison.size else comparison.pictures
+    words = f"{images} {'image' if images == 1 else 'images'}"
+    return words if done >= images else f"{done} of {words}"
+
+
+def copied(title: str) -> str:
+    """The title of a copy."""
+    return one_line(f"{title} (copy)", 200)
 
 
 def when(id: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from app.comparison.spec import Axis, Change, Comparison
 from app.engine.events import Cancelled, Failed, Finished, Preparing
 from app.errors import NotLoaded
-from app.forms import comparison_form
+from app.forms import axis_values, comparison_form
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.state import AppState
 
@@ -64,9 +64,9 @@ def empty() -> str:
 
 def choices() -> list[tuple[str, str]]:
     """What runs may differ in."""
-    left_out = ("scene", "image", "backbone")
+    left_out = ("scene", "image", "backbone", "prompt_sr")
     found = [(label, key) for key, label in AXES.items()]
-    return found + [(label, key) for key, label in comparison_form.AXES.items() if key not in left_out]
+    return found + [(label, key) for key, label in axis_values.AXES.items() if key not in left_out]
 
 
 def ready(base: Recipe, key: str) -> list[tuple[str, Recipe]]:
@@ -89,7 +89,7 @@ def runs_of(base: Recipe, along: str, values: str) -> list[tuple[str, Recipe]]:
     base = base.model_copy(update={"count": 1})
     if along == "":
         return [(base.prompt or "no words", base)]
-    axis = _conditions(base) if along == CONDITION else comparison_form.axis_of(along, values)
+    axis = _conditions(base) if along == CONDITION else axis_values.axis_of(along, values)
     if len(axis.values) > MOST:
         raise RecipeError([Problem("along", f"{len(axis.values)} runs are too many to follow. Give at most {MOST}.")])
     cells = Comparison(base=base, axes=(axis,)).cells()

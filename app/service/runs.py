@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from app.comparison.idle_axes import idle_axes
 from app.comparison.measuring import measuring
 from app.comparison.runner import ComparisonRunner
-from app.comparison.spec import Comparison
+from app.comparison.spec import Comparison, key_of
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
@@ -19,10 +20,12 @@ from app.engine.unused_settings import unused, weak_guidance
 from app.errors import NotLoaded
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.checking import Check, check, known_backbone, recipe_problems
+from app.service.counting import evaluations
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request
 
 MOST_SAID = 3  # sentences about texts of a comparison that are too long
+COUNTING = 3.0  # seconds for counting what a comparison will ask of the network
 TICK = 1.0  # seconds after which a comparison under way is looked at again
 
 
@@ -118,6 +121,48 @@ class Runs:
             for problem in unread(one.recipe, self._known_or_none(one.recipe.backbone))
         }
         return [Problem("axes", words) for words in all_alike], [*some_alike, *list(read_in_part)[:MOST_SAID]]
+
+    def wrong_values(self, comparison: Comparison, images: Images) -> list[Problem]:
+        """Values of axes with which no cell can be made, in words: no number, a name that nothing has, a column whose
+        method does not run on the model."""
+        wrong: dict[tuple[int, ...], str] = {}
+        cells = comparison.cells()
+        for one in cells:
+            if one.recipe is None:
+                wrong[one.place] = one.problem
+            elif problems := self.problems(Request(one.recipe, images)):
+                wrong[one.place] = problems[0].message
+        found = []
+        for i, axis in enumerate(comparison.axes):
+            for at, value in enumerate(axis.values):
+                places = [one.place for one in cells if one.place[i] == at]
+                if all(place in wrong for place in places):
+                    found.append(Problem("axes", f"{axis.name}, {value.label}: {wrong[places[0]]}"))
+        return found
+
+    def evaluations(self, comparison: Comparison, images: Images) -> tuple[int, bool]:
+        """Network evaluations of a comparison, and whether these are all of them: seeds make no difference, and what
+        cannot be counted without the network, or takes too long to be, is left out."""
+        counted: dict[str, int | None] = {}
+        nfe, is_all, until = 0, True, time.monotonic() + COUNTING
+        for one in comparison.cells():
+            if one.recipe is None:
+                continue
+            recipe = one.recipe.model_copy(update={"seed": 0})
+            key = key_of(recipe)
+            if key not in counted:
+                counted[key] = self._counted(recipe, images) if time.monotonic() < until else None
+            found = counted[key]
+            nfe, is_all = nfe + (found or 0), is_all and found is not None
+        return nfe, is_all
+
+    @staticmethod
+    def _counted(recipe: Recipe, images: Images) -> int | None:
+        """By the outline of its backbone: one that is loaded belongs to the thread that runs it."""
+        try:
+            return evaluations(recipe, known_backbone(recipe.backbone), images).nfe
+        except OSError:  # its own problem says so
+            return None
 
     def comparison(self, id: str, comparison: Comparison, store: ComparisonStore, images: Images) -> ComparisonRunner:
         """A comparison of the store, not started: `start` makes the cells that are missing. The cells that cannot be

@@ -15,21 +15,22 @@ from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore
 from app.errors import error_message
-from app.forms import address, comparison_form, opening, references
+from app.forms import address, axis_values, comparison_form, opening, references
 from app.schema.recipe import Recipe
 from app.service.live_runs import Followers
 from app.service.state import AppState, private
 from app.tabs.create import Create
 from app.tabs.generation import PATIENCE
-from app.tabs.listeners import DRAWER, LONG, SHORT
+from app.tabs.listeners import LONG, SHORT
 from app.tabs.notes import failure, note
+from app.tabs.own_comparison import OwnComparison
 
 TICK = 0.4  # seconds between two updates of the page, at least
 KEPT = 500  # comparisons in the list, which can be searched
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
 #: A comparison that the address names is being opened: the example is not to take its place.
 ADDRESSED = "(id, visit) => [id || (/^#compare[?].*id=/.test(location.hash) ? 'addressed' : ''), visit]"
-BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow"])
+BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow", "change"])
 NEWS = scripts.mount("comparison", "mountNews")
 
 
@@ -45,7 +46,7 @@ class Compare:
                 self.ready = gr.HTML(
                     comparison_form.ready_list(), elem_id="ready", js_on_load=READY, apply_default_css=False
                 )  # fmt: skip
-                self._own()
+                self.own = OwnComparison(state, create, self.store)
                 self.list = gr.Dropdown(
                     [], value=None, label="Saved comparisons", elem_id="kept", interactive=True,
                 )  # fmt: skip
@@ -63,35 +64,8 @@ class Compare:
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="compare-news", html_template="", js_on_load=NEWS)
         self.id = gr.State("")
-        self.shelf = gr.State({})  # images given as references: name -> content hash
         self.visit = gr.State([])  # ids of the comparisons of this visit
         self._wire(tabs, own)
-
-    def _own(self) -> None:
-        with gr.Accordion("Make your own", elem_id="compare-own", **DRAWER):
-            self.columns = gr.Dropdown(
-                comparison_form.column_choices(), value=[], multiselect=True, label="Columns", elem_id="columns",
-                info="Methods, each as its example has it, beside the stack of Create",
-            )  # fmt: skip
-            self.axes: list[Any] = []
-            for name, label, kind, values in (
-                ("rows", "Rows", "seed", "0, 1"), ("tabs", "Tabs of grids", "", ""),
-            ):  # fmt: skip
-                with gr.Row(elem_classes="nw-pair"):
-                    self.axes += [
-                        gr.Dropdown(
-                            comparison_form.axis_choices(), value=kind, label=label, elem_id=name, min_width=120,
-                            allow_custom_value=True,
-                        ),
-                        gr.Textbox(
-                            value=values, label="Values, comma-separated", elem_id=f"{name}-values", min_width=120,
-                        ),
-                    ]  # fmt: skip
-            with gr.Column(elem_id="compare-images"):
-                self.give = gr.UploadButton(
-                    "Own images as rows", file_types=["image"], file_count="multiple", size="sm"
-                )  # fmt: skip
-            self.make = gr.Button("Compare", variant="primary", elem_id="compare-make")
 
     @property
     def outputs(self) -> list[Any]:
@@ -100,40 +74,41 @@ class Compare:
 
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
         outputs = self.outputs
-        of_create = self.create.controls
         self.ready.ready(self.begin_ready, self.visit, outputs, **LONG)
-        self.make.click(
-            self.begin_own, [self.visit, self.shelf, self.columns, *self.axes, *of_create], outputs,
-            **LONG,
+        made = self.own
+        made.make.click(self.begin_own, [self.visit, *made.inputs], outputs, **LONG)
+        made.give.upload(
+            self.take_images, [made.give, made.shelf], [made.shelf, *made.axes[:2], self.note], **LONG
         )  # fmt: skip
-        self.give.upload(
-            self.take_images, [self.give, self.shelf], [self.shelf, *self.axes[:2], self.note],
-            **LONG,
-        )  # fmt: skip
+        made.wire(tabs, own)
         self.go.click(self.go_on, [self.id, self.visit], outputs, **LONG)
         self.file.upload(self.open_file, [self.file, self.visit], outputs, **LONG)
         self.cancel.click(self.stop, self.id, None, **SHORT)
         self.list.input(self.open_kept, [self.list, self.visit], outputs, **SHORT)
         own.select(self.first, [self.id, self.visit], outputs, js=ADDRESSED, **LONG)
-        own.select(self.listed, self.visit, [self.list, self.columns, *self.axes[::2]], **SHORT)
+        own.select(self.listed, self.visit, [self.list, made.columns, *made.axes[::2]], **SHORT)
         self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
+        self.board.change(self.change, [self.id, self.visit], [*outputs, self.list], **SHORT)
         self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
 
     # what there is ----------------------------------------------------------------------------------------------------
 
     def listed(self, visit: list[str]) -> dict[Any, Any]:
-        """The comparisons that may be opened, newest first (in private those of this visit only), and what columns and
-        axes may be."""
+        """The comparisons that may be opened, and what columns and axes may be."""
+        known = self.state.model().backbone is not None  # the registry imports torch
+        axes = axis_values.axis_choices() + (axis_values.knob_choices() if known else [])
+        columns = comparison_form.column_choices(known)
+        choices = {self.own.columns: columns, **dict.fromkeys(self.own.axes[::2], axes)}
+        return {component: gr.Dropdown(choices=those) for component, those in choices.items()} | self._kept(visit)
+
+    def _kept(self, visit: list[str]) -> dict[Any, Any]:
+        """The list of the comparisons that may be opened, newest first; in private those of this visit only."""
         mine = ((id, one, done) for id, one, done in self.store.all() if id in visit or not private())
         found = [
-            (f"{one.title} · {done} of {one.size} · {comparison_form.when(id)}", id)
+            (f"{one.title} · {comparison_form.progress(done, one)} · {comparison_form.when(id)}", id)
             for id, one, done in islice(mine, KEPT)
         ]
-        known = self.state.model().backbone is not None  # the registry imports torch
-        axes = comparison_form.axis_choices() + (comparison_form.knob_choices() if known else [])
-        columns = comparison_form.column_choices(known)
-        choices = {self.list: found, self.columns: columns, **dict.fromkeys(self.axes[::2], axes)}
-        return {component: gr.Dropdown(choices=those) for component, those in choices.items()}
+        return {self.list: gr.Dropdown(choices=found)}
 
     def first(self, id: str, visit: list[str]) -> Any:
         """A finished example, while nothing else is open. Not before torch is there: an answer that comes late would
@@ -169,25 +144,16 @@ class Compare:
     def take_images(self, files: Any, shelf: dict[str, str], request: gr.Request) -> dict[Any, Any]:
         """Images that a person gives become the values of the rows."""
         try:
-            shelf = references.given(self.state, files or [], shelf, self.state.visit_token(request.session_hash))
+            shelf, words = self.own.take_images(request, files, shelf)
         except Exception as error:
             return self._say(error_message(error), True)
-        words = f"{len(shelf)} {'image is' if len(shelf) == 1 else 'images are'} there for the rows."
-        rows, values = self.axes[:2]
-        return {self.shelf: shelf, rows: references.IMAGE, values: ", ".join(shelf)} | self._say(words)
+        rows, values = self.own.axes[:2]
+        return {self.own.shelf: shelf, rows: references.IMAGE, values: ", ".join(shelf)} | self._say(words)
 
-    def begin_own(
-        self, request: gr.Request, visit: list[str], shelf: dict[str, str], *values: Any
-    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
+    def begin_own(self, request: gr.Request, visit: list[str], *values: Any) -> Iterator[dict[Any, Any]]:
         """From the columns and axes that were chosen, over the settings of Create."""
-        columns, rows, rows_values, tabs, tabs_values, *fields = values
         try:
-            recipe, _ = self.create.recipe(*fields)
-            axes = ((rows, rows_values), (tabs, tabs_values))
-            made = comparison_form.own(
-                self.state, recipe, columns, axes, shelf, self.state.visit_token(request.session_hash)
-            )  # fmt: skip
-            said = comparison_form.checked(self.state, made, self.state.visit_token(request.session_hash))
+            made, said = self.own.made(request, *values)
         except Exception as error:
             yield self._say(error_message(error), True)
             return
@@ -233,6 +199,27 @@ class Compare:
         if better in labels and worse in labels and better != worse:
             self.store.vote(id, better, worse)
         return json.dumps({"id": id, "votes": comparison_form.ratings(runner, self.store, self._mine(visit))})
+
+    def change(self, id: str, visit: list[str], data: gr.EventData) -> dict[Any, Any]:
+        """Another title for the open comparison, a copy of it, or its end."""
+        event = data._data or {}
+        what, one = event.get("what"), self.store.get(id) if self._may(id, visit) else None
+        if one is None:
+            return self._say("This comparison cannot be opened: its file is gone.", True)
+        runner = self.state.comparisons.pop(id, None)
+        if runner is not None:
+            runner.cancel()
+            runner.join()
+        if what == "delete":
+            self.store.delete(id)
+            gone = {self.news: json.dumps({"gone": id}), self.id: "", self.go: gr.Button(interactive=False)}
+            return gone | self._kept(visit) | self._say(f"“{one.title}” is deleted.")
+        if what == "copy":
+            id = self.store.copy(id, comparison_form.copied(one.title)) or id
+            visit = [*visit, id]
+        elif title := str(event.get("title") or "").strip():
+            self.store.rename(id, title[:200])
+        return self._shown(id, visit) | self._kept(visit)
 
     def use(self, id: str, visit: list[str], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """The settings of a cell into Create, and over there."""

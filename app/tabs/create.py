@@ -151,6 +151,7 @@ class Create(Restorer):
                 self.restore = gr.UploadButton(
                     "Restore settings from an image", file_types=["image"], elem_id="restore", size="sm"
                 )
+                self.as_column = gr.Button("Add this stack as a column", elem_id="as-column", size="sm")
 
     def _slider(self, name: str, info: str | None = None) -> gr.Slider:
         limit = LIMITS[name]

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 
 from app.comparison.spec import Axis, Change, Comparison
 from app.comparison.store import ComparisonStore
-from app.forms import comparison_form, references
+from app.forms import axis_values, comparison_form, references
+from app.forms.examples import example
 from app.forms.presets import READY
 from app.routes import all_routes
 from app.schema.method_inputs import Use
@@ -46,33 +47,47 @@ def done(state):
     return id, store, one
 
 
+def own(state, base, columns, axes, shelf=None):
+    """An own comparison: methods among the columns are stacks that were added, each with what its example has."""
+    added = []
+    for name in columns:
+        if name not in ("stack", "none"):
+            made = example(name, state.model(base.backbone).default_size())
+            for image in made.images.values():
+                state.take(image)
+            use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
+            added.append(base.model_copy(update={"methods": (use,)}))
+    chosen = [name for name in columns if name in ("stack", "none")]
+    return comparison_form.own(state, base, chosen, axes, shelf, added=added)[0]
+
+
 # ---- what is chosen --------------------------------------------------------------------------------------------
 
 
 def test_values_of_an_axis_are_read_as_they_are_written():
-    assert [v.recipe for v in comparison_form.axis_of("seed", "1, 2,3").values] == [{"seed": n} for n in (1, 2, 3)]
-    assert [v.recipe for v in comparison_form.axis_of("sampler", "Heun, euler").values] == [
+    assert [v.recipe for v in axis_values.axis_of("seed", "1, 2,3").values] == [{"seed": n} for n in (1, 2, 3)]
+    assert [v.recipe for v in axis_values.axis_of("sampler", "Heun, euler").values] == [
         {"sampler": "heun"}, {"sampler": "euler"},
     ]  # fmt: skip
-    other = comparison_form.axis_of("sampler", "k_euler_a, DPM++ 2M Karras, uni_pc, DDIM")  # as other tools write them
+    other = axis_values.axis_of("sampler", "k_euler_a, DPM++ 2M Karras, uni_pc, DDIM")  # as other tools write them
     assert [v.recipe for v in other.values] == [
         {"sampler": "ancestral"}, {"sampler": "dpmpp_2m", "schedule": "karras"}, {"sampler": "unipc"},
         {"sampler": "euler", "schedule": "leading"},
     ]  # fmt: skip
     assert [v.label for v in other.values] == ["Euler a", "DPM++ 2M Karras", "UniPC", "Euler DDIM"]
-    schedules = comparison_form.axis_of("schedule", "Normal, Simple, SGM Uniform, ddim_uniform")
+    schedules = axis_values.axis_of("schedule", "Normal, Simple, SGM Uniform, ddim_uniform")
     assert [v.recipe["schedule"] for v in schedules.values] == ["linspace", "native", "sgm_uniform", "leading"]
-    assert [v.recipe["prompt"] for v in comparison_form.axis_of("prompt", "a, b | c").values] == ["a, b", "c"]
-    assert [v.knobs for v in comparison_form.axis_of("sdedit.strength", "0.5, 1").values] == [
+    assert [v.recipe["prompt"] for v in axis_values.axis_of("prompt", "a, b | c").values] == ["a, b", "c"]
+    assert [v.knobs for v in axis_values.axis_of("sdedit.strength", "0.5, 1").values] == [
         {"sdedit.strength": 0.5}, {"sdedit.strength": 1},
     ]  # fmt: skip
 
 
 def test_a_value_longer_than_a_label_is_taken_whole():
     long = "a large red sphere to the left of a small blue cube on grass at sunset, " * 4
-    (one,) = comparison_form.axis_of("prompt", long).values
+    (one,) = axis_values.axis_of("prompt", long).values
     assert one.recipe["prompt"] == long.strip() and one.label.startswith("a large red") and len(one.label) == 80
-    two, three = comparison_form.axis_of("prompt", f"{long} at night | {long} by day").values
+    two, three = axis_values.axis_of("prompt", f"{long} at night | {long} by day").values
     assert (two.label, three.label) == ("… at night", "… by day")
     assert two.recipe["prompt"].endswith("at night") and len(two.recipe["prompt"]) > 200
     lines = Change(label="a red sphere\non grass")
@@ -95,23 +110,24 @@ def test_labels_of_an_axis_are_told_apart():
 ])  # fmt: skip
 def test_what_cannot_be_an_axis_is_said(kind, text, words):
     with pytest.raises(RecipeError, match=words):
-        comparison_form.axis_of(kind, text)
+        axis_values.axis_of(kind, text)
 
 
-def test_columns_are_the_stack_no_method_and_methods_by_their_example(state):
-    made = comparison_form.own(state, BASE, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])
-    assert [len(value.methods or ()) for value in made.axes[0].values] == [0, 0, 1]
+def test_columns_are_the_stack_no_method_and_stacks_that_were_added(state):
+    base = BASE.but(methods=(Use(name="perturbed_attention"),))
+    made = own(state, base, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])
+    assert [len(value.methods or ()) for value in made.axes[0].values] == [1, 0, 1]
     assert made.size == 6 and all(state.image(sha) is not None for sha in made.hashes())
 
 
 def test_other_scenes_as_reference_inputs(state):
-    made = comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
+    made = own(state, BASE, ["ilvr"], [("scene", "3, 5"), ("", "")])
     cells = made.cells()
     given = [cell.recipe.methods[0].inputs["reference"] for cell in cells]
     assert len(set(given)) == 2 and [cell.task.ground_truth for cell in cells] == given
     assert all(state.image(sha) is not None for sha in made.hashes()) and len({c.recipe.prompt for c in cells}) == 2
     with pytest.raises(RecipeError, match="not a scene number"):
-        comparison_form.own(state, BASE, ["ilvr"], [("scene", "3, x")])
+        own(state, BASE, ["ilvr"], [("scene", "3, x")])
 
 
 def test_boxes_words_and_prompts_move_with_the_scene(state):
@@ -119,8 +135,8 @@ def test_boxes_words_and_prompts_move_with_the_scene(state):
 
     excite = Use(name="attend_and_excite", inputs={"words": WORDS})
     base = BASE.model_copy(update={"prompt": AFTER, "methods": (excite,)})
-    made = comparison_form.own(state, base, ["layout_guidance", "stack", "sdedit"], [("scene", "3, 5"), ("", "")])
-    layouts, words, edits = ([c for c in made.cells() if c.place[0] == i] for i in range(3))
+    made = own(state, base, ["stack", "layout_guidance", "sdedit"], [("scene", "3, 5"), ("", "")])
+    words, layouts, edits = ([c for c in made.cells() if c.place[0] == i] for i in range(3))
     boxes = [cell.recipe.methods[0].inputs["boxes"] for cell in layouts]
     assert boxes[0] != boxes[1]
     for number, cell in zip((3, 5), layouts):
@@ -148,11 +164,11 @@ def shelf(state, tmp_path):
 
 
 def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
-    made = comparison_form.own(state, BASE, ["ilvr", "dps", "none"], [("image", ", ".join(shelf))], shelf)
+    made = own(state, BASE, ["none", "ilvr", "dps"], [("image", ", ".join(shelf))], shelf)
     cells = made.cells()
     assert list(shelf) == ["red  one", "blue"] and len(cells) == 6
     for row, sha in enumerate(shelf.values()):
-        ilvr, dps, none = cells[3 * row : 3 * row + 3]
+        none, ilvr, dps = cells[3 * row : 3 * row + 3]
         assert ilvr.recipe.methods[0].inputs["reference"] == sha == ilvr.task.source
         (measured,) = dps.recipe.methods[0].inputs.values()
         assert measured.image == sha and not none.recipe.methods
@@ -160,13 +176,11 @@ def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
 
 
 def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
-    from app.forms.examples import example
-
     use = example("controlnet", 16).card
     edges = Use(name="controlnet", inputs={"edges": use.inputs["edges"]})
     painted = Use(**example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
     base = BASE.model_copy(update={"methods": (painted, edges)})
-    made = comparison_form.own(state, base, ["stack"], [("image", "blue")], shelf)
+    made = own(state, base, ["stack"], [("image", "blue")], shelf)
     (cell,) = made.cells()
     swapped, controlled = cell.recipe.methods
     assert swapped.inputs["mask"] == painted.inputs["mask"] and shelf["blue"] in swapped.inputs.values()
@@ -182,7 +196,7 @@ def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
 )  # fmt: skip
 def test_what_own_images_cannot_be_is_said(state, shelf, columns, text, words):
     with pytest.raises(RecipeError, match=words):
-        comparison_form.own(state, BASE, columns, [("image", text)], shelf)
+        own(state, BASE, columns, [("image", text)], shelf)
 
 
 def test_two_files_of_one_name_are_two_rows_and_the_same_image_is_one(state, tmp_path):
@@ -194,7 +208,7 @@ def test_two_files_of_one_name_are_two_rows_and_the_same_image_is_one(state, tmp
     shelf = references.given(state, paths[:2], {}, "")
     assert list(shelf) == ["image", "image 2"] and len(set(shelf.values())) == 2
     assert references.given(state, paths, shelf, "") == shelf
-    made = comparison_form.own(state, BASE, ["ilvr"], [("image", ", ".join(shelf))], shelf)
+    made = own(state, BASE, ["ilvr"], [("image", ", ".join(shelf))], shelf)
     assert [value.label for value in made.axes[1].values] == ["image", "image 2"]
     assert [cell.task.source for cell in made.cells()] == list(shelf.values())
 
@@ -264,7 +278,7 @@ def test_a_comparison_file_comes_back_the_same_and_says_what_differs(state, done
 
 
 def test_its_images_travel_with_it(state, tmp_path):
-    made = comparison_form.own(state, BASE, ["ilvr"], [])
+    made = own(state, BASE, ["ilvr"], [])
     store = ComparisonStore(state.history.folder / "comparisons")
     one = comparison_form.runner_of(state, store, store.add(made))
     file = tmp_path / "c.json"
@@ -315,7 +329,7 @@ def test_exports_hold_every_cell(state, done, client):
 @pytest.mark.parametrize("prompt", ["a red sphere\non grass", "a\r\n\tred\u2028sphere\n", "x" * 2000, ""])
 def test_a_prompt_of_several_lines_can_be_exported_as_an_image(state, client, prompt):
     store = ComparisonStore(state.history.folder / "comparisons")
-    axes = (comparison_form.axis_of("prompt", f"{prompt}|red") if prompt else comparison_form.axis_of("seed", "0, 1"),)
+    axes = (axis_values.axis_of("prompt", f"{prompt}|red") if prompt else comparison_form.axis_of("seed", "0, 1"),)
     id = store.add(Comparison(title=f"Two {prompt[:80]}", base=BASE.but(prompt=prompt), axes=axes))
     one = comparison_form.runner_of(state, store, id)
     links = comparison_form.update(state, store, one, -1)["exports"]
@@ -359,19 +373,19 @@ def restored(**knobs):
 def test_an_axis_over_something_unused_is_refused_before_the_run(state, base, kind, text, words):
     state.take(DEGRADED)
     with pytest.raises(RecipeError, match="images would be the same") as error:
-        comparison_form.checked(state, comparison_form.own(state, BASE.but(**base), ["stack"], [(kind, text)]))
+        comparison_form.checked(state, own(state, BASE.but(**base), ["stack"], [(kind, text)]))
     assert words in str(error.value)
 
 
 def test_an_axis_that_acts_in_some_columns_is_said_and_not_refused(state):
-    made = comparison_form.own(state, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
+    made = own(state, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
     words = comparison_form.checked(state, made)
     assert words.startswith("Eta: all images are the same for Euler. Euler takes none")
 
 
 @pytest.mark.parametrize("kind, text", [("seed", "1, 2"), ("sampler", "euler, heun"), ("cfg_scale", "1, 4")])
 def test_an_axis_that_acts_is_not_refused(state, kind, text):
-    made = comparison_form.own(state, BASE, ["stack"], [(kind, text)])
+    made = own(state, BASE, ["stack"], [(kind, text)])
     assert comparison_form.checked(state, made) == ""
 
 
