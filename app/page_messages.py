@@ -290,6 +290,7 @@ class AllRatings(Message):
 
 class Ratings(Message):
     count: int
+    neither: int  # votes that found neither of the two good
     ratings: list[tuple[str, int, int, int]]
     all: AllRatings
 

@@ -1,6 +1,6 @@
 // @ts-check
 /** Blind votes: two images of one cell's settings from two columns, without their names. */
-import { element } from "./element.js";
+import { actButton, element } from "./element.js";
 import { counted } from "./format.js";
 
 /** @import { CompareCell, Ratings, WholeComparison } from "./server.d.ts" */
@@ -48,28 +48,42 @@ function ratingsTable(words, ratings) {
 }
 
 /**
- * @param {WholeComparison} comparison
- * @param {(better: string, worse: string) => void} vote columns by their labels
+ * What is asked: about the prompt, or where there is none about what the columns were given.
+ * @param {Pick<WholeComparison, "prompt" | "condition">} comparison
  */
-export function blindVote({ axes, cells, prompt, states, votes }, vote) {
+export function question({ prompt, condition }) {
+  const words = prompt ? `Which image is better for “${prompt}”?`
+    : condition ? `There is no prompt: which image is better for ${condition}?` : "There is no prompt: which image do you like better?";
+  return `${words} The columns are not shown.`;
+}
+
+/**
+ * @param {WholeComparison} comparison
+ * @param {(better: string, worse: string, verdict: "better" | "same" | "neither") => void} vote columns by their labels
+ */
+export function blindVote(comparison, vote) {
+  const { axes, cells, states, votes, without_condition } = comparison;
   const section = element("section", { class: "nw-summary nw-vote", "aria-label": "Blind vote" }, element("h3", {}, "Blind vote"));
-  pair ??= drawPair(cells.filter((cell) => states[cell.key]?.result));
+  pair ??= drawPair(cells.filter((cell) => states[cell.key]?.result && !without_condition.includes(cell.place[0])));
   if (!pair) {
     section.append(element("p", {}, "Two columns have to be made first."));
     return section;
   }
   const both = pair;
-  section.append(element("p", {}, `Which image is better for “${prompt}”? The columns are not shown.`),
+  const labels = both.map((cell) => axes[0].labels[cell.place[0]]);
+  const say = (/** @type {"same" | "neither"} */ verdict) => () => { pair = null; vote(labels[0], labels[1], verdict); };
+  section.append(element("p", {}, question(comparison)),
     element("div", { class: "nw-pairs" }, ...both.map((cell, i) => element("button", {
       type: "button", class: "nw-cell-image", style: `aspect-ratio:${cell.aspect}`,
       "aria-label": i ? "The right one" : "The left one",
       onclick: () => {
-        const [better, worse] = [cell, both[1 - i]].map((one) => axes[0].labels[one.place[0]]);
         pair = null;
-        vote(better, worse);
+        vote(labels[i], labels[1 - i], "better");
       },
-    }, element("img", { alt: "", src: states[cell.key]?.image })))));
+    }, element("img", { alt: "", src: states[cell.key]?.image })))),
+    element("div", { class: "nw-acts" }, actButton("Both are as good", say("same")), actButton("Neither is good", say("neither"))));
   if (votes.count) section.append(ratingsTable(`Ratings after ${counted(votes.count, "vote")}, with 95 % intervals`, votes.ratings));
+  if (votes.neither) section.append(element("p", { class: "nw-quiet" }, `Neither was good in ${counted(votes.neither, "vote")}.`));
   if (votes.all.count > votes.count) {
     section.append(ratingsTable(`In all saved comparisons, after ${counted(votes.all.count, "vote")}`, votes.all.ratings));
   }

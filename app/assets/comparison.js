@@ -123,7 +123,7 @@ function toolsRow(comparison) {
 /** @param {WholeComparison} comparison */
 function panels(comparison) {
   const measure = sorting(comparison, sortedBy) || measuresOf(comparison)[0];
-  const vote = blindVote(comparison, (better, worse) => board?.trigger("vote", { better, worse }));
+  const vote = blindVote(comparison, (better, worse, verdict) => board?.trigger("vote", { better, worse, verdict }));
   if (!measure) return [vote];
   const section = (/** @type {string} */ title, /** @type {Node} */ inside) =>
     element("section", { class: "nw-summary", "aria-label": title }, element("h3", {}, title), inside);

@@ -279,6 +279,7 @@ export interface RankedMeasure {
 
 export interface Ratings {
   count: number;
+  neither: number;
   ratings: [string, number, number, number][];
   all: AllRatings;
 }

@@ -7,5 +7,5 @@ store       ComparisonStore(folder): comparisons on disk, cell by cell; what is 
 runner      ComparisonRunner(comparison, ...): the cells that are missing, made through the engines, each measured
 targets     from a recipe and its images to what `fidelity` compares with
 ranking     ranks with intervals, the Pareto line, ratings by blind votes
-export      one image with legend, a page, CSV, a file that reproduces it
+export      one image with legend, CSV; html_export: a page with ranks and slider
 """

@@ -145,17 +145,25 @@ def _task_of(cell: Cell) -> tuple[str, int, int]:
     return cell.task.model_dump_json(), *size
 
 
-def ratings(comparison: Comparison, votes: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> dict[str, Any]:
+Votes = list[tuple[str, str]]
+
+
+def ratings(
+    comparison: Comparison, votes: Votes, everywhere: Votes, same: tuple[Votes, Votes] = ([], []), neither: int = 0
+) -> dict[str, Any]:
     """Ratings of the columns, best first, and how many votes there were: in this comparison, and in all of them, where
-    a column has met others too. Columns are known by their labels; those without a vote are left out."""
+    a column has met others too. Columns are known by their labels; those without a vote are left out. same: votes here
+    and everywhere that both are as good; neither: how many found neither good, which rates nothing."""
     labels = [value.label for value in comparison.axes[0].values]
-    players = list(dict.fromkeys([*labels, *(label for vote in everywhere for label in vote)]))
-    of_all = [one for one in bradley_terry(everywhere, players) if one.label in labels]
+    known = [*everywhere, *same[1]]
+    players = list(dict.fromkeys([*labels, *(label for vote in known for label in vote)]))
+    of_all = [one for one in bradley_terry(everywhere, players, same[1]) if one.label in labels]
     return {
-        "count": len(votes),
-        "ratings": _rounded(bradley_terry(votes, labels)),
+        "count": len(votes) + len(same[0]),
+        "neither": neither,
+        "ratings": _rounded(bradley_terry(votes, labels, same[0])),
         "all": {
-            "count": sum(any(label in vote for label in labels) for vote in everywhere),
+            "count": sum(any(label in vote for label in labels) for vote in known),
             "ratings": _rounded(of_all),
         },
     }

@@ -64,21 +64,27 @@ class Rating:
     votes: int  # that it was part of
 
 
-def bradley_terry(votes: Sequence[tuple[str, str]], labels: Sequence[str]) -> list[Rating]:
+def bradley_terry(
+    votes: Sequence[tuple[str, str]], labels: Sequence[str], ties: Sequence[tuple[str, str]] = ()
+) -> list[Rating]:
     """The strengths under which these votes (better, worse) are likeliest, best first (Bradley & Terry 1952).
 
-    Votes among `labels` count, in any order; labels without a vote are left out. Each column has half a vote for it and
+    Votes among `labels` count, in any order; one of `ties`, which says that both are as good, is half a vote for each.
+    Labels without a vote are left out. Each column has half a vote for it and
     half a vote against it beside an opponent of mean strength, so that one that never lost has a rating, too. The
     intervals are Laplace's, from the curvature at the maximum.
     """
     known = set(labels)
-    votes = [vote for vote in votes if known.issuperset(vote) and vote[0] != vote[1]]
-    at = {label: i for i, label in enumerate(sorted({label for vote in votes for label in vote}))}
+    votes, ties = ([vote for vote in all_ if known.issuperset(vote) and vote[0] != vote[1]] for all_ in (votes, ties))
+    at = {label: i for i, label in enumerate(sorted({label for vote in (*votes, *ties) for label in vote}))}
     if not at:
         return []
     wins = np.zeros((len(at), len(at)))
     for better, worse in votes:
         wins[at[better], at[worse]] += 1
+    for one, other in ties:
+        wins[at[one], at[other]] += 0.5
+        wins[at[other], at[one]] += 0.5
     met = wins + wins.T
 
     strength = np.zeros(len(at))

@@ -25,6 +25,7 @@ from common.files import write_text
 
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 KEY = re.compile(r"[0-9a-f]{32}")
+BETTER, SAME, NEITHER = "better", "same", "neither"  # verdicts of a blind vote
 RENAMED = {"calls": "nfe", "stack": "formula", "said": "left_out"}  # in the cells of version 0.1
 
 
@@ -107,16 +108,16 @@ class ComparisonStore:
     def image(self, id: str, key: str) -> Path:
         return self._cell(id, key, "png")
 
-    def vote(self, id: str, better: str, worse: str) -> None:
-        """One blind vote, by the labels of the columns."""
+    def vote(self, id: str, better: str, worse: str, verdict: str = BETTER) -> None:
+        """One blind vote, by the labels of the columns. verdict: BETTER, or SAME or NEITHER of the two."""
         path = self._of(id) / "votes.jsonl"
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps([better, worse]) + "\n")
+            file.write(json.dumps([better, worse] if verdict == BETTER else [better, worse, verdict]) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
-    def votes(self, id: str) -> list[tuple[str, str]]:
-        """(better, worse), oldest first; half a line at the end, of a killed process, is passed over."""
+    def votes(self, id: str, verdict: str = BETTER) -> list[tuple[str, str]]:
+        """(better, worse) of this verdict, oldest first; half a line at the end, of a killed process, is left out."""
         found = []
         try:
             lines = (self._of(id) / "votes.jsonl").read_text(encoding="utf-8").splitlines()
@@ -124,16 +125,18 @@ class ComparisonStore:
             return []
         for line in lines:
             try:
-                better, worse = json.loads(line)
-                found.append((str(better), str(worse)))
+                better, worse, *said = json.loads(line)
+                if (said or [BETTER]) == [verdict]:
+                    found.append((str(better), str(worse)))
             except (ValueError, TypeError):
                 continue
         return found
 
-    def all_votes(self, ids: Container[str] | None = None) -> list[tuple[str, str]]:
-        """Those of every comparison, oldest comparison first; ids: of these only."""
+    def all_votes(self, ids: Container[str] | None = None, verdict: str = BETTER) -> list[tuple[str, str]]:
+        """Those of this verdict of every comparison, oldest comparison first; ids: of these only."""
         paths = sorted(path.parent.name for path in self.folder.glob("*/votes.jsonl"))
-        return [vote for id in paths if ID.fullmatch(id) and (ids is None or id in ids) for vote in self.votes(id)]
+        mine = [id for id in paths if ID.fullmatch(id) and (ids is None or id in ids)]
+        return [vote for id in mine for vote in self.votes(id, verdict)]
 
     def _of(self, id: str) -> Path:
         if not ID.fullmatch(id):

@@ -16,7 +16,7 @@ from typing import Any
 
 from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import KIND, Axis, Change, Comparison, key_of
-from app.comparison.store import ComparisonStore
+from app.comparison.store import NEITHER, SAME, ComparisonStore
 from app.forms import references
 from app.forms.axis_values import axis_of
 from app.forms.columns import differing, headers, task_of, unfitting, with_inputs_of
@@ -230,7 +230,9 @@ def ratings(one: ComparisonRunner, store: ComparisonStore, ids: Sequence[str] | 
     """After the votes of this comparison, and of these or all."""
     from app.comparison.comparison_json import ratings as rated
 
-    return rated(one.comparison, store.votes(one.id), store.all_votes(ids))
+    same = store.votes(one.id, SAME), store.all_votes(ids, SAME)
+    neither = len(store.votes(one.id, NEITHER))
+    return rated(one.comparison, store.votes(one.id), store.all_votes(ids), same, neither)
 
 
 def progress(done: int, comparison: Comparison) -> str:

@@ -54,7 +54,7 @@ def routes(state: AppState) -> list[Route]:
 
 def exported(state: AppState, store: ComparisonStore, id: str, kind: str) -> bytes | None:
     """A comparison as a file of this kind; None where there is no such comparison or kind."""
-    from app.comparison import export  # imports torch
+    from app.comparison import export, html_export  # imports torch
 
     one = comparison_form.runner_of(state, store, id)
     if one is None or kind not in TYPES:
@@ -63,7 +63,7 @@ def exported(state: AppState, store: ComparisonStore, id: str, kind: str) -> byt
     if kind == "png":
         return encoded(export.sheet(store, id, one.comparison, results))
     if kind == "html":
-        return export.page(store, id, one.comparison, results).encode()
+        return html_export.page(store, id, one.comparison, results, one.images).encode()
     if kind == "csv":
         return export.table(one.comparison, results).encode()
     return comparison_form.to_file(one, state).encode()

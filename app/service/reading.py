@@ -140,6 +140,8 @@ def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
     for name in ("ground_truth", "source"):
         if data.get(name):
             data[name] = _one(data[name], known, name, label(name), images, problems, renamed)
+    if isinstance(task := data.get("task"), dict):
+        _hashed_task(task, known, images, problems, renamed)
     for place, change in changes:
         if isinstance(swap := change.get("swap"), dict):  # words stay, images are what the inputs name
             change["swap"] = {
@@ -156,6 +158,20 @@ def read_comparison(text: str, find: Find) -> tuple[Comparison, Images]:
     if problems:
         raise RecipeError(problems)
     return comparison, images
+
+
+def _hashed_task(
+    task: dict[str, Any], find: Find, images: Images, problems: list[Problem], renamed: dict[str, str]
+) -> None:
+    """The images that the task of a comparison names, which names them by their hash from now on."""
+    shared = (images, problems, renamed)
+    for name in ("source", "mask", "depth", "edges", "ground_truth"):
+        if task.get(name):
+            task[name] = _one(task[name], find, f"task.{name}", label(name), *shared)
+    if isinstance(several := task.get("references"), list):
+        task["references"] = [_one(one, find, "task.references", "References", *shared) for one in several]
+    if isinstance(observation := task.get("observation"), dict) and observation.get("image"):
+        observation["image"] = _one(observation["image"], find, "task.observation", "Observation", *shared)
 
 
 # ---- images of a stack ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import gradio as gr
 from app import scripts
 from app.comparison.runner import ComparisonRunner
 from app.comparison.spec import Cell, Comparison
-from app.comparison.store import ComparisonStore
+from app.comparison.store import BETTER, NEITHER, SAME, ComparisonStore
 from app.errors import error_message
 from app.forms import address, axis_values, comparison_form, opening, references
 from app.schema.recipe import Recipe
@@ -195,9 +195,9 @@ class Compare:
         if runner is None:
             return gr.skip()
         labels = [value.label for value in runner.comparison.axes[0].values]
-        better, worse = str(event.get("better")), str(event.get("worse"))
-        if better in labels and worse in labels and better != worse:
-            self.store.vote(id, better, worse)
+        better, worse, verdict = (str(event.get(name)) for name in ("better", "worse", "verdict"))
+        if better in labels and worse in labels and better != worse and verdict in (BETTER, SAME, NEITHER):
+            self.store.vote(id, better, worse, verdict)
         return json.dumps({"id": id, "votes": comparison_form.ratings(runner, self.store, self._mine(visit))})
 
     def change(self, id: str, visit: list[str], data: gr.EventData) -> dict[Any, Any]:

@@ -1,6 +1,7 @@
 """The tab "Compare" as a person uses it: cells, the slider, ranks, votes, exports; cancelled, reloaded, resumed."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -53,7 +54,7 @@ def board(me):
 
 def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     page = board.page
-    board.own(["The stack of Create", "No method"], "0, 1")
+    board.own(["The stack of Create", "Perturbed-attention guidance"], "0, 1")
     expect(board.status).to_have_text("4 of 4 cells", timeout=RUN)
     expect(board.cells()).to_have_count(4)
     assert page.locator(".nw-cell img").first.evaluate("image => image.naturalWidth") == 128
@@ -61,6 +62,10 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     expect(page.locator(".nw-side h3")).to_contain_text("choose another cell")
     board.cells().nth(3).get_by_role("button").click()
     expect(page.locator(".nw-side")).to_contain_text("of 255 on average")
+    expect(page.locator(".nw-side .nw-frame").first).to_be_in_viewport()
+    assert page.locator(".nw-side").evaluate("side => side.previousElementSibling.contains(document.activeElement)"), (
+        "below the row that was clicked"
+    )
     page.get_by_label("How much of A is shown").fill("20")
     assert page.locator(".nw-over").evaluate("over => getComputedStyle(over).clipPath") == "inset(0px 80% 0px 0px)"
     frames = page.locator(".nw-side .nw-frame img")
@@ -81,7 +86,12 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     expect(page.get_by_role("region", name="Ranks")).to_contain_text("On renders this measure gives")
     accessible(page)
     page.get_by_role("button", name="The left one").click()
-    expect(page.get_by_role("region", name="Blind vote")).to_contain_text("Ratings after 1 vote")
+    votes = page.get_by_role("region", name="Blind vote")
+    expect(votes).to_contain_text("Ratings after 1 vote")
+    page.get_by_role("button", name="Both are as good").click()
+    expect(votes).to_contain_text("Ratings after 2 votes")
+    page.get_by_role("button", name="Neither is good").click()
+    expect(votes).to_contain_text("Neither was good in 1 vote")
     with page.expect_download() as got:
         page.get_by_role("link", name="Comparison file").click()
     file = got.value.path()
@@ -93,14 +103,17 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     expect(board.status).to_contain_text("0 of 4 cells")
 
 
-def test_a_cell_that_fails_says_why_and_a_cell_goes_to_create(board):
+def test_junk_is_refused_before_it_is_kept_and_a_cell_goes_to_create(board):
     page = board.page
     expect(page.locator("#compare-note")).to_contain_text("came with the app")  # a finished one, before any is made
     expect(board.cells()).to_have_count(8)
     board.own(rows="2, 0", kind="Sampling steps")
-    expect(board.cells("failed")).to_contain_text("0 is out of range", timeout=RUN)
-    expect(board.status).to_have_text("1 of 2 cells · 1 failed", timeout=RUN)
-    board.cells().get_by_role("button").click()
+    expect(page.locator("#compare-note")).to_contain_text("0 is out of range")
+    expect(page.locator("#compare-cost")).to_contain_text("0 is out of range")
+    expect(board.cells("failed")).to_have_count(0)
+    board.own(rows="1-2")
+    expect(board.status).to_have_text("2 of 2 cells", timeout=RUN)
+    board.cells().first.get_by_role("button").click()
     page.get_by_role("button", name="Send A to Create").click()
     expect(page.locator("#restored")).to_contain_text("are in the controls")
     expect(board.me.prompt).to_have_value("a large red cube to the left of a small blue sphere on grass")
@@ -190,12 +203,36 @@ def test_own_images_are_rows(board):
         buffer = BytesIO()
         Image.new("RGB", (96, 96), colour).save(buffer, "PNG")
         files.append({"name": name, "mimeType": "image/png", "buffer": buffer.getvalue()})
+    page.get_by_role("tab", name="Create").click()
+    page.get_by_role("button", name="Add a method").click()
+    page.get_by_role("tab", name=re.compile("^Inversion")).click()
+    page.get_by_role("button", name="Try an example: SDEdit (image to image)", exact=True).click()
+    board.me.sees("done")
+    board.me.put("steps", 2)
+    page.locator("#as-column").click()
+    expect(page.locator("#restored")).to_contain_text("column 1 of Compare")
+    page.get_by_role("tab", name="Compare").click()
     board.me.drawer("Make your own")
+    expect(page.locator("#added-columns img")).to_have_count(1)
     page.locator("#compare-images input[type=file]").set_input_files(files)
     expect(page.locator("#compare-note")).to_contain_text("2 images are there")
-    board.own(["SDEdit (image to image)"], rows="red, blue")
+    board.own(rows="red, blue")
     expect(board.status).to_have_text("2 of 2 cells", timeout=RUN)
+    expect(page.get_by_role("columnheader", name="Source")).to_be_visible()
     board.cells().first.get_by_role("button").click()
     expect(page.locator(".nw-side figcaption", has_text="Source")).to_be_visible()
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_label("Title of the comparison").fill("Red and blue")
+    page.keyboard.press("Enter")
+    expect(page.locator(".nw-board h2")).to_have_text("Red and blue")
+    page.locator(".nw-board-head").get_by_role("button", name="Duplicate").click()
+    expect(page.locator(".nw-board h2")).to_have_text("Red and blue (copy)")
+    expect(board.status).to_have_text("2 of 2 cells")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.locator(".nw-board h2")).to_have_text("Deleted")
+    page.locator("#kept input").click()
+    expect(page.get_by_role("option").first).to_contain_text("Red and blue · 2 images")
+    page.keyboard.press("Escape")
     board.own([], rows="green")
     expect(page.locator("#compare-note")).to_contain_text("No image 'green'")

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { heat } from "../../app/assets/attention_maps.js";
-import { drawPair } from "../../app/assets/blind_vote.js";
+import { drawPair, question } from "../../app/assets/blind_vote.js";
 import { sorting } from "../../app/assets/comparison.js";
 import { cellLabel, columnOrder, measuresAtCell } from "../../app/assets/comparison_grid.js";
 import { whenNeeded } from "../../app/assets/input_fields.js";
@@ -27,6 +27,12 @@ test("a pair for a vote differs in its column and in nothing else", () => {
   assert.equal(drawPair([cell(0, 0), cell(0, 1)]), null, "one column");
   assert.equal(drawPair([cell(0, 0), cell(1, 1)]), null, "no row in common");
   assert.equal(drawPair([]), null);
+});
+
+test("what a vote is about: the prompt, or what was given; never empty quotes", () => {
+  assert.match(question({ prompt: "a red cube", condition: "the depth map" }), /better for “a red cube”/);
+  assert.match(question({ prompt: "", condition: "the degraded image" }), /no prompt: which image is better for the degraded image/);
+  assert.match(question({ prompt: "", condition: "" }), /no prompt: which image do you like better/);
 });
 
 test("columns in the order of their ranks; those without a rank last, in their own order", () => {

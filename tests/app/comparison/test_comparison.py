@@ -128,6 +128,38 @@ def test_votes_outlive_a_kill_in_the_middle_of_one(tmp_path):
     assert store.votes(id) == [("a", "b")]
 
 
+def test_votes_that_both_are_as_good_or_neither_is_are_kept_apart(tmp_path):
+    store = ComparisonStore(tmp_path)
+    id = store.add(comparison(axis("seed", 1)))
+    for verdict in ("better", "same", "neither", "same"):
+        store.vote(id, "a", "b", verdict)
+    assert [len(store.votes(id, one)) for one in ("better", "same", "neither")] == [1, 2, 1]
+    assert store.all_votes(None, "same") == [("a", "b")] * 2 and store.all_votes() == [("a", "b")]
+
+
+def test_renamed_copied_and_deleted(tmp_path):
+    store = ComparisonStore(tmp_path)
+    id, key = store.add(comparison(axis("seed", 1))), "0" * 32
+    store.put(id, key, Image.new("RGB", (4, 4)), BASE, Result(1.0, 3, 3, 0, "euler"))
+    store.vote(id, "a", "b")
+    store.rename(id, "mine")
+    other = store.copy(id, "a copy")
+    assert store.get(id).title == "mine" and store.get(other).title == "a copy"
+    assert store.result(other, key) == store.result(id, key) and store.votes(other) == []
+    store.delete(id)
+    assert store.get(id) is None and store.result(id, key) is None and store.result(other, key) is not None
+    store.rename(id, "again")
+    with pytest.raises(ValueError):
+        store.delete("../../etc")
+    assert store.copy(id, "x") is None and [one for one, _, _ in store.all()] == [other]
+
+
+def test_images_are_counted_as_they_are_kept():
+    """Cells of the same settings share one, and what cannot be has none."""
+    columns = Axis(name="m", values=(Change(label="none", methods=()), Change(label="no method", methods=())))
+    assert comparison(columns, axis("steps", 2, 3, 0)).pictures == 2
+
+
 # ---- running -------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +279,21 @@ def test_a_method_that_the_backbone_lacks_fails_in_words(tmp_path, engine):
     one.join(60)
     assert [one.states[cell.key].status for cell in one.cells] == ["done", "failed"]
     assert "attention" in one.states[one.cells[1].key].reason
+
+
+def test_the_time_left_is_told_while_it_runs_and_not_after_it(tmp_path, engine):
+    store, compared = ComparisonStore(tmp_path), comparison(axis("seed", *range(8)))
+    seen = []
+
+    def measure(cell, recipe, image):
+        seen.append(one.seconds_left)
+        return {}, ""
+
+    one = runner(store, store.add(compared), compared, engine, measure)
+    assert one.seconds_left is None
+    one.start()
+    one.join(60)
+    assert any(left is not None and left >= 0 for left in seen) and one.seconds_left is None
 
 
 def test_changes_tell_what_is_new_and_nothing_twice(tmp_path, engine):

@@ -107,6 +107,15 @@ def test_votes_of_all_comparisons_rate_the_columns_of_one(tmp_path):
     assert ratings(one, own, kept.all_votes(ids[:1]))["all"]["count"] == 1
 
 
+def test_a_tie_is_half_a_vote_for_each():
+    even = by_label(bradley_terry([], ["a", "b"], [("a", "b")] * 4))
+    assert even["a"].rating == pytest.approx(even["b"].rating) == pytest.approx(START) and even["a"].votes == 4
+    leaning = by_label(bradley_terry([("a", "b")] * 4, ["a", "b"], [("b", "a")] * 4))
+    alone = by_label(bradley_terry([("a", "b")] * 4, ["a", "b"]))
+    assert START < leaning["a"].rating < alone["a"].rating, "ties bring the two nearer to each other"
+    assert bradley_terry([], ["a"], [("a", "c")]) == [], "of columns that are not there"
+
+
 # ---- columns of a comparison ---------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,18 @@ def test_a_comparison_names_its_images_by_path_as_well(folder, name):
     assert comparison.axes[0].values[1].methods[0].inputs == {"reference": SHA}
 
 
+def test_the_task_of_a_comparison_names_its_images_by_path_as_well(folder):
+    names = {name: "photos/one.png" for name in ("source", "mask", "depth", "edges", "ground_truth")}
+    task = names | {"references": ["two.png"], "observation": {"name": "blur", "image": "two.png"}}
+    comparison, images = read_comparison(json.dumps(spec() | {"task": task}), images_in(folder))
+    found = comparison.task
+    assert {getattr(found, name) for name in names} == {SHA} and set(images) == {SHA, OTHER_SHA}
+    assert found.references == (OTHER_SHA,) and found.observation.image == OTHER_SHA
+    with pytest.raises(RecipeError) as refused:
+        read_comparison(json.dumps(spec() | {"task": {"source": "nowhere.png"}}), images_in(folder))
+    assert [problem.field for problem in refused.value.problems] == ["task.source"]
+
+
 def test_a_comparison_that_the_page_saved_brings_its_images(folder):
     method = {"name": "ilvr", "inputs": {"reference": SHA}}
     axis = {"name": "method", "values": [{"label": "ILVR", "methods": [method]}, {"label": "none", "methods": []}]}
