@@ -197,9 +197,7 @@ class CompareAxis(Message):
 
 
 class Condition(Message):
-    """What a cell's run is given, or should give."""
-
-    label: str
+    label: str  # of what a cell's run is given, or should give
     image: str  # a key of "given"
     words: str
 
@@ -314,9 +312,7 @@ class ComparisonVotes(Message):
 
 
 class ComparisonGone(Message):
-    """Deleted: its id."""
-
-    gone: str
+    gone: str  # the id of a comparison that was deleted
 
 
 class Exports(Message):

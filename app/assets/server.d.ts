@@ -82,7 +82,6 @@ export interface CompareCell {
   conditions: Condition[];
 }
 
-/** Deleted: its id. */
 export interface ComparisonGone {
   gone: string;
 }
@@ -103,7 +102,6 @@ export interface ComparisonVotes {
   votes: Ratings;
 }
 
-/** What a cell's run is given, or should give. */
 export interface Condition {
   label: string;
   image: string;
