@@ -33,7 +33,7 @@ def started(method, networks):
         own = [key for key in SAMPLERS if not solver_clash(METHODS[method], key)]
         use = Use(name=method, inputs=made.card.inputs, knobs=made.card.knobs)
         settings = {**made.settings, "steps": STEPS, "sampler": own[0]}
-        recipe = Recipe.make(backbone=name, seed=1, methods=(use,), **settings)
+        recipe = Recipe.make(backbone=name, methods=(use,), **settings)
         refused = problems(recipe, network)
         if not refused:
             return recipe, network, plan(recipe, network, Encoder(network), made.images).flow

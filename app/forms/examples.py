@@ -1,13 +1,16 @@
-"""One example for every method, made from the world: a scene, the same scene edited, and what is known of both.
+"""One example for every method, made from the world: a scene and what is known of it.
 
-Imports torch when it is called, not before. Nothing here names a method: what one is given follows from its task and
-from the kinds and names of its inputs.
+    example("sdedit", 128)          what its click gives: `example_recipes` says what, chosen by looking
+    shared_example("sdedit", 128)   what comparisons give it: one scene and one edit for all methods, by the kinds and
+                                    names of their inputs; and what a method gives that has no example yet
+
+Imports torch when it is called, not before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,20 +18,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from app.forms.example_recipes import CFG_SCALE, SHOWN, Of, Shown
+from app.forms.scenes import SHARED, Known, ground_truth, known, pair
 from app.forms.stack import Card
-from app.schema.method_inputs import BoxValue, DegradationValue, PointValue
+from app.schema.method_inputs import DegradationValue, PointValue
 from app.storage.image_files import content_hash
-from common.image_bytes import to_uint8
 
 BEFORE = "a large red cube to the left of a small blue sphere on grass"
 AFTER = "a large yellow cube to the left of a small blue sphere on grass"
-NAMES = ("a large red cube", "a small blue sphere")  # of the solids in BEFORE
+NAMES = SHARED  # of the solids in BEFORE
 WORDS = "cube, sphere"  # of BEFORE, to attend to
 ALSO = f"{NAMES[1]} on grass"
 WIDE = "a large red cube to the left of a small blue sphere on sand at sunset"
 PANORAMA = 3  # times the network's width
-TRIED = {"sampler": "euler", "schedule": "native", "steps": 20, "cfg_scale": 4.0}  # inversions want small steps
-OTHER = {"edict": {"cfg_scale": 1.0}}  # guidance on its way up leads it off: then nothing of the image is kept
+TRIED = {"sampler": "euler", "schedule": "native", "steps": 20, "cfg_scale": CFG_SCALE}  # inversions want small steps
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,10 @@ class Example:
 
 
 @dataclass(frozen=True)
-class _GroundTruth:
-    image: Image.Image
-    near: Image.Image  # nearness, as a depth network would give it
-    edges: Image.Image
-    mask: Image.Image  # of the solid that the edit is about, with a margin
-    boxes: tuple[BoxValue, ...]
-
-
-@lru_cache(maxsize=4)
-def ground_truth(size: int) -> _GroundTruth:
-    """What is known of the scene of BEFORE, size x size pixels."""
-    from world.scene import Scene, Solid
-
-    solids = (
-        Solid("cube", "red", "large", "matte", -0.85, 0.3, 0.5),
-        Solid("sphere", "blue", "small", "matte", 1.1, -0.2),
-    )
-    return _known(Scene(solids, "grass", "day"), NAMES, size)
-
-
-@dataclass(frozen=True)
 class _Scene:
     """What is known of a scene, and what stands for it where the example has BEFORE, AFTER, WORDS and ALSO."""
 
-    known: _GroundTruth
+    known: Known
     before: str
     after: str
     words: str
@@ -90,49 +72,57 @@ def of_scene(number: int, size: int) -> _Scene:
     nouns = {word for words in SHAPE_WORDS.values() for word in words}
     shapes = dict.fromkeys(word for word in re.findall("[a-z]+", before) if word in nouns)
     also = f"{names[-1]} {GROUND_WORDS[scene.ground][0]}"
-    return _Scene(_known(scene, names, size, subject), before, after, ", ".join(shapes) or WORDS, also)
+    return _Scene(known(scene, names, size, subject), before, after, ", ".join(shapes) or WORDS, also)
 
 
-def _known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> _GroundTruth:
-    import torch.nn.functional as F
+def example(method: str, size: int, shown: Shown | None = None) -> Example:
+    """One click's worth of inputs for a method of the registry; size: the usual width of the network, pixels. shown: in
+    place of the method's own."""
+    shown = shown or SHOWN.get(method)
+    if shown is None:
+        return shared_example(method, size)
+    scene = pair(size)
+    parts = {Of.IMAGE: scene.image, Of.NEAR: scene.near, Of.MASK: scene.mask}
+    images: dict[str, Image.Image] = {}
 
-    from world.render import render
+    def given(value: Any) -> Any:
+        if isinstance(value, DegradationValue):
+            return value.model_copy(update={"image": given(Of.IMAGE)})
+        if value is Of.BOXES:
+            return scene.boxes
+        if isinstance(value, Of):
+            images[sha := content_hash(parts[value])] = parts[value]
+            return sha
+        return value
 
-    seen = render([scene], size)
-    near_solid = (seen.instances == subject).float()[:, None]
-    margin = 2 * max(1, size // 32) + 1
-    mask = F.max_pool2d(near_solid, margin, 1, margin // 2)[0, 0]
-    edges = [[min(max(float(edge), 0.0), 1.0) for edge in box] for box in seen.boxes[0]]
-    boxes = tuple(
-        BoxValue(left=round(l, 3), top=round(t, 3), right=round(r, 3), bottom=round(b, 3), text=name)
-        for (l, t, r, b), name in zip(edges, names)
-        if r - l > 0.01 and b - t > 0.01  # of what is hidden there is none
-    )
-    return _GroundTruth(
-        image=_image(seen.rgb[0].permute(1, 2, 0)),
-        near=_image(seen.near[0]),
-        edges=_image(seen.edges[0].float()),
-        mask=_image(mask),
-        boxes=boxes,
-    )
+    inputs = {name: given(value) for name, value in shown.inputs.items()}
+    settings = {"prompt": shown.prompt, "seed": shown.seed, "width": shown.width * size, "height": size, "count": 1}
+    return Example(Card(name=method, inputs=inputs, knobs=shown.knobs), settings | TRIED | shown.settings, images)
 
 
-def example(method: str, size: int) -> Example:
-    """One click's worth of inputs for a method of the registry; size: the usual width of the network, pixels."""
+def example_key(method: str, shown: Shown) -> str:
+    """Another one where anything of an example is changed, a default of the method included: figures name the one that
+    they are of."""
+    from conditioning.registry import find
+
+    return hashlib.sha256(repr((shown, TRIED, find(method).with_defaults(shown.knobs))).encode()).hexdigest()[:16]
+
+
+def shared_example(method: str, size: int) -> Example:
+    """What a method is given where all are given the same; size: the usual width of the network, pixels."""
     from app.engine.method_checks import wanted
     from conditioning.registry import find
 
     one = find(method)
-    known = ground_truth(size)
-    images = {content_hash(p): p for p in (known.image, known.near, known.edges, known.mask)}
+    scene = ground_truth(size)
+    images = {content_hash(p): p for p in (scene.image, scene.near, scene.edges, scene.mask)}
     asked = wanted(one)
     given = {
-        name: _value(name, declared.kind, known)
+        name: _value(name, declared.kind, scene)
         for name, declared in asked.items()
         if name not in one.optional or declared.kind == "map"
     }
-    settings: dict[str, Any] = {"prompt": AFTER, "width": size, "height": size, "count": 1}
-    settings |= TRIED | OTHER.get(method, {})
+    settings: dict[str, Any] = {"prompt": AFTER, "width": size, "height": size, "count": 1} | TRIED
     changed = any(declared.kind in ("image", "mask") or "source" in name for name, declared in asked.items())
     if not changed or one.task == "reference":
         settings["prompt"] = BEFORE
@@ -147,28 +137,23 @@ def example(method: str, size: int) -> Example:
     return Example(card, settings, {sha: image for sha, image in images.items() if sha in needed})
 
 
-def _value(name: str, kind: str, known: _GroundTruth) -> Any:
+def _value(name: str, kind: str, scene: Known) -> Any:
     if kind == "map":
-        return content_hash(known.edges if "edge" in name else known.near if "depth" in name else known.image)
+        return content_hash(scene.edges if "edge" in name else scene.near if "depth" in name else scene.image)
     if kind == "mask":
-        return content_hash(known.mask)
+        return content_hash(scene.mask)
     if kind == "prompt":
         return BEFORE if "source" in name else ALSO if name == "also" else "at sunset"
     if kind == "words":
         return WORDS
     if kind == "references":
-        return (content_hash(known.image),)
+        return (content_hash(scene.image),)
     if kind == "boxes":
-        return known.boxes
+        return scene.boxes
     if kind == "points":
-        box = known.boxes[0]
+        box = scene.boxes[0]
         x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         return (PointValue(x=round(x, 3), y=round(y, 3), to_x=round(min(x + 0.2, 1.0), 3), to_y=round(y, 3)),)
     if kind == "operator":
-        return DegradationValue(image=content_hash(known.image), name="super_resolution", parameters={"factor": 4})
-    return content_hash(known.image)
-
-
-def _image(values: Any) -> Image.Image:
-    """(H, W) or (H, W, 3) in [0, 1]."""
-    return Image.fromarray(to_uint8(values)).convert("RGB")
+        return DegradationValue(image=content_hash(scene.image), name="super_resolution", parameters={"factor": 4})
+    return content_hash(scene.image)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
 from app.comparison.task import Task
-from app.forms.examples import AFTER, BEFORE, NAMES, example, ground_truth
+from app.forms.examples import AFTER, BEFORE, NAMES, example, ground_truth, shared_example
 from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import SAMPLERS, Recipe
 from app.storage.image_files import content_hash
@@ -70,7 +70,7 @@ def edit() -> PresetComparison:
     for method in METHODS.values():
         if method.task != "editing" or "edit" in method.inputs:  # whose edit is not what the prompt says
             continue
-        made = example(method.name, LATENT[1])
+        made = shared_example(method.name, LATENT[1])
         images |= made.images
         stack = [_used(made.card)]
         if not any(kind.kind == "image" for kind in method.inputs.values()):
@@ -131,8 +131,10 @@ def layout() -> PresetComparison:
 
 @_ready("two-objects", "Two objects", "A prompt of two solids: do both come out whole?")
 def two_objects() -> PresetComparison:
-    excite = Use(name="attend_and_excite", inputs={"words": "cube, sphere"})
-    both = Use(name="composable", inputs={"also": "a blue sphere and a red cube on grass by day"})
+    excite = Use(
+        name="attend_and_excite", inputs={"words": "cube, sphere"}, knobs={"strength": 100.0, "start": 0.15}
+    )  # early and strong enough to part solids that grow into each other
+    both = Use(name="composable", inputs={"also": "a red cube to the left of a blue sphere on grass by day"})
     columns = [
         _alone("the prompt alone"),
         _column("Attend-and-excite", [excite]),
@@ -222,7 +224,7 @@ def _sampled(method: str) -> dict[str, Any]:
 
 
 def _card(method: str, where: tuple[str, int]) -> tuple[Use, dict[str, Image.Image]]:
-    made = example(method, where[1])
+    made = shared_example(method, where[1])
     return _used(made.card), made.images
 
 

@@ -23,10 +23,10 @@ def perturbed_attention(
     network: Denoiser,
     scale: Annotated[
         float, Knob(0, 20, neutral=0, curve=True, label="PAG scale", help="How far away from the perturbed prediction")
-    ] = 3.0,
+    ] = 1.0,
     layers: Annotated[
         str, Choice(("mid", "down", "up"), label="PAG layers", help="Part of the network that is perturbed")
-    ] = "mid",
+    ] = "up",
 ) -> Denoiser:
     """Perturbed-attention guidance.
 
@@ -39,8 +39,11 @@ def perturbed_attention(
     network: asked for p, and for c where D is more than the network.
 
     c: the denoised prediction for the prompt of the run. Under classifier-free guidance this is added to the guided
-    denoised prediction, which is then one row of the network more than c and p: c itself, asked beside it. The paper
-    perturbs the mid block."""
+    denoised prediction, which is then one row of the network more than c and p: c itself, asked beside it.
+
+    The paper perturbs the mid block of Stable Diffusion, at a scale of 3. The defaults are for Still Life, whose mid
+    block says next to nothing of structure: perturbed at 3, it moves an image by 0.2 of 255, the blocks on the way down
+    by 9, those on the way up by 32. Of these a scale of 1, which moves it by 9, is enough to close torn outlines."""
 
     def guided(x: Tensor, sigma: float | Tensor, cond: Cond, **kw: Any) -> Flow:
         if scale == 0:

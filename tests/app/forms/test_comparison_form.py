@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from app.comparison.spec import Axis, Change, Comparison
 from app.comparison.store import ComparisonStore
 from app.forms import axis_values, comparison_form, references
-from app.forms.examples import example
+from app.forms.examples import shared_example
 from app.forms.presets import READY
 from app.routes import all_routes
 from app.schema.method_inputs import Use
@@ -52,7 +52,7 @@ def own(state, base, columns, axes, shelf=None):
     added = []
     for name in columns:
         if name not in ("stack", "none"):
-            made = example(name, state.model(base.backbone).default_size())
+            made = shared_example(name, state.model(base.backbone).default_size())
             for image in made.images.values():
                 state.take(image)
             use = Use(**made.card.model_dump(include={"name", "knobs", "inputs"}))
@@ -176,9 +176,9 @@ def test_own_images_stand_for_every_image_that_the_columns_take(state, shelf):
 
 
 def test_of_an_own_image_the_map_of_edges_is_found_and_masks_stay(state, shelf):
-    use = example("controlnet", 16).card
+    use = shared_example("controlnet", 16).card
     edges = Use(name="controlnet", inputs={"edges": use.inputs["edges"]})
-    painted = Use(**example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
+    painted = Use(**shared_example("blended_latent", 16).card.model_dump(include={"name", "knobs", "inputs"}))
     base = BASE.model_copy(update={"methods": (painted, edges)})
     made = own(state, base, ["stack"], [("image", "blue")], shelf)
     (cell,) = made.cells()

@@ -1,0 +1,113 @@
+"""What the example of each method is: prompt, seed, inputs and knobs at which a person sees the method work.
+
+Chosen by looking, and measured: `python -m tools.example_images` makes every one with and without its method
+(docs/examples.md). Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from app.schema.method_inputs import DegradationValue
+
+CFG_SCALE = 4.0  # of a fresh page
+
+
+class Of(Enum):
+    """A part of the scene of the examples (`scenes.pair`), where an input takes it."""
+
+    IMAGE = "image"
+    NEAR = "near"
+    MASK = "mask"
+    BOXES = "boxes"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """inputs: by name; an `Of` stands for that part of the scene, and a degradation is one of its image. settings: of
+    the recipe, where they are not the usual ones. width: of the image, in widths of the network.
+
+    measure: of `fidelity.measures`, which the method improves; wanted: what it is taken against in words, where the
+    prompt says only a part of that."""
+
+    prompt: str
+    seed: int
+    measure: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+    knobs: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    width: int = 1
+    wanted: str = ""
+
+
+PAIR = "a red sphere and a green cylinder on wood"  # true of scenes.pair; it does not say what is where
+PURPLE = "a purple sphere and a green cylinder on wood"
+SNOW = "a red sphere and a green cylinder on snow"
+CUBE = "a large red cube to the left of a small blue sphere"
+EDITED = {"source": Of.IMAGE, "source_prompt": PAIR}
+PAINTED = {"known": Of.IMAGE, "mask": Of.MASK}
+FEW_PIXELS = {"measured": DegradationValue(name="super_resolution", parameters={"factor": 4})}
+
+SHOWN: dict[str, Shown] = {
+    # network
+    "controlnet": Shown("a blue sphere and a yellow cylinder on snow", 0, "near", {"depth": Of.NEAR}),
+    # attention
+    "attend_and_excite": Shown(
+        "a red cube and a blue sphere on grass by day", 3, "text", {"words": "cube, sphere"},
+        {"strength": 100.0, "start": 0.15},
+    ),
+    "masactrl": Shown("a sphere and a cylinder on wood", 1, "solids", {"source_prompt": PAIR}, wanted=PAIR),
+    "plug_and_play": Shown(PURPLE, 1, "kept", {"source_prompt": PAIR}),
+    "prompt_to_prompt": Shown(SNOW, 0, "abs_rel", {"source_prompt": PAIR}),
+    # blending
+    "composable": Shown(
+        f"{CUBE} on grass", 2, "place", {"also": f"{CUBE} on grass at night"}, settings={"cfg_scale": 2.0},
+        wanted=f"{CUBE} on grass at night",
+    ),
+    "multidiffusion": Shown(PAIR, 0, "boxes", {"regions": Of.BOXES}),
+    "panorama": Shown(f"{CUBE} on sand at sunset", 0, "text", width=3),
+    "semantic_guidance": Shown(
+        f"{CUBE} on grass", 0, "place", {"edit": f"{CUBE} on grass at night"},
+        {"threshold": 0.0, "scale": 1.5, "warmup": 0.0}, {"cfg_scale": 2.0}, wanted=f"{CUBE} on grass at night",
+    ),
+    # guidance
+    "classifier_guidance": Shown(
+        "a red sphere on grass", 0, "place", {"asked": "sunset"}, {"scale": 20.0},
+        wanted="a red sphere on grass at sunset",
+    ),
+    "dps": Shown(PAIR, 0, "psnr", FEW_PIXELS, settings={"sampler": "ancestral", "steps": 50}),
+    "energy_guidance": Shown(
+        "a blue sphere and a yellow cylinder on snow", 0, "near", {"target": Of.NEAR}, {"energy": "depth map"},
+    ),
+    "layout_guidance": Shown(PAIR, 0, "boxes", {"boxes": Of.BOXES}),
+    "perturbed_attention": Shown(f"{CUBE} on grass", 1, "text", settings={"cfg_scale": 1.0}),  # needs no CFG
+    "pigdm": Shown(PAIR, 0, "psnr", FEW_PIXELS),
+    # revision
+    "ddnm": Shown(PAIR, 0, "psnr", FEW_PIXELS),
+    "ddrm": Shown("", 0, "psnr", FEW_PIXELS, settings={"cfg_scale": 1.0}),
+    "snips": Shown("", 0, "psnr", FEW_PIXELS, settings={"cfg_scale": 1.0}),
+    # correction
+    "blended_latent": Shown(PURPLE, 1, "kept", PAINTED),
+    "diffedit": Shown(PURPLE, 1, "kept", {"known": Of.IMAGE, "source": PAIR}),
+    "ilvr": Shown("a red cube and a green cone on wood", 0, "kept", {"reference": Of.IMAGE}),
+    "repaint": Shown(PURPLE, 1, "kept", PAINTED, {"jump": 5, "times": 3}),
+    "replacement": Shown(PURPLE, 1, "kept", PAINTED),
+    # inversion
+    "ddim_inversion": Shown(PURPLE, 1, "kept", EDITED),
+    "direct_inversion": Shown(PURPLE, 1, "kept", EDITED),
+    "edict": Shown(PURPLE, 1, "kept", EDITED, settings={"cfg_scale": 1.0}),  # guidance on its way up leads it off
+    "edit_friendly_ddpm": Shown(SNOW, 0, "abs_rel", EDITED),
+    "null_text": Shown(PURPLE, 1, "kept", EDITED, settings={"cfg_scale": 2.0}),
+    "sdedit": Shown(PURPLE, 1, "kept", {"source": Of.IMAGE}),
+}  # fmt: skip
+
+#: Methods that no example was found for at which a person sees them work on Still Life, and what was tried.
+OPEN = {
+    "masactrl": "Still Life gives the target the layout of its own prompt and hardly takes the source's looks over: "
+    "recolouring, another ground and a prompt without colours were tried.",
+    "classifier_guidance": "The classifier moves shapes and colours more than ground or sky: sunset, snow and night at "
+    "scales of 5 and 20 change the image and do not bring them.",
+    "multidiffusion": "The network draws each solid where it would in an image of its own, and the box cuts it off.",
+}
