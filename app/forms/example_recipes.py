@@ -66,7 +66,7 @@ SHOWN: dict[str, Shown] = {
         f"{CUBE} on grass", 2, "place", {"also": f"{CUBE} on grass at night"}, settings={"cfg_scale": 2.0},
         wanted=f"{CUBE} on grass at night",
     ),
-    "multidiffusion": Shown(PAIR, 0, "boxes", {"regions": Of.BOXES}),
+    "multidiffusion": Shown(PAIR, 2, "boxes", {"regions": Of.BOXES}),
     "panorama": Shown(f"{CUBE} on sand at sunset", 0, "text", width=3),
     "semantic_guidance": Shown(
         f"{CUBE} on grass", 0, "place", {"edit": f"{CUBE} on grass at night"},
@@ -105,9 +105,8 @@ SHOWN: dict[str, Shown] = {
 
 #: Methods that no example was found for at which a person sees them work on Still Life, and what was tried.
 OPEN = {
-    "masactrl": "Still Life gives the target the layout of its own prompt and hardly takes the source's looks over: "
-    "recolouring, another ground and a prompt without colours were tried.",
-    "classifier_guidance": "The classifier moves shapes and colours more than ground or sky: sunset, snow and night at "
-    "scales of 5 and 20 change the image and do not bring them.",
-    "multidiffusion": "The network draws each solid where it would in an image of its own, and the box cuts it off.",
+    "masactrl": "the target keeps what its own prompt makes of it and hardly takes over the source's looks: another "
+    "colour, ground and size, and a prompt without colours were tried.",
+    "classifier_guidance": "sunset, snow and night at a scale of 5, and sunset at 20, change the solids and do not "
+    "bring what was asked for.",
 }
