@@ -5,7 +5,7 @@
     python -m tools.example_images --try 0,1,2,3 --keep FOLDER sdedit      other seeds: looked at, nothing else written
 
 It runs what "Try it" runs, on the embedded networks, and writes
-- app/assets/examples/<name>.webp, the result, and app/assets/given/<name>.webp, what it was given: for the page,
+- app/assets/examples/<name>.webp, the result, for the page,
 - docs/images/examples/<name>.webp, given, without and with the method side by side,
 - docs/examples.json, how far the image moves and the measure without and with the method,
 - docs/images/examples.webp and docs/examples.md, all of them on one sheet and in one table.
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app import theme
 from app.catalog.prompts import EXAMPLES as PROMPTS
 from app.comparison.targets import image_tensor, targets
 from app.engine import observation_preview
@@ -44,7 +43,6 @@ from conditioning.registry import find
 from fidelity.measures import MEASURES, Perception, better
 from tools import contact_sheet
 
-GIVEN = theme.ASSETS / "given"
 DOCS = Path(__file__).parents[1] / "docs"
 STRIPS, FIGURES = DOCS / "images" / "examples", DOCS / "examples.json"
 SEED = 3  # of a network's first prompt
@@ -95,6 +93,7 @@ def made_of(engines: Engines, method: str, shown: Shown) -> Made:
     alone = recipe.but(methods=())
     image, without = painted(engines, recipe, one.images), painted(engines, alone, one.images)
     backbone = engines(recipe.backbone).backbone
+    assert backbone is not None  # `painted` had it
     (use,) = recipe.methods
     given = begun = None
     for name, declared in find(method).inputs.items():
@@ -126,7 +125,7 @@ def take(names: list[str]) -> None:
     strange = [name for name in names if name not in known]
     if strange:
         raise SystemExit(f"no example {', '.join(strange)}: give some of {', '.join(known)}")
-    for folder in (EXAMPLES, GIVEN, STRIPS):
+    for folder in (EXAMPLES, STRIPS):
         folder.mkdir(parents=True, exist_ok=True)
     engines = Engines()
     for name in names or known:
@@ -141,8 +140,6 @@ def take(names: list[str]) -> None:
             print(f"{name}: {error}", flush=True)
             continue
         save(EXAMPLES / f"{name}.webp", made.image)
-        if made.given is not None:
-            save(GIVEN / f"{name}.webp", made.given)
         save(STRIPS / f"{name}.webp", contact_sheet.strip(made.given, made.without, made.image))
         figures = known_figures()
         figures[name] = {
@@ -170,11 +167,11 @@ def look(names: list[str], seeds: list[int], folder: Path) -> None:
         for seed in seeds:
             made = made_of(engines, name, shown := replace(SHOWN[name], seed=seed))
             strips.append(contact_sheet.strip(made.given, made.without, made.image))
-            one = {"moved": made.moved, "measure": shown.measure, "without": made.before, "with": made.after}
-            print(f"{name}, seed {seed}: {in_words(one)}", flush=True)
-        page = Image.new("RGB", (strips[0].width, sum(one.height + 4 for one in strips)), contact_sheet.PAPER)
-        for n, one in enumerate(strips):
-            page.paste(one, (0, n * (one.height + 4)))
+            figures = {"moved": made.moved, "measure": shown.measure, "without": made.before, "with": made.after}
+            print(f"{name}, seed {seed}: {in_words(figures)}", flush=True)
+        page = Image.new("RGB", (strips[0].width, sum(strip.height + 4 for strip in strips)), contact_sheet.PAPER)
+        for n, strip in enumerate(strips):
+            page.paste(strip, (0, n * (strip.height + 4)))
         page.save(folder / f"{name}.png")
     engines.close()
 
