@@ -266,6 +266,9 @@ class History:
                 error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise error
             db.executescript(_SCHEMA)
+            fresh = db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'pictures'").fetchone() is None
+            if fresh and (self.folder / "pictures").exists():  # an address of before must not name another image now
+                db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('pictures', ?)", (int(time.time()),))
             try:
                 with db:
                     self._align(db)

@@ -144,13 +144,14 @@ def me(page, base_url, requests):
 
 @pytest.fixture(scope="session")
 def accessible():
-    """accessible(page): axe, with every rule that it has on, finds nothing in what the page shows now: on a desk and on
-    a phone, light and dark. Skipped where npm has not brought axe, but not in CI."""
+    """accessible(page, within="html"): axe, with every rule that it has on, finds nothing in what the page shows now,
+    or in this part of it: on a desk and on a phone, light and dark. Skipped without axe-core, but
+    not in CI."""
     if not AXE.exists() and os.environ.get("CI") != "true":
-        return lambda page: pytest.skip("no axe-core here: npm ci")
+        return lambda page, within="html": pytest.skip("no axe-core here: npm ci")
     script = AXE.read_text(encoding="utf-8")
 
-    def check(page):
+    def check(page, within="html"):
         before = page.viewport_size
         page.evaluate(script)
         for mode, width, height in LOOKS:
@@ -158,9 +159,10 @@ def accessible():
             page.emulate_media(color_scheme=mode, reduced_motion="reduce")
             page.wait_for_function(f"document.body.classList.contains('dark') === {str(mode == 'dark').lower()}")
             found = page.evaluate(
-                """() => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))
-                    .then(() => axe.run(document, { resultTypes: ['violations'] })).then(({ violations }) =>
-                    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 200))]))"""
+                """(within) => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))
+                    .then(() => axe.run(within, { resultTypes: ['violations'] })).then(({ violations }) =>
+                    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 200))]))""",
+                within,
             )
             assert not found, f"{mode}, {width} pixels wide: {found}"
         page.emulate_media(color_scheme="light", reduced_motion="no-preference")

@@ -46,4 +46,4 @@ def test_taxonomy(me, accessible):
     me.page.locator('#taxonomy-tree [data-family="correction"]:visible').click()
     panel.locator("details summary").first.click()
     expect(panel).to_contain_text("5 methods. 4 of the")
-    accessible(me.page)
+    accessible(me.page, '.nw-t-panel[data-panel="correction"]')

@@ -43,8 +43,12 @@ def damage(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["text", "zeros", "cut", "pages", "other schema", "empty", "missing"])
 def test_damaged_before_the_start(tmp_path: Path, kind: str) -> None:
     seeds = filled(tmp_path)
+    before = History(tmp_path)
+    ids = {entry.id for entry in before.search(limit=99)}
+    before.close()
     damage(tmp_path / "history.sqlite3", kind)
     history = History(tmp_path)
+    assert not ids & {entry.id for entry in history.search(limit=99)}, "an address of before names no other image"
     assert [entry.recipe.seed for entry in history.search(limit=99)] == seeds
     assert history.count("red") == len(seeds)
     aside = list(tmp_path.glob("history.damaged-*.sqlite3"))
