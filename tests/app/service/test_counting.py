@@ -50,7 +50,8 @@ def test_most_methods_are_counted_and_the_others_say_why():
     found = {name: check(request(name, "still-life")) for name in sorted(set(METHODS) - {"cfg"})}
     said = {name: one.nfe_reason for name, one in found.items() if one.nfe is None and not one.problems}
     assert set(said) == {
-        "attend_and_excite", "classifier_guidance", "diffedit", "direct_inversion", "layout_guidance", "null_text",
+        "attend_and_excite", "classifier_guidance", "diffedit", "direct_inversion", "energy_guidance",
+        "layout_guidance", "null_text",
     }  # fmt: skip
     assert all("depends on" in words or "perception model" in words for words in said.values()), said
 
