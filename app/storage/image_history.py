@@ -25,6 +25,7 @@ from PIL import Image
 from app.schema import png_metadata
 from app.schema.method_inputs import is_hash
 from app.schema.recipe import Recipe, RecipeError
+from app.storage.disk_errors import code, is_full
 from app.storage.history_search import NO_TITLES, condition
 from app.storage.image_files import content_hash, save_png
 from backbones.names import name_of
@@ -109,7 +110,12 @@ class History:
         name = f"{moment.strftime(_STAMP)}-{recipe.seed}-{secrets.token_hex(2)}.png"
         file = f"pictures/{moment:%Y-%m}/{name}"
         try:
-            save_png(image, self.folder / file, png_metadata.write(recipe))
+            try:
+                save_png(image, self.folder / file, png_metadata.write(recipe))
+            except OSError as error:
+                if not is_full(error) or not self._empty_deleted():
+                    raise
+                save_png(image, self.folder / file, png_metadata.write(recipe))
         except OSError as error:
             raise HistoryError(f"{self._why(error)} The image is not saved: download it from the page.") from error
         try:
@@ -156,8 +162,8 @@ class History:
         return self.get(id) is not None
 
     def delete(self, id: int) -> bool:
-        """Takes an image and its file out of the history, for `restore` to bring back within KEPT_DELETED seconds;
-        False where there is none of that id."""
+        """Takes an image and its file out of the history, for `restore` to bring back within KEPT_DELETED seconds, but
+        on a full disk for good; False where there is none of that id."""
         entry = self.get(id)
         if entry is None:
             return False
@@ -176,7 +182,12 @@ class History:
         try:
             self._do(out)
         except HistoryError as error:
-            raise HistoryError(f"{error} The image is still there.") from error
+            if not is_full(error.__cause__):
+                if aside.exists() and not entry.path.exists():  # it was moved before the index failed
+                    aside.rename(entry.path)
+                raise HistoryError(f"{error} The image is still there.") from error
+            entry.path.unlink(missing_ok=True)  # whoever deletes on a full disk wants the space
+            self._do(lambda db: db.execute("DELETE FROM pictures WHERE id = ?", (id,)))
         return True
 
     def restore(self, id: int) -> Entry | None:
@@ -198,6 +209,13 @@ class History:
 
     def _aside(self, id: int) -> Path:
         return self.folder / DELETED / f"{id}.png"
+
+    def _empty_deleted(self) -> bool:
+        """What was deleted goes for good; whether that made room."""
+        paths = list((self.folder / DELETED).glob("*.png"))
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return bool(paths)
 
     def _forget_deleted(self, db: sqlite3.Connection) -> None:
         """For good, what was deleted too long ago to be brought back."""
@@ -245,10 +263,12 @@ class History:
                     with db:
                         return work(db)
                 except (sqlite3.Error, OSError) as error:
-                    if isinstance(error, OSError) or _code(error) not in _PASSING:
+                    if isinstance(error, OSError) or code(error) not in _PASSING:
                         self.close()
-                    if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED and attempt == 1:
+                    if isinstance(error, sqlite3.Error) and code(error) in _DAMAGED and attempt == 1:
                         self._move_aside(error)
+                        continue
+                    if is_full(error) and attempt == 1 and self._empty_deleted():
                         continue
                     raise HistoryError(self._why(error)) from error
         raise AssertionError("unreachable")
@@ -267,13 +287,13 @@ class History:
                 raise error
             db.executescript(_SCHEMA)
             fresh = db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'pictures'").fetchone() is None
-            if fresh and (self.folder / "pictures").exists():  # an address of before must not name another image now
+            if fresh and any((self.folder / "pictures").rglob("*.png")):  # an address of before names no other image
                 db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('pictures', ?)", (int(time.time()),))
             try:
                 with db:
                     self._align(db)
             except sqlite3.Error as error:
-                if _code(error) not in _PASSING:
+                if code(error) not in _PASSING:
                     raise
                 log.warning("some images are not listed yet: %s", error)  # what is listed can still be read
         except BaseException:
@@ -346,12 +366,11 @@ class History:
         log.warning(self.note)
 
     def _why(self, error: Exception) -> str:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or (isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL):
+        if is_full(error):
             return f"The disk is full: {self._free()} are left for {self.folder}. Free some space."
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"The folder {self.folder} cannot be written. Set {ENVIRONMENT} to one that can."
-        if isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if isinstance(error, sqlite3.Error) and code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return (
                 f"Another program holds the history in {self.folder}. Close it, or set {ENVIRONMENT} to another folder."
             )
@@ -374,8 +393,3 @@ def input_image(folder: Path, sha256: str) -> Image.Image | None:
     except OSError:
         return None
     return image
-
-
-def _code(error: sqlite3.Error) -> int | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF

@@ -13,6 +13,7 @@ from PIL import Image
 
 from app.comparison.spec import Comparison, key_of
 from app.comparison.store import ComparisonStore
+from app.comparison.task import Task
 from app.engine.engine import Engine
 from app.forms import comparison_form
 from app.schema.png_metadata import read
@@ -24,6 +25,7 @@ from app.storage.image_history import History
 WRITTEN = Path(__file__).parents[1] / "fixtures" / "written_by_0_1"
 MADE = json.loads((WRITTEN / "made.json").read_text())
 RECIPES = sorted(MADE)
+TASK = json.loads(Task().model_dump_json())  # of before, nothing was said of it
 COMPARISONS = {"Solvers by steps": "samplers", "Restored": "restoration"}
 #: Root mean square, in steps of 8 bits. On one CPU images agree bit for bit; with torch, oneDNN and MKL held to other
 #: instruction sets (SSE, AVX2) they differ by 0.03 at most, and by 0.15 where the search of LD3 enlarges the rounding.
@@ -157,7 +159,8 @@ def test_comparisons_open_with_their_cells_and_votes(history):
     assert found.keys() == COMPARISONS.keys()
     for title, (id, comparison, count) in found.items():
         written = json.loads((WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json").read_text())["comparison"]
-        assert json.loads(comparison.model_dump_json()) == renamed(written) | {"base": as_now(written["base"])}
+        now = {"base": as_now(written["base"]), "task": TASK}
+        assert json.loads(comparison.model_dump_json()) == renamed(written) | now
         cells = {cell.key: cell for cell in comparison.cells()}
         assert count == len(cells), "every cell is known by the key that it was kept under: nothing is made again"
         for key, cell in cells.items():
@@ -178,8 +181,8 @@ def test_a_comparison_file_opens_and_brings_its_images(title, tmp_path):
     path = WRITTEN / "comparisons" / f"{COMPARISONS[title]}.json"
     comparison, note = comparison_form.from_file(state, path)
     written = json.loads(path.read_text())
-    base = as_now(written["comparison"]["base"])
-    assert json.loads(comparison.model_dump_json()) == renamed(written["comparison"]) | {"base": base}
+    now = {"base": as_now(written["comparison"]["base"]), "task": TASK}
+    assert json.loads(comparison.model_dump_json()) == renamed(written["comparison"]) | now
     assert set(comparison.hashes()) == set(written["pictures"])
     assert len(comparison.hashes()) == (2 if title == "Restored" else 0)
     assert all(content_hash(state.image(sha)) == sha for sha in comparison.hashes())
