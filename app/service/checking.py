@@ -44,9 +44,15 @@ class Check:
         return fields | {key: [one._asdict() for one in getattr(self, key)] for key in ("problems", "unused")}
 
 
-def check(request: Request, ids: Collection[str] | None = None, known_of: Callable[[str], Any] | None = None) -> Check:
+def check(
+    request: Request,
+    ids: Collection[str] | None = None,
+    known_of: Callable[[str], Any] | None = None,
+    outline_of: Callable[[str], Any] | None = None,
+) -> Check:
     """ids: of the backbones that may run here; None for every one that can be loaded. known_of(id): see
-    `known_backbone`, which is the default. Never raises for a recipe."""
+    `known_backbone`, which is the default; outline_of(id): likewise, but never a network that is loaded, which belongs
+    to the thread that runs it. Never raises for a recipe."""
     recipe = request.recipe
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
@@ -54,7 +60,7 @@ def check(request: Request, ids: Collection[str] | None = None, known_of: Callab
     leaves = (*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known), *request.unused)
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
-    count = evaluations(recipe, known, request.images)
+    count = evaluations(recipe, (outline_of or known_backbone)(recipe.backbone), request.images)
     return Check(formula(recipe, known), (), leaves, count.nfe, count.rows, count.reason)
 
 

@@ -54,19 +54,21 @@ class Engines:
 
 class Runs:
     """engine(id): the engine of a backbone, or NotLoaded. ids: of the backbones that may run; None: all.
-    known(id): what is known of a backbone before a run, itself where it is loaded; OSError in words for none."""
+    known(id): what is known of a backbone before a run, itself where it is loaded; outline(id): what is known without
+    it, to count with; OSError in words for none."""
 
     def __init__(
         self,
         engine: Callable[[str], Engine],
         ids: Collection[str] | None = None,
         known: Callable[[str], Any] = known_backbone,
+        outline: Callable[[str], Any] = known_backbone,
     ):
-        self._engine, self._ids, self._known = engine, ids, known
+        self._engine, self._ids, self._known, self._outline = engine, ids, known, outline
 
     def check(self, request: Request) -> Check:
         """What is wrong with a recipe and what its run will do; loads no weights."""
-        return check(request, self._ids, self._known)
+        return check(request, self._ids, self._known, self._outline)
 
     def problems(self, request: Request) -> list[Problem]:
         """Why a recipe is refused, each at its field; [] where it can run."""
@@ -156,11 +158,9 @@ class Runs:
             nfe, is_all = nfe + (found or 0), is_all and found is not None
         return nfe, is_all
 
-    @staticmethod
-    def _counted(recipe: Recipe, images: Images) -> int | None:
-        """By the outline of its backbone: one that is loaded belongs to the thread that runs it."""
+    def _counted(self, recipe: Recipe, images: Images) -> int | None:
         try:
-            return evaluations(recipe, known_backbone(recipe.backbone), images).nfe
+            return evaluations(recipe, self._outline(recipe.backbone), images).nfe
         except OSError:  # its own problem says so
             return None
 

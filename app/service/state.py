@@ -105,9 +105,12 @@ class AppState:
         from app.service.runs import Runs
 
         def known(id: str) -> Any:
-            return self.models[id].backbone or known_backbone(self.models[id].place, id)
+            return self.models[id].backbone or outline(id)
 
-        return Runs(self.engine, tuple(self.models), known)
+        def outline(id: str) -> Any:
+            return known_backbone(self.models[id].place, id)
+
+        return Runs(self.engine, tuple(self.models), known, outline)
 
     def request(self, recipe: Recipe, visit_token: str = "", keep: bool = False) -> Request:
         """A recipe with the images that its methods need, as far as this visit may see them. keep: in the history from

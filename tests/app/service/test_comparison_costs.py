@@ -7,7 +7,9 @@ import pytest
 from app.comparison.spec import Axis, Change, Comparison
 from app.forms.comparison_form import duration
 from app.schema.recipe import Recipe
+from app.service.reading import Request
 from app.service.runs import Runs
+from backbones.outline import outline
 
 BASE = Recipe(prompt="a red cube", backbone="still-life", width=64, height=64, cfg_scale=1.0)
 
@@ -44,3 +46,17 @@ def test_values_with_which_no_cell_can_be_are_found():
 @pytest.mark.parametrize("seconds, words", [(0.2, "1 s"), (59, "59 s"), (90, "2 min"), (5400, "1.5 h")])
 def test_a_time_has_the_unit_that_fits(seconds, words):
     assert duration(seconds) == words
+
+
+class Loaded:
+    """A network that is loaded, and runs something else just now."""
+
+    denoise = staticmethod(never)
+
+    def __getattr__(self, name):
+        return getattr(outline("still-life"), name)
+
+
+def test_a_recipe_is_checked_without_asking_the_network_that_is_loaded():
+    found = Runs(never, None, lambda id: Loaded()).check(Request(BASE))
+    assert (found.problems, found.nfe) == ((), BASE.steps)
