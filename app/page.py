@@ -25,7 +25,7 @@ from app.tabs.returning import Returning
 
 LARGEST_UPLOAD = "32mb"
 KEYS = (
-    ("Ctrl", "Enter", "Generate (⌘ Enter on a Mac)"),
+    ("Ctrl", "Enter", "Generate, on every tab (⌘ Enter on a Mac); in Compare and Trajectory: their own run"),
     ("Esc", "", "Cancel the run"),
     ("←", "→", "Walk through the images, in History from page to page"),
     ("Delete", "", "In History: delete what is selected, or the image in view"),

@@ -21,8 +21,8 @@ from app.storage.image_files import save_png
 from app.storage.image_history import History
 from common.files import write_text
 
-READY = "inpaint"  # of the comparisons of one click
-TITLE = "Three ways to paint into a mask (example)"
+READY = "super-resolution"  # of the comparisons of one click
+TITLE = "Four times as many pixels (example)"
 SEED = 3
 LABELS = "1, 4"  # strengths of guidance of the path
 

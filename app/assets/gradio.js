@@ -108,6 +108,17 @@ export function press(id) {
 }
 
 /**
+ * Presses a button that is not disabled, on whatever tab it stands; whether there was one.
+ * @param {string} id
+ */
+export function pressAnywhere(id) {
+  const one = button(id);
+  const can = one !== null && !one.disabled;
+  if (can) one.click();
+  return can;
+}
+
+/**
  * "Generate", after what Gradio still has to put into the controls: called by an event's `js=`, in the task after it.
  */
 export function generate() {

@@ -6,7 +6,8 @@ import { showThumbnail, toggleTruePixels, walk } from "./film.js";
 import { historyKey } from "./history.js";
 import "./number_fields.js";
 import "./unused_settings.js";
-import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, restoreInput, whenPresent } from "./gradio.js";
+import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, pressAnywhere, restoreInput, whenPresent } from "./gradio.js";
+import { watchRun } from "./running.js";
 import { undo } from "./visit.js";
 
 const TYPING = "input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable=true]";
@@ -16,6 +17,7 @@ document.documentElement.lang = "en";
 followMode();
 describeAccordions();
 keepTabOutOfDropdowns();
+watchRun();
 void whenPresent("#prompt textarea").then((prompt) => {
   const nobody = !document.activeElement || document.activeElement === document.body;
   if (nobody && matchMedia("(pointer: fine)").matches) prompt.focus({ preventScroll: true });
@@ -58,9 +60,10 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !dialog) {
     event.preventDefault();
     event.stopPropagation();
-    press("generate");
+    void (press("compare-make") || press("follow") || pressAnywhere("generate")); // of the tab in view, else of Create
   } else if (event.key === "Escape" && !dialog && !dropdownIsOpen()) {
-    if (press("cancel") || historyKey(event)) { event.preventDefault(); event.stopPropagation(); }
+    const done = press("cancel") || press("compare-cancel") || press("follow-cancel") || historyKey(event) || pressAnywhere("cancel");
+    if (done) { event.preventDefault(); event.stopPropagation(); }
   } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !typing && !dialog) {
     // in a text the browser undoes what was typed
     if (historyKey(event) || (isShown(find("#undo")) && undo())) event.preventDefault();

@@ -9,6 +9,7 @@ from app.comparison.spec import Cell
 from app.comparison.targets import image_tensor, targets
 from app.schema.recipe import Recipe
 from fidelity.measures import evaluate, left_out, seen
+from fidelity.target import Perception
 
 
 def measuring(
@@ -20,7 +21,8 @@ def measuring(
     def measure(cell: Cell, recipe: Recipe, image: Any) -> tuple[dict[str, float], str, str]:
         one = targets(recipe, images, backbone(recipe.backbone), cell.task)
         pixels = image_tensor(image)
-        found = evaluate(pixels, one)
-        return {key: round(value, 6) for key, value in found.items()}, left_out(one, pixels), seen(pixels, one)
+        perception = Perception(pixels)
+        found = {key: round(value, 6) for key, value in evaluate(pixels, one, perception).items()}
+        return found, left_out(one, pixels), seen(pixels, one, perception)
 
     return measure

@@ -74,6 +74,7 @@ class Finished:
     formula: str = ""  # what ran, as a formula in words
     gradients: int = 0  # of the evaluations, those that a backward pass ran through
     own_seconds: float = 0.0  # of the engine: without those that went into the runs beside it
+    remembered: int = 0  # of the evaluations, those that were answered from memory: `seconds` does without them
 
 
 @dataclass(frozen=True)

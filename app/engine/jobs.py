@@ -41,6 +41,7 @@ class Job:
     rows: int = 0
     gradients: int = 0
     own_seconds: float = 0.0
+    remembered: int = 0
     started: float = 0.0
     last_step: float = 0.0
     pace: float | None = None  # seconds a step, smoothed
@@ -67,5 +68,6 @@ class ImageTask:
     plan: Plan
     driver: Driver
     seconds: float = 0.0  # of the engine, that went into its network evaluations
+    remembered: int = 0  # network evaluations that were answered from memory
     steps: int = 0  # of the schedule, by the level that was reached last
     latest: Step | None = None  # the newest step, until its reader knows of it

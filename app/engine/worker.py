@@ -170,8 +170,10 @@ class Worker:
             done: list[tuple[ImageTask, Tensor]] = []
             mine = [p for job in self.active for p in job.under_way if p.driver is driver]
             began = time.perf_counter() + self.answers.saved  # what memory answers counts as if it were computed
+            known = self.answers.known
             events = driver.round()
             for task in mine:
+                task.remembered += self.answers.known - known
                 task.seconds += (time.perf_counter() + self.answers.saved - began) / len(mine)
             for key, event in events:
                 task = cast(ImageTask, key)
@@ -256,13 +258,14 @@ class Worker:
         job.nfe, job.rows = job.nfe + tally.nfe, job.rows + tally.rows
         job.gradients += tally.gradients
         job.own_seconds += task.seconds
+        job.remembered += task.remembered
         self._drop_idle_drivers()
         job.events.put(Made(task.index, made, recipe))
         if len(job.images) == job.recipe.count:
             images = tuple(job.images[i] for i in range(job.recipe.count))
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
-            figures = (seconds, job.nfe, job.rows, job.formula, job.gradients, job.own_seconds)
+            figures = (seconds, job.nfe, job.rows, job.formula, job.gradients, job.own_seconds, job.remembered)
             self.end(job, Finished(images, recipes, *figures))
 
     def _recipe(self, job: Job, index: int) -> Recipe:

@@ -132,8 +132,9 @@ class Generation:
                     step = int(event.fraction * recipe.steps)  # the engine counts over all images
                     forming = image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made)
                     yield {self.tab.stage: forming}
-                case Finished(seconds=seconds, nfe=nfe):
-                    live.made = [replace(shown, seconds=seconds, nfe=nfe) for shown in live.made]
+                case Finished():
+                    cost = image_view.Cost(event.seconds, event.nfe, event.remembered, len(live.made))
+                    live.made = [replace(shown, cost=cost) for shown in live.made]
                     yield self._ended(image_view.made(live.made[0]), live.made, visit, place, made=recipe)
                 case Failed(reason=reason, field=field):
                     at = self._at(field, reason)

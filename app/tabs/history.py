@@ -141,7 +141,7 @@ class HistoryTab:
 
     def _of(self, entry: Entry) -> image_view.Shown:
         return image_view.Shown(
-            str(entry.id), self.state.address(entry.id), entry.recipe, "", entry.seconds,
+            str(entry.id), self.state.address(entry.id), entry.recipe, "", image_view.cost_of(entry),
             rows={"Made": history_cards.when(entry.made)}, attentive=has_attention(self.state, entry.recipe),
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from app.forms.stack import titles
 from app.schema.method_inputs import BoxValue
 from app.schema.recipe import SAMPLERS, Recipe, schedule_label
 from app.schema.solvers import knob_label, knob_value
+from app.storage.image_history import Entry
 from common.text import one_line
 
 #: js_on_load of every stage: a button with data-act="x" triggers the event x with its data.
@@ -38,6 +39,27 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Of a run, with all its images. remembered: of the network evaluations (nfe), those that were answered from
+    memory, which took no time."""
+
+    seconds: float
+    nfe: int | None = None
+    remembered: int = 0
+    images: int = 1
+
+    def facts(self) -> list[str]:
+        """In words, as HTML."""
+        of_all = f" of {_mono(self.images)} images" if self.images > 1 else ""
+        found = [f"{_time(self.seconds)} for the run{of_all}"]
+        if self.nfe is not None:
+            memory = f", {_mono(self.remembered)} of them from memory" if self.remembered else ""
+            in_all = " in all" if self.images > 1 else ""
+            found.append(f"{_mono(self.nfe)} network evaluation{'s' if self.nfe != 1 else ''}{in_all}{memory}")
+        return found
+
+
+@dataclass(frozen=True)
 class Shown:
     """A made image as the page shows it."""
 
@@ -45,16 +67,20 @@ class Shown:
     source: str  # an address on this server, or a data URI where the history could not keep the file
     recipe: Recipe
     parameters: str
-    seconds: float | None = None
+    cost: Cost | None = None
     note: str = ""
     rows: Mapping[str, str] = field(default_factory=dict)
     attentive: bool = False  # whether maps of attention can be had of it
-    nfe: int | None = None  # of the network, in the run
     given: tuple[Given, ...] = ()
 
     @property
     def file_name(self) -> str:
         return f"nine-ways-{self.recipe.seed}.png"
+
+
+def cost_of(entry: Entry) -> Cost | None:
+    """What is known of the cost of a kept image."""
+    return Cost(entry.seconds) if entry.seconds is not None else None
 
 
 def settings(recipe: Recipe) -> dict[str, str]:
@@ -171,10 +197,7 @@ def made(shown: Shown, favourite: bool | None = None) -> str:
     button = '<button type="button" class="nw-image" aria-pressed="false" title="Toggle 1:1 pixels">'
     image = f"{button}{image}</button>"
     facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
-    if shown.seconds is not None:
-        facts.append(f"{_time(shown.seconds)} for the run")
-    if shown.nfe is not None:
-        facts.append(f"{_mono(shown.nfe)} network evaluation{'s' if shown.nfe != 1 else ''}")
+    facts += shown.cost.facts() if shown.cost is not None else []
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""

@@ -103,7 +103,7 @@ class Returning:
             except HistoryError:
                 continue
             attentive = has_attention(self.state, entry.recipe)
-            shown = image_view.Shown(id, self.state.address(id), entry.recipe, text, entry.seconds)
+            shown = image_view.Shown(id, self.state.address(id), entry.recipe, text, image_view.cost_of(entry))
             found.append(replace(shown, attentive=attentive))
         return found
 

@@ -60,6 +60,7 @@ def test_what_the_evaluator_saw_is_what_was_rendered(scenes):
         words = seen(out.rgb[i : i + 1], target_of(scenes, i))
         assert words.startswith("The evaluator saw 2 solids: ") and scene.ground in words and scene.sky in words
         assert all(f"{one.size} {one.colour} {one.shape}" in words for one in scene.solids), words
+        assert "not well formed" not in words
     image = out.rgb[:1]
     assert seen(image, Target(prompt="a cat", world=False)) == seen(image, Target(prompt="", world=True)) == ""
     assert seen(torch.zeros(1, 3, 64, 64), Target(prompt="a red cube", world=True)).startswith("The evaluator saw")
@@ -73,9 +74,11 @@ def test_a_lump_of_the_right_colour_is_not_right(scenes):
     shift = F.interpolate(shift, (128, 128), mode="bicubic").permute(0, 2, 3, 1) * 2 / 64  # of two pixels
     at = F.affine_grid(torch.eye(2, 3)[None], [1, 3, 128, 128], align_corners=False)
     lumps = F.grid_sample(image, at + shift, "bicubic", "reflection", align_corners=False).clamp(0, 1)
-    right, wrong = evaluate(image, target), evaluate(lumps, target)
+    read = Perception(lumps)
+    right, wrong = evaluate(image, target), evaluate(lumps, target, read)
     assert right["solids"] == wrong["solids"] == right["right"] == right["atoms"] == right["well_formed"] == 100
     assert wrong["right"] == wrong["well_formed"] == 0 < wrong["atoms"] < 100
+    assert seen(lumps, target, read).count("(not well formed)") == 2, "so that these figures can be understood"
 
 
 def test_solids_are_not_compared_where_the_image_is_no_square():

@@ -335,7 +335,7 @@ def test_words_from_outside_are_escaped_everywhere():
     recipe = Recipe.make(prompt=NASTY, negative=NASTY)
     boxes = (BoxValue(left=0, top=0, right=1, bottom=1, text=NASTY),)
     given = (image_view.Given(NASTY, NASTY), image_view.Given(NASTY, None, boxes))
-    shown = image_view.Shown(NASTY, NASTY, recipe, NASTY, 1.0, NASTY, {NASTY: NASTY}, given=given)
+    shown = image_view.Shown(NASTY, NASTY, recipe, NASTY, image_view.Cost(1.0), NASTY, {NASTY: NASTY}, given=given)
     pages = [
         image_view.made(shown, favourite=True), image_view.film([shown, shown], "stage"), image_view.empty(),
         image_view.trouble(NASTY, (1, 1)), image_view.waiting(NASTY, (1, 1)), image_view.stopped(NASTY, (1, 1)),
