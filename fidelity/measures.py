@@ -69,12 +69,12 @@ def measure(
     return register
 
 
-def evaluate(image: Tensor, target: Target) -> dict[str, float]:
-    """Every measure that is defined for an image (1, 3, H, W) in [0, 1] and its target. Raises ValueError for another
-    shape."""
+def evaluate(image: Tensor, target: Target, perception: Perception | None = None) -> dict[str, float]:
+    """Every measure that is defined for an image (1, 3, H, W) in [0, 1] and its target. perception: of this image,
+    where it is needed elsewhere too. Raises ValueError for another shape."""
     if image.dim() != 4 or image.shape[:2] != (1, 3):
         raise ValueError(f"one image is measured at a time, (1, 3, H, W), and this is {tuple(image.shape)}.")
-    perception, values = Perception(image), {}
+    perception, values = perception or Perception(image), {}
     with torch.no_grad():
         for entry in MEASURES.values():
             if (entry.world and not target.world) or entry.key in target.guided_by:
@@ -85,17 +85,23 @@ def evaluate(image: Tensor, target: Target) -> dict[str, float]:
     return values
 
 
-def seen(image: Tensor, target: Target) -> str:
-    """What the evaluator reads of an image (1, 3, H, W) of the rendered world, in words, for figures that surprise: a
-    "0 %" beside an image that looks right. "" for images of other worlds, and where the prompt claims nothing."""
+def seen(image: Tensor, target: Target, perception: Perception | None = None) -> str:
+    """What the evaluator reads of an image (1, 3, H, W) of the rendered world, in words, and which solids are none by
+    their form, for figures that surprise: a "0 %" beside an image that looks right. "" for images of other worlds, and
+    where the prompt claims nothing."""
     if not target.world or not target.prompt:
         return ""
     from world import captions
 
     if not captions.parse(target.prompt).anything:
         return ""
-    reading = Perception(image).reading
-    kinds = Counter(f"{one.size} {one.colour} {one.shape}" for one in reading.solids)
+    perception = perception or Perception(image)
+    reading = perception.reading
+    formed = perception.formed or (True,) * len(reading.solids)
+    kinds = Counter(
+        f"{one.size} {one.colour} {one.shape}{'' if well else ' (not well formed)'}"
+        for one, well in zip(reading.solids, formed)
+    )
     listed = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items())
     number = len(reading.solids)
     count = f"{number} solid{'' if number == 1 else 's'}" + (f": {listed}" if number else "")
