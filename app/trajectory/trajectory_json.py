@@ -74,7 +74,7 @@ def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]
                 "label": one.label,
                 "sigmas": [round(s, 5) for s in one.trajectory.sigmas.tolist()],
                 "figures": {key: _numbers(one.figures[key][:, 0]) for key in FIGURES},
-                "strips": strips(one.trajectory, backbone),
+                "strips": strips(one.trajectory, backbone, one.image),
                 "nfe": one.nfe,
                 "seconds": round(one.seconds, 2),
                 "chord": round(float(shape.chord(one.trajectory.x)[0]), 2),
@@ -119,9 +119,9 @@ def parted(first: Followed, other: Followed) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
+def strips(way: Trajectory, backbone: Backbone, image: Image.Image) -> dict[str, Any]:
     """Two sheets, frame beside frame: the states, brought to unit scale by 1 / sqrt(1 + sigma^2), and predictions x0,
-    with the last state as the last frame of both."""
+    as previews; the last frame of both is the image that the run ended with."""
     scale = (1 + way.sigmas**2).rsqrt().to(way.x).reshape(-1, *[1] * (way.x.ndim - 1))
     states, predictions = (way.x * scale)[:, 0], torch.cat([way.x0, way.x[-1:]])[:, 0]
     device = getattr(backbone, "device", "cpu")
@@ -129,19 +129,19 @@ def strips(way: Trajectory, backbone: Backbone) -> dict[str, Any]:
     for name, frames in (("x", states), ("x0", predictions)):
         with torch.no_grad():
             seen = torch.cat([backbone.preview(part.to(device)).float().cpu() for part in frames.split(8)])
-        sheets[name], size = _sheet(seen)
+        sheets[name], size = _sheet(seen, image)
     return {**sheets, "count": len(states), "width": size[0], "height": size[1]}
 
 
-def _sheet(images: Tensor) -> tuple[str, tuple[int, int]]:
-    """(N, 3, H, W) in [0, 1] -> one image as a data URI, and the size of a frame."""
-    pixels = to_pixels(images)
-    h, w = pixels.shape[1:3]
-    sheet = Image.fromarray(np.concatenate(list(pixels), 1))
-    shrink = min(1.0, FRAME / max(h, w))
-    if shrink < 1:
-        w, h = max(1, round(w * shrink)), max(1, round(h * shrink))
-        sheet = sheet.resize((w * len(pixels), h), Image.Resampling.LANCZOS)
+def _sheet(previews: Tensor, image: Image.Image) -> tuple[str, tuple[int, int]]:
+    """(N, 3, H, W) in [0, 1], of which the last one gives way to the image -> one image as a data URI, and the size of
+    a frame."""
+    shrink = min(1.0, FRAME / max(image.size))
+    w, h = (max(1, round(side * shrink)) for side in image.size)
+    frames = [*map(Image.fromarray, to_pixels(previews[:-1])), image.convert("RGB")]
+    sheet = Image.new("RGB", (w * len(frames), h))
+    for place, frame in enumerate(frames):
+        sheet.paste(frame.resize((w, h), Image.Resampling.BICUBIC), (w * place, 0))
     return data_uri(sheet, "WEBP", method=2), (w, h)
 
 

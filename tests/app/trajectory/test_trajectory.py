@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import math
+from base64 import b64decode
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -118,13 +120,19 @@ def test_what_is_drawn_of_two_runs(engine):
     assert points.shape == (7, 3)
     got, full = points.diff(dim=0).norm(dim=-1).sum(), float(shape.length(runs[0].trajectory.x)[0])
     assert 0.9 * full < got <= full * 1.001, "three axes hold nearly all of a path"
-    from base64 import b64decode
-
-    from PIL import Image
-
     strip = one["strips"]
     sheet = Image.open(io.BytesIO(b64decode(strip["x0"].partition(",")[2])))
     assert sheet.size == (strip["width"] * strip["count"], strip["height"]) and strip["count"] == 7
+
+
+def test_a_strip_ends_with_the_image_itself(engine):
+    """And not with a preview of the last latent."""
+    way = follow(engine, BASE)[0].trajectory
+    sheets = trajectory_json.strips(way, engine.backbone, Image.new("RGB", (64, 64), (0, 255, 0)))
+    for name in ("x", "x0"):
+        sheet = np.asarray(Image.open(io.BytesIO(b64decode(sheets[name].partition(",")[2]))), float)
+        green = np.abs(sheet.reshape(64, -1, 64, 3) - (0, 255, 0)).mean((0, 2, 3)) < 20
+        assert green.tolist() == [False] * (sheets["count"] - 1) + [True]
 
 
 def test_runs_of_other_schedules_are_not_compared_step_by_step(engine):
