@@ -5,7 +5,7 @@ import { around } from "./element.js";
 /** @import { Component } from "./gradio.js" */
 
 const STAGE_EVENTS = [
-  "use", "example", "attempt", "open", "remove", "favourite", "attention", "follow", "reset", "take_out",
+  "use", "example", "attempt", "open", "remove", "favourite", "attention", "follow", "reset", "take_out", "aspect",
 ];
 
 /**

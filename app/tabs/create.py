@@ -10,6 +10,7 @@ import gradio as gr
 from app import scripts
 from app.catalog.prompts import EXAMPLES, surprise
 from app.errors import error_message
+from app.forms import image_size
 from app.forms.examples import Example
 from app.forms.stack import Stack, strip
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, schedule_label
@@ -38,6 +39,17 @@ UNDO = (  # the page's script knows what the settings were
     'title="The settings as they were before the last change (Ctrl+Z)">Undo</button>'
     '<button type="button" class="nw-quiet-button" data-act="reset" '
     'title="All settings to the defaults of the model; prompts and methods stay">Reset settings</button></div>'
+)
+ASPECT = scripts.mount("server_buttons", "mountStage", ["aspect"])
+SHAPES = (
+    '<div class="nw-acts" role="group" aria-label="Aspect">'
+    + "".join(
+        f'<button type="button" class="nw-quiet-button nw-mono" data-act="aspect" data-aspect="{one}" '
+        f'title="This aspect, at as many pixels as the model was trained on">{one}</button>'
+        for one in image_size.ASPECTS
+    )
+    + '<button type="button" class="nw-quiet-button" data-act="aspect" data-aspect="swap" '
+    'title="Width and height change places">Swap</button></div>'
 )
 TAKE_OUT = scripts.mount("server_buttons", "mountStage", ["take_out"])
 RESET = scripts.mount("server_buttons", "mountStage", ["reset"])
@@ -133,6 +145,7 @@ class Create(Restorer):
                 self.height = gr.Number(
                     label="Height", value=DEFAULTS.height, precision=0, elem_id="height", min_width=80
                 )  # fmt: skip
+            self.aspect = gr.HTML(SHAPES, elem_id="aspect", js_on_load=ASPECT, apply_default_css=False)
             with gr.Accordion("Advanced", elem_id="advanced", **DRAWER):
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
@@ -182,6 +195,8 @@ class Create(Restorer):
             None, None, None, js=press, **SHORT
         )
 
+        sides = [self.width, self.height]
+        self.aspect.aspect(self.shaped, [*sides, self.backbone], sides, **SHORT)
         self.undo.reset(self.reset, self.backbone, self.outputs, **SHORT)
         self.dice.click(lambda: "-1", None, self.seed, **SHORT)
         self.recycle.click(None, self.seed, self.seed, js=scripts.ask("film", "seedInView"), **SHORT)
@@ -311,6 +326,15 @@ class Create(Restorer):
         if self.state.model(recipe.backbone).backbone is None:
             return []
         return [stack.at(problem) for problem in self.state.runs.unused(recipe)]
+
+    def shaped(self, width: Any, height: Any, backbone: Any, data: gr.EventData) -> tuple[Any, Any]:
+        """Width and height in the aspect that was chosen, or with their places changed."""
+        aspect = str((data._data or {}).get("aspect", ""))
+        if aspect == "swap":
+            return height, width
+        model = self.state.model(backbone)
+        multiple = int(getattr(model.backbone, "size_multiple", 0) or 8)
+        return image_size.of_aspect(aspect, model.default_size(), multiple)
 
     def reset(self, backbone: Any) -> dict[Any, Any]:
         """All settings but prompts, methods and model to the defaults."""
