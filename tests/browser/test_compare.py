@@ -125,6 +125,7 @@ def test_cancelled_reloaded_and_resumed(board):
     board.me.put("steps", 12)
     page.get_by_role("tab", name="Compare").click()
     board.own(rows=", ".join(map(str, range(9))))
+    expect(board.status).to_contain_text("of 9 cells", timeout=RUN)  # and no longer the example's
     expect(board.cells().first).to_be_visible(timeout=RUN)
     page.locator("#compare-cancel").click()
     expect(board.status).to_contain_text("stopped", timeout=RUN)
