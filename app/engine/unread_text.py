@@ -18,13 +18,13 @@ def unread(recipe: Recipe, backbone: Any) -> list[Problem]:
     return [
         Problem(field, f"{label}: the end is not read, from “{one_line(end)}” on. {backbone.id} reads "
                 f"{backbone.tokens} tokens of a text, and this one is longer.")
-        for field, label, text in _texts(recipe)
+        for field, label, text in texts(recipe)
         if (end := backbone.unread(text))
     ]  # fmt: skip
 
 
-def _texts(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """(field, what it is called, text)"""
+def texts(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """(field, what it is called, text) of every text that the run reads."""
     yield "prompt", "Prompt", recipe.prompt
     if recipe.cfg_scale != 1:
         yield "negative", "Negative prompt", recipe.negative

@@ -15,6 +15,7 @@ from app.comparison.spec import Comparison, key_of
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
+from app.engine.prompt_syntax import syntax
 from app.engine.unread_text import unread
 from app.engine.unused_settings import unused, weak_guidance
 from app.engine.unusual_size import unusual_size
@@ -76,11 +77,11 @@ class Runs:
         return recipe_problems(request, self._ids, self._known)[1]
 
     def unused(self, recipe: Recipe) -> list[Problem]:
-        """What a run of this recipe leaves unused, and what guidance below 1 and an unusual size do, each at its
-        field."""
+        """What a run of this recipe leaves unused, and what guidance below 1, an unusual size and the syntax of
+        other tools do, each at its field."""
         known = self._known_or_none(recipe.backbone)
         said = [*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known)]
-        return [*said, *unusual_size(recipe, known)]
+        return [*said, *syntax(recipe), *unusual_size(recipe, known)]
 
     def _known_or_none(self, id: str) -> Any:
         try:
