@@ -18,6 +18,10 @@ from app.schema.recipe import SAMPLERS, TUNED, Problem, Recipe, RecipeError, pro
 from app.schema.solvers import knob_label, knob_value
 from app.theme import glyph
 
+FORMULA = (
+    "Read from the inside out: ask is the network, what stands around it wraps its predictions, and what stands before "
+    "“over” makes the steps with them"
+)
 LONGEST = 400_000  # characters of the JSON
 
 
@@ -110,7 +114,7 @@ def strip(
     shown = "".join(chip for _, chip in sorted(chips, key=lambda chip: chip[0]))
     return (
         '<ul class="nw-stack" aria-label="The stack of methods, in the order in which they act">'
-        f'{shown}</ul><p class="nw-formula nw-mono">{escape(formula(recipe, backbone))}</p>'
+        f'{shown}</ul><p class="nw-formula nw-mono" title="{FORMULA}">{escape(formula(recipe, backbone))}</p>'
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -33,6 +35,12 @@ FIELDS = (
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
 PROBLEMS = scripts.mount("field_problems")
 KEPT = scripts.mount("visit", events=["arrive", "go", "settings"])
+#: What is more than a name of other tools.
+SCHEDULES_EXPLAINED = {
+    "gits": "Levels that leave the model's own curved paths least (GITS), searched once for each number of steps",
+    "ld3": "Levels learned so that few steps end where many do (LD3), once for each number of steps",
+}
+SAMPLERS_EXPLAINED = {"amed": "A small network, trained once on this model, says where each step looks ahead (AMED)"}
 REMEMBER = scripts.call("visit", "remember", FIELDS)
 UNDO = (  # the page's script knows what the settings were
     '<div class="nw-acts"><button type="button" class="nw-quiet-button" data-settings="undo" disabled '
@@ -154,11 +162,11 @@ class Create(Restorer):
                 with gr.Row(elem_classes="nw-pair"):
                     self.afs = gr.Checkbox(
                         label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
-                        info="Costs no network evaluation",
+                        info="In closed form: it costs no network evaluation",
                     )  # fmt: skip
                     self.stop_sigma = gr.Number(
                         label=LIMITS["stop_sigma"].label, value=DEFAULTS.stop_sigma, elem_id="stop_sigma",
-                        min_width=120, info="0: the whole run",
+                        min_width=120, info="Ends there with the denoised prediction. 0: the whole run",
                     )  # fmt: skip
             with gr.Column(elem_id="restore-row"):
                 self.restore = gr.UploadButton(
@@ -237,6 +245,8 @@ class Create(Restorer):
             lambda steps: gr.Dropdown(choices=schedule_choices(steps)), self.steps, self.schedule,
             trigger_mode="always_last", **SHORT,
         )  # fmt: skip
+        for chosen, explained in ((self.schedule, SCHEDULES_EXPLAINED), (self.sampler, SAMPLERS_EXPLAINED)):
+            chosen.change(partial(_explained, explained), chosen, chosen, **SHORT)
         self.restore.upload(self.restore_from, self.restore, self.outputs, **SHORT)
 
     def recipe(self, *values: Any) -> tuple[Recipe, Stack]:
@@ -365,6 +375,10 @@ def schedule_choices(steps: Any) -> list[tuple[str, str]]:
     """(label, key) of every schedule; one that is found says for how many steps."""
     steps = int(steps) if isinstance(steps, (int, float)) else DEFAULTS.steps  # while the field is empty
     return [(schedule_label(key, steps), key) for key in SCHEDULES]
+
+
+def _explained(words: Mapping[str, str], chosen: Any) -> Any:
+    return gr.Dropdown(info=words.get(str(chosen), ""))
 
 
 def _text_of(data: gr.EventData) -> str:

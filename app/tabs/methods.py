@@ -67,7 +67,10 @@ def said(
     """
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
     cards = at_cards(unused)
-    settings = {field: words for field, words in unused if field not in cards}
+    settings: dict[str, str] = {}
+    for field, words in unused:
+        if field not in cards:
+            settings[field] = f"{settings[field]} {words}" if field in settings else words
     wrong = at_cards(problems)
     beside = sorted({one.field for one in problems} - wrong.keys())
     found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards | dict(far)}

@@ -61,6 +61,12 @@ def test_a_map_says_whether_it_is_read_as_it_is():
     assert not methods.notes(cards({"name": "controlnet"}), NET, 0)
 
 
+def test_all_that_is_said_of_one_field_is_shown():
+    notes = [Problem("prompt", "One."), Problem("steps", "Two."), Problem("prompt", "Three.")]
+    sent = json.loads(methods.said([], Stack(), NET, "token", notes))
+    assert sent["unused"] == {"prompt": "One. Three.", "steps": "Two."}
+
+
 def test_fields_that_are_wrong_are_named_so_that_what_is_said_at_the_others_can_go():
     problems = [Problem("cfg_start", "Late."), Problem("methods.0.knobs.weight", "Too much."), Problem("cfg_start", "")]
     sent = json.loads(methods.said(problems, Stack(), NET, "token"))
