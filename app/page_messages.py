@@ -218,6 +218,7 @@ class CurveLook(Message):
     unit: str
     of: str
     log: bool
+    says: str  # in one sentence, what can be read off it
 
 
 class Strips(Message):

@@ -126,6 +126,7 @@ export interface CurveLook {
   unit: string;
   of: string;
   log: boolean;
+  says: string;
 }
 
 /** What was done to an image before it was measured. sigma_y: noise, in units where images are [-1, 1]. */

@@ -12,7 +12,10 @@ import { hue, stepsOf } from "./trajectory_cursor.js";
 
 const FRAME = { width: 420, height: 220, left: 56, right: 12, top: 12, bottom: 34 };
 /** @type {CurveLook} */
-const DISTANCE = { title: "Distance from the first run", unit: "units of the state", of: "of the denoised predictions", log: false };
+const DISTANCE = { title: "Distance from the first run", unit: "units of the state", of: "of the denoised predictions", log: false,
+  says: "How far the other runs are from the first: where a line leaves 0, the images begin to differ." };
+/** @type {Map<string, boolean>} by their titles, the charts that somebody has opened or closed */
+const opened = new Map();
 let byNoise = false; // against the noise level, not the steps
 
 /**
@@ -54,7 +57,7 @@ function ticksOf([low, high], logarithmic) {
  * @param {readonly ((number | null)[] | null)[]} lines one a run
  * @param {Cursor} cursor
  */
-function curvePlot({ runs }, { title, unit, of, log }, lines, cursor) {
+function curvePlot({ runs }, { title, unit, of, log, says }, lines, cursor) {
   const isDrawn = (/** @type {number | null} */ value) => value !== null && (!log || value > 0);
   const values = /** @type {number[]} */ (lines.flatMap((line) => line ?? []).filter(isDrawn));
   if (values.length < 2) return null;
@@ -81,7 +84,7 @@ function curvePlot({ runs }, { title, unit, of, log }, lines, cursor) {
   const caption = element("figcaption");
   cursor.onMove(() => {
     const now = lines.map((line, i) => line?.[cursor.stepOf(runs[i])] ?? null);
-    caption.replaceChildren(element("b", {}, title), `${unit}, ${of}`, ...now.flatMap((value, i) => (value === null ? []
+    caption.replaceChildren(`${unit}, ${of}`, ...now.flatMap((value, i) => (value === null ? []
       : [element("span", { class: "nw-value nw-mono", style: `--run:${hue(i)}` }, short(value))])));
   });
   const point = (/** @type {PointerEvent} */ event) => {
@@ -91,7 +94,8 @@ function curvePlot({ runs }, { title, unit, of, log }, lines, cursor) {
   };
   plot.addEventListener("pointermove", point);
   plot.addEventListener("pointerdown", point);
-  return element("figure", { class: "nw-chart" }, plot, caption, saveButtons(plot, title));
+  return element("details", { class: "nw-chart" }, element("summary", {}, title),
+    element("figure", {}, element("p", {}, says), plot, caption, saveButtons(plot, title)));
 }
 
 /**
@@ -104,6 +108,12 @@ export function curvesSection(trajectories, cursor, drawAgain) {
   const axis = actButton("Against the noise level", () => { byNoise = !byNoise; drawAgain(); }, { "aria-pressed": String(byNoise) });
   const plots = Object.entries(figures).map(([key, look]) => curvePlot(trajectories, look, runs.map((run) => run.figures[key]), cursor));
   if (runs.length > 1) plots.push(curvePlot(trajectories, DISTANCE, runs.map((run) => run.apart?.x0 ?? null), cursor));
+  plots.forEach((plot, i) => {
+    const title = plot?.querySelector("summary")?.textContent ?? "";
+    if (!(plot instanceof HTMLDetailsElement)) return;
+    plot.open = opened.get(title) ?? i === 0; // the others one after the other, as they are wanted
+    plot.addEventListener("toggle", () => opened.set(title, plot.open));
+  });
   return element("section", { class: "nw-summary", "aria-label": "Figures" },
     element("header", {}, element("h3", {}, "Figures"), axis), element("div", { class: "nw-plots" }, ...plots));
 }

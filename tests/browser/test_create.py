@@ -269,7 +269,7 @@ def test_nothing_leaves_the_machine(me, requests):
 def test_keyboard_alone_reaches_and_shows_the_focus(me):
     me.prompt.focus()
     names = []
-    for _ in range(40):
+    for _ in range(60):
         me.page.keyboard.press("Tab")
         names.append(
             me.page.evaluate(
