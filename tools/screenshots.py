@@ -147,7 +147,7 @@ def ways(page: Any) -> Any:
             cells.insert(
                 0, cell(page.locator("#methods .nw-given img").evaluate(seen), "Given", "A rendered scene", "")
             )
-        made = page.locator("#stage .nw-picture img").evaluate(seen)
+        made = page.locator("#stage .nw-image img").evaluate(seen)
         head = f'<span style="display:inline-block; margin-right:6px">{glyph(family.key)}</span>{family.name}'
         cells.append(cell(made, head, one["title"], f"given {given}"))
     sheet = f'<div id="ways" style="{FIGURE}">{"".join(cells)}</div>'
@@ -234,7 +234,7 @@ def take(folder: Path) -> None:
                 page.get_by_role("button", name="Cancel").click()
                 page.get_by_role("tab", name="History").click()
                 page.locator(".nw-card").nth(1).click()
-                page.locator("#detail .nw-picture").wait_for()
+                page.locator("#detail .nw-image").wait_for()
                 page.wait_for_timeout(400)
                 shot(page, "history")
             with visit(browser, app.url, (1280, 1080)) as page:
