@@ -1,4 +1,4 @@
-"""What a text-to-image UNet wants beside noisy latents, by the config files of its checkpoint: what is run here is told
+"""What a text-to-image UNet wants beside noisy latents, by the config files of its checkpoint: what is run here is kept
 apart from what would run and give wrong images."""
 
 from collections.abc import Mapping

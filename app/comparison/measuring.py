@@ -8,7 +8,8 @@ from typing import Any
 from app.comparison.spec import Cell
 from app.comparison.targets import image_tensor, targets
 from app.schema.recipe import Recipe
-from fidelity.measures import evaluate, left_out, seen
+from fidelity.evaluator_words import seen
+from fidelity.measures import evaluate, left_out
 from fidelity.target import Perception
 
 

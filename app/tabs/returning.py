@@ -45,7 +45,7 @@ class Returning:
         create.kept.go(self.go, [create.visit, compare.visit], shown, trigger_mode="always_last", **SHORT)
 
     def arrive(self, request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
-        """The page with what its browser kept, and the browser told what of that is its own."""
+        """The page with what its browser kept, and for the browser, what of that is its own."""
         given = data._data or {}
         visits, session = self.state.visits, request.session_hash
         visits.join(session, str(given.get("visit_token") or ""), str(given.get("tab") or "")[:TAB_NAME])

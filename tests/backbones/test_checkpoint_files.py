@@ -32,8 +32,8 @@ def refused(place, words, kind=CheckpointError):
 
 
 def edit_json(file, **changes):
-    told = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps({name: value for name, value in told.items() if value is not ...}))
+    written = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({name: value for name, value in written.items() if value is not ...}))
 
 
 VARIANTS = {  # how a checkpoint is saved -> the variant that is read

@@ -79,13 +79,13 @@ def test_autoencoder_keeps_held_out_renders(life):
 
 @pytest.mark.parametrize(
     "sampler, schedule",
-    [(one, two) for one in SAMPLERS for two in SCHEDULES if two == "native" or one == "dpmpp_2m"],
+    [(one, two) for one in SAMPLERS for two in SCHEDULES if two == "native" or one in ("euler", "dpmpp_2m")],
 )
 def test_every_sampler_and_every_schedule(life, sampler, schedule):
     """Six steps; Heun's trapezoid over strides as long as these overshoots, so its scale is asked of more steps."""
-    x = paint(life, PROMPT, steps=12 if sampler == "heun" else 6, sampler=sampler, schedule=schedule, size=64)
+    x = paint(life, PROMPT, steps=12 if sampler == "heun" else 6, sampler=sampler, schedule=schedule, size=96)
     assert x.isfinite().all()
-    assert x.std() < (20 if sampler == "heun" else 4)
+    assert x.std() < (20 if sampler == "heun" else 3)
 
 
 def test_second_run_is_the_first(life):

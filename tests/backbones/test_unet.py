@@ -53,7 +53,7 @@ def as_if_large(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["eps", "xl"])
 def test_a_large_network_takes_every_size_of_its_latents(checkpoints, as_if_large, kind):
-    """Odd sides at every stage, plain and under an edit, which is told the grid of every attention; as diffusers does.
+    """Odd sides at every stage, plain and under an edit, which is given the grid of every attention; as diffusers does.
     It is not copied into another memory format on a CPU, and no step is made ahead of a run."""
     b = UNetBackbone.load(str(checkpoints(kind)))
     assert b.size_multiple == b.images.factor == outline(str(checkpoints(kind))).size_multiple

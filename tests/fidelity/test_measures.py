@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from conditioning.inputs import Box
 from conditioning.operators import BlockAverage, Measurement
-from fidelity.measures import MEASURES, better, evaluate, in_page_order, left_out, seen
+from fidelity.evaluator_words import seen
+from fidelity.measures import MEASURES, better, evaluate, in_page_order, left_out
 from fidelity.target import Perception, Target
 from world import edits
 from world.captions import describe

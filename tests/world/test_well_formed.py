@@ -213,7 +213,7 @@ def test_wrong_claims_on_clean_renders_are_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["warp", "blur", "morph"])
 def test_the_share_falls_with_the_strength(change: str) -> None:
-    scenes = [draw("test", n) for n in range(61_000, 61_002)]
+    scenes = [draw("test", n) for n in range(61_000, 61_003)]
     if change == "warp":
         shares = [share(fits(scenes, lambda x, n, s=s: warped(x, s, n))) for s in (0.3, 2, 5)]
     elif change == "blur":
@@ -226,9 +226,9 @@ def test_the_share_falls_with_the_strength(change: str) -> None:
 
 @pytest.mark.slow
 def test_the_eye_agrees() -> None:
-    """On a quarter of those that the thresholds were not chosen on; on all 37 of them 84 % are agreed, kappa 0.59."""
+    """On half of those that the thresholds were not chosen on; on all 37 of them 84 % are agreed, kappa 0.59."""
     pairs = []
-    for entry in json.loads((IMAGES / "verdicts.json").read_text())[1::8]:
+    for entry in json.loads((IMAGES / "verdicts.json").read_text())[1::4]:
         image = torch.from_numpy(np.array(Image.open(IMAGES / entry["image"]))).permute(2, 0, 1)[None] / 255
         detections = tuple(
             Detection(**{**solid, "box": tuple(solid["box"])}, score=1.0, confidence={}) for solid in entry["solids"]

@@ -53,8 +53,8 @@ def test_a_reload_brings_back_images_settings_and_the_visit(opened):
     assert back[controls["sampler"]] == "ancestral" and back[controls["seed"]] == "7"
     eta = next(control for field, control in opened.create.knobs.controls.items() if field.endswith("eta"))
     assert back[eta]["value"] == 0.25
-    told = json.loads(back[opened.create.kept])
-    assert told["visit_token"] == token and [list(pair) for pair in told["images"]] == images and told["all"]
+    sent = json.loads(back[opened.create.kept])
+    assert sent["visit_token"] == token and [list(pair) for pair in sent["images"]] == images and sent["all"]
 
 
 def test_ids_of_others_and_what_is_gone_do_not_come_back(opened):
