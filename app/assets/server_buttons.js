@@ -1,6 +1,7 @@
 // @ts-check
 /** Buttons that the server drew: a click on one triggers an event of the component that they are in. */
 import { around } from "./element.js";
+import { afterDrawing } from "./gradio.js";
 
 /** @import { Component } from "./gradio.js" */
 
@@ -12,11 +13,18 @@ const STAGE_EVENTS = [
  * On a stage: data-act="x" triggers the event x with the button's data.
  * @param {Component} component
  */
-export function mountStage({ element, trigger }) {
+export function mountStage(component) {
+  const { element, trigger } = component;
+  let asked = false; // by a tile, for an image that takes the place of the tiles
+  afterDrawing(component, () => {
+    if (asked && element.getBoundingClientRect().top < 0) element.scrollIntoView({ block: "start" });
+    asked = asked && element.querySelector(".nw-stage[data-state=done]") === null;
+  });
   element.addEventListener("click", (event) => {
     const button = around(event, "[data-act]"), name = button?.dataset.act;
     if (!button || !name || !STAGE_EVENTS.includes(name)) return;
-    if (button.matches(".nw-tile")) button.dataset.busy = "yes"; // until the run is on the stage
+    asked = button.matches(".nw-tile");
+    if (asked) button.dataset.busy = "yes"; // until the run is on the stage
     trigger(name, { ...button.dataset });
   });
 }
