@@ -1,6 +1,6 @@
 """Every method on the embedded models, with the inputs of its one-click example: what a newcomer's first click runs.
 
-Four steps; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as on the page.
+Three steps; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as on the page.
 """
 
 import pytest
@@ -16,7 +16,7 @@ from samplers import SAMPLERS
 from samplers.flow import run
 from tests.support.networks import embedded
 
-STEPS = 4
+STEPS = 3
 
 
 @pytest.fixture(scope="module")

@@ -54,11 +54,12 @@ def browser_with_cache(browser, browser_context_args):
 def context(browser_with_cache, base_url):
     """A new visitor: whatever a page stored is gone, only files that may be cached are still there."""
     yield browser_with_cache
+    for page in browser_with_cache.pages:
+        page.close()  # before what is stored goes: an open page would store anew
     page = browser_with_cache.new_page()
     stored = {"origin": base_url.rstrip("/"), "storageTypes": "cookies,local_storage,indexeddb,cache_storage"}
     browser_with_cache.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
-    for page in browser_with_cache.pages:
-        page.close()
+    page.close()
 
 
 @pytest.fixture

@@ -113,12 +113,8 @@ def rounded_cubes(power: float) -> Iterator[None]:
 
 
 def cubes() -> list[Scene]:
-    places = [
-        (turn, size, material)
-        for turn in (0.3, 0.8, 1.2)
-        for size, material in (("large", "matte"), ("small", "matte"))
-    ]
-    return [alone("cube", size, turn, "blue", material) for turn, size, material in places]
+    places = [(0.3, "large"), (0.8, "small"), (1.2, "large"), (0.8, "large")]
+    return [alone("cube", size, turn, "blue") for turn, size in places]
 
 
 def morphed(power: float) -> list[Fit]:
@@ -213,7 +209,7 @@ def test_wrong_claims_on_clean_renders_are_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["warp", "blur", "morph"])
 def test_the_share_falls_with_the_strength(change: str) -> None:
-    scenes = [draw("test", n) for n in range(61_000, 61_003)]
+    scenes = [scene for scene in (draw("test", n) for n in range(61_000, 61_020)) if len(scene.solids) == 1][:4]
     if change == "warp":
         shares = [share(fits(scenes, lambda x, n, s=s: warped(x, s, n))) for s in (0.3, 2, 5)]
     elif change == "blur":
@@ -226,9 +222,12 @@ def test_the_share_falls_with_the_strength(change: str) -> None:
 
 @pytest.mark.slow
 def test_the_eye_agrees() -> None:
-    """On half of those that the thresholds were not chosen on; on all 37 of them 84 % are agreed, kappa 0.59."""
+    """On those that the thresholds were not chosen on, where an image shows one or two solids; on all 37 of them 84 %
+    are agreed, kappa 0.59."""
     pairs = []
-    for entry in json.loads((IMAGES / "verdicts.json").read_text())[1::4]:
+    for entry in json.loads((IMAGES / "verdicts.json").read_text())[1::2]:
+        if len(entry["solids"]) > 2:
+            continue
         image = torch.from_numpy(np.array(Image.open(IMAGES / entry["image"]))).permute(2, 0, 1)[None] / 255
         detections = tuple(
             Detection(**{**solid, "box": tuple(solid["box"])}, score=1.0, confidence={}) for solid in entry["solids"]

@@ -155,7 +155,7 @@ def test_words_that_the_prompt_does_not_say(tiny_net):
 
 # ---- Still Life ----------------------------------------------------------------------------------------------
 
-STEPS = 20
+STEPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def two_solids(count):
 
 
 def made(life, texts, stack, seeds, steps=STEPS):
-    """The states (B, C, h, w) after the first of 20 steps."""
+    """The states (B, C, h, w) after the first of STEPS steps."""
     sigmas, null = native(STEPS, life.sigmas), life.encode_prompt([""] * len(texts))
     D, solver, _ = compose([("cfg", {"scale": 4.0}), *stack], SAMPLERS["euler"], sigmas=sigmas, null=null,
                            backbone=life)  # fmt: skip
@@ -185,7 +185,7 @@ def made(life, texts, stack, seeds, steps=STEPS):
 @pytest.mark.slow
 def test_the_solid_that_is_seen_least_is_seen_more(life):
     """Where the moves end, the lower of the two solids' peaks is higher than without them."""
-    texts, end = two_solids(5), 10
+    texts, end = two_solids(5), 5
     cond, sigma = life.encode_prompt(texts), native(STEPS, life.sigmas)[end]
 
     def lowest(stack):
