@@ -21,7 +21,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--no-first-run"]  # fmt: skip
 PATIENCE = 120  # seconds for the app to serve and the network to load, on a busy machine
 PROMPTS = (
     "a large red sphere to the left of a small blue cube on grass at sunset",

@@ -50,16 +50,32 @@ def browser_with_cache(browser, browser_context_args):
     profile.close()
 
 
-@pytest.fixture
-def context(browser_with_cache, base_url):
-    """A new visitor: whatever a page stored is gone, only files that may be cached are still there."""
-    yield browser_with_cache
-    for page in browser_with_cache.pages:
-        page.close()  # before what is stored goes: an open page would store anew
-    page = browser_with_cache.new_page()
+@pytest.fixture(scope="session")
+def shared_pages():
+    """Those that stay open from one test to the next."""
+    return set()
+
+
+def new_page(profile, base_url):
+    """Of a new visitor: whatever another page stored is gone, only files that may be cached are still there."""
+    page = profile.new_page()
     stored = {"origin": base_url.rstrip("/"), "storageTypes": "cookies,local_storage,indexeddb,cache_storage"}
-    browser_with_cache.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
-    page.close()
+    session = profile.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", stored)
+    session.detach()
+    return page
+
+
+@pytest.fixture
+def context(browser_with_cache, shared_pages):
+    yield browser_with_cache
+    for page in set(browser_with_cache.pages) - shared_pages:
+        page.close()
+
+
+@pytest.fixture
+def page(context, base_url):
+    return new_page(context, base_url)
 
 
 @pytest.fixture
@@ -141,6 +157,17 @@ class Visitor:
 @pytest.fixture
 def me(page, base_url, requests):
     return Visitor(page, base_url)
+
+
+@pytest.fixture(scope="module")
+def onlooker(browser_with_cache, base_url, shared_pages):
+    """A visitor whose page the tests of a file share, as it takes longer to open than most of them: for those that
+    begin no run, and do not mind what the others left in the controls."""
+    page = new_page(browser_with_cache, base_url)
+    shared_pages.add(page)
+    yield Visitor(page, base_url)
+    shared_pages.discard(page)
+    page.close()
 
 
 @pytest.fixture(scope="session")

@@ -65,10 +65,10 @@ def test_escape_cancels_and_question_mark_lists_the_keys(me):
     dialog.wait_for(state="hidden")
 
 
-def test_question_mark_in_the_prompt_is_a_character(me):
-    prompt = me.prompt
+def test_question_mark_in_the_prompt_is_a_character(onlooker):
+    prompt = onlooker.prompt
     prompt.press_sequentially("why?")
-    assert prompt.input_value() == "why?" and not me.page.get_by_role("dialog", name="Keys").is_visible()
+    assert prompt.input_value() == "why?" and not onlooker.page.get_by_role("dialog", name="Keys").is_visible()
 
 
 def test_a_downloaded_image_restores_its_settings(me, tmp_path):
@@ -107,18 +107,18 @@ def test_an_image_dropped_on_the_page_restores_too(me, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"no image at all", None], ids=["text", "plain png"])
-def test_a_file_without_settings_is_refused_in_words(me, tmp_path, content):
+def test_a_file_without_settings_is_refused_in_words(onlooker, tmp_path, content):
     file = tmp_path / "foreign.png"
     if content is None:
         buffer = BytesIO()
         Image.new("RGB", (8, 8)).save(buffer, "PNG")
         content = buffer.getvalue()
     file.write_bytes(content)
-    me.prompt.fill("still here")
-    me.page.locator("#restore-row input[type=file]").set_input_files(file)
-    me.page.locator("#restored .nw-error", has_text="foreign.png").wait_for()
-    assert me.prompt.input_value() == "still here"
-    assert "Traceback" not in me.page.inner_text("body")
+    onlooker.prompt.fill("still here")
+    onlooker.page.locator("#restore-row input[type=file]").set_input_files(file)
+    onlooker.page.locator("#restored .nw-error", has_text="foreign.png").wait_for()
+    assert onlooker.prompt.input_value() == "still here"
+    assert "Traceback" not in onlooker.page.inner_text("body")
 
 
 def test_settings_go_back_to_the_controls_and_the_seed_is_reused(me):
@@ -148,12 +148,12 @@ def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(me):
     expect(me.prompt).to_have_value("red")
 
 
-def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(me):
-    unread = me.page.locator("#prompt .nw-unused")
-    me.prompt.fill("a large red sphere to the left of a small blue cube on grass at sunset and " * 4 + "a torus")
+def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(onlooker):
+    unread = onlooker.page.locator("#prompt .nw-unused")
+    onlooker.prompt.fill("a large red sphere to the left of a small blue cube on grass at sunset and " * 4 + "a torus")
     expect(unread).to_contain_text("the end is not read, from “")
     expect(unread).to_contain_text("56 tokens")
-    me.prompt.fill("a torus")
+    onlooker.prompt.fill("a torus")
     expect(unread).to_have_count(0)
 
 
@@ -181,8 +181,8 @@ def test_a_decimal_comma_is_a_point(me):
         expect(field).to_have_value(held)
 
 
-def test_a_number_that_cannot_be_is_said_at_its_field_and_stays(me):
-    me.prompt.fill("a red sphere")
+def test_a_number_that_cannot_be_is_said_at_its_field_and_stays(onlooker):
+    onlooker.prompt.fill("a red sphere")
     for name, typed, said in (
         ("steps", "", "nothing is given. Give a whole number from 1 to 150"),
         ("steps", "300", "300 is out of range. Give a whole number from 1 to 150"),
@@ -191,12 +191,12 @@ def test_a_number_that_cannot_be_is_said_at_its_field_and_stays(me):
         ("seed", "-5", "'-5' is out of range"),
         ("seed", "many", "'many' is not a number"),
     ):
-        usual = me.number(name).input_value()
-        me.put(name, typed)
-        me.prompt.press("Control+Enter")
-        expect(me.page.locator(f"#{name} .nw-problem")).to_contain_text(said)
-        expect(me.number(name)).to_have_value(typed)
-        me.put(name, usual)
+        usual = onlooker.number(name).input_value()
+        onlooker.put(name, typed)
+        onlooker.prompt.press("Control+Enter")
+        expect(onlooker.page.locator(f"#{name} .nw-problem")).to_contain_text(said)
+        expect(onlooker.number(name)).to_have_value(typed)
+        onlooker.put(name, usual)
 
 
 def test_trouble_in_a_closed_drawer_opens_it(me):
@@ -246,14 +246,14 @@ def test_surprise_writes_a_caption_and_paints_it(me):
     assert len(me.prompt.input_value()) > 10
 
 
-def test_the_stack_follows_the_controls(me):
-    formula = me.page.locator("#stack .nw-formula")
+def test_the_stack_follows_the_controls(onlooker):
+    formula = onlooker.page.locator("#stack .nw-formula")
     assert "cfg(ask)" in formula.inner_text()
-    me.put("cfg_scale", 1)
-    me.page.locator("#stack .nw-formula", has_text=re.compile(r"over ask")).wait_for()
-    me.page.get_by_label("Sampling method").click()
-    me.page.get_by_role("option", name="Heun", exact=True).click()
-    me.page.locator("#stack .nw-formula", has_text="heun").wait_for()
+    onlooker.put("cfg_scale", 1)
+    onlooker.page.locator("#stack .nw-formula", has_text=re.compile(r"over ask")).wait_for()
+    onlooker.page.get_by_label("Sampling method").click()
+    onlooker.page.get_by_role("option", name="Heun", exact=True).click()
+    onlooker.page.locator("#stack .nw-formula", has_text="heun").wait_for()
 
 
 def test_nothing_leaves_the_machine(me, requests):
@@ -266,13 +266,13 @@ def test_nothing_leaves_the_machine(me, requests):
     assert not foreign
 
 
-def test_keyboard_alone_reaches_and_shows_the_focus(me):
-    me.prompt.focus()
+def test_keyboard_alone_reaches_and_shows_the_focus(onlooker):
+    onlooker.prompt.focus()
     names = []
     for _ in range(60):
-        me.page.keyboard.press("Tab")
+        onlooker.page.keyboard.press("Tab")
         names.append(
-            me.page.evaluate(
+            onlooker.page.evaluate(
                 """() => {
                     const e = document.activeElement;
                     if (e === document.body) return null;
@@ -289,7 +289,7 @@ def test_keyboard_alone_reaches_and_shows_the_focus(me):
     names = [name for name in names if name]
     text = " | ".join(name for name, _ in names)
     for wanted in (
-        "Negative prompt", "Generate", "Surprise me", "Sampling method", "Sampling steps", "Seed", "Advanced",
+        "Negative prompt", "Generate", "Surprise onlooker", "Sampling method", "Sampling steps", "Seed", "Advanced",
         "Restore settings", "large red sphere",
     ):  # fmt: skip
         assert wanted in text, f"{wanted} is not reached by Tab: {text}"
@@ -331,15 +331,15 @@ def _finds_gits(me):
     assert not any("Finding" in text for text in me.page.evaluate("[...said].filter(Boolean)"))
 
 
-def test_a_problem_of_a_menu_stands_below_it_and_above_the_next_field(me):
-    me.page.get_by_label("Sampling method").click()
-    me.page.get_by_role("option", name="Euler a", exact=True).click()
-    me.page.get_by_label("Schedule type").click()
-    me.page.get_by_role("option", name="LD3").click()
-    me.button("Generate").click()
-    problem = me.page.locator("#schedule-problem")
+def test_a_problem_of_a_menu_stands_below_it_and_above_the_next_field(onlooker):
+    onlooker.page.get_by_label("Sampling method").click()
+    onlooker.page.get_by_role("option", name="Euler a", exact=True).click()
+    onlooker.page.get_by_label("Schedule type").click()
+    onlooker.page.get_by_role("option", name="LD3").click()
+    onlooker.button("Generate").click()
+    problem = onlooker.page.locator("#schedule-problem")
     expect(problem).to_contain_text("LD3 is learned from where a solver ends")
-    said, steps = problem.bounding_box(), me.page.locator("#steps").bounding_box()
+    said, steps = problem.bounding_box(), onlooker.page.locator("#steps").bounding_box()
     assert said["y"] + said["height"] <= steps["y"]
 
 

@@ -32,30 +32,30 @@ AT_ONCE = {
 
 
 @pytest.mark.parametrize(("selector", "use"), AT_ONCE.items(), ids=AT_ONCE)
-def test_an_element_of_gradio_is_where_the_page_looks_for_it(markup, selector, use):
-    assert markup.locator(selector).count() > 0, f"Gradio has no {selector} any more. It was for {use}."
+def test_an_element_of_gradio_is_where_the_page_looks_for_it(onlooker, selector, use):
+    assert onlooker.page.locator(selector).count() > 0, f"Gradio has no {selector} any more. It was for {use}."
 
 
-def test_the_header_of_an_accordion_says_by_its_class_whether_it_is_open(me):
-    header = me.page.locator("#advanced > button.label-wrap")
+def test_the_header_of_an_accordion_says_by_its_class_whether_it_is_open(onlooker):
+    header = onlooker.page.locator("#advanced > button.label-wrap")
     for _ in range(2):
         expect(header, "assets/gradio.js: ACCORDION_OPEN").not_to_have_class(re.compile(r"\bopen\b"))
         expect(header).to_have_attribute("aria-expanded", "false")
-        expect(me.number("stop_sigma")).not_to_be_visible()
+        expect(onlooker.number("stop_sigma")).not_to_be_visible()
         header.click()
         expect(header, "assets/gradio.js: ACCORDION_OPEN").to_have_class(re.compile(r"\bopen\b"))
         expect(header).to_have_attribute("aria-expanded", "true")
-        expect(me.number("stop_sigma")).to_be_visible()
+        expect(onlooker.number("stop_sigma")).to_be_visible()
         header.click()
 
 
-def test_the_list_of_a_dropdown_is_in_the_page_while_it_is_open(me):
-    listing = me.page.locator("div.options:has(> [role=listbox])")
+def test_the_list_of_a_dropdown_is_in_the_page_while_it_is_open(onlooker):
+    listing = onlooker.page.locator("div.options:has(> [role=listbox])")
     expect(listing, "assets/gradio.js: DROPDOWN_LISTS; assets/page.css").to_have_count(0)
-    me.page.locator("#sampler input").click()
+    onlooker.page.locator("#sampler input").click()
     expect(listing, "assets/gradio.js: DROPDOWN_LISTS; assets/page.css").to_have_count(1)
-    expect(me.page.locator("[role=listbox]:not(.nw-film)"), "assets/gradio.js: dropdownIsOpen()").to_have_count(1)
-    me.page.keyboard.press("Escape")
+    expect(onlooker.page.locator("[role=listbox]:not(.nw-film)"), "assets/gradio.js: dropdownIsOpen()").to_have_count(1)
+    onlooker.page.keyboard.press("Escape")
     expect(listing).to_have_count(0)
 
 
@@ -68,15 +68,3 @@ def test_dark_mode_is_a_class_of_the_body(page, base_url, visitor):
         "getComputedStyle(document.querySelector(one)).getPropertyValue('--body-text-color').trim())"
     )
     assert len(set(inks)) == 1, f"Gradio's own colours are not dark everywhere: {inks}"
-
-
-@pytest.fixture(scope="module")
-def markup(browser, base_url):
-    """One page for all that only looks."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(base_url)
-    page.get_by_label("Prompt", exact=True).wait_for()
-    page.locator("#methods [data-state=ready]").wait_for(timeout=120_000)
-    yield page
-    context.close()

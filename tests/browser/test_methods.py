@@ -59,7 +59,20 @@ class Cards:
 
 
 @pytest.fixture
-def cards(me):
+def cards(onlooker):
+    """None yet, on a page that is shared: nothing is run here."""
+    onlooker.page.set_viewport_size({"width": 1280, "height": 800})
+    onlooker.page.keyboard.press("Escape")  # the picker may be open still
+    shared = Cards(onlooker)
+    while shared.card(0).count():
+        shared.card(0).get_by_role("button", name="Remove: ").click()
+    onlooker.button("Reset settings").click()  # a method may have brought its sampler
+    return shared
+
+
+@pytest.fixture
+def run_cards(me):
+    """On a page of their own, for a run of three steps."""
     me.put("steps", 3)
     return Cards(me)
 
@@ -120,8 +133,8 @@ def test_the_picker_works_from_the_keyboard_and_finds_words(cards):
     expect(dialog).to_be_hidden()
 
 
-def test_a_mask_is_drawn_and_the_run_keeps_to_it(cards):
-    me = cards.me
+def test_a_mask_is_drawn_and_the_run_keeps_to_it(run_cards):
+    me, cards = run_cards.me, run_cards
     cards.add("blended_latent")
     expect(cards.field("0.inputs.mask")).to_contain_text("draw a mask", ignore_case=True, timeout=20_000)
     cards.card(0).get_by_role("button", name="Fill with an example").click()
@@ -178,8 +191,8 @@ def test_a_mask_is_painted_from_the_keyboard(cards):
     expect(cards.field("0.inputs.mask")).to_have_attribute("data-empty", "false")
 
 
-def test_boxes_are_drawn_named_and_typed(cards):
-    me = cards.me
+def test_boxes_are_drawn_named_and_typed(run_cards):
+    me, cards = run_cards.me, run_cards
     cards.add("multidiffusion")
     cards.drag(cards.card(0).locator(".nw-sheet-draw"), (0.1, 0.2), (0.5, 0.7))
     cards.page.keyboard.type("a red cube")  # the field of the new box has the focus
@@ -304,8 +317,8 @@ def test_the_stack_is_muted_soloed_reordered_and_cleared(cards):
     expect(cards.formula).to_have_text("dpmpp_2m over cfg(ask)")
 
 
-def test_one_click_tries_a_method_and_cancel_stops_it(cards):
-    me = cards.me
+def test_one_click_tries_a_method_and_cancel_stops_it(run_cards):
+    me, cards = run_cards.me, run_cards
     me.put("steps", 150)
     cards.attempt("repaint")
     me.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=60_000)
@@ -320,8 +333,8 @@ def test_one_click_tries_a_method_and_cancel_stops_it(cards):
     assert width == 3 * height
 
 
-def test_the_stack_comes_back_with_an_image(cards):
-    me = cards.me
+def test_the_stack_comes_back_with_an_image(run_cards):
+    me, cards = run_cards.me, run_cards
     cards.attempt("ilvr")
     me.sees("done")
     cards.card(0).get_by_role("button", name="Remove: ").click()
@@ -335,8 +348,7 @@ def test_the_stack_comes_back_with_an_image(cards):
     me.sees("done")
 
 
-def test_attention_of_every_word_at_every_step_can_be_opened(cards):
-    me = cards.me
+def test_attention_of_every_word_at_every_step_can_be_opened(me):
     me.paint("a red cube", steps=3, seed=3)
     me.sees("done")
     maps = me.page.get_by_role("button", name="Attention maps")
