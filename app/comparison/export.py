@@ -6,17 +6,20 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from PIL import Image, ImageDraw
 
 from app.comparison.comparison_json import measure_order
-from app.comparison.lettering import draw_words
+from app.comparison.conditions import Shown, conditions
+from app.comparison.lettering import draw_words, length
 from app.comparison.spec import Axis, Cell, Change, Comparison
 from app.comparison.store import ComparisonStore, Result
 from common.colours import light
 from fidelity.measures import MEASURES
 
 CELL, GAP, LINE = 192, 12, 18  # pixels
+HEAD = 3  # lines at most above a column
 TITLE, SMALL = 15, 12  # letters
 INK, QUIET, PAPER, MAT = light("ink", "quiet", "paper", "mat")
 
@@ -72,43 +75,86 @@ def _plain(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def sheet(store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result]) -> Image.Image:
-    """All grids on one image: columns across, rows down, further axes below each other, figures and cost under each."""
+def sheet(
+    store: ComparisonStore, id: str, comparison: Comparison, results: Mapping[str, Result], images: Mapping[str, Any]
+) -> Image.Image:
+    """All grids on one image: columns across, what they were given first, rows down, further axes below each other;
+    figures and cost under each cell. images: content hash -> image, of what the columns were given."""
     names = figures(comparison, results)[:2]
     wide = max((_aspect(cell) for cell in comparison.cells()), default=1.0)
     width, height = round(CELL * wide), CELL
-    columns = comparison.axes[0].values
+    labels = [value.label for value in comparison.axes[0].values]
     margin = 110 if len(comparison.axes) > 1 else GAP
-    all_grids = list(grids(comparison))
-    rows = len(comparison.axes[1].values) if len(comparison.axes) > 1 else 1
+    all_grids = [(label, rows_of(comparison, cells), given_columns(comparison, cells, images))
+                 for label, cells in grids(comparison)]  # fmt: skip
+    first = max((len(heads) for _, _, (heads, _) in all_grids), default=0)  # columns of what was given
+    heads_deep = max(len(_lines(words, width)) for words in [*labels, ""]) * LINE
     deep = height + LINE * (len(names) + 1) + GAP
     top = 3 * LINE
-    block = 2 * LINE + rows * deep + GAP
-    page = Image.new("RGB", (margin + len(columns) * (width + GAP) + GAP, top + len(all_grids) * block), PAPER)
+    block = LINE + heads_deep + len(all_grids[0][1]) * deep + GAP if all_grids else 0
+    page = Image.new("RGB", (margin + (first + len(labels)) * (width + GAP) + GAP, top + len(all_grids) * block), PAPER)
     draw = ImageDraw.Draw(page)
     whole = page.width - 2 * GAP
     draw_words(draw, (GAP, GAP), comparison.title, INK, TITLE, whole)
     draw_words(draw, (GAP, GAP + LINE), comparison.base.prompt, QUIET, SMALL, whole)
-    for g, (label, cells) in enumerate(all_grids):
+
+    def put(image: Image.Image, x: int, y: int, words: Sequence[str]) -> None:
+        page.paste(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        for k, line in enumerate(words):
+            draw_words(draw, (x, y + height + 2 + k * LINE), line, QUIET, SMALL, width)
+
+    for g, (label, rows, (heads, given)) in enumerate(all_grids):
         y0 = top + g * block
         draw_words(draw, (GAP, y0), label, INK, SMALL, whole)
-        for cell in cells:
-            column, row = cell.place[0], cell.place[1] if len(cell.place) > 1 else 0
-            x, y = margin + column * (width + GAP), y0 + 2 * LINE + row * deep
-            if row == 0:
-                draw_words(draw, (x, y0 + LINE), columns[column].label, INK, SMALL, width)
-            if column == 0 and len(cell.place) > 1:
-                words = comparison.axes[1].values[row].label
+        at = [margin + column * (width + GAP) for column in range(first + len(labels))]
+        given_heads = [(words, QUIET) for words in [*heads, *[""] * (first - len(heads))]]
+        for x, (words, colour) in zip(at, [*given_heads, *((words, INK) for words in labels)]):
+            lines = _lines(words, width)
+            for k, line in enumerate(lines, 1 + heads_deep // LINE - len(lines)):  # they end above their column
+                draw_words(draw, (x, y0 + k * LINE), line, colour, SMALL, width)
+        for r, (row, shown) in enumerate(zip(rows, given)):
+            y = y0 + LINE + heads_deep + r * deep
+            if len(comparison.axes) > 1:
+                words = comparison.axes[1].values[r].label
                 draw_words(draw, (GAP, y + height // 2), words, QUIET, SMALL, margin - 2 * GAP)
-            one = results.get(cell.key)
-            if one is None:
-                draw.rectangle((x, y, x + width, y + height), MAT)
-                continue
-            with Image.open(store.image(id, cell.key)) as image:
-                page.paste(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (x, y))
-            for k, words in enumerate(said(one, names)):
-                draw_words(draw, (x, y + height + 2 + k * LINE), words, QUIET, SMALL, width)
+            for x, condition in zip(at, shown):
+                put(condition.image, x, y, [condition.words])
+            for x, cell in zip(at[first:], row):
+                one = results.get(cell.key)
+                if one is None:
+                    draw.rectangle((x, y, x + width, y + height), MAT)
+                    continue
+                with Image.open(store.image(id, cell.key)) as image:
+                    put(image, x, y, said(one, names))
     return page
+
+
+def rows_of(comparison: Comparison, cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells of one grid, row by row."""
+    count = len(comparison.axes[0].values)
+    return [list(cells[start : start + count]) for start in range(0, len(cells), count)]
+
+
+def given_columns(
+    comparison: Comparison, cells: Sequence[Cell], images: Mapping[str, Any]
+) -> tuple[list[str], list[list[Shown]]]:
+    """What the columns of a grid were given, as columns before them: their heads, and of each row what stands there."""
+    found = []
+    for first, *_ in rows_of(comparison, cells):
+        size = (first.recipe.width, first.recipe.height) if first.recipe is not None else (256, 256)
+        found.append(conditions(first.task, size, images))
+    return [one.label for one in max(found, key=len, default=[])], found
+
+
+def _lines(words: str, width: float) -> list[str]:
+    """The words on at most HEAD lines that are not wider than this, the last one as long as it is."""
+    lines: list[str] = []
+    for word in words.split():
+        if lines and (length(f"{lines[-1]} {word}", SMALL) <= width or len(lines) == HEAD):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def grids(comparison: Comparison) -> Iterator[tuple[str, list[Cell]]]:

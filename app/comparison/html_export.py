@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.comparison.comparison_json import summary
-from app.comparison.conditions import Shown, conditions
-from app.comparison.export import figures, grids, said
+from app.comparison.export import figures, given_columns, grids, rows_of, said
 from app.comparison.spec import Cell, Comparison
 from app.comparison.store import ComparisonStore, Result
 from app.comparison.task import CONDITIONS
@@ -59,18 +58,15 @@ def page(
              'aria-label="How much of A is shown"><p></p></div><p>Click two images to lay them under a slider.</p>',
              _ranks(comparison, results, names)]  # fmt: skip
     for label, cells in grids(comparison):
-        rows = [cells[start : start + len(columns)] for start in range(0, len(cells), len(columns))]
-        given = [_given(row[0], images) for row in rows]
-        most = max(given, key=len)
-        heads = "".join(f"<th>{escape(words)}</th>" for words in [*(one.label for one in most),
-                                                                  *(value.label for value in columns)])  # fmt: skip
+        rows, (first, given) = rows_of(comparison, cells), given_columns(comparison, cells, images)
+        heads = "".join(f"<th>{escape(words)}</th>" for words in [*first, *(value.label for value in columns)])
         title = f"<h2>{escape(label)}</h2>" if label else ""
         parts.append(f'{title}<div class="wide"><table><tr><th></th>{heads}</tr>')
         for row, shown in zip(rows, given):
             name = comparison.axes[1].values[row[0].place[1]].label if len(comparison.axes) > 1 else ""
             body = "".join(f'<td><img alt="{escape(one.label)}" src="{data_uri(one.image)}">'
                            f"<small>{escape(one.words)}</small></td>" for one in shown)  # fmt: skip
-            body += "<td></td>" * (len(most) - len(shown))
+            body += "<td></td>" * (len(first) - len(shown))
             for cell in row:
                 path, label = store.image(id, cell.key), comparison.label(cell.place)
                 body += f"<td>{_cell(path, label, cell, results.get(cell.key), names)}</td>"
@@ -83,11 +79,6 @@ def page(
         f"<style>{STYLE}</style><body>{''.join(parts)}<h2>To make it again</h2><pre>{json}</pre>"
         f"<script>{SCRIPT}</script></body></html>"
     )
-
-
-def _given(cell: Cell, images: Mapping[str, Any]) -> list[Shown]:
-    size = (cell.recipe.width, cell.recipe.height) if cell.recipe is not None else (256, 256)
-    return conditions(cell.task, size, images)
 
 
 def _ranks(comparison: Comparison, results: Mapping[str, Result], names: list[str]) -> str:

@@ -61,7 +61,7 @@ def exported(state: AppState, store: ComparisonStore, id: str, kind: str) -> byt
         return None
     results = export.results_of(store, id, one.comparison)
     if kind == "png":
-        return encoded(export.sheet(store, id, one.comparison, results))
+        return encoded(export.sheet(store, id, one.comparison, results, one.images))
     if kind == "html":
         return html_export.page(store, id, one.comparison, results, one.images).encode()
     if kind == "csv":

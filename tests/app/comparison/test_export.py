@@ -54,8 +54,34 @@ def test_the_image_has_a_line_more_for_the_cost(made, monkeypatch):
     store, id, one, results = made
     drawn = []
     monkeypatch.setattr(export, "draw_words", lambda draw, place, words, *more: drawn.append(words))
-    export.sheet(store, id, one, results)
+    export.sheet(store, id, one, results, {})
     assert drawn.count("1.2 s · 20 NFE · 18 backward") == 4
+
+
+def test_the_image_begins_with_what_the_columns_were_given(made, monkeypatch):
+    store, id, one, results = made
+    drawn = []
+    monkeypatch.setattr(export, "draw_words", lambda draw, place, words, *more: drawn.append((words, place)))
+    sheet = export.sheet(store, id, one, results, {SHA: DEPTH})
+    x, y = dict(drawn)["Depth map"]
+    assert ("white is near", (x, y + export.LINE + export.CELL + 2)) in drawn
+    colours = [sheet.getpixel((int(at) + 5, int(y) + export.LINE + 5)) for at in (x, dict(drawn)["alone"][0])]
+    assert colours == [DEPTH.getpixel((0, 0)), (255, 0, 0)], "the map, then the columns"
+    assert sheet.width - export.sheet(store, id, one, results, {}).width == export.CELL + export.GAP
+
+
+def test_long_heads_of_columns_take_three_lines_before_they_are_cut(made, monkeypatch):
+    store, id, one, results = made
+    long = "ControlNet · scale 0.35 · a 30-step schedule · DPM++ 2M · CFG Scale 7.5 · seed noise"
+    values = (one.axes[0].values[0].model_copy(update={"label": long}), one.axes[0].values[1])
+    other = one.model_copy(update={"axes": (one.axes[0].model_copy(update={"values": values}), one.axes[1])})
+    drawn = []
+    monkeypatch.setattr(export, "draw_words", lambda draw, place, words, *more: drawn.append((words, place)))
+    export.sheet(store, id, other, results, {})
+    heads = [words for words, _ in drawn if words and words in long]
+    assert len(heads) == 3 and " ".join(heads) == long
+    rows = {place[1] for words, place in drawn if words in (heads[-1], "control")}
+    assert len(rows) == 1, "heads end on one line"
 
 
 def test_the_page_has_viewport_map_ranks_and_slider_and_words_stay_words(made):
