@@ -39,38 +39,39 @@ def build(state: AppState) -> gr.Blocks:
     with gr.Blocks(title="Nine Ways", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)) as page:
         header = gr.HTML(_header(state.model()), elem_id="nw-header", apply_default_css=False)
         with gr.Tabs(elem_id="nw-tabs", selected="create") as tabs:
-            with gr.Tab("Create", id="create") as creating:
+            with _tab("Create"):
                 gr.HTML(introduction("create"), apply_default_css=False)
                 making = create.tab(state)
-            with gr.Tab("History", id="history") as kept:
+            with _tab("History") as kept:
                 gr.HTML(introduction("history"), apply_default_css=False)
                 images = history.tab(state, making, tabs, kept)
-            with gr.Tab("Compare", id="compare") as side_by_side:
+            with _tab("Compare") as side_by_side:
                 gr.HTML(introduction("compare"), apply_default_css=False)
                 cells = compare.tab(state, making, tabs, side_by_side)
-            with gr.Tab("Trajectory", id="trajectory") as following:
+            with _tab("Trajectory") as following:
                 gr.HTML(introduction("trajectory"), apply_default_css=False)
-                paths = trajectory.tab(state, making, tabs)
-            with gr.Tab("Taxonomy", id="taxonomy") as ways:
+                paths = trajectory.tab(state, making, tabs, following)
+            with _tab("Taxonomy") as ways:
                 gr.HTML(introduction("taxonomy"), apply_default_css=False)
                 taxonomy.tab(state, making, tabs, ways)
         paths.opens(making.stage.follow, [making.visit], making.recipe_of)
         paths.opens(images.detail.follow, [making.visit], images.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
-        Returning(state, making, cells, tabs)
+        back = Returning(state, making, cells, paths, tabs)
         page.load(None, making.controls, None, js=create.REMEMBER, **SHORT)
-        for shown in (creating, kept, side_by_side, following, ways):
-            shown.select(None, None, None, js=scripts.call("visit", "tabChosen", shown.id), **SHORT)
+        page.load(None, back.controls, None, js=back.remember, **SHORT)
         add_endpoints(state)
         gr.HTML(_keys(), elem_id="nw-keys-holder", apply_default_css=False)
-        clock = gr.Timer(1.0)
+        clock = gr.Timer(1.0, active=False)
 
-        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> dict[Any, Any]:
+        def look(backbone: Any) -> dict[Any, Any]:
             model = state.model(backbone)
             model.start()
-            loading = model.state()[0] == "loading"
-            shown = {header: _header(model), clock: gr.Timer(active=loading)}
-            if loading:
+            return {header: _header(model), clock: gr.Timer(active=model.state()[0] == "loading")}
+
+        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> dict[Any, Any]:
+            model, shown = state.model(backbone), look(backbone)
+            if model.state()[0] == "loading":
                 return shown
             size, usual = model.default_size(), {other.default_size() for other in state.models.values()}
             sides = {making.width: width, making.height: height}
@@ -80,11 +81,20 @@ def build(state: AppState) -> gr.Blocks:
         seen = [making.prompt, making.width, making.height, making.backbone]
         outputs = [header, clock, making.unknown, making.width, making.height]
         said = [making.stack, making.marks]  # once the network is there, what does not fit it can be said
-        gr.on([clock.tick, page.load, making.backbone.change], tick, seen, outputs, **SHORT).then(
-            making.restack, making.controls, said, **SHORT
-        )
+        page.load(look, making.backbone, [header, clock], **SHORT)
+        ticked = gr.on([clock.tick, making.backbone.change], tick, seen, outputs, **SHORT)
+        # not with the page: the size that the browser kept comes first
+        for one in (ticked, back.placed.then(tick, seen, outputs, **SHORT)):
+            one.then(making.restack, making.controls, said, **SHORT)
     page.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     return page
+
+
+def _tab(name: str) -> gr.Tab:
+    """A tab; that it was chosen is heard before all else that happens then: in Gradio each waits for the one before."""
+    tab = gr.Tab(name, id=name.lower())
+    tab.select(None, None, None, js=scripts.call("visit", "tabChosen", tab.id), **SHORT)
+    return tab
 
 
 def serve_options(state: AppState) -> dict[str, Any]:

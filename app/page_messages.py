@@ -32,8 +32,13 @@ class VisitNews(Message):
     visit_token: NotRequired[str]
     images: NotRequired[list[tuple[str, str]]]  # id and signature, newest first
     comparisons: NotRequired[list[tuple[str, str]]]
+    trajectories: NotRequired[list[tuple[str, str]]]
     all: NotRequired[bool]  # these are all that there are; else they are new ones
     address: NotRequired[str]  # of what the tab in view shows now
+    columns: NotRequired[list[str]]  # that were added to Compare: recipes as JSON
+    shelf: NotRequired[dict[str, str]]  # images given to be rows of Compare: name, content hash
+    fields: NotRequired[dict[str, Any]]  # what goes into the controls, where a person has not changed them since
+    tab: NotRequired[str]  # the tab to go to, where a person has not chosen another one since
 
 
 class Uploaded(Message):

@@ -56,14 +56,17 @@ def mount(name: str, function: str = "mount", events: Sequence[str] = ()) -> str
 def call(name: str, function: str, *first: Any) -> str:
     """js of an event: calls a function that a module exports, with these arguments first (plain JSON), and then the
     values of the event's inputs."""
-    given = "".join(f"{json.dumps(value)}, " for value in first)
-    return f"(...values) => {{ {_imported(name, f'{function}({given}...values)')} }}"
+    return f"(...values) => {{ {_imported(name, f'{function}({_listed(first)}...values)')} }}"
 
 
-def ask(name: str, function: str) -> str:
-    """js of an event: what a function that a module exports gives for the inputs."""
+def ask(name: str, function: str, *first: Any) -> str:
+    """js of an event: what a function that a module exports gives for these arguments (plain JSON) and the inputs."""
     where = f"new URL('{address(name)}', document.baseURI)"
-    return f"async (...given) => (await import({where})).{function}(...given)"
+    return f"async (...given) => (await import({where})).{function}({_listed(first)}...given)"
+
+
+def _listed(first: Sequence[Any]) -> str:
+    return "".join(f"{json.dumps(value)}, " for value in first)
 
 
 def _imported(name: str, what: str) -> str:

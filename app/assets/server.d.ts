@@ -394,8 +394,13 @@ export interface VisitNews {
   visit_token?: string;
   images?: [string, string][];
   comparisons?: [string, string][];
+  trajectories?: [string, string][];
   all?: boolean;
   address?: string;
+  columns?: string[];
+  shelf?: Record<string, string>;
+  fields?: Record<string, unknown>;
+  tab?: string;
 }
 
 /** The whole of it, when it is opened. */

@@ -1,12 +1,14 @@
 // @ts-check
 /**
- * What the browser keeps of a visit: its key, the ids of its images and comparisons, each with the server's signature,
- * and the settings; so that a reload loses nothing. And the address of the page: Back and Forward lead through the tabs
- * and what was made in them. The server's side is app/tabs/returning.py.
+ * What the browser keeps of a visit: its key, the ids of its images, comparisons and trajectories, each with the
+ * server's signature, and the settings; so that a reload loses nothing. And the address of the page: Back and Forward
+ * lead through the tabs and what was made in them. The server's side is app/tabs/returning.py.
+ *
+ * What the server answers may come seconds later. What a person has changed by then stays as it is: see `place`.
  */
 import { find } from "./element.js";
 import { onValue } from "./gradio.js";
-import { UndoList } from "./undo.js";
+import { changed, UndoList } from "./undo.js";
 
 /** @import { Component } from "./gradio.js" */
 /** @import { VisitNews } from "./server.d.ts" */
@@ -14,21 +16,34 @@ import { UndoList } from "./undo.js";
 /**
  * @typedef {import("./undo.js").Settings} Settings
  * @typedef {[string, string][]} Signed ids with signatures, newest first
- * @typedef {{ visit_token: string, images: Signed, comparisons: Signed, settings: Settings | null }} Kept
+ * @typedef {{ visit_token: string, images: Signed, comparisons: Signed, trajectories: Signed, settings: Settings | null }} Kept
  */
 
 const VISIT = "nine-ways-visit"; // of the browser
 const TAB = "nine-ways-tab"; // of this tab of it
 const MOST = 1000; // ids of a kind
+const DRAWING = 100; // milliseconds that Gradio takes to draw what came
+const PATIENCE = 20_000; // milliseconds after which a page goes on without what was kept
 
 /** @type {Kept} */
-const NOTHING = { visit_token: "", images: [], comparisons: [], settings: null };
+const NOTHING = { visit_token: "", images: [], comparisons: [], trajectories: [], settings: null };
 
 /** Whether the page has read what was kept: before that, nothing is written over it. */
 let arrived = false;
 /** Whether the page shows what the server answered to that: until then nobody chose its tab and its settings. */
 let placed = false;
+/** Settings that were kept and are not in the controls yet. @type {Settings} */
+let unplaced = {};
+/** Called once the page is what it was before. */
+let nowPlaced = () => {};
+/** @type {Promise<void>} */
+const whenPlaced = new Promise((resolve) => { nowPlaced = resolve; });
 const undoList = new UndoList();
+/** The settings as they stand, and what is kept beside them without undo. @type {Settings} */
+let settings = {}, beside = {};
+/** All of them when the server was asked for others: what differs from these when it answers is a person's. @type {Settings} */
+let asked = {};
+let tabInView = "create", choseTab = false; // since the server was asked
 /** Puts settings into the controls. @type {(settings: Settings) => void} */
 let put = () => {};
 /** @type {Record<string, string>} the address that each tab of the page was left at */
@@ -79,38 +94,62 @@ export function mount(component) {
   const here = read(sessionStorage, TAB, { tab: "", settings: /** @type {Settings | null} */ (null) });
   if (!here.tab) here.tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
   write(sessionStorage, TAB, here);
-  arrived = true;
   addresses[tabOf(location.hash)] = location.hash;
   onValue(component, (text) => keep(JSON.parse(text)));
   const how = /** @type {PerformanceNavigationTiming | undefined} */ (performance.getEntriesByType("navigation")[0])?.type;
   const linked = how === "navigate" && location.hash.includes("?"); // then the link says what is in the controls
+  unplaced = here.settings ?? stored.settings ?? {};
+  arrived = true;
   component.trigger("arrive", {
     ...stored,
     tab: here.tab,
-    settings: linked ? null : here.settings ?? stored.settings,
+    linked,
+    settings: unplaced,
     address: linked || tabOf(location.hash) !== "create" ? location.hash : "#create",
   });
-  put = (settings) => component.trigger("settings", { settings });
+  setTimeout(() => settled(), PATIENCE);
+  put = (given) => { ask(); component.trigger("settings", { settings: given }); };
   addEventListener("popstate", () => {
     addresses[tabOf(location.hash)] = location.hash;
-    component.trigger("go", { address: location.hash });
+    void whenPlaced.then(() => { ask(); component.trigger("go", { address: location.hash }); });
   });
 }
 
 /** @param {VisitNews} news */
 function keep(news) {
   const stored = read(localStorage, VISIT, NOTHING);
-  if (news.all) {
-    Object.assign(stored, { images: [], comparisons: [] }); // what the server no longer knows goes
-    setTimeout(() => { placed = true; }, 100); // Gradio first draws what came with this
-  }
+  if (news.all) Object.assign(stored, { images: [], comparisons: [], trajectories: [] }); // what the server no longer knows goes
   write(localStorage, VISIT, {
     ...stored,
     visit_token: news.visit_token ?? stored.visit_token,
     images: merged(news.images ?? [], stored.images),
     comparisons: merged(news.comparisons ?? [], stored.comparisons),
+    trajectories: merged(news.trajectories ?? [], stored.trajectories),
   });
+  if (news.columns) remember(["columns"], news.columns);
+  if (news.shelf) rememberBeside(["shelf"], news.shelf);
   if (news.address) show(news.address);
+}
+
+// ---- settings -----------------------------------------------------------------------------------------------------
+
+/**
+ * @param {string[]} names
+ * @param {unknown[]} values
+ * @returns {Settings}
+ */
+const named = (names, values) => Object.fromEntries(names.map((name, i) => [name, values[i]]));
+
+/**
+ * The fields that a person has changed since the server was asked. What belongs to a field, as a knob to its solver,
+ * goes with it.
+ * @param {Settings} before
+ * @param {Settings} now
+ * @returns {(field: string) => boolean}
+ */
+export function ownChanges(before, now) {
+  const own = new Set(changed(before, now).filter((field) => field in before && field in now));
+  return (field) => own.has(field) || own.has(field.split(".")[0]);
 }
 
 /**
@@ -119,12 +158,94 @@ function keep(news) {
  * @param {...unknown} values
  */
 export function remember(names, ...values) {
-  const settings = Object.fromEntries(names.map((name, i) => [name, values[i]]));
-  if (!placed) undoList.now = settings; // what the page begins with is no change
+  settings = { ...settings, ...named(names, values) };
+  if (placed) offerUndo(undoList.note(settings, performance.now()));
+  else undoList.now = settings; // what the page begins with is no change
+  store(names, values);
+}
+
+/**
+ * The same for what undo does not reach: fields of other tabs.
+ * @param {string[]} names
+ * @param {...unknown} values
+ */
+export function rememberBeside(names, ...values) {
+  beside = { ...beside, ...named(names, values) };
+  store(names, values);
+}
+
+/**
+ * @param {string[]} names that are new
+ * @param {unknown[]} values
+ */
+function store(names, values) {
+  if (!placed) asked = { ...named(names, values), ...asked };
   if (!arrived) return;
-  write(localStorage, VISIT, { ...read(localStorage, VISIT, NOTHING), settings });
-  write(sessionStorage, TAB, { ...read(sessionStorage, TAB, {}), settings });
-  offerUndo(undoList.note(settings, performance.now()));
+  const now = { ...settings, ...beside }, isOwn = ownChanges(asked, now);
+  const waiting = Object.fromEntries(Object.entries(unplaced).filter(([field]) => !isOwn(field)));
+  const all = { ...now, ...waiting };
+  write(localStorage, VISIT, { ...read(localStorage, VISIT, NOTHING), settings: all });
+  write(sessionStorage, TAB, { ...read(sessionStorage, TAB, {}), settings: all });
+}
+
+/** The server is asked for settings: what a person does from now on is later than what it will answer. */
+function ask() {
+  asked = { ...settings, ...beside };
+  choseTab = false;
+}
+
+/**
+ * What the server answered, for the tabs and for each of these fields: as it says, but for what a person has changed
+ * since it was asked.
+ * @param {string[]} names
+ * @param {string} text of `VisitNews`
+ * @param {...unknown} values of the fields, as they stand
+ */
+export function place(names, text, ...values) {
+  /** @type {VisitNews} */
+  const { fields = {}, tab } = JSON.parse(text), now = named(names, values), isOwn = ownChanges(asked, now);
+  unplaced = {};
+  if (!placed) setTimeout(() => settled(asKept(fields), isOwn), DRAWING);
+  const goes = tab !== undefined && !choseTab;
+  if (goes) tabInView = tab;
+  return [goes ? { __type__: "update", selected: tab } : undefined, ...names.map((name) => (isOwn(name) ? undefined : fields[name]))];
+}
+
+/**
+ * The settings as the server gave them back.
+ * @param {Settings} fields values, or updates of controls
+ * @returns {Settings}
+ */
+function asKept(fields) {
+  const values = Object.entries(fields).map(([field, given]) => {
+    const update = /** @type {{ __type__?: string, value?: unknown } | null} */ (given);
+    return [field, update?.__type__ === "update" ? update.value : given];
+  });
+  return { ...settings, ...Object.fromEntries(values.filter(([field, value]) => String(field) in settings && value !== undefined)) };
+}
+
+/**
+ * The page is what it was before: what happens from now on is what a person does; what happened earlier can be undone.
+ * @param {Settings} [kept]
+ * @param {(field: string) => boolean} [isOwn]
+ */
+function settled(kept = settings, isOwn = () => false) {
+  if (placed) return;
+  placed = true;
+  nowPlaced();
+  undoList.now = kept;
+  const own = Object.entries(settings).filter(([field]) => isOwn(field));
+  offerUndo(undoList.note({ ...kept, ...Object.fromEntries(own) }, performance.now()));
+  if (choseTab) tabChosen(tabInView);
+}
+
+/**
+ * Values as they are, once the page is what it was before: what is begun earlier would belong to no visit.
+ * @param {...unknown} values
+ */
+export async function whenReturned(...values) {
+  await whenPlaced;
+  return values;
 }
 
 /** @param {boolean} possible */
@@ -135,10 +256,10 @@ function offerUndo(possible) {
 
 /** The settings as they were before the last change; whether there was one. */
 export function undo() {
-  const settings = undoList.undo();
-  if (settings) put(settings);
+  const before = undoList.undo();
+  if (before) put(before);
   offerUndo(undoList.before.length > 0);
-  return settings !== null;
+  return before !== null;
 }
 
 /**
@@ -155,5 +276,7 @@ export function show(address) {
  * @param {string} tab
  */
 export function tabChosen(tab) {
+  choseTab ||= tab !== tabInView;
+  tabInView = tab;
   if (placed && tab !== tabOf(location.hash)) history.pushState(null, "", addresses[tab] || `#${tab}`);
 }

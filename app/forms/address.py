@@ -2,6 +2,7 @@
 
     #create?prompt=a red cube&seed=7&steps=20      settings of Create; what is not named is at its default
     #compare?id=20260101-120000-ab12               a comparison; in private with a signature, which opens it for others
+    #trajectory?id=18a3f&sign=5e2b                 runs that were followed, while the server has them in memory
     #taxonomy
 
 So a page can be linked to, and Back and Forward lead through what was made.
@@ -42,7 +43,15 @@ class Address:
     @property
     def comparison(self) -> tuple[str, str]:
         """The id of the comparison that it names, and the signature; "" for none."""
-        named = self.values if self.tab == "compare" else {}
+        return self._signed("compare")
+
+    @property
+    def trajectory(self) -> tuple[str, str]:
+        """The same of the runs that were followed."""
+        return self._signed("trajectory")
+
+    def _signed(self, tab: str) -> tuple[str, str]:
+        named = self.values if self.tab == tab else {}
         return named.get("id", ""), named.get("sign", "")
 
 
@@ -65,6 +74,11 @@ def of_recipe(recipe: Recipe) -> str:
 def of_comparison(id: str, signature: str = "") -> str:
     """Compare with this comparison. signature: opens it for whoever has the address."""
     return _written("compare", {"id": id} | ({"sign": signature} if signature else {}))
+
+
+def of_trajectory(id: str, signature: str) -> str:
+    """Trajectory with these runs."""
+    return _written("trajectory", {"id": id, "sign": signature})
 
 
 def _written(tab: str, values: Mapping[str, str]) -> str:

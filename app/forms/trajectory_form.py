@@ -5,6 +5,7 @@ Imports torch only where it is called for a run.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from typing import Any
 
 from app.comparison.spec import Axis, Change, Comparison
 from app.engine.events import Cancelled, Failed, Finished, Preparing
-from app.errors import NotLoaded
+from app.errors import NotLoaded, error_message
 from app.forms import axis_values, comparison_form
 from app.schema.recipe import Problem, Recipe, RecipeError
+from app.service.live_runs import Live
 from app.service.state import AppState
 
 MOST = 6  # runs side by side
-HELD = 6  # results in memory, for their files
+HELD = 6  # results in memory
+TICK = 0.4  # seconds between two news, at least
 CONDITION = "condition"
 
 
@@ -166,15 +169,55 @@ class TrajectoryJob:
                 run.cancel()
 
 
+class LiveTrajectory(Live[dict[str, Any]]):
+    """Runs that are followed in a thread of their own, whoever looks on. Its news are what the page draws; the last one
+    `result`, or {"stopped": True} where there is none. patience: see Live."""
+
+    def __init__(
+        self, state: AppState, runs: list[tuple[str, Recipe]], attend: bool, visit_token: str,
+        patience: float | None = None,
+    ):  # fmt: skip
+        super().__init__({"busy": [label for label, _ in runs], "steps": 0, "of": 0}, patience)
+        self.trouble = ""  # in words, once it has ended
+        self.replaced = False  # by others: then no page shows its end
+        self._cancelled = threading.Event()
+        self._job: TrajectoryJob | None = None
+        threading.Thread(
+            target=self._follow, args=(state, runs, attend, visit_token), name="trajectory", daemon=True
+        ).start()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+        if self._job is not None:
+            self._job.cancel()
+
+    def _follow(self, state: AppState, runs: list[tuple[str, Recipe]], attend: bool, visit_token: str) -> None:
+        try:
+            job = self._job = TrajectoryJob(state, runs, attend, visit_token)
+            if self._cancelled.is_set():
+                job.cancel()
+            for frame in job.frames(TICK):
+                self._tell(frame, False)
+            last, self.trouble = result(state, job, visit_token), " ".join(job.troubles)
+        except Exception as error:
+            last = {"stopped": True}
+            self.trouble = str(error) if isinstance(error, (RecipeError, Stopped)) else error_message(error)
+        finally:
+            if self._job is not None:
+                self._job.cancel()
+        self._tell(last, True)
+
+
 @dataclass(frozen=True)
 class FinishedRuns:
-    """What was followed, for its files; of one visit."""
+    """What was followed, for its files and to be drawn again; of one visit."""
 
-    session: str
+    visit_token: str
     runs: list[Any]
+    drawn: dict[str, Any]
 
 
-def result(state: AppState, job: TrajectoryJob, session: str) -> dict[str, Any]:
+def result(state: AppState, job: TrajectoryJob, visit_token: str) -> dict[str, Any]:
     """What the page draws of the runs that ended. Raises Stopped where none did."""
     from app.trajectory import trajectory_json
 
@@ -188,9 +231,10 @@ def result(state: AppState, job: TrajectoryJob, session: str) -> dict[str, Any]:
     id = f"{time.time_ns():x}"
     for old in list(state.followed)[: max(0, len(state.followed) - HELD + 1)]:
         state.followed.pop(old, None)
-    state.followed[id] = FinishedRuns(session, done)
     stem = f"trajectories/{id}/{state.sign(f'trajectory {id}')}"
     drawn = trajectory_json.trajectories(done, job.model.backbone)
     first = done[0].recording.recipe
-    return {**drawn, "id": id, "prompt": first.prompt, "model": job.model.name,
-            "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip
+    drawn |= {"id": id, "prompt": first.prompt, "model": job.model.name,
+              "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip
+    state.followed[id] = FinishedRuns(visit_token, done, drawn)
+    return drawn

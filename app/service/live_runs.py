@@ -1,6 +1,6 @@
-"""Runs that go on without their page: a reload, a lost connection or a closed tab ends none of them.
+"""What goes on without its page: a reload, a lost connection or a closed tab ends none of it.
 
-Each is read by a thread of its own, which keeps the images as they are made, whoever looks on. A page follows it,
+Each run is read by a thread of its own, which keeps the images as they are made, whoever looks on. A page follows it,
 leaves it, and follows it again.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from app.engine.events import Cancelled, Event, Failed, Finished, Made, Progress, Queued
 from app.errors import error_message
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 UNSEEN = 64  # runs that ended while no page was there, and are kept for the page that comes back
 Place = tuple[str, str]  # the visit, and the tab of the browser
+News = TypeVar("News")
 _numbers = itertools.count(1)
 
 
@@ -55,44 +56,70 @@ class Followers:
             self._give_up()
 
 
-class LiveRun:
-    """A run, and what became of it so far.
+class Live(Generic[News]):
+    """Something under way, and the newest that is known of it. `ended`: the last, None before it is there.
 
-    save(image, recipe): keeps an image; what it returns stands in `made`. patience: seconds after which a run that
-    nobody follows is cancelled; None: never.
+    first: what is known at the beginning. patience: seconds after which it is cancelled where nobody follows it; None:
+    never.
     """
 
-    def __init__(self, run: Run, save: Callable[[Any, Recipe], Any], patience: float | None = None):
-        self.recipe = run.recipe
+    def __init__(self, first: News, patience: float | None = None):
         self.id = str(next(_numbers))
-        self.made: list[Any] = []
-        self.ended: Event | None = None
+        self.ended: News | None = None
         self.followers = Followers(self.cancel, patience)
-        self._run, self._save = run, save
-        self._latest: Event = Queued(0)
-        self._count = 0  # of events so far
+        self._latest = first
+        self._count = 0  # of news so far
         self._changed = threading.Condition()
-        threading.Thread(target=self._read, name="live run", daemon=True).start()
 
     def cancel(self) -> None:
-        """Ends the run within one step; those who follow it hear so."""
-        self._run.cancel()
+        """Ends it within one step; those who follow it hear so."""
+        raise NotImplementedError
 
-    def follow(self) -> Iterator[Event]:
-        """The newest event, then each newer one; those that a reader is too slow for are left out. Ends with the run.
+    def follow(self) -> Iterator[News]:
+        """The newest, then each newer one; those that a reader is too slow for are left out. Ends with the last.
 
-        Closing this generator leaves the run as it is.
+        Closing this generator leaves everything as it is.
         """
         seen = -1
         with self.followers:
             while True:
                 with self._changed:
                     self._changed.wait_for(lambda: self._count > seen)  # noqa: B023  called at once
-                    seen, event = self._count, self._latest
-                self._run.show_previews(True)  # this one is looked at: the next is wanted
-                yield event
-                if event is self.ended:
+                    seen, news = self._count, self._latest
+                self._looked_at()
+                yield news
+                if news is self.ended:
                     return
+
+    def _looked_at(self) -> None:
+        """Somebody gets the newest now."""
+
+    def _tell(self, news: News, is_last: bool) -> None:
+        with self._changed:
+            self._latest, self._count = news, self._count + 1
+            if is_last:
+                self.ended = news
+            self._changed.notify_all()
+
+
+class LiveRun(Live[Event]):
+    """A run, and what became of it so far.
+
+    save(image, recipe): keeps an image; what it returns stands in `made`. patience: see Live.
+    """
+
+    def __init__(self, run: Run, save: Callable[[Any, Recipe], Any], patience: float | None = None):
+        super().__init__(Queued(0), patience)
+        self.recipe = run.recipe
+        self.made: list[Any] = []
+        self._run, self._save = run, save
+        threading.Thread(target=self._read, name="live run", daemon=True).start()
+
+    def cancel(self) -> None:
+        self._run.cancel()
+
+    def _looked_at(self) -> None:
+        self._run.show_previews(True)  # the next is wanted
 
     def _read(self) -> None:
         try:
@@ -100,30 +127,29 @@ class LiveRun:
                 if isinstance(event, Made):
                     self.made.append(self._save(event.image, event.recipe))
                 else:
-                    self._tell(event)
+                    self._tell_event(event)
         except Exception as error:
-            self._tell(Failed(error_message(error)))
+            self._tell_event(Failed(error_message(error)))
         if self.ended is None:
-            self._tell(Failed("The run ended without a word. Try again."))
+            self._tell_event(Failed("The run ended without a word. Try again."))
 
-    def _tell(self, event: Event) -> None:
+    def _tell_event(self, event: Event) -> None:
         if isinstance(event, Progress) and any(look is not None for look in event.previews):
             self._run.show_previews(False)  # until this one is looked at
-        with self._changed:
-            self._latest, self._count = event, self._count + 1
-            if isinstance(event, Finished | Failed | Cancelled):
-                self.ended = event
-            self._changed.notify_all()
+        self._tell(event, isinstance(event, Finished | Failed | Cancelled))
 
 
-class LiveRuns:
-    """The runs whose end no page has shown yet, by the place where they were begun. For any thread."""
+One = TypeVar("One", bound=Live[Any])
+
+
+class LiveRuns(Generic[One]):
+    """Those whose end no page has shown yet, by the place where they were begun. For any thread."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Place, LiveRun]] = []  # in the order in which they were begun
+        self._runs: list[tuple[Place, One]] = []  # in the order in which they were begun
         self._lock = threading.Lock()
 
-    def add(self, place: Place, run: LiveRun) -> None:
+    def add(self, place: Place, run: One) -> None:
         """A run that was begun at this place; the oldest of those that ended unseen make room."""
         with self._lock:
             self._runs.append((place, run))
@@ -131,7 +157,7 @@ class LiveRuns:
             for pair in ended[: max(0, len(self._runs) - UNSEEN)]:
                 self._runs.remove(pair)
 
-    def of(self, place: Place) -> list[LiveRun]:
+    def of(self, place: Place) -> list[One]:
         """Those of this place: the one in view first, then those that wait for it."""
         with self._lock:
             return [run for other, run in self._runs if other == place]
@@ -149,7 +175,7 @@ class LiveRuns:
             if place not in places and left:
                 self._runs = [(place if other == left[-1] else other, run) for other, run in self._runs]
 
-    def seen(self, run: LiveRun) -> None:
+    def seen(self, run: One) -> None:
         """Its end has been shown, or nobody wants to see it."""
         with self._lock:
             self._runs = [pair for pair in self._runs if pair[1] is not run]

@@ -20,7 +20,7 @@ from PIL import Image
 from app.errors import NotLoaded, error_message
 from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS, Recipe, random_seed
-from app.service.live_runs import LiveRuns
+from app.service.live_runs import LiveRun, LiveRuns
 from app.service.models import Model, present
 from app.service.visits import Visits
 from app.storage.image_files import ImageError, content_hash, open_upload
@@ -54,8 +54,9 @@ class AppState:
         self.models = {model.id: model for model in map(Model, dict.fromkeys([*chosen, *present()]))}
         self.id = next(iter(self.models))  # of the network to begin with
         self.history = history or History()
-        self.live_runs = LiveRuns()
-        self.live: dict[str, Any] = {}  # session -> what else is under way: trajectories, attention maps
+        self.live_runs: LiveRuns[LiveRun] = LiveRuns()
+        self.live_trajectories: LiveRuns[Any] = LiveRuns()
+        self.live: dict[str, Any] = {}  # session -> what else is under way: attention maps
         self.comparisons: dict[str, Any] = {}  # id -> comparison, running or looked at lately
         self.followed: dict[str, Any] = {}  # id -> runs that were followed step by step, for their files
         self._key = signing_key(self.history.folder)

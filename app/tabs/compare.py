@@ -21,15 +21,13 @@ from app.service.live_runs import Followers
 from app.service.state import AppState, private
 from app.tabs.create import Create
 from app.tabs.generation import PATIENCE
-from app.tabs.listeners import LONG, SHORT
+from app.tabs.listeners import LONG, RETURNED, SHORT
 from app.tabs.notes import failure, note
 from app.tabs.own_comparison import OwnComparison
 
 TICK = 0.4  # seconds between two updates of the page, at least
 KEPT = 500  # comparisons in the list, which can be searched
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
-#: A comparison that the address names is being opened: the example is not to take its place.
-ADDRESSED = "(id, visit) => [id || (/^#compare[?].*id=/.test(location.hash) ? 'addressed' : ''), visit]"
 BOARD = scripts.mount("comparison", "mountBoard", ["vote", "use", "follow", "change"])
 NEWS = scripts.mount("comparison", "mountNews")
 
@@ -74,19 +72,22 @@ class Compare:
 
     def _wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
         outputs = self.outputs
-        self.ready.ready(self.begin_ready, self.visit, outputs, **LONG)
+        self.ready.ready(self.begin_ready, self.visit, outputs, js=RETURNED, **LONG)
         made = self.own
-        made.make.click(self.begin_own, [self.visit, *made.inputs], outputs, **LONG)
+        made.make.click(self.begin_own, [self.visit, *made.inputs], outputs, js=RETURNED, **LONG)
         made.give.upload(
-            self.take_images, [made.give, made.shelf], [made.shelf, *made.axes[:2], self.note], **LONG
+            self.take_images, [made.give, made.shelf],
+            [made.shelf, *made.axes[:2], self.note, self.create.kept], js=RETURNED, **LONG,
         )  # fmt: skip
         made.wire(tabs, own)
         self.go.click(self.go_on, [self.id, self.visit], outputs, **LONG)
-        self.file.upload(self.open_file, [self.file, self.visit], outputs, **LONG)
+        self.file.upload(self.open_file, [self.file, self.visit], outputs, js=RETURNED, **LONG)
         self.cancel.click(self.stop, self.id, None, **SHORT)
         self.list.input(self.open_kept, [self.list, self.visit], outputs, **SHORT)
-        own.select(self.first, [self.id, self.visit], outputs, js=ADDRESSED, **LONG)
-        own.select(self.listed, self.visit, [self.list, made.columns, *made.axes[::2]], **SHORT)
+        own.select(self.first, [self.id, self.visit], outputs, js=RETURNED, **LONG)
+        own.select(
+            self.listed, self.visit, [self.list, made.columns, *made.axes[::2]], js=RETURNED, **SHORT
+        )
         self.board.vote(self.vote, [self.id, self.visit], self.news, **SHORT)
         self.board.change(self.change, [self.id, self.visit], [*outputs, self.list], **SHORT)
         self.board.use(self.use, [self.id, self.visit], [*self.create.outputs, tabs], **SHORT)
@@ -97,8 +98,7 @@ class Compare:
         """The comparisons that may be opened, and what columns and axes may be."""
         known = self.state.model().backbone is not None  # the registry imports torch
         axes = axis_values.axis_choices() + (axis_values.knob_choices() if known else [])
-        columns = comparison_form.column_choices(known)
-        choices = {self.own.columns: columns, **dict.fromkeys(self.own.axes[::2], axes)}
+        choices = {self.own.columns: self.own.choices(), **dict.fromkeys(self.own.axes[::2], axes)}
         return {component: gr.Dropdown(choices=those) for component, those in choices.items()} | self._kept(visit)
 
     def _kept(self, visit: list[str]) -> dict[Any, Any]:
@@ -148,7 +148,8 @@ class Compare:
         except Exception as error:
             return self._say(error_message(error), True)
         rows, values = self.own.axes[:2]
-        return {self.own.shelf: shelf, rows: references.IMAGE, values: ", ".join(shelf)} | self._say(words)
+        found = {self.own.shelf: shelf, rows: references.IMAGE, values: ", ".join(shelf)}
+        return found | {self.create.kept: json.dumps({"shelf": shelf})} | self._say(words)
 
     def begin_own(self, request: gr.Request, visit: list[str], *values: Any) -> Iterator[dict[Any, Any]]:
         """From the columns and axes that were chosen, over the settings of Create."""

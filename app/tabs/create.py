@@ -21,7 +21,7 @@ from app.service.state import AppState, seeded
 from app.tabs import image_view, methods, number_fields, word_chips  # noqa: F401  number fields hand on what was typed
 from app.tabs.attention import Attention, in_visit
 from app.tabs.generation import Generation
-from app.tabs.listeners import DRAWER, LONG, SHORT
+from app.tabs.listeners import DRAWER, LONG, RETURNED, SHORT
 from app.tabs.notes import note, warning
 from app.tabs.restore_settings import Restorer
 from app.tabs.solver_knobs import SolverKnobs
@@ -185,9 +185,12 @@ class Create(Restorer):
 
     def _wire(self) -> None:
         press = scripts.call("gradio", "generate")
+        # the first of what hears of a change: Gradio lets each wait for the answer to the one before
+        gr.on([control.change for control in self.controls], None, self.controls, None, js=REMEMBER, **SHORT)
 
         self.generate.click(
-            self.generation.run, [*self.controls, self.visit], self.generation.outputs, trigger_mode="multiple", **LONG
+            self.generation.run, [*self.controls, self.visit], self.generation.outputs, trigger_mode="multiple",
+            js=RETURNED, **LONG,
         )  # fmt: skip
         self.queue.take_out(self.generation.take_out, None, self.queue, **SHORT)
         self.cancel.click(self.generation.stop, None, None, **SHORT)
@@ -238,7 +241,6 @@ class Create(Restorer):
             [self.control[name].change for name in shown], self.restack, self.controls, [self.stack, self.marks],
             trigger_mode="always_last", **SHORT,
         )  # fmt: skip
-        gr.on([control.change for control in self.controls], None, self.controls, None, js=REMEMBER, **SHORT)
         # Only what a person chooses brings the solver's defaults: restored settings bring their own values.
         self.sampler.input(self.knobs.chosen, self.sampler, list(self.knobs.controls.values()), **SHORT)
         self.steps.change(

@@ -16,7 +16,7 @@ from app.storage.image_history import Entry, HistoryError
 from app.tabs import history_cards, image_view
 from app.tabs.attention import Attention, has_attention
 from app.tabs.create import Create
-from app.tabs.listeners import LONG, SHORT
+from app.tabs.listeners import LONG, RETURNED, SHORT
 from app.tabs.notes import failure, note, warning
 
 PAGE = 24
@@ -50,7 +50,7 @@ class HistoryTab:
         listed = [self.grid, self.where, self.newer, self.older, self.offset]
         first = [self.words, self.starred, create.visit]
         here = [*first, self.offset]
-        tab.select(self.first, first, listed, **SHORT)
+        tab.select(self.first, first, listed, js=RETURNED, **SHORT)
         gr.on([self.words.change, self.starred.change], self.first, first, listed, trigger_mode="always_last", **SHORT)
         self.newer.click(self.back, here, listed, **SHORT)
         self.older.click(self.on, here, listed, **SHORT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -15,7 +17,7 @@ from app.forms import axis_values, columns, comparison_form, references
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState
 from app.tabs.create import Create
-from app.tabs.listeners import DRAWER, SHORT
+from app.tabs.listeners import DRAWER, RETURNED, SHORT
 from app.tabs.notes import failure, note
 
 ADDED = scripts.mount("server_buttons", "mountColumns", ["act"])
@@ -61,13 +63,16 @@ class OwnComparison:
         self.added = gr.State([])  # the columns that were added, recipes as JSON
         self.editing = gr.State(None)  # the place of the one that is in Create
         self.inputs = [self.added, self.shelf, self.columns, *self.axes, *create.controls]
+        names = (f"{name}{part}" for name, *_ in AXES for part in ("", "_values"))
+        #: What the browser keeps of this drawer beside the added columns and the images: name -> control.
+        self.fields: dict[str, Any] = {"columns_chosen": self.columns, **dict(zip(names, self.axes))}
 
     def wire(self, tabs: gr.Tabs, own: gr.Tab) -> None:
         self.tabs = tabs
-        listed = [self.list, self.added, self.editing]
+        listed = [self.list, self.added, self.editing, self.create.kept]
         kept = [self.added, self.editing]
         self.create.as_column.click(
-            self.add, [*kept, *self.create.controls], [*listed, self.create.restored], **SHORT
+            self.add, [*kept, *self.create.controls], [*listed, self.create.restored], js=RETURNED, **SHORT
         )  # fmt: skip
         self.list.act(self.act, kept, [*listed, *self.create.outputs, tabs], **SHORT)
         for place, picker in enumerate(self.pickers):
@@ -119,12 +124,38 @@ class OwnComparison:
         return self._listed(added, visit_token)
 
     def _listed(self, added: list[str], visit_token: str, editing: int | None = None) -> dict[Any, Any]:
-        html = self._html(added, visit_token, editing)
-        return {self.added: added, self.editing: editing, self.list: html}
+        html, kept = self._html(added, visit_token, editing), json.dumps({"columns": added})
+        return {self.added: added, self.editing: editing, self.list: html, self.create.kept: kept}
 
     def _html(self, added: list[str], visit_token: str, editing: int | None) -> str:
         recipes = [Recipe.from_json(one) for one in added]
         return columns.shown(recipes, lambda sha: self.state.image(sha, visit_token), editing)
+
+    # what a browser kept ----------------------------------------------------------------------------------------------
+
+    def columns_again(self, given: Mapping[str, Any], visit_token: str) -> dict[Any, Any]:
+        """The columns that were added, as far as they can still be read; nothing where none are given."""
+        if not isinstance(given.get("columns"), list):
+            return {}
+        return self._listed([one for one in given["columns"] if _is_recipe(one)][:MOST_ADDED], visit_token)
+
+    def fields_again(self, given: Mapping[str, Any], visit_token: str) -> dict[Any, Any]:
+        """What else stood in this drawer: axes with their values, and the images that are still there."""
+        shelf = given.get("shelf")
+        shelf = shelf if isinstance(shelf, Mapping) else {}
+        shelf = {name: sha for name, sha in shelf.items() if self.state.image(str(sha), visit_token) is not None}
+        found: dict[Any, Any] = {self.shelf: shelf}
+        for name, component in self.fields.items():
+            if component is not self.columns and isinstance(given.get(name), str):
+                found[component] = given[name]
+        chosen, possible = given.get("columns_chosen"), {key for _, key in self.choices()}
+        if isinstance(chosen, list):
+            found[self.columns] = [one for one in chosen if one in possible]
+        return found
+
+    def choices(self) -> list[tuple[str, str]]:
+        """What a column may be; methods only once the registry is there, which imports torch."""
+        return comparison_form.column_choices(self.state.model().backbone is not None)
 
     # axes -------------------------------------------------------------------------------------------------------------
 
@@ -169,3 +200,11 @@ class OwnComparison:
         except RecipeError as error:
             return failure(escape(error_message(error)))
         return note(escape(" ".join([words, *notes])))
+
+
+def _is_recipe(text: Any) -> bool:
+    try:
+        Recipe.from_json(text)
+    except (RecipeError, TypeError):
+        return False
+    return True

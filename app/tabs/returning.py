@@ -1,7 +1,8 @@
-"""A page that opens goes on with what its browser kept: the visit with its images and comparisons, the settings, the
-run under way, and what the address names. Back and Forward come here, too.
+"""A page that opens goes on with what its browser kept: the visit with its images, comparisons and trajectories, the
+settings, the run under way, and what the address names. Back and Forward come here, too.
 
-The browser's side is assets/visit.js.
+The browser's side is assets/visit.js: what goes into controls, and the tab, are handed to it, which leaves alone what a
+person has changed before the answer was there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from app import scripts
 from app.forms import address
 from app.forms.stack import Stack
 from app.schema.recipe import SAMPLERS, SCHEDULES, Recipe, RecipeError
@@ -26,23 +28,49 @@ from app.tabs.generation import KEPT
 from app.tabs.listeners import LONG, SHORT
 from app.tabs.notes import note
 from app.tabs.solver_knobs import SolverKnobs
+from app.tabs.trajectory import TrajectoryTab
 
+SIGNED = ("images", "comparisons", "trajectories")  # of `VisitNews`: ids, each with its signature
 TAB_NAME = 40  # characters of the name that a tab of the browser gives itself
 
 
 class Returning:
     """What the page does when it opens, and when its address changes."""
 
-    def __init__(self, state: AppState, create: Create, compare: Compare, tabs: gr.Tabs):
-        self.state, self.create, self.compare, self.tabs = state, create, compare, tabs
-        shown = [tabs, *create.outputs, create.stage, *compare.outputs]
-        opened = [*shown, create.film, create.visit, create.kept]
+    def __init__(self, state: AppState, create: Create, compare: Compare, paths: TrajectoryTab, tabs: gr.Tabs):
+        self.state, self.create, self.compare, self.paths, self.tabs = state, create, compare, paths, tabs
+        #: Controls that the browser keeps beside those of Create, and that undo does not reach.
+        self.beside = {**compare.own.fields, **paths.fields}
+        self.fields = {**dict(zip(FIELDS, create.controls)), **self.beside}
+        own = [compare.own.added, compare.own.editing, compare.own.list]
+        shown = [*dict.fromkeys([create.restored, create.stage, *compare.outputs, *paths.outputs])]
+        opened = [*shown, *own, create.film, create.visit, compare.own.shelf, compare.own.columns]
         back = create.kept.arrive(self.arrive, None, opened, **SHORT)
-        back.then(create.restack, create.controls, [create.stack, create.marks], **SHORT)
+        self.placed = self._placed(back)
         back.then(compare.join, [compare.id, compare.visit], compare.outputs, **LONG)
         back.then(create.generation.join, create.visit, create.generation.outputs, **LONG)
-        create.kept.settings(self.put, None, create.outputs, trigger_mode="always_last", **SHORT)
-        create.kept.go(self.go, [create.visit, compare.visit], shown, trigger_mode="always_last", **SHORT)
+        back.then(paths.join, None, paths.outputs, **LONG)
+        undone = [create.kept, create.restored, *own]
+        self._placed(create.kept.settings(self.put, compare.own.added, undone, trigger_mode="always_last", **SHORT))
+        seen = [create.visit, compare.visit]
+        self._placed(create.kept.go(self.go, seen, shown, trigger_mode="always_last", **SHORT))
+        gr.on([one.change for one in self.beside.values()], None, self.controls, None, js=self.remember, **SHORT)
+
+    @property
+    def controls(self) -> list[Any]:
+        """What `remember` takes: those beside Create's."""
+        return list(self.beside.values())
+
+    @property
+    def remember(self) -> str:
+        """js that keeps these, of their changes and of the page's load."""
+        return scripts.call("visit", "rememberBeside", list(self.beside))
+
+    def _placed(self, answered: Any) -> Any:
+        """After an answer, what it says of tab and controls, as far as a person has not changed them meanwhile."""
+        place = scripts.ask("visit", "place", list(self.fields))
+        controls = list(self.fields.values())
+        return answered.then(None, [self.create.kept, *controls], [self.tabs, *controls], js=place, **SHORT)
 
     def arrive(self, request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
         """The page with what its browser kept, and for the browser, what of that is its own."""
@@ -55,37 +83,65 @@ class Returning:
             for id in visits.signed_ids("comparison", given.get("comparisons"))
             if self.compare.store.get(id) is not None
         ]
+        followed = visits.signed_ids("trajectory", given.get("trajectories"))
+        trajectories = [id for id in followed if id in self.state.followed]
+        visit_token, own = self.state.visit_token(session), self.compare.own
+        news = {
+            "visit_token": visit_token,
+            "images": visits.with_signatures("image", [shown.id for shown in images]),
+            "comparisons": visits.with_signatures("comparison", comparisons),
+            "trajectories": visits.with_signatures("trajectory", trajectories),
+            "all": True,
+        }
         updates: dict[Any, Any] = {
             self.create.visit: images,
             self.create.film: image_view.film(images[:KEPT], "stage", 0),
             self.compare.visit: comparisons,
-            self.create.kept: json.dumps(
-                {
-                    "visit_token": self.state.visit_token(session),
-                    "images": visits.with_signatures("image", [shown.id for shown in images]),
-                    "comparisons": visits.with_signatures("comparison", comparisons),
-                    "all": True,
-                }
-            ),
+            **self.paths.again(trajectories),
         }
         if images:
             updates[self.create.stage] = image_view.made(images[0])
         settings = given.get("settings")
-        if isinstance(settings, Mapping):
+        settings = settings if isinstance(settings, Mapping) else {}
+        updates |= own.fields_again(settings, visit_token)
+        known = [name for name in self.paths.fields if _can_be(name, settings.get(name))]
+        updates |= {self.beside[name]: settings[name] for name in known}
+        if not given.get("linked"):
             updates |= self._settings(settings)
-        return updates | self._at(str(given.get("address") or ""), images, comparisons, request)
+        columns = own.columns_again({"columns": [], **settings}, visit_token)
+        found = self._at(str(given.get("address") or ""), images, comparisons, request)
+        return self._sent(updates, columns, found, **news) | {own.columns: gr.Dropdown(choices=own.choices())}
 
     def go(
         self, images: list[image_view.Shown], comparisons: list[str], request: gr.Request, data: gr.EventData
     ) -> dict[Any, Any]:
         """Where Back, Forward or a link leads to."""
-        return self._at(str((data._data or {}).get("address") or ""), images, comparisons, request)
+        return self._sent(self._at(str((data._data or {}).get("address") or ""), images, comparisons, request))
 
-    def put(self, data: gr.EventData) -> dict[Any, Any]:
-        """Settings that the page had before, undone to."""
+    def put(self, added: list[str], request: gr.Request, data: gr.EventData) -> dict[Any, Any]:
+        """Settings that the page had before, undone to. added: the columns of Compare before that."""
         settings = (data._data or {}).get("settings")
-        words = "The last change is undone."
-        return self._settings(settings if isinstance(settings, Mapping) else {}) | {self.create.restored: note(words)}
+        settings = settings if isinstance(settings, Mapping) else {}
+        columns = self.compare.own.columns_again(settings, self.state.visit_token(request.session_hash))
+        words, now = "The last change is undone.", columns.get(self.compare.own.added, added)
+        if now != added:
+            words += f" {len(now)} {'column is' if len(now) == 1 else 'columns are'} added to Compare."
+        return self._sent(self._settings(settings), columns, {self.create.restored: note(words)})
+
+    def _sent(self, *updates: Mapping[Any, Any], **news: Any) -> dict[Any, Any]:
+        """These updates, of which the page's script gets those of tab and controls; and with them these news for it and
+        those that stand in the updates."""
+        names = {component: name for name, component in self.fields.items()}
+        sent: dict[Any, Any] = {}
+        for update in updates:
+            for name, value in json.loads(update.get(self.create.kept, "{}")).items():
+                before = [one for one in news.get(name, ()) if list(one) not in value] if name in SIGNED else ()
+                news[name] = [*value, *before] if name in SIGNED else value
+            sent |= update
+        news["fields"] = {names[one]: _plain(one, sent.pop(one)) for one in list(sent) if one in names}
+        if self.tabs in sent:
+            news["tab"] = sent.pop(self.tabs)
+        return sent | {self.create.kept: json.dumps(news)}
 
     # what was kept --------------------------------------------------------------------------------------------------
 
@@ -125,12 +181,16 @@ class Returning:
         self, text: str, images: list[image_view.Shown], comparisons: list[str], request: gr.Request
     ) -> dict[Any, Any]:
         where = address.read(text)
-        updates = {self.tabs: gr.Tabs(selected=where.tab)}
+        updates: dict[Any, Any] = {self.tabs: where.tab}
         id, signature = where.comparison
         if id:
             if signature and id in self.state.visits.signed_ids("comparison", [[id, signature]]):
                 comparisons = [*comparisons, id]
             return updates | self.compare.open_kept(id, comparisons)
+        followed, signature = where.trajectory
+        if followed:
+            is_known = followed in self.state.visits.signed_ids("trajectory", [[followed, signature]])
+            return updates | self.paths.open_kept(followed, is_known)
         try:
             recipe = where.recipe
         except RecipeError as error:
@@ -145,6 +205,13 @@ class Returning:
             if address.of_recipe(shown.recipe) == wanted:
                 return updates | {self.create.stage: image_view.made(shown)}
         return updates
+
+
+def _plain(component: Any, update: Any) -> Any:
+    """An update of a control as the page gets it."""
+    if not isinstance(update, dict):
+        return component.postprocess(update)
+    return update | ({"value": component.postprocess(update["value"])} if "value" in update else {})
 
 
 def _can_be(name: str, value: Any) -> bool:

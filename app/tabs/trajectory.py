@@ -11,17 +11,17 @@ import gradio as gr
 
 from app import scripts
 from app.errors import error_message
-from app.forms import trajectory_form
+from app.forms import address, trajectory_form
 from app.schema.recipe import Recipe, RecipeError
-from app.service.state import AppState
+from app.service.state import AppState, private
 from app.storage.image_files import png_bytes
 from app.tabs import attention, image_view
 from app.tabs.create import Create
-from app.tabs.listeners import DRAWER, LONG, SHORT
+from app.tabs.generation import PATIENCE
+from app.tabs.listeners import DRAWER, LONG, RETURNED, SHORT
 from app.tabs.notes import failure
 from common.image_bytes import data_uri
 
-TICK = 0.4  # seconds between two updates of the page, at least
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
 BOARD = scripts.mount("trajectory", "mountBoard", ["attention"])
 NEWS = scripts.mount("trajectory", "mountNews")
@@ -30,7 +30,7 @@ NEWS = scripts.mount("trajectory", "mountNews")
 class TrajectoryTab:
     """The tab's components. What was followed lies in the state's memory, for its files, until others follow."""
 
-    def __init__(self, state: AppState, create: Create, tabs: gr.Tabs):
+    def __init__(self, state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab):
         self.state, self.create, self.tabs = state, create, tabs
         with gr.Column(elem_id="trajectory"):
             with gr.Column(elem_id="trajectory-setup"):
@@ -57,13 +57,19 @@ class TrajectoryTab:
                 )  # fmt: skip
                 self.news = gr.HTML("", elem_id="trajectory-news", html_template="", js_on_load=NEWS)
                 self.maps = gr.HTML("", elem_id="path-attention", js_on_load=attention.SHOW, apply_default_css=False)
-        self.outputs = [self.news, self.note, self.go, self.cancel, self.maps]
-        self._wire()
+        self.waiting = gr.State("")  # the id of what is shown when the tab is opened
+        self.outputs = [self.news, self.note, self.go, self.cancel, self.maps, self.waiting, create.kept]
+        #: What the browser keeps of this tab: name -> control.
+        self.fields: dict[str, Any] = {"along": self.along, "along_values": self.values, "attend": self.attend}
+        self._wire(own)
 
-    def _wire(self) -> None:
+    def _wire(self, own: gr.Tab) -> None:
         of_create = self.create.controls
-        self.go.click(self.follow_own, [self.along, self.values, self.attend, *of_create], self.outputs, **LONG)
-        self.ready.ready(self.follow_ready, [self.attend, *of_create], self.outputs, **LONG)
+        self.go.click(
+            self.follow_own, [self.along, self.values, self.attend, *of_create], self.outputs, js=RETURNED, **LONG
+        )
+        self.ready.ready(self.follow_ready, [self.attend, *of_create], self.outputs, js=RETURNED, **LONG)
+        own.select(self.first, self.waiting, self.outputs, js=RETURNED, **SHORT)
         self.cancel.click(self.stop, None, None, **SHORT)
         self.board.attention(self.attention, None, self.maps, **SHORT)
         self.maps.close(lambda: "", None, self.maps, **SHORT)
@@ -114,41 +120,77 @@ class TrajectoryTab:
         event = data._data or {}
         held = self.state.followed.get(str(event.get("id", "")))
         place = int(event.get("run", -1)) if str(event.get("run", "")).isdigit() else -1
-        if held is None or held.session != request.session_hash or not 0 <= place < len(held.runs):
-            return ""
+        if held is None or not 0 <= place < len(held.runs):
+            return attention.note("These runs are no longer in memory: follow them again.")
+        if private() and held.visit_token != self.state.visit_token(request.session_hash):
+            return attention.note("Only the visit that followed these runs sees their attention.")
         return _maps(held.runs[place])
 
     def stop(self, request: gr.Request) -> None:
         """Ends what is under way within one step."""
-        for run in self.state.live.get(f"{request.session_hash} trajectory", []):
-            run.cancel()
+        for live in self.state.live_trajectories.of(self.state.visits.place(request.session_hash)):
+            live.cancel()
+
+    def first(self, id: str) -> dict[Any, Any]:
+        """What this visit followed last, once the tab is opened."""
+        return self._kept(id) if id in self.state.followed else {self.waiting: ""}
+
+    def again(self, ids: list[str]) -> dict[Any, Any]:
+        """What a page that opens has to know of what its visit followed, newest first."""
+        return {self.waiting: next((id for id in ids if id in self.state.followed), "")}
+
+    def open_kept(self, id: str, is_known: bool) -> dict[Any, Any]:
+        """What an address names. is_known: whether its signature is right."""
+        if is_known and id in self.state.followed:
+            return self._kept(id)
+        return self._say("What this address names is no longer in memory: follow it again.")
+
+    def _kept(self, id: str) -> dict[Any, Any]:
+        drawn = self.state.followed[id].drawn
+        return {self.news: json.dumps(drawn), self.note: "", self.waiting: "", **self._for_browser(id)}
 
     # frames -----------------------------------------------------------------------------------------------------------
 
     def _follow(self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request) -> Iterator[dict[Any, Any]]:
-        session = f"{request.session_hash} trajectory"
-        visit_token = self.state.visit_token(request.session_hash)
-        self.stop(request)
-        begun = {"busy": [label for label, _ in runs], "steps": 0, "of": 0}
-        yield {self.news: json.dumps(begun), self.note: "", self.maps: ""} | self._buttons(busy=True)
-        job: trajectory_form.TrajectoryJob | None = None
-        try:
-            job = trajectory_form.TrajectoryJob(self.state, runs, attend, visit_token)
-            self.state.live[session] = job.runs
-            for frame in job.frames(TICK):
-                yield {self.news: json.dumps(frame)}
-            drawn = trajectory_form.result(self.state, job, request.session_hash or "")
-            words = " ".join(job.troubles)
-            shown = {self.news: json.dumps(drawn), self.note: failure(escape(words)) if words else ""}
-            yield shown | self._buttons(busy=False)
-        except Exception as error:
-            shown = {self.news: json.dumps({"stopped": True}), self.note: failure(escape(_words(error)))}
-            yield shown | self._buttons(busy=False)
-        finally:
-            if job is not None:
-                job.cancel()
-            if self.state.live.get(session) is (job.runs if job is not None else None):
-                self.state.live.pop(session, None)
+        """Begins in the place of what was under way there."""
+        place, all_live = self.state.visits.place(request.session_hash), self.state.live_trajectories
+        for other in all_live.of(place):
+            other.replaced = True
+            other.cancel()
+            all_live.seen(other)
+        visit_token, patience = self.state.visit_token(request.session_hash), PATIENCE if private() else None
+        live = trajectory_form.LiveTrajectory(self.state, runs, attend, visit_token, patience)
+        all_live.add(place, live)
+        yield from self._watch(live)
+
+    def join(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """Follows what this visit began and no page has shown to its end."""
+        place = self.state.visits.place(request.session_hash)
+        self.state.live_trajectories.adopt(place)
+        found = self.state.live_trajectories.of(place)
+        if not found:
+            yield {self.note: gr.skip()}  # where nothing comes, Gradio empties what `join` may change
+            return
+        yield from self._watch(found[-1])
+
+    def _watch(self, live: trajectory_form.LiveTrajectory) -> Iterator[dict[Any, Any]]:
+        """What the page has to know until the end. Leaving it ends nothing: a reload joins again."""
+        yield {self.note: "", self.maps: "", self.waiting: ""} | self._buttons(busy=True)
+        for news in live.follow():
+            if news is not live.ended:
+                yield {self.news: json.dumps(news)}
+        if live.replaced:
+            return
+        assert live.ended is not None
+        shown = {self.news: json.dumps(live.ended), self.note: failure(escape(live.trouble)) if live.trouble else ""}
+        kept = self._for_browser(live.ended["id"]) if "id" in live.ended else {}
+        yield shown | kept | self._buttons(busy=False)
+        self.state.live_trajectories.seen(live)  # only now: a page that was left just before has not shown it
+
+    def _for_browser(self, id: str) -> dict[Any, Any]:
+        """What the browser keeps of runs that were followed: their id; and the address of this tab."""
+        (signed,) = self.state.visits.with_signatures("trajectory", [id])
+        return {self.create.kept: json.dumps({"trajectories": [signed], "address": address.of_trajectory(*signed)})}
 
     def _say(self, words: str) -> dict[Any, Any]:
         return {self.note: failure(escape(words))}
@@ -167,9 +209,9 @@ def _maps(one: Any) -> str:
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, (RecipeError, trajectory_form.Stopped)) else error_message(error)
+    return str(error) if isinstance(error, RecipeError) else error_message(error)
 
 
-def tab(state: AppState, create: Create, tabs: gr.Tabs) -> TrajectoryTab:
+def tab(state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab) -> TrajectoryTab:
     """Build the tab inside the page that is being built."""
-    return TrajectoryTab(state, create, tabs)
+    return TrajectoryTab(state, create, tabs, own)

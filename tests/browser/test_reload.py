@@ -15,6 +15,8 @@ def test_a_reload_loses_nothing_and_joins_the_run(me):
     me.paint("a yellow torus on sand", steps=40, count=2, seed=77)
     me.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=RUN)
     me.put("cfg_scale", 5)
+    me.button("Add this stack as a column").click()
+    expect(me.page.locator("#restored")).to_contain_text("column 1 of Compare")
     me.page.reload()
     expect(me.prompt).to_have_value("a yellow torus on sand")
     for name, value in {"steps": "40", "count": "2", "cfg_scale": "5"}.items():
@@ -25,7 +27,46 @@ def test_a_reload_loses_nothing_and_joins_the_run(me):
     assert me.page.locator("#film .nw-thumb").count() == 2
     expect(me.page).to_have_url(re.compile(r"#create\?prompt=a%20yellow%20torus%20on%20sand.*seed=77.*count=2"))
     me.page.get_by_role("tab", name="History").click()
-    assert me.page.locator(".nw-card", has_text="a yellow torus on sand").count() >= 2
+    expect(me.page.locator(".nw-card", has_text="a yellow torus on sand").nth(1)).to_be_visible()
+    me.page.get_by_role("tab", name="Compare").click()
+    me.drawer("Make your own")
+    expect(me.page.locator("#added-columns li")).to_contain_text("a yellow torus on sand")
+
+
+def test_an_answer_that_comes_late_takes_nothing_from_who_was_quicker(me):
+    """As on a slow server: the page is there, and what the browser had kept is not yet in it."""
+    me.paint("a red cube", steps=2)
+    me.sees("done")
+    me.put("cfg_scale", 5)
+    held = []
+
+    def hold(route):
+        if not held and "visit_token" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    me.page.route("**/gradio_api/**", hold)
+    me.page.reload()
+    me.prompt.wait_for()
+    me.put("seed", 5)
+    me.prompt.fill("a blue cone")
+    me.prompt.press("Control+Enter")
+    me.page.get_by_role("tab", name="Taxonomy").click()
+    expect(selected(me.page)).to_have_text("Taxonomy")
+    assert len(held) == 1, "the answer is still on its way"
+    held[0].continue_()
+    expect(me.page).to_have_url(re.compile("#taxonomy$"))
+    expect(selected(me.page)).to_have_text("Taxonomy")
+    me.page.get_by_role("tab", name="Create").click()
+    expect(me.prompt).to_have_value("a blue cone")
+    expect(me.number("seed")).to_have_value("5")
+    expect(me.number("cfg_scale")).to_have_value("5")
+    expect(me.number("steps")).to_have_value("2")
+    expect(me.page.locator("#film .nw-thumb")).to_have_count(2, timeout=RUN)
+    expect(me.page.locator("#stage .nw-title")).to_have_text("a blue cone")
+    me.button("Undo").click()  # what was there before the person was quicker
+    expect(me.prompt).to_have_value("a red cube")
 
 
 def test_back_and_forward_lead_through_tabs_and_what_was_made(me):

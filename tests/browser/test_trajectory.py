@@ -117,7 +117,11 @@ def test_what_cannot_be_followed_is_said_and_a_long_one_is_cancelled(paths):
     expect(page.locator("#trajectory-note")).to_contain_text("there are no values")
     page.get_by_label("Values, comma-separated").last.fill("1, 2")
     page.locator("#follow").click()
-    expect(page.locator("#paths [data-state=running] .nw-status")).to_contain_text("of 300", timeout=RUN)
+    progress = page.locator("#paths [data-state=running] .nw-status")
+    expect(progress).to_contain_text("of 300", timeout=RUN)
+    page.reload()  # what is under way is joined again, and what was chosen is still there
+    expect(progress).to_contain_text("of 300", timeout=RUN)
+    expect(page.get_by_label("Values, comma-separated").last).to_have_value("1, 2")
     page.locator("#follow-cancel").click()
     expect(page.locator("#trajectory-note")).to_contain_text("cancelled", timeout=RUN)
     expect(page.locator("#follow")).to_be_enabled()
@@ -125,6 +129,8 @@ def test_what_cannot_be_followed_is_said_and_a_long_one_is_cancelled(paths):
 
 def test_no_sideways_scroll_on_a_phone(paths):
     paths.page.locator("#follow-ready [data-ready=condition]").click()
+    paths.opened()
+    paths.page.reload()  # the address names what was followed
     paths.opened()
     paths.page.set_viewport_size({"width": 360, "height": 780})
     assert paths.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { merged, tabOf } from "../../app/assets/visit.js";
+import { merged, ownChanges, tabOf } from "../../app/assets/visit.js";
 
 test("new ids stand before those of before, each once", () => {
   assert.deepEqual(merged([["3", "c"]], [["2", "b"], ["1", "a"]]), [["3", "c"], ["2", "b"], ["1", "a"]]);
@@ -22,4 +22,74 @@ test("the tab that an address names; Create where it names none", () => {
   assert.equal(tabOf("#history"), "history");
   assert.equal(tabOf(""), "create");
   assert.equal(tabOf("#"), "create");
+});
+
+test("a person's own are the fields that changed since; a knob goes with its solver; what was never there is nobody's", () => {
+  const isOwn = ownChanges({ prompt: "", steps: 10, sampler: "euler" }, { prompt: "", steps: 20, sampler: "heun", width: 64 });
+  assert.deepEqual(["prompt", "steps", "sampler", "sampler.knobs.eta", "width"].filter(isOwn), ["steps", "sampler", "sampler.knobs.eta"]);
+});
+
+/** Doubles of what a page has, and the module as such a page loads it. @param {string} name of the page @param {object} settings kept */
+async function opened(name, settings, hash = "") {
+  const storage = () => {
+    /** @type {Record<string, string>} */
+    const kept = {};
+    return { getItem: (/** @type {string} */ key) => kept[key] ?? null, setItem: (/** @type {string} */ key, /** @type {string} */ value) => { kept[key] = value; } };
+  };
+  const location = { hash }, localStorage = storage(), sessionStorage = storage();
+  const history = { pushState: (/** @type {unknown} */ _state, /** @type {string} */ _title, /** @type {string} */ address) => { location.hash = address; } };
+  const document = { querySelector: () => null };
+  Object.assign(globalThis, { location, localStorage, sessionStorage, history, document, HTMLButtonElement: class {}, addEventListener: () => {} });
+  localStorage.setItem("nine-ways-visit", JSON.stringify({ settings }));
+  /** @type {typeof import("../../app/assets/visit.js")} */
+  const page = await import(`../../app/assets/visit.js?${name}`);
+  page.remember(["prompt", "steps"], "", 10); // what a page begins with
+  page.rememberBeside(["rows"], "seed");
+  /** @type {[string, any][]} */
+  const sent = [];
+  page.mount({ element: /** @type {any} */ (null), props: { value: "" }, watch: () => {}, trigger: (event, data) => { sent.push([event, data]); } });
+  const kept = () => JSON.parse(localStorage.getItem("nine-ways-visit") ?? "").settings;
+  return { page, sent, location, kept };
+}
+const answer = (/** @type {object} */ fields, tab = "create") => JSON.stringify({ fields, tab });
+const NAMES = ["prompt", "steps", "rows"];
+
+test("what a person changed before a late answer stays, in the controls and in the browser; the rest is as it was kept", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { page, sent, kept } = await opened("late", { prompt: "before", steps: 33, rows: "steps" });
+  assert.deepEqual(sent[0][1].settings, { prompt: "before", steps: 33, rows: "steps" });
+  page.remember(["prompt", "steps"], "", 10); // once more, of the page's load
+  assert.deepEqual(kept(), { prompt: "before", steps: 33, rows: "steps" }, "a second reload would find it");
+  page.remember(["prompt", "steps"], "typed", 10);
+  assert.deepEqual(kept(), { prompt: "typed", steps: 33, rows: "steps" });
+  const begun = page.whenReturned("a run");
+  const placed = page.place(NAMES, answer({ prompt: "before", steps: 33, rows: "steps" }), "typed", 10, "seed");
+  assert.deepEqual(placed, [{ __type__: "update", selected: "create" }, undefined, 33, "steps"]);
+  t.mock.timers.tick(100);
+  assert.deepEqual(await begun, ["a run"], "and no sooner: it would belong to no visit");
+  page.remember(["prompt", "steps"], "typed", 33);
+  assert.ok(page.undo());
+  assert.deepEqual(sent.at(-1), ["settings", { settings: { prompt: "before", steps: 33 } }], "what was kept, but for what was typed");
+  assert.equal(page.undo(), false);
+});
+
+test("the tab that a person chose meanwhile stays in view, and is in the address", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { page, location } = await opened("tab", {}, "#compare?id=1");
+  page.tabChosen("create"); // as it was
+  page.tabChosen("history");
+  assert.equal(page.place(NAMES, answer({}, "compare"), "", 10, "seed")[0], undefined);
+  t.mock.timers.tick(100);
+  assert.equal(location.hash, "#history");
+  const other = await opened("no tab", {}, "#compare?id=1");
+  assert.deepEqual(other.page.place(NAMES, answer({}, "compare"), "", 10, "seed")[0], { __type__: "update", selected: "compare" });
+});
+
+test("a page that gets no answer goes on, and keeps what it did not get back", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { page, kept } = await opened("no answer", { prompt: "before", steps: 33 });
+  const begun = page.whenReturned();
+  t.mock.timers.tick(60_000);
+  assert.deepEqual(await begun, []);
+  assert.deepEqual({ prompt: kept().prompt, steps: kept().steps }, { prompt: "before", steps: 33 });
 });

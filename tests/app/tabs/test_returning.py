@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
-from app.forms import address
+from app.forms import address, trajectory_form
 from app.schema.recipe import Recipe
 from app.service.state import AppState
 from app.storage.image_history import History
-from app.tabs import compare, create
+from app.tabs import compare, create, trajectory
 from app.tabs.returning import Returning
 
 NOW = SimpleNamespace(session_hash="now")
@@ -26,7 +26,19 @@ def opened(tmp_path_factory):
             making = create.tab(state)
         with gr.Tab("Compare") as own:
             cells = compare.tab(state, making, tabs, own)
-        return Returning(state, making, cells, tabs)
+        with gr.Tab("Trajectory") as following:
+            paths = trajectory.tab(state, making, tabs, following)
+        return Returning(state, making, cells, paths, tabs)
+
+
+def news(opened, back):
+    """What the page's script gets."""
+    return json.loads(back[opened.create.kept])
+
+
+def fields(opened, back):
+    """What it is to put into the controls."""
+    return news(opened, back)["fields"]
 
 
 def kept(opened, *recipes):
@@ -48,12 +60,12 @@ def test_a_reload_brings_back_images_settings_and_the_visit(opened):
     assert opened.state.visit_token("now") == token
     assert [shown.recipe.seed for shown in back[opened.create.visit]] == [1, 2]
     assert "a cone" in back[opened.create.stage] and back[opened.create.film].count("<img") == 2
-    controls = opened.create.control
-    assert back[controls["prompt"]] == "typed, not generated" and back[controls["steps"]] == 33
-    assert back[controls["sampler"]] == "ancestral" and back[controls["seed"]] == "7"
-    eta = next(control for field, control in opened.create.knobs.controls.items() if field.endswith("eta"))
-    assert back[eta]["value"] == 0.25
-    sent = json.loads(back[opened.create.kept])
+    put = fields(opened, back)
+    assert put["prompt"] == "typed, not generated" and put["steps"] == 33
+    assert put["sampler"] == "ancestral" and put["seed"] == "7"
+    eta = next(field for field in opened.create.knobs.controls if field.endswith("eta"))
+    assert put[eta]["value"] == 0.25 and put[eta]["visible"]
+    sent = news(opened, back)
     assert sent["visit_token"] == token and [list(pair) for pair in sent["images"]] == images and sent["all"]
 
 
@@ -71,7 +83,7 @@ def test_ids_of_others_and_what_is_gone_do_not_come_back(opened):
 def test_what_a_browser_cannot_have_kept_is_a_first_visit(opened, given):
     back = arrive(opened, **given)
     assert back[opened.create.visit] == []
-    assert opened.create.stage not in back and opened.create.control["prompt"] not in back
+    assert opened.create.stage not in back and "prompt" not in fields(opened, back)
 
 
 @pytest.mark.parametrize(
@@ -82,22 +94,21 @@ def test_what_a_browser_cannot_have_kept_is_a_first_visit(opened, given):
     ],
 )  # fmt: skip
 def test_settings_that_can_no_longer_be_are_left_as_the_page_has_them(opened, settings):
-    back = arrive(opened, settings={**settings, "negative": "blurry"})
-    controls = opened.create.control
-    assert back[controls["negative"]] == "blurry"
-    assert not any(controls[name] in back for name in settings if name in controls)
+    put = fields(opened, arrive(opened, settings={**settings, "negative": "blurry"}))
+    assert put["negative"] == "blurry"
+    assert not any(name in put for name in settings)
 
 
 def test_an_address_names_a_recipe_its_image_a_tab(opened):
     recipe = Recipe.make(prompt="a cone", seed=4, backbone="exact")
     images = arrive(opened, images=kept(opened, recipe))[opened.create.visit]
     back = opened.go(images, [], NOW, SimpleNamespace(_data={"address": address.of_recipe(recipe)}))
-    assert back[opened.create.control["prompt"]] == "a cone" and back[opened.tabs].selected == "create"
+    assert fields(opened, back)["prompt"] == "a cone" and news(opened, back)["tab"] == "create"
     assert "a cone" in back[opened.create.stage]
     away = opened.go(images, [], NOW, SimpleNamespace(_data={"address": "#taxonomy"}))
-    assert away[opened.tabs].selected == "taxonomy"
+    assert news(opened, away) == {"fields": {}, "tab": "taxonomy"}
     wrong = opened.go(images, [], NOW, SimpleNamespace(_data={"address": "#create?prompt=a&steps=999"}))
-    assert "999" in wrong[opened.create.restored] and opened.create.control["prompt"] not in wrong
+    assert "999" in wrong[opened.create.restored] and not fields(opened, wrong)
 
 
 def test_in_private_a_comparison_opens_by_its_signature_only(opened, monkeypatch):
@@ -109,18 +120,60 @@ def test_in_private_a_comparison_opens_by_its_signature_only(opened, monkeypatch
     asked = [address.of_comparison(id, sign) for sign in ("", "wrong", signature)]
     found = [opened.go([], [], NOW, SimpleNamespace(_data={"address": text})) for text in asked]
     assert [opened.compare.news in back for back in found] == [False, False, True]
-    assert found[2][opened.compare.visit] == [id] and found[2][opened.tabs].selected == "compare"
+    assert found[2][opened.compare.visit] == [id] and news(opened, found[2])["tab"] == "compare"
     back = arrive(opened, comparisons=[[id, signature]])
     assert back[opened.compare.visit] == [id]
+    linked = news(opened, arrive(opened, address=asked[2]))
+    assert linked["all"] and linked["comparisons"] == [[id, signature]] and linked["address"] == asked[2]
 
 
 def test_settings_are_undone_and_reset(opened):
-    put = opened.put(SimpleNamespace(_data={"settings": {"steps": 44, "prompt": "before"}}))
-    controls = opened.create.control
-    assert put[controls["steps"]] == 44 and put[controls["prompt"]] == "before"
-    assert "undone" in put[opened.create.restored]
-    assert list(opened.put(SimpleNamespace(_data=None))) == [opened.create.restored]
+    def put(data, added=()):
+        return opened.put(list(added), NOW, SimpleNamespace(_data=data))
+
+    back = put({"settings": {"steps": 44, "prompt": "before"}})
+    assert fields(opened, back) == {"steps": 44, "prompt": "before"}
+    assert "undone" in back[opened.create.restored]
+    assert put(None).keys() == {opened.create.restored, opened.create.kept}
+    column = Recipe.make(prompt="a cone", backbone="exact").to_json()
+    back = put({"settings": {"columns": [column]}}, added=[column, column])
+    assert back[opened.compare.own.added] == [column] and "1 column is added to Compare" in back[opened.create.restored]
     back = opened.create.reset("exact")
+    controls = opened.create.control
     assert back[controls["steps"]] == create.DEFAULTS.steps and back[controls["seed"]] == "-1"
     assert back[controls["width"]] == back[controls["height"]] == opened.state.model("exact").default_size()
     assert not any(controls[name] in back for name in ("prompt", "negative", "methods", "backbone"))
+
+
+def test_columns_axes_and_rows_of_compare_come_back(opened):
+    own, token = opened.compare.own, opened.state.visit_token("now")
+    first, second = (Recipe.make(prompt=words, backbone="exact").to_json() for words in ("a cone", "a cube"))
+    there = opened.state.take(Image.new("RGB", (16, 16), "red"), token)
+    kept = {"columns": [first, "no recipe", second, 7], "shelf": {"red": there, "gone": "0" * 64}}
+    kept |= {"rows": "image", "rows_values": "red", "columns_chosen": ["stack"], "along": "seed", "attend": True}
+    for linked in (False, True):  # a link names settings of Create alone
+        back = arrive(opened, visit_token=token, linked=linked, settings={**kept, "prompt": "typed"})
+        assert back[own.added] == news(opened, back)["columns"] == [first, second]
+        assert "a cone" in back[own.list] and "a cube" in back[own.list]
+        assert back[own.shelf] == {"red": there}
+        put = fields(opened, back)
+        assert ("prompt" in put) is not linked
+        assert {name: put.get(name) for name in kept if name in put} == {
+            "rows": "image", "rows_values": "red", "columns_chosen": ["stack"], "along": "seed", "attend": True
+        }  # fmt: skip
+    assert fields(opened, arrive(opened, settings={"columns_chosen": ["gone"]}))["columns_chosen"] == []
+
+
+def test_what_was_followed_is_shown_again_where_the_address_or_the_visit_names_it(opened):
+    paths, drawn = opened.paths, {"id": "f1", "runs": []}
+    opened.state.followed["f1"] = trajectory_form.FinishedRuns("", [], drawn)
+    ((_, signature),) = opened.state.visits.with_signatures("trajectory", ["f1"])
+    back = arrive(opened, address=address.of_trajectory("f1", signature))
+    assert json.loads(back[paths.news]) == drawn and news(opened, back)["tab"] == "trajectory"
+    assert "no longer in memory" in arrive(opened, address=address.of_trajectory("f1", "wrong"))[paths.note]
+    assert "no longer in memory" in arrive(opened, address=address.of_trajectory("f2", signature))[paths.note]
+    back = arrive(opened, trajectories=[["f1", signature], ["f1", "wrong"], ["f2", "x"]])
+    assert news(opened, back)["trajectories"] == [["f1", signature]] and paths.news not in back
+    shown = paths.first(back[paths.waiting])  # as soon as the tab is opened
+    assert json.loads(shown[paths.news]) == drawn and shown[paths.waiting] == ""
+    assert paths.news not in paths.first("")
