@@ -18,7 +18,9 @@ class Backbone(Protocol):
     A backbone may also have `offers: frozenset[str]`, what methods can ask of it beyond this: see
     `conditioning.registry.NEEDS`. One that offers "attention" gives "tokens" (B, L) in its conds as well, and has
     `words(tokens of one row) -> [(word, places of its tokens along L), ...]`. One whose `quick: bool` is False takes
-    tens of seconds for a step, and none is made ahead of the first run.
+    tens of seconds for a step, and none is made ahead of the first run. One whose `weighs_words: bool` is True honours
+    weights such as (cube:1.3); one where it is False reads the words without them (`common.weighted_text.plain`); one
+    that has none reads no words.
     """
 
     id: str  # folder, Hub id, or a name that `backbones.load` knows

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.guiding_networks import parse
+from common.weighted_text import plain
 from samplers.protocol import Ask
 
 EXCLUDED = -1e6  # the log weight of a component that a prompt rules out: finite, so that embeddings have gradients
@@ -37,6 +38,7 @@ class Mixture:
     """
 
     id = "exact"
+    weighs_words = False
     offers = frozenset({"gradients", "pixels", "classifier"})
     size_multiple = 8
     tokens = 0
@@ -170,7 +172,7 @@ class Mixture:
 
     def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
         known = frozenset().union(*self.words)
-        said = [known.intersection(_words(text)) for text in texts]
+        said = [known.intersection(_words(plain(text))) for text in texts]
         named = torch.tensor([[words <= names for names in self.words] for words in said])  # (B, K)
         return {"text": torch.where(named, 0.0, EXCLUDED)[:, None]}  # (B, 1, K)
 
@@ -188,7 +190,7 @@ class Mixture:
 
     def unknown_words(self, text: str) -> list[str]:
         known = SILENT_WORDS.union(*self.words)
-        return [word for word in dict.fromkeys(_words(text)) if word not in known]
+        return [word for word in dict.fromkeys(_words(plain(text))) if word not in known]
 
 
 class Bayes:

@@ -17,6 +17,7 @@ from backbones.checkpoint_files import CheckpointError
 from backbones.checkpoint_files import config as config_of
 from backbones.coordinates import coordinates_in
 from backbones.embedded import EMBEDDED
+from common.weighted_text import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,15 @@ class Outline:
                              f"with {self.id}")  # fmt: skip
         return self.channels, height // self.factor, width // self.factor
 
+    @property
+    def weighs_words(self) -> bool | None:
+        """See `backbones.base.Backbone`: of the text encoders that are opened here every one takes weights."""
+        return True if self.features else None
+
     def unread(self, text: str) -> str:
         """The end of a prompt that its text encoder has no place for; "" where it reads all of it."""
         return (
-            text_length.unread(text_length.tokenizer_in(self.folder), text, self.tokens)
+            text_length.unread(text_length.tokenizer_in(self.folder), plain(text), self.tokens)
             if self.tokens and self.folder
             else ""
         )

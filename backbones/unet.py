@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, guiding_networks, text_length, unet_config
+from backbones import checkpoint, controlnets, guiding_networks, text_length, unet_config, word_weights
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
@@ -25,6 +25,7 @@ from backbones.engines import (
     choose,
     plan,
 )
+from common.weighted_text import plain, weighted
 from samplers.protocol import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -54,6 +55,7 @@ class UNetBackbone:
     """
 
     offers = frozenset({"gradients", "attention", "unet"})
+    weighs_words = True
 
     def __init__(self, pipe: Any, plan: EngineChoice, id: str, revision: str):
         """pipe: a StableDiffusionPipeline or StableDiffusionXLPipeline, in the plan's dtype, frozen, in eval mode.
@@ -185,6 +187,7 @@ class UNetBackbone:
         """B texts -> {"text": (B, L, D), "tokens": (B, L)} and for the SDXL kind "pooled"; by the pipeline's own code.
 
         Each text is encoded on its own, once. "" is all zeros where the checkpoint says so (SDXL's empty prompt).
+        Weights of words (`common.weighted_text`) act on "text" alone: tokens and "pooled" are those of the words.
         """
         if isinstance(texts, str) or not len(texts):
             raise ValueError("encode_prompt takes a list of at least one text")
@@ -198,7 +201,8 @@ class UNetBackbone:
         return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
     @torch.no_grad()
-    def _encode(self, text: str) -> dict[str, Tensor]:
+    def _encode(self, prompt: str) -> dict[str, Tensor]:
+        text = plain(prompt)
         out = self.pipe.encode_prompt(text, device=self.device, num_images_per_prompt=1,
                                       do_classifier_free_guidance=False)  # fmt: skip
         cond = {"text": out[0].float()}
@@ -210,7 +214,16 @@ class UNetBackbone:
         cond["tokens"] = tokenizer(self.pipe.maybe_convert_prompt(text, tokenizer), padding="max_length",
                                    max_length=cond["text"].shape[1], truncation=True,
                                    return_tensors="pt").input_ids.to(self.device)  # fmt: skip
+        if weighted(prompt).weighs:
+            weights = word_weights.token_weights(self._whole_tokenizer, weighted(prompt), cond["text"].shape[1])
+            cond["text"] = word_weights.weighed(cond["text"], weights, self._text_widths)
         return cond
+
+    @property
+    def _text_widths(self) -> list[int]:
+        """Features of a token by each text encoder."""
+        encoders = [self.pipe.text_encoder, self.pipe.text_encoder_2] if self.xl else [self.pipe.text_encoder]
+        return [int(encoder.config.hidden_size) for encoder in encoders]
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""
@@ -253,8 +266,8 @@ class UNetBackbone:
         unread = set(cond) - READS if self.xl else set(cond) - READS | set(cond) & {"pooled", "time_ids"}
         wanted = {"text", "pooled"} if self.xl else {"text"}
         if "weights" in unread:
-            raise ValueError(f"{self.id} has no weights of words: its text encoder reads them plain. Take them out, or "
-                             "weigh words by prompt_to_prompt")  # fmt: skip
+            raise ValueError(f"{self.id} has no weights of words beside the text: write them into the prompt, such as "
+                             "(cube:1.3), or weigh words by prompt_to_prompt")  # fmt: skip
         if unread or wanted - set(cond):
             raise ValueError(f"{self.id} reads {', '.join(sorted(wanted))} of cond, and got "
                              f"{', '.join(sorted(cond)) or 'nothing'}")  # fmt: skip
@@ -295,11 +308,11 @@ class UNetBackbone:
 
     def unread(self, text: str) -> str:
         """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
-        return text_length.unread(self._whole_tokenizer, text, self.tokens)
+        return text_length.unread(self._whole_tokenizer, plain(text), self.tokens)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of the text, in order and once each, that are no whole token of a small vocabulary; [] for a large."""
         if self._words is None:
             return []
-        words = dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower()))
+        words = dict.fromkeys(re.findall(r"[^\W\d_]+", plain(text).lower()))
         return [word for word in words if word not in self._words]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.engine import method_checks
 from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Recipe
 from backbones.base import Backbone
+from common.weighted_text import plain
 from conditioning.inputs import Box
 from conditioning.operators import Measurement
 from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
@@ -31,12 +33,15 @@ STEERED = ("colours", "edges", "text")  # what reads depth here is another netwo
 
 
 def targets(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, task: Task | None = None) -> Target:
-    """The target of a recipe's run. images: content hash -> image; task: of the comparison that it is a cell of, which
-    comes before what the recipe's own inputs say. What the run was steered by is always its own."""
+    """The target of a recipe's run; its texts are the words without their weights. images: content hash -> image; task:
+    of the comparison that it is a cell of, which comes before what the recipe's own inputs say. What the run was
+    steered by is always its own."""
     size = (recipe.width, recipe.height)
     found, steered = _of_recipe(recipe, images, backbone)
     if task is not None:
         found |= _of_task(task, size, images)
+    found |= {name: plain(found[name]) for name in ("prompt", "source_prompt") if name in found}
+    found |= {"boxes": [replace(box, text=plain(box.text)) for box in found.get("boxes", ())]}
     contrastive = getattr(backbone, "contrastive", None)
     world = recipe.backbone in OF_THE_WORLD
     prompt = found["prompt"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,18 @@ from torch import Tensor
 from app.engine import method_checks
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.tuned_schedules import problems as tuned_problems
+from app.engine.unread_text import texts
 from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
+from common.text import one_line
+from common.weighted_text import weighted
 from conditioning.compose import compose
 from conditioning.registry import find
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, tap, with_role
 
 Inputs = Mapping[str, Any]  # sha256 -> image
+HEAVIEST = 10.0  # weight of words, either sign: nobody means more, and features soon overflow
 
 
 @dataclass
@@ -90,7 +94,16 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
         found.append(Problem("steps", message))
     found += tuned_problems(settings_used(recipe, backbone), backbone)
     found += method_checks.problems(recipe, backbone)
-    return found
+    return [*found, *_too_heavy(recipe)]
+
+
+def _too_heavy(recipe: Recipe) -> Iterator[Problem]:
+    """Weights of words that are beyond HEAVIEST, at their texts."""
+    for at, label, text in texts(recipe):
+        for words, weight in weighted(text).said:
+            if abs(weight) > HEAVIEST:
+                wrong = f"the weight {weight:.3g} of “{one_line(words)}” is too large"
+                yield Problem(at, f"{label}: {wrong}. Give -{HEAVIEST:g} to {HEAVIEST:g}.")
 
 
 def plan(

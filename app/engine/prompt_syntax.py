@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from app.engine.unread_text import texts
 from app.schema.recipe import Problem, Recipe
+from common.text import one_line
+from common.weighted_text import ADAPTER, BREAK, CHANGING, weighted
 
 #: (what it looks like, what to say of the first that is found), as AUTOMATIC1111 and its kin write it.
-SYNTAX = (
-    (r"<\s*(?:lora|lyco|hypernet|embedding)\s*:[^<>]*>", "{} loads an adapter in other tools. Here it loads none."),
-    (r"\([^()]*:\s*\d*\.?\d+\s*\)|\(\([^()]*\)\)|\[\[[^\[\]]*\]\]",
-     "{} weighs words in other tools. Here brackets and numbers carry no weight: they are read as part of the text."),
-    (r"\[[^\[\]|]*:[^\[\]|]*:\s*\d*\.?\d+\s*\]|\[[^\[\]]*\|[^\[\]]*\]",
-     "{} changes the prompt on the way in other tools. Here it is read as part of the text."),
+NOT_HERE = (
+    (ADAPTER, "{} loads an adapter in other tools. Here it loads none, and is left out."),
+    (CHANGING, "{} changes the prompt on the way in other tools. Here it is read as part of the text. "
+               "For a weight write (word:0.8)."),
     (r"\{[^{}]*\|[^{}]*\}|__\w+__", "{} draws one of several texts in other tools. Here it is read as it stands."),
-    (r"(?<=\S)\s+AND\s+(?=\S)", "{} joins two prompts in other tools. Here the method Composable diffusion does."),
-    (r"\bBREAK\b", "{} begins another part of the text in other tools. Here it is read as a word."),
+    (r"(?<=\S)\s+AND\s+(?=\S)", "{} joins two prompts in other tools. Here it is the word “and”: the method Composable "
+                                "diffusion joins prompts."),
+    (BREAK, "{} begins another part of the text in other tools. Here it is left out, and the text is read as one."),
 )  # fmt: skip
+MOST_SAID = 6  # weights of one text
 
 
-def syntax(recipe: Recipe) -> list[Problem]:
-    """Of each text that the run reads, one sentence on each kind of syntax in it."""
-    return [
-        Problem(field, f"{label}: {words.format(f'“{match[0].strip()[:60]}”')}")
+def syntax(recipe: Recipe, backbone: Any) -> list[Problem]:
+    """Of each text that the run reads: what its weights do on this backbone (or its outline; None: not known), and one
+    sentence on each kind of syntax that does nothing here."""
+    return [*(_weights(recipe) if _weighs(backbone) else []), *without_effect(recipe, backbone)]
+
+
+def _weighs(backbone: Any) -> bool | None:
+    """Whether it honours weights of words; None where it reads no words at all."""
+    return True if backbone is None else getattr(backbone, "weighs_words", None)
+
+
+def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
+    """The syntax of a recipe's texts that is not honoured on this backbone, each kind in a sentence."""
+    found = [
+        Problem(field, f"{label}: {words.format(f'“{one_line(match[0])}”')}")
         for field, label, text in texts(recipe)
-        for pattern, words in SYNTAX
+        for pattern, words in NOT_HERE
         if (match := re.search(pattern, text))
     ]
+    if _weighs(backbone) is not False:
+        return found
+    unweighed = [
+        Problem(field, f"{label}: {backbone.id} weighs no words. It reads “{one_line(weighted(text).text)}”.")
+        for field, label, text in texts(recipe)
+        if weighted(text).weighs
+    ]
+    return [*unweighed, *found]
+
+
+def _weights(recipe: Recipe) -> list[Problem]:
+    """What was understood, so that a bracket that was meant as one is seen."""
+    found = []
+    for field, label, text in texts(recipe):
+        said = weighted(text).said
+        each = [f"“{one_line(words)}” counts {weight:.3g} times" for words, weight in said[:MOST_SAID]]
+        if each:
+            more = f", and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
+            found.append(Problem(field, f"{label}: {', '.join(each)}{more}."))
+    return found

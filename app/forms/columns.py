@@ -14,6 +14,7 @@ from app.schema.recipe import LIMITS, SAMPLERS, Problem, Recipe, RecipeError, sc
 from app.schema.solvers import knob_label
 from common.image_bytes import data_uri
 from common.text import one_line
+from common.weighted_text import plain
 
 SHARED = ("seed", "count", "methods", "revision", "versions", "unused", "schema")  # no column has these of its own
 THUMBNAIL = 64  # pixels
@@ -134,7 +135,7 @@ def unfitting(recipe: Recipe) -> list[str]:
             if kind == "prompt" and "source" in name and not _words(value) & said:
                 found.append(f"{title}: its source prompt “{one_line(value)}” and the prompt have no word in common.")
             texts = [box.text for box in value] if kind == "boxes" else [value] if kind == "words" else []
-            lacking = [word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())
+            lacking = [word for text in texts for word in re.findall(r"[^\W\d_]+", plain(text).lower())
                        if word not in COMMON and word not in said]  # fmt: skip
             if lacking:
                 words = ", ".join(f"“{word}”" for word in dict.fromkeys(lacking))
@@ -143,7 +144,7 @@ def unfitting(recipe: Recipe) -> list[str]:
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"[^\W\d_]+", text.lower())) - COMMON
+    return set(re.findall(r"[^\W\d_]+", plain(text).lower())) - COMMON
 
 
 # ---- what all columns do -------------------------------------------------------------------------------------------

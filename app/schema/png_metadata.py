@@ -23,6 +23,7 @@ from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_k
 from app.version import VERSION
 from backbones.names import name_of
 from common.text import one_line
+from common.weighted_text import ADAPTER
 
 A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
 LONGEST = 200_000  # characters; a longer text is not read
@@ -213,8 +214,8 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
     if "Denoising strength" in rest and "Hires upscale" not in rest:
         rest.pop("Denoising strength")
         notes.append("Made from another image, which is not in the file: add SDEdit (image to image) and give it.")
-    if re.search(r"\([^()]*:\s*[\d.]+\)|<\w+:[^<>]*>", fields["prompt"] + fields.get("negative", "")):
-        notes.append("Weights such as (word:1.2) and <lora:...> in the prompt have no meaning here.")
+    if re.search(ADAPTER, fields["prompt"] + fields.get("negative", "")):
+        notes.append("Adapters such as <lora:...> in the prompt are not loaded here: expect another image.")
     recipe, problems = _best(fields)
     unknown = [*rest, *filter(None, behind)]
     if unknown:

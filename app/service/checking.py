@@ -10,6 +10,7 @@ from typing import Any
 
 import backbones
 from app.engine.planner import problems as problems_on
+from app.engine.prompt_syntax import syntax
 from app.engine.unread_text import unread
 from app.engine.unused_settings import formula, unused, weak_guidance
 from app.schema.recipe import Problem
@@ -25,10 +26,10 @@ REFUSED = "The recipe is refused."
 class Check:
     """formula: what is called, in the notation of `conditioning.compose`; "" where the recipe cannot be read.
 
-    problems: why the recipe is refused, unused: what its run leaves unused, or what guidance below 1 means, each at its
-    field in words. nfe: network evaluations of the whole run, as a finished run counts them. rows: those in these
-    evaluations, two for each image under guidance. Both are None where nothing is known without the network, and then
-    `nfe_reason` says why.
+    problems: why the recipe is refused, unused: what its run leaves unused, what guidance below 1 means, and what
+    becomes of weights and other syntax in its texts, each at its field in words. nfe: network evaluations of the whole
+    run, as a finished run counts them. rows: those in these evaluations, two for each image under guidance. Both are
+    None where nothing is known without the network, and then `nfe_reason` says why.
     """
 
     formula: str
@@ -57,7 +58,8 @@ def check(
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
-    leaves = (*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known), *request.unused)
+    leaves = (*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known), *syntax(recipe, known))
+    leaves += request.unused
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
     count = evaluations(recipe, (outline_of or known_backbone)(recipe.backbone), request.images)

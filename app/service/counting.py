@@ -20,6 +20,7 @@ from app.engine.planner import Encoder, plan
 from app.engine.unused_settings import settings_used
 from app.schema.recipe import SAMPLERS, SCHEDULES, TUNED, Recipe, RecipeError
 from backbones.outline import Outline
+from common.weighted_text import plain
 from samplers.driver import run
 from samplers.protocol import Ask
 
@@ -134,7 +135,7 @@ class StandIn:
             return {}
         tokens = torch.zeros(len(texts), self.outline.tokens, dtype=torch.long)
         for row, text in zip(tokens, texts):
-            for place, word in enumerate(re.findall(r"\w+|[^\w\s]", text.lower())[: len(row) - 2], 1):
+            for place, word in enumerate(re.findall(r"\w+|[^\w\s]", plain(text).lower())[: len(row) - 2], 1):
                 if word not in self._words:
                     self._words.append(word)
                 row[place] = self._words.index(word)

@@ -15,7 +15,7 @@ from app.comparison.spec import Comparison, key_of
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
-from app.engine.prompt_syntax import syntax
+from app.engine.prompt_syntax import syntax, without_effect
 from app.engine.unread_text import unread
 from app.engine.unused_settings import unused, weak_guidance
 from app.engine.unusual_size import unusual_size
@@ -26,7 +26,7 @@ from app.service.counting import evaluations
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request
 
-MOST_SAID = 3  # sentences about texts of a comparison that are too long
+MOST_SAID = 3  # sentences about texts of a comparison that are too long, or have what does nothing here
 COUNTING = 3.0  # seconds for counting what a comparison will ask of the network
 TICK = 1.0  # seconds after which a comparison under way is looked at again
 
@@ -81,7 +81,7 @@ class Runs:
         other tools do, each at its field."""
         known = self._known_or_none(recipe.backbone)
         said = [*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known)]
-        return [*said, *syntax(recipe), *unusual_size(recipe, known)]
+        return [*said, *syntax(recipe, known), *unusual_size(recipe, known)]
 
     def _known_or_none(self, id: str) -> Any:
         try:
@@ -120,13 +120,14 @@ class Runs:
         if len(wrong) == len({one.key for one in cells}):
             return list(dict.fromkeys(problem for group in wrong.values() for problem in group)), []
         all_alike, some_alike = idle_axes(comparison, self._known_or_none)
-        read_in_part = {
+        of_texts = {
             f"{comparison.label(one.place)}: {problem.message}": None
             for one in cells
             if one.recipe is not None
-            for problem in unread(one.recipe, self._known_or_none(one.recipe.backbone))
+            for said in (unread, without_effect)
+            for problem in said(one.recipe, self._known_or_none(one.recipe.backbone))
         }
-        return [Problem("axes", words) for words in all_alike], [*some_alike, *list(read_in_part)[:MOST_SAID]]
+        return [Problem("axes", words) for words in all_alike], [*some_alike, *list(of_texts)[:MOST_SAID]]
 
     def wrong_values(self, comparison: Comparison, images: Images) -> list[Problem]:
         """Values of axes with which no cell can be made, in words: no number, a name that nothing has, a column whose

@@ -70,6 +70,17 @@ def test_a_prompt_that_the_text_score_cannot_read_is_said_and_costs_no_other_fig
     assert (why in left_out(one, image)) if why else ("Text score" not in left_out(one, image))
 
 
+def test_an_image_is_judged_by_the_words_and_not_by_their_weights():
+    uses = (
+        Use(name="ddim_inversion", inputs={"source": SHA, "source_prompt": "a (blue:2) cube"}),
+        Use(name="multidiffusion", inputs={"regions": (BoxValue(left=0, top=0, right=1, bottom=1, text="[a cone]"),)}),
+    )
+    recipe = Recipe(backbone="exact", width=64, height=64, prompt="a ((red)) cube <lora:x:1>", methods=uses)
+    for task, prompt in ((None, "a red cube"), (Task(prompt="a (green:0.5) cube"), "a green cube")):
+        one = targets(recipe, {SHA: IMAGE}, ORACLE, task)
+        assert (one.prompt, one.source_prompt, [box.text for box in one.boxes]) == (prompt, "a blue cube", ["a cone"])
+
+
 # ---- the task of a comparison ------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,13 @@ def test_prompt_search_and_replace_is_that_of_a1111():
                                                                            "a large green cube"]  # fmt: skip
 
 
+def test_weights_of_words_are_values_as_they_are_written():
+    weighed = ["a (cube:0.5), [x]", "a ((cube:1.5))"]
+    assert values("prompt", " | ".join(weighed)) == weighed
+    expected = ["a red cube", "a (red:1.3) cube", "a [red] cube"]
+    assert values("prompt_sr", "red, (red:1.3), [red]", "a red cube") == expected
+
+
 @pytest.mark.parametrize("kind, names", [("sampler", SAMPLERS), ("schedule", SCHEDULES)])
 def test_each_name_that_can_be_picked_is_read_back(kind, names):
     offered = values_of(kind)

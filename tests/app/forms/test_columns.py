@@ -57,6 +57,8 @@ def test_inputs_that_the_prompt_knows_nothing_of_are_said():
         (said,) = unfitting(BASE.but(methods=(use,)))
         assert word in said
     assert unfitting(BASE.but(methods=(INVERTED,))) == []
+    adapted = Use(name="ddim_inversion", inputs={"source": A, "source_prompt": "two dogs <lora:cube:1>"})
+    assert len(unfitting(BASE.but(prompt="a (cube:1.3)", methods=(adapted,)))) == 1, "an adapter is no word"
 
 
 def test_all_columns_are_measured_against_what_they_agree_on():

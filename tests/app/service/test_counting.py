@@ -78,6 +78,8 @@ def test_a_stand_in_speaks_of_the_words_of_a_prompt():
     assert cond["text"].shape == embedded("still-life").encode_prompt(["a", "b"])["text"].shape
     assert [word for word, _ in one.words(cond["tokens"][0])] == ["a", "red", "cube"]
     assert one.words(cond["tokens"][1]) == [("cube", [1])]
+    weighed = one.encode_prompt(["a (red:1.3) [cube] <lora:x:1>"])["tokens"]
+    assert weighed.equal(cond["tokens"][:1]), "as the network itself finds them"
     shape = one.latent_shape(64, 64)
     assert one.encode_image(torch.zeros(2, 3, 64, 64)).shape == (2, *shape)
     assert one.decode(torch.zeros(2, *shape)).shape == (2, 3, 64, 64)
