@@ -61,7 +61,8 @@ Operator = Annotated[
     Measurement,
     Input(
         "operator", "a measurement y = A(x) + sigma_y n, from conditioning/operators",
-        help="The degraded image, and how it was degraded", label="Observation y",
+        help="An image and what is done to it. The method sees only what is left of it: the observation, y in papers",
+        label="Observation y",
     ),
 ]  # fmt: skip
 

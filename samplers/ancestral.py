@@ -10,7 +10,12 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Step
 from samplers.solver import solver
 
 #: How much of the noise is fresh: the Eta of A1111 and diffusers.
-Eta = Annotated[float, Knob(0, 1, help="Fresh noise of every step: 0 none, which is deterministic, 1 as in the paper")]
+Eta = Annotated[
+    float,
+    Knob(
+        0, 1, help="New random noise at every step: 0 none, so that only the start is drawn; 1 as much as in the paper"
+    ),
+]
 
 
 def ancestral_split(s: float, s_next: float, eta: float) -> tuple[float, float]:

@@ -45,8 +45,10 @@ def churn(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    s_churn: Annotated[float, Knob(0, 100, help="Noise added over all steps together; 0 is Heun")] = 40.0,
-    s_noise: Annotated[float, Knob(0, 1.1, ignored_when=("s_churn", 0), help="Scale of the fresh noise")] = 1.0,
+    s_churn: Annotated[
+        float, Knob(0, 100, help="How much noise is added on the way, over all steps, and removed again; 0 is Heun")
+    ] = 40.0,
+    s_noise: Annotated[float, Knob(0, 1.1, ignored_when=("s_churn", 0), help="Strength of the added noise")] = 1.0,
     s_tmin: Annotated[
         float, Knob(0, 10, ignored_when=("s_churn", 0), help="No noise is added below this noise level")
     ] = 0.05,

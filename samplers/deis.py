@@ -29,7 +29,12 @@ def deis(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    order: Annotated[int, Knob(1, 4, help="Order: derivatives that a step uses; 3 is tAB2, 4 is tAB3")] = 3,
+    order: Annotated[
+        int,
+        Knob(
+            1, 4, help="How many of the latest predictions each step is made of; 3 and 4 are the paper's (tAB2, tAB3)"
+        ),
+    ] = 3,
     variable: str = "t",
 ) -> Flow:
     """DEIS, tAB2: Adams-Bashforth with a polynomial in time (Zhang & Chen 2023, arXiv 2204.13902, Eq. 15, Alg. 1).

@@ -18,9 +18,9 @@ from samplers.schedules import INFINITE
 Past = list[tuple[float, Tensor]]  # (level, value (B, C, H, W)), the newest first
 
 #: How many directions (eps) or predictions (x0) a step looks back at.
-Order = Annotated[int, Knob(1, 4, help="Order: derivatives that a step uses; 1 is Euler")]
+Order = Annotated[int, Knob(1, 4, help="How many of the latest predictions each step is made of; 1 is Euler")]
 PredictorOrder = Annotated[
-    int, Knob(1, 4, help="Order of the predictor; 2 under strong guidance")
+    int, Knob(1, 4, help="How many of the latest predictions a step is made of; 2 under strong guidance")
 ]
 
 POINTS, WEIGHTS = np.polynomial.legendre.leggauss(24)  # on [-1, 1]; exact for polynomials up to degree 47

@@ -19,9 +19,19 @@ def sa_solver(
     sigmas: Sequence[float],
     cond: Cond,
     noise: Noise,
-    tau: Annotated[float, Knob(0, 2, help="Noise of the SDE: 0 is the ODE, 1 the reverse diffusion")] = 1.0,
+    tau: Annotated[
+        float,
+        Knob(0, 2, help="New random noise on the way: 0 none (the ODE), 1 as much as was taken away (the reverse SDE)"),
+    ] = 1.0,
     order: PredictorOrder = 3,
-    corrector_order: Annotated[int, Knob(0, 4, help="Order of the corrector; 0 switches it off")] = 3,
+    corrector_order: Annotated[
+        int,
+        Knob(
+            0,
+            4,
+            help="After a step the network's answer there mends it, with so many of the latest predictions; 0: never",
+        ),
+    ] = 3,
     widened: bool = False,
 ) -> Flow:
     """SA-Solver: stochastic Adams, predictor and corrector of many steps (Xue et al. 2023, arXiv 2309.05019, Alg. 1).

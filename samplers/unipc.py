@@ -20,9 +20,12 @@ def unipc(
     cond: Cond,
     noise: Noise,
     order: Annotated[
-        int, Knob(1, 4, help="Order of the predictor: 3 in A1111, 2 in diffusers and for strong guidance")
+        int,
+        Knob(1, 4, help="How many of the latest predictions a step is made of: 3 in A1111, 2 for strong guidance"),
     ] = 3,
-    corrector: Annotated[bool, Knob(0, 1, help="UniC: corrects every step by the prediction at its end")] = True,
+    corrector: Annotated[
+        bool, Knob(0, 1, help="After a step the network's answer there mends it, at no further cost (UniC)")
+    ] = True,
 ) -> Flow:
     """UniPC: a multistep predictor, corrected by the prediction that the next step asks for anyway (Zhao et al. 2023).
 

@@ -43,7 +43,7 @@ export function counted(count, one, many = `${one}s`) {
  * @param {{ seconds: number, nfe: number, gradients: number }} result
  */
 export function cost({ seconds, nfe, gradients }) {
-  return `${seconds.toFixed(1)} s · ${nfe} NFE` + (gradients ? ` · ${counted(gradients, "backward pass", "backward passes")}` : "");
+  return `${seconds.toFixed(1)} s · ${counted(nfe, "evaluation", "evaluations")}` + (gradients ? ` · ${counted(gradients, "backward pass", "backward passes")}` : "");
 }
 
 /**

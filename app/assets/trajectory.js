@@ -2,7 +2,7 @@
 /** The board of the tab Trajectory: the runs at one step, film strips, paths and curves, all at the step of one slider. */
 import { actButton, element, find } from "./element.js";
 import { fileLink } from "./file_link.js";
-import { short } from "./format.js";
+import { counted, short } from "./format.js";
 import { clamp, partAt } from "./geometry.js";
 import { onValue } from "./gradio.js";
 import { hue, stepsOf } from "./trajectory_cursor.js";
@@ -64,7 +64,7 @@ function runSection({ id }, run, i) {
     const step = cursor.stepOf(run);
     status.textContent = `step ${step} of ${stepsOf(run)} · sigma ${short(run.sigmas[step])}`;
   });
-  const facts = `${run.nfe} NFE · ${run.seconds.toFixed(1)} s · path length ${(run.length / run.chord).toFixed(3)} of its chord`;
+  const facts = `${counted(run.nfe, "network evaluation", "network evaluations")} · ${run.seconds.toFixed(1)} s · path length ${(run.length / run.chord).toFixed(3)} of its chord`;
   const { step = null, onset = null } = run.apart ?? {};
   return element("section", { class: "nw-run", style: `--run:${hue(i)}`, "aria-label": run.label },
     element("h3", {}, element("span", { class: "nw-key", "aria-hidden": "true" }), run.label),

@@ -67,7 +67,7 @@ def said(one: Result, names: Sequence[str]) -> list[str]:
     """What stands under a cell: its figures of these measures, and what it cost."""
     passes = f" · {one.gradients} backward" if one.gradients else ""
     found = [f"{MEASURES[key].title} {MEASURES[key].text(one.figures[key])}" for key in names if key in one.figures]
-    return [*found, f"{one.seconds:.1f} s · {one.nfe} NFE{passes}"]
+    return [*found, f"{one.seconds:.1f} s · {one.nfe} evaluations{passes}"]
 
 
 def _plain(value: object) -> object:

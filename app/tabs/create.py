@@ -37,10 +37,10 @@ PROBLEMS = scripts.mount("field_problems")
 KEPT = scripts.mount("visit", events=["arrive", "go", "settings"])
 #: What is more than a name of other tools.
 SCHEDULES_EXPLAINED = {
-    "gits": "Levels that leave the model's own curved paths least (GITS), searched once for each number of steps",
-    "ld3": "Levels learned so that few steps end where many do (LD3), once for each number of steps",
+    "gits": "Noise levels with which few steps keep to the path of many (GITS), searched once for each number of steps",
+    "ld3": "Noise levels learned so that few steps end where many do (LD3), once for each number of steps",
 }
-SAMPLERS_EXPLAINED = {"amed": "A small network, trained once on this model, says where each step looks ahead (AMED)"}
+SAMPLERS_EXPLAINED = {"amed": "A small network, trained once on this model, says how far each step looks ahead (AMED)"}
 REMEMBER = scripts.call("visit", "remember", FIELDS)
 UNDO = (  # the page's script knows what the settings were
     '<div class="nw-acts"><button type="button" class="nw-quiet-button" data-settings="undo" disabled '
@@ -162,11 +162,11 @@ class Create(Restorer):
                 with gr.Row(elem_classes="nw-pair"):
                     self.afs = gr.Checkbox(
                         label="Analytical first step", value=DEFAULTS.afs, elem_id="afs", min_width=120,
-                        info="In closed form: it costs no network evaluation",
+                        info="Among pure noise the answer is known without the network: one evaluation less (AFS)",
                     )  # fmt: skip
                     self.stop_sigma = gr.Number(
                         label=LIMITS["stop_sigma"].label, value=DEFAULTS.stop_sigma, elem_id="stop_sigma",
-                        min_width=120, info="Ends there with the denoised prediction. 0: the whole run",
+                        min_width=120, info="Where so much noise is left the run ends with its prediction. 0: never",
                     )  # fmt: skip
             with gr.Column(elem_id="restore-row"):
                 self.restore = gr.UploadButton(

@@ -17,7 +17,8 @@ INTRODUCTIONS = {
         "sampling method takes a step towards the prediction, and so on until no noise is left. Every method that "
         "you add changes one part of this loop: what the network sees, where the run starts, what it attends to, "
         "how predictions are combined, or the state after each step. The line under the stack is the formula of "
-        "everything that is called.",
+        "everything that is called: ask is the network, what stands around it changes its predictions, and what stands "
+        "before “over” makes the steps with them.",
     ),
     "history": Introduction(
         "Every image that was made here, with the settings that made it.",
@@ -29,7 +30,8 @@ INTRODUCTIONS = {
         "All cells of a comparison share the input, the seed and the network, and differ only in what the axes "
         "vary. Every image is measured against its own condition: whether the objects of the prompt are there, how "
         "far its depth or edges are from the map, how much of the source is kept outside the mask. The cost is "
-        "counted in network evaluations (NFE). A measure that a method optimised itself is left out for it.",
+        "counted in network evaluations (NFE): how often the network is asked, which takes nearly all of the time. "
+        "A measure that a method optimised itself is left out for it.",
     ),
     "trajectory": Introduction(
         "Follow an image on its way out of the noise, step by step.",

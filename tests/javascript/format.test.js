@@ -31,8 +31,8 @@ test("one is one, all others are many", () => {
 });
 
 test("a cost names backward passes only where there were any", () => {
-  assert.equal(cost({ seconds: 1.26, nfe: 20, gradients: 0 }), "1.3 s · 20 NFE");
-  assert.equal(cost({ seconds: 10, nfe: 8, gradients: 1 }), "10.0 s · 8 NFE · 1 backward pass");
+  assert.equal(cost({ seconds: 1.26, nfe: 20, gradients: 0 }), "1.3 s · 20 evaluations");
+  assert.equal(cost({ seconds: 10, nfe: 8, gradients: 1 }), "10.0 s · 8 evaluations · 1 backward pass");
 });
 
 test("a title becomes a file's name, whatever stands in it", () => {

@@ -40,7 +40,8 @@ def attend_and_excite(
         ),
     ] = "",
     strength: Annotated[
-        float, Knob(0, 300, neutral=0, label="Scale factor", help="How far a word that is neglected moves the state")
+        float, Knob(0, 300, neutral=0, label="Scale factor",
+                    help="How strongly a neglected word is brought into the image")
     ] = 40.0,
     start: Annotated[float, Knob(0, 1, help="From this fraction of the steps")] = 0.3,
     end: Annotated[float, Knob(0, 1, neutral=0, help="Up to this fraction of the steps")] = 0.5,
@@ -52,7 +53,8 @@ def attend_and_excite(
         float, Knob(0, 200, label="Softmax sharpness", help="How hard words compete for a place; 0: maps as they are")
     ] = 0.0,
     side: Annotated[
-        int, Knob(4, 64, label="Attention resolution", help="Attention maps of about this side are used")
+        int, Knob(4, 64, label="Attention resolution",
+                  help="Which maps of attention are read: those about this many cells wide")
     ] = 16,
 ) -> Sampler:
     """Attend-and-Excite.

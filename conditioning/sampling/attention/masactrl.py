@@ -46,7 +46,8 @@ def masactrl(
     start: Annotated[
         float, Knob(0, 1, neutral=1, label="Start step", help="Acts from this fraction of the steps")
     ] = 0.08,
-    layer: Annotated[float, Knob(0, 1, label="Start layer", help="Acts from this part of the layers")] = 0.625,
+    layer: Annotated[float, Knob(0, 1, label="Start layer",
+                                 help="Acts from this part of the network on; 0: from its first layer")] = 0.625,
     only: Annotated[
         Words,
         Help(

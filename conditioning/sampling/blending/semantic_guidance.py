@@ -25,7 +25,8 @@ def semantic_guidance(
     null: Prompt,
     also: Annotated[Prompt, Help("Another thing to add or take away", label="Second edit prompt")] | None = None,
     scale: Annotated[
-        float, Knob(-5, 5, neutral=0, label="Edit guidance scale", help="Negative takes the concept away")
+        float, Knob(-5, 5, neutral=0, label="Edit guidance scale",
+                    help="How strongly the edit acts; negative takes the concept away")
     ] = 0.67,
     ratio: Annotated[
         float,
@@ -38,14 +39,16 @@ def semantic_guidance(
         ),
     ] = 1.0,
     threshold: Annotated[
-        float, Knob(0, 1, label="Edit threshold", help="This part of each channel is left alone")
+        float, Knob(0, 1, label="Edit threshold",
+                    help="Share of the image that is left alone: higher edits only where the concept matters most")
     ] = 0.9,
-    warmup: Annotated[float, Knob(0, 1, label="Edit warmup", help="Acts from this fraction of the steps")] = 0.2,
+    warmup: Annotated[float, Knob(0, 1, label="Edit warmup",
+                                  help="Acts from this fraction of the steps: later keeps more of the layout")] = 0.2,
     momentum: Annotated[
-        float, Knob(0, 1, label="Edit momentum scale", help="Part of the momentum that is added")
+        float, Knob(0, 1, label="Edit momentum scale", help="How much the edit goes on as in the steps before")
     ] = 0.1,
     decay: Annotated[
-        float, Knob(0, 0.99, label="Edit momentum beta", help="Part of the momentum that a step keeps")
+        float, Knob(0, 0.99, label="Edit momentum beta", help="How long the steps before are remembered")
     ] = 0.4,
     sigmas: Sequence[float] = (),
 ) -> Denoiser:

@@ -29,7 +29,8 @@ def blended_latent(
     known: Annotated[Image, Help("The image outside the mask", label="Image")],
     mask: Annotated[Mask, Help("Paint where the prompt goes")],
     skip: Annotated[
-        float, Knob(0, 0.9, label="Skipped steps", help="This fraction of the steps is left out at the start")
+        float, Knob(0, 0.9, label="Skipped steps",
+            help="The run begins this far down its steps, from the noised image: more keeps more of what was there")
     ] = 0.25,
 ) -> Sampler:
     """Blended latent diffusion.

@@ -29,13 +29,15 @@ def diffedit(
     network: Denoiser,
     mask: Annotated[Mask, Help("Paint where to edit, in place of the mask that is found")] | None = None,
     strength: Annotated[
-        float, Knob(0.05, 1, label="Inpaint strength", help="How far the image is encoded, from 0 to 1")
+        float, Knob(0.05, 1, label="Inpaint strength",
+                    help="How far the image is taken back to noise, from 0 to 1: less keeps more of it")
     ] = 0.8,
     maps: Annotated[
-        int, Knob(1, 32, label="Maps per mask", help="Number of noises that the mask is averaged over")
+        int, Knob(1, 32, label="Maps per mask", help="How many noises the mask is averaged over: more make it steadier")
     ] = 10,
     depth: Annotated[
-        float, Knob(0.05, 1, label="Mask encode strength", help="Noise level at which the mask is computed")
+        float, Knob(0.05, 1, label="Mask encode strength",
+                    help="How noisy the image is made to find the mask, from 0 to 1")
     ] = 0.5,
     ratio: Annotated[float, Knob(0.5, 10, label="Mask thresholding ratio", help="Higher makes a smaller mask")] = 3.0,
     again: FixedPointIterations = 10,

@@ -27,7 +27,7 @@ def ilvr(
             1,
             64,
             label="Low-pass resolution",
-            help="Resolution of the low-pass image along the shorter side (the paper: size / N)",
+            help="How finely the reference is kept: cells along the shorter side (the paper: size / N)",
         ),
     ] = 8,
     end: Annotated[float, Knob(0, 1, neutral=0, label="Until", help="Up to this fraction of the steps")] = 0.8,

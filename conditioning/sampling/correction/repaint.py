@@ -30,11 +30,12 @@ def repaint(
             ignored_when=("times", 1),
             counts_steps=True,
             label="Jump length",
-            help="Steps that a jump goes back up",
+            help="How many steps it goes back up to more noise, to make them again",
         ),
     ] = 10,
     times: Annotated[
-        int, Knob(1, 20, label="Resamplings", help="Passes over each stretch of the schedule; 1 is without jumps")
+        int, Knob(1, 20, label="Resamplings",
+                  help="How often each stretch of steps is made: more joins new and old better, 1 never goes back")
     ] = 10,
 ) -> Sampler:
     """RePaint.

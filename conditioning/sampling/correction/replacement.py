@@ -23,7 +23,8 @@ def replacement(
     known: Annotated[Image, Help("The image outside the mask", label="Image")],
     mask: Annotated[Mask, Help("Paint what is to be made anew")],
     corrector: Annotated[
-        int, Knob(0, 10, label="Corrector steps", help="Langevin steps at each level, a network evaluation each")
+        int, Knob(0, 10, label="Corrector steps",
+                  help="Small extra steps at each level that let the new part settle; each asks the network (Langevin)")
     ] = 1,
     snr: Annotated[
         float,
@@ -32,7 +33,7 @@ def replacement(
             0.5,
             ignored_when=("corrector", 0),
             label="Corrector SNR",
-            help="Size of a Langevin step against its noise",
+            help="How far one of these extra steps goes; 0.075 for large images in the paper",
         ),
     ] = 0.16,
 ) -> Sampler:

@@ -22,9 +22,10 @@ from samplers.schedules import highest, interval
 def cfg(
     D: Denoiser,
     null: Prompt,
-    scale: Annotated[float, Knob(0, 30, neutral=1, curve=True, help="1 is the prompt alone")] = 7.5,
+    scale: Annotated[float, Knob(0, 30, neutral=1, curve=True,
+                                 help="How strongly the prompt is followed; 1 is the prompt alone")] = 7.5,
     rescale: Annotated[
-        float, Knob(0, 1, help="Reduces over-exposure (Lin et al. 2023); 0 is off, 0.7 in the paper")
+        float, Knob(0, 1, help="Takes back the glare of a high scale (Lin et al. 2023); 0 is off, 0.7 in the paper")
     ] = 0.0,
     start: Annotated[float, Knob(0, 1, help="Guided from this fraction of the steps")] = 0.0,
     end: Annotated[float, Knob(0, 1, help="Guided up to this fraction of the steps")] = 1.0,

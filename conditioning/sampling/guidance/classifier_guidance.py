@@ -19,7 +19,8 @@ def classifier_guidance(
     D: Denoiser,
     asked: Annotated[Words, Help('What the classifier knows, in any order: "red cube, snow"', label="Labels")],
     scale: Annotated[
-        float, Knob(0, 50, neutral=0, curve=True, label="Classifier scale", help="1 is the classifier's own odds")
+        float, Knob(0, 50, neutral=0, curve=True, label="Classifier scale",
+                    help="How strongly the labels pull; at 1 they count as much as the classifier is sure of them")
     ] = 3.0,
     backbone: Any = None,
 ) -> Denoiser:

@@ -27,7 +27,8 @@ def dps(
     sampler: Sampler,
     measured: Operator,
     zeta: Annotated[
-        float, Knob(0, 20, neutral=0, curve=True, label="Step size ζ", help="Step along the gradient")
+        float, Knob(0, 20, neutral=0, curve=True, label="Step size ζ",
+                    help="How strongly every step is pulled towards the observation")
     ] = 3.0,
     made_sigmas: Sequence[float] = (),
     backbone: Any = None,

@@ -42,7 +42,7 @@ def energy_guidance(
             5,
             curve=True,
             label="Guidance strength",
-            help="Step size, in standard deviations of the denoised prediction",
+            help="How far a step is pulled towards the target, in standard deviations of the predicted image",
         ),
     ] = 0.5,
     backward: Annotated[
@@ -51,11 +51,11 @@ def energy_guidance(
             0,
             200,
             label="Backward guidance steps",
-            help="Steps on the denoised prediction itself, without the network; 0 is none",
+            help="Further steps towards the target on the predicted image alone, without the network; 0 is none",
         ),
     ] = 0,
     times: Annotated[
-        int, Knob(1, 10, label="Time travel repeats", help="Passes over each guided step; 1 is without time travel")
+        int, Knob(1, 10, label="Time travel repeats", help="How often each guided step is made; 1 never goes back")
     ] = 1,
     start: Annotated[float, Knob(0, 1, label="Guidance start", help="Guided from this fraction of the steps")] = 0.0,
     end: Annotated[float, Knob(0, 1, label="Guidance end", help="Guided up to this fraction of the steps")] = 0.9,

@@ -31,17 +31,18 @@ def layout_guidance(
     network: Denoiser,
     backbone: Any,
     strength: Annotated[
-        float, Knob(0, 300, neutral=0, label="Loss scale", help="How far attention outside of a box moves the state")
+        float, Knob(0, 300, neutral=0, label="Loss scale", help="How strongly words are drawn into their boxes")
     ] = 30.0,
     end: Annotated[float, Knob(0, 1, neutral=0, label="Until", help="Up to this fraction of the steps")] = 0.5,
     threshold: Annotated[
-        float, Knob(0, 1, label="Loss threshold", help="No more iterations once the loss is not above this")
+        float, Knob(0, 1, label="Loss threshold", help="Good enough: no more iterations once the loss is down to this")
     ] = 0.2,
     repeats: Annotated[
         int, Knob(0, 20, neutral=0, label="Max iterations", help="At most so many iterations before a step")
     ] = 5,
     side: Annotated[
-        int, Knob(4, 64, label="Attention resolution", help="Decoder attention maps of about this side are used")
+        int, Knob(4, 64, label="Attention resolution",
+                  help="Which maps of attention are read: those about this many cells wide")
     ] = 16,
 ) -> Sampler:
     """Layout guidance.

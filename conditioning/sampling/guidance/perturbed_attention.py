@@ -22,7 +22,8 @@ def perturbed_attention(
     D: Denoiser,
     network: Denoiser,
     scale: Annotated[
-        float, Knob(0, 20, neutral=0, curve=True, label="PAG scale", help="How far away from the perturbed prediction")
+        float, Knob(0, 20, neutral=0, curve=True, label="PAG scale",
+                    help="How strongly the image is driven away from a prediction without structure")
     ] = 1.0,
     layers: Annotated[
         str, Choice(("mid", "down", "up"), label="PAG layers", help="Part of the network that is perturbed")

@@ -29,14 +29,18 @@ def pigdm(
     weights: Annotated[
         str,
         Choice(
-            ("adaptive", "exact"), label="Gradient weights", help="adaptive: the paper's weights; exact: by Bayes' rule"
+            ("adaptive", "exact"),
+            label="Gradient weights",
+            help="How the observation is weighed against the model: adaptive as in the paper, exact by Bayes' rule",
         ),
     ] = "adaptive",
     scale: Annotated[
-        float, Knob(0, 5, neutral=0, label="Gradient scale", help="Of the guidance gradient; 1 is the paper's")
+        float, Knob(0, 5, neutral=0, label="Gradient scale",
+                    help="How strongly the observation pulls; 1 is the paper's")
     ] = 1.0,
     eta: Annotated[
-        float, Knob(0, 1, ignored_when=("weights", "exact"), help="0 is DDIM, 1 is DDPM; with adaptive weights only")
+        float, Knob(0, 1, ignored_when=("weights", "exact"),
+                    help="New noise at every step: 0 none (DDIM), 1 the most (DDPM); with adaptive weights only")
     ] = 1.0,
     backbone: Any = None,
 ) -> Sampler:

@@ -27,7 +27,8 @@ def edit_friendly_ddpm(
     source: SourceImage,
     source_prompt: SourcePrompt,
     source_states: SourceStates,
-    strength: Annotated[float, Knob(0.05, 1, help="The run starts with this fraction of the steps left")] = 0.64,
+    strength: Annotated[float, Knob(0.05, 1,
+        help="The run starts with this fraction of the steps left: less keeps more of the image")] = 0.64,
     guided_network: Denoiser | None = None,
 ) -> Sampler:
     """Edit-friendly DDPM inversion.

@@ -19,13 +19,26 @@ from samplers.schedules import part_of
 
 SourceImage = Annotated[Image, Help("The image to encode", label="Source image")]
 SourcePrompt = Annotated[Prompt, Help("What the image shows now, in words")]
-Strength = Annotated[float, Knob(0.05, 1, help="How far the image is encoded, from 0 to 1")]
+Strength = Annotated[
+    float, Knob(0.05, 1, help="How far the image is taken back to noise, from 0 to 1: less keeps more of it")
+]
 InversionSteps = Annotated[
     int,
-    Knob(1, 50, label="Inversion steps per sampling step", help="Of the encoding; more are more exact"),
+    Knob(
+        1,
+        50,
+        label="Inversion steps per sampling step",
+        help="Steps of the encoding for each step of the run: more find the image's noise more exactly",
+    ),
 ]
 FixedPointIterations = Annotated[
-    int, Knob(0, 30, label="Fixed-point iterations", help="Of each step of the encoding, at most; 0 is plain DDIM")
+    int,
+    Knob(
+        0,
+        30,
+        label="Fixed-point iterations",
+        help="How often each step of the encoding is refined, at most; 0: not at all (DDIM)",
+    ),
 ]
 BY_STRENGTH = Start("strength")  # as `tail` does
 STILL = 1e-8  # mean square by which a state may still move, of VP states

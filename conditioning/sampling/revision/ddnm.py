@@ -26,7 +26,8 @@ Update = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]  # x0,
 def ddnm(
     sampler: Sampler,
     measured: Operator,
-    eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh")] = 0.85,
+    eta: Annotated[float, Knob(0, 1,
+                               help="How much of the noise is drawn anew at every step: 0 none, 1 all of it")] = 0.85,
     jump: Annotated[
         int,
         Knob(
@@ -35,11 +36,11 @@ def ddnm(
             ignored_when=("times", 1),
             counts_steps=True,
             label="Travel length",
-            help="Steps that time travel goes back up",
+            help="How many steps it goes back up to more noise, to make them again",
         ),
     ] = 1,
     times: Annotated[
-        int, Knob(1, 20, label="Travel repeats", help="Passes over each stretch of the schedule; 1 is without travel")
+        int, Knob(1, 20, label="Travel repeats", help="How often each stretch of steps is made; 1 never goes back")
     ] = 1,
     backbone: Any = None,
 ) -> Sampler:

@@ -23,9 +23,10 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
 def ddrm(
     sampler: Sampler,
     measured: Operator,
-    eta: Annotated[float, Knob(0, 1, help="Part of the noise that is fresh where nothing was measured")] = 0.85,
+    eta: Annotated[float, Knob(0, 1,
+        help="How much of the noise is drawn anew where nothing was observed: 0 none, 1 all of it")] = 0.85,
     eta_b: Annotated[
-        float, Knob(0, 1, label="Eta b", help="Weight of the observation where it is more certain than the state")
+        float, Knob(0, 1, label="Eta b", help="How much the observation counts where it is surer than the image so far")
     ] = 1.0,
 ) -> Sampler:
     """DDRM.

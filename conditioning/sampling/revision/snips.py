@@ -24,10 +24,12 @@ def snips(
     sampler: Sampler,
     measured: Operator,
     inner: Annotated[
-        int, Knob(1, 200, label="Inner steps", help="Langevin steps at each level, a network evaluation each")
+        int, Knob(1, 200, label="Inner steps",
+                  help="Small steps with new noise at each noise level (Langevin steps); each asks the network once")
     ] = 10,
     rate: Annotated[
-        float, Knob(0.001, 0.5, label="Step size", help="Size of a Langevin step, in units of the level's variance")
+        float, Knob(0.001, 0.5, label="Step size",
+                    help="How far such a small step goes, in units of the level's variance")
     ] = 0.2,
 ) -> Sampler:
     """SNIPS.

@@ -47,7 +47,7 @@ def test_under_each_image_stand_figures_of_the_task_and_the_cost(made):
     _, _, one, results = made
     names = export.figures(one, results)
     assert names[0] == "near"
-    assert export.said(next(iter(results.values())), names[:1])[-1] == "1.2 s · 20 NFE · 18 backward"
+    assert export.said(next(iter(results.values())), names[:1])[-1] == "1.2 s · 20 evaluations · 18 backward"
 
 
 def test_the_image_has_a_line_more_for_the_cost(made, monkeypatch):
@@ -55,7 +55,7 @@ def test_the_image_has_a_line_more_for_the_cost(made, monkeypatch):
     drawn = []
     monkeypatch.setattr(export, "draw_words", lambda draw, place, words, *more: drawn.append(words))
     export.sheet(store, id, one, results, {})
-    assert drawn.count("1.2 s · 20 NFE · 18 backward") == 4
+    assert drawn.count("1.2 s · 20 evaluations · 18 backward") == 4
 
 
 def test_the_image_begins_with_what_the_columns_were_given(made, monkeypatch):
@@ -89,6 +89,6 @@ def test_the_page_has_viewport_map_ranks_and_slider_and_words_stay_words(made):
     page = html_export.page(store, id, one, results, {SHA: DEPTH})
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
     assert page.count("data:image/png") == 4 + 2, "the map stands in every row"
-    assert "<th>Depth map</th>" in page and '<input type="range"' in page and "1.2 s · 20 NFE" in page
+    assert "<th>Depth map</th>" in page and '<input type="range"' in page and "1.2 s · 20 evaluations" in page
     assert page.index("Depth map error") < page.index("<th>control</th>") < page.index("alone, without the depth map")
     assert "<b>" not in page and "<cube>" not in page and "http" not in page
