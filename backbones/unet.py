@@ -25,12 +25,12 @@ from backbones.engines import (
     choose,
     plan,
 )
-from common.weighted_text import plain, weighted
+from common.weighted_text import WeightedText, plain, weighted
 from samplers.protocol import Ask
 
 FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 READS = {"text", "tokens", "pooled", "time_ids"}  # keys of cond
-LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words
+LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words, and is CLIP's
 REMEMBERED = 512  # prompts whose encoding is kept
 
 
@@ -215,15 +215,19 @@ class UNetBackbone:
                                    max_length=cond["text"].shape[1], truncation=True,
                                    return_tensors="pt").input_ids.to(self.device)  # fmt: skip
         if weighted(prompt).weighs:
-            weights = word_weights.token_weights(self._whole_tokenizer, weighted(prompt), cond["text"].shape[1])
-            cond["text"] = word_weights.weighed(cond["text"], weights, self._text_widths)
+            cond["text"] = self._weighed(weighted(prompt), cond["text"], cond["tokens"])
         return cond
 
-    @property
-    def _text_widths(self) -> list[int]:
-        """Features of a token by each text encoder."""
-        encoders = [self.pipe.text_encoder, self.pipe.text_encoder_2] if self.xl else [self.pipe.text_encoder]
-        return [int(encoder.config.hidden_size) for encoder in encoders]
+    def _weighed(self, text: WeightedText, features: Tensor, tokens: Tensor) -> Tensor:
+        """The features (1, L, D) of its words by their weights: see `word_weights`."""
+        weights = word_weights.token_weights(self._whole_tokenizer, text, features.shape[1])
+        encoder = self.pipe.text_encoder
+        if self.xl or len(self.pipe.tokenizer) >= LEARNED_ALL:
+            encoders = [encoder, self.pipe.text_encoder_2] if self.xl else [encoder]
+            return word_weights.multiplied(features, weights, [int(one.config.hidden_size) for one in encoders])
+        return word_weights.extrapolated(
+            features, weights.to(self.device), lambda mask: encoder(tokens, attention_mask=mask).last_hidden_state
+        )
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""

@@ -1,13 +1,20 @@
-"""Weights of words on what a CLIP text encoder has made of them, as AUTOMATIC1111 applies them (its emphasis
-"Original"): every token's features times its weight, and then all of them so that their mean is what it was.
+"""Weights of words on what a text encoder makes of them, in two ways.
 
-A text encoder whose features are about zero in the mean, as Still Life's, has no mean to keep: dividing by it would
-multiply by chance, so only the weights are applied there (A1111's "No norm").
+CLIP, as of Stable Diffusion: as AUTOMATIC1111 does it (its emphasis "Original"). Every token's features times its
+weight, and then all of them so that their mean is what it was.
+
+A text encoder that was trained with its network, as Still Life's: there the network looks at the marks of the end,
+which have read the whole text, and a word's own features change nothing. So a weight w of words adds w - 1 times what
+these words change about the features of all tokens:
+
+    z + sum over w of (w - 1) (z - z without the words of weight w)
+
+At 1 nothing is added, and at 0 the words might as well not stand there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from tokenizers import Tokenizer
@@ -15,7 +22,7 @@ from torch import Tensor
 
 from common.weighted_text import WeightedText
 
-SMALL_MEAN = 0.02  # of the features' standard deviation; Still Life's is at 0.005
+NO_MEAN = 1e-3  # of the features' standard deviation: a mean below is none that could be kept
 
 
 def token_weights(tokenizer: Tokenizer, text: WeightedText, length: int) -> Tensor:
@@ -29,12 +36,21 @@ def token_weights(tokenizer: Tokenizer, text: WeightedText, length: int) -> Tens
     return weights
 
 
-def weighed(features: Tensor, weights: Tensor, widths: Sequence[int]) -> Tensor:
-    """Features (1, L, D) of a text by weights (L,). widths: how many of the D features each text encoder gives; each
-    keeps its own mean (SDXL has two)."""
-    return torch.cat([_weighed(one, weights.to(one)) for one in features.split(list(widths), -1)], -1)
+def multiplied(features: Tensor, weights: Tensor, widths: Sequence[int]) -> Tensor:
+    """Features (1, L, D) of a text by weights (L,), as for CLIP. widths: how many of the D features each text encoder
+    gives; each keeps its own mean (SDXL has two)."""
+    return torch.cat([_multiplied(one, weights.to(one)) for one in features.split(list(widths), -1)], -1)
 
 
-def _weighed(z: Tensor, weights: Tensor) -> Tensor:
+def _multiplied(z: Tensor, weights: Tensor) -> Tensor:
     new, mean = z * weights[:, None], z.mean()
-    return new * (mean / new.mean()) if mean.abs() > SMALL_MEAN * z.std() else new
+    return new * (mean / new.mean()) if mean.abs() > NO_MEAN * z.std() else new
+
+
+def extrapolated(features: Tensor, weights: Tensor, without: Callable[[Tensor], Tensor]) -> Tensor:
+    """Features (1, L, D) of a text by weights (L,), as for an encoder that was trained with its network. without: for
+    which tokens (1, L) are to be read, 1 or 0, the features (1, L, D) that come of it."""
+    made = features.clone()
+    for weight in sorted({*weights.tolist()} - {1.0}):
+        made += (weight - 1) * (features - without((weights != weight).long()[None]).to(features))
+    return made

@@ -1,9 +1,10 @@
-"""Weights of words in the condition of a prompt: A1111's formula on the features of the words, and nothing else."""
+"""Weights of words in the condition of a prompt: what they do to the features of the words, and to nothing else."""
 
 import pytest
 import torch
 
-from backbones.word_weights import SMALL_MEAN, weighed
+from backbones.word_weights import NO_MEAN, extrapolated, multiplied
+from tests.support.networks import embedded
 
 WORDS, WEIGHTED = "a red cube on grass", "a (red cube:2) (on grass:0.5)"
 
@@ -21,34 +22,74 @@ def weights_of(length):
     return weights
 
 
+# ---- CLIP ----------------------------------------------------------------------------------------------------------
+
+
 def test_the_mean_of_each_text_encoder_is_kept():
     z, weights = torch.randn(1, 16, 80, generator=torch.Generator().manual_seed(0)) + 0.5, weights_of(16)
     z[..., 32:] -= 2
-    made = weighed(z, weights, [32, 48])
+    made = multiplied(z, weights, [32, 48])
     torch.testing.assert_close(made, torch.cat([by_hand(part, weights) for part in z.split([32, 48], -1)], -1))
     torch.testing.assert_close(made[..., :32].mean(), z[..., :32].mean())
 
 
-@pytest.mark.parametrize("mean", [1e-6, -1e-4, SMALL_MEAN / 2])
+@pytest.mark.parametrize("mean", [1e-6, -1e-5, NO_MEAN / 2])
 def test_where_there_is_no_mean_to_keep_the_weights_alone_act(mean):
     z = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(0))
     z, weights = (z - z.mean()) / z.std() + mean, weights_of(16)
-    assert torch.equal(weighed(z, weights, [32]), z * weights[:, None])
+    assert torch.equal(multiplied(z, weights, [32]), z * weights[:, None])
 
 
 @pytest.mark.parametrize("kind", ["eps", "xl"])
-def test_only_the_features_of_the_weighted_words_are_others(tiny_unet, kind):
+def test_features_of_clip_are_multiplied_as_in_a1111(tiny_unet, monkeypatch, kind):
     """Held against the encoders' own states, weighted by hand; tokens and what is pooled are those of the words."""
+    monkeypatch.setattr("backbones.unet.LEARNED_ALL", 100)  # as of the 49,408 tokens of CLIP
     b = tiny_unet(kind)
+    monkeypatch.setattr(b, "_texts", {})
     plain, made = b.encode_prompt([WORDS]), b.encode_prompt([WEIGHTED])
     assert all(torch.equal(plain[key], made[key]) for key in plain if key != "text")
     assert b.words(made["tokens"][0]) == b.words(plain["tokens"][0])
-    parts = [plain["text"]] if kind == "eps" else plain["text"].split([32, 48], -1)
-    weights = weights_of(plain["text"].shape[1])
-    for before, after in zip(parts, [made["text"]] if kind == "eps" else made["text"].split([32, 48], -1)):
-        kept = before.mean().abs() > SMALL_MEAN * before.std()
+    widths, weights = [32] if kind == "eps" else [32, 48], weights_of(plain["text"].shape[1])
+    for before, after in zip(plain["text"].split(widths, -1), made["text"].split(widths, -1)):
+        kept = before.mean().abs() > NO_MEAN * before.std()
         torch.testing.assert_close(after, by_hand(before, weights) if kept else before * weights[:, None])
         assert not torch.equal(before, after)
+
+
+# ---- a text encoder that was trained with its network -------------------------------------------------------------
+
+
+def test_features_move_by_what_the_words_change_about_them():
+    z, weights = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0)), weights_of(16)
+    asked = []
+
+    def without(read):
+        asked.append(read[0].tolist())
+        return 0.25 * z if read[0, 2] else 0.5 * z
+
+    made = extrapolated(z, weights, without)
+    torch.testing.assert_close(made, z - 0.5 * (z - 0.25 * z) + (z - 0.5 * z))
+    assert asked == [[int(i not in (4, 5)) for i in range(16)], [int(i not in (2, 3)) for i in range(16)]]
+
+
+def test_at_zero_no_other_token_knows_of_the_words():
+    """The words' own tokens stay what they are; the sentence in the marks of the end is that without them."""
+    b = embedded("still-life")
+    red, blue = (b.encode_prompt([f"a ({colour}:0) cube on grass"])["text"] for colour in ("red", "blue"))
+    others = [i for i in range(red.shape[1]) if i != 2]
+    torch.testing.assert_close(red[:, others], blue[:, others], atol=1e-4, rtol=1e-4)
+    red, blue = (b.encode_prompt([f"a {colour} cube on grass"])["text"] for colour in ("red", "blue"))
+    assert (red - blue)[:, 3:].abs().mean() > 0.05
+
+
+def test_weights_move_the_end_of_the_text_along_one_line():
+    b = embedded("still-life")
+    nought, half, once, twice = (b.encode_prompt([f"a (red:{w}) cube"])["text"] for w in (0, 0.5, 1, 2))
+    torch.testing.assert_close(half, (nought + once) / 2, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(twice, 2 * once - nought, atol=1e-4, rtol=1e-4)
+
+
+# ---- both ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["eps", "xl"])
