@@ -13,6 +13,7 @@ from typing import NamedTuple
 TRAITS = {
     "replaces_steps": "makes the steps itself, so that the sampler of the run is not called",
     "finds_start": "finds the state that the run starts from, and how many steps are left",
+    "encodes_start": "starts the run from an encoded image, so that the noise of the seed is not used for the start",
     "whole_run": "makes the start and all steps itself, so that nothing can act around the sampler",
     "retraces_path": "encodes an image along the path of an ODE, which the run has to go back",
     "extracts_noise": "keeps, for every level, the noise that leads the sampler along the source",

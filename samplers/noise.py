@@ -49,5 +49,20 @@ class Noise:
         return part
 
 
+def varied(noise: Tensor, other: Tensor, strength: float) -> Tensor:
+    """Noise on the way from one to another, both (B, ..., h, w): at strength 0 the one, at 1 the other.
+
+    Spherical interpolation of every column of the image on its own, which is what A1111 does with its variation seed
+    (modules/rng.py), so that its settings give its noise. Where two columns are as good as parallel it is linear; no
+    column becomes longer than the longer of the two, as it would there where they are nearly opposite.
+    """
+    lengths = noise.norm(dim=-2, keepdim=True), other.norm(dim=-2, keepdim=True)
+    cosine = ((noise * other).sum(-2, keepdim=True) / (lengths[0] * lengths[1]).clamp(min=1e-12)).clamp(-1, 1)
+    angle = cosine.acos()
+    mixed = (((1 - strength) * angle).sin() * noise + (strength * angle).sin() * other) / angle.sin()
+    mixed = torch.where(cosine.abs() > 0.9995, torch.lerp(noise, other, strength), mixed)
+    return mixed * (torch.maximum(*lengths) / mixed.norm(dim=-2, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+
+
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")  # 48 bits: JSON carries it exactly

@@ -167,6 +167,13 @@ def test_a_method_does_something(method):
     assert not torch.equal(with_it, run(flow(("euler", ()), [1, 2]), ORACLE.denoise))
 
 
+@pytest.mark.parametrize("method", RUNNABLE)
+def test_a_run_starts_from_the_noise_of_its_seed_or_its_method_says_that_it_encodes_an_image(method):
+    """So it is known where a variation seed does nothing."""
+    ends = [run(flow(("euler", (method,)), [1], start=name), ORACLE.denoise) for name in ("start", "another start")]
+    assert torch.equal(*ends) is METHODS[method].has("encodes_start", {})
+
+
 @pytest.mark.parametrize("method", [m for m in RUNNABLE if METHODS[m].nfe is not None])
 def test_a_method_costs_what_it_says(method):
     driver = Driver(ORACLE.denoise)

@@ -42,15 +42,18 @@ def network() -> UNetBackbone:
         return UNetBackbone.load(str(tiny.save(Path(folder))))
 
 
-def flow(methods: tuple[str, ...], seeds: list[int], changes: dict[str, Any] | None = None, sampler="euler") -> Flow:
-    """A run of 2 steps, one image for every seed, everything about an image a function of its seed."""
+def flow(
+    methods: tuple[str, ...], seeds: list[int], changes: dict[str, Any] | None = None, sampler="euler", start="start"
+) -> Flow:
+    """A run of 2 steps, one image for every seed, everything about an image a function of its seed. start: the stream
+    of the noise that it starts from."""
     b, rows = network(), len(seeds)
     sigmas = native(STEPS, b.sigmas)
     stack = [(m, {**inputs(m, seeds), **HARD.get(m, {}), **(changes or {})}) for m in methods]
     null, cond = b.encode_prompt([""] * rows), b.encode_prompt([PROMPTS[seed % 4] for seed in seeds])
     D, solver, _ = compose(stack, SAMPLERS[sampler], sigmas=sigmas, null=null, backbone=b)
     noise = Noise(seeds)
-    x = sigmas[0] * noise.child("start")(torch.empty(rows, *b.latent_shape(32, 32)))
+    x = sigmas[0] * noise.child(start)(torch.empty(rows, *b.latent_shape(32, 32)))
     return solver(D, x, sigmas, cond, noise)
 
 
@@ -112,6 +115,14 @@ def test_it_runs_says_where_it_is_and_leaves_nothing(method):
     assert not any(module._forward_hooks for module in b.unet.modules())
     assert torch.equal(run(flow((method,), [1, 2]), b.denoise), done.result)  # the second run is the first
     assert not torch.equal(run(flow((), [1, 2]), b.denoise), done.result)  # and it does something
+
+
+@methods
+def test_it_starts_from_the_noise_of_its_seed(method):
+    """Else it would have to say so: see encodes_start in tests/test_contracts.py."""
+    assert not METHODS[method].has("encodes_start", {})
+    ends = [run(flow((method,), [1], start=name), network().denoise) for name in ("start", "another start")]
+    assert not near(*ends)
 
 
 @methods

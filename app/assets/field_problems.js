@@ -7,9 +7,6 @@ import { refuse } from "./stack.js";
 
 const INVALID = "[aria-invalid=true][aria-describedby$='-problem']";
 
-/** Fields that nothing but themselves makes wrong, and that the server is not asked about as they change. */
-const OWN = ["seed", "count"];
-
 /** @param {Element} input */
 function forget(input) {
   document.getElementById(input.getAttribute("aria-describedby") ?? "")?.remove();
@@ -55,7 +52,7 @@ document.addEventListener("input", (event) => {
 listen("wrong", (fields) => {
   for (const input of findAll(INVALID)) {
     const field = input.getAttribute("aria-describedby")?.replace(/-problem$/, "") ?? "";
-    if (!OWN.includes(field) && !fields.includes(field)) forget(input);
+    if (!fields.includes(field)) forget(input);
   }
 });
 

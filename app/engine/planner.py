@@ -24,6 +24,7 @@ from common.weighted_text import weighted
 from conditioning.compose import compose
 from conditioning.registry import find
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, tap, with_role
+from samplers.noise import varied
 
 Inputs = Mapping[str, Any]  # sha256 -> image
 HEAVIEST = 10.0  # weight of words, either sign: nobody means more, and features soon overflow
@@ -136,7 +137,10 @@ def plan(
         raise RecipeError([Problem(f"methods.{blamed}", words)]) from error
     device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
     noise = Noise([recipe.seed])
-    x = noise(torch.empty(1, *shape, device=device)) * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
+    x = noise(torch.empty(1, *shape, device=device))
+    if recipe.variation_strength:
+        x = varied(x, Noise([recipe.variation_seed])(x), recipe.variation_strength)
+    x = x * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
     flow = _counted(sampler(D, x, sigmas, cond, noise), tally)
     return Plan(flow, formula(recipe, backbone), tally, cond, sigmas, x, on_start)

@@ -25,6 +25,7 @@ OF_GUIDANCE = ("negative", "cfg_rescale", "cfg_start", "cfg_end")
 SAID = {
     "afs": "Analytical first step", "stop_sigma": "Stop at sigma", "negative": "Negative prompt",
     "cfg_rescale": "CFG rescale", "cfg_start": "Guidance start", "cfg_end": "Guidance end",
+    "variation_seed": "Variation seed", "variation_strength": "Variation strength",
 }  # fmt: skip
 
 
@@ -36,7 +37,12 @@ def unused(recipe: Recipe, backbone: Any = None) -> list[Problem]:
     """
     uses = _uses(recipe)
     levels = getattr(backbone, "sigmas", None)
-    return [*_of_methods(recipe, uses, backbone), *_of_guidance(recipe, uses), *_of_the_sampler(recipe, uses, levels)]
+    return [
+        *_of_methods(recipe, uses, backbone),
+        *_of_guidance(recipe, uses),
+        *_of_the_sampler(recipe, uses, levels),
+        *_of_the_variation(recipe, uses),
+    ]
 
 
 def weak_guidance(recipe: Recipe) -> list[Problem]:
@@ -179,3 +185,22 @@ def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | Non
                 "afs", f"Analytical first step: the run begins at noise level {highest:.3g}, and from {NOISE:g} on a "
                 "state is noise alone. So it is not used."
             )  # fmt: skip
+
+
+def _of_the_variation(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
+    """Of the noise that a run starts from, where it starts from something else."""
+    stack = [(method, values) for _, method, values in uses]
+    encoder = next((method for method, values in stack if method.has("encodes_start", values)), None)
+    if not recipe.variation_strength:
+        why = "at a Variation strength of 0 it is not used"
+    elif encoder is not None:
+        why = f"{encoder.title} starts the run from an encoded image, not from the noise of the seed. So it is not used"
+    elif steps_left_out(stack, recipe.steps) >= recipe.steps:
+        why = "no step is left to be made, so it is not used"
+    elif recipe.variation_seed == recipe.seed and recipe.count == 1:
+        why = "both seeds are the same, so nothing is varied"
+    else:
+        return
+    for name in ("variation_strength", "variation_seed"):
+        if getattr(recipe, name) != getattr(DEFAULTS, name):
+            yield Problem(name, f"{SAID[name]}: {why}.")

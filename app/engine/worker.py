@@ -120,7 +120,8 @@ class Worker:
             if not (job.images or job.under_way):
                 job.started = job.last_step = time.perf_counter()  # what was found before is not the image's time
             index = job.todo.pop(0)
-            made = plan(job.recipe.one(index), self.backbone, self.encode, job.inputs, self.tuned)
+            one = settings_used(job.recipe, self.backbone).one(index)
+            made = plan(one, self.backbone, self.encode, job.inputs, self.tuned)
             if not (self.batch_across_runs and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
             task = ImageTask(job, index, made, self._drivers[-1])
@@ -271,7 +272,7 @@ class Worker:
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one image, with what made it."""
         made_with = {**versions(), "device": self.device.type}
-        recipe = used(job.recipe.one(index), self.backbone)
+        recipe = used(job.recipe, self.backbone).one(index)  # what is counted depends on what is used
         made_by = {"backbone": name_of(self.name), "revision": self.backbone.revision}
         return recipe.model_copy(update={**made_by, "versions": made_with})
 

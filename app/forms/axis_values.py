@@ -23,6 +23,7 @@ AXES = {
     "seed": "Seed", "prompt": "Prompt", "prompt_sr": "Prompt S/R", "negative": "Negative prompt",
     "steps": LIMITS["steps"].label,
     "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label,
+    "variation_seed": LIMITS["variation_seed"].label, "variation_strength": LIMITS["variation_strength"].label,
     "stop_sigma": LIMITS["stop_sigma"].label, "sampler": "Sampling method",
     "schedule": "Schedule type", "backbone": "Model", **references.AXES,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 from app.comparison.task import Task
 from app.forms.page_catalogue import catalogue
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
-from app.schema.recipe import LIMITS, SAMPLERS, Problem, Recipe, RecipeError, schedule_label
+from app.schema.recipe import LIMITS, SAMPLERS, WRITTEN_IF_SET, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_label
 from common.image_bytes import data_uri
 from common.text import one_line
@@ -74,7 +74,7 @@ def _given(value: Any) -> str:
 
 def differing(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     """The settings of a column that are not those of the base, as a Change has them."""
-    own, others = recipe.model_dump(), base.model_dump()
+    own, others = ({**WRITTEN_IF_SET, **one.model_dump()} for one in (recipe, base))
     return {name: value for name, value in own.items() if name not in SHARED and value != others[name]}
 
 

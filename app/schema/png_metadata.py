@@ -18,7 +18,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from app.schema.foreign_names import is_nearly, sampler_named, schedule_named, schedule_of
-from app.schema.recipe import SAMPLERS, SCHEDULES, SCHEMA, Recipe, RecipeError, apart
+from app.schema.recipe import SAMPLERS, SCHEDULES, SCHEMA, WRITTEN_IF_SET, Recipe, RecipeError, apart
 from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_knob
 from app.version import VERSION
 from backbones.names import name_of
@@ -36,6 +36,7 @@ _JSON_FIELDS = {  # of the JSON that Fooocus, SwarmUI and others write -> the ke
     "steps": "Steps", "sampler": "Sampler", "sampler_name": "Sampler", "scheduler": "Schedule type", "seed": "Seed",
     "guidance_scale": "CFG scale", "cfgscale": "CFG scale", "cfg_scale": "CFG scale", "cfg": "CFG scale",
     "width": "Size-1", "height": "Size-2", "model": "Model", "base_model": "Model",
+    "variationseed": "Variation seed", "variationseedstrength": "Variation seed strength",
 }  # fmt: skip
 _HARMLESS = ("Version", "Batch size", "Batch pos")  # change nothing of this image
 
@@ -69,6 +70,8 @@ def write(recipe: Recipe) -> str:
         **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
         "First step": "analytical" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
+        "Variation seed": recipe.variation_seed if recipe.variation_strength else "",
+        "Variation seed strength": f"{recipe.variation_strength:g}" if recipe.variation_strength else "",
         "Batch size": recipe.count if recipe.count > 1 else "",
         "Methods": " + ".join(use.name for use in recipe.methods),
         "Version": f"Nine Ways {recipe.versions.get('nine-ways', VERSION)}",
@@ -168,7 +171,8 @@ def read_json(text: str) -> ParsedMetadata:
     newer = [name for name in fields if name not in {*Recipe.model_fields, "schema", "eta"}]
     recipe, wrong = _best({k: v for k, v in fields.items() if k not in newer})
     notes += wrong
-    left_out = {"unused", "sampler_knobs", *(fields["unused"] if isinstance(fields.get("unused"), list) else ())}
+    unused = fields["unused"] if isinstance(fields.get("unused"), list) else []
+    left_out = ["unused", "sampler_knobs", *WRITTEN_IF_SET, *unused]
     if missing := [name for name in Recipe.model_fields if name not in fields and name not in left_out]:
         notes.append(f"Not said, so the default is taken: {', '.join(missing)}.")
     if newer:
@@ -191,7 +195,8 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
 
     for key, name in (
         ("Steps", "steps"), ("CFG scale", "cfg_scale"), ("Seed", "seed"), ("CFG rescale", "cfg_rescale"),
-        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"),
+        ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"), ("Variation seed", "variation_seed"),
+        ("Variation seed strength", "variation_strength"), ("Variation strength", "variation_strength"),  # of SD.Next
     ):  # fmt: skip
         if key in rest:
             fields[name] = rest.pop(key)

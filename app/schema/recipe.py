@@ -45,6 +45,9 @@ TUNED = ("gits", "ld3")  # schedules for a number of steps
 LIBRARIES = ("torch", "diffusers", "transformers")
 SEEDS = 2**64  # as many as ComfyUI has
 USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stays there
+#: Fields that came later, with their defaults: written where they are set only, so that recipes of before stay the same
+#: text, and the cells of comparisons under the same key.
+WRITTEN_IF_SET = {"variation_seed": 0, "variation_strength": 0.0}
 
 
 class Limit(NamedTuple):
@@ -68,6 +71,8 @@ LIMITS = {
     "stop_sigma": Limit(0, 1000, 0.1, "Stop at sigma"),
     "seed": Limit(0, SEEDS - 1, 1, "Seed"),
     "count": Limit(1, 64, 1, "Batch count"),
+    "variation_seed": Limit(0, SEEDS - 1, 1, "Variation seed"),
+    "variation_strength": Limit(0, 1, 0.01, "Variation strength"),
 }
 SCHEMA = 2  # of the JSON: 1 had "sampler": "<name>", and "eta" beside it
 LONGEST_TEXT = 10_000
@@ -147,6 +152,9 @@ class Recipe(BaseModel):
     """Everything that decides `count` images; image i is drawn with seed + i (modulo 2^32; modulo 2^64 from a
     seed that is larger).
 
+    `variation_strength`: how far the noise that a run starts from lies on the way from that of the seed to that of
+    `variation_seed` (`samplers.noise.varied`). Above 0 the images of a batch share the seed, and image i has
+    variation_seed + i, as in A1111.
     `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
     unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
     its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
@@ -175,6 +183,8 @@ class Recipe(BaseModel):
     stop_sigma: Annotated[float, _number("stop_sigma", False)] = 0.0
     seed: Annotated[int, _number("seed", True)] = 0
     count: Annotated[int, _number("count", True)] = 1
+    variation_seed: Annotated[int, _number("variation_seed", True)] = 0
+    variation_strength: Annotated[float, _number("variation_strength", False)] = 0.0
     methods: tuple[Use, ...] = ()
     versions: dict[str, str] = {}
     unused: tuple[str, ...] = ()
@@ -208,12 +218,14 @@ class Recipe(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What a run does not use is not written, and the knobs stand beside the solver's name."""
+        """What a run does not use is not written, nor WRITTEN_IF_SET at its defaults; the knobs stand beside the
+        solver's name."""
         fields = handler(self)
         knobs = fields.pop("sampler_knobs", {})
         if "sampler" in fields:
             fields["sampler"] = {"name": fields["sampler"], "knobs": knobs}
         left_out = {*self.unused} or {"unused"}
+        left_out |= {name for name, value in WRITTEN_IF_SET.items() if fields.get(name) == value}
         return {"schema": SCHEMA} | {name: value for name, value in fields.items() if name not in left_out}
 
     @classmethod
@@ -231,8 +243,10 @@ class Recipe(BaseModel):
 
     def one(self, index: int) -> Recipe:
         """The recipe of image `index` alone."""
-        seeds = USUAL_SEEDS if self.seed < USUAL_SEEDS else SEEDS
-        return self.model_copy(update={"seed": (self.seed + index) % seeds, "count": 1})
+        counted = "variation_seed" if self.variation_strength else "seed"
+        first = getattr(self, counted)
+        seeds = USUAL_SEEDS if first < USUAL_SEEDS else SEEDS
+        return self.model_copy(update={counted: (first + index) % seeds, "count": 1})
 
     @property
     def solver(self) -> str:

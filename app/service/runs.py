@@ -155,7 +155,7 @@ class Runs:
         for one in comparison.cells():
             if one.recipe is None:
                 continue
-            recipe = one.recipe.model_copy(update={"seed": 0})
+            recipe = one.recipe.model_copy(update={"seed": 0, "variation_seed": 0})
             key = key_of(recipe)
             if key not in counted:
                 counted[key] = self._counted(recipe, images) if time.monotonic() < until else None

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -216,9 +216,10 @@ def private() -> bool:
     return os.environ.get("NINE_WAYS_HISTORY", usual) == "private"
 
 
-def seeded(recipe: Recipe, seed: Any) -> Recipe:
-    """The recipe with a seed of its own where -1 (or nothing) was asked for."""
-    return recipe.but(seed=random_seed() if seed is None or int(seed) < 0 else int(seed))
+def seeded(recipe: Recipe, drawn: Collection[str]) -> Recipe:
+    """The recipe with seeds that nobody chose, for those of these fields ("seed", "variation_seed") that act."""
+    names = [name for name in drawn if name == "seed" or recipe.variation_strength]
+    return recipe.but(**{name: random_seed() for name in names}) if names else recipe
 
 
 def waiting(model: Model, patience: float = 300) -> Iterator[str]:

@@ -12,7 +12,7 @@ NO_TITLES: Mapping[str, str] = MappingProxyType({})
 #: Never NULL, so that it can be negated. A sampler was a name of its own in schema 1.
 _SAYS = """(
     words LIKE ? ESCAPE '\\'
-    OR instr(recipe, '"seed":' || ? || ',') > 0  -- as text: SQLite has no whole numbers of 64 bits
+    OR instr(recipe, 'seed":' || ? || ',') > 0  -- or variation_seed; as text: SQLite has no whole numbers of 64 bits
     OR coalesce(json_extract(recipe, '$.width') || 'x' || json_extract(recipe, '$.height'), '') = ?
     OR EXISTS (
         SELECT 1 FROM (

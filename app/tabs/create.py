@@ -25,14 +25,17 @@ from app.tabs.listeners import DRAWER, LONG, RETURNED, SHORT
 from app.tabs.notes import note, warning
 from app.tabs.restore_settings import Restorer
 from app.tabs.solver_knobs import SolverKnobs
+from app.tabs.variation import Variation
 
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
-    "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone", "methods", *map(knob_field, knob_names()),
+    "variation_seed", "variation_strength", "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone",
+    "methods", *map(knob_field, knob_names()),
 )  # fmt: skip
 #: What the page begins with: the fewest evaluations that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
+SEEDS = ("seed", "variation_seed")
 PROBLEMS = scripts.mount("field_problems")
 KEPT = scripts.mount("visit", events=["arrive", "go", "settings"])
 #: What is more than a name of other tools.
@@ -79,8 +82,8 @@ class Create(Restorer):
                 self.methods = methods.editor()
                 self.marks = methods.marks()
             self._settings()
-        self.control = {name: getattr(self, name) for name in FIELDS if name not in self.knobs.controls}
-        self.control |= self.knobs.controls
+        own = self.knobs.controls | self.variation.controls
+        self.control = own | {name: getattr(self, name) for name in FIELDS if name not in own}
         self.controls = [self.control[name] for name in FIELDS]
         self.outputs = [*self.controls, self.restored]
         self._wire()
@@ -155,6 +158,7 @@ class Create(Restorer):
                 )  # fmt: skip
             self.aspect = gr.HTML(SHAPES, elem_id="aspect", js_on_load=ASPECT, apply_default_css=False)
             with gr.Accordion("Advanced", elem_id="advanced", **DRAWER):
+                self.variation = Variation()
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
                 self.cfg_end = self._slider("cfg_end")
@@ -219,26 +223,8 @@ class Create(Restorer):
         self.backbone.change(
             lambda id: word_chips.line(self.state.model(id)), self.backbone, self.draws, **SHORT
         )  # fmt: skip
-        shown = (
-            "sampler",
-            "schedule",
-            "steps",
-            "prompt",
-            "negative",
-            "cfg_scale",
-            "cfg_rescale",
-            "cfg_start",
-            "cfg_end",
-            *self.knobs.controls,
-            "afs",
-            "stop_sigma",
-            "width",
-            "height",
-            "backbone",
-            "methods",
-        )
         gr.on(
-            [self.control[name].change for name in shown], self.restack, self.controls, [self.stack, self.marks],
+            [control.change for control in self.controls], self.restack, self.controls, [self.stack, self.marks],
             trigger_mode="always_last", **SHORT,
         )  # fmt: skip
         # Only what a person chooses brings the solver's defaults: restored settings bring their own values.
@@ -252,14 +238,13 @@ class Create(Restorer):
         self.restore.upload(self.restore_from, self.restore, self.outputs, **SHORT)
 
     def recipe(self, *values: Any) -> tuple[Recipe, Stack]:
-        """The recipe of the controls, and its cards; raises RecipeError. A seed of -1 becomes a drawn one."""
+        """The recipe of the controls, and its cards; raises RecipeError. Seeds of -1 become drawn ones."""
         fields = dict(zip(FIELDS, values, strict=True))
-        seed, stack = fields.pop("seed"), Stack.read(fields.pop("methods"))
+        stack = Stack.read(fields.pop("methods"))
         fields["backbone"] = fields["backbone"] or self.state.id
         fields["sampler_knobs"] = SolverKnobs.taken(fields)
-        drawn = str(seed if seed is not None else "").strip() in ("", "-1")
-        recipe = Recipe.make(seed=0 if drawn else seed, methods=stack.uses, **fields)
-        return (seeded(recipe, -1) if drawn else recipe), stack
+        drawn = [name for name in SEEDS if str("" if fields[name] is None else fields[name]).strip() in ("", "-1")]
+        return seeded(Recipe.make(**{**fields, **dict.fromkeys(drawn, 0), "methods": stack.uses}), drawn), stack
 
     def recipe_of(self, event: dict[str, Any], visit: list[image_view.Shown]) -> Recipe | None:
         """The recipe of an image of this visit that the page names by its id; None where it is not in the strip."""
@@ -275,7 +260,7 @@ class Create(Restorer):
             found = error.problems
         problems: dict[str, str] = {}
         for problem in map(self._at_control, found):
-            message = problem.message + (" Or -1, for a new one each time." if problem.field == "seed" else "")
+            message = problem.message + (" Or -1, for a new one each time." if problem.field in SEEDS else "")
             problems.setdefault(problem.field, message)
         return (None if problems else recipe), problems
 
@@ -353,7 +338,8 @@ class Create(Restorer):
         kept = ("prompt", "negative", "methods", "backbone", *self.knobs.controls)
         size = self.state.model(backbone).default_size()
         values = {name: getattr(DEFAULTS, name) for name in FIELDS if name not in kept}
-        return self.put(values | {"seed": "-1", "width": size, "height": size}, "The settings are at their defaults.")
+        values |= dict.fromkeys(SEEDS, "-1") | {"width": size, "height": size}
+        return self.put(values, "The settings are at their defaults.")
 
     def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """An example for one method: in place of the stack, or for its card in it."""

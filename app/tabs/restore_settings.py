@@ -36,6 +36,7 @@ class Restorer:
         values = {name: getattr(recipe, name) for name in self.fields if name not in self.knobs.controls}
         values["sampler_knobs"] = recipe.sampler_knobs
         values["methods"] = Stack.of(recipe).json()
+        values |= {} if recipe.variation_strength else {"variation_seed": "-1"}  # which is not used
         values["backbone"] = self.state.same(recipe)
         if values["backbone"] is None:
             del values["backbone"]

@@ -1,7 +1,9 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
-from samplers.noise import Noise
+from samplers.noise import Noise, varied
 
 like = torch.empty(3, 4, 8, 8)
 
@@ -51,3 +53,46 @@ def test_it_is_standard_normal():
 def test_it_refuses_another_number_of_rows():
     with pytest.raises(ValueError, match="noise of 2 seeds was asked for 3 rows"):
         Noise([1, 2])(like)
+
+
+def a_pair(rows=64):
+    """Two noises of a latent of this many rows."""
+    shape = torch.empty(2, 4, rows, 16)
+    return Noise([1, 2])(shape), Noise([3, 4])(shape)
+
+
+def test_a_variation_goes_from_the_one_noise_to_the_other():
+    one, other = a_pair()
+    assert torch.allclose(varied(one, other, 0.0), one, atol=1e-5)
+    assert torch.allclose(varied(one, other, 1.0), other, atol=1e-5)
+    away = [(varied(one, other, t / 10) - one).square().mean() for t in range(11)]
+    assert all(a < b for a, b in pairwise(away))
+    assert torch.allclose(varied(one, one, 0.3), one, atol=1e-5)  # the same seed twice
+
+
+def test_a_variation_keeps_the_length_of_columns_and_the_angle_is_the_strength():
+    one, other = (x / x.norm(dim=-2, keepdim=True) for x in a_pair())
+    whole = (one * other).sum(-2).acos()
+    for strength in (0.1, 0.5, 0.8):
+        mixed = varied(one, other, strength)
+        assert torch.allclose(mixed.norm(dim=-2), torch.ones(2, 4, 16), atol=1e-5)
+        assert torch.allclose((one * mixed).sum(-2).clamp(-1, 1).acos(), strength * whole, atol=1e-3)
+
+
+def test_a_variation_is_as_strong_noise_as_any_and_an_image_varies_alone():
+    one, other = a_pair()
+    for strength in (0.2, 0.5):
+        assert varied(one, other, strength).var() == pytest.approx(1, abs=0.03)
+    both = varied(one, other, 0.4)
+    assert torch.equal(both[1:], varied(one[1:], other[1:], 0.4))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_variation_of_a_flat_image_stays_in_bounds(rows):
+    """Columns of a number or two are often parallel or opposite: there is no arc between them, or any."""
+    shape = torch.empty(1, 4, rows, 4000)
+    one, other = Noise([1])(shape), Noise([2])(shape)
+    for pair in ((one, other), (one, -one), (one, torch.zeros_like(one))):
+        mixed = varied(*pair, 0.5)
+        longest = torch.maximum(*(x.norm(dim=-2) for x in pair))
+        assert mixed.isfinite().all() and (mixed.norm(dim=-2) <= longest * 1.001 + 1e-6).all()

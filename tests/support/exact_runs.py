@@ -32,9 +32,11 @@ Run = tuple[str, tuple[str, ...]]  # a sampler and the methods over it
 
 
 def flow(
-    name: Run, seeds: list[int], changes: dict[str, dict[str, Any]] | None = None, wrap: Any = None
+    name: Run, seeds: list[int], changes: dict[str, dict[str, Any]] | None = None, wrap: Any = None,
+    start: str = "start",
 ) -> Flow:  # fmt: skip
-    """A run of 4 steps, one image for every seed, everything about an image a function of its seed."""
+    """A run of 4 steps, one image for every seed, everything about an image a function of its seed. start: the stream
+    of the noise that it starts from."""
     sampler_name, methods = name
     prompts = [PROMPTS[seed % len(PROMPTS)] for seed in seeds]
     stack = [(m, {**inputs(m, seeds), **SETTINGS.get(m, {}), **(changes or {}).get(m, {})}) for m in methods]
@@ -46,7 +48,7 @@ def flow(
         backbone=ORACLE,
     )
     noise = Noise(seeds)
-    x = SIGMAS[0] * noise.child("start")(torch.empty(len(seeds), *SHAPE, dtype=torch.float64))
+    x = SIGMAS[0] * noise.child(start)(torch.empty(len(seeds), *SHAPE, dtype=torch.float64))
     return sampler(D, x, SIGMAS, ORACLE.encode_prompt(prompts), noise)
 
 

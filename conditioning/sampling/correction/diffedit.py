@@ -16,7 +16,7 @@ from samplers.schedules import level
     search=(
         "automatic mask", "edit without a mask", "edit by words", "edit a photo", "change the colour", "mask",
     ),
-    traits=("finds_start",),
+    traits=("finds_start", "encodes_start"),
     starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,

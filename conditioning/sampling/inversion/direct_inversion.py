@@ -23,7 +23,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
     search=(
         "inversion", "invert and edit", "real image editing", "edit a photo", "edit my image", "PnP inversion",
     ),
-    traits=("finds_start", "retraces_path"),
+    traits=("finds_start", "encodes_start", "retraces_path"),
     starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,

@@ -16,7 +16,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step
     search=(
         "inversion", "invert and edit", "real image editing", "edit a photo", "exact inversion",
     ),
-    traits=("finds_start", "replaces_steps", "whole_run"),
+    traits=("finds_start", "encodes_start", "replaces_steps", "whole_run"),
     starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,

@@ -17,7 +17,7 @@ from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, s
         "inversion", "invert and edit", "real image editing", "edit a photo", "edit my image", "noise maps",
         "DDPM inversion",
     ),
-    traits=("finds_start", "extracts_noise"),
+    traits=("finds_start", "encodes_start", "extracts_noise"),
     starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,

@@ -33,7 +33,7 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
         "optimised negative prompt",
     ),
     needs=("gradients",),
-    traits=("finds_start", "retraces_path"),
+    traits=("finds_start", "encodes_start", "retraces_path"),
     starts_at=BY_STRENGTH,
     nfe=None,
     rows=None,

@@ -50,6 +50,19 @@ UNUSED: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "jumps longer than the run": ({"methods": [full("repaint", jump=10, times=3)]}, {"methods.0.knobs.jump"}),
     "a window as large as the image": ({"methods": [{"name": "panorama"}]}, {"methods.0.knobs.window"}),
+    "a variation of no strength": ({"variation_seed": 3}, {"variation_seed"}),
+    "a variation to the seed itself": (
+        {"seed": 3, "variation_seed": 3, "variation_strength": 0.4},
+        {"variation_seed", "variation_strength"},
+    ),
+    "a variation where an image is encoded": (
+        {"methods": [full("ddim_inversion")], "variation_seed": 3, "variation_strength": 0.4, "count": 2},
+        {"variation_seed", "variation_strength"},
+    ),
+    "a variation where no step is left": (
+        {"methods": [full("sdedit", strength=0.0)], "cfg_scale": 1.0, "variation_strength": 0.4},
+        {"sampler", "variation_strength"},
+    ),
     "a low first level": (
         {"afs": True, "methods": [full("sdedit", strength=0.3)]},
         {"afs"},
@@ -91,6 +104,24 @@ def test_it_is_not_in_the_image_and_its_text_reads_back_exactly(name: str, engin
     assert not fields & set(kept) and {field for field in fields if "." not in field} <= set(kept.get("unused", []))
     for field in (field.split(".") for field in fields if field.startswith("methods.")):
         assert not kept["methods"] or field[3] not in kept["methods"][0]["knobs"]
+
+
+def test_images_of_a_batch_are_counted_by_the_seed_that_is_used(engine: Engine) -> None:
+    """The variation seed where it acts; where an image is encoded, the seed, so that its noise on the way differs."""
+    asked = recipe(steps=2, seed=3, variation_seed=8, variation_strength=0.4, count=2)
+    made_by = made(engine, asked).recipes
+    assert [(one.seed, one.variation_seed) for one in made_by] == [(3, 8), (3, 9)]
+    encoded = asked.but(methods=(full("edit_friendly_ddpm"),))
+    assert [(one.seed, one.variation_strength) for one in made(engine, encoded).recipes] == [(3, 0), (4, 0)]
+
+
+def test_a_variation_lies_between_the_images_of_its_two_seeds(engine: Engine) -> None:
+    """On the exact denoiser without noise on the way: at 0 and 1 it is one of them, up to rounding."""
+    seeds = {seed: np.asarray(made(engine, recipe(steps=4, seed=seed)).images[0], int) for seed in (3, 8)}
+    varied = {strength: np.asarray(made(engine, recipe(steps=4, seed=3, variation_seed=8, variation_strength=strength))
+              .images[0], int) for strength in (0.05, 1.0)}  # fmt: skip
+    assert abs(varied[1.0] - seeds[8]).max() <= 1
+    assert 0 < abs(varied[0.05] - seeds[3]).mean() < abs(varied[0.05] - seeds[8]).mean()
 
 
 def test_the_formula_has_what_is_called_and_nothing_else() -> None:

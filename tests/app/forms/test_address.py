@@ -15,6 +15,7 @@ REGION = {"box": [0.1, 0.2, 0.5, 0.6], "words": "a red cube"}
         Recipe.make(prompt="a cube & a ball, 50 % #1?\n“ß”", negative="é=+", seed=2**63, steps=7, cfg_scale=2.5),
         Recipe.make(prompt="a ((red)) \\(cube:1.3) [on] <lora:x:0.8> grass", negative="(a|b:0.5)"),
         Recipe.make(sampler="ancestral", sampler_knobs={"eta": 0.25}, schedule="karras", afs=True, stop_sigma=0.3),
+        Recipe.make(seed=2, variation_seed=2**63, variation_strength=0.25),
         Recipe.make(count=4, width=256, height=64, cfg_start=0.1, cfg_end=0.9, backbone="exact", sampler="heun"),
         Recipe.make(methods=[{"name": "multidiffusion", "knobs": {"stride": 8}, "inputs": {}}]),
     ],

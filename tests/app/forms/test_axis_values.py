@@ -15,6 +15,7 @@ def values(kind, text, prompt=""):
     ("steps", "10-40 [4]", [10, 20, 30, 40]), ("cfg_rescale", "0:1:0.25", [0, 0.25, 0.5, 0.75, 1]),
     ("cfg_scale", "0.1:0.4:0.1", [0.1, 0.2, 0.3, 0.4]), ("cfg_scale", "1, 2-4, 7.5", [1, 2, 3, 4, 7.5]),
     ("cfg_scale", "7-1 (-3)", [7, 4, 1]), ("stop_sigma", "1e-3, 2", [0.001, 2]),
+    ("variation_seed", "7-9", [7, 8, 9]), ("variation_strength", "0:0.4:0.2", [0, 0.2, 0.4]),
     ("prompt", "a 1-5 b | c", ["a 1-5 b", "c"]),
 ])  # fmt: skip
 def test_ranges(kind, text, expected):

@@ -29,6 +29,11 @@ def test_a_column_alone_is_called_by_its_methods_and_seeds_and_counts_make_no_di
     assert headers([BASE.but(methods=(SDEDIT,))]) == ["SDEdit (image to image)"]
     assert headers([BASE, BASE.but(seed=5, count=4)]) == ["no method", "no method"]
     assert differing(BASE.but(seed=5, steps=7), BASE.but(steps=9)) == {"steps": 7}
+    varied = BASE.but(variation_strength=0.5)
+    assert differing(varied, BASE) == {"variation_strength": 0.5} and differing(BASE, varied) == {
+        "variation_strength": 0.0
+    }
+    assert headers([BASE, varied]) == ["Variation strength 0", "Variation strength 0.5"]
 
 
 def test_a_method_gets_the_inputs_of_the_stack_and_nothing_else():

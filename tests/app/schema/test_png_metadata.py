@@ -126,14 +126,20 @@ FOREIGN = {  # settings as other tools write them: what they mean, and a word of
     "a fox\nSteps: 1, Sampler: Euler a, Schedule type: Turbo, CFG scale: 1, Seed: 5": ({"schedule": "native"}, ""),
     "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 804822466654819": ({"seed": 804822466654819}, ""),
     "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Denoising strength: 0.6": ({}, "another image"),
+    "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Variation seed: 8, Variation seed strength: 0.2": (
+        {"seed": 5, "variation_seed": 8, "variation_strength": 0.2}, ""),
+    "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Variation seed: 8, Variation strength: 0.2": (
+        {"variation_seed": 8, "variation_strength": 0.2}, ""),
     "a fox\nSteps: 20, Sampler: DPM++ 2M SDE Heun, CFG scale: 7, Seed: 5": ({"sampler": "dpmpp_2m_sde"}, "nearest"),
     '{"prompt": "a fox", "negative_prompt": "blur", "seed": "12345", "steps": 30, "guidance_scale": 4.0, "resolution": '
     '"(1152, 896)", "sampler": "dpmpp_2m_sde_gpu", "scheduler": "karras", "version": "Fooocus v2.5.5"}': (
         {"prompt": "a fox", "negative": "blur", "seed": 12345, "steps": 30, "cfg_scale": 4, "width": 1152,
          "sampler": "dpmpp_2m_sde", "schedule": "karras"}, ""),
     '{"sui_image_params": {"prompt": "a fox", "negativeprompt": "blur", "seed": 58, "steps": 25, "cfgscale": 4.0, '
-    '"width": 1024, "height": 1024, "sampler": "dpmpp_2m", "scheduler": "karras", "model": "m"}}': (
-        {"prompt": "a fox", "negative": "blur", "seed": 58, "steps": 25, "height": 1024}, "model"),
+    '"width": 1024, "height": 1024, "sampler": "dpmpp_2m", "scheduler": "karras", "model": "m", '
+    '"variationseed": 9, "variationseedstrength": 0.3}}': (
+        {"prompt": "a fox", "negative": "blur", "seed": 58, "steps": 25, "height": 1024, "variation_seed": 9,
+         "variation_strength": 0.3}, "model"),
 }  # fmt: skip
 
 
@@ -210,6 +216,7 @@ HOSTILE = [
     None, 3, b"bytes", "", " \n ", "{}", '{"3": {"class_type": "KSampler"}}', "<svg onload=alert(1)>", "Steps: " * 9999,
     "a:" * 90_000, "a " * 90_000, '"' * 100_000, 'a:"' * 60_000, "(" * 100_000, "[" * 100_000, "x" * 300_000,
     'Steps: 1, a: 2, b: 3, Nine Ways: "' + "[" * 90_000 + '"', 'Nine Ways: "[]"', 'Nine Ways: "null"', "Nine Ways: {}",
+    'Steps: 1, a: 2, b: 3, Nine Ways: "{\\"prompt\\": \\"x\\", \\"unused\\": [[1], {}]}"',
     'Nine Ways: "{\\"versions\\": 3, \\"methods\\": {\\"a\\": 1}, \\"__class__\\": 1}"', "\ud800 Steps: 1",
     "Steps: 1e999, Seed: 0x10, CFG scale: inf, Size: 99999999x1", "Negative prompt:",
     "Negative prompt:\nSteps: 20, a: b, c: d",

@@ -34,12 +34,14 @@ def drawn(rng: random.Random) -> Recipe:
 
     start, end = sorted((number("cfg_start"), number("cfg_end")))
     knobs = {text(5): rng.choice([True, 3, 0.1, text(9)]) for _ in range(rng.randint(0, 3))}
+    strength = rng.choice([0.0, 0.0, number("variation_strength")])
     methods = [{"name": text(8), "knobs": knobs, "inputs": {"mask": "ab" * 32}} for _ in range(rng.randint(0, 2))]
     return Recipe.make(
         prompt=text(60), negative=text(30), backbone=text(12), revision=text(20), methods=methods,
         sampler=rng.choice(list(SAMPLERS)), schedule=rng.choice(list(SCHEDULES)),
         cfg_scale=number("cfg_scale"), cfg_rescale=number("cfg_rescale"), cfg_start=start, cfg_end=end,
-        **{name: int(number(name)) for name in ("width", "height", "steps", "seed", "count")},
+        **{name: int(number(name)) for name in ("width", "height", "steps", "seed", "count", "variation_seed")},
+        variation_strength=strength,
         versions={text(6): text(6)},
     )  # fmt: skip
 
@@ -59,6 +61,13 @@ def test_a_recipe_survives_a_png_file(tmp_path: Path) -> None:
         save_png(Image.new("RGB", (8, 8)), tmp_path / "one.png", png_metadata.write(recipe))
         recipe = recipe.model_copy(update={"backbone": name_of(recipe.backbone)})
         assert png_metadata.read(open_upload(tmp_path / "one.png").parameters).recipe == recipe
+
+
+def test_a_variation_is_written_where_it_is_set_only() -> None:
+    """So recipes of before are the same text, and cells of comparisons are found under their keys."""
+    assert "variation" not in Recipe.make(seed=3).to_json() + png_metadata.write(Recipe.make(seed=3))
+    text = png_metadata.write(Recipe.make(seed=3, variation_seed=8, variation_strength=0.25))
+    assert ", Variation seed: 8, Variation seed strength: 0.25, " in text  # by A1111's names
 
 
 def test_the_text_reads_like_everybody_elses() -> None:
@@ -92,6 +101,8 @@ def test_the_text_reads_like_everybody_elses() -> None:
         ("steps", 300, "Sampling steps: 300 is out of range. Give a whole number from 1 to 150"),
         ("cfg_scale", "4,5,6", "CFG Scale: '4,5,6' is not a number"),
         ("count", 65, "Batch count: 65"),
+        ("variation_strength", 1.2, "Variation strength: 1.2 is out of range. Give a number from 0 to 1"),
+        ("variation_seed", "many", "Variation seed: 'many' is not a number"),
         ("sampler", "plms", "Sampling method: 'plms' is unknown. Choose one of: euler, heun, dpmpp_2m, ancestral, "),
         ("schedule", "gamma", "karras"),
         ("prompt", 7, "Prompt: 7 is not text"),
@@ -125,6 +136,12 @@ def test_an_image_of_a_batch_has_a_recipe_of_its_own() -> None:
     assert [recipe.one(i).seed for i in range(4)] == [2**32 - 2, 2**32 - 1, 0, 1]
     large = Recipe.make(seed=2**64 - 1, count=2)
     assert [large.one(i).seed for i in range(2)] == [2**64 - 1, 0]
+    varied = Recipe.make(seed=5, variation_seed=2**32 - 1, variation_strength=0.2, count=2)  # A1111, SwarmUI too
+    assert [(one.seed, one.variation_seed, one.count) for one in map(varied.one, range(2))] == [
+        (5, 2**32 - 1, 1), (5, 0, 1)
+    ]  # fmt: skip
+    unvaried = Recipe.make(seed=5, variation_seed=9, count=2).one(1)
+    assert (unvaried.seed, unvaried.variation_seed) == (6, 9)
     recipe = Recipe.make(seed=2**32 - 1, count=3)
     assert [recipe.one(i).seed for i in range(3)] == [2**32 - 1, 0, 1]
     assert recipe.one(2).count == 1
