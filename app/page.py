@@ -26,7 +26,7 @@ from app.tabs.returning import Returning
 LARGEST_UPLOAD = "32mb"
 KEYS = (
     ("Ctrl", "Enter", "Generate, on every tab (⌘ Enter on a Mac); in Compare and Trajectory: their own run"),
-    ("Esc", "", "Cancel the run"),
+    ("Esc", "", "Cancel the run; from an image of a batch back to all of them"),
     ("←", "→", "Walk through the images, in History from page to page"),
     ("Delete", "", "In History: delete what is selected, or the image in view"),
     ("Ctrl", "Z", "Undo the last change of settings, masks or boxes; in History, the last delete"),

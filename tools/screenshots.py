@@ -223,6 +223,7 @@ def take(folder: Path) -> None:
                     done(page)
                 paint(page, PROMPTS[0], seed=7, count=4)
                 done(page)
+                page.locator("#stage .nw-pick").first.click()
                 shot(page, "page")
                 page.get_by_text("Settings of this image").click()
                 shot(page, "settings")

@@ -15,6 +15,21 @@ export function save(blob, name) {
 }
 
 /**
+ * Images of the history in one file that the server makes of them; "", or in words what went wrong.
+ * @param {string} path
+ * @param {string[]} addresses each is its own permission
+ * @param {string} name of the file
+ */
+export async function saveImages(path, addresses, name) {
+  try {
+    const answer = await fetch(path, { method: "POST", body: JSON.stringify(addresses) });
+    if (!answer.ok) return await answer.text();
+    save(await answer.blob(), name);
+    return "";
+  } catch { return "The file did not come. Is the app still running?"; }
+}
+
+/**
  * The name that an answer gives its file, else the last part of its address.
  * @param {string | null} disposition
  * @param {string} href

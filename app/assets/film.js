@@ -1,5 +1,6 @@
 // @ts-check
 /** The strip of made images, and the image above it: another one from the strip; true pixels and back. */
+import { goOnComparing } from "./before_after.js";
 import { find, findAll, need, serverMarkup } from "./element.js";
 
 /** @import { Thumbnail } from "./server.d.ts" */
@@ -20,8 +21,10 @@ export function showThumbnail(thumb, focus = true) {
     const data = JSON.parse(thumb.dataset.image ?? "{}");
     stage.replaceChildren(...(serverMarkup(data.html).firstElementChild?.childNodes ?? []));
     stage.dataset.state = "done";
+    goOnComparing(stage);
   }
-  thumb.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const here = thumb.getBoundingClientRect(), strip = film.getBoundingClientRect(); // the page itself stays where it is
+  film.scrollLeft += Math.min(0, here.left - strip.left) + Math.max(0, here.right - strip.right);
   if (focus) thumb.focus({ preventScroll: true });
 }
 

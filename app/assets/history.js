@@ -1,7 +1,7 @@
 // @ts-check
 /** History: the image in view among the cards, several of them selected, and what is done with them. */
 import { around, find, findAll, isShown, need } from "./element.js";
-import { save } from "./file_link.js";
+import { saveImages } from "./file_link.js";
 import { between, selectedWords } from "./format.js";
 import { afterDrawing, press } from "./gradio.js";
 
@@ -67,15 +67,12 @@ function remove(ids) {
   component?.trigger("remove", { ids: ids.join(" ") });
 }
 
-/** The selected images in one file; each address is its own permission. */
+/** The selected images in one file. */
 async function download() {
   const bar = need(".nw-several .nw-status", grid());
   if (selected.size > MOST) { bar.textContent = `${selected.size} are selected; one zip takes ${MOST} at most.`; return; }
-  try {
-    const answer = await fetch("pictures.zip", { method: "POST", body: JSON.stringify([...selected.values()]) });
-    if (!answer.ok) { bar.textContent = await answer.text(); return; }
-    save(await answer.blob(), "nine-ways.zip");
-  } catch { bar.textContent = "The zip did not come. Is the app still running?"; }
+  const trouble = await saveImages("pictures.zip", [...selected.values()], "nine-ways.zip");
+  if (trouble) bar.textContent = trouble;
 }
 
 /** @type {Record<string, () => void>} */

@@ -1,6 +1,8 @@
 // @ts-check
 /** What the page does as a whole: light and dark, keys, a dropped image. Loaded once, from the page's head. */
 import { followMode, otherMode } from "./appearance.js";
+import { back, backToBatch, keepAlone, pick, saveBatch } from "./batch.js";
+import { toggleBefore } from "./before_after.js";
 import { around, find, findAll, isShown } from "./element.js";
 import { showThumbnail, toggleTruePixels, walk } from "./film.js";
 import { historyKey } from "./history.js";
@@ -18,6 +20,7 @@ followMode();
 describeAccordions();
 keepTabOutOfDropdowns();
 watchRun();
+keepAlone();
 void whenPresent("#prompt textarea").then((prompt) => {
   const nobody = !document.activeElement || document.activeElement === document.body;
   if (nobody && matchMedia("(pointer: fine)").matches) prompt.focus({ preventScroll: true });
@@ -40,6 +43,10 @@ async function copy(text, button) {
 const CLICKS = [
   [".nw-thumb", (hit) => showThumbnail(hit)],
   ["button.nw-image", toggleTruePixels],
+  ["[data-before]", toggleBefore],
+  [".nw-pick", pick],
+  ["[data-back]", back],
+  ["[data-save]", (hit) => { void saveBatch(hit); }],
   ["[data-copy]", (hit) => { void copy(find("pre", hit.closest("details") ?? document)?.textContent ?? "", hit); }],
   ["#nw-keys-open", () => keysDialog()?.showModal()],
   ["#nw-keys-close", () => keysDialog()?.close()],
@@ -62,7 +69,7 @@ document.addEventListener("keydown", (event) => {
     event.stopPropagation();
     void (press("compare-make") || press("follow") || pressAnywhere("generate")); // of the tab in view, else of Create
   } else if (event.key === "Escape" && !dialog && !dropdownIsOpen()) {
-    const done = press("cancel") || press("compare-cancel") || press("follow-cancel") || historyKey(event) || pressAnywhere("cancel");
+    const done = press("cancel") || press("compare-cancel") || press("follow-cancel") || historyKey(event) || pressAnywhere("cancel") || backToBatch();
     if (done) { event.preventDefault(); event.stopPropagation(); }
   } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !typing && !dialog) {
     // in a text the browser undoes what was typed

@@ -1,6 +1,7 @@
 // @ts-check
 /** Two cells of a comparison under a slider, their difference, source and ground truth; all zoomed and moved as one. */
 import { cellLabel } from "./comparison_grid.js";
+import { divide } from "./divider.js";
 import { actButton, around, element, need } from "./element.js";
 import { measured } from "./format.js";
 import { clamp } from "./geometry.js";
@@ -33,7 +34,7 @@ function makeZoomable(frame) {
     apply(panel());
   }, { passive: false });
   frame.addEventListener("pointerdown", (event) => {
-    if (around(event, "input") || view.zoom === 1) return;
+    if (around(event, ".nw-divider") || view.zoom === 1) return;
     frame.setPointerCapture(event.pointerId);
     const start = { ...view }, box = frame.getBoundingClientRect();
     const move = (/** @type {PointerEvent} */ now) => {
@@ -102,14 +103,8 @@ async function drawDifference(a, b, canvas) {
  */
 function underSlider(comparison, a, b) {
   const [one, other] = [a, b].map((cell) => ({ label: cellLabel(comparison, cell), src: comparison.states[cell.key].image ?? "" }));
-  const slider = element("input", {
-    type: "range", min: 0, max: 100, value: 50, "aria-label": "How much of A is shown, from the left",
-    oninput: () => both.style.setProperty("--cut", `${slider.value}%`),
-  });
-  const both = framedImage(`A ${one.label}   |   B ${other.label}`, a.aspect,
-    element("img", { alt: `B: ${other.label}`, src: other.src }),
-    element("div", { class: "nw-over" }, element("img", { alt: `A: ${one.label}`, src: one.src })));
-  both.append(slider);
+  const both = framedImage(`A ${one.label}   |   B ${other.label}`, a.aspect, element("img", { alt: `B: ${other.label}`, src: other.src }));
+  divide(need(".nw-frame", both), element("img", { alt: `A: ${one.label}`, src: one.src }), { left: "A", right: "B", free: () => view.zoom === 1 });
   const canvas = element("canvas", { role: "img", "aria-label": "Difference of A and B" });
   const apart = framedImage("Difference, three times as strong", a.aspect, canvas), caption = need("figcaption", apart);
   drawDifference(one.src, other.src, canvas).then(

@@ -143,8 +143,7 @@ def sheet(images: tuple[Array | None, ...]) -> Array | None:
     if len(images) == 1:
         return there[0]
     height, width = max(p.shape[0] for p in there), max(p.shape[1] for p in there)
-    columns = math.ceil(math.sqrt(len(images) * height / width))
-    rows = math.ceil(len(images) / columns)
+    columns, rows = shape_of_sheet(len(images), width, height)
     whole = np.full((rows * height, columns * width, 3), 128, np.uint8)
     for i, image in enumerate(images):
         if image is None:
@@ -154,3 +153,9 @@ def sheet(images: tuple[Array | None, ...]) -> Array | None:
         top, left = i // columns * height, i % columns * width
         whole[top : top + height, left : left + width] = image
     return whole
+
+
+def shape_of_sheet(count: int, width: int, height: int) -> tuple[int, int]:
+    """(columns, rows) of so many images of a size, so that the sheet is as square as possible."""
+    columns = min(count, math.ceil(math.sqrt(count * height / width)))
+    return columns, math.ceil(count / columns)

@@ -27,6 +27,7 @@ from starlette.routing import Route
 from app.forms.observations import measured
 from app.routes.answers import SAFE, gone, image_file
 from app.service.state import AppState
+from app.storage.image_history import Entry
 from common.image_bytes import encoded
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
@@ -49,21 +50,10 @@ def routes(state: AppState) -> list[Route]:
         return image_file(entry.path)
 
     async def zipped(request: Request) -> Response:
-        data = b""
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > LARGEST_QUESTION:
-                break
-        try:
-            addresses = json.loads(data)
-            assert isinstance(addresses, list) and all(isinstance(one, str) for one in addresses)
-        except (ValueError, AssertionError):
-            return PlainTextResponse("Give a JSON list of addresses of images.", 400)
-        if len(addresses) > MOST_IN_ZIP:
-            return PlainTextResponse(f"{len(addresses)} images are asked for; one zip takes {MOST_IN_ZIP}.", 413)
-        paths = await run_in_threadpool(signed_paths, state, addresses)
-        if not paths:
-            return gone("None of these images is here any more.")
+        entries = await entries_asked(state, request, MOST_IN_ZIP)
+        if isinstance(entries, Response):
+            return entries
+        paths = [entry.path for entry in entries]
         return StreamingResponse(_zip(paths), media_type="application/zip", headers={**SAFE, **AS_ZIP})
 
     def input_image(request: Request) -> Response:
@@ -101,17 +91,36 @@ def routes(state: AppState) -> list[Route]:
     ]
 
 
-def signed_paths(state: AppState, addresses: Sequence[str]) -> list[Path]:
-    """The files of these addresses, each once; without those that are gone, or that this process did not give."""
-    found: dict[Path, None] = {}
+async def entries_asked(state: AppState, request: Request, most: int) -> list[Entry] | Response:
+    """What a JSON list of addresses in a request names, at least one entry; or the answer, in words, that it cannot be
+    had."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > LARGEST_QUESTION:
+            break
+    try:
+        addresses = json.loads(data)
+        assert isinstance(addresses, list) and all(isinstance(one, str) for one in addresses)
+    except (ValueError, AssertionError):
+        return PlainTextResponse("Give a JSON list of addresses of images.", 400)
+    if len(addresses) > most:
+        return PlainTextResponse(f"{len(addresses)} images are asked for; one file takes {most}.", 413)
+    entries = await run_in_threadpool(signed_entries, state, addresses)
+    return entries or gone("None of these images is here any more.")
+
+
+def signed_entries(state: AppState, addresses: Sequence[str]) -> list[Entry]:
+    """Those of these addresses, each once; without those that are gone, or that this process did not give."""
+    found: dict[int, Entry] = {}
     for address in addresses:
         parts = re.fullmatch(r"pictures/(\d{1,19})/([0-9a-f]+)\.png", address)
         if parts is None or not state.signed(parts[1], parts[2]):
             continue
         entry = state.entry(parts[1])
         if entry is not None and os.path.isfile(entry.path):
-            found[entry.path] = None
-    return list(found)
+            found[entry.id] = entry
+    return list(found.values())
 
 
 def _zip(paths: Sequence[Path]) -> Iterator[bytes]:

@@ -116,6 +116,7 @@ class Generation:
         self, live: LiveRun, visit: Sequence[image_view.Shown], place: Place
     ) -> Iterator[dict[Any, Any]]:
         recipe, size = live.recipe, (live.recipe.width, live.recipe.height)
+        each = self._of_each(recipe)
         last: list[str] = []
         step = 0
         for event in live.follow():
@@ -130,18 +131,34 @@ class Generation:
                 case Progress():
                     last = [data_uri(p, "JPEG") if p is not None else "" for p in event.previews]
                     step = int(event.fraction * recipe.steps)  # the engine counts over all images
-                    forming = image_view.forming(last, step, recipe.steps, event.seconds_left, size, event.made)
+                    forming = image_view.forming(last, step, recipe.steps, event.seconds_left, each, event.made)
                     yield {self.tab.stage: forming}
                 case Finished():
                     cost = image_view.Cost(event.seconds, event.nfe, event.remembered, len(live.made))
-                    live.made = [replace(shown, cost=cost) for shown in live.made]
-                    yield self._ended(image_view.made(live.made[0]), live.made, visit, place, made=recipe)
+                    live.made = self._together(live, cost)
+                    whole = image_view.batch(live.made) if len(live.made) > 1 else image_view.made(live.made[0])
+                    yield self._ended(whole, live.made, visit, place, made=recipe)
                 case Failed(reason=reason, field=field):
                     at = self._at(field, reason)
+                    live.made = self._together(live)
                     yield self._ended(image_view.trouble(reason, size), live.made, visit, place, at)
                 case Cancelled():
                     words = f"Cancelled at step {step} of {recipe.steps}"
-                    yield self._ended(image_view.stopped(words, size, last), live.made, visit, place)
+                    live.made = self._together(live)
+                    yield self._ended(image_view.stopped(words, size, last, each), live.made, visit, place)
+
+    def _of_each(self, recipe: Recipe) -> list[Recipe]:
+        """The recipes of its images. What counts them depends on what is used."""
+        unused = self.state.runs.unused(recipe) if recipe.variation_strength else []
+        if any(problem.field == "variation_strength" for problem in unused):
+            recipe = recipe.model_copy(update={"variation_strength": 0.0})
+        return [recipe.one(i) for i in range(recipe.count)]
+
+    @staticmethod
+    def _together(live: LiveRun, cost: image_view.Cost | None = None) -> list[image_view.Shown]:
+        """The images that a run has made, as one batch where there are several."""
+        batch = live.id if len(live.made) > 1 else ""
+        return [replace(shown, cost=cost, batch=batch) for shown in live.made]
 
     def _begun(self, stage: str, place: Place) -> dict[Any, Any]:
         return {
@@ -165,7 +182,9 @@ class Generation:
         shown = [*fresh, *visit]  # all of them: in private they are what the visit may see of the history
         return {
             self.tab.stage: stage,
-            self.tab.film: image_view.film(shown[:KEPT], "stage", -1 if made is None else 0),
+            self.tab.film: image_view.film(
+                image_view.in_strip(shown, KEPT), "stage", -1 if made is None else 0
+            ),
             self.tab.visit: shown,
             self.tab.kept: self._for_browser(fresh, made),
             self.tab.problems: json.dumps(dict(problems)),

@@ -6,16 +6,16 @@ Every word from outside is escaped here. Buttons carry `data-act`; the page's co
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from app import scripts
-from app.engine.events import Preparing
-from app.forms import tiles
+from app.engine.events import Preparing, shape_of_sheet
+from app.forms import before_after, tiles
 from app.forms.stack import titles
 from app.schema.method_inputs import BoxValue
 from app.schema.recipe import SAMPLERS, Recipe, schedule_label
@@ -72,6 +72,7 @@ class Shown:
     rows: Mapping[str, str] = field(default_factory=dict)
     attentive: bool = False  # whether maps of attention can be had of it
     given: tuple[Given, ...] = ()
+    batch: str = ""  # the same for images that were made at once, which then stand side by side
 
     @property
     def file_name(self) -> str:
@@ -100,6 +101,8 @@ def settings(recipe: Recipe) -> dict[str, str]:
         "Analytical first step": "on" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Seed": str(recipe.seed),
+        "Variation seed": str(recipe.variation_seed) if recipe.variation_strength else "",
+        "Variation strength": f"{recipe.variation_strength:g}" if recipe.variation_strength else "",
         "Size": f"{recipe.width} × {recipe.height} pixels",
         "Model": f"{recipe.backbone} {recipe.revision[:12]}".strip(),
         "Methods": titles(recipe),
@@ -139,14 +142,34 @@ def _label(status: str, more: str = "", live: str = "polite") -> str:
     return f'<div class="nw-label"><p class="nw-status" aria-live="{live}">{status}</p>{more}</div>'
 
 
-def _sheet(previews: Sequence[str], word: str) -> str:
-    columns = math.ceil(math.sqrt(max(len(previews), 1)))
-    rows = math.ceil(max(len(previews), 1) / columns)
-    cells = "".join(
-        f'<img alt="Image {i + 1}, {word}" src="{source}">' if source else "<span></span>"
-        for i, source in enumerate(previews)
-    )
-    return f'<div class="nw-sheet" style="--columns:{columns};--rows:{rows}">{cells}</div>'
+def _sheet(sources: Sequence[str], word: str, size: tuple[int, int], recipes: Sequence[Recipe], batch: str = "") -> str:
+    """Images of this size side by side on a mat, with more behind them. One of several is a button, under its seed:
+    its script shows it alone. recipes: of each; batch: of images that are made."""
+    count = max(len(sources), 1)
+    columns, rows = shape_of_sheet(count, *size)
+
+    def cell(i: int, source: str) -> str:
+        image = f'<img alt="Image {i + 1}, {word}" src="{escape(source)}">' if source else "<span></span>"
+        if count == 1:
+            return image
+        counted = _counted(recipes[i])
+        return (
+            f'<button type="button" class="nw-pick" data-of="{escape(f"{batch}.{i}")}" '
+            f'title="{escape(counted)}: show it alone">{image}<span class="nw-corner">{escape(counted)}</span></button>'
+        )
+
+    cells = "".join(cell(i, source) for i, source in enumerate(sources))
+    return f'<div class="nw-sheet" style="--columns:{columns};--rows:{rows};--aspect:{size[0]}/{size[1]}">{cells}</div>'
+
+
+def _sheet_size(count: int, size: tuple[int, int]) -> tuple[int, int]:
+    columns, rows = shape_of_sheet(max(count, 1), *size)
+    return columns * size[0], rows * size[1]
+
+
+def _counted(recipe: Recipe) -> str:
+    """What tells an image from the others of its batch."""
+    return f"Variation {recipe.variation_seed}" if recipe.variation_strength else f"Seed {recipe.seed}"
 
 
 def empty() -> str:
@@ -177,15 +200,18 @@ def _bar(step: int, steps: int) -> str:
 
 
 def forming(
-    previews: Sequence[str], step: int, steps: int, left: float | None, size: tuple[int, int], made: int = 0
+    previews: Sequence[str], step: int, steps: int, left: float | None, recipes: Sequence[Recipe], made: int = 0
 ) -> str:
-    """A run under way: the images as the network sees them now, the bar, step k of n and the time left."""
+    """A run under way: the images as the network sees them now, the bar, step k of n and the time left. recipes: of
+    each image."""
+    size = (recipes[0].width, recipes[0].height)
     words = f"<span>Step {_mono(step)} of {_mono(steps)}</span>"
     if made:
         words += f" <span>{_mono(made)} of {_mono(len(previews))} images made</span>"
     if left is not None:
         words += f" <span>{_time(left)} left</span>"
-    return _stage("running", _mat(_sheet(previews, "forming") + _bar(step, steps), size) + _label(words, live="off"))
+    sheet = _sheet(previews, "forming", size, recipes) + _bar(step, steps)
+    return _stage("running", _mat(sheet, _sheet_size(len(previews), size)) + _label(words, live="off"))
 
 
 def made(shown: Shown, favourite: bool | None = None) -> str:
@@ -201,8 +227,9 @@ def made(shown: Shown, favourite: bool | None = None) -> str:
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""
-    acts = (
-        f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download PNG</a>'
+    back = f'<button type="button" class="nw-act" data-back="{escape(shown.batch)}">All images of the batch</button>'
+    acts = (back if shown.batch else "") + (
+        f'<a class="nw-act" href="{source}" download="{escape(shown.file_name)}">Download PNG</a>{_compare(shown)}'
         f'<button type="button" class="nw-act" data-act="use" data-id="{name}">Send to Create</button>'
     )
     if shown.attentive:
@@ -226,6 +253,16 @@ def made(shown: Shown, favourite: bool | None = None) -> str:
     label += f'<p class="nw-status" aria-live="polite">{words}</p>'
     label += f'<div class="nw-acts">{acts}</div>{_given(shown)}{details}</div>'
     return _stage("done", _mat(image, (recipe.width, recipe.height)) + label)
+
+
+def _compare(shown: Shown) -> str:
+    """A button for each image that a kept one was made from: its script draws the slider (assets/before_after.js)."""
+    stem = shown.source.removesuffix(".png")
+    return "".join(
+        f'<button type="button" class="nw-act" data-before="{escape(f"{stem}/before/{one.key}.png")}" '
+        f'data-words="{escape(one.words)}" aria-pressed="false">Compare with the {escape(one.words)}</button>'
+        for one in (before_after.offered(shown.recipe) if shown.id else ())
+    )
 
 
 def _given(shown: Shown) -> str:
@@ -254,9 +291,31 @@ def _look(one: Given) -> str:
     return f'<a href="{source}" target="_blank"><img src="{source}" alt="{escape(one.label)}" loading="lazy"></a>'
 
 
-def stopped(words: str, size: tuple[int, int], last: Sequence[str] = ()) -> str:
-    """A cancelled run: what had formed stays in view."""
-    return _stage("stopped", _mat(_sheet(last, "unfinished"), size) + _label(escape(words)))
+def batch(images: Sequence[Shown]) -> str:
+    """Several images that were made at once, side by side; each can be shown alone, all of them taken along."""
+    first, size = images[0], (images[0].recipe.width, images[0].recipe.height)
+    sheet = _sheet([one.source for one in images], "made", size, [one.recipe for one in images], first.batch)
+    facts = [f"{_mono(len(images))} images", f"{_counted(first.recipe)} to {_counted(images[-1].recipe).split()[-1]}"]
+    facts += [f"{_mono(f'{size[0]}×{size[1]}')} pixels each", *(first.cost.facts() if first.cost is not None else [])]
+    facts += [f'<span class="nw-warn">{escape(first.note)}</span>'] if first.note else []
+    words = " ".join(f"<span>{fact}</span>" for fact in facts)
+    title = f'<p class="nw-title">{escape(first.recipe.prompt)}</p>' if first.recipe.prompt else ""
+    files = (("pictures.png", "Download grid PNG", f"nine-ways-{first.recipe.seed}-grid.png"),
+             ("pictures.zip", "Download zip", f"nine-ways-{first.recipe.seed}.zip"))  # fmt: skip
+    acts = "".join(
+        f'<button type="button" class="nw-act" data-save="{path}" data-name="{name}">{label}</button>'
+        for path, label, name in files
+    )
+    acts = f'<div class="nw-acts">{acts}</div>' if all(one.id for one in images) else ""  # else the server has not all
+    label = f'<div class="nw-label" data-seed="{first.recipe.seed}">{title}'
+    label += f'<p class="nw-status" aria-live="polite">{words}</p>{acts}</div>'
+    return _stage("done", _mat(sheet, _sheet_size(len(images), size)) + label, "Batch")
+
+
+def stopped(words: str, size: tuple[int, int], last: Sequence[str] = (), recipes: Sequence[Recipe] = ()) -> str:
+    """A cancelled run: what had formed stays in view. recipes: of each image."""
+    sheet = _sheet(last, "unfinished", size, recipes)
+    return _stage("stopped", _mat(sheet, _sheet_size(len(last), size)) + _label(escape(words)))
 
 
 def trouble(reason: str, size: tuple[int, int]) -> str:
@@ -282,23 +341,42 @@ def queue(waiting: Sequence[tuple[str, Recipe]]) -> str:
 # the strip --------------------------------------------------------------------------------------------------------
 
 
+def in_strip(images: Sequence[Shown], most: int) -> Sequence[Shown]:
+    """The first of some images, at most so many, but batches whole."""
+    while 0 < most < len(images) and images[most].batch and images[most].batch == images[most - 1].batch:
+        most += 1
+    return images[:most]
+
+
 def film(images: Sequence[Shown], stage: str, selected: int = 0) -> str:
-    """The images of this visit; the page's own script shows the chosen one on the stage called `stage`."""
+    """The images of this visit, before those of a batch all of them at once; the page's own script shows the chosen one
+    on the stage called `stage`. selected: its place."""
     if len(images) < 2:
         return ""
 
-    def thumb(i: int, shown: Shown) -> str:
-        data = escape(json.dumps({"html": made(shown)}))
-        chosen = i == selected
+    def thumb(html: str, inside: str, label: str, names: str) -> str:
+        data = escape(json.dumps({"html": html}))
+        chosen = len(thumbs) == selected
         return (
             f'<button type="button" class="nw-thumb" role="option" aria-selected="{str(chosen).lower()}" '
-            f'tabindex="{0 if chosen else -1}" data-image="{data}">'
-            f'<img alt="Seed {shown.recipe.seed}: {escape(shown.recipe.prompt)}" src="{escape(shown.source)}"></button>'
+            f'tabindex="{0 if chosen else -1}" aria-label="{escape(label)}" {names} data-image="{data}">'
+            f"{inside}</button>"
         )
 
-    thumbs = "".join(thumb(i, shown) for i, shown in enumerate(images))
+    thumbs: list[str] = []
+    for name, group in groupby(images, key=lambda shown: shown.batch):
+        together = list(group)
+        if name and len(together) > 1:
+            few = "".join(f'<img alt="" src="{escape(one.source)}">' for one in together[:4])
+            inside = f'<span class="nw-thumb-batch">{few}</span>'
+            label = f"All {len(together)} images: {together[0].recipe.prompt}"
+            thumbs.append(thumb(batch(together), inside, label, f'data-batch="{escape(name)}"'))
+        for i, one in enumerate(together):
+            label = f"{_counted(one.recipe)}: {one.recipe.prompt}"
+            inside = f'<img alt="" src="{escape(one.source)}">'
+            thumbs.append(thumb(made(one), inside, label, f'data-of="{escape(f"{name}.{i}")}"' if name else ""))
     label = "Images of this visit; arrow keys walk through them"
     return (
         f'<div class="nw-film" role="listbox" aria-orientation="horizontal" aria-label="{label}" '
-        f'data-stage="{stage}">{thumbs}</div>'
+        f'data-stage="{stage}">{"".join(thumbs)}</div>'
     )

@@ -16,8 +16,9 @@ import gradio as gr
 
 from app import scripts
 from app.forms import address
+from app.forms.batches import batches
 from app.forms.stack import Stack
-from app.schema.recipe import SAMPLERS, SCHEDULES, Recipe, RecipeError
+from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Recipe, RecipeError
 from app.service.state import AppState
 from app.storage.image_history import HistoryError
 from app.tabs import image_view
@@ -95,12 +96,12 @@ class Returning:
         }
         updates: dict[Any, Any] = {
             self.create.visit: images,
-            self.create.film: image_view.film(images[:KEPT], "stage", 0),
+            self.create.film: image_view.film(image_view.in_strip(images, KEPT), "stage", 0),
             self.compare.visit: comparisons,
             **self.paths.again(trajectories),
         }
         if images:
-            updates[self.create.stage] = image_view.made(images[0])
+            updates[self.create.stage] = _in_view(images[0], images)
         settings = given.get("settings")
         settings = settings if isinstance(settings, Mapping) else {}
         updates |= own.fields_again(settings, visit_token)
@@ -153,7 +154,7 @@ class Returning:
                 continue
             text = ""
             try:
-                if len(found) < KEPT:  # the others are not in the strip
+                if len(found) < KEPT + LIMITS["count"].high:  # the others are not in the strip
                     with entry.image() as image:
                         text = str(image.info.get("parameters", ""))
             except HistoryError:
@@ -161,7 +162,12 @@ class Returning:
             attentive = has_attention(self.state, entry.recipe)
             shown = image_view.Shown(id, self.state.address(id), entry.recipe, text, image_view.cost_of(entry))
             found.append(replace(shown, attentive=attentive))
-        return found
+        numbers = batches([shown.recipe for shown in found])
+        several = {number for number in numbers if numbers.count(number) > 1}
+        return [
+            replace(shown, batch=f"kept {number}" if number in several else "")
+            for shown, number in zip(found, numbers)
+        ]
 
     def _settings(self, given: Mapping[str, Any]) -> dict[Any, Any]:
         """The controls as they stood, as far as they still can."""
@@ -203,7 +209,8 @@ class Returning:
         wanted = address.of_recipe(recipe.one(0))
         for shown in images:
             if address.of_recipe(shown.recipe) == wanted:
-                return updates | {self.create.stage: image_view.made(shown)}
+                alone = recipe.count == 1
+                return updates | {self.create.stage: image_view.made(shown) if alone else _in_view(shown, images)}
         return updates
 
 
@@ -212,6 +219,12 @@ def _plain(component: Any, update: Any) -> Any:
     if not isinstance(update, dict):
         return component.postprocess(update)
     return update | ({"value": component.postprocess(update["value"])} if "value" in update else {})
+
+
+def _in_view(shown: image_view.Shown, images: list[image_view.Shown]) -> str:
+    """An image on the stage, with the batch that it is the first of."""
+    batch = [one for one in images if one.batch and one.batch == shown.batch]
+    return image_view.batch(batch) if batch and batch[0] is shown else image_view.made(shown)
 
 
 def _can_be(name: str, value: Any) -> bool:

@@ -66,7 +66,11 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     assert page.locator(".nw-side").evaluate("side => side.previousElementSibling.contains(document.activeElement)"), (
         "below the row that was clicked"
     )
-    page.get_by_label("How much of A is shown").fill("20")
+    line = page.get_by_label("How much is shown of A")
+    line.press("End")
+    line.press("Home")
+    for _ in range(2):
+        line.press("Shift+ArrowRight")
     assert page.locator(".nw-over").evaluate("over => getComputedStyle(over).clipPath") == "inset(0px 80% 0px 0px)"
     frames = page.locator(".nw-side .nw-frame img")
     frames.first.hover()

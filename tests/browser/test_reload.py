@@ -24,7 +24,7 @@ def test_a_reload_loses_nothing_and_joins_the_run(me):
     me.sees("running")
     expect(me.button("Cancel")).to_be_enabled()
     me.sees("done")
-    assert me.page.locator("#film .nw-thumb").count() == 2
+    assert me.page.locator("#film .nw-thumb").count() == 3  # both, and all at once
     expect(me.page).to_have_url(re.compile(r"#create\?prompt=a%20yellow%20torus%20on%20sand.*seed=77.*count=2"))
     me.page.get_by_role("tab", name="History").click()
     expect(me.page.locator(".nw-card", has_text="a yellow torus on sand").nth(1)).to_be_visible()

@@ -6,6 +6,7 @@ import { heat } from "../../app/assets/attention_maps.js";
 import { drawPair, question } from "../../app/assets/blind_vote.js";
 import { sorting } from "../../app/assets/comparison.js";
 import { cellLabel, columnOrder, measuresAtCell } from "../../app/assets/comparison_grid.js";
+import { cutAfter } from "../../app/assets/divider.js";
 import { whenNeeded } from "../../app/assets/input_fields.js";
 import { difference } from "../../app/assets/side_by_side.js";
 import { figureRange, noiseAxis } from "../../app/assets/trajectory_curves.js";
@@ -66,6 +67,13 @@ test("a cell shows what the columns are sorted by and the measures of its task b
 test("a cell is named by its place on every axis", () => {
   const comparison = /** @type {WholeComparison} */ ({ axes: [{ name: "", labels: ["a", "b"] }, { name: "", labels: ["Seed 1"] }] });
   assert.equal(cellLabel(comparison, cell(1, 0)), "b · Seed 1");
+});
+
+test("keys move the line between two images, as those of any slider, and no further than its ends", () => {
+  const moved = ["ArrowLeft", "ArrowRight", "ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End"].map((key) => cutAfter(key, 50));
+  assert.deepEqual(moved, [48, 52, 48, 52, 40, 60, 0, 100]);
+  assert.deepEqual([cutAfter("ArrowLeft", 1), cutAfter("ArrowRight", 95, true), cutAfter("ArrowRight", 20, true)], [0, 100, 30]);
+  assert.equal(cutAfter("a", 50), null);
 });
 
 test("the difference of images: made stronger up to white, its mean as it is, opacity left alone", () => {

@@ -1,0 +1,73 @@
+// @ts-check
+/** The image on a stage under a slider with what it was made from: its source, its observation, its map. */
+import { divide } from "./divider.js";
+import { element, find, findAll, need } from "./element.js";
+import { page } from "./page_state.js";
+
+/** What is compared, for as long as someone walks through images: its words, and where the line stands. */
+const now = { words: "", cut: 50 };
+
+/** @param {HTMLElement} stage */
+function close(stage) {
+  find(".nw-before", stage)?.remove();
+  for (const button of findAll("[data-before]", stage)) button.setAttribute("aria-pressed", "false");
+}
+
+/**
+ * What the server makes of the image that a method was given. Fails in words.
+ * @param {string} address
+ */
+async function fetched(address) {
+  const answer = await fetch(`${address}?visit_token=${encodeURIComponent(page.visit_token)}`);
+  if (!answer.ok) throw new Error(await answer.text());
+  const image = element("img", { src: URL.createObjectURL(await answer.blob()), draggable: "false" });
+  await image.decode();
+  URL.revokeObjectURL(image.src);
+  return image;
+}
+
+/**
+ * @param {HTMLElement} button
+ * @param {HTMLElement} stage
+ */
+async function open(button, stage) {
+  const words = button.dataset.words ?? "";
+  button.setAttribute("aria-busy", "true");
+  find(".nw-problem", stage)?.remove();
+  try {
+    const image = await fetched(button.dataset.before ?? "");
+    if (!button.isConnected || now.words !== words) return; // another image is there, or another comparison
+    image.alt = `The ${words}`;
+    const frame = element("div", { class: "nw-before" });
+    need(".nw-mat", stage).append(frame);
+    divide(frame, image, { left: `the ${words}`, right: "the result", cut: now.cut, moved: (cut) => { now.cut = cut; } });
+    button.setAttribute("aria-pressed", "true");
+  } catch (error) {
+    now.words = "";
+    const reason = error instanceof TypeError ? "The server cannot be reached." : /** @type {Error} */ (error).message;
+    button.parentElement?.after(element("p", { class: "nw-problem", role: "alert" }, reason));
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
+/**
+ * The button "Compare with the source" was pressed: on, or off again.
+ * @param {HTMLElement} button
+ */
+export function toggleBefore(button) {
+  const stage = /** @type {HTMLElement} */ (button.closest(".nw-stage"));
+  const on = button.getAttribute("aria-pressed") !== "true";
+  close(stage);
+  now.words = on ? button.dataset.words ?? "" : "";
+  if (on) void open(button, stage);
+}
+
+/**
+ * Another image has come onto the stage: it is compared as the one before was, where it can be.
+ * @param {HTMLElement} stage
+ */
+export function goOnComparing(stage) {
+  const button = now.words && findAll("[data-before]", stage).find((one) => one.dataset.words === now.words);
+  if (button) void open(button, stage);
+}
