@@ -48,3 +48,23 @@ test("a hundred changes are kept", () => {
   while (list.undo()) undone++;
   assert.equal(undone, 100);
 });
+
+test("of the methods, what is typed or moved at one place without a pause is one change; all else is one each", () => {
+  const box = (/** @type {number} */ left, right = 0.5) => ({ left, right, text: "" });
+  const stack = (/** @type {object} */ inputs, more = {}) => ({ methods: JSON.stringify({ cards: [{ name: "m", inputs, ...more }] }) });
+  const [one, other] = ["a".repeat(64), "b".repeat(64)];
+  const steps = [
+    stack({ boxes: [box(0.1)], mask: one }),
+    stack({ boxes: [box(0.2, 0.6)], mask: one }), // moved
+    stack({ boxes: [box(0.3, 0.7)], mask: one }), // moved on
+    stack({ boxes: [box(0.3, 0.7), box(0)], mask: one }), // another one
+    stack({ boxes: [box(0.3, 0.7)], mask: one }), // taken out
+    stack({ boxes: [box(0.3, 0.7)], mask: other }), // a stroke
+    stack({ boxes: [box(0.3, 0.7)], mask: one }), // and another
+    stack({ boxes: [box(0.3, 0.7)], mask: one, image: one }), // a first image
+  ];
+  const list = new UndoList();
+  steps.forEach((settings, i) => list.note(settings, 100 * i));
+  for (const step of [6, 5, 4, 3, 2, 0]) assert.deepEqual(list.undo(), steps[step]);
+  assert.equal(list.undo(), null);
+});
