@@ -165,8 +165,7 @@ class Returning:
         numbers = batches([shown.recipe for shown in found])
         several = {number for number in numbers if numbers.count(number) > 1}
         return [
-            replace(shown, batch=f"kept {number}" if number in several else "")
-            for shown, number in zip(found, numbers)
+            replace(shown, batch=f"kept {number}" if number in several else "") for shown, number in zip(found, numbers)
         ]
 
     def _settings(self, given: Mapping[str, Any]) -> dict[Any, Any]:
