@@ -4,7 +4,6 @@ import io
 import re
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,27 +13,20 @@ from starlette.testclient import TestClient
 from app.routes import all_routes
 from app.schema.png_metadata import read
 from app.schema.recipe import Recipe
-from app.service.state import AppState
 from app.storage.image_files import content_hash
-from app.storage.image_history import History
-from app.tabs import compare, create, image_view
-from app.tabs.returning import Returning
+from app.tabs import image_view
+from tests.support.page import opened_page
 
 THREE = Recipe(prompt="a <b>cone</b>", backbone="exact", width=16, height=16, seed=5, count=3)
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    state = AppState("exact", History(tmp_path_factory.mktemp("outputs")))
-    model = state.model()
+    page = opened_page(tmp_path_factory.mktemp("outputs"))
+    model = page.state.model()
     model._thread = None
     model._there.set()
-    with gr.Blocks(), gr.Tabs() as tabs:
-        with gr.Tab("Create"):
-            making = create.tab(state)
-        with gr.Tab("Compare") as own:
-            cells = compare.tab(state, making, tabs, own)
-        return Returning(state, making, cells, tabs)
+    return page
 
 
 @pytest.fixture

@@ -3,32 +3,21 @@
 import json
 from types import SimpleNamespace
 
-import gradio as gr
 import pytest
 from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
 from app.forms import address, trajectory_form
 from app.schema.recipe import Recipe
-from app.service.state import AppState
-from app.storage.image_history import History
-from app.tabs import compare, create, trajectory
-from app.tabs.returning import Returning
+from app.tabs import create
+from tests.support.page import opened_page
 
 NOW = SimpleNamespace(session_hash="now")
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    state = AppState("exact", History(tmp_path_factory.mktemp("outputs")))
-    with gr.Blocks(), gr.Tabs() as tabs:
-        with gr.Tab("Create"):
-            making = create.tab(state)
-        with gr.Tab("Compare") as own:
-            cells = compare.tab(state, making, tabs, own)
-        with gr.Tab("Trajectory") as following:
-            paths = trajectory.tab(state, making, tabs, following)
-        return Returning(state, making, cells, paths, tabs)
+    return opened_page(tmp_path_factory.mktemp("outputs"))
 
 
 def news(opened, back):
