@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from backbones.word_weights import NO_MEAN, extrapolated, multiplied
+from samplers.protocol import Ask
 from tests.support.networks import embedded
 
 WORDS, WEIGHTED = "a red cube on grass", "a (red cube:2) (on grass:0.5)"
@@ -87,6 +88,28 @@ def test_weights_move_the_end_of_the_text_along_one_line():
     nought, half, once, twice = (b.encode_prompt([f"a (red:{w}) cube"])["text"] for w in (0, 0.5, 1, 2))
     torch.testing.assert_close(half, (nought + once) / 2, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(twice, 2 * once - nought, atol=1e-4, rtol=1e-4)
+
+
+def test_the_network_follows_the_weight_as_far_as_it_goes():
+    """Between its prediction without the words and that with them, and beyond; multiplying the words' own features, as
+    for CLIP, moves it nowhere, not even at 0."""
+    b, sigma = embedded("still-life"), torch.tensor([5.0])
+    x = 5 * torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def prediction(text):
+        return b.denoise(Ask(x, sigma, b.encode_prompt([text])))
+
+    without, plain = prediction("a red cube on grass"), prediction("a red cube on grass at sunset")
+    way = plain - without
+
+    def gone(made):
+        return ((made - without) * way).sum().item() / way.square().sum().item()
+
+    at = [gone(prediction(f"a red cube on grass (at sunset:{w})")) for w in (0, 0.5, 1.5)]
+    assert abs(at[0]) < 0.02 < 0.1 < at[1] < 0.9 < 1.02 < at[2]
+    features = b.encode_prompt(["a red cube on grass at sunset"])["text"].clone()
+    features[:, 6:8] = 0
+    assert gone(b.denoise(Ask(x, sigma, {"text": features}))) > 0.95
 
 
 # ---- both ----------------------------------------------------------------------------------------------------------

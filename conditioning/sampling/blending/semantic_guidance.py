@@ -40,7 +40,7 @@ def semantic_guidance(
     ] = 1.0,
     threshold: Annotated[
         float, Knob(0, 1, label="Edit threshold",
-                    help="Share of the image that is left alone: higher edits only where the concept matters most")
+                    help="Share of the image left alone: only where the concept matters most it acts; 0 for the light")
     ] = 0.9,
     warmup: Annotated[float, Knob(0, 1, label="Edit warmup",
                                   help="Acts from this fraction of the steps: later keeps more of the layout")] = 0.2,
