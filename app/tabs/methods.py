@@ -45,8 +45,22 @@ def at_cards(problems: Collection[Problem]) -> dict[str, str]:
     """Field -> words, for the problems of methods."""
     found: dict[str, str] = {}
     for problem in problems:
-        if problem.field.partition(".")[0] == "methods":
+        if _at_card(problem.field):
             found.setdefault(problem.field, problem.message)
+    return found
+
+
+def _at_card(field: str) -> bool:
+    return field.partition(".")[0] == "methods"
+
+
+def _together(problems: Collection[Problem]) -> dict[str, str]:
+    """Field -> all that is said of it, its label once."""
+    found: dict[str, str] = {}
+    for field, words in problems:
+        before = found.get(field, "")
+        label = f"{before.partition(': ')[0]}: "
+        found[field] = f"{before} {words.removeprefix(label)}" if before else words
     return found
 
 
@@ -66,15 +80,12 @@ def said(
     far: what `far_images` says.
     """
     offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
-    cards = at_cards(unused)
-    settings: dict[str, str] = {}
-    for field, words in unused:
-        if field not in cards:
-            settings[field] = f"{settings[field]} {words}" if field in settings else words
+    together = _together(unused)
+    cards = {field: words for field, words in together.items() if _at_card(field)}
     wrong = at_cards(problems)
     beside = sorted({one.field for one in problems} - wrong.keys())
     found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards | dict(far)}
-    found["unused"] = settings
+    found["unused"] = {field: words for field, words in together.items() if field not in cards}
     return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
 
 

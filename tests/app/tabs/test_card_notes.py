@@ -107,3 +107,12 @@ def test_still_life_gives_renders_back_and_not_what_it_has_never_seen():
     net, far = embedded("still-life"), EMBEDDED["still-life"].far
     assert max(missed(net, of_scene(n, 128).known.image) for n in range(4)) < far
     assert min(missed(net, patches(size)) for size in (16, 64, 128)) > far
+
+
+def test_all_notes_at_a_field_are_said_and_its_label_once():
+    fields = ("prompt", "methods.0.inputs.also")
+    unused = [Problem(field, f"Words: {words}.") for words in ("one", "two: three") for field in fields]
+    model = SimpleNamespace(backbone=None, name="Net", id="net")
+    said = json.loads(methods.said((), Stack(), model, "", unused))
+    assert said["unused"] == {"prompt": "Words: one. two: three."}
+    assert said["notes"] == {"methods.0.inputs.also": "Words: one. two: three."}
