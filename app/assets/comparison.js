@@ -92,7 +92,7 @@ function heading({ prompt, title }) {
     else board?.trigger("change", { what });
   }, more);
   return element("header", { class: "nw-board-head" },
-    element("div", {}, element("div", { class: "nw-title" }, element("h2", {}, title), element("span", { class: "nw-acts" },
+    element("div", {}, element("div", { class: "nw-board-title" }, element("h2", {}, title), element("span", { class: "nw-acts" },
       change("rename", "Rename"), change("copy", "Duplicate"), change("delete", "Delete", { onblur: calmDown }))), element("p", {}, prompt), element("p", { class: "nw-status", role: "status" })));
 }
 
@@ -113,7 +113,7 @@ function toolsRow(comparison) {
     ...measuresOf(comparison).map((key) => element("option", { value: key, selected: key === now }, measures[key].title)));
   const words = (/** @type {string} */ place) => place.split(",").map((at, i) => axes[i + 2].labels[Number(at)]).join(" · ");
   const tabs = tabsOf(comparison);
-  return element("div", { class: "nw-tools" }, element("label", { for: "sort-by" }, "Sort by"), sort,
+  return element("div", { class: "nw-board-tools" }, element("label", { for: "sort-by" }, "Sort by"), sort,
     ...(tabs.length > 1 ? tabs : []).map((place) =>
       actButton(words(place), () => { tab = place; draw(); }, { "aria-pressed": String(place === tab) })),
     element("span", { class: "nw-exports" }, fileLink(exports.png, "Image"), fileLink(exports.html, "Page"),
@@ -141,7 +141,7 @@ function draw() {
   if (!board || !open) return;
   grid = comparisonGrid(open, { sortedBy: sorting(open, sortedBy), tab, chosen, choose });
   board.element.replaceChildren(element("div", { class: "nw-board", "data-state": "open" }, heading(open), toolsRow(open),
-    element("div", { class: "nw-scroll" }, grid.element), element("div", { class: "nw-panels" })));
+    element("div", { class: grid.isWide ? "nw-scroll nw-many" : "nw-scroll" }, grid.element), element("div", { class: "nw-panels" })));
   drawStatus(open);
   drawPanels(open);
   if (chosen.length) drawChosen();
@@ -182,7 +182,7 @@ function update(comparison, news) {
   grid?.refresh(order, chosen, Object.keys(news.states));
   drawStatus(comparison);
   if (news.summary || !news.busy) drawPanels(comparison);
-  if (measuresOf(comparison).length !== before) need(".nw-tools", board.element).replaceWith(toolsRow(comparison));
+  if (measuresOf(comparison).length !== before) need(".nw-board-tools", board.element).replaceWith(toolsRow(comparison));
 }
 
 /** The one that was open is deleted. */

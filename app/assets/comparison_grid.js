@@ -6,6 +6,7 @@ import { cost, measured } from "./format.js";
 /** @import { CellState, CompareCell, Condition, WholeComparison } from "./server.d.ts" */
 
 const MOST = 3; // measures at a cell
+const MANY = 7; // columns that are as narrow as can be
 
 /**
  * A cell in the words of its place.
@@ -59,8 +60,9 @@ function lines(state, { measures, summary }, sortedBy) {
     const shown = measuresAtCell(figures, Object.keys(summary?.measures ?? {}), sortedBy).map((key) => element("span", { title: measures[key].of },
       `${measures[key].title} `, element("b", { class: "nw-mono" }, measured(measures[key], figures[key]))));
     const gap = sortedBy && !(sortedBy in figures) ? [line("")] : [];
-    const seen = state.result.seen && line(state.result.seen, { class: "nw-seen" });
-    return [...gap, ...shown, ...(seen ? [seen] : []), line(cost(state.result), { class: "nw-mono nw-cost" })];
+    const { seen } = state.result;
+    return [...gap, ...shown, line(cost(state.result), { class: "nw-mono nw-cost" }),
+      ...(seen ? [line(seen, { class: "nw-seen", title: seen })] : [])];
   }
   if (state.reason) return [line(state.reason, { class: "nw-error" })];
   if (state.status === "running") return [line(`${state.first ? `${state.first}: ` : "Step "}${state.step ?? 0} of ${state.steps || "?"}`)];
@@ -132,8 +134,8 @@ export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
   const most = given.reduce((best, row) => (row.length > best.length ? row : best), []);
   const head = element("div", { class: "nw-compared-row nw-heads", role: "row" }, element("span", { role: "columnheader" }, hidden("Row")),
     ...most.map(({ label }) => element("div", { role: "columnheader", class: "nw-quiet" }, label)),
-    ...order.map((i) => element("div", { role: "columnheader" }, serverMarkup(glyphs[i]), axes[0].labels[i],
-      without_condition.includes(i) && element("small", { class: "nw-quiet" }, `without ${condition}`))));
+    ...order.map((i) => element("div", { role: "columnheader" }, element("span", {}, serverMarkup(glyphs[i]), axes[0].labels[i],
+      without_condition.includes(i) && element("small", { class: "nw-quiet" }, `without ${condition}`)))));
   const rows = rowLabels.map((label, row) => element("div", { class: "nw-compared-row", role: "row" },
     element("span", { role: "rowheader" }, label || hidden("All")),
     ...most.map((_, i) => element("div", { role: "cell" }, given[row][i] && conditionImage(comparison, given[row][i], at(0, row)?.aspect ?? 1))),
@@ -145,6 +147,7 @@ export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
     element: element("div", {
       class: "nw-compared", role: "table", "aria-label": title, style: `--columns:${order.length + most.length}`,
     }, head, ...rows),
+    isWide: order.length + most.length >= MANY,
     /** @type {(sortedBy: string, chosen: readonly string[], keys?: readonly string[]) => void} keys: only these cells */
     refresh: (by, now, keys) => drawn.filter(({ cell }) => keys?.includes(cell.key) ?? true)
       .forEach(({ figure, cell }) => fill(figure, comparison, cell, by, now)),

@@ -6,6 +6,8 @@ import { pathThrough, rangeOf, scale } from "./geometry.js";
 import { framed, tick } from "./plot.js";
 import { placedLabels } from "./plot_labels.js";
 
+/** @import { Edges } from "./geometry.js" */
+/** @import { Dot } from "./plot_labels.js" */
 /** @import { Rank, WholeComparison } from "./server.d.ts" */
 
 /**
@@ -43,6 +45,8 @@ const COSTS = {
 };
 
 const FRAME = { width: 520, height: 320, left: 48, right: 12, top: 12, bottom: 36 };
+const PHONE = { ...FRAME, width: 340, height: 280 }; // so that its letters are as large as others
+const MANY = 8; // points: where not all of more have room for their names, all have numbers
 
 /**
  * @param {WholeComparison} comparison
@@ -52,13 +56,15 @@ const FRAME = { width: 520, height: 320, left: 48, right: 12, top: 12, bottom: 3
 export function costPlot({ measures, summary }, key, by) {
   const all = /** @type {NonNullable<typeof summary>} */ (summary);
   const { ranks, unranked, pareto } = all.measures[key], measure = measures[key], cost = COSTS[by];
-  const points = [...ranks, ...unranked].map(({ label, mean }) => ({ label, x: all.cost[by][label] ?? 0, y: mean })).filter(({ x }) => x > 0);
+  const points = [...ranks, ...unranked]
+    .map(({ label, mean }, i) => ({ label, number: i + 1, x: all.cost[by][label] ?? 0, y: mean })).filter(({ x }) => x > 0);
   if (!points.length) return element("div");
   const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y);
   const [low, high] = rangeOf(xs.map(Math.log10), 0.12);
   const title = `${measure.title} against ${cost.name}`;
-  const { plot, x, y } = framed(FRAME, title, { range: [10 ** low, 10 ** high], log: true }, { range: rangeOf(ys, 0.12) });
-  const { width, height, left, bottom } = FRAME, floor = height - bottom;
+  const frame = innerWidth < 600 ? PHONE : FRAME;
+  const { plot, x, y } = framed(frame, title, { range: [10 ** low, 10 ** high], log: true }, { range: rangeOf(ys, 0.12) });
+  const { width, height, left, bottom } = frame, floor = height - bottom;
   plot.append(svg("path", { d: `M${left} 8V${floor}H${width - 8}`, class: "nw-axis" }),
     ...rangeOf(ys).map((value) => tick(left - 6, y(value) + 4, measured(measure, value), "end")),
     ...[...new Set(rangeOf(xs))].map((value) => tick(x(value), floor + 16, cost.words(value), "middle")),
@@ -66,14 +72,27 @@ export function costPlot({ measures, summary }, key, by) {
   const front = pareto[by].map((label) => points.find((point) => point.label === label)).filter((point) => point !== undefined);
   const line = front.map((point) => ({ x: x(point.x), y: y(point.y) }));
   plot.append(svg("path", { d: pathThrough(line.map((place) => [place.x, place.y])), class: "nw-pareto" }));
-  const dots = points.map((point) => ({ label: point.label, x: x(point.x), y: y(point.y) }));
-  const labels = placedLabels(dots, { left: left + 2, right: width, top: 0, bottom: floor - 2 }, line);
+  const dots = points.map((point) => ({ ...point, x: x(point.x), y: y(point.y) }));
+  const labels = labelsOf(dots, { left: left + 2, right: width, top: 0, bottom: floor - 2 }, line);
   dots.forEach((dot, i) => {
     const isOn = pareto[by].includes(dot.label), label = labels[i];
     plot.append(svg("circle", { cx: dot.x, cy: dot.y, r: isOn ? 5 : 4, class: isOn ? "nw-dot-on" : "nw-dot-off" }, svg("title", {}, dot.label)));
     if (label) plot.append(tick(label.x, label.y, label.words, label.anchor, "nw-name"));
   });
-  const numbered = dots.flatMap(({ label }, i) => (labels[i]?.words === label ? [] : [`${i + 1} ${label}`]));
-  const words = [`${title}; the line is the Pareto front.`, numbered.length ? `${numbered.join(" · ")}.` : ""];
-  return element("figure", {}, plot, element("figcaption", {}, words.join(" ").trim()));
+  const isNumbered = dots.map(({ label }, i) => labels[i]?.words !== label);
+  const beside = dots.flatMap(({ label, number }, i) => (isNumbered[i] && number > ranks.length ? [`${number}: ${label}.`] : []));
+  const words = [`${title}; the line is the Pareto front.`, ...(isNumbered.some(Boolean) ? ["Numbers are places in the ranks."] : []), ...beside];
+  return element("figure", {}, plot, element("figcaption", {}, words.join(" ")));
+}
+
+/**
+ * Names beside the points of a few columns, numbers beside those of many.
+ * @param {readonly Dot[]} dots
+ * @param {Edges} within
+ * @param {readonly { x: number, y: number }[]} line
+ */
+export function labelsOf(dots, within, line) {
+  const names = placedLabels(dots, within, line);
+  if (dots.length <= MANY || dots.every(({ label }, i) => names[i]?.words === label)) return names;
+  return placedLabels(dots.map((dot) => ({ ...dot, label: String(dot.number) })), within, line);
 }

@@ -49,7 +49,7 @@ export function framed(frame, label, across, up) {
  * @param {string} [more] classes
  */
 export function tick(x, y, words, anchor = "start", more = "") {
-  return svg("text", { x, y, class: `nw-tick ${more}`.trim(), "text-anchor": anchor }, words);
+  return svg("text", { x, y, class: `nw-plot-words ${more}`.trim(), "text-anchor": anchor }, words);
 }
 
 /**

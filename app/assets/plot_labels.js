@@ -2,7 +2,7 @@
 /** Where the names of points stand in a plot, so that all can be read. Nothing here touches the document. */
 
 /** @import { Edges } from "./geometry.js" */
-/** @typedef {{ label: string, x: number, y: number }} Dot */
+/** @typedef {{ label: string, number: number, x: number, y: number }} Dot */
 /** @typedef {{ words: string, x: number, y: number, anchor: "start" | "middle" | "end" }} PlacedLabel */
 
 const LETTER = 6.4, LINE = 13, DOT = 6; // pixels of a plot's text of 12 pixels: width, height; half of a dot with air
@@ -54,7 +54,7 @@ function along(points) {
 }
 
 /**
- * For each point its name where that is free of other points, names and the line; else its number, from 1 on; else null.
+ * For each point its name where that is free of other points, names and the line; else its number; else null.
  * @param {readonly Dot[]} dots
  * @param {Edges} within
  * @param {readonly { x: number, y: number }[]} [line] the points of a line that is drawn
@@ -68,8 +68,8 @@ export function placedLabels(dots, within, line = []) {
     return space.left >= within.left && space.right <= within.right && space.top >= within.top && space.bottom <= within.bottom
       && !taken.some((other) => touch(space, other));
   };
-  return dots.map((dot, i) => {
-    const label = [...places(dot, dot.label), ...places(dot, String(i + 1))].find(isFree);
+  return dots.map((dot) => {
+    const label = [...places(dot, dot.label), ...places(dot, String(dot.number))].find(isFree);
     if (label) taken.push(spaceOf(label));
     return label ?? null;
   });

@@ -22,6 +22,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 24px; color: {INK}; backgr
 .wide {{ overflow-x: auto }} table {{ border-spacing: 12px }}
 th {{ font-weight: 400; text-align: left; vertical-align: top }} td {{ vertical-align: top }}
 td > img, td > button > img {{ width: 192px; display: block }}
+tr > th:first-child {{ position: sticky; left: 0; background: {PAPER} }}
 button {{ padding: 0; border: 0; background: none; cursor: pointer }}
 button[aria-pressed=true] {{ outline: 3px solid {INK} }}
 small {{ color: {QUIET}; display: block; font-size: 13px }}

@@ -114,3 +114,16 @@ def test_what_is_marked_important_has_its_reason_beside_it():
     marked = [line for line in lines if "!important" in line]
     assert all("/*" in line for line in marked)
     assert len(marked) <= 5, "specificity first (states.css), then Gradio's own settings; this last"
+
+
+def test_a_class_is_styled_by_one_sheet():
+    """Else what one tab says of it is done to another's elements, too."""
+    import re
+
+    sheets: dict[str, set[str]] = {}
+    for name in theme.STYLES:
+        text = re.sub(r"/\*.*?\*/", "", (theme.ASSETS / f"{name}.css").read_text(encoding="utf-8"), flags=re.S)
+        for selector in ",".join(re.findall(r"([^{}]+){", text)).split(","):
+            if re.fullmatch(r"\.[\w-]+", selector.strip()):
+                sheets.setdefault(selector.strip(), set()).add(name)
+    assert {name: found for name, found in sheets.items() if len(found) > 1} == {}

@@ -87,6 +87,7 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
     page.get_by_label("Sort columns by").select_option("Caption accuracy")
     expect(page.locator(".nw-cell figcaption").first).to_contain_text("Caption accuracy")
     expect(page.locator(".nw-scatter")).to_have_count(2)
+    expect(page.locator(".nw-scatter text").first).to_have_css("opacity", "1")
     expect(page.get_by_role("region", name="Ranks")).to_contain_text("On renders this measure gives")
     accessible(page)
     page.get_by_role("button", name="The left one").click()
@@ -161,6 +162,13 @@ def test_every_ready_made_comparison_begins_with_one_click(board):
         assert board.cells("failed").count() == 0, "no cell of a ready-made comparison is one that cannot be"
         page.locator("#compare-cancel").click()
         expect(page.locator("#compare-cancel")).to_be_disabled(timeout=RUN)
+    assert page.locator(".nw-heads > div").count() > 6, "the last one has many columns"
+    page.set_viewport_size({"width": 390, "height": 844})
+    left = page.locator(".nw-many").evaluate("""grid => {
+        grid.scrollLeft = grid.scrollWidth;
+        return grid.querySelector('[role=rowheader]').getBoundingClientRect().left - grid.getBoundingClientRect().left;
+    }""")
+    assert left == pytest.approx(0, abs=1), "the names of rows stay in view, however far one scrolls"
 
 
 def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
@@ -173,7 +181,7 @@ def test_further_axes_are_tabs_of_grids_and_all_of_it_can_be_taken_along(board):
     board.own(rows="0, 1")
     expect(board.status).to_have_text("4 of 4 cells", timeout=RUN)
     expect(board.cells()).to_have_count(2)
-    grids = page.locator(".nw-tools .nw-act[aria-pressed]")
+    grids = page.locator(".nw-board-tools .nw-act[aria-pressed]")
     shown = page.locator(".nw-cell img").first.get_attribute("src")
     grids.filter(has_text="CFG Scale 4").click()
     expect(grids.filter(has_text="CFG Scale 4")).to_have_attribute("aria-pressed", "true")
