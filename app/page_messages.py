@@ -213,6 +213,7 @@ class WholeComparison(ComparisonNews):
     measures: dict[str, Measure]
     exports: Exports
     votes: Ratings
+    stored: NotRequired[bool]  # came with the app, to open with
 
 
 # ---- the tab Trajectory ----------------------------------------------------------------------------------------------

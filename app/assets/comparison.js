@@ -166,7 +166,7 @@ function show(comparison) {
   open = comparison;
   if (!tabsOf(open).includes(tab)) tab = tabsOf(open)[0] ?? "";
   draw();
-  if (board && isOther && innerWidth <= 860) need("#compare-result").scrollIntoView({ behavior: "smooth" });
+  if (board && isOther && !comparison.stored && innerWidth <= 860) need("#compare-result").scrollIntoView({ behavior: "smooth" });
 }
 
 /**

@@ -145,7 +145,8 @@ export function comparisonGrid(comparison, { sortedBy, tab, chosen, choose }) {
     })));
   return {
     element: element("div", {
-      class: "nw-compared", role: "table", "aria-label": title, style: `--columns:${order.length + most.length}`,
+      class: "nw-compared", role: "table", "aria-label": title, "data-given": most.length > 0,
+      style: `--columns:${order.length + most.length};--given:${most.length};--made:${order.length}`,
     }, head, ...rows),
     isWide: order.length + most.length >= MANY,
     /** @type {(sortedBy: string, chosen: readonly string[], keys?: readonly string[]) => void} keys: only these cells */

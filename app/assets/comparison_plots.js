@@ -3,7 +3,7 @@
 import { element, svg } from "./element.js";
 import { measured } from "./format.js";
 import { pathThrough, rangeOf, scale } from "./geometry.js";
-import { framed, tick } from "./plot.js";
+import { framed, isNarrow, tick } from "./plot.js";
 import { placedLabels } from "./plot_labels.js";
 
 /** @import { Edges } from "./geometry.js" */
@@ -45,7 +45,7 @@ const COSTS = {
 };
 
 const FRAME = { width: 520, height: 320, left: 48, right: 12, top: 12, bottom: 36 };
-const PHONE = { ...FRAME, width: 340, height: 280 }; // so that its letters are as large as others
+const NARROW = { ...FRAME, width: 340, height: 280 };
 const MANY = 8; // points: where not all of more have room for their names, all have numbers
 
 /**
@@ -62,7 +62,7 @@ export function costPlot({ measures, summary }, key, by) {
   const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y);
   const [low, high] = rangeOf(xs.map(Math.log10), 0.12);
   const title = `${measure.title} against ${cost.name}`;
-  const frame = innerWidth < 600 ? PHONE : FRAME;
+  const frame = isNarrow() ? NARROW : FRAME;
   const { plot, x, y } = framed(frame, title, { range: [10 ** low, 10 ** high], log: true }, { range: rangeOf(ys, 0.12) });
   const { width, height, left, bottom } = frame, floor = height - bottom;
   plot.append(svg("path", { d: `M${left} 8V${floor}H${width - 8}`, class: "nw-axis" }),

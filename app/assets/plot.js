@@ -24,6 +24,9 @@ import { scale } from "./geometry.js";
  * @property {(value: number) => number} y
  */
 
+/** Whether a plot is as narrow as a phone: then it is drawn smaller, so that its letters are as large as others. */
+export const isNarrow = () => innerWidth < 600;
+
 /**
  * @param {Frame} frame
  * @param {string} label for screen readers

@@ -422,4 +422,5 @@ export interface WholeComparison {
   measures: Record<string, Measure>;
   exports: Exports;
   votes: Ratings;
+  stored?: boolean;
 }

@@ -135,8 +135,9 @@ function draw() {
       element("div", {}, element("h2", {}, trajectories.prompt || "No prompt"), element("p", {}, trajectories.model),
         trajectories.stored && element("p", { class: "nw-quiet" }, STORED)),
       files && element("span", { class: "nw-exports" }, fileLink(files.npz, "States (npz)"), fileLink(files.csv, "Figures (CSV)"))),
+    stepSlider(trajectories),
     element("div", { class: "nw-followed" }, ...trajectories.runs.map((run, i) => runSection(trajectories, run, i))),
-    stepSlider(trajectories), filmStrips(trajectories), pathsSection(trajectories, cursor), curvesSection(trajectories, cursor, draw)));
+    filmStrips(trajectories), pathsSection(trajectories, cursor), curvesSection(trajectories, cursor, draw)));
   cursor.go(at);
 }
 

@@ -3,14 +3,15 @@
 import { actButton, element, svg } from "./element.js";
 import { short } from "./format.js";
 import { clamp, nearest, pathThrough, rangeOf, scale, turned } from "./geometry.js";
-import { inPlot, saveButtons, tick } from "./plot.js";
+import { inPlot, isNarrow, saveButtons, tick } from "./plot.js";
 import { hue, stepsOf } from "./trajectory_cursor.js";
 
 /** @import { ProjectedPaths, Trajectories } from "./server.d.ts" */
 /** @import { Cursor } from "./trajectory_cursor.js" */
 /** @typedef {"x" | "x0"} Kind */
 
-const [WIDTH, HEIGHT, EDGE] = [560, 360, 28];
+const EDGE = 28;
+const sizes = () => (isNarrow() ? { width: 340, height: 300 } : { width: 560, height: 360 });
 const SLIP = 4; // pixels that a pointer moves before it turns the paths
 const NEAR = 24; // units of the plot
 /** @type {[Kind, string, string][]} */
@@ -31,13 +32,14 @@ function projection({ points }) {
   const all = points.flat(), spans = all[0].map((_, k) => rangeOf(all.map((point) => point[k])));
   const toUnit = spans.map((span) => (span[0] === span[1] ? () => -1 : scale(span, [-1, 1])));
   const size = isFlat() ? 1 : 0.62; // a turned cube needs more room
-  const x = scale([-1, 1], [WIDTH - EDGE, EDGE]), y = scale([-1, 1], [HEIGHT - EDGE, EDGE]);
+  const { width, height } = sizes();
+  const x = scale([-1, 1], [width - EDGE, EDGE]), y = scale([-1, 1], [height - EDGE, EDGE]);
   /** @type {(point: readonly number[]) => [number, number]} */
   const place = (point) => {
     const [across, up] = turned(point.map((value, k) => toUnit[k](value)), turn);
     return [x(size * across), y(size * up)];
   };
-  return { place, spans };
+  return { place, spans, width, height };
 }
 const isFlat = () => turn[0] === 0 && turn[1] === 0;
 
@@ -45,14 +47,14 @@ const isFlat = () => turn[0] === 0 && turn[1] === 0;
  * The axes from their common corner, with their lengths.
  * @param {ReturnType<typeof projection>} frame
  */
-function axes({ place, spans }) {
+function axes({ place, spans, width, height }) {
   const corner = spans.map(([low]) => low);
   return spans.flatMap((span, k) => {
     if (isFlat() && k === 2) return [];
     const from = place(corner), to = place(corner.map((low, j) => (j === k ? span[1] : low)));
     const length = short(span[1] - span[0]), words = k === 0 ? `chord, ${length} long` : `off it ${k}, ${length} wide`;
     const label = isFlat()
-      ? (k === 0 ? tick(EDGE, HEIGHT - 8, words) : tick(WIDTH - EDGE, 16, words, "end"))
+      ? (k === 0 ? tick(EDGE, height - 8, words) : tick(width - EDGE, 16, words, "end"))
       : tick(to[0], to[1] - 4, words, "middle");
     return [svg("path", { d: pathThrough([from, to]), class: "nw-rule" }), label];
   });
@@ -76,7 +78,7 @@ export function pathsSection({ paths, runs }, cursor) {
     const projected = /** @type {ProjectedPaths} */ (paths[kind]), frame = projection(projected);
     const isSolid = frame.spans.length > 2;
     const plot = svg("svg", {
-      viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "nw-scatter nw-paths", role: "img", "aria-label": `${title} of ${runs.length} runs`,
+      viewBox: `0 0 ${frame.width} ${frame.height}`, class: "nw-scatter nw-paths", role: "img", "aria-label": `${title} of ${runs.length} runs`,
     }, ...axes(frame));
     /** @type {{ place: [number, number], run: number, step: number }[]} */
     const dots = [];
@@ -100,7 +102,7 @@ export function pathsSection({ paths, runs }, cursor) {
     const pointAt = (/** @type {PointerEvent} */ event) => {
       const near = nearest(dots.map((dot) => dot.place), ...inPlot(plot, event));
       if (!near || near.distance > NEAR) { tip.setAttribute("visibility", "hidden"); return; }
-      const { place: [x, y], run: i, step } = dots[near.index], run = runs[i], isRight = x > WIDTH / 2;
+      const { place: [x, y], run: i, step } = dots[near.index], run = runs[i], isRight = x > frame.width / 2;
       cursor.go(step / stepsOf(run));
       tip.textContent = `${run.label}: step ${step}, sigma ${short(run.sigmas[step])}`;
       tip.setAttribute("x", String(isRight ? x - 10 : x + 10));

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from app.catalog.prompts import EXAMPLES
 from app.comparison.spec import Axis, Change, Comparison
 from app.engine.events import Cancelled, Failed, Finished, Preparing
 from app.errors import NotLoaded, error_message
@@ -87,9 +88,21 @@ def ready(base: Recipe, key: str) -> list[tuple[str, Recipe]]:
     raise RecipeError([Problem("along", f"There is no {key!r} to follow. There are: {', '.join(READY)}.")])
 
 
+def with_prompt(base: Recipe, key: str) -> tuple[Recipe, str]:
+    """The base of a ready-made one; with an example's prompt where it has none and the runs would be the same. And what
+    is to be said of that, or ""."""
+    if _has_condition(base) or key not in ("guidance", CONDITION):
+        return base, ""
+    return base.but(prompt=EXAMPLES[0]), f"Create has no prompt, so that of an example is followed: “{EXAMPLES[0]}”."
+
+
 def runs_of(base: Recipe, along: str, values: str) -> list[tuple[str, Recipe]]:
     """The base, along one axis: (label, recipe of one image). Raises RecipeError in words, and for more than MOST."""
     base = base.model_copy(update={"count": 1})
+    if not base.methods and base.prompt.strip() == base.negative.strip() and along in alike_without_prompt(base):
+        what = "The prompt of Create and its negative prompt are the same" if base.prompt else "Create has no prompt"
+        words = f"{what}, so all these runs would be the same. Write a prompt there first."
+        raise RecipeError([Problem("along", words)])
     if along == "":
         return [(base.prompt or "no words", base)]
     axis = _conditions(base) if along == CONDITION else axis_values.axis_of(along, values)
@@ -100,6 +113,20 @@ def runs_of(base: Recipe, along: str, values: str) -> list[tuple[str, Recipe]]:
     if wrong is not None:
         raise RecipeError([Problem("along", f"{axis.values[wrong.place[0]].label}: {wrong.problem}")])
     return [(value.label, cell.recipe) for value, cell in zip(axis.values, cells) if cell.recipe is not None]
+
+
+def alike_without_prompt(base: Recipe) -> tuple[str, ...]:
+    """Along what runs are the same where prompt and negative prompt are."""
+    return ("cfg_scale",) if base.prompt.strip() else ("cfg_scale", CONDITION)
+
+
+def of_image(recipe: Recipe) -> list[tuple[str, Recipe]]:
+    """The run of an image that was made, and beside it those without its methods and its words, where it has any."""
+    return runs_of(recipe, CONDITION if _has_condition(recipe) else "", "")
+
+
+def _has_condition(recipe: Recipe) -> bool:
+    return bool(recipe.methods or recipe.prompt.strip() or recipe.negative.strip())
 
 
 def _conditions(base: Recipe) -> Axis:
@@ -178,6 +205,7 @@ class LiveTrajectory(Live[dict[str, Any]]):
         patience: float | None = None,
     ):  # fmt: skip
         super().__init__({"busy": [label for label, _ in runs], "steps": 0, "of": 0}, patience)
+        self.said = ""  # beside it, in words
         self.trouble = ""  # in words, once it has ended
         self.replaced = False  # by others: then no page shows its end
         self._cancelled = threading.Event()

@@ -118,6 +118,7 @@ class Compare:
         if not example:
             return gr.skip()
         shown = self._shown(example, [*visit, example], opening.WORDS)
+        shown[self.news] = json.dumps(json.loads(shown[self.news]) | {"stored": True})
         shown.pop(self.create.kept, None)  # of this page only: neither the browser keeps it, nor the address names it
         return shown
 

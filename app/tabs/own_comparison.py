@@ -23,6 +23,7 @@ from app.tabs.notes import failure, note
 ADDED = scripts.mount("server_buttons", "mountColumns", ["act"])
 AXES = (("rows", "Rows", "seed", "0, 1"), ("tabs", "Tabs of grids", "", ""))
 MOST_ADDED = 32
+RANGES = "0, 1-5, 0:1:0.25"  # short enough for a phone
 
 
 class OwnComparison:
@@ -47,7 +48,7 @@ class OwnComparison:
                         ),
                         gr.Textbox(
                             value=values, label="Values, comma-separated", elem_id=f"{name}-values", min_width=120,
-                            placeholder="1, 2 or 1-5 or 0:1:0.25",
+                            placeholder=RANGES,
                         ),
                     ]  # fmt: skip
                 self.pickers.append(
@@ -163,7 +164,7 @@ class OwnComparison:
         """The names that the values of an axis may have, to be picked; the field for others where there are none."""
         models = [(str(label), str(id)) for label, id in self.state.choices]
         names = axis_values.values_of(str(kind or ""), models)
-        hint = "a | b" if kind in axis_values.BY_BARS else "1, 2 or 1-5 or 0:1:0.25"
+        hint = "a | b" if kind in axis_values.BY_BARS else RANGES
         label = "Values, with | between" if kind in axis_values.BY_BARS else "Values, comma-separated"
         return gr.Dropdown(choices=names, value=[], visible=bool(names)), gr.Textbox(placeholder=hint, label=label)
 

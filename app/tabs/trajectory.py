@@ -19,7 +19,7 @@ from app.tabs import attention, image_view
 from app.tabs.create import Create
 from app.tabs.generation import PATIENCE
 from app.tabs.listeners import DRAWER, LONG, RETURNED, SHORT
-from app.tabs.notes import failure
+from app.tabs.notes import failure, note
 from common.image_bytes import data_uri
 
 READY = scripts.mount("server_buttons", "mountReadyList", ["ready"])
@@ -94,12 +94,12 @@ class TrajectoryTab:
         """One of the ready-made ones, over the settings of Create."""
         key = str((data._data or {}).get("key", ""))
         try:
-            base, _ = self.create.recipe(*values)
+            base, said = trajectory_form.with_prompt(self.create.recipe(*values)[0], key)
             runs = trajectory_form.ready(base, key)
         except Exception as error:
             yield self._say(_words(error))
             return
-        yield from self._follow(runs, bool(attend), request)
+        yield from self._follow(runs, bool(attend), request, said)
 
     def opens(self, event: Any, inputs: list[Any], recipe_of: Callable[..., Recipe | None]) -> None:
         """Wires an event of another tab: the run of an image that was made, once more, beside the one without its
@@ -110,7 +110,7 @@ class TrajectoryTab:
             if recipe is None:
                 yield self._say("This image is no longer here: make it once more.")
                 return
-            yield from self._follow(trajectory_form.ready(recipe, trajectory_form.CONDITION), False, request)
+            yield from self._follow(trajectory_form.of_image(recipe), False, request)
 
         event(lambda: gr.Tabs(selected="trajectory"), None, self.tabs, **SHORT)  # before the runs begin
         event(show, inputs, self.outputs, **LONG)
@@ -151,8 +151,10 @@ class TrajectoryTab:
 
     # frames -----------------------------------------------------------------------------------------------------------
 
-    def _follow(self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request) -> Iterator[dict[Any, Any]]:
-        """Begins in the place of what was under way there."""
+    def _follow(
+        self, runs: list[tuple[str, Recipe]], attend: bool, request: gr.Request, said: str = ""
+    ) -> Iterator[dict[Any, Any]]:
+        """Begins in the place of what was under way there. said: beside it, in words."""
         place, all_live = self.state.visits.place(request.session_hash), self.state.live_trajectories
         for other in all_live.of(place):
             other.replaced = True
@@ -160,6 +162,7 @@ class TrajectoryTab:
             all_live.seen(other)
         visit_token, patience = self.state.visit_token(request.session_hash), PATIENCE if private() else None
         live = trajectory_form.LiveTrajectory(self.state, runs, attend, visit_token, patience)
+        live.said = said
         all_live.add(place, live)
         yield from self._watch(live)
 
@@ -175,14 +178,16 @@ class TrajectoryTab:
 
     def _watch(self, live: trajectory_form.LiveTrajectory) -> Iterator[dict[Any, Any]]:
         """What the page has to know until the end. Leaving it ends nothing: a reload joins again."""
-        yield {self.note: "", self.maps: "", self.waiting: ""} | self._buttons(busy=True)
+        said = note(escape(live.said)) if live.said else ""
+        yield {self.note: said, self.maps: "", self.waiting: ""} | self._buttons(busy=True)
         for news in live.follow():
             if news is not live.ended:
                 yield {self.news: json.dumps(news)}
         if live.replaced:
             return
         assert live.ended is not None
-        shown = {self.news: json.dumps(live.ended), self.note: failure(escape(live.trouble)) if live.trouble else ""}
+        said = failure(escape(live.trouble)) if live.trouble else said
+        shown = {self.news: json.dumps(live.ended), self.note: said}
         kept = self._for_browser(live.ended["id"]) if "id" in live.ended else {}
         yield shown | kept | self._buttons(busy=False)
         self.state.live_trajectories.seen(live)  # only now: a page that was left just before has not shown it

@@ -149,6 +149,17 @@ def test_cancelled_reloaded_and_resumed(board):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing scrolls sideways on a phone"
 
 
+def test_on_a_phone_what_can_be_compared_comes_first_and_results_have_room(me):
+    page = me.page
+    page.set_viewport_size({"width": 360, "height": 780})
+    board = Board(me)
+    expect(page.locator("#compare-note")).to_contain_text("came with the app")
+    expect(board.cells()).not_to_have_count(0)
+    assert page.evaluate("scrollY") == 0, "the example does not push away the list"
+    assert page.locator("#compare button:disabled:visible").count() == 0
+    assert board.cells().first.bounding_box()["x"] < 300, "what the columns were given leaves room for them"
+
+
 def test_every_ready_made_comparison_begins_with_one_click(board):
     page = board.page
     ready = page.locator("#ready [data-ready]")

@@ -175,6 +175,22 @@ def test_with_and_without_the_condition():
     assert len(trajectory_form.ready(Recipe(prompt="a red cube"), "condition")) == 2
 
 
+def test_runs_that_would_be_the_same_without_a_prompt_are_refused_and_one_alone_is_followed():
+    for base, refused in ((Recipe(), ("guidance", "condition")), (Recipe(prompt="a", negative="a"), ("guidance",))):
+        for key in trajectory_form.READY:
+            if key in refused:
+                with pytest.raises(RecipeError, match="Write a prompt there first"):
+                    trajectory_form.ready(base, key)
+            else:
+                assert trajectory_form.ready(base, key)
+    assert trajectory_form.ready(Recipe(methods=(Use(name="perturbed_attention"),)), "condition")
+    for key in trajectory_form.READY:  # a click of someone who has written nothing is not refused
+        base, words = trajectory_form.with_prompt(Recipe(), key)
+        assert trajectory_form.ready(base, key) and (base.prompt in words) and bool(words) is bool(base.prompt)
+        assert trajectory_form.with_prompt(Recipe(prompt="mine"), key) == (Recipe(prompt="mine"), "")
+    assert [len(trajectory_form.of_image(Recipe(prompt=words))) for words in ("", "a red cube")] == [1, 2]
+
+
 @pytest.mark.parametrize(
     "along, values, words",
     [("seed", "1,2,3,4,5,6,7", "too many"), ("steps", "4, 0", "out of range"), ("seed", "", "no values"),
