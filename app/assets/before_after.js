@@ -4,8 +4,7 @@ import { divide } from "./divider.js";
 import { element, find, findAll, need } from "./element.js";
 import { page } from "./page_state.js";
 
-/** What is compared, for as long as someone walks through images: its words, and where the line stands. */
-const now = { words: "", cut: 50 };
+let cut = 50; // where the line stands, for as long as someone walks through images
 
 /** @param {HTMLElement} stage */
 function close(stage) {
@@ -33,20 +32,24 @@ async function fetched(address) {
 async function open(button, stage) {
   const words = button.dataset.words ?? "";
   button.setAttribute("aria-busy", "true");
+  const label = button.textContent;
+  const slow = setTimeout(() => { button.textContent = `Making the ${words} …`; }, 700); // a source may take a run
   find(".nw-problem", stage)?.remove();
   try {
     const image = await fetched(button.dataset.before ?? "");
-    if (!button.isConnected || now.words !== words) return; // another image is there, or another comparison
+    if (!button.isConnected) return; // another image is there
+    close(stage);
     image.alt = `The ${words}`;
     const frame = element("div", { class: "nw-before" });
     need(".nw-mat", stage).append(frame);
-    divide(frame, image, { left: `the ${words}`, right: "the result", cut: now.cut, moved: (cut) => { now.cut = cut; } });
+    divide(frame, image, { left: `the ${words}`, right: "the result", cut, moved: (to) => { cut = to; } });
     button.setAttribute("aria-pressed", "true");
   } catch (error) {
-    now.words = "";
     const reason = error instanceof TypeError ? "The server cannot be reached." : /** @type {Error} */ (error).message;
     button.parentElement?.after(element("p", { class: "nw-problem", role: "alert" }, reason));
   } finally {
+    clearTimeout(slow);
+    button.textContent = label;
     button.removeAttribute("aria-busy");
   }
 }
@@ -57,17 +60,23 @@ async function open(button, stage) {
  */
 export function toggleBefore(button) {
   const stage = /** @type {HTMLElement} */ (button.closest(".nw-stage"));
-  const on = button.getAttribute("aria-pressed") !== "true";
-  close(stage);
-  now.words = on ? button.dataset.words ?? "" : "";
-  if (on) void open(button, stage);
+  if (button.hasAttribute("aria-busy")) return;
+  if (button.getAttribute("aria-pressed") === "true") close(stage);
+  else void open(button, stage);
 }
+
+/**
+ * What the image on a stage is compared with, "" where it stands alone.
+ * @param {HTMLElement} stage
+ */
+export const comparedWith = (stage) => find("[data-before][aria-pressed=true]", stage)?.dataset.words ?? "";
 
 /**
  * Another image has come onto the stage: it is compared as the one before was, where it can be.
  * @param {HTMLElement} stage
+ * @param {string} words
  */
-export function goOnComparing(stage) {
-  const button = now.words && findAll("[data-before]", stage).find((one) => one.dataset.words === now.words);
+export function goOnComparing(stage, words) {
+  const button = words && findAll("[data-before]", stage).find((one) => one.dataset.words === words);
   if (button) void open(button, stage);
 }

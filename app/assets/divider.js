@@ -4,6 +4,7 @@ import { around, element } from "./element.js";
 import { clamp, placeIn } from "./geometry.js";
 
 const STEP = 2, LARGE = 10; // per cent of the width
+const ENDS = /** @type {const} */ (["pointerup", "pointercancel"]);
 
 /**
  * Where a key moves the line to; null where it does not.
@@ -55,12 +56,20 @@ export function divide(frame, over, { left, right, cut = 50, moved = () => {}, f
     event.preventDefault(); // no image is dragged away
     line.focus({ preventScroll: true });
     frame.setPointerCapture(event.pointerId);
-    const follow = (/** @type {PointerEvent} */ now) => place(100 * placeIn(now, frame.getBoundingClientRect()).x);
-    if (!onLine) follow(event);
+    const jump = (/** @type {PointerEvent} */ now) => place(100 * placeIn(now, frame.getBoundingClientRect()).x);
+    let on = onLine || event.pointerType !== "touch"; // a finger may be about to scroll the page
+    const follow = (/** @type {PointerEvent} */ now) => {
+      on ||= Math.abs(now.clientX - event.clientX) > Math.abs(now.clientY - event.clientY);
+      if (on) jump(now);
+    };
+    if (on && !onLine) jump(event);
     frame.addEventListener("pointermove", follow);
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      frame.addEventListener(end, () => frame.removeEventListener("pointermove", follow), { once: true });
-    }
+    const end = (/** @type {PointerEvent} */ now) => {
+      if (now.type === "pointerup" && !on) jump(now); // a tap
+      for (const name of ENDS) frame.removeEventListener(name, end);
+      frame.removeEventListener("pointermove", follow);
+    };
+    for (const name of ENDS) frame.addEventListener(name, end);
   });
   place(cut);
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /** The strip of made images, and the image above it: another one from the strip; true pixels and back. */
-import { goOnComparing } from "./before_after.js";
+import { comparedWith, goOnComparing } from "./before_after.js";
 import { find, findAll, need, serverMarkup } from "./element.js";
 
 /** @import { Thumbnail } from "./server.d.ts" */
@@ -17,11 +17,12 @@ export function showThumbnail(thumb, focus = true) {
   }
   const stage = find(`#${film.dataset.stage} .nw-stage`);
   if (stage && stage.dataset.state !== "running") {
+    const words = comparedWith(stage);
     /** @type {Thumbnail} */
     const data = JSON.parse(thumb.dataset.image ?? "{}");
     stage.replaceChildren(...(serverMarkup(data.html).firstElementChild?.childNodes ?? []));
     stage.dataset.state = "done";
-    goOnComparing(stage);
+    goOnComparing(stage, words);
   }
   const here = thumb.getBoundingClientRect(), strip = film.getBoundingClientRect(); // the page itself stays where it is
   film.scrollLeft += Math.min(0, here.left - strip.left) + Math.max(0, here.right - strip.right);

@@ -1,7 +1,7 @@
 """Of images in view: what they were made from; those of a batch on one sheet.
 
-GET  /pictures/{entry_id}/{sign}/before/{key}.png    what a method was given, as large as the result: see
-                                                     app/forms/before_after.py
+GET  /pictures/{entry_id}/{sign}/before/{key}.png    what a method was given, as large as the result, or the source that
+                                                     it makes itself, by a run: see app/forms/before_after.py
 POST /pictures.png                                   several images on one sheet, a list of their addresses as JSON. Its
                                                      settings are those of the batch, where they are one
 """
@@ -19,11 +19,10 @@ from starlette.routing import Route
 
 from app.engine.events import shape_of_sheet, sheet
 from app.forms.batches import batch_of
-from app.forms.before_after import image_before
+from app.forms.before_after import image_before, source_recipe
 from app.routes.answers import SAFE, gone, not_made, to_save
 from app.routes.images import entries_asked
 from app.schema import png_metadata
-from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS
 from app.service.state import LOADING, AppState
 from app.storage.image_files import MAX_PIXELS, png_bytes
@@ -40,13 +39,16 @@ def routes(state: AppState) -> list[Route]:
         if entry is None:
             return gone()
         state.model().engine(LOADING)  # whose thread imports torch, once for all
-        needed = {sha: state.image(sha, visit_token) for sha in hashes(entry.recipe.methods)}
-        images = {sha: image for sha, image in needed.items() if image is not None}
+        recipe, key = entry.recipe, request.path_params["key"]
         try:
-            shown = image_before(entry.recipe, request.path_params["key"], images)
+            if (source := source_recipe(recipe, key)) is not None:
+                source = source.but(backbone=state.same(recipe) or recipe.backbone)
+                shown = state.runs.submit(state.request(source, visit_token)).result().images[0]
+            else:
+                shown = image_before(recipe, key, state.request(recipe, visit_token).images)
         except KeyError:
             return gone("What it was made from is not here any more.")
-        except (ValueError, ImportError) as error:
+        except Exception as error:
             return not_made(error)
         headers = {"Cache-Control": "private, max-age=3600", **SAFE}
         return Response(encoded(shown), media_type="image/png", headers=headers)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from app.engine.method_checks import tensor
-from app.forms.before_after import image_before, offered
+from app.forms.before_after import image_before, offered, source_recipe
 from app.schema.recipe import Recipe
 from app.storage.image_files import content_hash
 from common.image_bytes import to_pixels
@@ -29,7 +29,7 @@ def given(name, **more):
 @pytest.mark.parametrize("name, words", [
     ("sdedit", ["source"]), ("repaint", ["source"]), ("ddim_inversion", ["source"]), ("ddnm", ["observation"]),
     ("controlnet", ["depth map", "edge map"]), ("ilvr", ["reference"]), ("energy_guidance", ["target"]),
-    ("layout_guidance", []), ("composable", []), ("prompt_to_prompt", []),
+    ("layout_guidance", []), ("composable", []), ("prompt_to_prompt", ["source image"]), ("masactrl", ["source image"]),
 ])  # fmt: skip
 def test_what_is_offered(name, words):
     found = offered(recipe(full(name)))
@@ -71,3 +71,16 @@ def test_what_is_gone_is_not_shown():
     for use in ({"name": "sdedit", "inputs": {"source": "f" * 64}}, {"name": "ddnm", "inputs": {"measured": lost}}):
         with pytest.raises(KeyError):
             image_before(recipe(use), offered(recipe(use))[0].key, IMAGES)
+
+
+def test_a_source_that_a_method_makes_itself_is_its_prompt_from_the_same_noise():
+    """In that run it goes as it goes alone: tests/conditioning/sampling/attention/test_source_beside.py."""
+    edits = {"name": "prompt_to_prompt", "inputs": {"source_prompt": "a red cube"}}
+    asked = recipe(edits, {"name": "perturbed_attention"}, prompt="a blue cube", seed=7, steps=9, cfg_scale=3)
+    assert source_recipe(asked, "0.source_prompt") == asked.but(prompt="a red cube", methods=asked.methods[1:])
+    with pytest.raises(KeyError):
+        image_before(asked, "0.source_prompt", {})
+    for key in ("1.source_prompt", "0.only", "2.source_prompt", "x", "0"):
+        assert source_recipe(asked, key) is None
+    inverted = recipe({"name": "ddim_inversion", "inputs": {"source": SHA, "source_prompt": "a red cube"}}, edits)
+    assert [one.key for one in offered(inverted)] == ["0.source"] and source_recipe(inverted, "1.source_prompt") is None

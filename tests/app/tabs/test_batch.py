@@ -139,3 +139,18 @@ def test_in_private_a_source_is_seen_by_its_own_visit_only(opened, client, monke
     assert client.get(f"{address}?visit_token={token}").status_code == 200
     other = opened.state.visit_token("another")
     assert [client.get(one).status_code for one in (address, f"{address}?visit_token={other}")] == [404, 404]
+
+
+def test_a_source_that_was_not_given_is_made(opened, client, monkeypatch):
+    edits = {"name": "prompt_to_prompt", "inputs": {"source_prompt": "a red cube"}}
+    (entry,) = kept(opened, THREE.one(0).but(methods=[edits]))
+    asked = []
+
+    def submit(request):
+        asked.append(request.recipe)
+        return SimpleNamespace(result=lambda: SimpleNamespace(images=[Image.new("RGB", (16, 16), "red")]))
+
+    monkeypatch.setattr(type(opened.state), "runs", SimpleNamespace(submit=submit))
+    address = f"/{opened.state.address(entry.id).removesuffix('.png')}/before/0.source_prompt.png"
+    assert Image.open(io.BytesIO(client.get(address).content)).getpixel((0, 0)) == (255, 0, 0)
+    assert [(one.prompt, one.methods) for one in asked] == [("a red cube", ())]
