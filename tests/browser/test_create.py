@@ -181,6 +181,17 @@ def test_a_decimal_comma_is_a_point(me):
         expect(field).to_have_value(held)
 
 
+def test_what_is_not_used_in_a_closed_drawer_is_said_at_it(me):
+    me.drawer("Advanced")
+    me.put("variation_seed", 5)
+    unused = me.page.locator("#advanced > .nw-unused")
+    expect(me.page.locator("#variation_seed .nw-unused")).to_contain_text("at a Variation strength of 0")
+    expect(unused).to_be_hidden()
+    me.drawer("Advanced")
+    expect(unused).to_have_text("Not used: Variation seed.")
+    expect(unused).to_be_visible()
+
+
 def test_a_number_that_cannot_be_is_said_at_its_field_and_stays(onlooker):
     onlooker.prompt.fill("a red sphere")
     for name, typed, said in (

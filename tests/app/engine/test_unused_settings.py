@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import backbones
+from app.comparison.idle_axes import idle_axes
 from app.comparison.spec import Axis, Change, Comparison
 from app.engine.engine import Engine
 from app.engine.planner import Encoder, plan, problems
@@ -174,6 +175,19 @@ def test_another_recipe_cannot_say_what_is_unused() -> None:
     cells = Comparison(base=restored, axes=(axis,)).cells()
     assert [cell.recipe.sampler for cell in cells if cell.recipe] == ["lms", "euler"] and cells[0].key != cells[1].key
     assert Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "image": SHA}}).name == "ddnm"
+
+
+@pytest.mark.parametrize("base, axis, words", [
+    ({}, {"variation_seed": (1, 2)}, "at a Variation strength of 0"),
+    ({"methods": [full("ddim_inversion")]}, {"variation_strength": (0.1, 0.2)}, "DDIM inversion starts the run"),
+    ({"variation_strength": 0.3}, {"variation_seed": (1, 2)}, ""), ({}, {"variation_strength": (0, 0.2)}, ""),
+])  # fmt: skip
+def test_an_axis_of_variations_that_cannot_act_is_refused(base: Any, axis: Any, words: str) -> None:
+    ((name, numbers),) = axis.items()
+    changes = tuple(Change(label=str(number), recipe={name: number}) for number in numbers)
+    comparison = Comparison(base=recipe(variation_seed=7, **base), axes=(Axis(name="v", values=changes),))
+    refused, _ = idle_axes(comparison, lambda id: ORACLE)
+    assert [words in one for one in refused] == [True] * bool(words)
 
 
 @pytest.mark.parametrize("scale, words", [

@@ -61,6 +61,8 @@ def test_search_by_method_seed_and_model(tmp_path: Path) -> None:
     assert seeds("low frequencies", titles=titles) == [70] and seeds("net of", titles=titles) == [71]
     large = history.add(image(8), recipe(prompt="a cone", seed=2**64 - 7))
     assert seeds(str(2**64 - 7)) == [2**64 - 7] and seeds(str(2**64 - 8)) == []
+    varied = history.add(image(8), recipe(prompt="a cone", seed=3, variation_seed=4711, variation_strength=0.2))
+    assert seeds("4711") == seeds("3") == [3] and history.delete(varied.id)
     history.delete(large.id)
     one, two, _ = history.search()
     assert seeds("", among=[two.id]) == seeds("ilvr", among=[two.id]) == [70] and seeds("ilvr", among=[one.id]) == []
