@@ -78,9 +78,11 @@ def check(chosen: argparse.Namespace) -> int:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Makes the images of a recipe: DIR/<name of the recipe's file>-<seed>.png, over one of that name."""
+    """Makes the images of a recipe: DIR/<name of the recipe's file>-<seed>.png, over one of that name; with a variation
+    <seed>-<variation seed>."""
     request = _recipe(chosen.file)
     from app.engine.events import Failed, Finished, Made, Preparing, Progress
+    from app.forms.batches import number_of
     from app.service.messages import as_json
     from app.service.runs import Engines, Runs
     from app.storage.image_files import save_png
@@ -93,7 +95,7 @@ def run(chosen: argparse.Namespace) -> int:
             message = as_json(event)
             match event:
                 case Made(image=image, recipe=recipe):
-                    path = chosen.out / f"{chosen.file.stem}-{recipe.seed}.png"
+                    path = chosen.out / f"{chosen.file.stem}-{number_of(recipe)}.png"
                     save_png(image, path)
                     message["file"] = str(path)
                     _say(str(path))

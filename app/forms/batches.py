@@ -8,6 +8,12 @@ from app.forms import address
 from app.schema.recipe import Recipe
 
 
+def number_of(recipe: Recipe) -> str:
+    """What tells an image from the others of its batch, for the name of a file: its seed, with the variation seed where
+    that is counted."""
+    return f"{recipe.seed}-{recipe.variation_seed}" if recipe.variation_strength else str(recipe.seed)
+
+
 def batch_of(recipes: Sequence[Recipe]) -> Recipe | None:
     """The recipe that makes these images in this order, each of which has its own; None where none does."""
     whole = recipes[0].model_copy(update={"count": len(recipes)})

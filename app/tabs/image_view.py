@@ -16,6 +16,7 @@ from typing import Any
 from app import scripts
 from app.engine.events import Preparing, shape_of_sheet
 from app.forms import before_after, tiles
+from app.forms.batches import number_of
 from app.forms.stack import titles
 from app.schema.method_inputs import BoxValue
 from app.schema.recipe import SAMPLERS, Recipe, schedule_label
@@ -76,7 +77,7 @@ class Shown:
 
     @property
     def file_name(self) -> str:
-        return f"nine-ways-{self.recipe.seed}.png"
+        return f"nine-ways-{number_of(self.recipe)}.png"
 
 
 def cost_of(entry: Entry) -> Cost | None:
@@ -297,7 +298,7 @@ def batch(images: Sequence[Shown]) -> str:
     sheet = _sheet([one.source for one in images], "made", size, [one.recipe for one in images], first.batch)
     facts = [f"{_mono(len(images))} images", f"{_counted(first.recipe)} to {_counted(images[-1].recipe).split()[-1]}"]
     facts += [f"{_mono(f'{size[0]}×{size[1]}')} pixels each", *(first.cost.facts() if first.cost is not None else [])]
-    facts += [f'<span class="nw-warn">{escape(first.note)}</span>'] if first.note else []
+    facts += [f'<span class="nw-warn">{escape(note)}</span>' for note in {one.note for one in images if one.note}]
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(first.recipe.prompt)}</p>' if first.recipe.prompt else ""
     files = (("pictures.png", "Download grid PNG", f"nine-ways-{first.recipe.seed}-grid.png"),

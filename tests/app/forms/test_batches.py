@@ -1,6 +1,6 @@
 """Which images are one batch, told by their recipes."""
 
-from app.forms.batches import batch_of, batches
+from app.forms.batches import batch_of, batches, number_of
 from app.schema.recipe import Recipe
 
 FOUR = Recipe(prompt="a cone", seed=2**32 - 2, count=4)
@@ -18,6 +18,12 @@ def test_images_of_a_batch_are_known_by_their_recipes():
     assert batch_of([*each(FOUR)[:2], each(FOUR)[2].but(steps=7)]) is None
     made = each(FOUR, revision="abc", versions={"torch": "2"})
     assert batch_of(made) == FOUR.model_copy(update={"revision": "abc", "versions": {"torch": "2"}})
+
+
+def test_files_of_a_batch_have_names_of_their_own():
+    for whole in (FOUR, VARIED):
+        assert len({number_of(one) for one in each(whole)}) == whole.count
+    assert number_of(Recipe(seed=7, variation_seed=3)) == "7" and number_of(VARIED) == "7-3"
 
 
 def test_batches_stand_side_by_side():

@@ -54,8 +54,8 @@ def test_a_batch_is_a_grid_and_every_cell_has_its_thumbnail(opened):
     assert cells == re.findall(r'data-of="([^"]+)"', re.sub(r'data-image="[^"]*"', "", film)) == ["7.0", "7.1", "7.2"]
     assert film.count('role="option"') == 5 and 'data-batch="7"' in film
     assert 'data-back="7"' in image_view.made(images[0]) and "data-back" not in image_view.made(other)
-    unsaved = [*images[:2], image_view.Shown("", "data:x", THREE, "", batch="7")]
-    assert "data-save" in html and "data-save" not in image_view.batch(unsaved)
+    unsaved = image_view.batch([*images[:2], image_view.Shown("", "data:x", THREE, "", note="not saved: full")])
+    assert "data-save" in html and "data-save" not in unsaved and "not saved: full" in unsaved
 
 
 def test_forming_images_of_a_batch_have_their_seeds_and_one_alone_is_no_button():
