@@ -223,7 +223,10 @@ def made(shown: Shown, favourite: bool | None = None) -> str:
     image = f'<img alt="{alt}" src="{source}" width="{recipe.width}" height="{recipe.height}" draggable="true">'
     button = '<button type="button" class="nw-image" aria-pressed="false" title="Toggle 1:1 pixels">'
     image = f"{button}{image}</button>"
-    facts = [f"Seed {_mono(recipe.seed)}", f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
+    facts = [f"Seed {_mono(recipe.seed)}"]
+    if recipe.variation_strength:
+        facts.append(f"Variation {_mono(recipe.variation_seed)} at {_mono(f'{recipe.variation_strength:g}')}")
+    facts += [f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
     facts += shown.cost.facts() if shown.cost is not None else []
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
@@ -296,7 +299,9 @@ def batch(images: Sequence[Shown]) -> str:
     """Several images that were made at once, side by side; each can be shown alone, all of them taken along."""
     first, size = images[0], (images[0].recipe.width, images[0].recipe.height)
     sheet = _sheet([one.source for one in images], "made", size, [one.recipe for one in images], first.batch)
-    facts = [f"{_mono(len(images))} images", f"{_counted(first.recipe)} to {_counted(images[-1].recipe).split()[-1]}"]
+    (word, low), high = _counted(first.recipe).split(), _counted(images[-1].recipe).split()[1]
+    facts = [f"{_mono(len(images))} images", f"{word} {_mono(low)} to {_mono(high)}"]
+    facts += [f"of seed {_mono(first.recipe.seed)}"] if first.recipe.variation_strength else []
     facts += [f"{_mono(f'{size[0]}×{size[1]}')} pixels each", *(first.cost.facts() if first.cost is not None else [])]
     facts += [f'<span class="nw-warn">{escape(note)}</span>' for note in {one.note for one in images if one.note}]
     words = " ".join(f"<span>{fact}</span>" for fact in facts)

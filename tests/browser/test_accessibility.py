@@ -16,6 +16,8 @@ def test_create(me, accessible):
     expect(me.page.locator("#cfg_start .nw-problem")).to_have_count(0)  # gone with its cause, in another field
     me.paint("a red zebra")
     me.sees("done")
+    accessible(me.page, "#result")
+    me.page.locator("#stage .nw-pick").first.click()
     me.page.get_by_text("Settings of this image").click()
     accessible(me.page)
     me.page.get_by_role("button", name="Add a method").click()

@@ -24,6 +24,8 @@ def test_no_sideways_scroll(me):
     no_sideways_scroll(me.page)
     me.paint("a red sphere " + "and another one " * 12, steps=3, count=12)
     me.sees("done")
+    no_sideways_scroll(me.page)
+    me.page.locator("#stage .nw-pick").first.click()
     me.page.get_by_text("Settings of this image").click()
     no_sideways_scroll(me.page)
     me.page.get_by_role("tab", name="History").click()
