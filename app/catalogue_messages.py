@@ -111,6 +111,17 @@ class Task(Message):
     methods: list[str]  # the aptest first
 
 
+class ImageUse(Message):
+    """What an image that is dropped or pasted can be used for: an input of a method, with these knobs."""
+
+    title: str
+    summary: str
+    method: str
+    input: str
+    knobs: dict[str, str]
+    needs: list[str]  # of what the network offers
+
+
 class Signpost(Message):
     """Words that are searched for where no method does it, and the nearest that there is."""
 
@@ -126,5 +137,6 @@ class Catalogue(Message):
     methods: dict[str, Method]
     operators: list[Operator]
     tasks: list[Task]
+    image_uses: list[ImageUse]  # the likeliest first
     tiles: str  # HTML of all tasks, each a button with data-task
     signposts: list[Signpost]

@@ -30,6 +30,7 @@ KEYS = (
     ("←", "→", "Walk through the images, in History from page to page"),
     ("Delete", "", "In History: delete what is selected, or the image in view"),
     ("Ctrl", "Z", "Undo the last change of settings, masks or boxes; in History, the last delete"),
+    ("Ctrl", "V", "An image from the clipboard: as a dropped one, with the choice of what it is for"),
     ("?", "", "This list"),
 )
 

@@ -48,6 +48,7 @@ class Uploaded(Message):
     width: NotRequired[int]
     height: NotRequired[int]
     notes: NotRequired[list[str]]
+    settings: NotRequired[str]  # that the file carries, in a line; not there where it carries none that can be read
     error: NotRequired[str]
 
 

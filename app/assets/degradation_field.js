@@ -39,8 +39,9 @@ export function lookAgain() {
  * @param {string} method
  * @param {string} input
  * @param {string} label
+ * @param {string} fit
  */
-function observed(method, input, label) {
+function observed(method, input, label, fit) {
   const image = element("img", { alt: `${label}: the observation`, hidden: true }), words = element("span");
   const figure = element("figure", { class: "nw-measured" }, image, element("figcaption", { class: "nw-quiet" }, words));
   /** @type {DegradationValue | null} */
@@ -49,7 +50,7 @@ function observed(method, input, label) {
   const look = async (/** @type {DegradationValue | null} */ degradation = latest) => { // of what is asked meanwhile only the newest counts
     latest = degradation;
     wanted = degradation?.image && page.backbone
-      ? JSON.stringify({ method, input, given: degradation, backbone: page.backbone, ...sheetSize() }) : "";
+      ? JSON.stringify({ method, input, given: degradation, fit, backbone: page.backbone, ...sheetSize() }) : "";
     if (busy) return;
     busy = true;
     while (shown !== wanted) {
@@ -73,6 +74,13 @@ const NOISE = {
   help: "Standard deviation, where images go from -1 to 1",
 };
 
+/** What is done to an image before anyone has chosen. @returns {DegradationValue} */
+export function usualDegradation() {
+  const { operators } = catalogue();
+  const usual = operators.find((one) => one.name === "super_resolution") ?? operators[0];
+  return { image: "", name: usual.name, parameters: {}, sigma_y: 0, seed: 0 };
+}
+
 /**
  * @param {object} field
  * @param {string} field.id
@@ -80,14 +88,15 @@ const NOISE = {
  * @param {string} field.label
  * @param {string} field.method
  * @param {DegradationValue | null} field.value
+ * @param {string} field.fit how the image gets to the size of the result
  * @param {(value: DegradationValue, again: boolean) => void} field.change
+ * @param {(fit: string) => void} field.changeFit
  */
-export function degradationField({ id, name, label, method, value, change }) {
+export function degradationField({ id, name, label, method, value, fit, change, changeFit }) {
   const { operators } = catalogue();
-  const usual = operators.find((one) => one.name === "super_resolution") ?? operators[0];
-  let degradation = value ?? { image: "", name: usual.name, parameters: {}, sigma_y: 0, seed: 0 };
+  let degradation = value ?? usualDegradation();
   const operator = operators.find((one) => one.name === degradation.name) ?? operators[0];
-  const { figure, look } = observed(method, name, label);
+  const { figure, look } = observed(method, name, label, fit);
   /** @type {(part: Partial<DegradationValue>, again?: boolean) => void} */
   const set = (part, again = false) => { degradation = { ...degradation, ...part }; change(degradation, again); void look(degradation); };
   const parameter = (/** @type {MaskParameter | NumberKnob} */ one) => {
@@ -99,7 +108,7 @@ export function degradationField({ id, name, label, method, value, change }) {
     return element("div", { class: "nw-field" },
       element("div", { class: "nw-field-head" }, element("span", {}, one.label)),
       maskDrawing({
-        field: id, label: one.label, value: String(degradation.parameters?.mask ?? ""), backdrop: degradation.image ?? "",
+        field: id, label: one.label, value: String(degradation.parameters?.mask ?? ""), backdrop: { sha: degradation.image ?? "", fit },
         change: (sha) => set(withIt(sha)),
       }));
   };
@@ -107,7 +116,7 @@ export function degradationField({ id, name, label, method, value, change }) {
     ...operators.map((one) => element("option", { value: one.name, selected: one.name === degradation.name }, one.title)));
   void look(degradation);
   return element("div", { class: "nw-operator" },
-    imageField(id, label, degradation.image ?? "", (sha) => set({ image: sha }, true)), figure,
+    imageField({ id, label, sha: degradation.image ?? "", fit, change: (sha) => set({ image: sha }, true), changeFit }), figure,
     element("div", { class: "nw-field" }, element("div", { class: "nw-field-head" }, element("span", {}, "Degradation")), select),
     ...operator.parameters.map(parameter),
     knobField(`${id}.sigma_y`, NOISE, degradation.sigma_y, (to) => set({ sigma_y: Number(to) }), (to) => void look({ ...degradation, sigma_y: to })));

@@ -151,22 +151,6 @@ export function turned(point, [about, over]) {
   return [x * Math.cos(about) + z * Math.sin(about), y * Math.cos(over) - depth * Math.sin(over)];
 }
 
-/** @typedef {{ width: number, height: number }} Size */
-
-/**
- * Where a mask lies on a frame, by the rule of the run (app/engine/method_checks.py): one as large as its image belongs
- * to it, and is cut as the image is, whose middle fills the frame; any other one is stretched over the frame.
- * @param {Size} mask
- * @param {Size | null} image
- * @param {Size} frame
- */
-export function placeOfMask(mask, image, frame) {
-  if (!image || mask.width !== image.width || mask.height !== image.height) return { x: 0, y: 0, ...frame };
-  const scale = Math.max(frame.width / mask.width, frame.height / mask.height);
-  const width = mask.width * scale, height = mask.height * scale;
-  return { x: (frame.width - width) / 2, y: (frame.height - height) / 2, width, height };
-}
-
 /**
  * Whether a number field holds what lies out of its range, or nothing.
  * @param {{ value: string, min: string, max: string }} field "" where there is no bound

@@ -22,6 +22,8 @@ const ACCORDION_OPEN = "open";
 const DRAWER = ".nw-drawer"; // a class of ours
 /** The open list of a dropdown: at the end of the page, not in the dropdown. */
 const DROPDOWN_LISTS = ".options, .options [role=listbox]";
+/** A field that takes files, by dropping them or from the clipboard. */
+const UPLOAD_FIELD = "[aria-dropeffect]";
 /** The class of <body> in dark mode. */
 const DARK = "dark";
 
@@ -149,6 +151,11 @@ export function numberOf(id, otherwise) {
 export function restoreInput() {
   const found = find("#restore-row input[type=file]");
   return found instanceof HTMLInputElement ? found : null;
+}
+
+/** Whether an event is on a field of Gradio's own that takes files. @param {Event} event */
+export function isUploadField(event) {
+  return event.target instanceof Element && event.target.closest(UPLOAD_FIELD) !== null;
 }
 
 /** Opens the drawer "Advanced", where it is closed. */

@@ -2,8 +2,10 @@
 /** The fields of an input that is an image, or several: uploaded, dropped, or taken from the stage. */
 import { actButton, element } from "./element.js";
 import { imageOnStage } from "./film.js";
+import { FITS, fitWords, isOtherShape } from "./image_fit.js";
 import { announce } from "./page_state.js";
-import { address, notesOf, upload } from "./uploads.js";
+import { sheetSize } from "./sheet.js";
+import { fittedAddress, notesOf, sizeOf, upload } from "./uploads.js";
 
 /**
  * @param {string} id of the field
@@ -28,56 +30,92 @@ function chooser(id, label, several, take) {
 }
 
 /**
+ * An image as the run will get it.
  * @param {string} sha
  * @param {string} label
+ * @param {string} fit
  * @param {() => void} drop
  */
-function thumbnail(sha, label, drop) {
-  const image = element("img", { src: address(sha), alt: label, loading: "lazy", onerror: () => { image.alt = "This image is not here any more"; } });
+function thumbnail(sha, label, fit, drop) {
+  const frame = sheetSize();
+  const image = element("img", {
+    src: fittedAddress(sha, { fit, ...frame }), alt: label, loading: "lazy", onerror: () => { image.alt = "This image is not here any more"; },
+  });
   const remove = element("button", {
     type: "button", class: "nw-letter", "aria-label": `Remove ${label}`, title: "Remove", onclick: drop,
   }, "×");
   const words = notesOf(sha).join(" ");
-  return element("div", {}, element("div", { class: "nw-given" }, image, remove),
+  return element("div", {}, element("div", { class: "nw-given", style: `--aspect: ${frame.width} / ${frame.height}` }, image, remove),
     words !== "" && element("p", { class: "nw-quiet", role: "note" }, words));
 }
 
 /**
- * Where images can be dropped, in place of restoring their settings.
+ * How an image gets to the size of the result, in words; where that takes more than resizing, with the choice.
+ * @param {string} id of the field
+ * @param {string} label
+ * @param {string} sha
+ * @param {string} fit
+ * @param {(fit: string) => void} changeFit
+ */
+function fitting(id, label, sha, fit, changeFit) {
+  const frame = sheetSize(), words = element("p", { class: "nw-quiet" }), row = element("div", { class: "nw-fit" }, words);
+  void sizeOf(sha).then((size) => {
+    if (!size) return;
+    words.textContent = fitWords(size, frame, fit);
+    if (!isOtherShape(size, frame)) return;
+    const select = element("select", { "aria-label": `${label}: resize mode`, "data-keep": `${id}.fit`, onchange: () => changeFit(select.value) },
+      ...Object.entries(FITS).map(([value, name]) => element("option", { value, selected: value === fit }, name)));
+    row.append(element("div", { class: "nw-tools" }, select,
+      actButton("Size from this image", () => announce("shape", size), {
+        title: "Width and height in the shape of this image, at as many pixels as the model was trained on", "data-keep": `${id}.shape`,
+      })));
+  });
+  return row;
+}
+
+/**
+ * Where images can be dropped or pasted, without being asked what they are for.
  * @param {string} id
  * @param {(sha: string) => void} take
  * @param {...(Node | false)} inside
  */
 function dropZone(id, take, ...inside) {
+  const takeAll = async (/** @type {DataTransfer | null} */ data) => {
+    for (const file of [...(data?.files ?? [])]) { const sha = await upload(file, id); if (sha) take(sha); }
+  };
   return element("div", {
     class: "nw-image-field", "data-own-drop": true,
     ondragover: (event) => event.preventDefault(),
     ondrop: async (/** @type {DragEvent} */ event) => {
       event.preventDefault();
-      for (const file of event.dataTransfer?.files ?? []) { const sha = await upload(file, id); if (sha) take(sha); }
+      await takeAll(event.dataTransfer);
     },
+    onpaste: (/** @type {ClipboardEvent} */ event) => { void takeAll(event.clipboardData); },
   }, ...inside);
 }
 
 /**
- * @param {string} id of the field
- * @param {string} label
- * @param {string} sha of the image, "" where there is none
- * @param {(sha: string) => void} change
+ * @typedef {object} Given
+ * @property {string} id of the field
+ * @property {string} label
+ * @property {string} fit how the image gets to the size of the result
+ * @property {(fit: string) => void} changeFit
  */
-export function imageField(id, label, sha, change) {
-  return dropZone(id, change, sha !== "" && thumbnail(sha, label, () => change("")), chooser(id, label, false, change));
+
+/**
+ * @param {Given & { sha: string, change: (sha: string) => void }} field sha: of the image, "" where there is none
+ */
+export function imageField({ id, label, sha, fit, change, changeFit }) {
+  return dropZone(id, change, sha !== "" && thumbnail(sha, label, fit, () => change("")), chooser(id, label, false, change),
+    sha !== "" && fitting(id, label, sha, fit, changeFit));
 }
 
 /**
- * @param {string} id of the field
- * @param {string} label
- * @param {readonly string[]} shas content hashes
- * @param {(all: string[]) => void} change
+ * @param {Given & { shas: readonly string[], change: (all: string[]) => void }} field shas: content hashes
  */
-export function referencesField(id, label, shas, change) {
+export function referencesField({ id, label, shas, fit, change, changeFit }) {
   const all = [...shas]; // of several files each is added in turn
   const take = (/** @type {string} */ sha) => { all.push(sha); change([...all]); };
-  const images = all.map((sha, i) => thumbnail(sha, `${label} ${i + 1}`, () => change(all.filter((_, j) => j !== i))));
-  return dropZone(id, take, ...images, chooser(id, label, true, take));
+  const images = all.map((sha, i) => thumbnail(sha, `${label} ${i + 1}`, fit, () => change(all.filter((_, j) => j !== i))));
+  return dropZone(id, take, ...images, chooser(id, label, true, take), all.length > 0 && fitting(id, label, all[0], fit, changeFit));
 }

@@ -7,6 +7,7 @@ import { maskDrawing } from "./mask_drawing.js";
 import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
 import { isEmpty } from "./stack_model.js";
 
+/** @import { Backdrop } from "./sheet.js" */
 /** @import { BoxValue, DegradationValue, Input, Method, PointValue } from "./server.d.ts" */
 /** @import { InputValue, KnobValue } from "./stack_model.js" */
 
@@ -17,7 +18,9 @@ import { isEmpty } from "./stack_model.js";
  * @property {Method} method
  * @property {InputValue | undefined} value
  * @property {Record<string, KnobValue>} knobs of the card: an input may be needed by a choice only
- * @property {string} backdrop hash of the image that a mask or boxes are drawn over
+ * @property {Backdrop} backdrop the image that a mask or boxes are drawn over
+ * @property {string} fit how its images get to the size of the result
+ * @property {(fit: string) => void} changeFit
  * @property {(value: InputValue | null, again?: boolean) => void} change `again`: draw the card anew
  */
 
@@ -41,7 +44,7 @@ export function whenNeeded(input, method, knobs) {
 }
 
 /** @param {InputField} field */
-function control({ id, input, method, value, backdrop, change }) {
+function control({ id, input, method, value, backdrop, fit, change, changeFit }) {
   const { label, kind, name } = input;
   const again = (/** @type {InputValue | null} */ to) => change(to, true);
   switch (kind) {
@@ -52,11 +55,11 @@ function control({ id, input, method, value, backdrop, change }) {
     }
     case "image":
     case "map":
-      return imageField(id, label, String(value ?? ""), again);
+      return imageField({ id, label, sha: String(value ?? ""), fit, change: again, changeFit });
     case "references":
-      return referencesField(id, label, /** @type {string[]} */ (value ?? []), again);
+      return referencesField({ id, label, shas: /** @type {string[]} */ (value ?? []), fit, change: again, changeFit });
     case "operator":
-      return degradationField({ id, name, label, method: method.name, value: /** @type {DegradationValue | null} */ (value ?? null), change });
+      return degradationField({ id, name, label, method: method.name, value: /** @type {DegradationValue | null} */ (value ?? null), fit, change, changeFit });
     case "mask":
       return maskDrawing({ field: id, label, value: String(value ?? ""), backdrop, change });
     case "boxes":

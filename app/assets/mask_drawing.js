@@ -1,14 +1,13 @@
 // @ts-check
 /** A mask drawn with a brush, by pointer or by keys. */
 import { actButton, element } from "./element.js";
-import { fraction, percentOf, placeOfMask } from "./geometry.js";
-import { placeOn, sheet, sheetSize } from "./sheet.js";
-import { address, upload } from "./uploads.js";
+import { fraction, percentOf } from "./geometry.js";
+import { ARROWS, placeOn, sheet, sheetSize } from "./sheet.js";
+import { fittedAddress, upload } from "./uploads.js";
 
+/** @import { Backdrop } from "./sheet.js" */
 /** @import { Place } from "./geometry.js" */
 
-/** @type {Record<string, [number, number]>} */
-export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const FINE = 256; // pixels: strokes are drawn on a canvas at least this long, finer than a small image is
 const SHADE = 0.62; // opacity of what is painted
 const SMALLEST_BRUSH = 2;
@@ -18,15 +17,12 @@ function contextOf(canvas) {
   return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
 }
 
-/** @param {HTMLImageElement} image */
-const sizeOf = (image) => ({ width: image.naturalWidth, height: image.naturalHeight });
-
 /**
- * @param {string} sha
+ * @param {string} source
  * @returns {Promise<HTMLImageElement | null>} null where it is not here any more
  */
-async function loaded(sha) {
-  const image = element("img", { src: address(sha) });
+async function loaded(source) {
+  const image = element("img", { src: source });
   try { await image.decode(); } catch { return null; }
   return image;
 }
@@ -36,7 +32,7 @@ async function loaded(sha) {
  * @param {string} mask.field the id of the field, for trouble
  * @param {string} mask.label
  * @param {string} mask.value hash of the mask that there is, or ""
- * @param {string} mask.backdrop hash of the image under it, or ""
+ * @param {Backdrop} mask.backdrop the image under it
  * @param {(sha: string) => void} mask.change
  */
 export function maskDrawing({ field, label, value, backdrop, change }) {
@@ -141,13 +137,11 @@ export function maskDrawing({ field, label, value, backdrop, change }) {
   const clear = () => { fillAll("black"); refresh(); change(""); };
   if (value) void showValue();
 
-  /** The mask that there is, as the run will see it: see `placeOfMask`. */
+  /** The mask that there is, as the run will get it. */
   async function showValue() {
-    const mask = await loaded(value), under = backdrop ? await loaded(backdrop) : null;
+    const mask = await loaded(fittedAddress(value, { fit: backdrop.fit, width: W, height: H, under: backdrop.sha }));
     if (!mask) return;
-    const place = placeOfMask(sizeOf(mask), under && sizeOf(under), { width: W, height: H });
-    ink.imageSmoothingEnabled = false;
-    ink.drawImage(mask, place.x, place.y, place.width, place.height);
+    ink.drawImage(mask, 0, 0);
     refresh();
   }
   return element("div", { class: "nw-drawing" }, sheet(backdrop, shown),

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the page does as a whole: light and dark, keys, a dropped image. Loaded once, from the page's head. */
+/** What the page does as a whole: light and dark, keys, a dropped or pasted image. Loaded once, from the page's head. */
 import { followMode, otherMode } from "./appearance.js";
 import { back, backToBatch, keepAlone, pick, saveBatch } from "./batch.js";
 import { toggleBefore } from "./before_after.js";
@@ -8,7 +8,8 @@ import { showThumbnail, toggleTruePixels, walk } from "./film.js";
 import { historyKey } from "./history.js";
 import "./number_fields.js";
 import "./unused_settings.js";
-import { describeAccordions, dropdownIsOpen, keepTabOutOfDropdowns, press, pressAnywhere, restoreInput, whenPresent } from "./gradio.js";
+import { imageIn, isImageAlone, offerImage } from "./given_image.js";
+import { describeAccordions, dropdownIsOpen, isUploadField, keepTabOutOfDropdowns, press, pressAnywhere, whenPresent } from "./gradio.js";
 import { watchRun } from "./running.js";
 import { undo } from "./visit.js";
 
@@ -86,10 +87,12 @@ document.addEventListener("keydown", (event) => {
   }
 }, true);
 
-// an image dropped anywhere restores its settings, except where a field takes it
+// of an image that is dropped anywhere it is asked what it is for, except where a field takes it
 let entered = 0; // elements that the pointer has entered and not left
+/** @param {Event} event */
+const isNobodys = (event) => !around(event, "[data-own-drop]") && !isUploadField(event);
 /** @param {DragEvent} event */
-const isForPage = (event) => Boolean(event.dataTransfer?.types.includes("Files")) && !around(event, "[data-own-drop]");
+const isForPage = (event) => Boolean(event.dataTransfer?.types.includes("Files")) && isNobodys(event);
 /** @param {number} count */
 const dragging = (count) => { entered = Math.max(0, count); document.body.classList.toggle("nw-dragging", entered > 0); };
 
@@ -101,10 +104,12 @@ document.addEventListener("drop", (event) => {
   if (!isForPage(event)) return;
   event.preventDefault();
   event.stopPropagation();
-  const input = restoreInput(), file = event.dataTransfer?.files[0];
-  if (!input || !file) return;
-  const one = new DataTransfer();
-  one.items.add(file);
-  input.files = one.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
+  const file = imageIn(event.dataTransfer);
+  if (file) void offerImage(file);
 }, true);
+document.addEventListener("paste", (event) => {
+  if (find("dialog[open]") || !isNobodys(event) || !isImageAlone(event.clipboardData)) return;
+  event.preventDefault();
+  const file = imageIn(event.clipboardData);
+  if (file) void offerImage(file);
+});

@@ -19,8 +19,8 @@ export function catalogue() {
 
 /**
  * The events: `stack` when the cards or what is known of the network have changed; `trouble` for words at a field;
- * `unused` for settings that the run will not use, field -> words; `wrong` for the fields that it would be refused for.
- * @typedef {{ stack: undefined, trouble: { field: string, words: string }, unused: Record<string, string>, wrong: string[] }} Events
+ * `settings` when any setting has changed; `shape` for an image whose shape the result is to have; `unused` for settings that the run will not use, field -> words; `wrong` for the fields that it would be refused for.
+ * @typedef {{ stack: undefined, settings: undefined, trouble: { field: string, words: string }, shape: { width: number, height: number }, unused: Record<string, string>, wrong: string[] }} Events
  */
 const bus = new EventTarget();
 

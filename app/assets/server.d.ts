@@ -26,6 +26,7 @@ export interface Card {
   name: string;
   knobs?: Record<string, boolean | number | string>;
   inputs?: Record<string, string | DegradationValue | string[] | BoxValue[] | PointValue[]>;
+  fit?: Record<string, "crop" | "stretch" | "pad">;
   muted?: boolean;
   solo?: boolean;
 }
@@ -36,6 +37,7 @@ export interface Catalogue {
   methods: Record<string, Method>;
   operators: Operator[];
   tasks: Task[];
+  image_uses: ImageUse[];
   tiles: string;
   signposts: Signpost[];
 }
@@ -153,6 +155,16 @@ export interface Family {
   glyph: string;
   summary: string;
   methods: string[];
+}
+
+/** What an image that is dropped or pasted can be used for: an input of a method, with these knobs. */
+export interface ImageUse {
+  title: string;
+  summary: string;
+  method: string;
+  input: string;
+  knobs: Record<string, string>;
+  needs: string[];
 }
 
 export interface Input {
@@ -386,6 +398,7 @@ export interface Uploaded {
   width?: number;
   height?: number;
   notes?: string[];
+  settings?: string;
   error?: string;
 }
 

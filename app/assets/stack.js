@@ -2,14 +2,16 @@
 /** The stack of methods: its cards, and one JSON text of them that goes to the server and comes back from it. */
 import { actButton, around, element, find, findAll, need, serverMarkup } from "./element.js";
 import { numberOf, onValue } from "./gradio.js";
+import { USUAL_FIT } from "./image_fit.js";
+import { withImage } from "./image_uses.js";
 import { inputField } from "./input_fields.js";
 import { knobField } from "./knob_fields.js";
-import { lookAgain } from "./degradation_field.js";
+import { lookAgain, usualDegradation } from "./degradation_field.js";
 import { announce, catalogue, learn, listen, page } from "./page_state.js";
 import { ACTS, backdrop, compareOrder, isEmpty, isSilent, isUnanswered, newCard, readStack, writeStack } from "./stack_model.js";
 
 /** @import { Component } from "./gradio.js" */
-/** @import { Catalogue, Marks, Method } from "./server.d.ts" */
+/** @import { Catalogue, ImageUse, Marks, Method } from "./server.d.ts" */
 /** @import { Card } from "./stack_model.js" */
 
 /** @type {Card[]} */
@@ -41,11 +43,10 @@ function adopt(text) {
   cards = sorted;
   render();
   if (moved) send();
-  const drawnFor = sheetSize();
-  // Gradio puts a new width and height into their fields without an event, a moment later
-  setTimeout(() => { if (sheetSize() !== drawnFor) render(); }, 300);
 }
-const sheetSize = () => `${numberOf("width", 0)} x ${numberOf("height", 0)}`;
+const sizeNow = () => `${numberOf("width", 0)} x ${numberOf("height", 0)}`;
+let drawnFor = ""; // the size of the result that the cards show
+const drawAtNewSize = () => { if (isReady() && sizeNow() !== drawnFor) render(); };
 
 /** @param {string} name of a method */
 export function addToStack(name) {
@@ -56,6 +57,24 @@ export function addToStack(name) {
   render();
   send();
   focusCard(cards.findIndex((card) => card.name === name));
+}
+
+/** @returns {readonly Card[]} */
+export const cardsInStack = () => cards;
+
+/**
+ * An image in its place in the stack, in view.
+ * @param {ImageUse} use
+ * @param {string} sha
+ */
+export function giveImage(use, sha) {
+  const kind = catalogue().methods[use.method].inputs.find(({ name }) => name === use.input)?.kind ?? "";
+  cards = withImage(cards, use, kind, sha, usualDegradation()).sort(order);
+  render();
+  send();
+  const i = cards.findIndex(({ name }) => name === use.method);
+  document.getElementById(`methods.${i}`)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  focusCard(i);
 }
 
 /**
@@ -160,7 +179,8 @@ function cardBody(card, i, method) {
     knobField(`${id}.knobs.${knob.name}`, knob, card.knobs[knob.name], setter("knobs", knob.name)));
   const inputs = method.inputs.map((input) => inputField({
     id: `${id}.inputs.${input.name}`, input, method, value: card.inputs[input.name], knobs: card.knobs,
-    backdrop: backdrop(card, method), change: setter("inputs", input.name),
+    backdrop: backdrop(card, method), fit: card.fit[input.name] ?? USUAL_FIT, change: setter("inputs", input.name),
+    changeFit: (fit) => { if (fit === USUAL_FIT) delete card.fit[input.name]; else card.fit[input.name] = fit; render(); send(); },
   }));
   const shown = method.knobs.length > 4 ? 3 : method.knobs.length, rest = knobs.slice(shown);
   const more = element("details", {
@@ -184,6 +204,7 @@ export function paperLink(method) {
 function render() {
   if (!component || !page.catalogue) return;
   const root = component.element;
+  drawnFor = sizeNow();
   const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.keep : "";
   need(".nw-cards", root).replaceChildren(...cards.map(drawnCard));
   need(".nw-none", root).hidden = cards.length > 0;
@@ -255,6 +276,9 @@ listen("trouble", ({ field, words }) => {
   drawMarks(true);
 });
 
+listen("settings", () => setTimeout(drawAtNewSize, 100)); // a width and height of the server's are in their fields a moment later
+listen("shape", ({ width, height }) => component?.trigger("aspect", { aspect: `${width}:${height}` }));
+
 /** @param {Component} messages the component that brings what the server says at the cards */
 export function mountMarks(messages) {
   onValue(messages, (text) => {
@@ -311,4 +335,4 @@ document.addEventListener("click", (event) => {
   act(hit.dataset.card ?? "", Number(hit.dataset.place));
 });
 // a mask and boxes are drawn on a sheet of the result's shape
-document.addEventListener("change", (event) => { if (isReady() && around(event, "#width, #height")) render(); });
+document.addEventListener("change", (event) => { if (around(event, "#width, #height")) drawAtNewSize(); });

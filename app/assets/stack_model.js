@@ -1,6 +1,8 @@
 // @ts-check
 /** The stack of methods without its looks: cards, their order, their text. Nothing here touches the document. */
 
+import { USUAL_FIT } from "./image_fit.js";
+
 /** @import { Card as SentCard, Method, Operator, Stack } from "./server.d.ts" */
 /** @typedef {NonNullable<SentCard["knobs"]>[string]} KnobValue */
 /** @typedef {NonNullable<SentCard["inputs"]>[string]} InputValue */
@@ -11,6 +13,7 @@
  * @property {string} name
  * @property {Record<string, KnobValue>} knobs
  * @property {Record<string, InputValue>} inputs
+ * @property {Record<string, string>} fit of inputs that are images: how they get to the result's size; the usual way is left out
  * @property {boolean} muted
  * @property {boolean} solo
  * @property {boolean} open
@@ -22,7 +25,7 @@
  * @returns {Card}
  */
 export function newCard(name) {
-  return { name, knobs: {}, inputs: {}, muted: false, solo: false, open: true };
+  return { name, knobs: {}, inputs: {}, fit: {}, muted: false, solo: false, open: true };
 }
 
 /**
@@ -45,7 +48,8 @@ export function readStack(text, before = []) {
  */
 export function writeStack(cards) {
   return JSON.stringify({
-    cards: cards.map(({ name, knobs, inputs, muted, solo }) => ({ name, knobs, inputs, muted, solo })),
+    cards: cards.map(({ name, knobs, inputs, fit, muted, solo }) =>
+      ({ name, knobs, inputs, muted, solo, ...(Object.keys(fit).length ? { fit } : {}) })),
   });
 }
 
@@ -89,17 +93,18 @@ export function isUnanswered(value, operators) {
 }
 
 /**
- * The image that a mask or boxes are drawn over: the first one that the card holds, "" where it holds none.
- * @param {Card} card
- * @param {Method} method
+ * The image that a mask or boxes are drawn over: the first one that the card holds, and how it is fitted; sha "" where it
+ * holds none.
+ * @param {Pick<Card, "inputs" | "fit">} card
+ * @param {Pick<Method, "inputs">} method
  */
 export function backdrop(card, method) {
   for (const { name, kind } of method.inputs) {
-    const value = card.inputs[name];
-    if ((kind === "image" || kind === "map") && typeof value === "string" && value) return value;
-    if (kind === "operator" && typeof value === "object" && !Array.isArray(value) && value.image) return value.image;
+    const value = card.inputs[name], fit = card.fit[name] ?? USUAL_FIT;
+    if ((kind === "image" || kind === "map") && typeof value === "string" && value) return { sha: value, fit };
+    if (kind === "operator" && typeof value === "object" && !Array.isArray(value) && value.image) return { sha: value.image, fit };
   }
-  return "";
+  return { sha: "", fit: USUAL_FIT };
 }
 
 /**

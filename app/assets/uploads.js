@@ -14,6 +14,39 @@ export const notesOf = (sha) => notes.get(sha) ?? [];
 export const address = (sha) => `inputs/${sha}.png?visit_token=${encodeURIComponent(page.visit_token)}`;
 
 /**
+ * @typedef {object} Fitting how an image gets to the size of the result
+ * @property {string} fit a key of FITS in app/assets/image_fit.js
+ * @property {number} width
+ * @property {number} height
+ * @property {string} [under] of a mask: hash of the image that it lies on, "" where there is none
+ */
+
+/**
+ * Where the page finds an image as a run gets it.
+ * @param {string} sha
+ * @param {Fitting} fitting
+ */
+export function fittedAddress(sha, fitting) {
+  const asked = Object.entries(fitting).map(([name, value]) => `&${name}=${encodeURIComponent(value)}`);
+  return address(sha) + asked.join("");
+}
+
+/** @type {Map<string, Promise<{ width: number, height: number } | null>>} */
+const sizes = new Map();
+
+/** How large an image of this visit is, in pixels; null where it is not here any more. @param {string} sha */
+export function sizeOf(sha) {
+  const known = sizes.get(sha) ?? (async () => {
+    const image = new Image();
+    image.src = address(sha);
+    try { await image.decode(); } catch { sizes.delete(sha); return null; }
+    return { width: image.naturalWidth, height: image.naturalHeight };
+  })();
+  sizes.set(sha, known);
+  return known;
+}
+
+/**
  * @template Answer
  * @param {"inputs" | "measured"} path
  * @param {BodyInit} body
@@ -30,20 +63,30 @@ async function post(path, body, type) {
 }
 
 /**
+ * Sends an image to the server.
+ * @param {Blob} image
+ * @returns {Promise<Uploaded>} with `error`, in words, where it was not taken
+ */
+export async function send(image) {
+  /** @type {Uploaded | null} */
+  const answer = await post("inputs", image, image.type || "application/octet-stream");
+  if (answer?.sha256) {
+    notes.set(answer.sha256, answer.notes ?? []);
+    sizes.set(answer.sha256, Promise.resolve({ width: answer.width ?? 0, height: answer.height ?? 0 }));
+  }
+  return answer ?? { error: "The image did not reach the app. Is it still running?" };
+}
+
+/**
  * Sends an image to the server; null, with words at the field, where it was not taken.
  * @param {Blob} image
  * @param {string} field
  * @returns {Promise<string | null>} its content hash
  */
 export async function upload(image, field) {
-  /** @type {Uploaded | null} */
-  const answer = await post("inputs", image, image.type || "application/octet-stream");
-  if (answer?.sha256) {
-    notes.set(answer.sha256, answer.notes ?? []);
-    return answer.sha256;
-  }
-  announce("trouble", { field, words: answer?.error ?? "The image did not reach the app. Is it still running?" });
-  return null;
+  const answer = await send(image);
+  if (!answer.sha256) announce("trouble", { field, words: answer.error ?? "" });
+  return answer.sha256 ?? null;
 }
 
 /**

@@ -8,6 +8,7 @@
  */
 import { find } from "./element.js";
 import { onValue } from "./gradio.js";
+import { announce } from "./page_state.js";
 import { changed, UndoList } from "./undo.js";
 
 /** @import { Component } from "./gradio.js" */
@@ -46,6 +47,8 @@ let asked = {};
 let tabInView = "create", choseTab = false; // since the server was asked
 /** Puts settings into the controls. @type {(settings: Settings) => void} */
 let put = () => {};
+/** Leads to an address of the page. @type {(address: string) => void} */
+let go = () => {};
 /** @type {Record<string, string>} the address that each tab of the page was left at */
 const addresses = {};
 
@@ -109,11 +112,15 @@ export function mount(component) {
   });
   setTimeout(() => settled(), PATIENCE);
   put = (given) => { ask(); component.trigger("settings", { settings: given }); };
+  go = (address) => void whenPlaced.then(() => { ask(); component.trigger("go", { address }); });
   addEventListener("popstate", () => {
     addresses[tabOf(location.hash)] = location.hash;
-    void whenPlaced.then(() => { ask(); component.trigger("go", { address: location.hash }); });
+    go(location.hash);
   });
 }
+
+/** Shows a tab of the page, as it was left. @param {string} tab */
+export const openTab = (tab) => go(`#${tab}`);
 
 /** @param {VisitNews} news */
 function keep(news) {
@@ -159,6 +166,7 @@ export function ownChanges(before, now) {
  */
 export function remember(names, ...values) {
   settings = { ...settings, ...named(names, values) };
+  announce("settings", undefined);
   if (placed) offerUndo(undoList.note(settings, performance.now()));
   else undoList.now = settings; // what the page begins with is no change
   store(names, values);

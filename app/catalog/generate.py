@@ -14,6 +14,7 @@ from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
 from app.catalog import FILE, STRIP
+from app.catalog.image_uses import IMAGE_USES
 from app.catalog.signposts import SIGNPOSTS, of_papers
 from app.catalog.tasks import TASKS
 from app.engine.method_checks import ASKS, wanted
@@ -40,7 +41,7 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
 
 def generate() -> dict[str, Any]:
     """Families with their methods, methods with traits, knobs and inputs, operators with parameters, solvers and
-    schedules, tasks, signposts: plain JSON."""
+    schedules, tasks, uses of images, signposts: plain JSON."""
     families = [
         {"key": key, "stage": one.stage, "summary": one.summary.replace("`", ""),
          "methods": [m.name for m in METHODS.values() if m.family.name == key]}
@@ -52,6 +53,9 @@ def generate() -> dict[str, Any]:
         "operators": [_operator(name, made) for name, made in OPERATORS.items()],
         "tasks": [
             {"key": one.key, "title": one.title, "summary": one.summary, "methods": one.methods} for one in TASKS
+        ],
+        "image_uses": [
+            asdict(one) | {"needs": sorted({*one.needs, *METHODS[one.method].needs})} for one in IMAGE_USES
         ],
         "signposts": [asdict(one) for one in (*SIGNPOSTS, *of_papers({m.name: m.title for m in METHODS.values()}))],
         "solvers": {key: one | {"searched": False} for key, one in _solvers().items()}

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from app.comparison.lettering import draw_words
 from app.comparison.targets import edge_map, image_tensor, observed
 from app.comparison.task import Task
 from app.engine.observation_preview import seen
 from common.colours import light
+from common.fitting import fitted
 from common.image_bytes import to_pixels
 from fidelity.distances import psnr
 
@@ -41,43 +42,44 @@ def _conditions(task: Task, size: Size, images: Mapping[str, Image.Image]) -> It
         yield from _degraded(task, size, images)
     if task.source in images:
         if task.mask in images and task.kind == "inpainting":
-            yield Shown("Hole to fill", _with_hole(images[task.source], images[task.mask], size))
+            yield Shown("Hole to fill", _with_hole(task, size, images))
         else:
-            yield Shown("Source", ImageOps.fit(images[task.source].convert("RGB"), size))
+            yield Shown("Source", fitted(images[task.source], size, task.fit))
     if task.depth in images:
-        yield Shown("Depth map", ImageOps.fit(images[task.depth].convert("RGB"), size), "white is near")
+        yield Shown("Depth map", fitted(images[task.depth], size, task.fit), "white is near")
     if task.edges in images:
-        edges = edge_map(images[task.edges], size, task.edges_by)
+        edges = edge_map(images[task.edges], size, task)
         yield Shown("Edge map", Image.fromarray(to_pixels(edges[0].expand(3, -1, -1))))
     if task.boxes:
         yield Shown("Boxes", _boxes(task, size))
     for number, sha in enumerate((one for one in task.references if one in images), 1):
         yield Shown(f"Reference {number}" if len(task.references) > 1 else "Reference",
-                    ImageOps.fit(images[sha].convert("RGB"), size))  # fmt: skip
+                    fitted(images[sha], size, task.fit))  # fmt: skip
     if task.ground_truth in images and task.ground_truth != task.source:
-        yield Shown("Ground truth", ImageOps.fit(images[task.ground_truth].convert("RGB"), size))
+        yield Shown("Ground truth", fitted(images[task.ground_truth], size, task.fit))
 
 
 def _degraded(task: Task, size: Size, images: Mapping[str, Image.Image]) -> Iterator[Shown]:
     """The observation as it is, and where it is a smaller image, that made larger by the plainest means."""
     assert task.observation is not None
-    one = observed(task.observation, size, images)
+    one = observed(task, size, images)
     yield Shown("Degraded", Image.fromarray(to_pixels(((seen(one) + 1) / 2).clamp(0, 1)[0])))
     shape = one.operator.y_shape
     if len(shape) == 3 and shape[0] == 3 and shape[1:] != one.operator.shape[1:]:
         small = Image.fromarray(to_pixels(((one.y + 1) / 2).clamp(0, 1)[0]))
         large = small.resize(size, Image.Resampling.BICUBIC)
-        truth = ImageOps.fit(images[task.observation.image].convert("RGB"), size, Image.Resampling.LANCZOS)
+        truth = fitted(images[task.observation.image], size, task.fit)
         far = float(psnr(image_tensor(large), image_tensor(truth)))
         yield Shown("Bicubic", large, f"no network: PSNR {far:.1f} dB")
 
 
-def _with_hole(source: Image.Image, mask: Image.Image, size: Size) -> Image.Image:
+def _with_hole(task: Task, size: Size, images: Mapping[str, Image.Image]) -> Image.Image:
     """The source with stripes where it may change."""
-    from app.engine.method_checks import mask_tensor
+    from app.engine.method_checks import Under, mask_tensor
 
-    known = np.array(ImageOps.fit(source.convert("RGB"), size))
-    painted = mask_tensor(mask, size, source)[0, 0].numpy() > 0.5
+    source = images[task.source]
+    known = np.array(fitted(source, size, task.fit))
+    painted = mask_tensor(images[task.mask], size, Under(source, task.fit))[0, 0].numpy() > 0.5
     down, across = np.ogrid[: painted.shape[0], : painted.shape[1]]
     step = max(2, size[0] // 32)
     stripes = np.where(((down + across) // step % 2)[..., None] > 0, 235, 200).astype(np.uint8)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.comparison.task import Task
 from app.engine import method_checks
-from app.schema.method_inputs import DegradationValue
+from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import Recipe
 from backbones.base import Backbone
 from common.weighted_text import plain
@@ -70,11 +70,11 @@ def _of_recipe(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone) ->
         for name, declared in method_checks.wanted(method).items():
             value = use.inputs.get(name)
             if isinstance(value, str) and declared.kind == "map" and value in images:
-                found |= _of_map(name, method_checks.tensor(images[value], size), choices)
+                found |= _of_map(name, method_checks.tensor(images[value], size, use.fit_of(name)), choices)
             elif isinstance(value, DegradationValue) and value.image in images:
-                found |= _measured(place, recipe, images, backbone, value)
+                found |= _measured(place, recipe, images, backbone, name)
             elif value:
-                found |= _of_input(name, declared.kind, value, size, images, method_checks.image_under(use, images))
+                found |= _of_input(name, declared.kind, use, size, images)
     return found, steered
 
 
@@ -83,30 +83,36 @@ def _of_task(task: Task, size: tuple[int, int], images: Mapping[str, Any]) -> di
     found: dict[str, Any] = {}
     for name in ("source", "ground_truth", "depth"):
         if (sha := getattr(task, name)) in images:
-            found["near" if name == "depth" else name] = method_checks.tensor(images[sha], size)
+            found["near" if name == "depth" else name] = method_checks.tensor(images[sha], size, task.fit)
     if task.edges in images:
-        found["edges"] = edge_map(images[task.edges], size, task.edges_by)
+        found["edges"] = edge_map(images[task.edges], size, task)
     if task.mask in images:
-        found["mask"] = method_checks.mask_tensor(images[task.mask], size, images.get(task.source))
+        source = images.get(task.source)
+        under = None if source is None else method_checks.Under(source, task.fit)
+        found["mask"] = method_checks.mask_tensor(images[task.mask], size, under)
     if task.observation is not None and task.observation.image in images:
-        found["ground_truth"] = method_checks.tensor(images[task.observation.image], size)
-        found["observation"] = observed(task.observation, size, images)
-    if references := [method_checks.tensor(images[one], size) for one in task.references if one in images]:
+        found["ground_truth"] = method_checks.tensor(images[task.observation.image], size, task.fit)
+        found["observation"] = observed(task, size, images)
+    if references := [method_checks.tensor(images[one], size, task.fit) for one in task.references if one in images]:
         found["references"] = references
     if task.boxes:
         found["boxes"] = [Box(**one.model_dump()) for one in task.boxes]
     return found | {name: value for name in ("prompt", "source_prompt") if (value := getattr(task, name))}
 
 
-def observed(given: DegradationValue, size: tuple[int, int], images: Mapping[str, Any]) -> Measurement:
-    """What a degradation leaves of its image at this size (width, height), as an operator on images measures it."""
+def observed(task: Task, size: tuple[int, int], images: Mapping[str, Any]) -> Measurement:
+    """What the degradation of a task leaves of its image at this size (width, height), as an operator on images
+    measures it."""
+    assert task.observation is not None
     of_images = SimpleNamespace(offers=())  # a network whose state is none
-    return method_checks.degradation(given, size, size[::-1], images).measured(of_images, 1)
+    degraded = method_checks.degradation(task.observation, size, size[::-1], images, task.fit)
+    return degraded.measured(of_images, 1)
 
 
-def edge_map(image: Image.Image, size: tuple[int, int], by: str) -> Tensor:
-    """(1, 3 or 1, H, W): the map of edges that an image of this size (width, height) is, or that `by` makes of it."""
-    return ANNOTATORS.get(by, as_it_is)(method_checks.tensor(image, size))
+def edge_map(image: Image.Image, size: tuple[int, int], task: Task) -> Tensor:
+    """(1, 3 or 1, H, W): the map of edges that the image of a task is at this size (width, height), or that is made of
+    it."""
+    return ANNOTATORS.get(task.edges_by, as_it_is)(method_checks.tensor(image, size, task.fit))
 
 
 def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
@@ -119,32 +125,35 @@ def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, A
     return {"edges" if "edge" in name else "near": annotator(image)}
 
 
-def _of_input(
-    name: str, kind: str, value: Any, size: tuple[int, int], images: Mapping[str, Any], under: Any
-) -> dict[str, Any]:
-    """What one input says: a source, a mask, its prompt, boxes, references. under: the image under its mask."""
+def _of_input(name: str, kind: str, use: Use, size: tuple[int, int], images: Mapping[str, Any]) -> dict[str, Any]:
+    """What one input says: a source, a mask, its prompt, boxes, references."""
+    value: Any = use.inputs[name]
     if kind == "image" and value in images:
-        return {"source": method_checks.tensor(images[value], size)}
+        return {"source": method_checks.tensor(images[value], size, use.fit_of(name))}
     if kind == "mask" and value in images:
-        return {"mask": method_checks.mask_tensor(images[value], size, under)}
+        return {"mask": method_checks.mask_tensor(images[value], size, method_checks.image_under(use, images))}
     if kind == "prompt" and "source" in name:
         return {"source_prompt": value}
     if kind == "boxes":
         return {"boxes": [Box(**one.model_dump()) for one in value]}
     if kind == "references":
-        return {"references": [method_checks.tensor(images[one], size) for one in value if one in images]}
+        fit = use.fit_of(name)
+        return {"references": [method_checks.tensor(images[one], size, fit) for one in value if one in images]}
     return {}
 
 
 def _measured(
-    place: int, recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, given: DegradationValue
+    place: int, recipe: Recipe, images: Mapping[str, Any], backbone: Backbone, name: str
 ) -> dict[str, Any]:
-    """The measurement that a method was given, and the image that was measured: it is the ground truth."""
-    size = (recipe.width, recipe.height)
-    _, values = method_checks.used(place, recipe.methods[place], recipe, backbone, images)
+    """The measurement that a method was given as its input `name`, and the image that was measured: it is the ground
+    truth."""
+    size, use = (recipe.width, recipe.height), recipe.methods[place]
+    given: Any = use.inputs[name]
+    _, values = method_checks.used(place, use, recipe, backbone, images)
     one = next((value for value in values.values() if isinstance(value, Measurement)), None)
     fits = one is not None and one.operator.shape == (3, recipe.height, recipe.width)
-    return {"ground_truth": method_checks.tensor(images[given.image], size), **({"observation": one} if fits else {})}
+    truth = method_checks.tensor(images[given.image], size, use.fit_of(name))
+    return {"ground_truth": truth, **({"observation": one} if fits else {})}
 
 
 def image_tensor(image: Image.Image) -> Tensor:

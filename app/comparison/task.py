@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.schema.method_inputs import BoxValue, DegradationValue
 from app.schema.recipe import Recipe
+from common.fitting import Fit
 
 #: By the kind of a task, the measures that say how well it was done: the first ranks the columns.
 MEASURES = {
@@ -36,6 +37,7 @@ class Task(BaseModel):
     filled, source_prompt: what it shows, mask: where it may change. depth, edges: maps to be followed; edges_by: the
     annotator that makes the map of edges of an image. boxes: each with its words. observation: what was done to the
     image that is to be restored. references: images of the subject. ground_truth: the image that should come out.
+    fit: how all these images are fitted to the size.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,7 @@ class Task(BaseModel):
     observation: DegradationValue | None = None
     references: tuple[str, ...] = ()
     ground_truth: str = ""
+    fit: Fit = "crop"
 
     @property
     def kind(self) -> str:

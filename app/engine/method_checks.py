@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from app.schema import method_inputs
 from app.schema.method_inputs import Use, is_hash
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
+from common.fitting import Fit, fitted, fitted_mask
 from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
 from conditioning.curves import parse
@@ -42,6 +43,7 @@ _GIVEN = {
     "image": str, "map": str, "mask": str, "prompt": str, "words": str, "references": str,
     "boxes": method_inputs.BoxValue, "points": method_inputs.PointValue, "operator": method_inputs.DegradationValue,
 }  # fmt: skip
+FITTED = ("image", "map", "references", "operator")  # kinds of inputs that are fitted to the result's size
 _SEVERAL = ("boxes", "points", "references")
 
 
@@ -119,6 +121,9 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
             yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
         elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
             yield name, f"{method.label(name)}: {words}"
+    for name in use.fit:
+        if name not in use.inputs and (name not in asked or asked[name].kind not in FITTED):
+            yield name, f"{method.title} has no image {name!r} that could be fitted to the size."
     needed = method.needed(use.knobs)
     for name, one in asked.items():
         if name in needed and _empty(use.inputs.get(name)):
@@ -168,7 +173,8 @@ def _operator(name: str) -> Any:
 def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> tuple[str, dict]:
     """A method's name, with its knobs and its inputs as it receives them. images: content hash -> image.
 
-    Images are cut and scaled to the size of the recipe. Raises RecipeError, at the field, for one that is not here.
+    Images are fitted to the size of the recipe, as `Use.fit` says. Raises RecipeError, at the field, for one that is
+    not here.
     """
     method = find(use.name)
     size = (recipe.width, recipe.height)
@@ -179,7 +185,7 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mappi
             continue
         kind = wanted(method)[name].kind
         try:
-            ready = _value(kind, value, use, recipe, backbone, images)
+            ready = _value(name, kind, value, use, recipe, backbone, images)
         except KeyError:
             words = f"{method.label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
@@ -188,34 +194,40 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mappi
     return use.name, values
 
 
-def _value(kind: str, value: Any, use: Use, recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> Any:
+def _value(
+    name: str, kind: str, value: Any, use: Use, recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]
+) -> Any:
     """What `conditioning.inputs.prepare_input` takes. Raises KeyError for an image that is not here."""
-    size = (recipe.width, recipe.height)
+    size, fit = (recipe.width, recipe.height), use.fit_of(name)
     if kind in ("image", "map"):
-        return tensor(images[value], size)
+        return tensor(images[value], size, fit)
     if kind == "mask":
         return mask_tensor(images[value], size, image_under(use, images))
     if kind == "references":
-        return [tensor(images[one], size) for one in value]
+        return [tensor(images[one], size, fit) for one in value]
     if kind == "boxes":
         return [Box(**one.model_dump()) for one in value]
     if kind == "points":
         return [Point(**one.model_dump()) for one in value]
     if kind == "operator":
-        return degradation(value, size, _measured_shape(recipe, backbone)[1:], images)
+        return degradation(value, size, _measured_shape(recipe, backbone)[1:], images, fit)
     return value
 
 
 def degradation(
-    value: method_inputs.DegradationValue, size: tuple[int, int], shape: tuple[int, int], images: Mapping[str, Any]
+    value: method_inputs.DegradationValue,
+    size: tuple[int, int],
+    shape: tuple[int, int],
+    images: Mapping[str, Any],
+    fit: Fit = "crop",
 ) -> Degradation:
-    """What is done to an image of this size (width, height); shape: (H, W) of what the operator acts on. Raises
-    KeyError for an image that is not here."""
+    """What is done to an image that is fitted to this size (width, height); shape: (H, W) of what the operator acts
+    on. Raises KeyError for an image that is not here."""
     parameters: dict[str, Any] = dict(value.parameters)
     image = images[value.image]
     if "mask" in parameters:
-        parameters["mask"] = mask_tensor(images[parameters["mask"]], shape[::-1], image)[0, 0] > 0.5
-    return Degradation(tensor(image, size), value.name, parameters, value.sigma_y, value.seed)
+        parameters["mask"] = mask_tensor(images[parameters["mask"]], shape[::-1], Under(image, fit))[0, 0] > 0.5
+    return Degradation(tensor(image, size, fit), value.name, parameters, value.sigma_y, value.seed)
 
 
 def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:
@@ -225,35 +237,34 @@ def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:
     return 3, recipe.height, recipe.width
 
 
-def tensor(image: Image.Image, size: tuple[int, int], mode: str = "RGB") -> Tensor:
-    """(1, 3 or 1, H, W) in [0, 1]; size: (width, height), which the middle of the image fills."""
-    how = Image.Resampling.LANCZOS if mode == "RGB" else Image.Resampling.NEAREST
-    fitted = image.convert(mode)
-    if fitted.size != size:
-        fitted = ImageOps.fit(fitted, size, how)
-    return _array(fitted)
+def tensor(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Tensor:
+    """(1, 3, H, W) in [0, 1]; size: (width, height), that the image is fitted to."""
+    return _array(fitted(image, size, fit))
 
 
-def mask_tensor(mask: Image.Image, size: tuple[int, int], under: Image.Image | None) -> Tensor:
-    """(1, 1, H, W) in [0, 1]; size: (width, height). under: the image that is given with it, see `image_under`.
+def mask_tensor(mask: Image.Image, size: tuple[int, int], under: Under | None = None) -> Tensor:
+    """(1, 1, H, W) in [0, 1]; size: (width, height). The page shows it so: it asks for the same (app/routes/images.py).
 
-    A mask as large as that image belongs to it and is cut as it is. Any other one was drawn over the frame of the
-    result, as boxes and points are, and is stretched over that frame. The page shows it so (assets/mask_drawing.js).
+    under: the image that is given with it, see `image_under`.
     """
-    if under is not None and mask.size == under.size:
-        return tensor(mask, size, "L")
-    return _array(mask.convert("L").resize(size, Image.Resampling.NEAREST))
+    return _array(fitted_mask(mask, size, under and under.image.size, under.fit if under else "crop"))
 
 
-def image_under(use: Use, images: Mapping[str, Any]) -> Image.Image | None:
+class Under(NamedTuple):
+    """An image that a mask is drawn over, and how it is fitted to the result."""
+
+    image: Image.Image
+    fit: Fit = "crop"
+
+
+def image_under(use: Use, images: Mapping[str, Any]) -> Under | None:
     """The image that a method's masks are drawn over: the first one that it is given, None where there is none."""
     for name, one in wanted(METHODS[use.name]).items():
         value = use.inputs.get(name)
         if isinstance(value, method_inputs.DegradationValue):
             value = value.image
         if one.kind in ("image", "map", "operator") and isinstance(value, str) and value in images:
-            under: Image.Image = images[value]
-            return under
+            return Under(images[value], use.fit_of(name))
     return None
 
 

@@ -12,6 +12,7 @@ from app.forms.page_catalogue import catalogue
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import LIMITS, SAMPLERS, WRITTEN_IF_SET, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_label
+from common.fitting import FITS, Fit
 from common.image_bytes import data_uri
 from common.text import one_line
 from common.weighted_text import plain
@@ -19,6 +20,8 @@ from common.weighted_text import plain
 SHARED = ("seed", "count", "methods", "revision", "versions", "unused", "schema")  # no column has these of its own
 THUMBNAIL = 64  # pixels
 COMMON = frozenset("a an the of on in at to by with and or is are left right front behind next".split())
+FITTED = ("image", "map", "references", "operator")  # kinds of inputs
+OF_IMAGES = ("source", "mask", "depth", "edges", "observation", "references")  # fields of a Task
 DIFFERENT = {"source": "images", "mask": "masks", "depth": "depth maps", "edges": "edge maps", "boxes": "boxes",
              "observation": "degraded images", "references": "references",
              "source_prompt": "source prompts"}  # fmt: skip
@@ -50,6 +53,8 @@ def _aspects(recipe: Recipe) -> dict[str, str]:
         for given in one["inputs"]:
             if value := use.inputs.get(given["name"]):
                 found[f"{use.name}.{given['name']}"] = f"{given['label'].lower()} {_given(value)}"
+                if given["kind"] in FITTED:
+                    found[f"{use.name}.{given['name']}.fit"] = FITS[use.fit_of(given["name"])].lower()
     found["sampler"] = " ".join([SAMPLERS.get(recipe.sampler, recipe.sampler), *(
         f"{knob_label(name).lower()} {_number(value)}" for name, value in recipe.knobs_set.items())])  # fmt: skip
     found["schedule"] = schedule_label(recipe.schedule, recipe.steps)
@@ -87,11 +92,12 @@ def with_inputs_of(name: str, stack: Sequence[Use]) -> tuple[Use, ...]:
     missing: nothing is made up for it."""
     known = catalogue()["methods"]
     given = list(_inputs(stack))
-    inputs, missing = {}, []
+    inputs, fit, missing = {}, {}, []
     for one in known[name]["inputs"]:
-        alike = [value for kind, other, value in given if kind == one["kind"] and _alike(kind, one["name"], other)]
+        kind, own = one["kind"], one["name"]
+        alike = [(value, how) for other, called, value, how in given if other == kind and _alike(kind, own, called)]
         if alike:
-            inputs[one["name"]] = alike[0]
+            inputs[own], fit[own] = alike[0]
         elif not one["optional"]:
             missing.append(one["label"].lower())
     if missing:
@@ -101,19 +107,19 @@ def with_inputs_of(name: str, stack: Sequence[Use]) -> tuple[Use, ...]:
             "and press “Add this stack as a column”."
         )
         raise RecipeError([Problem("columns", words)])
-    own = Use(name=name, inputs=inputs)
+    made = Use(name=name, inputs=inputs, fit={name: how for name, how in fit.items() if how != "crop"})
     takes_image = any(one["kind"] == "image" for one in known[name]["inputs"])
     under = [use for use in stack if known.get(use.name, {}).get("family") == "inversion"]
-    return (*under[:1], own) if known[name]["task"] == "editing" and not takes_image else (own,)
+    return (*under[:1], made) if known[name]["task"] == "editing" and not takes_image else (made,)
 
 
-def _inputs(stack: Sequence[Use]) -> Iterator[tuple[str, str, Any]]:
-    """(kind, name, value) of everything that a stack was given."""
+def _inputs(stack: Sequence[Use]) -> Iterator[tuple[str, str, Any, Fit]]:
+    """(kind, name, value, how it is fitted) of everything that a stack was given."""
     known = catalogue()["methods"]
     for use in stack:
         for one in known.get(use.name, {"inputs": ()})["inputs"]:
             if value := use.inputs.get(one["name"]):
-                yield one["kind"], one["name"], value
+                yield one["kind"], one["name"], value, use.fit_of(one["name"])
 
 
 def _alike(kind: str, name: str, other: str) -> bool:
@@ -131,7 +137,7 @@ def unfitting(recipe: Recipe) -> list[str]:
     found = []
     for use in recipe.methods:
         title = known.get(use.name, {}).get("title", use.name)
-        for kind, name, value in _inputs([use]):
+        for kind, name, value, _ in _inputs([use]):
             if kind == "prompt" and "source" in name and not _words(value) & said:
                 found.append(f"{title}: its source prompt “{one_line(value)}” and the prompt have no word in common.")
             texts = [box.text for box in value] if kind == "boxes" else [value] if kind == "words" else []
@@ -163,6 +169,9 @@ def task_of(recipes: Sequence[Recipe]) -> tuple[Task, list[str]]:
              for name, values in given.items() if len(values) > 1 and name in DIFFERENT]  # fmt: skip
     if len({recipe.prompt for recipe in recipes}) > 1:
         notes.append("The columns have different prompts: each is measured against its own.")
+    if len(given.get("fit", ())) > 1:
+        notes.append("The columns fit their images differently to the size: each is measured against its own.")
+        fields = {name: value for name, value in fields.items() if name not in (*OF_IMAGES, "fit")}
     if "edges" not in fields:
         fields.pop("edges_by", None)
     return Task(**fields), notes
@@ -171,7 +180,9 @@ def task_of(recipes: Sequence[Recipe]) -> tuple[Task, list[str]]:
 def _conditions(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """(field of a Task, value) of what a stack is given."""
     for use in recipe.methods:
-        for kind, name, value in _inputs([use]):
+        for kind, name, value, fit in _inputs([use]):
+            if kind in FITTED:
+                yield "fit", fit
             if kind in ("image", "mask", "boxes", "references"):
                 yield "source" if kind == "image" else kind, value
             elif kind == "prompt" and "source" in name:
@@ -210,9 +221,9 @@ def _button(act: str, place: int, words: str) -> str:
     return f'<button type="button" class="nw-act" data-column="{act}" data-place="{place}">{words}</button>'
 
 
-def _seen(kind: str, name: str, value: Any, image: Callable[[str], Any]) -> str:
+def _seen(kind: str, name: str, value: Any, fit: Fit, image: Callable[[str], Any]) -> str:
     """An input to look at."""
-    label = escape(name.replace("_", " "))
+    label = escape(name.replace("_", " ")) + ("" if fit == "crop" else f", {FITS[fit].lower()}")
     hashes = [value] if kind in ("image", "map", "mask") else value if kind == "references" else []
     hashes = [value.image] if isinstance(value, DegradationValue) else hashes
     pictures = [found for sha in hashes if (found := image(sha)) is not None]

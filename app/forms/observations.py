@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.schema.method_inputs import DegradationValue, Use
 from app.schema.recipe import LIMITS, Recipe, RecipeError
 from app.service.state import AppState
+from common.fitting import Fit
 from common.image_bytes import data_uri
 
 _WAIT = 20.0  # seconds for a network that is just being loaded
@@ -23,6 +24,7 @@ class Question(BaseModel):
     method: str
     input: str
     given: DegradationValue
+    fit: Fit = "crop"
     backbone: str
     width: int = Field(ge=int(LIMITS["width"].low), le=int(LIMITS["width"].high))
     height: int = Field(ge=int(LIMITS["height"].low), le=int(LIMITS["height"].high))
@@ -40,7 +42,7 @@ def measured(state: AppState, data: bytes, visit_token: str) -> dict[str, Any]:
         return {"error": f"{model.name} is not there yet."}
     from app.engine.observation_preview import preview
 
-    use = Use(name=asked.method, inputs={asked.input: asked.given})
+    use = Use(name=asked.method, inputs={asked.input: asked.given}, fit={asked.input: asked.fit})
     recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
     images = {sha: image for sha in use.hashes() if (image := state.image(sha, visit_token)) is not None}
     try:

@@ -30,7 +30,8 @@ def catalogue() -> dict[str, Any]:
     }
     return {
         "families": families, "methods": methods, "operators": plain()["operators"],
-        "tasks": plain()["tasks"], "tiles": tiles.board(), "signposts": plain()["signposts"],
+        "tasks": plain()["tasks"], "image_uses": plain()["image_uses"], "tiles": tiles.board(),
+        "signposts": plain()["signposts"],
     }  # fmt: skip
 
 

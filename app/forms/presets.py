@@ -229,7 +229,7 @@ def _card(method: str, where: tuple[str, int]) -> tuple[Use, dict[str, Image.Ima
 
 
 def _used(card: Any) -> Use:
-    return Use(**card.model_dump(include={"name", "knobs", "inputs"}))
+    return Use(**card.model_dump(include=set(Use.model_fields)))
 
 
 def _image(image: Image.Image) -> tuple[str, dict[str, Image.Image]]:

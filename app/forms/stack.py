@@ -66,7 +66,7 @@ class Stack(BaseModel):
     @property
     def uses(self) -> tuple[Use, ...]:
         """What the recipe takes."""
-        return tuple(Use(**self.cards[i].model_dump(include={"name", "knobs", "inputs"})) for i in self.places)
+        return tuple(Use(**self.cards[i].model_dump(include=set(Use.model_fields))) for i in self.places)
 
     def at(self, problem: Problem) -> Problem:
         """A problem of the recipe, at its place on the page."""

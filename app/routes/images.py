@@ -2,8 +2,9 @@
 
 GET  /pictures/{entry_id}/{sign}.png     an image of the history
 POST /pictures.zip                       several of them: a list of such addresses as JSON -> a zip
-GET  /inputs/{sha}.png                   an input image, by its content hash
-POST /inputs                             an upload -> {"sha256", "width", "height", "notes"} or {"error"}
+GET  /inputs/{sha}.png                   an input image, by its content hash; with fit, width and height as a run
+                                         of that size gets it; with under, the image that it masks, as a mask
+POST /inputs                             an upload -> {"sha256", "width", "height", "notes", "settings"} or {"error"}
 POST /measured                           what an operator makes of an image -> {"image", "words"} or {"error"}
 """
 
@@ -14,11 +15,12 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -26,8 +28,10 @@ from starlette.routing import Route
 
 from app.forms.observations import measured
 from app.routes.answers import SAFE, gone, image_file
+from app.schema.recipe import LIMITS
 from app.service.state import AppState
 from app.storage.image_history import Entry
+from common.fitting import FITS, fitted, fitted_mask
 from common.image_bytes import encoded
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
@@ -58,9 +62,14 @@ def routes(state: AppState) -> list[Route]:
 
     def input_image(request: Request) -> Response:
         # shared: who knows the hash knows the image, or its recipe. Private: a hash alone opens nothing
-        image = state.image(request.path_params["sha"], request.query_params.get("visit_token", ""))
+        visit_token = request.query_params.get("visit_token", "")
+        image = state.image(request.path_params["sha"], visit_token)
         if image is None:
             return gone()
+        try:
+            image = as_fitted(image, request.query_params, lambda sha: state.image(sha, visit_token))
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
         headers = {"Cache-Control": "private, max-age=3600", **SAFE}
         return Response(encoded(image), media_type="image/png", headers=headers)
 
@@ -89,6 +98,22 @@ def routes(state: AppState) -> list[Route]:
         Route("/inputs", upload, methods=["POST"]),
         Route("/measured", measure, methods=["POST"]),
     ]
+
+
+def as_fitted(image: Image.Image, asked: Mapping[str, str], find: Callable[[str], Image.Image | None]) -> Image.Image:
+    """An input as a run gets it: asked has "fit", "width", "height", and "under" for a mask, the hash of the image that
+    it lies on or "". The image itself where no fit is asked for. Raises ValueError, in words."""
+    fit = asked.get("fit")
+    if fit is None:
+        return image
+    limits, sides = (LIMITS["width"], LIMITS["height"]), (asked.get("width", ""), asked.get("height", ""))
+    if fit not in FITS or not all(s.isdigit() and 1 <= int(s) <= limit.high for s, limit in zip(sides, limits)):
+        raise ValueError(f"Give fit as one of {', '.join(FITS)}, width and height in pixels, at most {limits[0].high}.")
+    size = (int(sides[0]), int(sides[1]))
+    if "under" not in asked:
+        return fitted(image, size, fit)
+    under = find(asked["under"])
+    return fitted_mask(image, size, under.size if under is not None else None, fit)
 
 
 async def entries_asked(state: AppState, request: Request, most: int) -> list[Entry] | Response:

@@ -9,8 +9,20 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
+
+from common.fitting import Fit
 
 HASH = re.compile(r"[0-9a-f]{64}")
 LONGEST_PROMPT = 10_000  # characters
@@ -116,11 +128,24 @@ Value = Annotated[
 
 
 class Use(_Given):
-    """One method of the stack: its name in the registry, its knobs (a curve as text), its inputs."""
+    """One method of the stack: its name in the registry, its knobs (a curve as text), its inputs. fit: how the images
+    of an input are fitted to the result's size (`common.fitting`), where they are not cropped."""
 
     name: str
     knobs: dict[str, bool | int | float | str] = {}
     inputs: dict[str, Value] = {}
+    fit: dict[str, Fit] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_usual_fit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cropping is not written: recipes of before, and what is known by their hashes, stay what they are."""
+        fields = handler(self)
+        unusual = {name: fit for name, fit in self.fit.items() if fit != "crop"}
+        return {name: value for name, value in fields.items() if name != "fit"} | ({"fit": unusual} if unusual else {})
+
+    def fit_of(self, name: str) -> Fit:
+        """How the images of an input are fitted."""
+        return self.fit.get(name, "crop")
 
     def hashes(self) -> Iterator[str]:
         """The content hashes of the images it needs."""

@@ -15,12 +15,14 @@ from PIL import Image
 
 from app.catalog import catalogue, input_label
 from app.comparison.spec import KIND, Comparison, with_ground_truth
+from app.schema import png_metadata
 from app.schema.method_inputs import Use, is_hash, with_image
 from app.schema.recipe import LIMITS, Problem, Recipe, RecipeError
-from app.schema.solvers import KNOBS, has_none
+from app.schema.solvers import KNOBS, SAMPLERS, has_none
 from app.storage.image_files import ImageError, content_hash, open_upload
 from app.storage.image_history import ENVIRONMENT, input_image
 from common.knobs import label
+from common.text import one_line
 
 Find = Callable[[str], Image.Image]  # a path, a name or a hash -> the image; raises ImageError in words
 Images = dict[str, Image.Image]  # by content hash
@@ -172,6 +174,15 @@ def _hashed_task(
         task["references"] = [_one(one, find, "task.references", "References", *shared) for one in several]
     if isinstance(observation := task.get("observation"), dict) and observation.get("image"):
         observation["image"] = _one(observation["image"], find, "task.observation", "Observation", *shared)
+
+
+def settings_in(parameters: str | None) -> str:
+    """What the text that a file carries says of how it was made, in a line; "" where no settings can be read."""
+    recipe = png_metadata.read(parameters).recipe if parameters else None
+    if recipe is None:
+        return ""
+    made = f"{SAMPLERS[recipe.sampler]}, {recipe.steps} steps, seed {recipe.seed}"
+    return f"{one_line(recipe.prompt)} · {made}" if recipe.prompt else made
 
 
 # ---- images of a stack ----------------------------------------------------------------------------------------------

@@ -177,7 +177,9 @@ class AppState:
         return image
 
     def receive(self, data: bytes, visit_token: str = "") -> dict[str, Any]:
-        """An upload -> {"sha256", "width", "height", "notes"}, or {"error"} in words."""
+        """An upload -> {"sha256", "width", "height", "notes", "settings"}, or {"error"} in words."""
+        from app.service.reading import settings_in
+
         try:
             upload = open_upload(data)
         except ImageError as error:
@@ -186,7 +188,9 @@ class AppState:
         largest = int(LIMITS["width"].high)
         image.thumbnail((largest, largest))
         width, height = image.size
-        return {"sha256": self.take(image, visit_token), "width": width, "height": height, "notes": list(upload.notes)}
+        found = {"sha256": self.take(image, visit_token), "width": width, "height": height, "notes": list(upload.notes)}
+        settings = settings_in(upload.parameters)
+        return found | ({"settings": settings} if settings else {})
 
     # addresses ----------------------------------------------------------------------------------------------------
 

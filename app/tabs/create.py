@@ -211,7 +211,8 @@ class Create(Restorer):
         )
 
         sides = [self.width, self.height]
-        self.aspect.aspect(self.shaped, [*sides, self.backbone], sides, **SHORT)
+        for asks in (self.aspect, self.methods):
+            asks.aspect(self.shaped, [*sides, self.backbone], sides, **SHORT)
         self.undo.reset(self.reset, self.backbone, self.outputs, **SHORT)
         self.dice.click(lambda: "-1", None, self.seed, **SHORT)
         self.recycle.click(None, self.seed, self.seed, js=scripts.ask("film", "seedInView"), **SHORT)

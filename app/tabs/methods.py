@@ -21,7 +21,7 @@ from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.models import Model
 from app.service.state import AppState
 
-MOUNT = scripts.mount("picker", events=["example", "attempt"])
+MOUNT = scripts.mount("picker", events=["example", "attempt", "aspect"])
 MARKS = scripts.mount("stack", "mountMarks")
 REMEMBERED = 256
 _MISSED: dict[tuple[str, str], float] = {}  # (network, content hash) -> the part of the contrast
@@ -79,7 +79,7 @@ def said(
     unused: what the run does not use, at the fields of the page. steps: of its schedule; 0 where they are not known.
     far: what `far_images` says.
     """
-    offers = sorted(getattr(model.backbone, "offers", ())) if model.backbone is not None else None
+    offers = sorted(_offers(model.backbone)) if model.backbone is not None else None
     together = _together(unused)
     cards = {field: words for field, words in together.items() if _at_card(field)}
     wrong = at_cards(problems)
@@ -87,6 +87,11 @@ def said(
     found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards | dict(far)}
     found["unused"] = {field: words for field, words in together.items() if field not in cards}
     return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
+
+
+def _offers(backbone: Any) -> set[str]:
+    """What methods need of a network, and of its ControlNets which there are."""
+    return {*getattr(backbone, "offers", ()), *(f"controlnet:{name}" for name in getattr(backbone, "controlnets", ()))}
 
 
 def far_images(stack: Stack, model: Model, find: Callable[[str], Any]) -> dict[str, str]:

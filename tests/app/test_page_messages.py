@@ -11,6 +11,7 @@ from app.comparison.store import ComparisonStore
 from app.forms import comparison_form, trajectory_form
 from app.forms.page_catalogue import catalogue
 from app.forms.stack import Stack
+from app.schema.png_metadata import write
 from app.schema.recipe import Problem, Recipe
 from app.service.state import AppState
 from app.storage.image_history import History
@@ -47,6 +48,9 @@ def test_uploads(state, tmp_path):
     from app.storage.image_files import png_bytes
 
     check(page_messages.Uploaded, state.receive(png_bytes(Image.new("RGB", (8, 8))), state.visit_token("session")))
+    own = state.receive(png_bytes(Image.new("RGB", (8, 8)), write(BASE)), state.visit_token("session"))
+    check(page_messages.Uploaded, own)
+    assert own["settings"] == "red · Euler, 2 steps, seed 0"
     check(page_messages.Uploaded, state.receive(b"no image", state.visit_token("session")))
 
 

@@ -87,23 +87,48 @@ def test_a_downloaded_image_restores_its_settings(me, tmp_path):
     assert [me.number(name).input_value() for name in ("seed", "steps", "cfg_scale")] == ["77", "5", "3"]
 
 
-def test_an_image_dropped_on_the_page_restores_too(me, tmp_path):
+DROP = """([selector, type, bytes]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([new Uint8Array(bytes)], 'given.png', { type: 'image/png' }));
+    const options = { bubbles: true, cancelable: true }, target = document.querySelector(selector);
+    if (type === 'paste') target.dispatchEvent(new ClipboardEvent(type, { clipboardData: data, ...options }));
+    else for (const one of ['dragenter', 'dragover', type])
+        target.dispatchEvent(new DragEvent(one, { dataTransfer: data, ...options }));
+}"""
+
+
+def test_a_dropped_or_pasted_image_is_asked_what_it_is_for(me):
+    """On whatever tab: its settings come back, or it becomes the source of a method that this model can run."""
+    page, chooser = me.page, me.page.get_by_role("dialog", name="What is this image for?")
     me.paint("a yellow torus", seed=78, steps=3)
     me.sees("done")
-    data = list(me.download().path().read_bytes())
+    made = list(me.download().path().read_bytes())
     me.prompt.fill("other")
-    me.page.evaluate(
-        """(bytes) => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.png', { type: 'image/png' }));
-            for (const type of ['dragenter', 'dragover', 'drop'])
-                document.querySelector('#stage').dispatchEvent(
-                    new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
-        }""",
-        data,
-    )
-    me.page.locator("#restored .nw-note", has_text="dropped.png").wait_for()
+    page.evaluate(DROP, ["#stage", "drop", made])
+    first = chooser.locator(".nw-use").first
+    expect(first).to_contain_text("a yellow torus")
+    expect(first).to_be_focused()
+    page.keyboard.press("Enter")
+    page.locator("#restored .nw-note", has_text="given.png").wait_for()
     assert me.prompt.input_value() == "a yellow torus"
+
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#create")).to_be_hidden()
+    buffer = BytesIO()
+    Image.new("RGB", (96, 64), "teal").save(buffer, "PNG")
+    page.evaluate(DROP, ["body", "paste", list(buffer.getvalue())])
+    expect(chooser).to_contain_text("96 × 64 pixels. It carries no settings")
+    expect(chooser.locator(".nw-use", has_text="settings")).to_have_count(0)
+    chooser.locator(".nw-use", has_text="img2img").click()
+    card = page.locator("[id='methods.0']")
+    expect(card).to_contain_text("SDEdit")
+    expect(card.locator(".nw-given img")).to_be_visible()
+    expect(page.locator("#create")).to_be_visible()
+
+    page.evaluate(DROP, ["[id='methods.0.inputs.source'] .nw-image-field", "paste", made])  # a field takes it itself
+    expect(chooser).to_be_hidden()
+    page.evaluate(DROP, ["body", "drop", list(b"no image")])
+    expect(chooser.get_by_role("alert")).to_contain_text("given.png: This file is no image")
 
 
 @pytest.mark.parametrize("content", [b"no image at all", None], ids=["text", "plain png"])

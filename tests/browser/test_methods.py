@@ -15,6 +15,9 @@ BOOK = catalogue()
 FAMILIES = [family for family in BOOK["families"] if family["methods"]]
 
 
+EDGES = ("left", "top", "right", "bottom")
+
+
 class Cards:
     """The part of the page that holds the methods."""
 
@@ -204,6 +207,26 @@ def test_boxes_are_drawn_named_and_typed(run_cards):
     one, two = json.loads(cards.given())["cards"][0]["inputs"]["regions"]
     assert one["text"] == "a red cube" and abs(one["left"] - 0.1) < 0.02 and abs(one["bottom"] - 0.7) < 0.02
     assert (two["text"], two["left"], two["right"]) == ("a blue sphere", 0.6, 0.95)
+    sheet, box = cards.card(0).locator(".nw-sheet-draw"), cards.card(0).locator(".nw-box[data-place='0']")
+    edges = lambda: [json.loads(cards.given())["cards"][0]["inputs"]["regions"][0][edge] for edge in EDGES]  # noqa: E731
+    before = edges()
+    cards.drag(sheet, (0.3, 0.45), (0.4, 0.55))  # its inside moves it, its corner resizes it; both keep its words
+    moved = edges()
+    assert [round(b - a, 1) for a, b in zip(before, moved)] == [0.1, 0.1, 0.1, 0.1]
+    cards.drag(sheet, (moved[2], moved[3]), (moved[2] - 0.1, moved[3] - 0.2))
+    assert edges() == pytest.approx([moved[0], moved[1], moved[2] - 0.1, moved[3] - 0.2], abs=0.03)
+    resized = edges()
+    expect(box).to_be_focused()
+    cards.page.keyboard.press("ArrowLeft")
+    cards.page.keyboard.press("Shift+ArrowDown")
+    keyed = [resized[0] - 0.01, resized[1], resized[2] - 0.01, resized[3] + 0.01]
+    assert edges() == pytest.approx(keyed, abs=1e-6)
+    expect(cards.page.get_by_label("Box 1: Left, per cent")).to_have_value(str(round(100 * keyed[0])))
+    cards.page.keyboard.press("Delete")
+    expect(cards.card(0).locator(".nw-box")).to_have_count(1)
+    cards.page.keyboard.press("Control+z")
+    expect(cards.card(0).locator(".nw-box")).to_have_count(2)
+    assert json.loads(cards.given())["cards"][0]["inputs"]["regions"][0]["text"] == "a red cube"
     me.prompt.fill("a red cube and a blue sphere on grass")
     me.button("Generate").click()
     me.sees("done")

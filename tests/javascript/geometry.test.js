@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  between, clamp, fraction, isOutside, isSlip, nearest, partAt, pathThrough, percentOf, placeIn, placeOfMask, rangeOf, scale, turned, withoutOverlap,
+  between, clamp, fraction, isOutside, isSlip, nearest, partAt, pathThrough, percentOf, placeIn, rangeOf, scale, turned, withoutOverlap,
 } from "../../app/assets/geometry.js";
 
 test("a number stays inside its bounds, and a fraction has three digits", () => {
@@ -86,14 +86,6 @@ test("a turn about both axes keeps lengths, and none leaves the front as it is",
   assert.ok(Math.abs(x) < 1e-12 && Math.abs(y) < 1e-12, "seen from its end");
   const [, up] = turned([0, 0, 1], [0, -Math.PI / 2]);
   assert.ok(Math.abs(up - 1) < 1e-12);
-});
-
-test("a mask as large as its image is cut as the image is, any other one is stretched over the frame", () => {
-  const wide = { width: 256, height: 128 }, square = { width: 128, height: 128 };
-  assert.deepEqual(placeOfMask(square, wide, wide), { x: 0, y: 0, width: 256, height: 128 });
-  assert.deepEqual(placeOfMask(square, null, wide), { x: 0, y: 0, width: 256, height: 128 });
-  assert.deepEqual(placeOfMask(square, square, wide), { x: 0, y: -64, width: 256, height: 256 });
-  assert.deepEqual(placeOfMask(wide, wide, square), { x: -64, y: 0, width: 256, height: 128 });
 });
 
 test("a number is outside its field's range, or is none", () => {

@@ -14,6 +14,12 @@ test("a text becomes cards and the same text again", () => {
   assert.equal(cards[0].open, true);
 });
 
+test("how images are fitted is written where it is not the usual way", () => {
+  const text = '{"cards":[{"name":"ilvr","knobs":{},"inputs":{},"muted":false,"solo":false,"fit":{"reference":"pad"}}]}';
+  assert.deepEqual(readStack(text)[0].fit, { reference: "pad" });
+  assert.equal(writeStack(readStack(text)), text, "in the order in which the server writes it");
+});
+
 test("what is left out has its default, and what is no stack is none", () => {
   assert.deepEqual(readStack('{"cards":[{"name":"ddnm"}]}'), [newCard("ddnm")]);
   for (const none of ["", null, undefined, "{}", "null", "{", '{"cards":[]}']) assert.deepEqual(readStack(none), [], String(none));
@@ -69,11 +75,13 @@ test("a mask is drawn over the first image of its card", () => {
     { name: "mask", kind: "mask" }, { name: "words", kind: "prompt" }, { name: "measured", kind: "operator" }, { name: "source", kind: "image" },
   ] });
   const card = newCard("x");
-  assert.equal(backdrop(card, method), "");
+  assert.deepEqual(backdrop(card, method), { sha: "", fit: "crop" });
   card.inputs = { mask: "m", words: "w", source: "s" };
-  assert.equal(backdrop(card, method), "s");
+  assert.deepEqual(backdrop(card, method), { sha: "s", fit: "crop" });
+  card.fit = { source: "pad", measured: "stretch" };
+  assert.deepEqual(backdrop(card, method), { sha: "s", fit: "pad" }, "it is fitted as the image is");
   card.inputs.measured = { name: "blur", image: "p" };
-  assert.equal(backdrop(card, method), "p");
+  assert.deepEqual(backdrop(card, method), { sha: "p", fit: "stretch" });
 });
 
 test("cards change places, and stay where they are at both ends", () => {

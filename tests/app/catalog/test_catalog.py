@@ -33,3 +33,11 @@ def test_reading_it_imports_no_torch():
     code = "import sys; from app.catalog import catalogue; assert catalogue()['methods']; print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
+
+
+def test_every_use_of_a_dropped_image_is_an_input_that_takes_one_and_choices_that_there_are():
+    for use in catalogue()["image_uses"]:
+        method = METHODS[use["method"]]
+        assert method.inputs[use["input"]].kind in ("image", "map", "operator", "references")
+        assert all(value in method.knobs[name].options for name, value in use["knobs"].items())
+        assert set(method.needs) <= set(use["needs"])

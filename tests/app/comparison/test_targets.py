@@ -10,6 +10,7 @@ from PIL import Image
 import backbones
 from app.comparison.targets import targets
 from app.comparison.task import Task
+from app.engine import method_checks
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe
 from app.storage.image_files import content_hash
@@ -44,6 +45,20 @@ def test_edges_are_those_that_the_annotator_finds():
         of(Use(name="controlnet", knobs={"edges_by": by}, inputs={"edges": SHA})).edges for by in ("as it is", "canny")
     )
     assert torch.equal(found, canny(given)) and not torch.equal(found, given)
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_a_target_is_fitted_as_the_image_that_the_method_gets(fit):
+    """Also that of a task: else an image would be measured against another cut of its source."""
+    use = Use(name="repaint", inputs={"known": SHA, "mask": SHA}, fit={"known": fit})
+    made = Recipe(backbone="exact", width=64, height=32, methods=(use,))
+    of_recipe, of_task = (
+        targets(made, {SHA: IMAGE}, ORACLE, task) for task in (None, Task(source=SHA, mask=SHA, fit=fit))
+    )
+    _, values = method_checks.used(0, use, made, ORACLE, {SHA: IMAGE})
+    for one in (of_recipe, of_task):
+        assert torch.equal(ORACLE.encode_image(one.source), values["known"])
+        assert torch.equal(one.mask, of_recipe.mask)
 
 
 def test_a_known_image_is_a_source_and_no_truth_but_a_measured_one_is():

@@ -20,6 +20,7 @@ from app.schema import png_metadata
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
 from app.storage.image_files import content_hash
+from common.fitting import fitted, fitted_mask
 from conditioning.registry import METHODS
 from tests.support.doubles import recipe
 from tests.support.full_methods import IMAGES, MASK, MASKED, SHA, full
@@ -93,7 +94,46 @@ def test_images_are_cut_to_the_size_of_the_run_and_masks_stay_black_and_white() 
     wide = Image.fromarray(np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 100, 0).repeat(3, 2))  # a ramp
     cut = method_checks.tensor(wide, (64, 64))
     assert cut.shape == (1, 3, 64, 64) and 45 < float(cut.min() * 255) < 55 and 145 < float(cut.max() * 255) < 155
-    assert set(method_checks.tensor(MASK.resize((50, 50), 0), (64, 64), "L").unique().tolist()) == {0.0, 1.0}
+    assert set(method_checks.mask_tensor(MASK.resize((50, 50), 0), (64, 64)).unique().tolist()) == {0.0, 1.0}
+
+
+FITTED_USES = (
+    Use(name="ilvr", inputs={"reference": "WIDE"}, fit={"reference": "pad"}),
+    Use(name="repaint", inputs={"known": "WIDE", "mask": "MARK"}, fit={"known": "stretch"}),
+    Use(name="ddnm", inputs={"measured": {"name": "super_resolution", "image": "WIDE"}}, fit={"measured": "pad"}),
+)
+
+
+@pytest.mark.parametrize("use", FITTED_USES, ids=lambda use: use.name)
+def test_an_image_is_fitted_as_its_method_says_and_the_mask_with_it(use: Use) -> None:
+    """What arrives is what would arrive had the image been fitted before; the choice is kept in the png."""
+    pixels = np.random.default_rng(5).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    wide, mark = Image.fromarray(pixels), Image.fromarray(np.where(pixels > 250, 255, 0).astype(np.uint8))
+    (fit,), size = use.fit.values(), (64, 64)
+    ready = [fitted(wide, size, fit), fitted_mask(mark, size, wide.size, fit).convert("RGB")]
+    images = {content_hash(one): one for one in (wide, mark, *ready)}
+    before, after = (
+        Use.model_validate_json(
+            use.model_copy(update={"fit": how}).model_dump_json()
+            .replace("WIDE", content_hash(image)).replace("MARK", content_hash(mask))
+        )
+        for image, mask, how in ((wide, mark, use.fit), (*ready, {}))
+    )  # fmt: skip
+    whole = recipe(methods=[before])
+    assert png_metadata.read(png_metadata.write(whole)).recipe == whole and not method_checks.problems(whole, ORACLE)
+    (_, got), (_, expected) = (
+        method_checks.used(0, one, recipe(methods=[one]), ORACLE, images) for one in (before, after)
+    )
+    for name, value in expected.items():
+        for one, other in ((getattr(value, "y", value), getattr(got[name], "y", got[name])),):
+            assert torch.equal(one, other), name
+
+
+def test_cropping_leaves_a_recipe_as_it_was_written_before() -> None:
+    use = Use(name="ilvr", inputs={"reference": SHA}, fit={"reference": "crop"})
+    assert "fit" not in use.model_dump() and "fit" not in recipe(methods=[use]).to_json()
+    words = method_checks.problems(recipe(methods=[{**full("ilvr"), "fit": {"detail": "pad"}}]), ORACLE)
+    assert [one.field for one in words] == ["methods.0.inputs.detail"] and "no image 'detail'" in words[0].message
 
 
 def test_every_input_arrives_as_its_kind() -> None:
@@ -239,6 +279,6 @@ def test_a_mask_as_large_as_its_image_is_cut_as_the_image_is():
     use = Use(name="repaint", inputs={"known": content_hash(SQUARE), "mask": content_hash(mark)})
     whole = recipe(methods=[use], width=128, height=64)
     _, values = method_checks.used(0, whole.methods[0], whole, ORACLE, images)
-    cut = method_checks.tensor(mark, (128, 64), "L")[0, 0] > 0.5
+    cut = method_checks.tensor(mark, (128, 64))[0, 0] > 0.5
     assert float(values["mask"].double().mean()) == pytest.approx(float(cut.double().mean()), abs=0.03)
     assert float(cut.double().mean()) > 0.1, "twice as high as it was, in both directions"

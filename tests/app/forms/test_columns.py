@@ -81,6 +81,19 @@ def test_all_columns_are_measured_against_what_they_agree_on():
     assert task.depth == A and task.kind == "depth"
 
 
+def test_columns_that_fit_their_images_differently_are_told_apart_and_measured_each_by_its_own():
+    padded = Use(name="sdedit", inputs={"source": A}, fit={"source": "pad"})
+    task, notes = task_of([BASE.but(methods=(padded,)), BASE.but(methods=(INVERTED,))])
+    assert (task.source, task.fit) == ("", "crop") and "differently" in notes[0]
+    task, notes = task_of([BASE.but(methods=(padded,)), BASE])
+    assert (task.source, task.fit, notes) == (A, "pad", [])
+    cropped = padded.model_copy(update={"fit": {}})
+    names = headers([BASE.but(methods=(padded,)), BASE.but(methods=(cropped,))])
+    assert names == ["resize and fill", "crop and resize"]
+    (own,) = with_inputs_of("repaint", (PAINTED.model_copy(update={"fit": {"known": "pad"}}),))
+    assert own.fit == {"known": "pad"}
+
+
 def test_all_that_a_column_is_given_is_in_view_and_words_stay_words():
     from PIL import Image
 
