@@ -51,7 +51,9 @@ class Point:
 
 Image = Annotated[Tensor, Input("image", "an image as latents (B, C, h, w); backbone.decode gives its pixels")]
 Map = Annotated[Tensor, Input("map", "an image or a map of one, (B, 3, H, W) in [0, 1], as large as the result")]
-Mask = Annotated[Tensor, Input("mask", "(B, 1, h, w) bool in latents, True where it was painted")]
+Mask = Annotated[
+    Tensor, Input("mask", "(B, 1, h, w) in latents: bool, True where it was painted; in [0, 1] where it is feathered")
+]
 Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
 Words = Annotated[str, Input("words", "words of the prompt, str; a comma between those that stand apart in it")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
@@ -71,7 +73,8 @@ def prepare_input(kind: str, value: Any, backbone: Any, rows: int, latent: tuple
     """What a person gave, as the method receives it.
 
     kind: of the Input. rows: B. latent: (C, h, w). Images are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
-    counts as painted in a latent where any of its pixels is above 0.5; prompts and words are str; an operator
+    counts as painted in a latent where any of its pixels is above 0.5, a feathered one, with values between 0 and 1, by
+    the mean of its pixels; prompts and words are str; an operator
     is a Degradation, measured in the state's own space where that is pixels. The rest passes unchanged.
     """
     if kind == "image":
@@ -84,7 +87,12 @@ def prepare_input(kind: str, value: Any, backbone: Any, rows: int, latent: tuple
         shown = F.interpolate(value.float(), size, mode="bilinear", align_corners=False, antialias=True)
         return shown.clamp(0, 1).expand(rows, 3, *size)
     if kind == "mask":
-        painted = F.adaptive_max_pool2d(torch.as_tensor(value).float(), latent[1:]) > 0.5
+        values = torch.as_tensor(value).float()
+        is_feathered = bool(((values > 0) & (values < 1)).any())
+        painted = (
+            F.adaptive_avg_pool2d(values, latent[1:]) if is_feathered
+            else F.adaptive_max_pool2d(values, latent[1:]) > 0.5
+        )  # fmt: skip
         return painted.expand(rows, 1, *latent[1:])
     if kind == "prompt":
         return {k: v.expand(rows, *v.shape[1:]) for k, v in backbone.encode_prompt([value]).items()}

@@ -8,7 +8,7 @@ import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
 import { isEmpty } from "./stack_model.js";
 
 /** @import { Backdrop } from "./sheet.js" */
-/** @import { BoxValue, DegradationValue, Input, Method, PointValue } from "./server.d.ts" */
+/** @import { BoxValue, DegradationValue, Input, MaskEdge, Method, PointValue } from "./server.d.ts" */
 /** @import { InputValue, KnobValue } from "./stack_model.js" */
 
 /**
@@ -21,6 +21,8 @@ import { isEmpty } from "./stack_model.js";
  * @property {Backdrop} backdrop the image that a mask or boxes are drawn over
  * @property {string} fit how its images get to the size of the result
  * @property {(fit: string) => void} changeFit
+ * @property {MaskEdge} edge of a mask
+ * @property {(edge: MaskEdge) => void} changeEdge
  * @property {(value: InputValue | null, again?: boolean) => void} change `again`: draw the card anew
  */
 
@@ -44,7 +46,7 @@ export function whenNeeded(input, method, knobs) {
 }
 
 /** @param {InputField} field */
-function control({ id, input, method, value, backdrop, fit, change, changeFit }) {
+function control({ id, input, method, value, backdrop, fit, change, changeFit, edge, changeEdge }) {
   const { label, kind, name } = input;
   const again = (/** @type {InputValue | null} */ to) => change(to, true);
   switch (kind) {
@@ -61,7 +63,7 @@ function control({ id, input, method, value, backdrop, fit, change, changeFit })
     case "operator":
       return degradationField({ id, name, label, method: method.name, value: /** @type {DegradationValue | null} */ (value ?? null), fit, change, changeFit });
     case "mask":
-      return maskDrawing({ field: id, label, value: String(value ?? ""), backdrop, change });
+      return maskDrawing({ field: id, label, value: String(value ?? ""), backdrop, change, edge, changeEdge });
     case "boxes":
       return boxesDrawing(label, /** @type {BoxValue[]} */ (value ?? []), backdrop, change);
     case "points":

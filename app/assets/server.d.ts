@@ -27,6 +27,7 @@ export interface Card {
   knobs?: Record<string, boolean | number | string>;
   inputs?: Record<string, string | DegradationValue | string[] | BoxValue[] | PointValue[]>;
   fit?: Record<string, "crop" | "stretch" | "pad">;
+  mask_edges?: Record<string, MaskEdge>;
   muted?: boolean;
   solo?: boolean;
 }
@@ -187,6 +188,12 @@ export interface Marks {
   visit_token: string;
   model: string;
   backbone: string;
+}
+
+/** The edge of a mask, in pixels of the result: see `common.fitting.with_edge`. */
+export interface MaskEdge {
+  grow?: number;
+  feather?: number;
 }
 
 export interface MaskParameter {

@@ -180,6 +180,8 @@ function cardBody(card, i, method) {
   const inputs = method.inputs.map((input) => inputField({
     id: `${id}.inputs.${input.name}`, input, method, value: card.inputs[input.name], knobs: card.knobs,
     backdrop: backdrop(card, method), fit: card.fit[input.name] ?? USUAL_FIT, change: setter("inputs", input.name),
+    edge: card.mask_edges[input.name] ?? {},
+    changeEdge: (edge) => { if (edge.grow || edge.feather) card.mask_edges[input.name] = edge; else delete card.mask_edges[input.name]; send(); },
     changeFit: (fit) => { if (fit === USUAL_FIT) delete card.fit[input.name]; else card.fit[input.name] = fit; render(); send(); },
   }));
   const shown = method.knobs.length > 4 ? 3 : method.knobs.length, rest = knobs.slice(shown);

@@ -3,7 +3,7 @@
 
 import { USUAL_FIT } from "./image_fit.js";
 
-/** @import { Card as SentCard, Method, Operator, Stack } from "./server.d.ts" */
+/** @import { Card as SentCard, MaskEdge, Method, Operator, Stack } from "./server.d.ts" */
 /** @typedef {NonNullable<SentCard["knobs"]>[string]} KnobValue */
 /** @typedef {NonNullable<SentCard["inputs"]>[string]} InputValue */
 
@@ -14,6 +14,7 @@ import { USUAL_FIT } from "./image_fit.js";
  * @property {Record<string, KnobValue>} knobs
  * @property {Record<string, InputValue>} inputs
  * @property {Record<string, string>} fit of inputs that are images: how they get to the result's size; the usual way is left out
+ * @property {Record<string, MaskEdge>} mask_edges of inputs that are masks; those as they were painted are left out
  * @property {boolean} muted
  * @property {boolean} solo
  * @property {boolean} open
@@ -25,7 +26,7 @@ import { USUAL_FIT } from "./image_fit.js";
  * @returns {Card}
  */
 export function newCard(name) {
-  return { name, knobs: {}, inputs: {}, fit: {}, muted: false, solo: false, open: true };
+  return { name, knobs: {}, inputs: {}, fit: {}, mask_edges: {}, muted: false, solo: false, open: true };
 }
 
 /**
@@ -48,8 +49,8 @@ export function readStack(text, before = []) {
  */
 export function writeStack(cards) {
   return JSON.stringify({
-    cards: cards.map(({ name, knobs, inputs, fit, muted, solo }) =>
-      ({ name, knobs, inputs, muted, solo, ...(Object.keys(fit).length ? { fit } : {}) })),
+    cards: cards.map(({ name, knobs, inputs, fit, mask_edges: edges, muted, solo }) =>
+      ({ name, knobs, inputs, muted, solo, ...(Object.keys(fit).length ? { fit } : {}), ...(Object.keys(edges).length ? { mask_edges: edges } : {}) })),
   });
 }
 

@@ -19,6 +19,8 @@ export const address = (sha) => `inputs/${sha}.png?visit_token=${encodeURICompon
  * @property {number} width
  * @property {number} height
  * @property {string} [under] of a mask: hash of the image that it lies on, "" where there is none
+ * @property {number} [grow] of a mask: pixels
+ * @property {number} [feather] of a mask: pixels
  */
 
 /**

@@ -79,7 +79,7 @@ def _with_hole(task: Task, size: Size, images: Mapping[str, Image.Image]) -> Ima
 
     source = images[task.source]
     known = np.array(fitted(source, size, task.fit))
-    painted = mask_tensor(images[task.mask], size, Under(source, task.fit))[0, 0].numpy() > 0.5
+    painted = mask_tensor(images[task.mask], size, Under(source, task.fit), task.mask_edge)[0, 0].numpy() > 0.5
     down, across = np.ogrid[: painted.shape[0], : painted.shape[1]]
     step = max(2, size[0] // 32)
     stripes = np.where(((down + across) // step % 2)[..., None] > 0, 235, 200).astype(np.uint8)

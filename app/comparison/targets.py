@@ -89,7 +89,7 @@ def _of_task(task: Task, size: tuple[int, int], images: Mapping[str, Any]) -> di
     if task.mask in images:
         source = images.get(task.source)
         under = None if source is None else method_checks.Under(source, task.fit)
-        found["mask"] = method_checks.mask_tensor(images[task.mask], size, under)
+        found["mask"] = method_checks.mask_tensor(images[task.mask], size, under, task.mask_edge)
     if task.observation is not None and task.observation.image in images:
         found["ground_truth"] = method_checks.tensor(images[task.observation.image], size, task.fit)
         found["observation"] = observed(task, size, images)
@@ -131,7 +131,8 @@ def _of_input(name: str, kind: str, use: Use, size: tuple[int, int], images: Map
     if kind == "image" and value in images:
         return {"source": method_checks.tensor(images[value], size, use.fit_of(name))}
     if kind == "mask" and value in images:
-        return {"mask": method_checks.mask_tensor(images[value], size, method_checks.image_under(use, images))}
+        under, edge = method_checks.image_under(use, images), use.mask_edge_of(name)
+        return {"mask": method_checks.mask_tensor(images[value], size, under, edge)}
     if kind == "prompt" and "source" in name:
         return {"source_prompt": value}
     if kind == "boxes":

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from app.schema.method_inputs import BoxValue, DegradationValue
+from app.schema.method_inputs import PLAIN_EDGE, BoxValue, DegradationValue, MaskEdge
 from app.schema.recipe import Recipe
 from common.fitting import Fit
 
@@ -37,7 +37,7 @@ class Task(BaseModel):
     filled, source_prompt: what it shows, mask: where it may change. depth, edges: maps to be followed; edges_by: the
     annotator that makes the map of edges of an image. boxes: each with its words. observation: what was done to the
     image that is to be restored. references: images of the subject. ground_truth: the image that should come out.
-    fit: how all these images are fitted to the size.
+    fit: how all these images are fitted to the size; mask_edge: of the mask.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +53,7 @@ class Task(BaseModel):
     references: tuple[str, ...] = ()
     ground_truth: str = ""
     fit: Fit = "crop"
+    mask_edge: MaskEdge = PLAIN_EDGE
 
     @property
     def kind(self) -> str:

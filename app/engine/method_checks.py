@@ -18,7 +18,7 @@ from app.schema import method_inputs
 from app.schema.method_inputs import Use, is_hash
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
-from common.fitting import Fit, fitted, fitted_mask
+from common.fitting import Fit, fitted, fitted_mask, with_edge
 from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
 from conditioning.curves import parse
@@ -121,6 +121,9 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
             yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
         elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
             yield name, f"{method.label(name)}: {words}"
+    for name in use.mask_edges:
+        if name not in use.inputs and (name not in asked or asked[name].kind != "mask"):
+            yield name, f"{method.title} has no mask {name!r} whose edge could be changed."
     for name in use.fit:
         if name not in use.inputs and (name not in asked or asked[name].kind not in FITTED):
             yield name, f"{method.title} has no image {name!r} that could be fitted to the size."
@@ -202,7 +205,7 @@ def _value(
     if kind in ("image", "map"):
         return tensor(images[value], size, fit)
     if kind == "mask":
-        return mask_tensor(images[value], size, image_under(use, images))
+        return mask_tensor(images[value], size, image_under(use, images), use.mask_edge_of(name))
     if kind == "references":
         return [tensor(images[one], size, fit) for one in value]
     if kind == "boxes":
@@ -242,12 +245,19 @@ def tensor(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Tens
     return _array(fitted(image, size, fit))
 
 
-def mask_tensor(mask: Image.Image, size: tuple[int, int], under: Under | None = None) -> Tensor:
-    """(1, 1, H, W) in [0, 1]; size: (width, height). The page shows it so: it asks for the same (app/routes/images.py).
+def mask_tensor(
+    mask: Image.Image,
+    size: tuple[int, int],
+    under: Under | None = None,
+    edge: method_inputs.MaskEdge = method_inputs.PLAIN_EDGE,
+) -> Tensor:
+    """(1, 1, H, W), 0 or 1, between them where the edge is feathered; size: (width, height). The page shows it so: it
+    asks for the same (app/routes/images.py).
 
     under: the image that is given with it, see `image_under`.
     """
-    return _array(fitted_mask(mask, size, under and under.image.size, under.fit if under else "crop"))
+    placed = fitted_mask(mask, size, under and under.image.size, under.fit if under else "crop")
+    return _array(with_edge(placed, edge.grow, edge.feather))
 
 
 class Under(NamedTuple):

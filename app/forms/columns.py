@@ -9,7 +9,7 @@ from typing import Any
 
 from app.comparison.task import Task
 from app.forms.page_catalogue import catalogue
-from app.schema.method_inputs import BoxValue, DegradationValue, Use
+from app.schema.method_inputs import PLAIN_EDGE, BoxValue, DegradationValue, MaskEdge, Use
 from app.schema.recipe import LIMITS, SAMPLERS, WRITTEN_IF_SET, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_label
 from common.fitting import FITS, Fit
@@ -20,6 +20,7 @@ from common.weighted_text import plain
 SHARED = ("seed", "count", "methods", "revision", "versions", "unused", "schema")  # no column has these of its own
 THUMBNAIL = 64  # pixels
 COMMON = frozenset("a an the of on in at to by with and or is are left right front behind next".split())
+How = Fit | MaskEdge | None
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs
 OF_IMAGES = ("source", "mask", "depth", "edges", "observation", "references")  # fields of a Task
 DIFFERENT = {"source": "images", "mask": "masks", "depth": "depth maps", "edges": "edge maps", "boxes": "boxes",
@@ -53,8 +54,8 @@ def _aspects(recipe: Recipe) -> dict[str, str]:
         for given in one["inputs"]:
             if value := use.inputs.get(given["name"]):
                 found[f"{use.name}.{given['name']}"] = f"{given['label'].lower()} {_given(value)}"
-                if given["kind"] in FITTED:
-                    found[f"{use.name}.{given['name']}.fit"] = FITS[use.fit_of(given["name"])].lower()
+                if how := _how(use, given["kind"], given["name"]):
+                    found[f"{use.name}.{given['name']}, how"] = _how_words(how)
     found["sampler"] = " ".join([SAMPLERS.get(recipe.sampler, recipe.sampler), *(
         f"{knob_label(name).lower()} {_number(value)}" for name, value in recipe.knobs_set.items())])  # fmt: skip
     found["schedule"] = schedule_label(recipe.schedule, recipe.steps)
@@ -92,12 +93,12 @@ def with_inputs_of(name: str, stack: Sequence[Use]) -> tuple[Use, ...]:
     missing: nothing is made up for it."""
     known = catalogue()["methods"]
     given = list(_inputs(stack))
-    inputs, fit, missing = {}, {}, []
+    inputs, how, missing = {}, {}, []
     for one in known[name]["inputs"]:
         kind, own = one["kind"], one["name"]
-        alike = [(value, how) for other, called, value, how in given if other == kind and _alike(kind, own, called)]
+        alike = [(value, way) for other, called, value, way in given if other == kind and _alike(kind, own, called)]
         if alike:
-            inputs[own], fit[own] = alike[0]
+            inputs[own], how[own] = alike[0]
         elif not one["optional"]:
             missing.append(one["label"].lower())
     if missing:
@@ -107,19 +108,32 @@ def with_inputs_of(name: str, stack: Sequence[Use]) -> tuple[Use, ...]:
             "and press “Add this stack as a column”."
         )
         raise RecipeError([Problem("columns", words)])
-    made = Use(name=name, inputs=inputs, fit={name: how for name, how in fit.items() if how != "crop"})
+    edges = {name: way for name, way in how.items() if isinstance(way, MaskEdge)}
+    fit: dict[str, Fit] = {name: way for name, way in how.items() if isinstance(way, str) and way != "crop"}
+    made = Use(name=name, inputs=inputs, fit=fit, mask_edges=edges)
     takes_image = any(one["kind"] == "image" for one in known[name]["inputs"])
     under = [use for use in stack if known.get(use.name, {}).get("family") == "inversion"]
     return (*under[:1], made) if known[name]["task"] == "editing" and not takes_image else (made,)
 
 
-def _inputs(stack: Sequence[Use]) -> Iterator[tuple[str, str, Any, Fit]]:
+def _inputs(stack: Sequence[Use]) -> Iterator[tuple[str, str, Any, How]]:
     """(kind, name, value, how it is fitted) of everything that a stack was given."""
     known = catalogue()["methods"]
     for use in stack:
         for one in known.get(use.name, {"inputs": ()})["inputs"]:
             if value := use.inputs.get(one["name"]):
-                yield one["kind"], one["name"], value, use.fit_of(one["name"])
+                yield one["kind"], one["name"], value, _how(use, one["kind"], one["name"])
+
+
+def _how(use: Use, kind: str, name: str) -> How:
+    """How the images of an input are fitted to the size, the edge of a mask; None for what is neither."""
+    return use.fit_of(name) if kind in FITTED else use.mask_edge_of(name) if kind == "mask" else None
+
+
+def _how_words(how: Fit | MaskEdge) -> str:
+    if not isinstance(how, MaskEdge):
+        return FITS[how].lower()
+    return f"grown by {how.grow}, feathered by {how.feather:g}" if how != PLAIN_EDGE else "edge as it was painted"
 
 
 def _alike(kind: str, name: str, other: str) -> bool:
@@ -172,6 +186,9 @@ def task_of(recipes: Sequence[Recipe]) -> tuple[Task, list[str]]:
     if len(given.get("fit", ())) > 1:
         notes.append("The columns fit their images differently to the size: each is measured against its own.")
         fields = {name: value for name, value in fields.items() if name not in (*OF_IMAGES, "fit")}
+    if len(given.get("mask_edge", ())) > 1:
+        notes.append("The edges of the columns' masks differ: each is measured against its own.")
+        fields.pop("mask", None)
     if "edges" not in fields:
         fields.pop("edges_by", None)
     return Task(**fields), notes
@@ -180,9 +197,9 @@ def task_of(recipes: Sequence[Recipe]) -> tuple[Task, list[str]]:
 def _conditions(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """(field of a Task, value) of what a stack is given."""
     for use in recipe.methods:
-        for kind, name, value, fit in _inputs([use]):
-            if kind in FITTED:
-                yield "fit", fit
+        for kind, name, value, how in _inputs([use]):
+            if how is not None:
+                yield "mask_edge" if kind == "mask" else "fit", how
             if kind in ("image", "mask", "boxes", "references"):
                 yield "source" if kind == "image" else kind, value
             elif kind == "prompt" and "source" in name:
@@ -221,9 +238,9 @@ def _button(act: str, place: int, words: str) -> str:
     return f'<button type="button" class="nw-act" data-column="{act}" data-place="{place}">{words}</button>'
 
 
-def _seen(kind: str, name: str, value: Any, fit: Fit, image: Callable[[str], Any]) -> str:
+def _seen(kind: str, name: str, value: Any, how: How, image: Callable[[str], Any]) -> str:
     """An input to look at."""
-    label = escape(name.replace("_", " ")) + ("" if fit == "crop" else f", {FITS[fit].lower()}")
+    label = escape(name.replace("_", " ")) + ("" if how in (None, "crop", PLAIN_EDGE) else f", {_how_words(how)}")
     hashes = [value] if kind in ("image", "map", "mask") else value if kind == "references" else []
     hashes = [value.image] if isinstance(value, DegradationValue) else hashes
     pictures = [found for sha in hashes if (found := image(sha)) is not None]

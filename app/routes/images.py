@@ -28,10 +28,11 @@ from starlette.routing import Route
 
 from app.forms.observations import measured
 from app.routes.answers import SAFE, gone, image_file
+from app.schema.method_inputs import MaskEdge
 from app.schema.recipe import LIMITS
 from app.service.state import AppState
 from app.storage.image_history import Entry
-from common.fitting import FITS, fitted, fitted_mask
+from common.fitting import FITS, fitted, fitted_mask, with_edge
 from common.image_bytes import encoded
 
 LARGEST_UPLOAD = 32 * 2**20  # bytes
@@ -101,8 +102,8 @@ def routes(state: AppState) -> list[Route]:
 
 
 def as_fitted(image: Image.Image, asked: Mapping[str, str], find: Callable[[str], Image.Image | None]) -> Image.Image:
-    """An input as a run gets it: asked has "fit", "width", "height", and "under" for a mask, the hash of the image that
-    it lies on or "". The image itself where no fit is asked for. Raises ValueError, in words."""
+    """An input as a run gets it: asked has "fit", "width", "height", and for a mask "under", the hash of the image that
+    it lies on or "", "grow" and "feather". The image itself where no fit is asked for. Raises ValueError, in words."""
     fit = asked.get("fit")
     if fit is None:
         return image
@@ -113,7 +114,8 @@ def as_fitted(image: Image.Image, asked: Mapping[str, str], find: Callable[[str]
     if "under" not in asked:
         return fitted(image, size, fit)
     under = find(asked["under"])
-    return fitted_mask(image, size, under.size if under is not None else None, fit)
+    edge = MaskEdge.model_validate({name: asked[name] for name in ("grow", "feather") if name in asked})
+    return with_edge(fitted_mask(image, size, under.size if under is not None else None, fit), edge.grow, edge.feather)
 
 
 async def entries_asked(state: AppState, request: Request, most: int) -> list[Entry] | Response:

@@ -26,6 +26,7 @@ from common.fitting import Fit
 
 HASH = re.compile(r"[0-9a-f]{64}")
 LONGEST_PROMPT = 10_000  # characters
+LARGEST_EDGE = 64  # pixels that a mask grows, or its edge is blurred by
 MOST = 64  # boxes, points or references of one input
 
 
@@ -127,25 +128,45 @@ Value = Annotated[
 ]
 
 
+class MaskEdge(_Given):
+    """The edge of a mask, in pixels of the result: see `common.fitting.with_edge`."""
+
+    grow: Annotated[int, Field(ge=-LARGEST_EDGE, le=LARGEST_EDGE)] = 0
+    feather: Annotated[float, Field(ge=0, le=LARGEST_EDGE)] = 0
+
+
+PLAIN_EDGE = MaskEdge()
+
+
 class Use(_Given):
     """One method of the stack: its name in the registry, its knobs (a curve as text), its inputs. fit: how the images
-    of an input are fitted to the result's size (`common.fitting`), where they are not cropped."""
+    of an input are fitted to the result's size (`common.fitting`), where they are not cropped. mask_edges: of inputs
+    that are masks, where they are not as they were painted."""
 
     name: str
     knobs: dict[str, bool | int | float | str] = {}
     inputs: dict[str, Value] = {}
     fit: dict[str, Fit] = {}
+    mask_edges: dict[str, MaskEdge] = {}
 
     @model_serializer(mode="wrap")
-    def _without_usual_fit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Cropping is not written: recipes of before, and what is known by their hashes, stay what they are."""
+    def _without_what_is_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What changes nothing is not written: recipes of before, and what is known by their hashes, stay the same."""
         fields = handler(self)
-        unusual = {name: fit for name, fit in self.fit.items() if fit != "crop"}
-        return {name: value for name, value in fields.items() if name != "fit"} | ({"fit": unusual} if unusual else {})
+        unusual = {
+            "fit": {name: fit for name, fit in self.fit.items() if fit != "crop"},
+            "mask_edges": {name: edge.model_dump() for name, edge in self.mask_edges.items() if edge != PLAIN_EDGE},
+        }
+        asked = {name: unusual.get(name, value) for name, value in fields.items()}
+        return {name: value for name, value in asked.items() if value or name not in unusual}
 
     def fit_of(self, name: str) -> Fit:
         """How the images of an input are fitted."""
         return self.fit.get(name, "crop")
+
+    def mask_edge_of(self, name: str) -> MaskEdge:
+        """The edge of a mask."""
+        return self.mask_edges.get(name, PLAIN_EDGE)
 
     def hashes(self) -> Iterator[str]:
         """The content hashes of the images it needs."""

@@ -1,13 +1,17 @@
 """The app as its users start it, in a process of its own, and chromium to look at it."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from app import theme
+from app.forms.page_catalogue import catalogue
 from tools.screenshots import CHROMIUM, FLAGS, PATIENCE, App
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+BOOK = catalogue()
 LOOKS = (("light", 1280, 800), ("dark", 390, 844))  # mode, width, height
 RUN = 120_000  # ms for a run, the first of a page that just started, on a busy machine without AVX-512
 
@@ -203,3 +207,65 @@ def accessible():
 def visitor():
     """Visitor(page, url), for tests with a browser context of their own."""
     return Visitor
+
+
+class Cards:
+    """The part of the page that holds the methods."""
+
+    def __init__(self, me):
+        self.me, self.page = me, me.page
+        me.page.locator("#methods [data-state=ready]").wait_for(timeout=60_000)
+
+    def open(self, family):
+        self.page.get_by_role("button", name="Add a method").click()
+        self.page.get_by_role("tab", name=re.compile(f"^{theme.FAMILIES[family].name}")).click()
+
+    def add(self, name):
+        self.open(BOOK["methods"][name]["family"])
+        self.page.get_by_role("button", name=f"Add: {BOOK['methods'][name]['title']}", exact=True).click()
+
+    def attempt(self, name):
+        self.open(BOOK["methods"][name]["family"])
+        self.page.get_by_role("button", name=f"Try an example: {BOOK['methods'][name]['title']}", exact=True).click()
+
+    def card(self, place):
+        return self.page.locator(f"[id='methods.{place}']")
+
+    def field(self, path):
+        return self.page.locator(f"[id='methods.{path}']")
+
+    @property
+    def formula(self):
+        return self.page.locator("#stack .nw-formula")
+
+    def drag(self, locator, start, end):
+        locator.scroll_into_view_if_needed()
+        box = locator.bounding_box()
+        at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+        self.page.mouse.move(*at[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*at[1], steps=4)
+        self.page.mouse.up()
+
+    def given(self):
+        """The stack as the server gets it next."""
+        return self.me.run_in("stack", "stackText()")
+
+
+@pytest.fixture
+def cards(onlooker):
+    """None yet, on a page that is shared: nothing is run here."""
+    onlooker.page.set_viewport_size({"width": 1280, "height": 800})
+    onlooker.page.keyboard.press("Escape")  # the picker may be open still
+    shared = Cards(onlooker)
+    while shared.card(0).count():
+        shared.card(0).get_by_role("button", name="Remove: ").click()
+    onlooker.button("Reset settings").click()  # a method may have brought its sampler
+    return shared
+
+
+@pytest.fixture
+def run_cards(me):
+    """On a page of their own, for a run of three steps."""
+    me.put("steps", 3)
+    return Cards(me)

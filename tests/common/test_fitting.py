@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from common.fitting import FITS, fitted, fitted_mask
+from common.fitting import FITS, fitted, fitted_mask, with_edge
 
 SIZES = [(64, 64), (128, 64), (48, 96), (40, 24)]
 RAMP = Image.fromarray(np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 100, 0).repeat(3, 2))  # 200 x 100
@@ -60,3 +60,35 @@ def test_masks_stay_black_and_white():
     mask = Image.fromarray((np.indices((50, 50)).sum(0) // 7 % 2 * 255).astype(np.uint8))
     for fit in FITS:
         assert set(np.unique(np.asarray(fitted_mask(mask, (64, 40), (50, 50), fit)))) <= {0, 255}
+
+
+DISC = Image.fromarray((np.hypot(*(np.indices((64, 64)) - 32)) < 12).astype(np.uint8) * 255)
+
+
+def painted(mask):
+    return np.asarray(mask) > 127
+
+
+@pytest.mark.parametrize("grow", [1, 4, 9, -1, -5])
+def test_a_mask_grows_by_so_many_pixels_on_all_sides_and_shrinks_as_its_outside_grows(grow):
+    grown, around = painted(with_edge(DISC, grow)), np.hypot(*(np.indices((64, 64)) - 32))
+    assert grown[around < 11 + grow - 0.08 * abs(grow)].all()
+    assert not grown[around > 12 + 1.1 * max(grow, 0.9 * grow)].any()
+    inverse = Image.fromarray(255 - np.asarray(DISC))
+    assert (painted(with_edge(inverse, -grow)) == ~grown).all()
+    assert set(np.unique(np.asarray(with_edge(DISC, grow)))) == {0, 255}
+
+
+def test_a_feather_is_symmetric_about_the_edge_and_as_wide_as_it_says():
+    half = Image.new("L", (128, 8))
+    half.paste(255, (64, 0, 128, 8))
+    levels = np.asarray(with_edge(half, 0, 6))[4] / 255
+    assert abs(levels[63] + levels[64] - 1) < 0.02 and (np.diff(levels) >= 0).all()
+    assert 0.12 < levels[64 - 6] < 0.2 and 0.8 < levels[63 + 6] < 0.88  # a Gaussian's 16 % at its deviation
+    assert not levels[:40].any() and (levels[88:] == 1).all()
+    assert with_edge(half).tobytes() == half.tobytes()
+
+
+def test_grey_is_black_or_white_before_it_is_grown_or_feathered():
+    grey = Image.fromarray(np.tile(np.array([100, 200], np.uint8).repeat(16), (8, 1)))
+    assert (painted(with_edge(grey)) == [False] * 16 + [True] * 16).all()

@@ -234,6 +234,9 @@ def test_inputs_arrive_as_the_method_wants_them():
     mask = prepare_input("mask", painted, exact, 2, latent)
     assert mask.shape == (2, 1, 8, 8) and mask.dtype == torch.bool
     assert mask[1, 0].nonzero().tolist() == [[2, 1]]
+    painted[..., 0:8, 0:4] = 0.5  # feathered: a latent is painted by the mean of its pixels
+    mask = prepare_input("mask", painted, exact, 1, latent)
+    assert mask.dtype == torch.float32 and mask[0, 0, 0, 0] == 0.25 and 0 < mask[0, 0, 2, 1] < 0.02
     assert prepare_input("prompt", "red", exact, 3, latent)["text"].shape == (3, 1, 6)
     assert prepare_input("boxes", [1], exact, 3, latent) == [1]
 

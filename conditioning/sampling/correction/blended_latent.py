@@ -2,10 +2,10 @@ import math
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, Start, method
+from conditioning.sampling.masks import kept_outside
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 START = Start("skip", skipped=True)
@@ -40,7 +40,7 @@ def blended_latent(
 
         z = m z + (1 - m) (known + sigma e)
 
-    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where the prompt goes.
+    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True (or 1) where the prompt goes.
 
     The start is the noise of the run, scaled to the later level. The official code blends at the level before the step,
     which leaves noise in the background; here the last blend is the known latent itself. What the paper does about the
@@ -52,7 +52,7 @@ def blended_latent(
         first = START.left_out(len(sigmas) - 1, {"skip": skip})
 
         def blend(step: Step) -> Tensor:
-            return torch.where(mask.to(step.x.device), step.x, known.to(step.x) + step.sigma * fresh(step.x))
+            return kept_outside(mask, step.x, known.to(step.x) + step.sigma * fresh(step.x), step.sigma)
 
         if first > 0:
             x = x * math.sqrt((1 + sigmas[first] ** 2) / (1 + sigmas[0] ** 2))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, Prompt, method
 from conditioning.sampling.inversion.encoding import BY_STRENGTH, FixedPointIterations, ddim_encode, tail
+from conditioning.sampling.masks import kept_outside
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, together
 from samplers.schedules import level
 
@@ -51,7 +52,7 @@ def diffedit(
         m = mean |D(x, prompt) - D(x, source)| > ratio / 2 of its own mean
         x = m x + (1 - m) encoded[sigma]
 
-    known: the image, latents (B, C, h, w). source: a prompt that describes it. mask: (B, 1, h, w), True where to
+    known: the image, latents (B, C, h, w). source: a prompt that describes it. mask: (B, 1, h, w), True (or 1) where to
     edit, in place of the one found. network: what the encoding asks. `strength` and `depth` are parts of the steps,
     counted from the end.
 
@@ -66,12 +67,11 @@ def diffedit(
         region = mask
         if region is None:
             region = yield from edit_mask(D, start, level(sigmas, 1 - depth), cond, source, noise, maps, ratio)
-        region = region.to(x.device)
         part = tail(sigmas, strength)
         stored = yield from ddim_encode(network, start, part, source, again=again)
 
         def back(step: Step) -> Tensor:
-            return torch.where(region, step.x, encoded(stored, step.sigma))
+            return kept_outside(region, step.x, encoded(stored, step.sigma), step.sigma)
 
         return (yield from on_step(sampler(D, stored[part[0]], part, cond, noise), back))
 

@@ -2,10 +2,10 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, method
+from conditioning.sampling.masks import kept_outside
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step, renoising
 
 
@@ -47,7 +47,7 @@ def repaint(
         x = m x + (1 - m) (known + sigma z)
         up from a to b:  x + sqrt(b^2 - a^2) z
 
-    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
+    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True (or 1) where it is to be new.
 
     As diffusers' RePaintScheduler, which says why line 5 of the algorithm is not to be taken literally, it blends after
     the step, at the level reached: in law the paper's blend before the next evaluation, and the last one is without
@@ -61,7 +61,7 @@ def repaint(
 
         def blend(step: Step) -> Tensor:
             at_level = known.to(step.x) + step.sigma * fresh(step.x)
-            return torch.where(mask.to(step.x.device), step.x, at_level)
+            return kept_outside(mask, step.x, at_level, step.sigma)
 
         return (yield from on_step(travelling(sampler, jump, times)(D, x, sigmas, cond, noise), blend))
 

@@ -2,10 +2,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, method
+from conditioning.sampling.masks import kept_outside
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, stepwise
 
 
@@ -45,7 +45,7 @@ def replacement(
         x = m x + (1 - m) (known + sigma z)
         corrector:  x + e score + sqrt(2 e) z,  e = 2 (snr |z| / |score|)^2
 
-    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it is to be new.
+    known: the image, latents (B, C, h, w). mask: (B, 1, h, w), True (or 1) where it is to be new.
 
     snr is the paper's for CIFAR, 0.075 for larger images. Of a latent network the known part is what the autoencoder
     gives back.
@@ -59,7 +59,7 @@ def replacement(
         fresh, push = noise.child("replacement"), noise.child("replacement/corrector")
 
         def put(x: Tensor, sigma: float) -> Tensor:
-            return torch.where(mask.to(x.device), x, known.to(x) + sigma * fresh(x))
+            return kept_outside(mask, x, known.to(x) + sigma * fresh(x), sigma)
 
         def after(step: Step) -> Flow:
             x, s = put(step.x, step.sigma), step.sigma

@@ -2,11 +2,11 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from conditioning.registry import Help, Image, Knob, Mask, method
 from conditioning.sampling.inversion.encoding import BY_STRENGTH, tail
+from conditioning.sampling.masks import kept_outside
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler, Step, on_step
 
 
@@ -39,7 +39,7 @@ def sdedit(
 
         x = source + sigma e,  then sampled from sigma to 0
 
-    source: the image, latents (B, C, h, w). mask: (B, 1, h, w), True where it may change; left out, everywhere.
+    source: the image, latents (B, C, h, w). mask: (B, 1, h, w), True (or 1) where it may change; left out, everywhere.
 
     strength: the part of the steps that is taken, of all there are. e is the noise that the run would have started
     from, so that at strength 1 the image is that of the seed up to source / sigma. With a mask the rest is the
@@ -64,4 +64,4 @@ def sdedit(
 
 def keeping(source: Tensor, mask: Tensor, e: Tensor) -> Callable[[Step], Tensor]:
     """Outside of the mask a step's x becomes the source, noised by e."""
-    return lambda step: torch.where(mask.to(e.device), step.x, source.to(e) + step.sigma * e)
+    return lambda step: kept_outside(mask, step.x, source.to(e) + step.sigma * e, step.sigma)

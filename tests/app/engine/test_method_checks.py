@@ -20,7 +20,7 @@ from app.schema import png_metadata
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
 from app.storage.image_files import content_hash
-from common.fitting import fitted, fitted_mask
+from common.fitting import fitted, fitted_mask, with_edge
 from conditioning.registry import METHODS
 from tests.support.doubles import recipe
 from tests.support.full_methods import IMAGES, MASK, MASKED, SHA, full
@@ -129,9 +129,27 @@ def test_an_image_is_fitted_as_its_method_says_and_the_mask_with_it(use: Use) ->
             assert torch.equal(one, other), name
 
 
+def test_the_edge_of_a_mask_is_kept_and_arrives_as_the_page_shows_it() -> None:
+    edge = {"grow": 3, "feather": 5.0}
+    use = Use.model_validate({**full("repaint"), "mask_edges": {"mask": edge}})
+    whole = recipe(methods=[use])
+    assert png_metadata.read(png_metadata.write(whole)).recipe == whole and not method_checks.problems(whole, ORACLE)
+    _, values = method_checks.used(0, use, whole, ORACLE, IMAGES)
+    shown = with_edge(fitted_mask(MASK, (64, 64)), 3, 5.0)
+    expected = np.asarray(shown, np.float32).reshape(8, 8, 8, 8).mean((1, 3)) / 255
+    assert np.allclose(values["mask"][0, 0], expected, atol=1e-6) and 0 < expected.mean() < 1
+    for wrong in ({"grow": 99}, {"feather": -1}, {"blur": 3}):
+        with pytest.raises(RecipeError):
+            recipe(methods=[{**full("repaint"), "mask_edges": {"mask": wrong}}])
+    words = method_checks.problems(recipe(methods=[{**full("ilvr"), "mask_edges": {"detail": edge}}]), ORACLE)
+    assert [one.field for one in words] == ["methods.0.inputs.detail"]
+
+
 def test_cropping_leaves_a_recipe_as_it_was_written_before() -> None:
     use = Use(name="ilvr", inputs={"reference": SHA}, fit={"reference": "crop"})
-    assert "fit" not in use.model_dump() and "fit" not in recipe(methods=[use]).to_json()
+    plain = Use.model_validate({**full("repaint"), "mask_edges": {"mask": {"grow": 0, "feather": 0}}})
+    assert "mask_edges" not in plain.model_dump() and "fit" not in use.model_dump()
+    assert "fit" not in recipe(methods=[use]).to_json()
     words = method_checks.problems(recipe(methods=[{**full("ilvr"), "fit": {"detail": "pad"}}]), ORACLE)
     assert [one.field for one in words] == ["methods.0.inputs.detail"] and "no image 'detail'" in words[0].message
 

@@ -3,7 +3,7 @@
 import pytest
 
 from app.forms.columns import differing, headers, shown, task_of, unfitting, with_inputs_of
-from app.schema.method_inputs import BoxValue, DegradationValue, Use
+from app.schema.method_inputs import BoxValue, DegradationValue, MaskEdge, Use
 from app.schema.recipe import Recipe, RecipeError
 
 A, B = "a" * 64, "b" * 64
@@ -92,6 +92,17 @@ def test_columns_that_fit_their_images_differently_are_told_apart_and_measured_e
     assert names == ["resize and fill", "crop and resize"]
     (own,) = with_inputs_of("repaint", (PAINTED.model_copy(update={"fit": {"known": "pad"}}),))
     assert own.fit == {"known": "pad"}
+
+
+def test_the_edges_of_masks_go_with_them():
+    soft = PAINTED.model_copy(update={"mask_edges": {"mask": MaskEdge(feather=4)}})
+    (own,) = with_inputs_of("repaint", (soft,))
+    assert own.mask_edges == soft.mask_edges
+    task, notes = task_of([BASE.but(methods=(soft,))])
+    assert (task.mask_edge.feather, notes) == (4, [])
+    task, notes = task_of([BASE.but(methods=(one,)) for one in (soft, PAINTED)])
+    assert task.mask == "" and "edges" in notes[0]
+    assert headers([BASE.but(methods=(one,)) for one in (soft, PAINTED)])[0] == "grown by 0, feathered by 4"
 
 
 def test_all_that_a_column_is_given_is_in_view_and_words_stay_words():

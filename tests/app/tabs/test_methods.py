@@ -299,7 +299,10 @@ def test_images_come_in_through_the_visit_token_only(state):
     asked = {"fit": "pad", "width": 48, "height": 16}
     as_given = Image.open(io.BytesIO(client.get(f"/inputs/{got['sha256']}.png", params=asked).content))
     assert as_given.size == (48, 16) and content_hash(as_given.crop((16, 0, 32, 16))) == got["sha256"]
-    assert client.get(f"/inputs/{got['sha256']}.png", params={**asked, "width": 9999}).status_code == 400
+    as_mask = client.get(f"/inputs/{got['sha256']}.png", params={**asked, "under": "", "feather": 2})
+    assert len(Image.open(io.BytesIO(as_mask.content)).getcolors()) > 2, "between black and white"
+    for wrong in ({"width": 9999}, {"under": "", "grow": 1.5}, {"fit": "squeeze"}):
+        assert client.get(f"/inputs/{got['sha256']}.png", params={**asked, **wrong}).status_code == 400
     assert client.get(f"/inputs/{'0' * 64}.png").status_code == 404
     assert client.get("/inputs/..%2f..%2fsecret.png").status_code == 404
     wrong = client.post(f"/inputs?visit_token={state.visit_token('me')}", content=b"no image", headers=ours).json()

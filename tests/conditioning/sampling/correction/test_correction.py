@@ -16,6 +16,7 @@ from conditioning.sampling.correction.ilvr import ilvr, phi
 from conditioning.sampling.correction.repaint import jumps, repaint
 from conditioning.sampling.correction.replacement import langevin, replacement
 from conditioning.sampling.inversion.encoding import ddim_encode
+from conditioning.sampling.inversion.sdedit import sdedit
 from samplers import SAMPLERS
 from samplers.flow import Noise, Step, ask, drive, run
 from samplers.schedules import karras
@@ -59,6 +60,18 @@ def test_what_was_not_painted_over_is_the_known_image(make, sampler):
     got = result(make(HALF, sampler))
     assert torch.equal(got[..., 2:], known[..., 2:]) and (got - known)[..., :2].abs().max() > 0.1
     assert torch.equal(result(make(NONE, sampler)), known)
+
+
+@pytest.mark.parametrize(
+    "make", [*INPAINTERS.values(), lambda mask: sdedit(euler, known, mask)], ids=[*INPAINTERS, "sdedit"]
+)
+def test_a_feathered_mask_lays_what_was_made_over_the_known_image_as_strongly_as_it_says(make):
+    """And what is made there is made as with a hard mask, with all the noise of its level."""
+    soft = torch.tensor([1.0, 0.75, 0.25, 0.0]).expand(2, 1, 4, 4)
+    hard, got = result(make(soft > 0)), result(make(soft))
+    torch.testing.assert_close(got, known + soft * (hard - known))
+    assert (hard - known)[..., 1:3].abs().max() > 0.05 and torch.equal(got[..., 3], known[..., 3])
+    assert torch.equal(result(make((soft > 0).double())), hard)
 
 
 @pytest.mark.parametrize("make", [INPAINTERS["replacement"], lambda mask: repaint(euler, known, mask, 3, 1)])
