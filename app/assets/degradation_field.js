@@ -1,72 +1,13 @@
 // @ts-check
 /** The field of a degraded image: the image, what is done to it, and the observation that the method will get. */
-import { element, findAll } from "./element.js";
+import { element } from "./element.js";
 import { imageField } from "./image_fields.js";
 import { knobField } from "./knob_fields.js";
 import { maskDrawing } from "./mask_drawing.js";
-import { catalogue, page } from "./page_state.js";
-import { sheetSize } from "./sheet.js";
-import { observation } from "./uploads.js";
+import { catalogue } from "./page_state.js";
+import { previewFigure, questionOf } from "./preview_figure.js";
 
-/** @import { DegradationValue, MaskParameter, NumberKnob, Preview } from "./server.d.ts" */
-
-const MOST = 64; // observations remembered
-/** @type {Map<string, Preview>} question -> answer: a card that is drawn anew asks nothing */
-const answers = new Map();
-
-/** @param {string} question */
-async function ask(question) {
-  const known = answers.get(question);
-  if (known) return known;
-  const answer = await observation(question);
-  if (answer.image) { // a failure is asked again
-    if (answers.size >= MOST) answers.clear();
-    answers.set(question, answer);
-  }
-  return answer;
-}
-
-/** @type {WeakMap<Element, () => void>} what looks again at an observation on the page */
-const looks = new WeakMap();
-
-/** Looks at all observations again: the network or the size has changed. */
-export function lookAgain() {
-  findAll(".nw-measured").forEach((figure) => looks.get(figure)?.());
-}
-
-/**
- * The observation of a degradation; `look` is called whenever that has changed.
- * @param {string} method
- * @param {string} input
- * @param {string} label
- * @param {string} fit
- */
-function observed(method, input, label, fit) {
-  const image = element("img", { alt: `${label}: the observation`, hidden: true }), words = element("span");
-  const figure = element("figure", { class: "nw-measured" }, image, element("figcaption", { class: "nw-quiet" }, words));
-  /** @type {DegradationValue | null} */
-  let latest = null;
-  let wanted = "", shown = "", busy = false;
-  const look = async (/** @type {DegradationValue | null} */ degradation = latest) => { // of what is asked meanwhile only the newest counts
-    latest = degradation;
-    wanted = degradation?.image && page.backbone
-      ? JSON.stringify({ method, input, given: degradation, fit, backbone: page.backbone, ...sheetSize() }) : "";
-    if (busy) return;
-    busy = true;
-    while (shown !== wanted) {
-      const question = wanted, answer = question ? await ask(question) : {};
-      image.hidden = !answer.image;
-      if (answer.image) image.src = answer.image;
-      words.textContent = answer.words ?? "";
-      shown = question;
-      if (!answer.image && question === wanted) break;
-    }
-    if (image.hidden) shown = "";
-    busy = false;
-  };
-  looks.set(figure, () => void look());
-  return { figure, look };
-}
+/** @import { DegradationValue, MaskParameter, NumberKnob } from "./server.d.ts" */
 
 /** @type {NumberKnob} */
 const NOISE = {
@@ -96,14 +37,16 @@ export function degradationField({ id, name, label, method, value, fit, change, 
   const { operators } = catalogue();
   let degradation = value ?? usualDegradation();
   const operator = operators.find((one) => one.name === degradation.name) ?? operators[0];
-  const { figure, look } = observed(method, name, label, fit);
+  let seen = degradation; // while a knob moves, ahead of what is chosen
+  const { figure, look: lookNow } = previewFigure(`${label}: the observation`, () => (seen.image ? questionOf({ method, input: name, given: seen, fit }) : ""));
+  const look = (/** @type {DegradationValue} */ value) => { seen = value; void lookNow(); };
   /** @type {(part: Partial<DegradationValue>, again?: boolean) => void} */
-  const set = (part, again = false) => { degradation = { ...degradation, ...part }; change(degradation, again); void look(degradation); };
+  const set = (part, again = false) => { degradation = { ...degradation, ...part }; change(degradation, again); look(degradation); };
   const parameter = (/** @type {MaskParameter | NumberKnob} */ one) => {
     const withIt = (/** @type {any} */ to) => ({ parameters: { ...degradation.parameters, [one.name]: to } });
     if (one.type !== "mask") {
       return knobField(`${id}.${one.name}`, one, degradation.parameters?.[one.name], (to, again) => set(withIt(to), again),
-        (to) => void look({ ...degradation, ...withIt(to) }));
+        (to) => look({ ...degradation, ...withIt(to) }));
     }
     return element("div", { class: "nw-field" },
       element("div", { class: "nw-field-head" }, element("span", {}, one.label)),
@@ -114,10 +57,10 @@ export function degradationField({ id, name, label, method, value, fit, change, 
   };
   const select = element("select", { "aria-label": `${label}: degradation`, onchange: () => set({ name: select.value, parameters: {} }, true) },
     ...operators.map((one) => element("option", { value: one.name, selected: one.name === degradation.name }, one.title)));
-  void look(degradation);
+  look(degradation);
   return element("div", { class: "nw-operator" },
     imageField({ id, label, sha: degradation.image ?? "", fit, change: (sha) => set({ image: sha }, true), changeFit }), figure,
     element("div", { class: "nw-field" }, element("div", { class: "nw-field-head" }, element("span", {}, "Degradation")), select),
     ...operator.parameters.map(parameter),
-    knobField(`${id}.sigma_y`, NOISE, degradation.sigma_y, (to) => set({ sigma_y: Number(to) }), (to) => void look({ ...degradation, sigma_y: to })));
+    knobField(`${id}.sigma_y`, NOISE, degradation.sigma_y, (to) => set({ sigma_y: Number(to) }), (to) => look({ ...degradation, sigma_y: to })));
 }

@@ -3,8 +3,10 @@
 import { degradationField } from "./degradation_field.js";
 import { element } from "./element.js";
 import { imageField, referencesField } from "./image_fields.js";
+import { knobField } from "./knob_fields.js";
 import { maskDrawing } from "./mask_drawing.js";
 import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
+import { previewFigure, questionOf } from "./preview_figure.js";
 import { isEmpty } from "./stack_model.js";
 
 /** @import { Backdrop } from "./sheet.js" */
@@ -18,6 +20,7 @@ import { isEmpty } from "./stack_model.js";
  * @property {Method} method
  * @property {InputValue | undefined} value
  * @property {Record<string, KnobValue>} knobs of the card: an input may be needed by a choice only
+ * @property {(name: string, value: KnobValue) => void} changeKnob
  * @property {Backdrop} backdrop the image that a mask or boxes are drawn over
  * @property {string} fit how its images get to the size of the result
  * @property {(fit: string) => void} changeFit
@@ -45,8 +48,31 @@ export function whenNeeded(input, method, knobs) {
   return choices.length ? `for ${choices.flatMap(([, options]) => options).join(", ")}` : "optional";
 }
 
+/**
+ * The knob that says how a map is found in an image that is given as this input; undefined where there is none.
+ * @param {Method} method
+ * @param {string} input
+ */
+export function preprocessorOf(method, input) {
+  return method.knobs.find(({ name }) => name === `${input}_by`);
+}
+
+/** An image that is a map, or that a map is made of: then the map is shown. @param {InputField} field */
+function mapField({ id, input, method, value, knobs, fit, change, changeKnob, changeFit }) {
+  const sha = String(value ?? ""), knob = preprocessorOf(method, input.name);
+  const given = imageField({ id, label: input.label, sha, fit, change: (to) => change(to, true), changeFit });
+  if (!knob) return given;
+  const by = knobs[knob.name] ?? knob.default, field = knobField(id.replace(/inputs\.[^.]+$/, `knobs.${knob.name}`), knob, by, (to) => changeKnob(knob.name, to));
+  if (!sha || by === knob.default) return element("div", { class: "nw-operator" }, given, field);
+  const { figure, look } = previewFigure(`${input.label}: what the network reads`,
+    () => questionOf({ method: method.name, input: input.name, given: sha, knobs: { [knob.name]: by }, fit }));
+  void look();
+  return element("div", { class: "nw-operator" }, given, field, figure);
+}
+
 /** @param {InputField} field */
-function control({ id, input, method, value, backdrop, fit, change, changeFit, edge, changeEdge }) {
+function control(field) {
+  const { id, input, method, value, backdrop, fit, change, changeFit, edge, changeEdge } = field;
   const { label, kind, name } = input;
   const again = (/** @type {InputValue | null} */ to) => change(to, true);
   switch (kind) {
@@ -55,8 +81,9 @@ function control({ id, input, method, value, backdrop, fit, change, changeFit, e
       const box = element("textarea", { rows: kind === "prompt" ? 2 : 1, "aria-label": label, onchange: () => change(box.value) }, String(value ?? ""));
       return box;
     }
-    case "image":
     case "map":
+      return mapField(field);
+    case "image":
       return imageField({ id, label, sha: String(value ?? ""), fit, change: again, changeFit });
     case "references":
       return referencesField({ id, label, shas: /** @type {string[]} */ (value ?? []), fit, change: again, changeFit });

@@ -33,6 +33,8 @@ function slider(knob, value, change, live) {
   return element("div", { class: "nw-slider" }, range, box);
 }
 
+/** What an option of a choice is called, where it is not its name. @type {Record<string, string>} */
+const OPTIONS = { "as it is": "none (taken as it is)" };
 const [WIDTH, HEIGHT, EDGE] = [200, 48, 4];
 
 /**
@@ -99,7 +101,7 @@ export function knobField(id, knob, set, change, live = () => {}) {
   const field = (...inside) => element("div", { class: "nw-field", id }, ...inside, help);
   if (knob.type === "choice") { // what else a card asks for may depend on it
     const select = element("select", { "aria-label": knob.label, "data-keep": id, onchange: () => change(select.value, true) },
-      ...knob.options.map((option) => element("option", { value: option, selected: option === value }, option)));
+      ...knob.options.map((option) => element("option", { value: option, selected: option === value }, OPTIONS[option] ?? option)));
     return field(head, select);
   }
   if (knob.type === "bool") {

@@ -4,9 +4,10 @@ import { actButton, around, element, find, findAll, need, serverMarkup } from ".
 import { numberOf, onValue } from "./gradio.js";
 import { USUAL_FIT } from "./image_fit.js";
 import { withImage } from "./image_uses.js";
-import { inputField } from "./input_fields.js";
+import { inputField, preprocessorOf } from "./input_fields.js";
 import { knobField } from "./knob_fields.js";
-import { lookAgain, usualDegradation } from "./degradation_field.js";
+import { usualDegradation } from "./degradation_field.js";
+import { lookAgain } from "./preview_figure.js";
 import { announce, catalogue, learn, listen, page } from "./page_state.js";
 import { ACTS, backdrop, compareOrder, isEmpty, isSilent, isUnanswered, newCard, readStack, writeStack } from "./stack_model.js";
 
@@ -175,16 +176,17 @@ function cardBody(card, i, method) {
     if (field && part === "inputs") field.dataset.empty = String(isEmpty(value));
     send();
   };
-  const knobs = method.knobs.map((knob) =>
+  const ofInputs = new Set(method.inputs.map(({ name }) => preprocessorOf(method, name)?.name)); // they stand at their inputs
+  const knobs = method.knobs.filter(({ name }) => !ofInputs.has(name)).map((knob) =>
     knobField(`${id}.knobs.${knob.name}`, knob, card.knobs[knob.name], setter("knobs", knob.name)));
   const inputs = method.inputs.map((input) => inputField({
-    id: `${id}.inputs.${input.name}`, input, method, value: card.inputs[input.name], knobs: card.knobs,
+    id: `${id}.inputs.${input.name}`, input, method, value: card.inputs[input.name], knobs: card.knobs, changeKnob: (name, to) => setter("knobs", name)(to, true),
     backdrop: backdrop(card, method), fit: card.fit[input.name] ?? USUAL_FIT, change: setter("inputs", input.name),
     edge: card.mask_edges[input.name] ?? {},
     changeEdge: (edge) => { if (edge.grow || edge.feather) card.mask_edges[input.name] = edge; else delete card.mask_edges[input.name]; send(); },
     changeFit: (fit) => { if (fit === USUAL_FIT) delete card.fit[input.name]; else card.fit[input.name] = fit; render(); send(); },
   }));
-  const shown = method.knobs.length > 4 ? 3 : method.knobs.length, rest = knobs.slice(shown);
+  const shown = knobs.length > 4 ? 3 : knobs.length, rest = knobs.slice(shown);
   const more = element("details", {
     class: "nw-more", open: Boolean(card.more), ontoggle: () => { card.more = more.open; },
   }, element("summary", {}, `${rest.length} more settings`), ...rest);

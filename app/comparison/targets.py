@@ -19,7 +19,7 @@ from backbones.base import Backbone
 from common.weighted_text import plain
 from conditioning.inputs import Box
 from conditioning.operators import Measurement
-from conditioning.operators.annotators import ANNOTATORS, as_it_is, canny
+from conditioning.operators.annotators import ANNOTATORS, annotated, as_it_is, canny
 from conditioning.registry import METHODS
 from fidelity import clip
 from fidelity.target import Target
@@ -70,7 +70,7 @@ def _of_recipe(recipe: Recipe, images: Mapping[str, Any], backbone: Backbone) ->
         for name, declared in method_checks.wanted(method).items():
             value = use.inputs.get(name)
             if isinstance(value, str) and declared.kind == "map" and value in images:
-                found |= _of_map(name, method_checks.tensor(images[value], size, use.fit_of(name)), choices)
+                found |= _of_map(name, method_checks.tensor(images[value], size, use.fit_of(name)), choices, backbone)
             elif isinstance(value, DegradationValue) and value.image in images:
                 found |= _measured(place, recipe, images, backbone, name)
             elif value:
@@ -115,14 +115,14 @@ def edge_map(image: Image.Image, size: tuple[int, int], task: Task) -> Tensor:
     return ANNOTATORS.get(task.edges_by, as_it_is)(method_checks.tensor(image, size, task.fit))
 
 
-def _of_map(name: str, image: Tensor, choices: Mapping[str, str]) -> dict[str, Any]:
+def _of_map(name: str, image: Tensor, choices: Mapping[str, str], backbone: Backbone) -> dict[str, Any]:
     """A map of edges or depth, made of the image where the method was to make it; or the target of an energy."""
     if "energy" in choices:
         look = LOOKS.get(choices["energy"], "")
         image = canny(image) if choices["energy"] == "edges" else image
         return {look: image} if look and look != "text" else {}
-    annotator = ANNOTATORS.get(choices.get(f"{name}_by", ""), as_it_is)
-    return {"edges" if "edge" in name else "near": annotator(image)}
+    made = annotated(name, choices[f"{name}_by"], image, backbone) if f"{name}_by" in choices else image
+    return {"edges" if "edge" in name else "near": made}
 
 
 def _of_input(name: str, kind: str, use: Use, size: tuple[int, int], images: Mapping[str, Any]) -> dict[str, Any]:

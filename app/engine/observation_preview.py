@@ -1,4 +1,5 @@
-"""What an operator measures of an image, as an image to look at before the run. Imports torch."""
+"""What a method is given of an image, as an image to look at before the run: what an operator measures of it, or the
+map that a preprocessor makes of it. Imports torch."""
 
 from __future__ import annotations
 
@@ -11,29 +12,45 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from app.engine import method_checks
-from app.schema.recipe import Recipe, RecipeError
+from app.schema.method_inputs import Use
+from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from common.image_bytes import to_pixels
 from conditioning.operators import Linear, Measurement, state_is_pixels
+from conditioning.operators.annotators import annotated
 
 
 def preview(recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]) -> tuple[Image.Image, str]:
-    """What the first operator of the recipe's only method is given by a run, to look at, and its size in words.
+    """What the only input of the recipe's only method is made of by a run, to look at, and its size in words.
 
     Made by the very code that a run goes through. images: content hash -> image. Raises RecipeError in words.
     """
     (use,) = recipe.methods
-    inputs = method_checks.wanted(method_checks.find(use.name))
-    name = next(name for name, one in inputs.items() if one.kind == "operator")
+    (name,), method = use.inputs, method_checks.find(use.name)
     field = f"methods.0.inputs.{name}"
     if found := [problem for problem in method_checks.problems(recipe, backbone) if problem.field == field]:
         raise RecipeError(found)
+    if method_checks.wanted(method)[name].kind == "map":
+        try:
+            return _map(name, use, recipe, backbone, images)
+        except ValueError as error:
+            raise RecipeError([Problem(field, f"{method.label(name)}: {error}.")]) from error
     _, values = method_checks.used(0, use, recipe, backbone, images)
     one: Measurement = values[name]
     with torch.no_grad():
         y = seen(one)
         shown = backbone.decode(y) if state_is_pixels(backbone) else (y + 1) / 2
     return Image.fromarray(to_pixels(shown[0])), words(one)
+
+
+def _map(
+    name: str, use: Use, recipe: Recipe, backbone: Backbone, images: Mapping[str, Any]
+) -> tuple[Image.Image, str]:
+    """The map that a preprocessor makes of an image. Raises ValueError, in words, where it cannot."""
+    by = str(method_checks.find(use.name).with_defaults(use.knobs)[f"{name}_by"])
+    given = method_checks.tensor(images[str(use.inputs[name])], (recipe.width, recipe.height), use.fit_of(name))
+    made = annotated(name, by, given, backbone)
+    return Image.fromarray(to_pixels(made[0])), "The map that the network reads."
 
 
 def seen(one: Measurement) -> Tensor:

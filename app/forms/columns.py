@@ -211,6 +211,8 @@ def _conditions(recipe: Recipe) -> Iterator[tuple[str, Any]]:
                 if name == "edges" or energy == "edge map":
                     yield "edges", value
                     yield "edges_by", str(use.knobs.get("edges_by", "as it is"))
+                elif use.knobs.get("depth_by", "as it is") != "as it is":
+                    continue  # that of each column is found in its own image
                 elif name == "depth" or energy == "depth map":
                     yield "depth", value
 

@@ -1,4 +1,5 @@
-"""The degraded image on a card: what a method will be given of the image, as the page asks for it."""
+"""What a card shows of what a method will be given: the degraded image, or the map made of an image, as the page asks
+for it."""
 
 from __future__ import annotations
 
@@ -18,12 +19,13 @@ _turn = threading.Lock()  # one measurement at a time: they share the processor 
 
 
 class Question(BaseModel):
-    """A degradation for the input of a method, under the settings of the page."""
+    """A degradation, or an image by its hash, for the input of a method with these knobs, under the page's settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: str
     input: str
-    given: DegradationValue
+    given: DegradationValue | str
+    knobs: dict[str, bool | int | float | str] = {}
     fit: Fit = "crop"
     backbone: str
     width: int = Field(ge=int(LIMITS["width"].low), le=int(LIMITS["width"].high))
@@ -42,7 +44,7 @@ def measured(state: AppState, data: bytes, visit_token: str) -> dict[str, Any]:
         return {"error": f"{model.name} is not there yet."}
     from app.engine.observation_preview import preview
 
-    use = Use(name=asked.method, inputs={asked.input: asked.given}, fit={asked.input: asked.fit})
+    use = Use(name=asked.method, knobs=asked.knobs, inputs={asked.input: asked.given}, fit={asked.input: asked.fit})
     recipe = Recipe(backbone=model.id, width=asked.width, height=asked.height, methods=(use,))
     images = {sha: image for sha in use.hashes() if (image := state.image(sha, visit_token)) is not None}
     try:

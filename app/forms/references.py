@@ -115,7 +115,7 @@ def _images(use: Use) -> Iterator[tuple[str, str]]:
             yield value, IMAGE
         elif declared.kind == "map" and isinstance(value, str):
             finished = choices.get(f"{name}_by", choices.get("energy", "")) in ("as it is", "depth map", "edge map")
-            if (finished or name == "depth") and "depth" in f"{name} {choices.get('energy', '')}":
+            if finished and "depth" in f"{name} {choices.get('energy', '')}":
                 raise _wrong(
                     f"{method.title} was given a finished map of depth, which no other image has. Leave this column "
                     "out, or take scenes as references."

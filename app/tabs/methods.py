@@ -150,7 +150,7 @@ def _of_maps(stack: Stack) -> dict[str, str]:
             found[f"methods.{i}.inputs.{name}"] = (
                 f"Read as it is, as a finished map: nothing is looked for in it. {one.help}."
                 if by == "as it is"
-                else f"An image: its {name} are found by {by} first, and the network reads these."
+                else f"Found in the image by {by}."
             )
     return found
 

@@ -1,6 +1,7 @@
-"""Annotators: from an image to the map that a network is conditioned on. Those that need no weights.
+"""Annotators: from an image to the map that a network is conditioned on. Nothing is downloaded for them.
 
-ANNOTATORS[name](image) takes and gives (B, 3, H, W) in [0, 1].
+ANNOTATORS[name](image) makes a map of edges, DEPTH_ANNOTATORS[name](image, backbone) one of depth; they take and give
+(B, 3, H, W) in [0, 1].
 """
 
 import warnings
@@ -25,12 +26,31 @@ def lineart(image: Tensor) -> Tensor:
     return _by(_detectors("lineart_standard").LineartStandardDetector(), image)
 
 
-def as_it_is(image: Tensor) -> Tensor:
+def nearness(image: Tensor, backbone: Any) -> Tensor:
+    """White is near, black is far: the depth that the backbone's perception model reads, 1 at the nearest point, as the
+    maps that depth ControlNets are trained on. Raises ValueError where the backbone has none."""
+    if "perception_model" not in getattr(backbone, "offers", ()):
+        raise ValueError(f"{backbone.id} has no network beside it that reads depth: give a finished depth map")
+    H, W = image.shape[2:]
+    sides = tuple(max(16, 16 * round(side / 16)) for side in (H, W))  # what the model takes
+    with torch.no_grad():
+        near = backbone.perception_model(F.interpolate(image.float(), sides, mode="bilinear")).nearness.clamp(min=0)
+    shown = F.interpolate(near, (H, W), mode="bilinear") / near.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    return shown.clamp(0, 1).to(image).expand(-1, 3, -1, -1)
+
+
+def as_it_is(image: Tensor, backbone: Any = None) -> Tensor:
     """What was given is a map already."""
     return image
 
 
 ANNOTATORS: dict[str, Callable[[Tensor], Tensor]] = {"as it is": as_it_is, "canny": canny, "lineart": lineart}
+DEPTH_ANNOTATORS: dict[str, Callable[[Tensor, Any], Tensor]] = {"as it is": as_it_is, "depth estimator": nearness}
+
+
+def annotated(name: str, by: str, image: Tensor, backbone: Any) -> Tensor:
+    """The map `name` ("depth", else edges) that the annotator `by` makes of an image. Raises ValueError, in words."""
+    return DEPTH_ANNOTATORS[by](image, backbone) if name == "depth" else ANNOTATORS[by](image)
 
 
 def _detectors(name: str) -> Any:

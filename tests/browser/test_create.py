@@ -127,6 +127,13 @@ def test_a_dropped_or_pasted_image_is_asked_what_it_is_for(me):
 
     page.evaluate(DROP, ["[id='methods.0.inputs.source'] .nw-image-field", "paste", made])  # a field takes it itself
     expect(chooser).to_be_hidden()
+    page.evaluate(DROP, ["#stage", "drop", made])
+    chooser.locator(".nw-use", has_text="ControlNet: its depth").click()
+    figure = page.locator("[id='methods.0.inputs.depth'] .nw-measured")
+    expect(figure.locator("img")).to_be_visible()
+    expect(figure).to_contain_text("The map that the network reads.")
+    page.get_by_label("Depth preprocessor").select_option("as it is")
+    expect(figure).to_have_count(0)
     page.evaluate(DROP, ["body", "drop", list(b"no image")])
     expect(chooser.get_by_role("alert")).to_contain_text("given.png: This file is no image")
 

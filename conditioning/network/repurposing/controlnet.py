@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from conditioning.operators.annotators import ANNOTATORS
+from conditioning.operators.annotators import ANNOTATORS, DEPTH_ANNOTATORS, annotated
 from conditioning.registry import Choice, Help, Interval, Knob, Map, method
 from samplers.flow import Cond, role_of
 from samplers.schedules import highest, interval
@@ -27,7 +27,8 @@ SHALLOW = 0.1  # of the weight is left for the first residual where one side is 
 )
 def controlnet(
     backbone: Any,
-    depth: Annotated[Map, Help("A depth map: near is white, far is black", label="Depth map")] | None = None,
+    depth: Annotated[Map, Help("Near is white, far is black; or an image whose depth is found", label="Depth map")]
+    | None = None,
     edges: Annotated[Map, Help("White lines on black, or an image whose edges are found", label="Edge map")]
     | None = None,
     depth_weight: Annotated[
@@ -56,8 +57,16 @@ def controlnet(
         str,
         Choice(
             tuple(ANNOTATORS),
-            label="Preprocessor",
-            help='How edges are found in the image; "as it is": it is an edge map already',
+            label="Edge preprocessor",
+            help="How edges are found in the image; none where it is an edge map already",
+        ),
+    ] = "as it is",
+    depth_by: Annotated[
+        str,
+        Choice(
+            tuple(DEPTH_ANNOTATORS),
+            label="Depth preprocessor",
+            help="How depth is found in the image; none where it is a depth map already",
         ),
     ] = "as it is",
     balance: Annotated[
@@ -78,7 +87,7 @@ def controlnet(
 
         x0 = D(x; h_i + weight Z_i(F_i(x, map)))
 
-    depth: nearness, white is near and black is far. edges: white lines on black, or an image for an annotator.
+    depth: nearness, white is near and black is far. edges: white lines on black. Or images, for an annotator each.
     sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
 
     balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest,
@@ -89,9 +98,9 @@ def controlnet(
     """
     maps: dict[str, tuple[Tensor, float]] = {}
     if depth is not None:
-        maps["depth"] = depth, depth_weight
+        maps["depth"] = annotated("depth", depth_by, depth, backbone), depth_weight
     if edges is not None:
-        maps["edges"] = ANNOTATORS[edges_by](edges), edges_weight
+        maps["edges"] = annotated("edges", edges_by, edges, backbone), edges_weight
     if not maps:
         raise ValueError("controlnet has no map: give it depth, edges, or both")
     for name in maps:

@@ -11,6 +11,7 @@ from app.engine.observation_preview import preview, seen
 from app.schema.recipe import RecipeError
 from app.storage.image_files import content_hash
 from conditioning.operators import OPERATORS, measure
+from conditioning.operators.annotators import ANNOTATORS
 from samplers.noise import Noise
 from tests.support.doubles import recipe
 
@@ -99,3 +100,17 @@ def test_what_cannot_be_measured_is_said():
         look("super_resolution", factor=5)
     with pytest.raises(RecipeError, match="draw one"):
         look("inpainting", mask="")
+
+
+def test_a_map_is_shown_as_the_network_reads_it_and_what_cannot_be_made_is_said():
+    """Of the image as it is fitted to the size."""
+    for by in ("canny", "lineart"):
+        use = {"name": "controlnet", "knobs": {"edges_by": by}, "inputs": {"edges": SHA}, "fit": {"edges": "stretch"}}
+        image, words = preview(recipe(width=64, height=32, methods=[use]), Latents(id="bare"), IMAGES)
+        fitted = torch.from_numpy(np.array(IMAGE.resize((64, 32), Image.Resampling.LANCZOS)) / 255.0)
+        expected = ANNOTATORS[by](fitted.permute(2, 0, 1)[None].float())[0].permute(1, 2, 0).numpy() * 255
+        assert np.abs(np.asarray(image) - expected).max() <= 1 and words == "The map that the network reads."
+    use = {"name": "controlnet", "knobs": {"depth_by": "depth estimator"}, "inputs": {"depth": SHA}}
+    with pytest.raises(RecipeError, match="Depth map: bare has no network beside it that reads depth") as refused:
+        preview(recipe(width=64, height=32, methods=[use]), Latents(id="bare"), IMAGES)
+    assert refused.value.problems[0].field == "methods.0.inputs.depth"

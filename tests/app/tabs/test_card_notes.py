@@ -57,7 +57,8 @@ def test_a_map_says_whether_it_is_read_as_it_is():
     assert found.keys() == {"methods.0.inputs.depth", "methods.0.inputs.edges"}
     assert all("as it is" in words for words in found.values())
     found = methods.notes(cards({"name": "controlnet", "inputs": given, "knobs": {"edges_by": "canny"}}), NET, 0)
-    assert "found by canny first" in found["methods.0.inputs.edges"] and "as it is" in found["methods.0.inputs.depth"]
+    assert found["methods.0.inputs.edges"] == "Found in the image by canny."
+    assert "as it is" in found["methods.0.inputs.depth"]
     assert not methods.notes(cards({"name": "controlnet"}), NET, 0)
 
 

@@ -1,11 +1,12 @@
 """Annotators: maps of the image's size, of what is known."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from conditioning.operators.annotators import ANNOTATORS
+from conditioning.operators.annotators import ANNOTATORS, annotated
 
 
 def square(height=96, width=128):
@@ -54,3 +55,32 @@ def test_without_controlnet_aux_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "controlnet_aux.canny", None)
     with pytest.raises(ValueError, match=r"the annotator canny wants controlnet-aux .*pip install controlnet-aux"):
         ANNOTATORS["canny"](square())
+
+
+class Reading:
+    """A network with one beside it that reads the brightness of the red channel as nearness, in half the size."""
+
+    id, offers = "reading", frozenset({"perception_model"})
+
+    def __init__(self):
+        self.sizes = []
+
+    def perception_model(self, image):
+        self.sizes.append(image.shape[-2:])
+        return SimpleNamespace(nearness=torch.nn.functional.avg_pool2d(image[:, :1], 2) * 3 - 0.1)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (72, 40)])
+def test_depth_is_white_where_the_nearest_is_and_black_in_the_sky(size):
+    network, x = Reading(), torch.zeros(2, 3, *size)
+    x[0, 0, : size[0] // 2], x[1, 0] = 0.5, 0.25
+    shown = annotated("depth", "depth estimator", x, network)
+    assert shown.shape == x.shape and 0 <= shown.min() and shown.max() == 1
+    assert (shown[0, :, : size[0] // 4] > 0.99).all() and not shown[0, :, -size[0] // 4 :].any()
+    assert (shown[1] > 0.99).all(), "whatever the other row shows"
+    assert all(side % 16 == 0 for sides in network.sizes for side in sides)
+
+
+def test_without_a_network_that_reads_depth_a_finished_map_is_asked_for():
+    with pytest.raises(ValueError, match="bare has no network beside it that reads depth: give a finished depth map"):
+        annotated("depth", "depth estimator", square(), SimpleNamespace(id="bare", offers=()))
