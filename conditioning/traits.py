@@ -22,6 +22,7 @@ TRAITS = {
     "reads_whole_map": "reads a map that belongs to the whole image",
     "cuts_windows": "denoises windows of the image, each by itself",
     "prompt_names_boxes": "looks for the words of its boxes in the prompt of the run",
+    "prompt_names_words": "looks for the words that it is given in the prompt of the run",
     "prompt_omits_boxes": "paints its boxes by prompts of their own, which the prompt of the run should not repeat",
 }
 SOLVER_TRAITS = ("adds_noise", "renoises")  # of a sampler: draws noise on the way; goes up again between two levels

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any
 
 from app.comparison.task import Task
 from app.forms.page_catalogue import catalogue
+from app.forms.prompt_words import missing, quoted, words_of
 from app.schema.method_inputs import PLAIN_EDGE, BoxValue, DegradationValue, MaskEdge, Use
 from app.schema.recipe import LIMITS, SAMPLERS, WRITTEN_IF_SET, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_label
 from common.fitting import FITS, Fit
 from common.image_bytes import data_uri
 from common.text import one_line
-from common.weighted_text import plain
 
 SHARED = ("seed", "count", "methods", "revision", "versions", "unused", "schema")  # no column has these of its own
 THUMBNAIL = 64  # pixels
-COMMON = frozenset("a an the of on in at to by with and or is are left right front behind next".split())
 How = Fit | MaskEdge | None
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs
 OF_IMAGES = ("source", "mask", "depth", "edges", "observation", "references")  # fields of a Task
@@ -147,24 +145,16 @@ def _alike(kind: str, name: str, other: str) -> bool:
 def unfitting(recipe: Recipe) -> list[str]:
     """Inputs of its methods that the prompt knows nothing of, in words: words to attend to, words of boxes, and a
     source prompt that has not a word in common with it."""
-    known, said = catalogue()["methods"], _words(recipe.prompt)
+    known, said = catalogue()["methods"], words_of(recipe.prompt)
     found = []
     for use in recipe.methods:
         title = known.get(use.name, {}).get("title", use.name)
         for kind, name, value, _ in _inputs([use]):
-            if kind == "prompt" and "source" in name and not _words(value) & said:
+            if kind == "prompt" and "source" in name and not words_of(value) & said:
                 found.append(f"{title}: its source prompt “{one_line(value)}” and the prompt have no word in common.")
-            texts = [box.text for box in value] if kind == "boxes" else [value] if kind == "words" else []
-            lacking = [word for text in texts for word in re.findall(r"[^\W\d_]+", plain(text).lower())
-                       if word not in COMMON and word not in said]  # fmt: skip
-            if lacking:
-                words = ", ".join(f"“{word}”" for word in dict.fromkeys(lacking))
-                found.append(f"{title}: the prompt does not say {words}.")
+        lacking = missing(use, recipe.prompt).values()
+        found += [f"{title}: the prompt does not say {quoted(words)}." for words in lacking]
     return found
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"[^\W\d_]+", plain(text).lower())) - COMMON
 
 
 # ---- what all columns do -------------------------------------------------------------------------------------------

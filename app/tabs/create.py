@@ -311,11 +311,12 @@ class Create(Restorer):
             return {self.marks: methods.said([*map(self._at_control, error.problems)], Stack(), model, visit_token)}
         problems = [*map(self._at_control, self._wrong(recipe, stack, visit_token))]
         wrong = methods.at_cards(problems)
-        far = methods.far_images(stack, model, lambda sha: self.state.image(sha, visit_token))
+        said = methods.far_images(stack, model, lambda sha: self.state.image(sha, visit_token))
+        said |= methods.missing_words(stack, recipe.prompt)
         return {
             self.stack: self._strip(recipe, stack, wrong),
             self.marks: methods.said(
-                problems, stack, model, visit_token, self._unused(recipe, stack), recipe.steps, far
+                problems, stack, model, visit_token, self._unused(recipe, stack), recipe.steps, said
             ),
         }
 

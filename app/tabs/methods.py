@@ -15,6 +15,7 @@ import gradio as gr
 
 from app import scripts
 from app.forms.page_catalogue import catalogue
+from app.forms.prompt_words import missing, quoted
 from app.forms.stack import Stack
 from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Problem, Recipe, RecipeError
@@ -71,20 +72,20 @@ def said(
     visit_token: str,
     unused: Collection[Problem] = (),
     steps: int = 0,
-    far: Mapping[str, str] = MappingProxyType({}),
+    beside: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """JSON for assets/stack.js: what a run would be refused for, what is good to know, what the
     network offers, the visit's door.
 
     unused: what the run does not use, at the fields of the page. steps: of its schedule; 0 where they are not known.
-    far: what `far_images` says.
+    beside: what `far_images` and `missing_words` say.
     """
     offers = sorted(_offers(model.backbone)) if model.backbone is not None else None
     together = _together(unused)
     cards = {field: words for field, words in together.items() if _at_card(field)}
     wrong = at_cards(problems)
-    beside = sorted({one.field for one in problems} - wrong.keys())
-    found = {"problems": wrong, "wrong": beside, "notes": notes(stack, model, steps) | cards | dict(far)}
+    elsewhere = sorted({one.field for one in problems} - wrong.keys())
+    found = {"problems": wrong, "wrong": elsewhere, "notes": notes(stack, model, steps) | cards | dict(beside)}
     found["unused"] = {field: words for field, words in together.items() if field not in cards}
     return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
 
@@ -113,6 +114,16 @@ def far_images(stack: Stack, model: Model, find: Callable[[str], Any]) -> dict[s
                     f"{model.declared.far:.0%}."
                 )
     return found
+
+
+def missing_words(stack: Stack, prompt: str) -> dict[str, str]:
+    """At inputs whose words the method looks for in the prompt, those that it does not say."""
+    return {
+        f"methods.{i}.inputs.{name}": f"The prompt does not say {quoted(words)}. Write it there, as it stands here: "
+        "the method looks for it in the prompt."
+        for i, card in enumerate(stack.cards)
+        for name, words in missing(card, prompt).items()
+    }
 
 
 def _missed(model: Model, sha: str, find: Callable[[str], Any]) -> float:

@@ -24,6 +24,7 @@ THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak th
         "attention map",
     ),
     needs=("gradients", "attention"),
+    traits=("prompt_names_words",),
     intervals=(Interval("start", "end"),),
     nfe=None,
     rows=None,

@@ -32,7 +32,7 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
         "mutual self-attention",
     ),
     needs=("attention",),
-    traits=("runs_source",),
+    traits=("runs_source", "prompt_names_words"),
     intervals=(Interval("start"),),
     nfe=None,
     rows=None,

@@ -27,7 +27,7 @@ Looks = dict[float, Look]  # by level
         "emphasis", "cross-attention",
     ),
     needs=("attention",),
-    traits=("runs_source",),
+    traits=("runs_source", "prompt_names_words"),
     intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", at_next_level=True)),
     nfe=None,
     rows=None,

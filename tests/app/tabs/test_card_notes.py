@@ -1,21 +1,26 @@
-"""What is good to know is said at the cards: where is measured, what a mask keeps, how many steps are made."""
+"""What is good to know is said at the cards: where is measured, what a mask keeps, how many steps are made, which words
+the prompt lacks."""
 
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from PIL import Image
 
 import backbones
 from app.engine.familiarity import missed
 from app.forms.examples import of_scene
+from app.forms.prompt_words import missing
 from app.forms.stack import Card, Stack
+from app.schema.method_inputs import Use
 from app.schema.recipe import Problem
 from app.service.models import Model
 from app.tabs import methods
 from backbones.embedded import EMBEDDED
+from conditioning.sampling.attention.maps import places
 from tests.support.networks import embedded
 
 EXACT = SimpleNamespace(backbone=backbones.load("exact"), name="Exact")
@@ -60,6 +65,42 @@ def test_a_map_says_whether_it_is_read_as_it_is():
     assert found["methods.0.inputs.edges"] == "Found in the image by canny."
     assert "as it is" in found["methods.0.inputs.depth"]
     assert not methods.notes(cards({"name": "controlnet"}), NET, 0)
+
+
+BOX = {"left": 0, "top": 0, "right": 1, "bottom": 1}
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"name": "layout_guidance", "inputs": {"boxes": [{**BOX, "text": "a green cone"}]}}, "“green”, “cone”"),
+        ({"name": "layout_guidance", "inputs": {"boxes": [{**BOX, "text": "the Red  sphere"}]}}, ""),
+        ({"name": "layout_guidance", "inputs": {"boxes": [{**BOX, "text": "sphere red"}]}}, "“sphere red”"),
+        ({"name": "layout_guidance", "inputs": {"boxes": [{**BOX, "text": ""}]}}, ""),
+        ({"name": "multidiffusion", "inputs": {"regions": [{**BOX, "text": "a green cone"}]}}, ""),
+        ({"name": "attend_and_excite", "inputs": {"words": "sphere, cone"}}, "“cone”"),
+        ({"name": "prompt_to_prompt", "inputs": {"source_prompt": "a cone", "weights": "red:2, cone:0.5"}}, "“cone”"),
+        ({"name": "prompt_to_prompt", "inputs": {"source_prompt": "a cone", "only": "cone"}}, ""),
+        ({"name": "classifier_guidance", "inputs": {"asked": "cone"}}, ""),
+    ],
+)
+def test_words_that_a_method_looks_for_and_the_prompt_lacks_are_said(card, words):
+    found = methods.missing_words(cards(card), "a red sphere on grass")
+    assert [words in said for said in found.values()] == ([True] if words else [])
+
+
+def test_what_is_said_to_lack_is_what_the_run_stops_at():
+    """The same rule, by the network's own words."""
+    words = [("a", [0]), ("red", [1]), ("sphere", [2, 3]), (",", [4]), ("on", [5]), ("grass", [6])]
+    network = SimpleNamespace(words=lambda row: words)
+    for text in ("red sphere", "A red", "the sphere", "sphere red", "cone", "sphere, on grass", "an", "red grass"):
+        use = Use(name="layout_guidance", inputs={"boxes": ({**BOX, "text": text},)})
+        try:
+            places([text], {"tokens": torch.zeros(1, 7)}, network)
+            stops = False
+        except ValueError:
+            stops = True
+        assert bool(missing(use, "a red sphere, on grass")) is stops, text
 
 
 def test_all_that_is_said_of_one_field_is_shown():
