@@ -329,7 +329,7 @@ def test_keyboard_alone_reaches_and_shows_the_focus(onlooker):
     names = [name for name in names if name]
     text = " | ".join(name for name, _ in names)
     for wanted in (
-        "Negative prompt", "Generate", "Surprise onlooker", "Sampling method", "Sampling steps", "Seed", "Advanced",
+        "Negative prompt", "Generate", "Surprise me", "Sampling method", "Sampling steps", "Seed", "Advanced",
         "Restore settings", "large red sphere",
     ):  # fmt: skip
         assert wanted in text, f"{wanted} is not reached by Tab: {text}"

@@ -110,6 +110,7 @@ def test_boxes_are_drawn_named_and_typed(run_cards):
     expect(cards.page.get_by_label("Box 1: Left, per cent")).to_have_value(str(round(100 * keyed[0])))
     cards.page.keyboard.press("Delete")
     expect(cards.card(0).locator(".nw-box")).to_have_count(1)
+    cards.page.wait_for_timeout(1000)  # Gradio hands the change on to the undo list some moments later
     cards.page.keyboard.press("Control+z")
     expect(cards.card(0).locator(".nw-box")).to_have_count(2)
     assert json.loads(cards.given())["cards"][0]["inputs"]["regions"][0]["text"] == "a red cube"
