@@ -1,6 +1,7 @@
 """What all tests share: one thread, and which process runs which file."""
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ class FileByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
         return "browser" if f"/{BROWSER.name}/" in file else file
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One more than cores where there is a browser: whoever looks at a page waits for most of the time."""
+    return (os.cpu_count() or 1) + ("not browser" not in config.option.markexpr)
 
 
 def pytest_xdist_make_scheduler(config, log):
