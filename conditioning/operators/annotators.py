@@ -33,8 +33,8 @@ def nearness(image: Tensor, backbone: Any) -> Tensor:
         raise ValueError(f"{backbone.id} has no network beside it that reads depth: give a finished depth map")
     H, W = image.shape[2:]
     sides = tuple(max(16, 16 * round(side / 16)) for side in (H, W))  # what the model takes
-    with torch.no_grad():
-        near = backbone.perception_model(F.interpolate(image.float(), sides, mode="bilinear")).nearness.clamp(min=0)
+    read = backbone.perception_model(F.interpolate(image.detach().float(), sides, mode="bilinear"))
+    near = read.nearness.detach().clamp(min=0)
     shown = F.interpolate(near, (H, W), mode="bilinear") / near.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
     return shown.clamp(0, 1).to(image).expand(-1, 3, -1, -1)
 
