@@ -5,10 +5,15 @@ Settings come through the environment: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT
 own images; so on Spaces).
 """
 
+import argparse
 import os
-import sys
 import threading
 from functools import partial
+
+if __name__ == "__main__":  # before anything is imported that takes seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    arguments = parser.parse_args()
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if os.environ.get("SPACES_ZERO_GPU") == "true":
@@ -22,7 +27,7 @@ state = AppState()
 demo = build(state)
 
 if __name__ == "__main__":
-    demo.launch(inbrowser="--open" in sys.argv[1:], prevent_thread_lock=True, **serve_options(state))
+    demo.launch(inbrowser=arguments.open, prevent_thread_lock=True, **serve_options(state))
     say = partial(print, flush=True)
     threading.Thread(target=report, args=(state, demo.local_url, say), daemon=True).start()
     state.start()  # after the page is served: importing torch would hold it up

@@ -32,7 +32,7 @@ def changes(target: Target, perception: Perception) -> list[bool | None]:
 
 def filled(target: Target, perception: Perception) -> list[bool]:
     """Of each solid that the prompt names and the source does not show outside of the mask: whether one of its colour
-    and shape stands in the mask, well formed where that can be told."""
+    and shape stands in the mask, well formed where that is known."""
     from world import captions
 
     assert target.source is not None and target.mask is not None

@@ -53,6 +53,9 @@ export function toggleTruePixels(image) {
   inside.style.width = on ? `${inside.naturalWidth / devicePixelRatio}px` : "";
 }
 
+/** Whether the images of a batch stand on the stage of Create, side by side. */
+export const batchIsOnStage = () => find("#stage [data-state=done] .nw-pick") !== null;
+
 /** The image that stands on the stage of Create, "" where there is none. */
 export function imageOnStage() {
   const image = find("#stage .nw-image img");

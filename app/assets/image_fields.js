@@ -1,7 +1,7 @@
 // @ts-check
 /** The fields of an input that is an image, or several: uploaded, dropped, or taken from the stage. */
 import { actButton, element } from "./element.js";
-import { imageOnStage } from "./film.js";
+import { batchIsOnStage, imageOnStage } from "./film.js";
 import { FITS, fitWords, isOtherShape } from "./image_fit.js";
 import { announce } from "./page_state.js";
 import { sheetSize } from "./sheet.js";
@@ -25,7 +25,10 @@ function chooser(id, label, several, take) {
     actButton("Use the current image", async () => {
       const source = imageOnStage();
       if (source) await give(await (await fetch(source)).blob());
-      else announce("trouble", { field: id, words: "There is no current image yet: generate one first." });
+      else {
+        const batch = "A batch is in view: click on one of its images first.";
+        announce("trouble", { field: id, words: batchIsOnStage() ? batch : "There is no current image yet: generate one first." });
+      }
     }));
 }
 

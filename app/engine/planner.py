@@ -20,14 +20,13 @@ from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from common.text import one_line
-from common.weighted_text import weighted
+from common.weighted_text import HEAVIEST, weighted
 from conditioning.compose import compose
 from conditioning.registry import find
 from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, tap, with_role
 from samplers.noise import varied
 
 Inputs = Mapping[str, Any]  # sha256 -> image
-HEAVIEST = 10.0  # weight of words, either sign: nobody means more, and features soon overflow
 
 
 @dataclass

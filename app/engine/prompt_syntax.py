@@ -8,7 +8,7 @@ from typing import Any
 from app.engine.unread_text import texts
 from app.schema.recipe import Problem, Recipe
 from common.text import one_line
-from common.weighted_text import ADAPTER, BREAK, CHANGING, weighted
+from common.weighted_text import ADAPTER, BREAK, CHANGING, HEAVIEST, weighted
 
 #: (what it looks like, what to say of the first that is found), as AUTOMATIC1111 and its kin write it.
 NOT_HERE = (
@@ -56,7 +56,7 @@ def _weights(recipe: Recipe) -> list[Problem]:
     """What was understood, so that a bracket that was meant as one is seen."""
     found = []
     for field, label, text in texts(recipe):
-        said = weighted(text).said
+        said = [(words, weight) for words, weight in weighted(text).said if abs(weight) <= HEAVIEST]  # else refused
         each = [f"“{one_line(words)}” counts {weight:.3g} times" for words, weight in said[:MOST_SAID]]
         if each:
             more = f", and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -56,7 +57,7 @@ class Followers:
             self._give_up()
 
 
-class Live(Generic[News]):
+class Live(ABC, Generic[News]):
     """Something under way, and the newest that is known of it. `ended`: the last, None before it is there.
 
     first: what is known at the beginning. patience: seconds after which it is cancelled where nobody follows it; None:
@@ -71,9 +72,9 @@ class Live(Generic[News]):
         self._count = 0  # of news so far
         self._changed = threading.Condition()
 
+    @abstractmethod
     def cancel(self) -> None:
         """Ends it within one step; those who follow it hear so."""
-        raise NotImplementedError
 
     def follow(self) -> Iterator[News]:
         """The newest, then each newer one; those that a reader is too slow for are left out. Ends with the last.

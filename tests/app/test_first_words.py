@@ -1,6 +1,9 @@
 """What is said before anybody has clicked: by the terminal, and where a link to the page is shared."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +48,14 @@ def test_the_terminal_says_where_and_when_it_is_ready(tmp_path, trouble, last):
 def test_gradio_says_nothing_of_its_own_and_has_our_icon(tmp_path):
     options = serve_options(AppState("exact", History(tmp_path)))
     assert options["quiet"] is True and open(options["favicon_path"]).read().startswith("<svg")
+
+
+@pytest.mark.parametrize(("option", "code", "said"), [("--help", 0, "--open"), ("--share", 2, "--share")])
+def test_help_is_printed_and_an_unknown_option_starts_nothing(option, code, said):
+    app = Path(__file__).parents[2] / "app.py"
+    ended = subprocess.run([sys.executable, app, option], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == code and said in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_head_of_the_page_is_the_apps():

@@ -97,7 +97,7 @@ DROP = """([selector, type, bytes]) => {
 }"""
 
 
-def test_a_dropped_or_pasted_image_is_asked_what_it_is_for(me):
+def test_a_dropped_or_pasted_image_is_asked_what_it_is_for(me, accessible):
     """On whatever tab: its settings come back, or it becomes the source of a method that this model can run."""
     page, chooser = me.page, me.page.get_by_role("dialog", name="What is this image for?")
     me.paint("a yellow torus", seed=78, steps=3)
@@ -119,6 +119,7 @@ def test_a_dropped_or_pasted_image_is_asked_what_it_is_for(me):
     page.evaluate(DROP, ["body", "paste", list(buffer.getvalue())])
     expect(chooser).to_contain_text("96 × 64 pixels. It carries no settings")
     expect(chooser.locator(".nw-use", has_text="settings")).to_have_count(0)
+    accessible(page, "dialog[open]")
     chooser.locator(".nw-use", has_text="img2img").click()
     card = page.locator("[id='methods.0']")
     expect(card).to_contain_text("SDEdit")
@@ -132,6 +133,7 @@ def test_a_dropped_or_pasted_image_is_asked_what_it_is_for(me):
     figure = page.locator("[id='methods.0.inputs.depth'] .nw-measured")
     expect(figure.locator("img")).to_be_visible()
     expect(figure).to_contain_text("The map that the network reads.")
+    accessible(page, "[id='methods.0']")
     page.get_by_label("Depth preprocessor").select_option("as it is")
     expect(figure).to_have_count(0)
     page.evaluate(DROP, ["body", "drop", list(b"no image")])

@@ -25,8 +25,18 @@ def test_a_batch_is_a_grid_whose_images_are_seen_alone_and_taken_along(me):
         me.button("Download zip").click()
     with ZipFile(got.value.path()) as archive:
         assert len(archive.namelist()) == 3
+    me.page.get_by_role("button", name="Add a method").click()
+    me.page.get_by_role("dialog", name="Add a method").get_by_label("Search methods").fill("img2img")
+    me.page.get_by_role("button", name="Add: SDEdit").click()
+    card = me.page.locator("[id='methods.0']")
+    card.get_by_role("button", name="Use the current image").click()
+    expect(card).to_contain_text("A batch is in view: click on one of its images first.")
     cells.nth(1).click()
+    card.get_by_role("button", name="Use the current image").click()
+    expect(card.locator(".nw-given img")).to_be_visible()
+    card.get_by_role("button", name="Remove: ").click()
     expect(me.label).to_contain_text("Seed 101")
+    me.away()
     me.page.keyboard.press("Escape")
     expect(cells).to_have_count(3)
     cells.nth(2).click()

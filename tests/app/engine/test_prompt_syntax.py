@@ -74,3 +74,5 @@ def test_a_weight_that_nobody_means_is_refused_at_its_field(prompt, refused):
     found = problems(Recipe.make(prompt=prompt, backbone="exact"), EXACT, "exact")
     assert [one.field for one in found] == ["prompt"] * refused
     assert all("“red” is too large. Give -10 to 10." in one.message for one in found)
+    noted = [one.message for one in syntax(Recipe.make(prompt=prompt), WEIGHS)]
+    assert len(noted) == (not refused), "what is refused is not said to count"

@@ -1,4 +1,4 @@
-"""Which images are one batch, told by their recipes."""
+"""Which images are one batch, by their recipes."""
 
 from app.forms.batches import batch_of, batches, number_of
 from app.schema.recipe import Recipe

@@ -15,11 +15,11 @@ TERMS = (
 
 def test_of_every_knob_and_terms_of_papers_stand_in_brackets_behind_these_words():
     knobs = [knob for one in catalogue()["methods"].values() for knob in one["knobs"]]
-    told = {knob["label"]: knob["help"] for knob in knobs}
-    told |= {f"{solver}.{name}": knob.help for solver, own in KNOBS.items() for name, knob in own.items()}
-    told |= {**create.SCHEDULES_EXPLAINED, **create.SAMPLERS_EXPLAINED}
-    assert len(told) > 80
-    for name, words in told.items():
+    helps = {knob["label"]: knob["help"] for knob in knobs}
+    helps |= {f"{solver}.{name}": knob.help for solver, own in KNOBS.items() for name, knob in own.items()}
+    helps |= {**create.SCHEDULES_EXPLAINED, **create.SAMPLERS_EXPLAINED}
+    assert len(helps) > 80
+    for name, words in helps.items():
         plain = re.sub(r"\([^()]*\)", "", words)
         assert len(plain) > 10 and not re.search(rf"\b({'|'.join(TERMS)})\b", plain), f"{name}: {words}"
 

@@ -9,9 +9,7 @@ import pytest
 
 from app.forms import address, trajectory_form
 from app.schema.recipe import Recipe
-from app.service.state import AppState
-from app.storage.image_history import History
-from app.tabs import create, trajectory
+from tests.support.page import opened_page
 
 BEFORE, AFTER = SimpleNamespace(session_hash="before"), SimpleNamespace(session_hash="after a reload")
 BASE = Recipe(backbone="exact", width=16, height=16, steps=6, prompt="red", seed=5)
@@ -19,16 +17,12 @@ BASE = Recipe(backbone="exact", width=16, height=16, steps=6, prompt="red", seed
 
 @pytest.fixture
 def tab(tmp_path):
-    state = AppState("exact", History(tmp_path))
-    with gr.Blocks(), gr.Tabs() as tabs:
-        with gr.Tab("Create"):
-            making = create.tab(state)
-        with gr.Tab("Trajectory") as own:
-            made = trajectory.tab(state, making, tabs, own)
+    opened = opened_page(tmp_path)
+    state = opened.state
     token = state.visit_token("before")
     for page in ("before", "after a reload"):
         state.visits.join(page, token, "the same tab of the browser")
-    yield made
+    yield opened.paths
     state.model().engine(0).close()
 
 
