@@ -12,7 +12,7 @@ from world.evaluator import read
 from world.render import quantized, render
 from world.well_formed import assess
 
-FEW = 8
+FEW = 5
 
 
 class PerfectBackbone:
