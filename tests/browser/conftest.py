@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from app import theme
 from app.forms.page_catalogue import catalogue
@@ -14,6 +15,7 @@ AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 BOOK = catalogue()
 LOOKS = (("light", 1280, 800), ("dark", 390, 844))  # mode, width, height
 RUN = 120_000  # ms for a run, the first of a page that just started, on a busy machine without AVX-512
+expect.set_options(timeout=30_000)  # how fast a page is, on a busy machine, is not what these tests are about
 
 
 def pytest_collection_modifyitems(items):

@@ -43,7 +43,7 @@ def test_a_batch_is_a_grid_whose_images_are_seen_alone_and_taken_along(me):
     me.button("All images of the batch").click()
     expect(cells).to_have_count(3)
     me.page.reload()
-    expect(cells).to_have_count(3)
+    expect(cells).to_have_count(3, timeout=RUN)
     me.paint(steps=150, count=2)  # while they form, too
     running = me.page.locator("#stage .nw-stage[data-state=running] .nw-pick")
     running.nth(1).click(timeout=RUN)
