@@ -59,6 +59,7 @@ def build(state: AppState) -> gr.Blocks:
         paths.opens(images.detail.follow, [making.visit], images.recipe_of)
         paths.opens(cells.board.follow, [cells.id, cells.visit], cells.recipe_of)
         back = Returning(state, making, cells, paths, tabs)
+        page.load(None, None, None, js=back.begin, **SHORT)
         page.load(None, making.controls, None, js=create.REMEMBER, **SHORT)
         page.load(None, back.controls, None, js=back.remember, **SHORT)
         add_endpoints(state)

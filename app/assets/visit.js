@@ -173,6 +173,15 @@ export function remember(names, ...values) {
 }
 
 /**
+ * What the page began with, field by field: where a control holds something else before the server has answered, a
+ * person was quicker than all the rest of the page.
+ * @param {Settings} begun
+ */
+export function begin(begun) {
+  if (!placed) asked = { ...asked, ...begun };
+}
+
+/**
  * The same for what undo does not reach: fields of other tabs.
  * @param {string[]} names
  * @param {...unknown} values

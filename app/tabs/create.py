@@ -93,14 +93,14 @@ class Create(Restorer):
     def _compose(self) -> None:
         with gr.Column(elem_id="compose", min_width=0):
             self.prompt = gr.Textbox(
-                label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
+                value="", label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
             )  # fmt: skip
             self.unknown = gr.HTML(elem_id="unknown")
             self.draws = gr.HTML(
                 word_chips.line(self.state.model()), elem_id="draws", js_on_load=WORDS, apply_default_css=False
             )
             self.negative = gr.Textbox(
-                label="Negative prompt", lines=1, max_lines=4, elem_id="negative",
+                value="", label="Negative prompt", lines=1, max_lines=4, elem_id="negative",
                 placeholder="What should not be there",
             )  # fmt: skip
             self.unknown_negative = gr.HTML(elem_id="unknown-negative")

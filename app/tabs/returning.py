@@ -63,6 +63,11 @@ class Returning:
         return list(self.beside.values())
 
     @property
+    def begin(self) -> str:
+        """js of the page's load: what the controls hold before anybody has changed them."""
+        return scripts.call("visit", "begin", {name: control.value for name, control in self.fields.items()})
+
+    @property
     def remember(self) -> str:
         """js that keeps these, of their changes and of the page's load."""
         return scripts.call("visit", "rememberBeside", list(self.beside))

@@ -69,6 +69,19 @@ def test_an_answer_that_comes_late_takes_nothing_from_who_was_quicker(me):
     expect(me.prompt).to_have_value("a red cube")
 
 
+def test_what_a_page_begins_with_is_what_its_controls_hold(onlooker):
+    """Else what is kept could not come back: it would look like what a person has just typed."""
+    holds = onlooker.page.evaluate(
+        """async () => {
+          const scripts = (await (await fetch("config")).json()).dependencies.map(({ js }) => String(js));
+          const call = scripts.find((js) => js.includes("module.begin(")).match(/module\\.begin\\((.*), \\.\\.\\.values/)[1];
+          return [JSON.parse(call), JSON.parse(localStorage.getItem("nine-ways-visit")).settings];
+        }"""
+    )
+    begun, kept = holds
+    assert {name: kept[name] for name in begun} == begun
+
+
 def test_back_and_forward_lead_through_tabs_and_what_was_made(me):
     for words in ("a red cube", "a blue cone"):
         me.paint(words, steps=2)

@@ -29,8 +29,8 @@ test("a person's own are the fields that changed since; a knob goes with its sol
   assert.deepEqual(["prompt", "steps", "sampler", "sampler.knobs.eta", "width"].filter(isOwn), ["steps", "sampler", "sampler.knobs.eta"]);
 });
 
-/** Doubles of what a page has, and the module as such a page loads it. @param {string} name of the page @param {object} settings kept */
-async function opened(name, settings, hash = "") {
+/** Doubles of what a page has, and the module as such a page loads it. @param {string} name of the page @param {object} settings kept @param {number} steps in its control */
+async function opened(name, settings, hash = "", steps = 10) {
   const storage = () => {
     /** @type {Record<string, string>} */
     const kept = {};
@@ -43,7 +43,7 @@ async function opened(name, settings, hash = "") {
   localStorage.setItem("nine-ways-visit", JSON.stringify({ settings }));
   /** @type {typeof import("../../app/assets/visit.js")} */
   const page = await import(`../../app/assets/visit.js?${name}`);
-  page.remember(["prompt", "steps"], "", 10); // what a page begins with
+  page.remember(["prompt", "steps"], "", steps); // what a page begins with
   page.rememberBeside(["rows"], "seed");
   /** @type {[string, any][]} */
   const sent = [];
@@ -71,6 +71,16 @@ test("what a person changed before a late answer stays, in the controls and in t
   assert.ok(page.undo());
   assert.deepEqual(sent.at(-1), ["settings", { settings: { prompt: "before", steps: 33 } }], "what was kept, but for what was typed");
   assert.equal(page.undo(), false);
+});
+
+test("what a person changed before the page had looked at its controls is a person's, too", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { page, kept } = await opened("very quick", { prompt: "before", steps: 33 }, "", 12);
+  page.begin({ prompt: "", steps: 10, rows: "seed" });
+  page.remember(["prompt", "steps"], "", 12);
+  assert.deepEqual(kept(), { prompt: "before", steps: 12, rows: "seed" }, "a second reload would find it");
+  const placed = page.place(NAMES, answer({ prompt: "before", steps: 33 }), "", 12, "seed");
+  assert.deepEqual(placed.slice(1), ["before", undefined, undefined]);
 });
 
 test("the tab that a person chose meanwhile stays in view, and is in the address", async (t) => {
