@@ -225,7 +225,12 @@ export function place(names, text, ...values) {
   if (!placed) setTimeout(() => settled(asKept(fields), isOwn), DRAWING);
   const goes = tab !== undefined && !choseTab;
   if (goes) tabInView = tab;
-  return [goes ? { __type__: "update", selected: tab } : undefined, ...names.map((name) => (isOwn(name) ? undefined : fields[name]))];
+  // what stands there already is left alone as well: between this answer and its place in the page somebody may type
+  const stands = (/** @type {string} */ name) => JSON.stringify(fields[name]) === JSON.stringify(now[name]);
+  return [
+    goes ? { __type__: "update", selected: tab } : undefined,
+    ...names.map((name) => (isOwn(name) || stands(name) ? undefined : fields[name])),
+  ];
 }
 
 /**

@@ -129,7 +129,7 @@ def test_junk_is_refused_before_it_is_kept_and_a_cell_goes_to_create(board):
 def test_cancelled_reloaded_and_resumed(board):
     page = board.page
     board.me.page.get_by_role("tab", name="Create").click()
-    board.me.put("steps", 20)
+    board.me.put("steps", 12)
     page.get_by_role("tab", name="Compare").click()
     board.own(rows=", ".join(map(str, range(7))))
     expect(board.status).to_contain_text("of 7 cells", timeout=RUN)  # and no longer the example's

@@ -22,7 +22,7 @@ def test_type_and_watch_the_image_form(me):
             }).observe(document.querySelector('#stage'), { subtree: true, childList: true, attributes: true });
         }"""
     )
-    me.paint(steps=50, count=2)
+    me.paint(steps=25, count=2)
     me.sees("done")
     images, words = me.page.evaluate("[seen.images.size, [...seen.words].filter(Boolean)]")
     assert images > 2, "the image should form in view"

@@ -126,7 +126,7 @@ def test_two_visitors_at_once_get_their_own_images(browser, base_url, visitor):
     try:
         both = [visitor(context.new_page(), base_url) for context in contexts]
         for me, seed in zip(both, (11, 22), strict=True):
-            me.paint("a red sphere", seed=seed, steps=15, count=2)
+            me.paint("a red sphere", seed=seed, steps=8, count=2)
         for me, seed in zip(both, (11, 22), strict=True):
             me.sees("done")
             expect(me.label).to_contain_text(f"Seed {seed}")

@@ -12,14 +12,14 @@ def selected(page):
 
 
 def test_a_reload_loses_nothing_and_joins_the_run(me):
-    me.paint("a yellow torus on sand", steps=40, count=2, seed=77)
+    me.paint("a yellow torus on sand", steps=100, count=2, seed=77)  # longer than a reload takes
     me.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=RUN)
     me.put("cfg_scale", 5)
     me.button("Add this stack as a column").click()
     expect(me.page.locator("#restored")).to_contain_text("column 1 of Compare")
     me.page.reload()
     expect(me.prompt).to_have_value("a yellow torus on sand")
-    for name, value in {"steps": "40", "count": "2", "cfg_scale": "5"}.items():
+    for name, value in {"steps": "100", "count": "2", "cfg_scale": "5"}.items():
         expect(me.number(name)).to_have_value(value)
     me.sees("running")
     expect(me.button("Cancel")).to_be_enabled()
