@@ -20,6 +20,7 @@ function apply(panel) {
   panel.style.setProperty("--zoom", String(view.zoom));
   panel.style.setProperty("--x", `${100 * view.x}%`);
   panel.style.setProperty("--y", `${100 * view.y}%`);
+  panel.style.setProperty("--touch", view.zoom === 1 ? "pan-y" : "none"); // nothing to move: a finger scrolls the page
 }
 
 /**

@@ -6,7 +6,7 @@
  *
  * What the server answers may come seconds later. What a person has changed by then stays as it is: see `place`.
  */
-import { find } from "./element.js";
+import { element, find } from "./element.js";
 import { onValue } from "./gradio.js";
 import { announce } from "./page_state.js";
 import { changed, UndoList } from "./undo.js";
@@ -266,7 +266,11 @@ function settled(kept = settings, isOwn = () => false) {
  * @param {...unknown} values
  */
 export async function whenReturned(...values) {
+  const body = placed ? null : find("body");
+  const note = body && element("p", { class: "nw-waiting", role: "status" }, "The page is still being put back as it was. What you asked for begins then.");
+  if (note) body.append(note);
   await whenPlaced;
+  note?.remove();
   return values;
 }
 

@@ -66,7 +66,7 @@ def axis_of(kind: str, text: str, prompt: str = "") -> Axis:
     between; prompt: in which Prompt S/R replaces words. Raises RecipeError, also for a value that cannot be."""
     kind = ETA if kind == "eta" else kind
     label = AXES.get(kind, kind)
-    split = text.split("|") if kind in BY_BARS else _by_commas(text, values_of(kind))
+    split = _by_bars(text) if kind in BY_BARS else _by_commas(text, values_of(kind))
     parts = [part.strip() for part in split]
     parts = [part for part in parts if part or kind == "negative"]
     if kind not in BY_BARS and not values_of(kind):
@@ -128,6 +128,19 @@ def _number(part: str) -> Any:
     except ValueError:
         return {"yes": True, "no": False, "true": True, "false": False}.get(part.lower(), part)
     return int(value) if value.is_integer() and "." not in part else value
+
+
+def _by_bars(text: str) -> list[str]:
+    """What stands between bars, but for those in "[a|b]" and "{a|b}", as prompts of other tools have them."""
+    inside: set[int] = set()
+    opened: list[int] = []
+    for i, letter in enumerate(text):
+        if letter in "[{":
+            opened.append(i)
+        elif letter in "]}" and opened:
+            inside.update(range(opened.pop(), i))
+    bars = [i for i, letter in enumerate(text) if letter == "|" and i not in inside]
+    return [text[a + 1 : b] for a, b in itertools.pairwise([-1, *bars, len(text)])]
 
 
 def _by_commas(text: str, names: Sequence[str]) -> list[str]:

@@ -73,8 +73,11 @@ def test_cells_fill_and_two_lie_under_a_slider(board, accessible):
         line.press("Shift+ArrowRight")
     assert page.locator(".nw-over").evaluate("over => getComputedStyle(over).clipPath") == "inset(0px 80% 0px 0px)"
     frames = page.locator(".nw-side .nw-frame img")
+    frame = page.locator(".nw-side .nw-frame").first
+    expect(frame).to_have_css("touch-action", "pan-y")  # a finger on it scrolls the page
     frames.first.hover()
     page.mouse.wheel(0, -200)
+    expect(frame).to_have_css("touch-action", "none")  # and moves what is enlarged
     zooms = frames.evaluate_all("all => all.map(image => getComputedStyle(image).transform)")
     assert len(zooms) >= 2 and len(set(zooms)) == 1 and zooms[0] != "matrix(1, 0, 0, 1, 0, 0)", "zoomed in step"
     box = frames.first.locator("xpath=ancestor::*[contains(@class, 'nw-frame')]").bounding_box()
@@ -129,7 +132,7 @@ def test_junk_is_refused_before_it_is_kept_and_a_cell_goes_to_create(board):
 def test_cancelled_reloaded_and_resumed(board):
     page = board.page
     board.me.page.get_by_role("tab", name="Create").click()
-    board.me.put("steps", 12)
+    board.me.put("steps", 20)
     page.get_by_role("tab", name="Compare").click()
     board.own(rows=", ".join(map(str, range(7))))
     expect(board.status).to_contain_text("of 7 cells", timeout=RUN)  # and no longer the example's

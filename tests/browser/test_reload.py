@@ -12,14 +12,14 @@ def selected(page):
 
 
 def test_a_reload_loses_nothing_and_joins_the_run(me):
-    me.paint("a yellow torus on sand", steps=100, count=2, seed=77)  # longer than a reload takes
+    me.paint("a yellow torus on sand", steps=60, count=2, seed=77)  # longer than a reload takes
     me.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=RUN)
     me.put("cfg_scale", 5)
     me.button("Add this stack as a column").click()
     expect(me.page.locator("#restored")).to_contain_text("column 1 of Compare")
     me.page.reload()
     expect(me.prompt).to_have_value("a yellow torus on sand")
-    for name, value in {"steps": "100", "count": "2", "cfg_scale": "5"}.items():
+    for name, value in {"steps": "60", "count": "2", "cfg_scale": "5"}.items():
         expect(me.number(name)).to_have_value(value)
     me.sees("running")
     expect(me.button("Cancel")).to_be_enabled()
@@ -55,8 +55,10 @@ def test_an_answer_that_comes_late_takes_nothing_from_who_was_quicker(me):
     me.page.get_by_role("tab", name="Taxonomy").click()
     expect(selected(me.page)).to_have_text("Taxonomy")
     assert len(held) == 1, "the answer is still on its way"
+    expect(me.page.locator(".nw-waiting")).to_contain_text("What you asked for begins then")
     held[0].continue_()
     expect(me.page).to_have_url(re.compile("#taxonomy$"))
+    expect(me.page.locator(".nw-waiting")).to_have_count(0)
     expect(selected(me.page)).to_have_text("Taxonomy")
     me.page.get_by_role("tab", name="Create").click()
     expect(me.prompt).to_have_value("a blue cone")
@@ -74,8 +76,9 @@ def test_what_a_page_begins_with_is_what_its_controls_hold(onlooker):
     holds = onlooker.page.evaluate(
         """async () => {
           const scripts = (await (await fetch("config")).json()).dependencies.map(({ js }) => String(js));
-          const call = scripts.find((js) => js.includes("module.begin(")).match(/module\\.begin\\((.*), \\.\\.\\.values/)[1];
-          return [JSON.parse(call), JSON.parse(localStorage.getItem("nine-ways-visit")).settings];
+          const call = scripts.find((js) => js.includes("module.begin("));
+          const [, begun] = call.match(/module\\.begin\\((.*), \\.\\.\\.values/);
+          return [JSON.parse(begun), JSON.parse(localStorage.getItem("nine-ways-visit")).settings];
         }"""
     )
     begun, kept = holds

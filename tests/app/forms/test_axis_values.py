@@ -17,6 +17,8 @@ def values(kind, text, prompt=""):
     ("cfg_scale", "7-1 (-3)", [7, 4, 1]), ("stop_sigma", "1e-3, 2", [0.001, 2]),
     ("variation_seed", "7-9", [7, 8, 9]), ("variation_strength", "0:0.4:0.2", [0, 0.2, 0.4]),
     ("prompt", "a 1-5 b | c", ["a 1-5 b", "c"]),
+    ("prompt", "a [red|blue] cube | a {big|{tiny|old}} cone|x", ["a [red|blue] cube", "a {big|{tiny|old}} cone", "x"]),
+    ("prompt", "[ | a] | b", ["[ | a]", "b"]), ("prompt", "[a | b", ["[a", "b"]),
 ])  # fmt: skip
 def test_ranges(kind, text, expected):
     found = values(kind, text)
