@@ -160,6 +160,15 @@ export function ownChanges(before, now) {
 }
 
 /**
+ * What the page began with, field by field: where a control holds something else before the server has answered, a
+ * person was quicker than all the rest of the page.
+ * @param {Settings} begun
+ */
+export function begin(begun) {
+  if (!placed) asked = { ...asked, ...begun };
+}
+
+/**
  * The settings as they stand, whenever one changes.
  * @param {string[]} names
  * @param {...unknown} values
@@ -170,15 +179,6 @@ export function remember(names, ...values) {
   if (placed) offerUndo(undoList.note(settings, performance.now()));
   else undoList.now = settings; // what the page begins with is no change
   store(names, values);
-}
-
-/**
- * What the page began with, field by field: where a control holds something else before the server has answered, a
- * person was quicker than all the rest of the page.
- * @param {Settings} begun
- */
-export function begin(begun) {
-  if (!placed) asked = { ...asked, ...begun };
 }
 
 /**
@@ -266,12 +266,18 @@ function settled(kept = settings, isOwn = () => false) {
  * @param {...unknown} values
  */
 export async function whenReturned(...values) {
-  const body = placed ? null : find("body");
-  const note = body && element("p", { class: "nw-waiting", role: "status" }, "The page is still being put back as it was. What you asked for begins then.");
-  if (note) body.append(note);
+  if (!placed) sayWaiting();
   await whenPlaced;
-  note?.remove();
   return values;
+}
+
+/** Says what a click waits for, once for all of them, until it begins. */
+function sayWaiting() {
+  const body = find("body");
+  if (!body || find(".nw-waiting")) return;
+  const note = element("p", { class: "nw-waiting", role: "status" }, "The page is still being put back as it was. What you asked for begins then.");
+  body.append(note);
+  void whenPlaced.then(() => note.remove());
 }
 
 /** @param {boolean} possible */

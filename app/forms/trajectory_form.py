@@ -21,7 +21,7 @@ from app.service.live_runs import Live
 from app.service.state import AppState
 
 MOST = 6  # runs side by side
-HELD = 6  # results in memory
+HELD = 6  # results in memory, for their maps of attention
 TICK = 0.4  # seconds between two news, at least
 CONDITION = "condition"
 
@@ -238,11 +238,10 @@ class LiveTrajectory(Live[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class FinishedRuns:
-    """What was followed, for its files and to be drawn again; of one visit."""
+    """What was followed, for its maps of attention; of one visit."""
 
     visit_token: str
     runs: list[Any]
-    drawn: dict[str, Any]
 
 
 def result(state: AppState, job: TrajectoryJob, visit_token: str) -> dict[str, Any]:
@@ -264,5 +263,11 @@ def result(state: AppState, job: TrajectoryJob, visit_token: str) -> dict[str, A
     first = done[0].recording.recipe
     drawn |= {"id": id, "prompt": first.prompt, "model": job.model.name,
               "files": {"npz": f"{stem}/trajectories.npz", "csv": f"{stem}/figures.csv"}}  # fmt: skip
-    state.followed[id] = FinishedRuns(visit_token, done, drawn)
+    state.followed[id] = FinishedRuns(visit_token, done)
+    files = {"trajectories.npz": trajectory_json.archive(done), "figures.csv": trajectory_json.table(done).encode()}
+    try:
+        state.trajectories.keep(id, drawn, files)
+    except OSError as error:
+        drawn["files"] = None
+        job.troubles.append(f"These runs are shown, but not kept. {error_message(error)}")
     return drawn

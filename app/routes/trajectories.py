@@ -7,35 +7,24 @@ GET /opening/trajectory.json                        runs that came with the app,
 
 from __future__ import annotations
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from app.forms import opening
-from app.routes.answers import SAFE, gone, not_made, to_save
+from app.routes.answers import SAFE, gone
 from app.service.state import AppState
 
 
 def routes(state: AppState) -> list[Route]:
     """See the head of this file."""
 
-    async def file(request: Request) -> Response:
+    def file(request: Request) -> Response:
         id, sign, name = (request.path_params[key] for key in ("id", "sign", "name"))
-        held = state.followed.get(id)
-        if held is None or not state.signed(f"trajectory {id}", sign):
-            return gone("This is no longer in memory: follow it again.")
-        from app.trajectory import trajectory_json  # imports torch
-
-        try:
-            if name == "trajectories.npz":
-                archive = await run_in_threadpool(trajectory_json.archive, held.runs)
-                return to_save(archive, "application/octet-stream", name)
-            if name == "figures.csv":
-                return to_save((await run_in_threadpool(trajectory_json.table, held.runs)).encode(), "text/csv", name)
-        except Exception as error:
-            return not_made(error)
-        return gone("There is no such file.")
+        path = state.trajectories.file(id, name) if state.signed(f"trajectory {id}", sign) else None
+        if path is None:
+            return gone("There is no such file: follow these runs again.")
+        return FileResponse(path, filename=name, headers=SAFE)
 
     def stored(request: Request) -> Response:
         if not opening.PATH.is_file():

@@ -26,6 +26,7 @@ from app.service.visits import Visits
 from app.storage.image_files import ImageError, content_hash, open_upload
 from app.storage.image_history import History, HistoryError
 from app.storage.signing_key import signing_key
+from app.trajectory.store import TrajectoryStore
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
@@ -58,7 +59,8 @@ class AppState:
         self.live_trajectories: LiveRuns[Any] = LiveRuns()
         self.live: dict[str, Any] = {}  # session -> what else is under way: attention maps
         self.comparisons: dict[str, Any] = {}  # id -> comparison, running or looked at lately
-        self.followed: dict[str, Any] = {}  # id -> runs that were followed step by step, for their files
+        self.trajectories = TrajectoryStore(self.history.folder / "trajectories")
+        self.followed: dict[str, Any] = {}  # id -> the latest of them in memory, for their maps of attention
         self._key = signing_key(self.history.folder)
         self.visits = Visits(self.sign)
         self._drafts: OrderedDict[str, tuple[Image.Image, set[str]]] = OrderedDict()  # sha -> image, doors

@@ -90,7 +90,7 @@ class Returning:
             if self.compare.store.get(id) is not None
         ]
         followed = visits.signed_ids("trajectory", given.get("trajectories"))
-        trajectories = [id for id in followed if id in self.state.followed]
+        trajectories = [id for id in followed if self.state.trajectories.drawn(id) is not None]
         visit_token, own = self.state.visit_token(session), self.compare.own
         news = {
             "visit_token": visit_token,

@@ -28,7 +28,7 @@ NEWS = scripts.mount("trajectory", "mountNews")
 
 
 class TrajectoryTab:
-    """The tab's components. What was followed lies in the state's memory, for its files, until others follow."""
+    """The tab's components. What was followed is kept on disk; its maps of attention in memory, until others follow."""
 
     def __init__(self, state: AppState, create: Create, tabs: gr.Tabs, own: gr.Tab):
         self.state, self.create, self.tabs = state, create, tabs
@@ -121,7 +121,7 @@ class TrajectoryTab:
         held = self.state.followed.get(str(event.get("id", "")))
         place = int(event.get("run", -1)) if str(event.get("run", "")).isdigit() else -1
         if held is None or not 0 <= place < len(held.runs):
-            return attention.note("These runs are no longer in memory: follow them again.")
+            return attention.note("Attention of these runs is no longer in memory: follow them again.")
         if private() and held.visit_token != self.state.visit_token(request.session_hash):
             return attention.note("Only the visit that followed these runs sees their attention.")
         return _maps(held.runs[place])
@@ -133,20 +133,21 @@ class TrajectoryTab:
 
     def first(self, id: str) -> dict[Any, Any]:
         """What this visit followed last, once the tab is opened."""
-        return self._kept(id) if id in self.state.followed else {self.waiting: ""}
+        drawn = self.state.trajectories.drawn(id)
+        return {self.waiting: ""} if drawn is None else self._kept(id, drawn)
 
     def again(self, ids: list[str]) -> dict[Any, Any]:
-        """What a page that opens has to know of what its visit followed, newest first."""
-        return {self.waiting: next((id for id in ids if id in self.state.followed), "")}
+        """What a page that opens has to know of what its visit followed and is still there, newest first."""
+        return {self.waiting: ids[0] if ids else ""}
 
     def open_kept(self, id: str, is_known: bool) -> dict[Any, Any]:
         """What an address names. is_known: whether its signature is right."""
-        if is_known and id in self.state.followed:
-            return self._kept(id)
-        return self._say("What this address names is no longer in memory: follow it again.")
+        drawn = self.state.trajectories.drawn(id) if is_known else None
+        return self._say("What this address names is no longer here: follow it again.") if drawn is None else (
+            self._kept(id, drawn)
+        )
 
-    def _kept(self, id: str) -> dict[Any, Any]:
-        drawn = self.state.followed[id].drawn
+    def _kept(self, id: str, drawn: dict[str, Any]) -> dict[Any, Any]:
         return {self.news: json.dumps(drawn), self.note: "", self.waiting: "", **self._for_browser(id)}
 
     # frames -----------------------------------------------------------------------------------------------------------

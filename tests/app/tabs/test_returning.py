@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from app.comparison.spec import Axis, Change, Comparison
-from app.forms import address, trajectory_form
+from app.forms import address
 from app.schema.recipe import Recipe
 from app.tabs import create
 from tests.support.page import opened_page
@@ -154,15 +154,17 @@ def test_columns_axes_and_rows_of_compare_come_back(opened):
 
 
 def test_what_was_followed_is_shown_again_where_the_address_or_the_visit_names_it(opened):
-    paths, drawn = opened.paths, {"id": "f1", "runs": []}
-    opened.state.followed["f1"] = trajectory_form.FinishedRuns("", [], drawn)
-    ((_, signature),) = opened.state.visits.with_signatures("trajectory", ["f1"])
-    back = arrive(opened, address=address.of_trajectory("f1", signature))
+    """From disk: the app may have been started anew since then."""
+    paths, id, other = opened.paths, "0123456789ab", "0123456789ac"
+    drawn = {"id": id, "runs": []}
+    opened.state.trajectories.keep(id, drawn, {})
+    ((_, signature),) = opened.state.visits.with_signatures("trajectory", [id])
+    back = arrive(opened, address=address.of_trajectory(id, signature))
     assert json.loads(back[paths.news]) == drawn and news(opened, back)["tab"] == "trajectory"
-    assert "no longer in memory" in arrive(opened, address=address.of_trajectory("f1", "wrong"))[paths.note]
-    assert "no longer in memory" in arrive(opened, address=address.of_trajectory("f2", signature))[paths.note]
-    back = arrive(opened, trajectories=[["f1", signature], ["f1", "wrong"], ["f2", "x"]])
-    assert news(opened, back)["trajectories"] == [["f1", signature]] and paths.news not in back
+    assert "no longer here" in arrive(opened, address=address.of_trajectory(id, "wrong"))[paths.note]
+    assert "no longer here" in arrive(opened, address=address.of_trajectory(other, signature))[paths.note]
+    back = arrive(opened, trajectories=[[id, signature], [id, "wrong"], [other, "x"]])
+    assert news(opened, back)["trajectories"] == [[id, signature]] and paths.news not in back
     shown = paths.first(back[paths.waiting])  # as soon as the tab is opened
     assert json.loads(shown[paths.news]) == drawn and shown[paths.waiting] == ""
     assert paths.news not in paths.first("")

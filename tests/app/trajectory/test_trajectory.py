@@ -214,7 +214,15 @@ def test_going_tells_how_far_it_is_and_its_files_are_signed(tmp_path):
         _, id, sign, _ = drawn["files"]["npz"].split("/")
         assert client.get(f"/trajectories/{id}/{sign}/trajectories.npz").content[:2] == b"PK"
         assert client.get(f"/trajectories/{id}/{'0' * len(sign)}/figures.csv").status_code == 404
-        assert client.get(f"/trajectories/{id}/{sign}/x.csv").status_code == 404
+        assert client.get(f"/trajectories/{id}/{sign}/drawn.json").status_code == 404
+        anew = AppState("exact", History(tmp_path))  # as after a restart
+        assert anew.trajectories.drawn(id) == json.loads(json.dumps(drawn))
+        again = TestClient(Starlette(routes=all_routes(anew))).get("/" + drawn["files"]["csv"])
+        assert again.content == found.content and again.headers["content-type"].startswith("text/csv")
+        state.trajectories.folder = tmp_path / "no folder"
+        state.trajectories.folder.touch()
+        shown = trajectory_form.result(state, going, "me")
+        assert shown["runs"] and shown["files"] is None and "not kept" in going.troubles[-1]
     finally:
         state.model().engine(0).close()
 
