@@ -8,7 +8,9 @@ POST /pictures.png                                   several images on one sheet
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -29,29 +31,36 @@ from app.storage.image_files import MAX_PIXELS, png_bytes
 from app.storage.image_history import Entry, HistoryError
 from common.image_bytes import encoded
 
+if TYPE_CHECKING:  # it imports torch
+    from app.engine.engine import Run
+
+LOOKS = 0.2  # seconds between two looks at whether somebody still waits
+
 
 def routes(state: AppState) -> list[Route]:
     """See the head of this file."""
 
-    def before(request: Request) -> Response:
+    async def before(request: Request) -> Response:
         entry_id, visit_token = request.path_params["entry_id"], request.query_params.get("visit_token", "")
         entry = state.entry(entry_id) if state.signed(entry_id, request.path_params["sign"]) else None
         if entry is None:
             return gone()
-        state.model().engine(LOADING)  # whose thread imports torch, once for all
+        await run_in_threadpool(state.model().engine, LOADING)  # whose thread imports torch, once for all
         recipe, key = entry.recipe, request.path_params["key"]
         try:
             if (source := source_recipe(recipe, key)) is not None:
                 source = source.but(backbone=state.same(recipe) or recipe.backbone)
-                shown = state.runs.submit(state.request(source, visit_token)).result().images[0]
+                asked = await run_in_threadpool(state.request, source, visit_token)
+                shown = await made_for(request, await run_in_threadpool(state.runs.submit, asked))
             else:
-                shown = image_before(recipe, key, state.request(recipe, visit_token).images)
+                images = (await run_in_threadpool(state.request, recipe, visit_token)).images
+                shown = await run_in_threadpool(image_before, recipe, key, images)
         except KeyError:
             return gone("What it was made from is not here any more.")
         except Exception as error:
             return not_made(error)
         headers = {"Cache-Control": "private, max-age=3600", **SAFE}
-        return Response(encoded(shown), media_type="image/png", headers=headers)
+        return Response(await run_in_threadpool(encoded, shown), media_type="image/png", headers=headers)
 
     async def grid(request: Request) -> Response:
         entries = await entries_asked(state, request, int(LIMITS["count"].high))
@@ -67,6 +76,16 @@ def routes(state: AppState) -> list[Route]:
         Route("/pictures.png", grid, methods=["POST"]),
         Route("/pictures/{entry_id}/{sign}/before/{key}.png", before),
     ]
+
+
+async def made_for(request: Request, run: Run) -> Image.Image:
+    """The image of a run, which is cancelled once nobody waits for the answer. Raises RunError where there is none."""
+    result = asyncio.ensure_future(run_in_threadpool(run.result))
+    while not result.done():
+        await asyncio.wait({result}, timeout=LOOKS)
+        if not result.done() and await request.is_disconnected():
+            run.cancel()
+    return result.result().images[0]
 
 
 def sheet_of(entries: Sequence[Entry]) -> bytes:

@@ -1,5 +1,6 @@
 """The stage of Create: a batch as a grid, an image under a slider with what it was made from."""
 
+import re
 from zipfile import ZipFile
 
 import pytest
@@ -104,3 +105,21 @@ def test_an_image_lies_under_a_slider_with_its_source(me, accessible):
     detail = me.page.locator("#detail")
     detail.get_by_role("button", name="Compare with the source").click()
     expect(detail.get_by_role("slider")).to_be_visible()
+
+
+def test_a_source_that_is_made_when_asked_can_be_stopped(me):
+    """By a second click: its run ends, and nothing else changes."""
+    me.page.get_by_role("button", name="Add a method").click()
+    me.page.get_by_role("tab", name=re.compile("^Attention")).click()
+    me.put("steps", 150)
+    me.page.get_by_role("button", name=re.compile("^Try an example: Prompt-to-prompt")).first.click()
+    me.sees("done")
+    button = me.button("Compare with the source image")
+    button.click()
+    stop = me.button("Stop making the source image")
+    stop.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(button).not_to_have_attribute("aria-busy", "true")
+    expect(me.page.locator("#stage .nw-problem, #stage .nw-before")).to_have_count(0)
+    me.paint("a red cube", steps=3)  # the engine is free for it
+    me.sees("done")

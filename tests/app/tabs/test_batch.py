@@ -1,7 +1,9 @@
 """A batch as the stage shows it, its way into files and back after a reload, and what an image is compared with."""
 
+import asyncio
 import io
 import re
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -154,3 +156,28 @@ def test_a_source_that_was_not_given_is_made(opened, client, monkeypatch):
     address = f"/{opened.state.address(entry.id).removesuffix('.png')}/before/0.source_prompt.png"
     assert Image.open(io.BytesIO(client.get(address).content)).getpixel((0, 0)) == (255, 0, 0)
     assert [(one.prompt, one.methods) for one in asked] == [("a red cube", ())]
+
+
+def test_a_source_that_nobody_waits_for_is_not_made_to_its_end(opened, monkeypatch):
+    edits = {"name": "prompt_to_prompt", "inputs": {"source_prompt": "a red cube"}}
+    (entry,) = kept(opened, THREE.one(0).but(methods=[edits]))
+    begun, cancelled, sent = threading.Event(), threading.Event(), []
+
+    def result():
+        begun.set()
+        assert cancelled.wait(30), "the run goes on though whoever asked has gone"
+        raise RuntimeError("The run was cancelled.")
+
+    run = SimpleNamespace(result=result, cancel=cancelled.set)
+    monkeypatch.setattr(type(opened.state), "runs", SimpleNamespace(submit=lambda request: run))
+    path = f"/{opened.state.address(entry.id).removesuffix('.png')}/before/0.source_prompt.png"
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "root_path": ""}
+
+    async def receive():
+        return {"type": "http.disconnect"} if begun.is_set() else {"type": "http.request", "body": b""}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Starlette(routes=all_routes(opened.state))(scope, receive, send))
+    assert cancelled.is_set() and sent[0]["status"] == 500
