@@ -1,7 +1,7 @@
 // @ts-check
 /** An image that is dropped on the page or pasted: whoever gave it chooses what it is for. */
 import { actButton, element, find, isShown } from "./element.js";
-import { addDialog, restoreInput, whenPresent } from "./gradio.js";
+import { addToPage, restoreInput, whenPresent } from "./gradio.js";
 import { usesOfImage } from "./image_uses.js";
 import { catalogue, page } from "./page_state.js";
 import { cardsInStack, familyGlyph, giveImage } from "./stack.js";
@@ -71,7 +71,7 @@ export async function offerImage(file) {
   if (!dialog) {
     dialog = element("dialog", { class: "nw-chooser", "aria-label": "What is this image for?" });
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog?.close(); }); // beside it
-    addDialog(dialog);
+    addToPage(dialog);
   }
   const body = element("div", { class: "nw-chooser-body", role: "status" }, element("p", { class: "nw-quiet" }, `Reading ${file.name} …`));
   dialog.replaceChildren(

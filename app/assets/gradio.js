@@ -224,7 +224,7 @@ export function onModeSet(handle) {
   new MutationObserver(handle).observe(document.body, { attributeFilter: ["class"] });
 }
 
-/** @param {HTMLDialogElement} dialog */
-export function addDialog(dialog) {
-  (find(CONTAINER) ?? document.body).append(dialog);
+/** Where the page's own style reaches it. @param {HTMLElement} element over all else */
+export function addToPage(element) {
+  (find(CONTAINER) ?? document.body).append(element);
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of all methods: tasks in a user's words, the nine families of the survey, a search; of each method what it does, needs and costs. */
 import { actButton, around, element, find, findAll, need, serverMarkup } from "./element.js";
-import { addDialog } from "./gradio.js";
+import { addToPage } from "./gradio.js";
 import { searchMethods } from "./method_search.js";
 import { catalogue, listen, page } from "./page_state.js";
 import { addToStack, askForExample, familyGlyph, isInStack, mountStack, paperLink } from "./stack.js";
@@ -167,7 +167,7 @@ function made() {
     if (event.target === made) made.close(); // beside it
   });
   made.addEventListener("keydown", walk);
-  addDialog(made);
+  addToPage(made);
   return made;
 }
 

@@ -7,7 +7,7 @@
  * What the server answers may come seconds later. What a person has changed by then stays as it is: see `place`.
  */
 import { element, find } from "./element.js";
-import { onValue } from "./gradio.js";
+import { addToPage, onValue } from "./gradio.js";
 import { announce } from "./page_state.js";
 import { changed, UndoList } from "./undo.js";
 
@@ -273,10 +273,9 @@ export async function whenReturned(...values) {
 
 /** Says what a click waits for, once for all of them, until it begins. */
 function sayWaiting() {
-  const body = find("body");
-  if (!body || find(".nw-waiting")) return;
+  if (find(".nw-waiting")) return;
   const note = element("p", { class: "nw-waiting", role: "status" }, "The page is still being put back as it was. What you asked for begins then.");
-  body.append(note);
+  addToPage(note);
   void whenPlaced.then(() => note.remove());
 }
 

@@ -38,7 +38,8 @@ async function opened(name, settings, hash = "", steps = 10) {
   };
   const location = { hash }, localStorage = storage(), sessionStorage = storage();
   const history = { pushState: (/** @type {unknown} */ _state, /** @type {string} */ _title, /** @type {string} */ address) => { location.hash = address; } };
-  const document = { querySelector: () => null };
+  const made = { setAttribute: () => {}, append: () => {}, remove: () => {} };
+  const document = { querySelector: () => null, createElement: () => made, body: made };
   Object.assign(globalThis, { location, localStorage, sessionStorage, history, document, HTMLButtonElement: class {}, addEventListener: () => {} });
   localStorage.setItem("nine-ways-visit", JSON.stringify({ settings }));
   /** @type {typeof import("../../app/assets/visit.js")} */
