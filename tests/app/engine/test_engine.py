@@ -123,10 +123,11 @@ def test_cancel_takes_effect_within_a_step_and_frees_everything(engines: Start) 
     double = Double(before=watch, delay=0.05)
     engine = engines(double)
     run = engine.submit(recipe(steps=100))
-    seen = []
+    seen: list[Event] = []
+    asked = 0
     for event in run:
         seen.append(event)
-        if isinstance(event, Progress) and event.step == 3:
+        if isinstance(event, Progress) and event.step >= 3 and not asked:  # a slow reader is not shown every step
             asked = len(double.asks)
             run.cancel()
     assert isinstance(seen[-1], Cancelled) and run.done
