@@ -31,9 +31,10 @@ def _loaded(id: str, name: str) -> Backbone:
         from backbones.exact import images
 
         return images()
-    from backbones import checkpoint, pixels, unet  # diffusers is slow to import
+    from backbones import checkpoint, pixels, stable_diffusion  # diffusers is slow to import
 
     path = EMBEDDED[id].folder if id in EMBEDDED else id
-    folder = checkpoint.locate(str(path), (*unet.FITS, *pixels.FITS))
-    kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
-    return (pixels.PixelBackbone if kind in pixels.FITS else unet.UNetBackbone).load(str(folder), name)
+    fits = (*stable_diffusion.FITS, *pixels.FITS)
+    folder = checkpoint.locate(str(path), fits)
+    kind = checkpoint.check(folder, fits)["_class_name"]
+    return (pixels if kind in pixels.FITS else stable_diffusion).load(str(folder), name)

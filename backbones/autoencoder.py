@@ -22,6 +22,8 @@ class Autoencoder:
     raw latents (1, C, h, w) -> (1, 3, H, W) in [-1, 1].
     """
 
+    offers: frozenset[str] = frozenset()
+
     def __init__(self, vae: Any, decoder: Decode | None = None):
         config = vae.config
         self.vae, self.decoder = vae, decoder

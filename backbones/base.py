@@ -16,7 +16,7 @@ class Backbone(Protocol):
     gives them; x = x0 + sigma * eps, whatever coordinates the network was trained in.
 
     A backbone may also have `offers: frozenset[str]`, what methods can ask of it beyond this: see
-    `conditioning.registry.NEEDS`. One that offers "attention" gives "tokens" (B, L) in its conds as well, and has
+    `conditioning.registry.NEEDS`. One that offers "attention.cross" gives "tokens" (B, L) in its conds as well, and has
     `words(tokens of one row) -> [(word, places of its tokens along L), ...]`. One whose `quick: bool` is False takes
     tens of seconds for a step, and none is made ahead of the first run. One whose `weighs_words: bool` is True honours
     weights such as (cube:1.3); one where it is False reads the words without them (`common.weighted_text.plain`); one
@@ -29,6 +29,11 @@ class Backbone(Protocol):
     default_size: int  # pixels
     size_multiple: int  # pixels
     tokens: int  # places of the text encoder; 0 where it reads texts of any length, or none
+
+    def levels(self, width: int, height: int) -> Tensor:
+        """The levels (T,) that an image of so many pixels was trained at, ascending: `sigmas`, unless the network was
+        trained at others for other sizes."""
+        ...
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
@@ -61,3 +66,9 @@ class Backbone(Protocol):
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that it never learned; [] where there is no such notion."""
         ...
+
+
+def check_size(id: str, multiple: int, width: int, height: int) -> None:
+    """Raises ValueError for a size in pixels that is no multiple of `multiple`. id: of the backbone."""
+    if width <= 0 or height <= 0 or width % multiple or height % multiple:
+        raise ValueError(f"{width} x {height} pixels: width and height are multiples of {multiple} with {id}")

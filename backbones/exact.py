@@ -78,6 +78,10 @@ class Mixture:
         self.revision = hashlib.sha256(numbers.numpy().tobytes()).hexdigest()
         self.classifier = Bayes(self)
 
+    def levels(self, width: int, height: int) -> Tensor:
+        """The levels of every size: `sigmas`."""
+        return self.sigmas
+
     # ---- the closed forms ------------------------------------------------------------------------------------------
 
     def D(self, x: Tensor, sigma: float | Tensor, cond: Mapping[str, Any] | None = None) -> Tensor:

@@ -12,7 +12,17 @@ from types import SimpleNamespace
 
 from torch import Tensor
 
-from backbones import checkpoint, controlnets, guiding_networks, pixels, text_length, unet, unet_config
+from backbones import (
+    checkpoint,
+    controlnets,
+    guiding_networks,
+    pixels,
+    stable_diffusion,
+    text_length,
+    unet,
+    unet_config,
+)
+from backbones.base import check_size
 from backbones.checkpoint_files import CheckpointError
 from backbones.checkpoint_files import config as config_of
 from backbones.coordinates import coordinates_in
@@ -41,11 +51,13 @@ class Outline:
     controlnets: tuple[str, ...] = ()
     folder: Path | None = None  # of its files
 
+    def levels(self, width: int, height: int) -> Tensor:
+        """The noise levels (T,) of an image of so many pixels, ascending."""
+        return self.sigmas
+
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
-        if width <= 0 or height <= 0 or width % self.size_multiple or height % self.size_multiple:
-            raise ValueError(f"{width} x {height} pixels: width and height are multiples of {self.size_multiple} "
-                             f"with {self.id}")  # fmt: skip
+        check_size(self.id, self.size_multiple, width, height)
         return self.channels, height // self.factor, width // self.factor
 
     @property
@@ -69,7 +81,7 @@ def outline(id: str, name: str | None = None) -> Outline:
     Raises CheckpointError, an OSError, in words where there is no such checkpoint, or it is one of another kind.
     """
     folder = (EMBEDDED[id].folder if id in EMBEDDED else None) or _fetched(id)
-    kind = checkpoint.check(folder, (*unet.FITS, *pixels.FITS))["_class_name"]
+    kind = checkpoint.check(folder, (*stable_diffusion.FITS, *pixels.FITS))["_class_name"]
     id = name or id
     sigmas = coordinates_in(folder, id).sigmas
     try:
@@ -86,12 +98,12 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     stages = len(config["block_out_channels"])
     if kind in pixels.FITS:
         patch = math.isqrt(config["in_channels"] // 3)
-        offers = pixels.PixelBackbone.offers
+        offers = pixels.Unconditional.offers | pixels.Pixels.offers
         return Outline(id, offers, sigmas, size * patch, patch * 2 ** (stages - 1), channels=3)
     vae = config_of(folder, "vae")
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
     guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
-    offers = unet.UNetBackbone.offers | guiding
+    offers = unet.UNet.offers | guiding
     beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
     offers |= {"controlnet"} if beside else set()
     text = config_of(folder, "text_encoder")

@@ -1,7 +1,6 @@
 """Backbones whose state is the image itself: unconditional UNets in pixel space, Still Life's and DDPM's kind."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +11,11 @@ from torch import Tensor, nn
 
 from backbones import checkpoint
 from backbones.checkpoint import CheckpointError
+from backbones.clip_text import NoText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, EngineChoice, Graph, TorchEngine, choose, plan
-from samplers.protocol import Ask
+from backbones.latent import Extension, Inputs, LatentBackbone
+from samplers.protocol import Cond
 
 FITS = ("DDPMPipeline", "DDIMPipeline")
 
@@ -35,77 +36,49 @@ def check_unet(id: str, config: Mapping[str, Any]) -> None:
                               "trained on: add it")  # fmt: skip
 
 
-class PixelBackbone:
-    """A checkpoint of an unconditional UNet2DModel as a `backbones.base.Backbone`; not for several threads at once.
+def load(id: str, name: str | None = None) -> LatentBackbone:
+    """From a folder or a Hub id, with the device and engine of `backbones.engines.plan`; name: in place of the id.
 
-    Its state is the image, (B, 3, H, W) in [-1, 1] where the backbone's images are in [0, 1]. It reads no prompt:
-    `encode_prompt` gives an empty cond, and keys of another cond are passed over. A network of 3 p^2 channels sees
-    every p x p block of pixels as one cell, which is a permutation: white noise stays white.
+    Raises CheckpointError, an OSError, with what is wrong in words.
     """
+    folder = checkpoint.locate(id, FITS)
+    coordinates_in(folder, name or id)
+    settings = plan(checkpoint.parameters(folder))
+    pipe = checkpoint.open_pipeline(folder, settings.dtype)
+    return assembled(pipe, settings, name or id, checkpoint.revision(folder))
 
-    offers = frozenset({"gradients", "pixels"})
-    tokens = 0
 
-    def __init__(self, pipe: Any, plan: EngineChoice, id: str, revision: str):
-        """pipe: a DDPMPipeline or DDIMPipeline, in the plan's dtype, frozen, in eval mode.
+def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str) -> LatentBackbone:
+    """pipe: a DDPMPipeline or DDIMPipeline, in the plan's dtype, frozen, in eval mode.
 
-        Raises CheckpointError where the UNet takes anything but images.
-        """
-        self.id, self.revision, self.device = id, revision, plan.device
-        config = pipe.unet.config
-        check_unet(id, config)
-        patch = math.isqrt(config.in_channels // 3)
-        try:
-            self.coordinates = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
-        except ValueError as error:
-            raise CheckpointError(f"{id}: {error}") from error
-        self.sigmas = self.coordinates.sigmas  # (T,) ascending
-        self.unet = Blocks(pipe.unet.to(plan.device), patch)
-        self.engine = choose(self.unet, plan, revision, PixelGraph)  # of plain asks
-        self.torch = self.engine if isinstance(self.engine, TorchEngine) else TorchEngine(self.unet, plan.rows)
-        self.default_size = self.unet.config.sample_size
-        self.size_multiple = patch * 2 ** (len(config.block_out_channels) - 1)
-        parameters = sum(values.numel() for values in self.unet.parameters())
-        self.quick = parameters <= SMALL or plan.device.type != "cpu"
+    Raises CheckpointError where the UNet takes anything but images.
+    """
+    config = pipe.unet.config
+    check_unet(id, config)
+    try:
+        levels = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
+    except ValueError as error:
+        raise CheckpointError(f"{id}: {error}") from error
+    network = Unconditional(pipe.unet.to(plan.device), plan, revision)
+    parameters = sum(values.numel() for values in pipe.unet.parameters())
+    return LatentBackbone(
+        id, revision, plan.device, network, NoText(), Pixels(plan.device), levels,
+        default_size=network.blocks.config.sample_size,
+        size_multiple=network.blocks.patch * 2 ** (len(config.block_out_channels) - 1),
+        quick=parameters <= SMALL or plan.device.type != "cpu",
+    )  # fmt: skip
 
-    @classmethod
-    def load(cls, id: str, name: str | None = None) -> "PixelBackbone":
-        """From a folder or a Hub id, with the device and engine of `backbones.engines.plan`; name: in place of the id.
 
-        Raises CheckpointError, an OSError, with what is wrong in words.
-        """
-        folder = checkpoint.locate(id, FITS)
-        coordinates_in(folder, name or id)
-        settings = plan(checkpoint.parameters(folder))
-        pipe = checkpoint.open_pipeline(folder, settings.dtype)
-        return cls(pipe, settings, name or id, checkpoint.revision(folder))
+class Pixels:
+    """The state is the image, (B, 3, H, W) in [-1, 1] where the backbone's images are in [0, 1]."""
 
-    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Pixels -> (3, H, W). Raises ValueError for a size that is no multiple of size_multiple."""
-        if width <= 0 or height <= 0 or width % self.size_multiple or height % self.size_multiple:
-            raise ValueError(f"{width} x {height} pixels: width and height are multiples of {self.size_multiple} "
-                             f"with {self.id}")  # fmt: skip
-        return 3, height, width
+    channels, factor = 3, 1
+    offers = frozenset({"pixels"})
 
-    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Nothing, whatever the texts say."""
-        if isinstance(texts, str) or not len(texts):
-            raise ValueError("encode_prompt takes a list of at least one text")
-        return {}
+    def __init__(self, device: torch.device):
+        self.device = device
 
-    def denoise(self, ask: Ask) -> Tensor:
-        """The x0 of every row (B, 3, H, W) float32. It has gradients only if ask.tape is not None."""
-        x, sigma = ask.x.to(self.device, torch.float32), ask.sigma.to(self.device, torch.float32)
-        nothing = x.new_zeros(len(x), 0)
-        with torch.set_grad_enabled(ask.tape is not None):
-            model_input, t = self.coordinates.enter(x, sigma)
-            if ask.tape is not None:
-                out = self.torch(model_input, t, nothing, {}, rows=min(self.torch.rows, 1))
-            else:
-                out = self.engine(model_input, t, nothing, {})
-            return self.coordinates.leave(x, sigma, out)
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> the state, in [-1, 1]. Raises ValueError for other shapes."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise ValueError(f"images are (B, 3, H, W): got {tuple(pixels.shape)}")
@@ -117,12 +90,36 @@ class PixelBackbone:
 
     preview = decode
 
-    def unread(self, text: str) -> str:
-        return ""  # it reads no prompt
 
-    def unknown_words(self, text: str) -> list[str]:
-        """All of them, in order and once each."""
-        return list(dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower())))
+class Unconditional:
+    """An unconditional UNet2DModel as a `backbones.latent.Network`. Keys of a cond are passed over.
+
+    A network of 3 p^2 channels sees every p x p block of pixels as one cell, which is a permutation: white noise stays
+    white.
+    """
+
+    offers = frozenset({"gradients"})
+
+    def __init__(self, unet: Any, plan: EngineChoice, revision: str):
+        self.blocks = Blocks(unet, math.isqrt(unet.config.in_channels // 3))
+        self.engine = choose(self.blocks, plan, revision, PixelGraph)  # of plain asks
+        self.torch = self.engine if isinstance(self.engine, TorchEngine) else TorchEngine(self.blocks, plan.rows)
+
+    def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
+        return {}
+
+    def __call__(self, x: Tensor, t: Tensor, inputs: Inputs, edit: object | None = None, tape: bool = False) -> Tensor:
+        """See `backbones.latent.Network`."""
+        nothing = x.new_zeros(len(x), 0)
+        if tape:
+            return self.torch(x, t, nothing, {}, rows=min(self.torch.rows, 1))
+        return self.engine(x, t, nothing, {})
+
+    def extend(self, prefix: str, extension: Extension) -> None:
+        raise ValueError("a network in pixels reads nothing beside the image")
+
+    def open_controlnet(self, where: str) -> tuple[Any, str]:
+        raise CheckpointError(f"the ControlNet {where} fits no network in pixels")
 
 
 class Blocks(nn.Module):

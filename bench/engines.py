@@ -170,13 +170,13 @@ def environment(**values: str) -> Iterator[None]:
 
 def images(folder: str, engine: str, prompts: Sequence[str], steps: int) -> tuple[Tensor, float]:
     """20-step Euler images with guidance 4, seeds 0, 1, ... -> (B, 3, H, W) in 0..255, and seconds for one."""
-    from backbones.unet import UNetBackbone
+    from backbones import stable_diffusion
     from samplers import SAMPLERS
     from samplers.flow import Noise, ask, run, together
     from samplers.schedules import native
 
     with environment(NINE_WAYS_ENGINE=engine, NINE_WAYS_DEVICE="cpu"):
-        b = UNetBackbone.load(folder)
+        b = stable_diffusion.load(folder)
     sigmas, shape = native(steps, b.sigmas), b.latent_shape(b.default_size, b.default_size)
     made, took = [], []
     for seed, prompt in enumerate(prompts):

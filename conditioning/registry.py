@@ -49,8 +49,9 @@ KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
 
 NEEDS = {  # what a method may need of a backbone beyond the interface; a backbone names what it has in `offers`
     "gradients": "gradients through the network",
-    "attention": "attention layers that can be read and edited (Still Life and the Stable Diffusion families)",
-    "unet": "a UNet (Still Life, Stable Diffusion 1, 2 and XL)",
+    "attention.cross": "attention to words that can be read and edited (Still Life and Stable Diffusion)",
+    "attention.self": "attention within the image that can be edited (Still Life and Stable Diffusion)",
+    "features": "a UNet's features that can be edited (Still Life and Stable Diffusion)",
     "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from backbones.unet import UNetBackbone
+from backbones import stable_diffusion
+from backbones.latent import LatentBackbone
+from backbones.unet import UNet
 from conditioning.compose import compose, refusals
 from conditioning.operators import BlockAverage, measure
 from conditioning.registry import METHODS
@@ -35,11 +37,11 @@ HARD = {  # so that it acts in so small a network, and in a run of any part of t
 
 
 @lru_cache
-def network() -> UNetBackbone:
+def network() -> LatentBackbone:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("NINE_WAYS_ENGINE", "torch")
         patch.setenv("NINE_WAYS_DEVICE", "cpu")
-        return UNetBackbone.load(str(tiny.save(Path(folder))))
+        return stable_diffusion.load(str(tiny.save(Path(folder))))
 
 
 def flow(
@@ -87,9 +89,9 @@ def inputs(method: str, seeds: list[int]) -> dict[str, Any]:
 NETWORK = [
     name
     for name, one in METHODS.items()
-    if one.kind != "backbone" and name not in RUNNABLE and set(one.needs) <= UNetBackbone.offers
+    if one.kind != "backbone" and name not in RUNNABLE and set(one.needs) <= UNet.offers
 ]
-OTHERS = [name for name, one in METHODS.items() if one.kind != "backbone" and set(one.needs) <= UNetBackbone.offers]
+OTHERS = [name for name, one in METHODS.items() if one.kind != "backbone" and set(one.needs) <= UNet.offers]
 methods = pytest.mark.parametrize("method", NETWORK)
 
 
@@ -105,14 +107,14 @@ def test_the_oracle_and_the_network_leave_none_out():
 @methods
 def test_it_runs_says_where_it_is_and_leaves_nothing(method):
     b = network()
-    before = {name: id(one) for name, one in b.unet.attn_processors.items()}
+    before = {name: id(one) for name, one in b.network.unet.attn_processors.items()}
     *steps, done = [event for _, event in drive([flow((method,), [1, 2])], b.denoise)]
     assert isinstance(done, Done) and done.result.shape == (2, 4, 16, 16) and done.result.isfinite().all()
     assert not done.result.requires_grad and torch.is_grad_enabled()
     assert steps[-1].sigma == 0.0 and torch.equal(steps[-1].x, done.result)
     assert all(step.x.shape == step.x0.shape == (2, 4, 16, 16) for step in steps)
-    assert {name: id(one) for name, one in b.unet.attn_processors.items()} == before
-    assert not any(module._forward_hooks for module in b.unet.modules())
+    assert {name: id(one) for name, one in b.network.unet.attn_processors.items()} == before
+    assert not any(module._forward_hooks for module in b.network.unet.modules())
     assert torch.equal(run(flow((method,), [1, 2]), b.denoise), done.result)  # the second run is the first
     assert not torch.equal(run(flow((), [1, 2]), b.denoise), done.result)  # and it does something
 
@@ -172,7 +174,7 @@ def test_cancelled_after_a_step_it_is_gone(method):
     calls = driver.nfe
     driver.cancel(0)
     assert closed == [True] and not len(driver) and driver.round() == [] and driver.nfe == calls
-    assert not any(module._forward_hooks for module in b.unet.modules())
+    assert not any(module._forward_hooks for module in b.network.unet.modules())
 
 
 @pytest.mark.parametrize("method, knob", [

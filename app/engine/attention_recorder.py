@@ -24,7 +24,7 @@ MOST_WORDS = 24
 
 def readable(backbone: Any) -> bool:
     """Whether this network has attention to words that can be read."""
-    return "attention" in getattr(backbone, "offers", ()) and hasattr(backbone, "words")
+    return "attention.cross" in getattr(backbone, "offers", ()) and hasattr(backbone, "words")
 
 
 class MeanMaps:

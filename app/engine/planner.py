@@ -88,7 +88,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
             below, above = given // multiple * multiple, (given // multiple + 1) * multiple
             nearest = f"{below} or {above}" if below else f"{above}"
             found.append(Problem(side, f"{label}: {given} is not a multiple of {multiple} pixels. Give {nearest}."))
-    levels = len(backbone.sigmas)
+    levels = len(backbone.levels(recipe.width, recipe.height))
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))

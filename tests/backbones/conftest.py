@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from backbones.unet import UNetBackbone
+from backbones import stable_diffusion
+from backbones.latent import LatentBackbone
 from tests.support import tiny
 
 
@@ -23,14 +24,14 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_unet(checkpoints):
     """kind -> its backbone, in torch on the CPU."""
-    made: dict[str, UNetBackbone] = {}
+    made: dict[str, LatentBackbone] = {}
 
-    def backbone(kind: str) -> UNetBackbone:
+    def backbone(kind: str) -> LatentBackbone:
         if kind not in made:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("NINE_WAYS_ENGINE", "torch")
                 patch.setenv("NINE_WAYS_DEVICE", "cpu")
-                made[kind] = UNetBackbone.load(str(checkpoints(kind)))
+                made[kind] = stable_diffusion.load(str(checkpoints(kind)))
         return made[kind]
 
     return backbone

@@ -6,10 +6,9 @@ import shutil
 import pytest
 import torch
 
-from backbones import checkpoint, checkpoint_files
+from backbones import checkpoint, checkpoint_files, stable_diffusion
 from backbones.checkpoint_files import CheckpointError
 from backbones.outline import outline
-from backbones.unet import UNetBackbone
 from tests.support import tiny
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -26,7 +25,7 @@ def no_weights_are_read(monkeypatch):
 
 
 def refused(place, words, kind=CheckpointError):
-    for look in (outline, UNetBackbone.load):
+    for look in (outline, stable_diffusion.load):
         with pytest.raises(kind, match=words):
             look(str(place))
 

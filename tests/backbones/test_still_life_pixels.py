@@ -7,8 +7,8 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 import backbones
 from backbones.base import Backbone
 from backbones.checkpoint import CheckpointError
+from backbones.latent import LatentBackbone
 from backbones.outline import outline
-from backbones.pixels import PixelBackbone
 from conditioning.compose import refusals
 from conditioning.sampling.guidance.cfg import cfg
 from samplers import SAMPLERS
@@ -66,7 +66,7 @@ def test_agrees_with_diffusers_pipeline(tmp_path):
 @pytest.mark.parametrize("patch", [1, 2])
 def test_is_a_backbone(tmp_path, patch):
     b = load(tiny(tmp_path / "one", patch))
-    assert isinstance(b, Backbone) and isinstance(b, PixelBackbone)
+    assert isinstance(b, Backbone) and isinstance(b, LatentBackbone)
     assert b.default_size == 16 * patch and b.size_multiple == 2 * patch
     assert b.latent_shape(24, 32) == (3, 32, 24)
     with pytest.raises(ValueError, match="multiples of"):
@@ -87,7 +87,7 @@ def test_patches_are_a_permutation_of_the_image(tmp_path):
     seen, t = b.coordinates.enter(one.x, one.sigma)
     blocks = seen.reshape(3, 3, 16, 2, 16, 2).permute(0, 1, 3, 5, 2, 4).reshape(3, 12, 16, 16)
     with torch.no_grad():
-        out = b.unet.unet(blocks, t).sample
+        out = b.network.blocks.unet(blocks, t).sample
     out = out.reshape(3, 3, 2, 2, 16, 16).permute(0, 1, 4, 2, 5, 3).reshape(3, 3, 32, 32)
     torch.testing.assert_close(b.denoise(one), b.coordinates.leave(one.x, one.sigma, out), atol=1e-4, rtol=1e-4)
 
@@ -113,7 +113,7 @@ def test_gradients_run_through_with_a_tape_only(tmp_path):
     assert not b.denoise(Ask(x, torch.ones(1), {})).requires_grad
     (g,) = torch.autograd.grad(b.denoise(Ask(x, torch.ones(1), {}, tape=object())).square().sum(), x)
     assert g.abs().sum() > 0
-    assert not any(p.requires_grad for p in b.unet.parameters())
+    assert not any(p.requires_grad for p in b.network.blocks.parameters())
 
 
 def test_a_ddpm_pipeline_opens_and_others_are_refused(tmp_path):

@@ -4,11 +4,11 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from backbones import stable_diffusion
 from backbones.autoencoder import Autoencoder, discs
 from backbones.base import Backbone
 from backbones.coordinates import coordinates
 from backbones.outline import outline
-from backbones.unet import UNetBackbone
 from samplers import SAMPLERS
 from samplers.flow import Ask
 from tests.support import tiny
@@ -46,7 +46,7 @@ def test_other_sizes(tiny_unet, kind):
 @pytest.fixture
 def as_if_large(monkeypatch):
     """Tiny checkpoints are taken for networks of the size of Stable Diffusion."""
-    for name in ("engines", "unet", "pixels"):
+    for name in ("engines", "unet", "stable_diffusion", "pixels"):
         monkeypatch.setattr(f"backbones.{name}.SMALL", 0)
     monkeypatch.setenv("NINE_WAYS_DEVICE", "cpu")
 
@@ -55,10 +55,10 @@ def as_if_large(monkeypatch):
 def test_a_large_network_takes_every_size_of_its_latents(checkpoints, as_if_large, kind):
     """Odd sides at every stage, plain and under an edit, which is given the grid of every attention; as diffusers does.
     It is not copied into another memory format on a CPU, and no step is made ahead of a run."""
-    b = UNetBackbone.load(str(checkpoints(kind)))
+    b = stable_diffusion.load(str(checkpoints(kind)))
     assert b.size_multiple == b.images.factor == outline(str(checkpoints(kind))).size_multiple
-    assert b.engine is b.torch and b.engine.format == torch.contiguous_format and not b.quick
-    assert all(one.is_contiguous() for one in b.unet.parameters())
+    assert b.engine is b.network.torch and b.engine.format == torch.contiguous_format and not b.quick
+    assert all(one.is_contiguous() for one in b.network.unet.parameters())
     (shape, cond), s, sites = (b.latent_shape(18, 26), b.encode_prompt([PROMPT])), torch.tensor([2.0]), []
     assert shape == (4, 13, 9)
 
@@ -69,9 +69,10 @@ def test_a_large_network_takes_every_size_of_its_latents(checkpoints, as_if_larg
 
     x = torch.randn(1, *shape)
     out = b.denoise(Ask(x, s, cond))
-    text, added = b._inputs(Ask(x, s, cond))
+    inputs = b.network.read(cond, x.shape)
+    text, added = inputs.pop("text"), inputs
     model_input, t = b.coordinates.enter(x, s)
-    theirs = b.unet(model_input, t, text, added_cond_kwargs=added or None).sample
+    theirs = b.network.unet(model_input, t, text, added_cond_kwargs=added or None).sample
     torch.testing.assert_close(out, b.coordinates.leave(x, s, theirs))
     torch.testing.assert_close(b.denoise(Ask(x, s, cond, Look())), out)
     assert set(sites) == {(7, 5)}
@@ -115,7 +116,7 @@ def test_euler_is_the_flow_scheduler_s(checkpoints, tiny_unet):
     text, null = (b.encode_prompt([one])["text"] for one in (PROMPT, NEGATIVE))
     x = noise
     for t in scheduler.timesteps:
-        u, c = b.unet(torch.cat([x, x]), t, torch.cat([null, text])).sample.chunk(2)
+        u, c = b.network.unet(torch.cat([x, x]), t, torch.cat([null, text])).sample.chunk(2)
         x = scheduler.step(u + SCALE * (c - u), t, x).prev_sample
     t = scheduler.sigmas.double()
     sigmas = (t / (1 - t)).clamp(max=1e6).tolist()
@@ -172,7 +173,7 @@ def test_gradients_only_with_a_tape(tiny_unet):
     torch.testing.assert_close(taped.detach(), plain, atol=1e-5, rtol=1e-5)
     (grad,) = torch.autograd.grad(taped.square().sum(), x)
     assert grad.abs().max() > 0
-    assert all(p.grad is None and not p.requires_grad for p in b.unet.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in b.network.unet.parameters())
     (pixels,) = torch.autograd.grad(b.decode(x).sum(), x)
     assert pixels.abs().max() > 0
     with torch.no_grad():  # whatever the caller's mode
@@ -224,9 +225,9 @@ def test_the_end_of_a_text_that_the_encoder_has_no_place_for(tiny_unet, checkpoi
 
 
 def test_a_large_vocabulary_has_no_unknown_words(checkpoints, monkeypatch):
-    monkeypatch.setattr("backbones.unet.LEARNED_ALL", 100)
+    monkeypatch.setattr("backbones.clip_text.LEARNED_ALL", 100)
     monkeypatch.setenv("NINE_WAYS_ENGINE", "torch")
-    assert UNetBackbone.load(str(checkpoints("eps"))).unknown_words("giraffe") == []
+    assert stable_diffusion.load(str(checkpoints("eps"))).unknown_words("giraffe") == []
 
 
 def test_the_sdxl_kind_is_conditioned_on_the_size(tiny_unet):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from backbones import stable_diffusion
 from backbones.checkpoint import CheckpointError, revision
-from backbones.unet import UNetBackbone
 from samplers.flow import Ask
 from tests.support import tiny
 
@@ -26,7 +26,7 @@ def copy(checkpoints, tmp_path):
 
 def refused(place, words):
     with pytest.raises(CheckpointError, match=words):
-        UNetBackbone.load(str(place))
+        stable_diffusion.load(str(place))
 
 
 def edit_json(file, **changes):
@@ -36,7 +36,7 @@ def edit_json(file, **changes):
 def test_shards_give_the_same_network(tiny_unet, tmp_path):
     folder = tiny.save(tmp_path / "sharded", "eps", max_shard_size="200KB")
     assert len(list((folder / "unet").glob("*.safetensors"))) > 2
-    b, whole = UNetBackbone.load(str(folder)), tiny_unet("eps")
+    b, whole = stable_diffusion.load(str(folder)), tiny_unet("eps")
     x, cond = torch.randn(1, 4, 16, 16), whole.encode_prompt(["red"])
     assert torch.equal(b.denoise(Ask(x, torch.ones(1), cond)), whole.denoise(Ask(x, torch.ones(1), cond)))
     next((folder / "unet").glob("*-00002-of-*.safetensors")).unlink()
@@ -44,7 +44,7 @@ def test_shards_give_the_same_network(tiny_unet, tmp_path):
 
 
 def test_the_revision_is_that_of_the_content(copy, checkpoints):
-    assert revision(copy) == revision(checkpoints("eps")) == UNetBackbone.load(str(copy), name="mine").revision
+    assert revision(copy) == revision(checkpoints("eps")) == stable_diffusion.load(str(copy), name="mine").revision
     file = copy / "unet" / "diffusion_pytorch_model.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
@@ -69,8 +69,8 @@ def test_only_a_variant_is_there(tiny_unet, tmp_path, options):
     part = folder / "text_encoder"  # each part for itself: this one has no variant
     if len(own := list(part.glob("*.safetensors"))) == 1:
         own[0].rename(part / "model.safetensors")
-    b, whole = UNetBackbone.load(str(folder)), tiny_unet("eps")
-    assert b.unet.dtype == torch.float32
+    b, whole = stable_diffusion.load(str(folder)), tiny_unet("eps")
+    assert b.network.unet.dtype == torch.float32
     x, cond = torch.randn(1, 4, 16, 16), whole.encode_prompt(["red"])
     assert all(torch.equal(value, cond[key]) for key, value in b.encode_prompt(["red"]).items())
     assert torch.equal(b.denoise(Ask(x, torch.ones(1), cond)), whole.denoise(Ask(x, torch.ones(1), cond)))
@@ -126,7 +126,7 @@ def test_files_of_older_versions(copy, tiny_unet):
         return tensors
 
     rewrite(copy / "vae" / "diffusion_pytorch_model.safetensors", older_attention)
-    b, now = UNetBackbone.load(str(copy)), tiny_unet("eps")
+    b, now = stable_diffusion.load(str(copy)), tiny_unet("eps")
     assert torch.equal(b.encode_prompt(["red"])["text"], now.encode_prompt(["red"])["text"])
     x = torch.randn(1, 4, 8, 8)
     torch.testing.assert_close(b.decode(x), now.decode(x))
@@ -135,7 +135,7 @@ def test_files_of_older_versions(copy, tiny_unet):
 def test_a_tokenizer_that_does_not_say_how_long_texts_are(copy, tiny_unet):
     (copy / "tokenizer" / "tokenizer_config.json").write_text("{}")
     text = "a red cube on " * 20
-    text_of = UNetBackbone.load(str(copy)).encode_prompt([text])["text"]
+    text_of = stable_diffusion.load(str(copy)).encode_prompt([text])["text"]
     assert torch.equal(text_of, tiny_unet("eps").encode_prompt([text])["text"])
 
 
@@ -196,8 +196,8 @@ def test_the_hub_out_of_reach(monkeypatch, tmp_path):
 def test_a_name_of_an_engine_or_device_that_is_none(checkpoints, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_ENGINE", "warp")
     with pytest.raises(ValueError, match="NINE_WAYS_ENGINE=warp: give one of torch, "):
-        UNetBackbone.load(str(checkpoints("eps")))
+        stable_diffusion.load(str(checkpoints("eps")))
     monkeypatch.setenv("NINE_WAYS_ENGINE", "torch")
     monkeypatch.setenv("NINE_WAYS_DEVICE", "cuda:99")
     with pytest.raises(ValueError, match="NINE_WAYS_DEVICE=cuda:99: this machine has no such device"):
-        UNetBackbone.load(str(checkpoints("eps")))
+        stable_diffusion.load(str(checkpoints("eps")))

@@ -40,11 +40,11 @@ def asked(request, tiny_unet):
 
 
 def processors(b):
-    return {name: id(one) for name, one in b.unet.attn_processors.items()}
+    return {name: id(one) for name, one in b.network.unet.attn_processors.items()}
 
 
 def hooks(b):
-    return sum(len(module._forward_hooks) for module in b.unet.modules())
+    return sum(len(module._forward_hooks) for module in b.network.unet.modules())
 
 
 def test_looking_on_changes_no_bit(asked):
@@ -83,7 +83,7 @@ def test_a_feature_is_replaced(asked):
 
 def test_a_feature_is_what_a_block_adds(asked):
     b, denoise = asked
-    block = b.unet.mid_block.resnets[0]
+    block = b.network.unet.mid_block.resnets[0]
     seen = []
 
     class Nothing(Record):
@@ -129,7 +129,7 @@ def test_edits_with_gradients(tiny_unet):
 
 def test_a_mask_goes_with_a_bias(tiny_unet):
     b = tiny_unet("eps")
-    attn = b.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+    attn = b.network.unet.mid_block.attentions[0].transformer_blocks[0].attn2
     h, text = torch.randn(2, 16, 64), torch.randn(2, 5, 32)
     seen = []
 
@@ -149,7 +149,7 @@ def test_a_mask_goes_with_a_bias(tiny_unet):
 
 def test_another_processor_is_not_overridden_silently(tiny_unet):
     b = tiny_unet("eps")
-    attn = b.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+    attn = b.network.unet.mid_block.attentions[0].transformer_blocks[0].attn2
     own = attn.processor
     try:
         attn.set_processor(type("IPAdapterAttnProcessor2_0", (), {"__call__": own.__call__})())

@@ -7,9 +7,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from backbones import engines
+from backbones import engines, stable_diffusion
 from backbones.engines import SMALL, plan
-from backbones.unet import UNetBackbone
 from samplers.flow import Ask
 from tests.support.guided_samples import sample
 
@@ -27,7 +26,7 @@ def load(checkpoints, home, monkeypatch):
         monkeypatch.setenv("NINE_WAYS_CACHE", str(home))
         monkeypatch.setenv("NINE_WAYS_DEVICE", "cpu")
         monkeypatch.setenv("NINE_WAYS_ENGINE", engine)
-        return UNetBackbone.load(str(checkpoints(kind)))
+        return stable_diffusion.load(str(checkpoints(kind)))
 
     return backbone
 
@@ -113,9 +112,9 @@ def test_a_network_that_openvino_cannot_run(checkpoints, monkeypatch, caplog):
     monkeypatch.setenv("NINE_WAYS_DEVICE", "cpu")
     monkeypatch.setenv("NINE_WAYS_ENGINE", "openvino")
     with pytest.raises(RuntimeError, match="no such operation"):
-        UNetBackbone.load(str(checkpoints("eps")))
+        stable_diffusion.load(str(checkpoints("eps")))
     monkeypatch.delenv("NINE_WAYS_ENGINE")
-    assert UNetBackbone.load(str(checkpoints("eps"))).engine.name == "torch float32"
+    assert stable_diffusion.load(str(checkpoints("eps"))).engine.name == "torch float32"
     assert "OpenVINO cannot run this network (no such operation): torch does" in caplog.text
 
 
@@ -150,7 +149,7 @@ def test_the_plan(monkeypatch):
 def test_cuda_is_near(tiny_unet, checkpoints, monkeypatch, engine, tolerance):
     monkeypatch.setenv("NINE_WAYS_DEVICE", "cuda")
     monkeypatch.setenv("NINE_WAYS_ENGINE", engine)
-    b, t = UNetBackbone.load(str(checkpoints("v"))), tiny_unet("v")
+    b, t = stable_diffusion.load(str(checkpoints("v"))), tiny_unet("v")
     x = torch.randn(2, 4, 16, 16)
     ours = b.denoise(Ask(x, torch.ones(2), b.encode_prompt(["a red cube", ""]))).cpu()
     theirs = t.denoise(Ask(x, torch.ones(2), t.encode_prompt(["a red cube", ""])))

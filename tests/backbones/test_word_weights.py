@@ -44,7 +44,7 @@ def test_where_there_is_no_mean_to_keep_the_weights_alone_act(mean):
 @pytest.mark.parametrize("kind", ["eps", "xl"])
 def test_features_of_clip_are_multiplied_as_in_a1111(tiny_unet, monkeypatch, kind):
     """Held against the encoders' own states, weighted by hand; tokens and what is pooled are those of the words."""
-    monkeypatch.setattr("backbones.unet.LEARNED_ALL", 100)  # as of the 49,408 tokens of CLIP
+    monkeypatch.setattr("backbones.clip_text.LEARNED_ALL", 100)  # as of the 49,408 tokens of CLIP
     b = tiny_unet(kind)
     monkeypatch.setattr(b, "_texts", {})
     plain, made = b.encode_prompt([WORDS]), b.encode_prompt([WEIGHTED])

@@ -85,13 +85,13 @@ def test_a_perfect_network_restores_and_its_cost_is_counted(monkeypatch, painter
 
 def test_what_cannot_run_is_said_and_left_out(monkeypatch, painter, tmp_path, capsys) -> None:
     """A new method appears by itself, one that the backbone or the case has not enough for with the reason."""
-    method = replace(METHODS["ddnm"], name="newcomer", needs=("attention",))
+    method = replace(METHODS["ddnm"], name="newcomer", needs=("attention.self",))
     wanting = replace(METHODS["ddnm"], name="wanting", inputs={"hint": METHODS["diffedit"].inputs["source"]})
     monkeypatch.setitem(METHODS, "newcomer", method)
     monkeypatch.setitem(METHODS, "wanting", wanting)
     figures = bench(monkeypatch, painter, tmp_path, "--task", "colourise", "--only", "newcomer,wanting")
     out = capsys.readouterr().out
-    assert "attention layers" in out and "hint" in out
+    assert "attention within the image" in out and "hint" in out
     assert not any("newcomer" in key or "wanting" in key for key in figures)
     assert figures["colourise_painter_do_nothing_rms"] == pytest.approx(0, abs=1e-5)
 

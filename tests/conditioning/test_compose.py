@@ -39,7 +39,7 @@ def three_methods():
 
     for function, folder, extra in (
         (shift_up, "sampling.blending", {}),
-        (shift_down, "sampling.attention", {"needs": ("attention",), "traits": ("cuts_windows",)}),
+        (shift_down, "sampling.attention", {"needs": ("attention.self",), "traits": ("cuts_windows",)}),
         (nudge, "sampling.correction", {"traits": ("extracts_noise", "reads_whole_map")}),
     ):
         function.__doc__ = "Title.\n\nSummary.\n\n    x = x"

@@ -54,7 +54,7 @@ class TunedSchedules:
         if recipe.schedule == "ld3":
             return list(self._value(self.ld3, recipe).sigmas)
         if recipe.schedule != "gits":
-            return SCHEDULES[recipe.schedule](recipe.steps, self.backbone.sigmas)
+            return SCHEDULES[recipe.schedule](recipe.steps, self.backbone.levels(recipe.width, recipe.height))
         gamma = gits.chosen_gamma(recipe.steps, recipe.cfg_scale)
         return self._value(self.gits, recipe).schedule(recipe.steps, gamma, recipe.afs)
 

@@ -23,7 +23,7 @@ THRESHOLDS = {0.0: 0.05, 0.2: 0.5, 0.4: 0.8}  # part of the steps -> the peak th
         "missing object", "forgotten word", "two objects", "neglected subject", "attribute binding",
         "attention map",
     ),
-    needs=("gradients", "attention"),
+    needs=("gradients", "attention.cross"),
     traits=("prompt_names_words",),
     intervals=(Interval("start", "end"),),
     nfe=None,

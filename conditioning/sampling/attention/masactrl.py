@@ -31,7 +31,7 @@ OUT = -1e4  # added to the logits of what is not to be looked at: finite, so tha
         "change the pose", "non-rigid edit", "keep the look", "consistent character", "edit by words",
         "mutual self-attention",
     ),
-    needs=("attention",),
+    needs=("attention.self",),
     traits=("runs_source", "prompt_names_words"),
     intervals=(Interval("start"),),
     nfe=None,

@@ -23,7 +23,7 @@ LAYERS = (
     search=(
         "PnP", "keep the layout", "image-to-image translation", "edit by words", "restyle", "style",
     ),
-    needs=("attention",),
+    needs=("attention.self", "features"),
     traits=("runs_source",),
     intervals=(Interval(end="features"), Interval(end="keep")),
     nfe=None,

@@ -26,7 +26,7 @@ Looks = dict[float, Look]  # by level
         "P2P", "edit by words", "swap a word", "replace a word", "change the colour", "word weights",
         "emphasis", "cross-attention",
     ),
-    needs=("attention",),
+    needs=("attention.cross", "attention.self"),
     traits=("runs_source", "prompt_names_words"),
     intervals=(Interval(end="cross"), Interval(end="keep"), Interval("start", at_next_level=True)),
     nfe=None,

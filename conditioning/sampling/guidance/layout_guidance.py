@@ -18,7 +18,7 @@ from samplers.schedules import interval
         "place by boxes", "bounding box", "boxes", "layout", "position", "grounding", "regions",
         "regional prompt",
     ),
-    needs=("gradients", "attention"),
+    needs=("gradients", "attention.cross"),
     traits=("prompt_names_boxes",),
     intervals=(Interval(end="end"),),
     nfe=None,

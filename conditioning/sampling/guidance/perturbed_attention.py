@@ -14,7 +14,7 @@ from samplers.flow import Cond, Denoiser, Flow, together
     search=(
         "PAG", "better quality", "sharper", "structure", "without a prompt", "SAG", "self-attention guidance",
     ),
-    needs=("attention",),
+    needs=("attention.self",),
     nfe=2,
     rows=2,
 )

@@ -214,7 +214,7 @@ def test_without_guidance_the_negative_prompt_is_still_at_hand(engines: Start) -
 class PerceptionModel:
     """The oracle with words, and an attention that looks to the left for the first and to the right for the second."""
 
-    offers = frozenset({"attention"})
+    offers = frozenset({"attention.self", "attention.cross", "features"})
 
     def __init__(self) -> None:
         self.asked: list[float] = []

@@ -183,7 +183,7 @@ def test_an_example_takes_the_place_of_the_stack_or_run_arguments_its_card(state
 def test_a_method_that_wants_pixels_brings_a_network_that_has_them(tmp_path):
     several = AppState("still-life", History(tmp_path))
     assert methods.fitting(several, ["pixels"], "still-life").id in ("still-life-pixels", "exact")
-    assert methods.fitting(several, ["attention"], "still-life").id == "still-life"
+    assert methods.fitting(several, ["attention.self"], "still-life").id == "still-life"
     several.model("exact")._engine = SimpleNamespace(backbone=ORACLE)
     assert methods.fitting(several, ["pixels"], "exact").id == "exact"
 

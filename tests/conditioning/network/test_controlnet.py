@@ -14,8 +14,8 @@ from diffusers import (
 )
 
 import conditioning  # noqa: F401  fills the registry
+from backbones import stable_diffusion
 from backbones.checkpoint import CheckpointError
-from backbones.unet import UNetBackbone
 from conditioning.clashes import clash
 from conditioning.compose import compose, refusals
 from conditioning.inputs import Box, prepare_input
@@ -63,7 +63,7 @@ def load(folder, engine="torch"):
         patch.setenv("NINE_WAYS_ENGINE", engine)
         patch.setenv("NINE_WAYS_DEVICE", "cpu")
         patch.setenv("NINE_WAYS_CACHE", str(folder.parent / "cache"))
-        return UNetBackbone.load(str(folder))
+        return stable_diffusion.load(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_runs_without_a_map_keep_their_bits(folders, b):
     ends = finish(driver)
     assert torch.equal(ends["plain"], wanted) and torch.equal(run(flow(b, s), b.denoise), wanted)
     assert torch.equal(ends["with"], with_map) and not torch.allclose(with_map, wanted, atol=1e-3)
-    assert driver.nfe == 2 * STEPS and untouched._extended == {}
+    assert driver.nfe == 2 * STEPS and untouched.network._extended == {}
 
 
 @pytest.mark.parametrize("knobs", [
@@ -301,7 +301,7 @@ def test_gradients_run_through_it(b):
     x0 = b.denoise(Ask(x, torch.tensor([2.0]), {**b.encode_prompt([PROMPT]), **keys}, tape=object()))
     x0.square().sum().backward()
     assert x.grad is not None and x.grad.abs().max() > 0
-    assert not any(weights.requires_grad for weights in b.unet.parameters())
+    assert not any(weights.requires_grad for weights in b.network.unet.parameters())
 
 
 def test_edits_of_attention_go_with_it(b):
@@ -319,7 +319,7 @@ def test_edits_of_attention_go_with_it(b):
     cond = {**b.encode_prompt([PROMPT] * 2), **keys}
     edited, plain = b.denoise(Ask(x, sigma, cond, edit=Same())), b.denoise(Ask(x, sigma, cond))
     torch.testing.assert_close(edited, plain, atol=1e-5, rtol=1e-5)
-    assert len(seen) == sum(name.endswith((".attn1", ".attn2")) for name, _ in b.unet.named_modules())
+    assert len(seen) == sum(name.endswith((".attn1", ".attn2")) for name, _ in b.network.unet.named_modules())
 
 
 @pytest.mark.slow
@@ -330,7 +330,7 @@ def test_openvino_and_torch_give_one_image(folders, backbones, kind):
     stack = [("controlnet", {"depth": a_map(0), "edges": a_map(1), "edges_weight": 0.5})]
     s = levels(b, 4)
     ours, theirs = (run(flow(one, s, stack), one.denoise) for one in (o, b))
-    assert [engine.name for engine, _ in o._extended.values()] == ["openvino f32"]
+    assert [engine.name for engine, _ in o.network._extended.values()] == ["openvino f32"]
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 

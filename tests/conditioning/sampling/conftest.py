@@ -1,6 +1,6 @@
 import pytest
 
-from backbones.unet import UNetBackbone
+from backbones import stable_diffusion
 from tests.support import tiny
 
 
@@ -16,4 +16,4 @@ def tiny_net(tiny_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NINE_WAYS_ENGINE", "torch")
         patch.setenv("NINE_WAYS_DEVICE", "cpu")
-        return UNetBackbone.load(str(tiny_folder))
+        return stable_diffusion.load(str(tiny_folder))

@@ -157,14 +157,14 @@ def test_it_lies_inside_of_corrections(tiny_net, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_cancelled_it_leaves_nothing(tiny_net, method):
     b = tiny_net
-    before = {name: id(one) for name, one in b.unet.attn_processors.items()}
+    before = {name: id(one) for name, one in b.network.unet.attn_processors.items()}
     driver = Driver(b.denoise)
     driver.add(0, flow(b, [GUIDED, (method, {"source_prompt": b.encode_prompt([PROMPT])})]))
     while not any(isinstance(event, Step) for _, event in driver.round()):
         pass
     driver.cancel(0)
-    assert not len(driver) and {name: id(one) for name, one in b.unet.attn_processors.items()} == before
-    assert not any(module._forward_hooks for module in b.unet.modules())
+    assert not len(driver) and {name: id(one) for name, one in b.network.unet.attn_processors.items()} == before
+    assert not any(module._forward_hooks for module in b.network.unet.modules())
 
 
 @pytest.mark.parametrize("knobs, words", [

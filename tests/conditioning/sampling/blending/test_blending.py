@@ -325,13 +325,13 @@ def test_it_is_diffusers_pipeline(tmp_path, threshold, tipped):
     """
     from diffusers import SemanticStableDiffusionPipeline
 
-    from backbones.unet import UNetBackbone
+    from backbones import stable_diffusion
     from tests.support import tiny
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NINE_WAYS_ENGINE", "torch")
         patch.setenv("NINE_WAYS_DEVICE", "cpu")
-        b = UNetBackbone.load(str(tiny.save(tmp_path, "eps")))
+        b = stable_diffusion.load(str(tiny.save(tmp_path, "eps")))
     pipe = SemanticStableDiffusionPipeline.from_pretrained(tmp_path, safety_checker=None)
     pipe.set_progress_bar_config(disable=True)
     z = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))

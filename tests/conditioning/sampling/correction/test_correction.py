@@ -283,13 +283,13 @@ def test_the_mask_is_that_of_diffusers(tmp_path):
     from diffusers import StableDiffusionDiffEditPipeline
     from diffusers.utils.torch_utils import randn_tensor
 
-    from backbones.unet import UNetBackbone
+    from backbones import stable_diffusion
     from tests.support import tiny
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NINE_WAYS_ENGINE", "torch")
         patch.setenv("NINE_WAYS_DEVICE", "cpu")
-        b = UNetBackbone.load(str(tiny.save(tmp_path, "eps")))
+        b = stable_diffusion.load(str(tiny.save(tmp_path, "eps")))
     pipe = StableDiffusionDiffEditPipeline.from_pretrained(tmp_path, safety_checker=None, inverse_scheduler=None)
     pipe.set_progress_bar_config(disable=True)
     latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,204 @@
+"""A backbone put together of its parts: a network, what encodes prompts, what makes images of latents and back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from backbones import guiding_networks
+from backbones.base import check_size
+from backbones.coordinates import Coordinates
+from samplers.protocol import Ask, Cond
+
+REMEMBERED = 512  # prompts whose encoding is kept
+Inputs = dict[str, Tensor]  # of a network beside x and t, each (B, ...)
+Extension = Callable[[Any, tuple[str, ...]], Any]  # (network, keys of cond) -> the network that reads them as well
+
+
+class Network(Protocol):
+    """A denoising network, in the coordinates that it was trained in."""
+
+    offers: frozenset[str]  # of `conditioning.registry.NEEDS`, what can be done with its inside
+    engine: Any  # what answers plain asks: see `backbones.engines`
+
+    def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
+        """What it takes of a cond, on its device; shape: of x. Raises ValueError for a cond that it does not read, or
+        that lacks what it wants."""
+        ...
+
+    def __call__(self, x: Tensor, t: Tensor, inputs: Inputs, edit: object | None = None, tape: bool = False) -> Tensor:
+        """Its prediction for x (B, C, h, w) at timesteps t (B,), float32. edit: in it for this call only. tape: whether
+        gradients run through it."""
+        ...
+
+    def extend(self, prefix: str, extension: Extension) -> None:
+        """See `LatentBackbone.extend`."""
+        ...
+
+    def open_controlnet(self, where: str) -> tuple[Any, str]:
+        """From a folder or Hub id. Raises CheckpointError where it does not fit, or there are none for its kind."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Reads prompts; see `backbones.base.Backbone` for what the attributes mean."""
+
+    tokens: int
+    weighs_words: bool | None  # None: it reads no prompts
+
+    def encode(self, text: str) -> dict[str, Tensor]:
+        """One prompt -> its row of a cond."""
+        ...
+
+    def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]: ...
+
+    def unread(self, text: str) -> str: ...
+
+    def unknown_words(self, text: str) -> list[str]: ...
+
+
+class Images(Protocol):
+    """Between images (B, 3, H, W) in [0, 1] and latents (B, channels, H / factor, W / factor)."""
+
+    channels: int
+    factor: int
+    offers: frozenset[str]
+
+    def encode(self, pixels: Tensor) -> Tensor: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+    def preview(self, x0: Tensor) -> Tensor: ...
+
+
+@dataclass(eq=False)
+class LatentBackbone:
+    """A checkpoint as a `backbones.base.Backbone`; not for several threads at once."""
+
+    id: str
+    revision: str
+    device: torch.device
+    network: Network
+    text: TextEncoder
+    images: Images
+    coordinates: Coordinates
+    default_size: int  # pixels
+    size_multiple: int  # pixels
+    quick: bool = True
+    folder: Path = field(default_factory=Path)  # of the checkpoint, where it was loaded from one
+    controlnets: dict[str, str] = field(default_factory=dict)  # condition -> folder or Hub id of what fits
+
+    def __post_init__(self) -> None:
+        self.sigmas = self.coordinates.sigmas  # (T,) ascending
+        self.tokens, self.weighs_words = self.text.tokens, self.text.weighs_words
+        beside = {name for name in guiding_networks.NETWORKS if guiding_networks.has(self.folder, name)}
+        self.offers = self.network.offers | self.images.offers | beside
+        self.offers |= {"controlnet"} if self.controlnets else set()
+        self._texts: dict[str, dict[str, Tensor]] = {}
+
+    @property
+    def engine(self) -> Any:
+        """What answers plain asks."""
+        return self.network.engine
+
+    @cached_property
+    def perception_model(self) -> guiding_networks.PerceptionModel:
+        """What reads its images. Raises FileNotFoundError where there is none: see `offers`."""
+        return guiding_networks.load(self.folder, "perception_model", self.device)
+
+    @cached_property
+    def classifier(self) -> guiding_networks.Classifier:
+        """What reads its noisy latents. Raises FileNotFoundError where there is none: see `offers`."""
+        return guiding_networks.load(self.folder, "classifier", self.device)
+
+    @cached_property
+    def contrastive(self) -> guiding_networks.Contrastive:
+        """What reads its images beside a text. Raises FileNotFoundError where there is none: see `offers`."""
+        return guiding_networks.load(self.folder, "contrastive", self.device)
+
+    def warm_up(self) -> None:
+        """Compiles and allocates what the first image of the default size needs: one call of each part."""
+        x = torch.zeros(1, *self.latent_shape(self.default_size, self.default_size))
+        x0 = self.denoise(Ask(x, torch.ones(1), self.encode_prompt([""])))
+        self.decode(x0)
+        self.preview(x0)
+
+    def extend(self, prefix: str, extension: Extension) -> None:
+        """From now on an ask may have keys of cond that begin with `prefix`, (B, ...) each.
+
+        Such an ask is answered by extension(network, its keys) in place of the network. What that returns is called as
+        a UNet is and finds those tensors in `added_cond_kwargs`, which must not reach the UNet; it has the UNet's
+        `config`, the examples that `engines.UNetGraph` wants in `more`, and in `key` a hash of what it adds. Asks
+        without such keys go the same way as before, bit for bit. The same prefix again changes nothing.
+        """
+        self.network.extend(prefix, extension)
+
+    def controlnet(self, condition: str) -> tuple[Any, str]:
+        """The ControlNet for a condition of `controlnets`, and a hash of it. Raises ValueError where there is none."""
+        if condition not in self.controlnets:
+            raise ValueError(f"{self.id} has no ControlNet for {condition}: it has "
+                             f"{', '.join(self.controlnets) or 'none'}")  # fmt: skip
+        return self.network.open_controlnet(self.controlnets[condition])
+
+    def levels(self, width: int, height: int) -> Tensor:
+        """The noise levels (T,) of an image of so many pixels, ascending."""
+        return self.sigmas
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
+        check_size(self.id, self.size_multiple, width, height)
+        return self.images.channels, height // self.images.factor, width // self.images.factor
+
+    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """B texts -> the cond of B rows. Each text is encoded on its own, once."""
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError("encode_prompt takes a list of at least one text")
+        rows = []
+        for text in texts:
+            if text not in self._texts:
+                if len(self._texts) >= REMEMBERED:
+                    self._texts.pop(next(iter(self._texts)))
+                self._texts[text] = self.text.encode(text)
+            rows.append(self._texts[text])
+        return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+    def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
+        """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""
+        return self.text.words(tokens)
+
+    def denoise(self, ask: Ask) -> Tensor:
+        """The x0 of every row (B, C, h, w) float32. It has gradients only if ask.tape is not None.
+
+        An edit is in the network for this call only. Raises ValueError for a cond that this network does not read or
+        that lacks what it wants.
+        """
+        x, sigma = ask.x.to(self.device, torch.float32), ask.sigma.to(self.device, torch.float32)
+        inputs = self.network.read(ask.cond, x.shape)
+        with torch.set_grad_enabled(ask.tape is not None):
+            seen, t = self.coordinates.enter(x, sigma)
+            out = self.network(seen, t, inputs, ask.edit, ask.tape is not None)
+            return self.coordinates.leave(x, sigma, out)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) of unit scale."""
+        return self.images.encode(pixels)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) -> images (B, 3, H, W) in [0, 1]; gradients run through it."""
+        return self.images.decode(latents)
+
+    def preview(self, x0: Tensor) -> Tensor:
+        """The cheap decode: (B, C, h, w) -> (B, 3, H, W) in [0, 1]."""
+        return self.images.preview(x0)
+
+    def unread(self, text: str) -> str:
+        """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
+        return self.text.unread(text)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of the text, in order and once each, that it never learned."""
+        return self.text.unknown_words(text)

@@ -1,0 +1,62 @@
+"""Checkpoints of the Stable Diffusion families: 1, 2, XL and Still Life, whatever their network predicts."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backbones import checkpoint, controlnets, unet_config
+from backbones.autoencoder import Autoencoder
+from backbones.checkpoint import CheckpointError
+from backbones.clip_text import CLIPText
+from backbones.coordinates import coordinates, coordinates_in
+from backbones.engines import SMALL, DecoderGraph, EngineChoice, OpenVINOEngine, plan
+from backbones.latent import LatentBackbone
+from backbones.unet import UNet, size_multiple
+
+FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+
+
+def load(id: str, name: str | None = None) -> LatentBackbone:
+    """From a folder or a Hub id, with the device and engine of `backbones.engines.plan`; name: in place of the id.
+
+    A small network is warm when this returns. Raises CheckpointError, an OSError, with what is wrong in words.
+    """
+    folder = checkpoint.locate(id, FITS)
+    unet_config.check(folder)
+    coordinates_in(folder, name or id)
+    settings = plan(checkpoint.parameters(folder))
+    pipe = checkpoint.open_pipeline(folder, settings.dtype)
+    made = assembled(pipe, settings, name or id, checkpoint.revision(folder), folder)
+    if checkpoint.parameters(folder) <= SMALL:
+        made.warm_up()
+    return made
+
+
+def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Path) -> LatentBackbone:
+    """pipe: a pipeline of FITS in the plan's dtype, frozen, in eval mode.
+
+    Raises CheckpointError where the UNet wants more than latents and text.
+    """
+    pipe = pipe.to(plan.device)
+    config = pipe.unet.config
+    if pipe.vae.dtype != torch.float32 and pipe.vae.config.get("force_upcast", True):
+        pipe.vae.to(torch.float32)
+    unet_config.check_unet(id, config, int(pipe.vae.config.latent_channels))
+    try:
+        levels = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
+    except ValueError as error:
+        raise CheckpointError(f"{id}: {error}") from error
+    images = Autoencoder(pipe.vae)
+    network = UNet(id, pipe.unet, plan, revision, images.factor)
+    if isinstance(network.engine, OpenVINOEngine):
+        images.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, network.engine.precision).run
+    size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
+    parameters = sum(values.numel() for values in pipe.unet.parameters())
+    return LatentBackbone(
+        id, revision, plan.device, network, CLIPText(id, pipe, plan.device), images, levels,
+        default_size=size * images.factor,
+        size_multiple=size_multiple(images.factor, len(config.block_out_channels), parameters),
+        quick=parameters <= SMALL or plan.device.type != "cpu",
+        folder=folder, controlnets=controlnets.beside(folder, config),
+    )  # fmt: skip
