@@ -153,7 +153,7 @@ def test_history_finds_shows_sends_back_and_deletes(me):
     me.page.get_by_role("tab", name="History").click()
     me.page.get_by_label("Search").fill("octopus vio")
     expect(me.page.locator(".nw-card")).to_have_count(1)
-    me.page.locator(".nw-card").click()
+    me.page.locator(".nw-card", has_text="a violet octopus").click()  # others may still be there for a moment
     detail = me.page.locator("#detail")
     expect(detail.locator(".nw-status")).to_contain_text("Seed 909")
     detail.get_by_role("button", name="Send to Create").click()
