@@ -85,20 +85,23 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:
     Raises CheckpointError where diffusers cannot make it, where weights are missing, left over or of other shapes, and
     where they are not finite.
     """
-    from diffusers import DiffusionPipeline
+    import diffusers
 
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     options: dict[str, Any] = {key: None for key in OPTIONAL if key in index}
     if "requires_safety_checker" in index:
         options["requires_safety_checker"] = False
-    if index["_class_name"].startswith("StableDiffusionXL"):
+    kind = index["_class_name"]
+    if kind.startswith("StableDiffusionXL"):
         options["add_watermarker"] = False
+    if kind.startswith("StableDiffusion"):  # whatever task a folder was saved for, it is encoded and denoised alike
+        kind = "StableDiffusionXLPipeline" if kind.startswith("StableDiffusionXL") else "StableDiffusionPipeline"
     try:
         with quiet():
             for part, classes in PARTS[index["_class_name"]].items():
                 if classes:
                     options[part] = _open_part(folder, part, index[part], dtype)
-            pipe = DiffusionPipeline.from_pretrained(folder, local_files_only=True, **options)
+            pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **options)
     except CheckpointError:
         raise
     except Exception as error:

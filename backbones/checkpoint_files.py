@@ -23,10 +23,13 @@ STABLE_DIFFUSION = {  # part -> classes of it that are run here; () where it is 
     "vae": ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC"),
     "text_encoder": CLIP, "tokenizer": (), "scheduler": (),
 }  # fmt: skip
+STABLE_DIFFUSION_XL = {**STABLE_DIFFUSION, "text_encoder_2": CLIP[1:], "tokenizer_2": ()}
+#: Pipelines that differ in what they do with the networks, and not in which they have.
+TASKS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint", "Adapter", "PAG")
 IN_PIXELS = {"unet": ("UNet2DModel",), "scheduler": ()}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # by pipeline class
-    "StableDiffusionPipeline": STABLE_DIFFUSION,
-    "StableDiffusionXLPipeline": {**STABLE_DIFFUSION, "text_encoder_2": CLIP[1:], "tokenizer_2": ()},
+    **{f"StableDiffusion{task}Pipeline": STABLE_DIFFUSION for task in TASKS},
+    **{f"StableDiffusionXL{task}Pipeline": STABLE_DIFFUSION_XL for task in TASKS},
     "DDPMPipeline": IN_PIXELS,
     "DDIMPipeline": IN_PIXELS,
 }
@@ -66,13 +69,16 @@ def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
     name = index.get("_class_name")
     parts = {key: value for key, value in index.items() if not key.startswith("_") and isinstance(value, list)}
     code = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
-    own = [value for value in parts.values() if value and value[0] not in {*LIBRARIES, None, "stable_diffusion"}]
+    theirs = {*LIBRARIES, None, "stable_diffusion", "diffusers.pipelines.controlnet.multicontrolnet", "multicontrolnet"}
+    own = [value for value in parts.values() if value and value[0] not in theirs]
     if code or not isinstance(name, str) or own:
         what = ", ".join(code) or "classes of its own in model_index.json"
         raise CheckpointError(f"{folder} brings code ({what}), and no code of a checkpoint is run here. "
                               "Remove it if diffusers' own classes will do.")  # fmt: skip
     if name not in fits:
-        raise CheckpointError(f"{folder} is a {name}; what fits here: {', '.join(fits)}")
+        plain = [one for one in fits if not any(task and one.endswith(f"{task}Pipeline") for task in TASKS)]
+        raise CheckpointError(f"{folder} is a {name}; what fits here: {', '.join(plain)}, and others with the same "
+                              "networks")  # fmt: skip
     for part, classes in PARTS[name].items():
         _check_part(folder, part, parts.get(part), classes)
     return index

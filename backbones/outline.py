@@ -103,7 +103,7 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     vae = config_of(folder, "vae")
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
     guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
-    offers = unet.UNet.offers | guiding
+    offers = unet.offers(config, int(vae["latent_channels"])) | guiding
     beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
     offers |= {"controlnet"} if beside else set()
     text = config_of(folder, "text_encoder")

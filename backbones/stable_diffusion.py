@@ -8,13 +8,14 @@ import torch
 from backbones import checkpoint, controlnets, unet_config
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
+from backbones.checkpoint_files import PARTS
 from backbones.clip_text import CLIPText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, DecoderGraph, EngineChoice, OpenVINOEngine, plan
 from backbones.latent import LatentBackbone
 from backbones.unet import UNet, size_multiple
 
-FITS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+FITS = tuple(name for name, parts in PARTS.items() if "text_encoder" in parts)
 
 
 def load(id: str, name: str | None = None) -> LatentBackbone:
@@ -48,7 +49,7 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
     except ValueError as error:
         raise CheckpointError(f"{id}: {error}") from error
     images = Autoencoder(pipe.vae)
-    network = UNet(id, pipe.unet, plan, revision, images.factor)
+    network = UNet(id, pipe.unet, plan, revision, images)
     if isinstance(network.engine, OpenVINOEngine):
         images.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, network.engine.precision).run
     size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from backbones import controlnets
 from backbones.attention_sites import editing
+from backbones.autoencoder import Autoencoder
 from backbones.engines import SMALL, EngineChoice, NetworkEngine, TorchEngine, choose
 from backbones.latent import Extension, Inputs
 from samplers.protocol import Cond
 
-READS = {"text", "tokens", "pooled", "time_ids"}  # keys of cond
+OFFERS = frozenset({"gradients", "attention.self", "attention.cross", "features"})
+READS = {"text", "tokens", "pooled", "time_ids", "c_concat"}  # keys of cond
 
 
 def size_multiple(factor: int, stages: int, parameters: int) -> int:
@@ -23,17 +26,28 @@ def size_multiple(factor: int, stages: int, parameters: int) -> int:
     return factor * 2 ** (stages - 1) if parameters <= SMALL else factor
 
 
+def offers(config: Any, latents: int) -> frozenset[str]:
+    """What a UNet of this config offers methods, where latents have so many channels."""
+    return OFFERS | ({"inpainting network"} if config["in_channels"] > latents else set())
+
+
 class UNet:
     """A UNet2DConditionModel. Of a cond it reads "text" (B, L, D), and the XL kind "pooled" (B, P) and, if one wants
     others than those of the whole image, "time_ids" (B, 6): original height and width, top and left of the crop, target
-    height and width."""
+    height and width.
 
-    offers = frozenset({"gradients", "attention.self", "attention.cross", "features"})
+    An inpainting UNet has 1 + C more channels of input, "c_concat" (B, 1 + C, h, w): the mask, 1 where the image is to
+    be new, and the latents of the image with gray there (Rombach et al. 2022, Section 4.5). Without that key all is to
+    be new.
+    """
 
-    def __init__(self, id: str, unet: Any, plan: EngineChoice, revision: str, factor: int):
+    def __init__(self, id: str, unet: Any, plan: EngineChoice, revision: str, images: Autoencoder):
         """id: of the checkpoint, for messages. unet: on the plan's device in its dtype, frozen, in eval mode.
-        revision: a hash of the checkpoint. factor: pixels to a latent."""
-        self.id, self.unet, self.plan, self.revision, self.factor = id, unet, plan, revision, factor
+        revision: a hash of the checkpoint. images: its autoencoder."""
+        self.id, self.unet, self.plan, self.revision, self.images = id, unet, plan, revision, images
+        self.more_channels = int(unet.config.in_channels) - images.channels
+        self.offers = offers(unet.config, images.channels)
+        self._gray: dict[tuple[int, ...], Tensor] = {}  # by the size of the latents
         self.xl = unet.config.addition_embed_type == "text_time"
         self.engine, self.torch = self._engines_of(unet, revision)
         self._extensions: dict[str, Extension] = {}  # by the beginning of their keys
@@ -48,6 +62,8 @@ class UNet:
         if "weights" in unread:
             raise ValueError(f"{self.id} has no weights of words beside the text: write them into the prompt, such as "
                              "(cube:1.3), or weigh words by prompt_to_prompt")  # fmt: skip
+        if not self.more_channels:
+            unread |= set(given) & {"c_concat"}
         if unread or wanted - set(given):
             raise ValueError(f"{self.id} reads {', '.join(sorted(wanted))} of cond, and got "
                              f"{', '.join(sorted(given)) or 'nothing'}")  # fmt: skip
@@ -55,11 +71,14 @@ class UNet:
         if text.shape[-1] != self.unet.config.cross_attention_dim:
             raise ValueError(f"the text has {text.shape[-1]} features and {self.id} wants "
                              f"{self.unet.config.cross_attention_dim}: encode it with this backbone")  # fmt: skip
+        if self.more_channels:
+            beside = given.get("c_concat")
+            more["c_concat"] = self._all_new(shape) if beside is None else beside.to(self.plan.device)
         if not self.xl:
             return {"text": text, **more}
         ids = given.get("time_ids")
         if ids is None:
-            h, w = (n * self.factor for n in shape[-2:])
+            h, w = (n * self.images.factor for n in shape[-2:])
             ids = text.new_tensor([[h, w, 0, 0, h, w]]).expand(shape[0], 6)
         pooled = given["pooled"].to(self.plan.device)
         return {"text": text, "text_embeds": pooled, "time_ids": ids.to(self.plan.device), **more}
@@ -68,6 +87,8 @@ class UNet:
         """See `backbones.latent.Network`."""
         added = dict(inputs)
         text = added.pop("text")
+        if self.more_channels:
+            x = torch.cat([x, added.pop("c_concat").to(x)], 1)
         engine, in_torch = self._reading(tuple(sorted(key for key in added if self._extends(key))))
         if edit is not None:
             with editing(self.unet, edit, (x.shape[-2], x.shape[-1])):
@@ -83,6 +104,15 @@ class UNet:
     def open_controlnet(self, where: str) -> tuple[Any, str]:
         """A ControlNetModel, frozen, and a hash of it. Raises CheckpointError where it does not fit."""
         return controlnets.load(where, self.unet, self.plan.device, self.plan.dtype)
+
+    def _all_new(self, shape: Sequence[int]) -> Tensor:
+        """What an inpainting UNet is given where nothing of an image is kept, (B, 1 + C, h, w)."""
+        size = tuple(shape[-2:])
+        if size not in self._gray:
+            pixels = torch.full((1, 3, *(side * self.images.factor for side in size)), 0.5)
+            latents = self.images.encode(pixels)
+            self._gray = {size: torch.cat([torch.ones_like(latents[:, :1]), latents], 1)}
+        return self._gray[size].expand(shape[0], -1, -1, -1)
 
     def _extends(self, key: str) -> bool:
         return key.startswith((*self._extensions,))

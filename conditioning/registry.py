@@ -53,6 +53,8 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "attention.self": "attention within the image that can be edited (Still Life and Stable Diffusion)",
     "features": "a UNet's features that can be edited (Still Life and Stable Diffusion)",
     "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
+    "inpainting network": "a network made for inpainting, with the mask and the rest of the image among its inputs "
+    "(Stable Diffusion Inpainting)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",

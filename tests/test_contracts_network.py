@@ -14,7 +14,7 @@ import torch
 
 from backbones import stable_diffusion
 from backbones.latent import LatentBackbone
-from backbones.unet import UNet
+from backbones.unet import OFFERS
 from conditioning.compose import compose, refusals
 from conditioning.operators import BlockAverage, measure
 from conditioning.registry import METHODS
@@ -89,9 +89,9 @@ def inputs(method: str, seeds: list[int]) -> dict[str, Any]:
 NETWORK = [
     name
     for name, one in METHODS.items()
-    if one.kind != "backbone" and name not in RUNNABLE and set(one.needs) <= UNet.offers
+    if one.kind != "backbone" and name not in RUNNABLE and set(one.needs) <= OFFERS
 ]
-OTHERS = [name for name, one in METHODS.items() if one.kind != "backbone" and set(one.needs) <= UNet.offers]
+OTHERS = [name for name, one in METHODS.items() if one.kind != "backbone" and set(one.needs) <= OFFERS]
 methods = pytest.mark.parametrize("method", NETWORK)
 
 

@@ -47,5 +47,5 @@ TASKS = (
          ("ddnm", "ddrm", "pigdm", "dps", "snips")),
     Task("boxes", "Place by boxes", "Each thing where its box is", "guidance", ("layout_guidance", "multidiffusion")),
     Task("mask", "Paint into a mask", "A hole is filled as the prompt says", "correction",
-         ("blended_latent", "repaint", "replacement", "diffedit", "sdedit")),
+         ("blended_latent", "repaint", "replacement", "diffedit", "sdedit", "inpainting_network")),
 )  # fmt: skip

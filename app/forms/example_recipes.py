@@ -53,6 +53,7 @@ FEW_PIXELS = {"measured": DegradationValue(name="super_resolution", parameters={
 SHOWN: dict[str, Shown] = {
     # network
     "controlnet": Shown("a blue sphere and a yellow cylinder on snow", 0, "near", {"depth": Of.NEAR}),
+    "inpainting_network": Shown(PURPLE, 0, "kept", {"image": Of.IMAGE, "mask": Of.MASK}),
     # attention
     "attend_and_excite": Shown(
         "a red cube and a blue sphere on grass by day", 3, "text", {"words": "cube, sphere"},

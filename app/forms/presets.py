@@ -189,13 +189,14 @@ def _restored(key: str, operator: str, parameters: dict[str, Any]) -> PresetComp
 
 
 def _of_task(tasks: Sequence[str], where: tuple[str, int]) -> tuple[list[Change], dict[str, Image.Image]]:
-    """A column for every method of these tasks, with what its example gives it."""
+    """A column for every method of these tasks that runs there, with what its example gives it."""
+    from backbones.outline import outline
     from conditioning.registry import METHODS
 
     columns: list[Change] = []
     images: dict[str, Image.Image] = {}
     for method in METHODS.values():
-        if method.task in tasks:
+        if method.task in tasks and set(method.needs) <= outline(where[0]).offers:
             card, found = _card(method.name, where)
             images |= found
             columns.append(_column(method.title, [card], _sampled(method.name)))

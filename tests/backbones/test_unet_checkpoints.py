@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from backbones import stable_diffusion
 from backbones.checkpoint import CheckpointError, revision
+from backbones.checkpoint_files import TASKS
 from samplers.flow import Ask
 from tests.support import tiny
 
@@ -201,3 +202,17 @@ def test_a_name_of_an_engine_or_device_that_is_none(checkpoints, monkeypatch):
     monkeypatch.setenv("NINE_WAYS_DEVICE", "cuda:99")
     with pytest.raises(ValueError, match="NINE_WAYS_DEVICE=cuda:99: this machine has no such device"):
         stable_diffusion.load(str(checkpoints("eps")))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["eps", "xl"])
+def test_a_folder_saved_for_another_task_is_the_same_network(checkpoints, tiny_unet, tmp_path, kind, task):
+    """Image-to-image, ControlNet and the like: pipelines of diffusers that differ in what they do with one UNet."""
+    copy = shutil.copytree(checkpoints(kind), tmp_path / "copy")
+    edit_json(copy / "model_index.json", _class_name=f"StableDiffusion{'XL' if kind == 'xl' else ''}{task}Pipeline",
+              **({"controlnet": ["diffusers", "ControlNetModel"]} if "ControlNet" in task else {}))  # fmt: skip
+    b, whole = stable_diffusion.load(str(copy)), tiny_unet(kind)
+    x, cond = torch.randn(1, *b.latent_shape(32, 32)), whole.encode_prompt(["a red sphere"])
+    assert all(torch.equal(b.encode_prompt(["a red sphere"])[key], value) for key, value in cond.items())
+    ask = Ask(x, torch.ones(1), cond)
+    torch.testing.assert_close(b.denoise(ask), whole.denoise(ask), atol=1e-5, rtol=0)

@@ -9,7 +9,9 @@ from diffusers import (
     AutoencoderTiny,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -88,21 +90,26 @@ def vae(kind: str = "kl") -> AutoencoderKL | AutoencoderTiny | AutoencoderDC:
 def save(
     folder: Path, kind: str = "eps", autoencoder: str = "kl", dtype: torch.dtype | None = None, **options: object
 ) -> Path:
-    """A checkpoint of kind "eps", "v", "zero", "flow" or "xl" into the folder; options: of save_pretrained."""
+    """A checkpoint of kind "eps", "v", "zero", "flow" or "xl" into the folder, or one for inpainting, "eps-inpaint" or
+    "xl-inpaint"; options: of save_pretrained."""
     torch.manual_seed(0)
     words = tokenizer()
+    kind, _, task = kind.partition("-")
+    channels = {"in_channels": 9} if task == "inpaint" else {}
     if kind == "xl":
         first, second = text_encoder(words, 32), text_encoder(words, 48, projection=True)
         net = unet(
             80, addition_embed_type="text_time", addition_time_embed_dim=8, use_linear_projection=True,
-            projection_class_embeddings_input_dim=48 + 6 * 8, transformer_layers_per_block=(1, 2),
+            projection_class_embeddings_input_dim=48 + 6 * 8, transformer_layers_per_block=(1, 2), **channels,
         )  # fmt: skip
-        pipe = StableDiffusionXLPipeline(vae=vae(autoencoder), text_encoder=first, text_encoder_2=second,
+        family = StableDiffusionXLInpaintPipeline if task else StableDiffusionXLPipeline
+        pipe = family(vae=vae(autoencoder), text_encoder=first, text_encoder_2=second,
                                          tokenizer=words, tokenizer_2=words, unet=net, scheduler=SCHEDULERS["eps"](),
                                          add_watermarker=False)  # fmt: skip
     else:
-        pipe = StableDiffusionPipeline(vae=vae(autoencoder), text_encoder=text_encoder(words, 32), tokenizer=words,
-                                       unet=unet(32), scheduler=SCHEDULERS[kind](), safety_checker=None,
+        family = StableDiffusionInpaintPipeline if task else StableDiffusionPipeline
+        pipe = family(vae=vae(autoencoder), text_encoder=text_encoder(words, 32), tokenizer=words,
+                                       unet=unet(32, **channels), scheduler=SCHEDULERS[kind](), safety_checker=None,
                                        feature_extractor=None, requires_safety_checker=False)  # fmt: skip
     (pipe.to(dtype) if dtype else pipe).save_pretrained(folder, **options)
     return folder

@@ -151,11 +151,17 @@ class Controlled(nn.Module):
         maps = [(added.pop(PREFIX + name), added.pop(f"{PREFIX}{name}:weight")) for name in self.names]
         total: list[Tensor] = []
         for network, (shown, weight) in zip(self.networks, maps):
-            down, mid = network(x, t, text, _fitted(shown, x, network), added_cond_kwargs=added, return_dict=False)
+            noisy = _noisy(x, network)
+            down, mid = network(noisy, t, text, _fitted(shown, x, network), added_cond_kwargs=added, return_dict=False)
             residuals = _weighed([*down, mid], weight)
             total = [a + b for a, b in zip(total, residuals)] if total else residuals
         return self.unet(x, t, text, added_cond_kwargs=added or None, down_block_additional_residuals=tuple(total[:-1]),
                          mid_block_additional_residual=total[-1], return_dict=return_dict)  # fmt: skip
+
+
+def _noisy(x: Tensor, network: Any) -> Tensor:
+    """The noisy latents alone, without what an inpainting UNet reads beside them."""
+    return x[:, : network.config.in_channels]
 
 
 def _weighed(residuals: list[Tensor], weight: Tensor) -> list[Tensor]:
