@@ -103,7 +103,7 @@ def has_attention(state: AppState, recipe: Recipe) -> bool:
     if model is None:
         return False
     backbone = model.backbone
-    return model.may({"attention"}) and (backbone is None or hasattr(backbone, "words"))
+    return model.may({"attention.cross"}) and (backbone is None or hasattr(backbone, "words"))
 
 
 @dataclass(frozen=True)
