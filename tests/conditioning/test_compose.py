@@ -161,4 +161,4 @@ def test_a_sampler_may_clash():
 def test_a_backbone_without_what_a_method_needs_is_named():
     assert refusals([("shift_up", {}), ("cfg", {})], oracle) == []
     (why,) = refusals([("shift_down", {})], oracle)
-    assert why.startswith("Title needs attention within the image that can be edited") and why.endswith("exact has none")
+    assert why.startswith("Title needs attention within the image") and why.endswith("exact has none")

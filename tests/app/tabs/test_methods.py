@@ -238,7 +238,8 @@ def test_a_method_that_the_network_cannot_run_names_one_that_can(tab):
     tab.state.models["still-life"] = models.Model("still-life")
     text = cards({"name": "perturbed_attention"}, {"name": "composable"}).json()
     found = json.loads(tab.restack(ME, *values(methods=text))[tab.marks])["problems"]
-    assert "attention within the image" in found["methods.0"] and found["methods.0"].endswith("Choose another Model: Still Life.")
+    assert "attention within the image" in found["methods.0"]
+    assert found["methods.0"].endswith("Choose another Model: Still Life.")
     assert "another Model" not in found["methods.1.inputs.also"]
 
 
