@@ -94,8 +94,8 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:
     kind = index["_class_name"]
     if kind.startswith("StableDiffusionXL"):
         options["add_watermarker"] = False
-    if kind.startswith("StableDiffusion"):  # whatever task a folder was saved for, it is encoded and denoised alike
-        kind = "StableDiffusionXLPipeline" if kind.startswith("StableDiffusionXL") else "StableDiffusionPipeline"
+    if "text_encoder" in PARTS[kind]:  # whatever task a folder was saved for, it is encoded and denoised alike
+        kind = "StableDiffusionXLPipeline" if "text_encoder_2" in PARTS[kind] else "StableDiffusionPipeline"
     try:
         with quiet():
             for part, classes in PARTS[index["_class_name"]].items():

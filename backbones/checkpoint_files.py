@@ -30,6 +30,7 @@ IN_PIXELS = {"unet": ("UNet2DModel",), "scheduler": ()}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # by pipeline class
     **{f"StableDiffusion{task}Pipeline": STABLE_DIFFUSION for task in TASKS},
     **{f"StableDiffusionXL{task}Pipeline": STABLE_DIFFUSION_XL for task in TASKS},
+    **{f"LatentConsistencyModel{task}Pipeline": STABLE_DIFFUSION for task in TASKS[:2]},
     "DDPMPipeline": IN_PIXELS,
     "DDIMPipeline": IN_PIXELS,
 }

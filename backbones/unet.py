@@ -1,10 +1,11 @@
 """diffusers' text-to-image UNet as a `backbones.latent.Network`."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones import controlnets
 from backbones.attention_sites import editing
@@ -13,8 +14,8 @@ from backbones.engines import SMALL, EngineChoice, NetworkEngine, TorchEngine, c
 from backbones.latent import Extension, Inputs
 from samplers.protocol import Cond
 
+GUIDANCE = 8.5  # diffusers' default for latent consistency models
 OFFERS = frozenset({"gradients", "attention.self", "attention.cross", "features"})
-READS = {"text", "tokens", "pooled", "time_ids", "c_concat"}  # keys of cond
 
 
 def size_multiple(factor: int, stages: int, parameters: int) -> int:
@@ -26,9 +27,34 @@ def size_multiple(factor: int, stages: int, parameters: int) -> int:
     return factor * 2 ** (stages - 1) if parameters <= SMALL else factor
 
 
-def offers(config: Any, latents: int) -> frozenset[str]:
+def offers(config: Mapping[str, Any], latents: int) -> frozenset[str]:
     """What a UNet of this config offers methods, where latents have so many channels."""
-    return OFFERS | ({"inpainting network"} if config["in_channels"] > latents else set())
+    more = {"inpainting network"} if config["in_channels"] > latents else set()
+    return OFFERS | more | ({"distilled guidance"} if config.get("time_cond_proj_dim") else set())
+
+
+class WithGuidance(nn.Module):
+    """A UNet that has its guidance scale as an input, called as one without: it finds it in `added_cond_kwargs`."""
+
+    def __init__(self, unet: Any):
+        super().__init__()
+        self.unet, self.config = unet, unet.config
+        self.more = {"timestep_cond": torch.zeros(2, unet.config.time_cond_proj_dim)}  # for `engines.UNetGraph`
+        self.key = "guidance"
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: Any = None, **more: Any) -> Any:
+        added = dict(added_cond_kwargs)
+        scale = added.pop("timestep_cond")
+        return self.unet(x, t, text, timestep_cond=scale, added_cond_kwargs=added or None, **more)
+
+
+def embedded(w: Tensor, width: int) -> Tensor:
+    """Guidance w = scale - 1 (B,) -> sines and cosines (B, width), as latent consistency models were trained with (Luo
+    et al. 2023; `get_guidance_scale_embedding` of their pipeline)."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=w.device) * -(math.log(10000.0) / (half - 1)))
+    waves = 1000.0 * w[:, None].float() * rates
+    return nn.functional.pad(torch.cat([waves.sin(), waves.cos()], 1), (0, width % 2))
 
 
 class UNet:
@@ -39,6 +65,9 @@ class UNet:
     An inpainting UNet has 1 + C more channels of input, "c_concat" (B, 1 + C, h, w): the mask, 1 where the image is to
     be new, and the latents of the image with gray there (Rombach et al. 2022, Section 4.5). Without that key all is to
     be new.
+
+    That of a latent consistency model has its guidance scale as an input, "guidance" (B,); without that key it is
+    GUIDANCE.
     """
 
     def __init__(self, id: str, unet: Any, plan: EngineChoice, revision: str, images: Autoencoder):
@@ -49,7 +78,12 @@ class UNet:
         self.offers = offers(unet.config, images.channels)
         self._gray: dict[tuple[int, ...], Tensor] = {}  # by the size of the latents
         self.xl = unet.config.addition_embed_type == "text_time"
-        self.engine, self.torch = self._engines_of(unet, revision)
+        self.embeds_guidance = int(unet.config.time_cond_proj_dim or 0)  # width of that input
+        self.reads = {"text", "tokens", *(("pooled", "time_ids") if self.xl else ())}  # keys of cond
+        self.reads |= {"c_concat"} if self.more_channels else set()
+        self.reads |= {"guidance"} if self.embeds_guidance else set()
+        self.called = WithGuidance(unet) if self.embeds_guidance else unet
+        self.engine, self.torch = self._engines_of(self.called, revision)
         self._extensions: dict[str, Extension] = {}  # by the beginning of their keys
         self._extended: dict[tuple[str, ...], tuple[NetworkEngine, TorchEngine]] = {}  # by the keys they read
 
@@ -57,13 +91,11 @@ class UNet:
         """{"text", with SDXL "text_embeds" and "time_ids", those of `extend`}, each (B, ...). Raises ValueError."""
         more = {key: value.to(self.plan.device) for key, value in cond.items() if self._extends(key)}
         given = {key: value for key, value in cond.items() if key not in more}
-        unread = set(given) - READS if self.xl else set(given) - READS | set(given) & {"pooled", "time_ids"}
+        unread = set(given) - self.reads
         wanted = {"text", "pooled"} if self.xl else {"text"}
         if "weights" in unread:
             raise ValueError(f"{self.id} has no weights of words beside the text: write them into the prompt, such as "
                              "(cube:1.3), or weigh words by prompt_to_prompt")  # fmt: skip
-        if not self.more_channels:
-            unread |= set(given) & {"c_concat"}
         if unread or wanted - set(given):
             raise ValueError(f"{self.id} reads {', '.join(sorted(wanted))} of cond, and got "
                              f"{', '.join(sorted(given)) or 'nothing'}")  # fmt: skip
@@ -74,6 +106,9 @@ class UNet:
         if self.more_channels:
             beside = given.get("c_concat")
             more["c_concat"] = self._all_new(shape) if beside is None else beside.to(self.plan.device)
+        if self.embeds_guidance:
+            scale = given.get("guidance", text.new_full((shape[0],), GUIDANCE))
+            more["timestep_cond"] = embedded(scale.to(text) - 1, self.embeds_guidance)
         if not self.xl:
             return {"text": text, **more}
         ids = given.get("time_ids")
@@ -126,7 +161,7 @@ class UNet:
         if not keys:
             return self.engine, self.torch
         if keys not in self._extended:
-            network: Any = self.unet
+            network: Any = self.called
             for prefix, extension in self._extensions.items():
                 if mine := tuple(key for key in keys if key.startswith(prefix)):
                     network = extension(network, mine)

@@ -33,12 +33,6 @@ def check_unet(id: str, unet: Config, latents: Any) -> None:
         raise CheckpointError(f"{id}: its unet/config.json lacks {', '.join(lacks)}: get it again")
     channels = unet["in_channels"], unet["out_channels"]
     kind = unet.get("addition_embed_type")
-    if unet.get("time_cond_proj_dim") is not None:
-        raise CheckpointError(
-            f"{id}: its UNet takes the guidance scale as an input (time_cond_proj_dim), as those of latent consistency "
-            "models do. That is not done here yet, and without it the image would be wrong. The LCM-LoRA, merged into "
-            "the base checkpoint and saved, needs no such input"
-        )
     wants = [name for name in ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type") if unet.get(name)]
     if kind not in (None, "text_time"):
         wants.append(f"addition_embed_type {kind}")

@@ -55,6 +55,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
     "inpainting network": "a network made for inpainting, with the mask and the rest of the image among its inputs "
     "(Stable Diffusion Inpainting)",
+    "distilled guidance": "a network with its guidance scale among its inputs (latent consistency models)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",

@@ -11,6 +11,7 @@ const SPELLINGS = /** @type {[RegExp, string][]} */ ([
   [/\bsuperres\w*|\bsr\b/g, "super resolution"], [/\bup ?(scal|sampl)\w*/g, "upscale"], [/\bde ?(nois|blur)/g, "de$1"],
 ]);
 const LAST = 6; // the place in a task beyond which places do not matter
+const LACKING = 0.1; // what the network has none of comes after what runs on it, where both answer
 const LITTLE = new Set(["a", "an", "the", "my", "to", "of", "in", "with", "for", "how", "do", "i", "into", "by", "from"]);
 
 /** Small letters, no marks, one spelling. @param {string} text */
@@ -77,9 +78,10 @@ function score(typed, method, more) {
 /**
  * @param {string} typed
  * @param {Pick<Catalogue, "methods" | "operators" | "signposts" | "tasks">} catalogue
+ * @param {readonly string[] | null} offers of the network; null: not known yet
  * @returns {Found}
  */
-export function searchMethods(typed, { methods, operators, signposts, tasks }) {
+export function searchMethods(typed, { methods, operators, signposts, tasks }, offers = null) {
   const asked = words(typed);
   if (!asked.length) return { methods: [], signpost: null };
   const signpost = signpostOf(plain(typed), signposts);
@@ -89,7 +91,8 @@ export function searchMethods(typed, { methods, operators, signposts, tasks }) {
     const more = method.inputs.some((one) => one.kind === "operator") ? ofOperators : "";
     const place = near.indexOf(method.name), meant = score(asked, method, more);
     const ofEqual = 0.02 * placeInTask(method.name, tasks); // of those that answer alike, the one that its task names first
-    return { method, value: Math.max(meant && meant - ofEqual, place < 0 ? 0 : 0.5 - 0.01 * place) };
+    const lacks = offers && method.need_keys.some((key) => !offers.includes(key)) ? LACKING * meant : 0;
+    return { method, value: Math.max(meant && meant - ofEqual - lacks, place < 0 ? 0 : 0.5 - 0.01 * place) };
   });
   const found = scored.filter((one) => one.value > 0).sort((a, b) => b.value - a.value).map((one) => one.method);
   const isAnswered = found.length > 0 && Math.max(...scored.map((one) => one.value)) > 0.75;

@@ -47,7 +47,7 @@ const list = (methods, ...head) => [...head, element("ul", {}, ...methods.map(en
 
 /** What a search found, in the order of how well it answers. */
 function results() {
-  const { methods, signpost } = searchMethods(typed, catalogue());
+  const { methods, signpost } = searchMethods(typed, catalogue(), page.offers);
   const count = methods.length ? `${methods.length} of ${Object.keys(catalogue().methods).length} methods` : "No method answers to these words.";
   return list(methods, element("p", { class: "nw-quiet", role: "status" }, count),
     signpost && element("p", { class: "nw-note nw-signpost" }, signpost.says),

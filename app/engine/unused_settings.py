@@ -45,10 +45,14 @@ def unused(recipe: Recipe, backbone: Any = None) -> list[Problem]:
     ]
 
 
-def weak_guidance(recipe: Recipe) -> list[Problem]:
-    """What a CFG Scale below 1 means here, at its field: diffusers means the prompt alone by all of these, and so do
-    the model cards of Turbo and Lightning that say 0."""
+def unusual_guidance(recipe: Recipe, backbone: Any = None) -> list[Problem]:
+    """What a CFG Scale means, at its field, that does something else than one may think: above 1 where the network has
+    guidance built in; below 1, where diffusers means the prompt alone, and so do the model cards of Turbo and Lightning
+    that say 0."""
     scale = recipe.cfg_scale
+    if scale > 1 and "distilled guidance" in getattr(backbone, "offers", ()):
+        words = "This model has its guidance built in (the method Distilled guidance sets how strong it is)"
+        return [Problem("cfg_scale", f"CFG Scale: {words}, and {scale:g} comes on top at twice the time. Give 1.")]
     if scale >= 1 or settings_used(recipe).cfg_scale != scale:  # no step is guided
         return []
     way = f"{scale:.0%} of the way from the negative prompt to the prompt"

@@ -53,6 +53,9 @@ FEW_PIXELS = {"measured": DegradationValue(name="super_resolution", parameters={
 SHOWN: dict[str, Shown] = {
     # network
     "controlnet": Shown("a blue sphere and a yellow cylinder on snow", 0, "near", {"depth": Of.NEAR}),
+    "distilled_guidance": Shown(
+        f"{CUBE} on grass", 0, "text", settings={"sampler": "lcm", "steps": 4, "cfg_scale": 1.0}
+    ),
     "inpainting_network": Shown(PURPLE, 0, "kept", {"image": Of.IMAGE, "mask": Of.MASK}),
     # attention
     "attend_and_excite": Shown(

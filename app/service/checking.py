@@ -12,7 +12,7 @@ import backbones
 from app.engine.planner import problems as problems_on
 from app.engine.prompt_syntax import syntax
 from app.engine.unread_text import unread
-from app.engine.unused_settings import formula, unused, weak_guidance
+from app.engine.unused_settings import formula, unused, unusual_guidance
 from app.schema.recipe import Problem
 from app.service.counting import evaluations
 from app.service.reading import Request
@@ -58,7 +58,7 @@ def check(
     if recipe is None:
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
-    leaves = (*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known), *syntax(recipe, known))
+    leaves = (*unused(recipe, known), *unusual_guidance(recipe, known), *unread(recipe, known), *syntax(recipe, known))
     leaves += request.unused
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)

@@ -17,7 +17,7 @@ from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
 from app.engine.prompt_syntax import syntax, without_effect
 from app.engine.unread_text import unread
-from app.engine.unused_settings import unused, weak_guidance
+from app.engine.unused_settings import unused, unusual_guidance
 from app.engine.unusual_size import unusual_size
 from app.errors import NotLoaded
 from app.schema.recipe import Problem, Recipe, RecipeError
@@ -80,7 +80,7 @@ class Runs:
         """What a run of this recipe leaves unused, and what guidance below 1, an unusual size and the syntax of
         other tools do, each at its field."""
         known = self._known_or_none(recipe.backbone)
-        said = [*unused(recipe, known), *weak_guidance(recipe), *unread(recipe, known)]
+        said = [*unused(recipe, known), *unusual_guidance(recipe, known), *unread(recipe, known)]
         return [*said, *syntax(recipe, known), *unusual_size(recipe, known)]
 
     def _known_or_none(self, id: str) -> Any:

@@ -70,7 +70,7 @@ def family(key: str) -> str:
     book = catalogue()
     summary = SUMMARIES.get(key) or next(one["summary"] for one in book["families"] if one["key"] == key)
     methods = [book["methods"][name] for one in book["families"] if one["key"] == key for name in one["methods"]]
-    rows = [method(one) for one in methods] or ([network(id) for id in _trained()] if key == "training" else [])
+    rows = [*([network(id) for id in _trained()] if key == "training" else []), *map(method, methods)]
     if rows:
         here = f'<div class="nw-ways">{"".join(rows)}</div>'
     else:

@@ -120,7 +120,6 @@ REFUSED = {  # what was done to the checkpoint -> words of the refusal
                  "DDIMScheduler without beta_start, beta_end, beta_schedule in its .*0.00085"),
     "no number of levels": (config("scheduler/scheduler_config.json", num_train_timesteps=None), "num_train_timestep"),
     "no size": (config("unet/config.json", sample_size=None), "gives no sample_size.* 512 pixels 64"),
-    "latent consistency": (config("unet/config.json", time_cond_proj_dim=256), "takes the guidance scale as an input"),
     "classes": (config("unet/config.json", num_class_embeds=10), "wants num_class_embeds beside the text"),
     "an image's features": (config("unet/config.json", encoder_hid_dim_type="image_proj"), "wants encoder_hid_dim"),
     "depth": (config("unet/config.json", in_channels=5), "takes 5 channels.*those of depth checkpoints"),

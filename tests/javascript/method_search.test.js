@@ -6,7 +6,10 @@ import { test } from "node:test";
 import { searchMethods } from "../../app/assets/method_search.js";
 
 const catalogue = JSON.parse(readFileSync(new URL("../../app/catalog/catalogue.json", import.meta.url), "utf8"));
-const names = (/** @type {string} */ typed) => searchMethods(typed, catalogue).methods.map((one) => one.name);
+/** Of Still Life: all that is asked of a network, but for what only checkpoints of one's own have. */
+const OFFERS = [...new Set(Object.values(catalogue.methods).flatMap((one) => one.need_keys))]
+  .filter((key) => !["inpainting network", "distilled guidance"].includes(key));
+const names = (/** @type {string} */ typed, offers = OFFERS) => searchMethods(typed, catalogue, offers).methods.map((one) => one.name);
 const says = (/** @type {string} */ typed) => searchMethods(typed, catalogue).signpost?.says ?? "";
 
 /** typed -> methods that must be among the first five, and one of them the very first */
@@ -44,6 +47,12 @@ test("what people type finds what does it", () => {
     if (!all.every((name) => first.includes(name)) || !all.includes(found[0])) wrong.push(`${typed}: ${first.join(" ")}, wanted ${wanted}`);
   }
   assert.deepEqual(wrong, []);
+});
+
+test("what the network has none of comes after what runs on it, and first where it has it", () => {
+  assert.equal(names("inpainting")[0], "blended_latent");
+  assert.ok(names("inpainting").slice(0, 6).includes("inpainting_network"));
+  assert.equal(names("inpainting", [...OFFERS, "inpainting network"])[0], "inpainting_network");
 });
 
 test("for what is not here it says so, and gives the nearest", () => {

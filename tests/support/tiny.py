@@ -9,6 +9,8 @@ from diffusers import (
     AutoencoderTiny,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLInpaintPipeline,
@@ -91,11 +93,11 @@ def save(
     folder: Path, kind: str = "eps", autoencoder: str = "kl", dtype: torch.dtype | None = None, **options: object
 ) -> Path:
     """A checkpoint of kind "eps", "v", "zero", "flow" or "xl" into the folder, or one for inpainting, "eps-inpaint" or
-    "xl-inpaint"; options: of save_pretrained."""
+    "xl-inpaint", or a latent consistency model, "eps-lcm"; options: of save_pretrained."""
     torch.manual_seed(0)
     words = tokenizer()
     kind, _, task = kind.partition("-")
-    channels = {"in_channels": 9} if task == "inpaint" else {}
+    channels = {"inpaint": {"in_channels": 9}, "lcm": {"time_cond_proj_dim": 32}}.get(task, {})
     if kind == "xl":
         first, second = text_encoder(words, 32), text_encoder(words, 48, projection=True)
         net = unet(
@@ -107,9 +109,12 @@ def save(
                                          tokenizer=words, tokenizer_2=words, unet=net, scheduler=SCHEDULERS["eps"](),
                                          add_watermarker=False)  # fmt: skip
     else:
-        family = StableDiffusionInpaintPipeline if task else StableDiffusionPipeline
+        family = {"inpaint": StableDiffusionInpaintPipeline, "lcm": LatentConsistencyModelPipeline}.get(
+            task, StableDiffusionPipeline
+        )
         pipe = family(vae=vae(autoencoder), text_encoder=text_encoder(words, 32), tokenizer=words,
-                                       unet=unet(32, **channels), scheduler=SCHEDULERS[kind](), safety_checker=None,
+                                       unet=unet(32, **channels),
+                      scheduler=LCMScheduler(**LINEAR) if task == "lcm" else SCHEDULERS[kind](), safety_checker=None,
                                        feature_extractor=None, requires_safety_checker=False)  # fmt: skip
     (pipe.to(dtype) if dtype else pipe).save_pretrained(folder, **options)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from app.comparison.spec import Axis, Change, Comparison
 from app.engine.engine import Engine
 from app.engine.planner import Encoder, plan, problems
 from app.engine.tuned_schedules import TunedSchedules
-from app.engine.unused_settings import settings_used, unused, used, weak_guidance
+from app.engine.unused_settings import settings_used, unused, unusual_guidance, used
 from app.forms.stack import formula as on_the_page
 from app.schema import png_metadata
 from app.schema.method_inputs import Use
@@ -197,10 +198,10 @@ def test_an_axis_of_variations_that_cannot_act_is_refused(base: Any, axis: Any, 
 ])  # fmt: skip
 def test_guidance_below_1_is_said_to_be_what_it_is(engines: Any, scale: float, words: str) -> None:
     """The cards of Turbo models say 0 and mean the prompt alone, as diffusers does."""
-    said = weak_guidance(recipe(cfg_scale=scale))
+    said = unusual_guidance(recipe(cfg_scale=scale))
     assert [one.field for one in said] == ["cfg_scale"] * bool(words)
     assert not words or (said[0].message.startswith(words) and "give 1 where the card of a model" in said[0].message)
-    assert not weak_guidance(recipe(cfg_scale=scale, cfg_start=0.05, cfg_end=0.06, steps=8)), "no step is guided"
+    assert not unusual_guidance(recipe(cfg_scale=scale, cfg_start=0.05, cfg_end=0.06, steps=8)), "no step is guided"
 
 
 def test_guidance_0_is_the_negative_prompt_alone(engines: Any) -> None:
@@ -209,3 +210,11 @@ def test_guidance_0_is_the_negative_prompt_alone(engines: Any) -> None:
         recipe(prompt="a blue square", cfg_scale=1.0),
     ))  # fmt: skip
     assert np.abs(np.asarray(zero, float) - np.asarray(alone, float)).max() <= 1
+
+
+def test_guidance_on_top_of_guidance_that_is_built_in_is_said():
+    distilled = SimpleNamespace(offers={"distilled guidance"})
+    (said,) = unusual_guidance(recipe(cfg_scale=4.0), distilled)
+    assert said.field == "cfg_scale" and "built in" in said.message and "Give 1" in said.message
+    assert not unusual_guidance(recipe(cfg_scale=1.0), distilled)
+    assert not unusual_guidance(recipe(cfg_scale=4.0), SimpleNamespace(offers=()))
