@@ -53,7 +53,7 @@ def test_the_picker_works_from_the_keyboard_and_finds_words(cards):
     selected = dialog.locator("[role=tab][aria-selected=true]")
     expect(selected).to_have_text("By task")
     selected.press("ArrowDown")  # the families of the survey
-    expect(selected).to_contain_text("Re-purposing")
+    expect(selected).to_contain_text("Training")
     expect(selected).to_be_focused()
     dialog.get_by_label("Search methods").fill("low frequencies")
     expect(dialog.locator(".nw-entry").first).to_contain_text("ILVR")
