@@ -14,7 +14,7 @@ from conditioning.clashes import solver_clash
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import run
-from tests.support.networks import embedded
+from tests.support.networks import embedded, with_an_example
 
 STEPS = 3
 
@@ -41,7 +41,7 @@ def started(method, networks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"cfg"}))
+@pytest.mark.parametrize("method", with_an_example())
 def test_its_example_runs(method, networks):
     recipe, network, flow = started(method, networks)
     x = run(flow, network.denoise)

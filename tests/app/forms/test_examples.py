@@ -15,13 +15,12 @@ from backbones.embedded import EMBEDDED
 from backbones.outline import outline
 from conditioning.registry import METHODS
 from fidelity.measures import better
+from tests.support.networks import with_an_example
 from world.captions import parse
 
 DOCS = Path(__file__).parents[3] / "docs"
 FIGURES = json.loads((DOCS / "examples.json").read_text())
-OFFERED = [outline(id).offers for id, one in EMBEDDED.items() if one.folder]
-#: The others want a network that does not come with the program.
-NAMES = sorted(name for name, one in METHODS.items() if any(set(one.needs) <= own for own in OFFERED) and name != "cfg")
+NAMES = with_an_example()
 VISIBLE = 3.0  # of 255, mean over the image: from here on a person sees a difference
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers import ControlNetModel, DDIMScheduler, DiffusionPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from backbones import stable_diffusion
@@ -92,6 +92,22 @@ def test_mask_and_image_both_act(backbones):
     other = sample(b, x, sigmas, [("inpainting_network", {**given, "image": 1 - given["image"]})])
     inverse = sample(b, x, sigmas, [("inpainting_network", {**given, "mask": ~given["mask"]})])
     assert all((made - one).abs().max() > 1e-3 for one in (plain, other, inverse))
+
+
+def test_a_controlnet_of_the_plain_network_acts_beside_it(tmp_path):
+    """It reads the noisy latents alone, as those of Stable Diffusion do beside its inpainting network."""
+    torch.manual_seed(1)
+    depth = ControlNetModel.from_unet(tiny.unet(32), conditioning_embedding_out_channels=(8, 16))
+    for weights in depth.parameters():
+        torch.nn.init.normal_(weights, std=0.05)
+    folder = tiny.save(tmp_path / "net", "eps-inpaint")
+    depth.save_pretrained(tmp_path / "net_controlnets" / "depth")
+    b = stable_diffusion.load(str(folder))
+    _, _, given = inputs(b, 32, 32)
+    x, sigmas = 10 * torch.randn(1, *b.latent_shape(32, 32), generator=torch.Generator().manual_seed(0)), [10.0, 2.0, 0]
+    stacks = {"inpainting_network": given, "controlnet": {"depth": torch.rand(1, 3, 32, 32)}}
+    both = sample(b, x, sigmas, list(stacks.items()))
+    assert all((both - sample(b, x, sigmas, [one])).abs().max() > 1e-3 for one in stacks.items())
 
 
 def test_it_is_known_before_it_is_loaded_and_refused_elsewhere(folders, tmp_path):
