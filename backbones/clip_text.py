@@ -34,11 +34,24 @@ class CLIPText:
         for place in ("", "_2") if self.xl else ("",):
             _fit_tokenizer(id, getattr(pipe, f"tokenizer{place}"), getattr(pipe, f"text_encoder{place}").config)
 
+    @property
+    def reads_chunks(self) -> bool:
+        """Whether its features may be laid end to end: of CLIP they may, of an encoder trained with its network not."""
+        return self.xl or len(self.pipe.tokenizer) >= LEARNED_ALL
+
     @torch.no_grad()
     def encode(self, prompt: str) -> dict[str, Tensor]:
-        """"" is all zeros where the checkpoint says so (SDXL's empty prompt). Weights of words
-        (`common.weighted_text`) act on "text" alone: tokens and "pooled" are those of the words."""
-        text = plain(prompt)
+        """In chunks, where BREAK parts the prompt and `reads_chunks`: each is read with places of its own, and their
+        features are laid end to end, as in A1111; "pooled" is that of the first. "" is all zeros where the checkpoint
+        says so (SDXL's empty prompt). Weights of words (`common.weighted_text`) act on "text" alone: tokens and
+        "pooled" are those of the words."""
+        whole = weighted(prompt)
+        chunks = [self._encoded(chunk) for chunk in (whole.chunks if self.reads_chunks else (whole,))]
+        return {key: value if key == "pooled" else torch.cat([one[key] for one in chunks], 1)
+                for key, value in chunks[0].items()}  # fmt: skip
+
+    def _encoded(self, chunk: WeightedText) -> dict[str, Tensor]:
+        text = chunk.text
         out = self.pipe.encode_prompt(text, device=self.device, num_images_per_prompt=1,
                                       do_classifier_free_guidance=False)  # fmt: skip
         cond = {"text": out[0].float()}
@@ -50,15 +63,15 @@ class CLIPText:
         cond["tokens"] = tokenizer(self.pipe.maybe_convert_prompt(text, tokenizer), padding="max_length",
                                    max_length=cond["text"].shape[1], truncation=True,
                                    return_tensors="pt").input_ids.to(self.device)  # fmt: skip
-        if weighted(prompt).weighs:
-            cond["text"] = self._weighed(weighted(prompt), cond["text"], cond["tokens"])
+        if chunk.weighs:
+            cond["text"] = self._weighed(chunk, cond["text"], cond["tokens"])
         return cond
 
     def _weighed(self, text: WeightedText, features: Tensor, tokens: Tensor) -> Tensor:
         """The features (1, L, D) of its words by their weights: see `word_weights`."""
         weights = word_weights.token_weights(self._whole_tokenizer, text, features.shape[1])
         encoder = self.pipe.text_encoder
-        if self.xl or len(self.pipe.tokenizer) >= LEARNED_ALL:
+        if self.reads_chunks:
             encoders = [encoder, self.pipe.text_encoder_2] if self.xl else [encoder]
             return word_weights.multiplied(features, weights, [int(one.config.hidden_size) for one in encoders])
         return word_weights.extrapolated(
@@ -93,7 +106,7 @@ class CLIPText:
 
     def unread(self, text: str) -> str:
         """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
-        return text_length.unread(self._whole_tokenizer, plain(text), self.tokens)
+        return text_length.unread_of(self._whole_tokenizer, weighted(text), self.tokens, self.reads_chunks)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of the text, in order and once each, that are no whole token of a small vocabulary; [] for a large."""
@@ -107,6 +120,10 @@ class NoText:
 
     tokens = 0
     weighs_words: bool | None = None
+
+    @property
+    def reads_chunks(self) -> bool:
+        return False
 
     def encode(self, text: str) -> dict[str, Tensor]:
         return {}

@@ -12,6 +12,7 @@ from torch import Tensor
 from backbones import guiding_networks
 from backbones.base import check_size
 from backbones.coordinates import Coordinates
+from backbones.text_length import filled_up
 from samplers.protocol import Ask, Cond
 
 REMEMBERED = 512  # prompts whose encoding is kept
@@ -49,6 +50,9 @@ class TextEncoder(Protocol):
 
     tokens: int
     weighs_words: bool | None  # None: it reads no prompts
+
+    @property
+    def reads_chunks(self) -> bool: ...
 
     def encode(self, text: str) -> dict[str, Tensor]:
         """One prompt -> its row of a cond."""
@@ -99,6 +103,11 @@ class LatentBackbone:
         self.offers = self.network.offers | self.images.offers | beside
         self.offers |= {"controlnet"} if self.controlnets else set()
         self._texts: dict[str, dict[str, Tensor]] = {}
+
+    @property
+    def reads_chunks(self) -> bool:
+        """See `backbones.base.Backbone`."""
+        return self.text.reads_chunks
 
     @property
     def engine(self) -> Any:
@@ -164,6 +173,10 @@ class LatentBackbone:
                     self._texts.pop(next(iter(self._texts)))
                 self._texts[text] = self.text.encode(text)
             rows.append(self._texts[text])
+        if self.reads_chunks:
+            longest = max(row["text"].shape[1] for row in rows)
+            if any(row["text"].shape[1] < longest for row in rows):
+                rows = [filled_up(row, longest, self.text.encode("")) for row in rows]
         return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:

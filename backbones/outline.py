@@ -25,9 +25,10 @@ from backbones import (
 from backbones.base import check_size
 from backbones.checkpoint_files import CheckpointError
 from backbones.checkpoint_files import config as config_of
+from backbones.clip_text import LEARNED_ALL
 from backbones.coordinates import coordinates_in
 from backbones.embedded import EMBEDDED
-from common.weighted_text import plain
+from common.weighted_text import weighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Outline:
     tokens: int = 0
     controlnets: tuple[str, ...] = ()
     folder: Path | None = None  # of its files
+    reads_chunks: bool = False  # see `backbones.base.Backbone`
 
     def levels(self, width: int, height: int) -> Tensor:
         """The noise levels (T,) of an image of so many pixels, ascending."""
@@ -68,7 +70,9 @@ class Outline:
     def unread(self, text: str) -> str:
         """The end of a prompt that its text encoder has no place for; "" where it reads all of it."""
         return (
-            text_length.unread(text_length.tokenizer_in(self.folder), plain(text), self.tokens)
+            text_length.unread_of(
+                text_length.tokenizer_in(self.folder), weighted(text), self.tokens, self.reads_chunks
+            )
             if self.tokens and self.folder
             else ""
         )
@@ -111,6 +115,7 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     return Outline(
         id, offers, sigmas, size * factor, multiple, int(vae["latent_channels"]), factor,
         int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside, folder,
+        (folder / "text_encoder_2").is_dir() or int(text.get("vocab_size", 49408)) >= LEARNED_ALL,
     )  # fmt: skip
 
 

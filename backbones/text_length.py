@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
+from torch import Tensor
+
+from common.weighted_text import WeightedText
 
 ENDS = 2  # tokens that mark the begin and the end of a text
+
+
+def unread_of(tokenizer: Tokenizer, text: WeightedText, tokens: int, in_chunks: bool) -> str:
+    """As `unread`; in_chunks: of the first chunk that is too long, where each is read with places of its own."""
+    texts = [one.text for one in text.chunks] if in_chunks else [text.text]
+    return next(filter(None, (unread(tokenizer, one, tokens) for one in texts)), "")
+
+
+def filled_up(cond: Mapping[str, Tensor], length: int, empty: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A cond whose text has this length, or is filled up to it with chunks of the empty prompt, as A1111 does with the
+    shorter one of prompt and negative prompt. Texts are (B, L, ...), L a multiple of the empty one's."""
+    filled = dict(cond)
+    for key in ("text", "tokens"):
+        if key in cond and cond[key].shape[1] < length:
+            more = empty[key].repeat_interleave(len(cond[key]), 0)
+            times = (length - cond[key].shape[1]) // more.shape[1]
+            filled[key] = torch.cat([cond[key], *[more] * times], 1)
+    return filled
 
 
 def unread(tokenizer: Tokenizer, text: str, tokens: int) -> str:

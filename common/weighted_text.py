@@ -3,7 +3,8 @@
     (cube)  1.1    ((cube))  1.21    (cube:1.3)  1.3    [cube]  1 / 1.1    \\( \\) \\[ \\]  the bracket itself
 
 Brackets within brackets multiply; one that is not closed holds to the end. What other tools change the prompt by on the
-way ([cube:ball:0.5], [cube|ball]) is text here. Adapters (<lora:style:0.8>) and BREAK are no words and are left out.
+way ([cube:ball:0.5], [cube|ball]) is text here. Adapters (<lora:style:0.8>) are no words and are left out; BREAK begins
+another chunk, for a text encoder that reads a text in chunks, and is left out for others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ ADAPTER = r"<\s*(?:lora|lyco|hypernet|embedding)\s*:[^<>]*>"
 #: from "cube" to "ball" at half of the steps, "ball" from there on, or in turns
 CHANGING = r"\[[^\[\]]*:\s*\d*\.?\d+\s*\]|\[[^\[\]]*\|[^\[\]]*\]"
 BREAK = r"\bBREAK\b"
+GAP = "\x1e"  # what stands for BREAK in the runs: a separator of records, of no text
 
 _PART = re.compile(
     rf"(?P<escaped>\\[()\[\]\\])|(?P<text>{CHANGING})|(?P<left>{ADAPTER})|(?P<gap>{BREAK})\s*"
@@ -34,7 +36,18 @@ class WeightedText:
     @property
     def text(self) -> str:
         """Without the syntax: what a text encoder is given."""
-        return "".join(text for text, _ in self.runs)
+        return "".join(text for text, _ in self.runs).replace(GAP, " ")
+
+    @property
+    def chunks(self) -> tuple[WeightedText, ...]:
+        """The text in the parts that BREAK parts it into, none of them empty; one where there is no BREAK."""
+        parts: list[list[tuple[str, float]]] = [[]]
+        for text, weight in self.runs:
+            first, *others = text.split(GAP)
+            parts[-1].append((first, weight))
+            parts += [[(other, weight)] for other in others]
+        found = tuple(WeightedText(tuple(_merged(part))) for part in parts)
+        return tuple(one for one in found if one.text.strip()) or found[:1]
 
     @property
     def weighs(self) -> bool:
@@ -44,7 +57,8 @@ class WeightedText:
     @property
     def said(self) -> list[tuple[str, float]]:
         """(words, weight) of what does not count once."""
-        return [(text.strip(), weight) for text, weight in self.runs if weight != 1 and text.strip()]
+        words = [(text.replace(GAP, " ").strip(), weight) for text, weight in self.runs if weight != 1]
+        return [(text, weight) for text, weight in words if text]
 
     def at(self, place: int) -> float:
         """The weight of the character at a place of `text`; 1 behind its end."""
@@ -65,14 +79,14 @@ def weighted(text: str) -> WeightedText:
         begin = opened[bracket].pop()
         runs[begin:] = [(words, own * weight) for words, own in runs[begin:]]
 
-    done = 0
+    done, text = 0, text.replace(GAP, " ")
     for part in _PART.finditer(text):
         before, done = text[done : part.start()], part.end()
         runs.append((before.rstrip() if part["left"] or part["gap"] else before, 1.0))
         if part["escaped"]:
             runs.append((part["escaped"][1:], 1.0))
         elif part["gap"]:
-            runs.append((" ", 1.0))
+            runs.append((GAP, 1.0))
         elif part["left"]:
             continue
         elif part["open"]:

@@ -19,6 +19,7 @@ from app.engine.unread_text import texts
 from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
+from backbones.text_length import filled_up
 from common.text import one_line
 from common.weighted_text import HEAVIEST, weighted
 from conditioning.compose import compose
@@ -116,6 +117,9 @@ def plan(
     cond = with_role(encode(recipe.prompt), "prompt")
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = encode(recipe.negative)
+    if "text" in cond and "text" in null:  # a prompt in more chunks than the other
+        longest = max(cond["text"].shape[1], null["text"].shape[1])
+        cond, null = (filled_up(one, longest, encode("")) for one in (cond, null))
     on_start: list[Callable[[Tensor, float], object]] = []
     try:
         stack: list[tuple[str, Mapping[str, Any]]] = [

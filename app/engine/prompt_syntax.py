@@ -18,15 +18,16 @@ NOT_HERE = (
     (r"\{[^{}]*\|[^{}]*\}|__\w+__", "{} draws one of several texts in other tools. Here it is read as it stands."),
     (r"(?<=\S)\s+AND\s+(?=\S)", "{} joins two prompts in other tools. Here it is the word “and”: the method Composable "
                                 "diffusion joins prompts."),
-    (BREAK, "{} begins another part of the text in other tools. Here it is left out, and the text is read as one."),
 )  # fmt: skip
+LEFT_OUT = "“BREAK” begins another part of the text in other tools. Here it is left out, and the text is read as one."
 MOST_SAID = 6  # weights of one text
 
 
 def syntax(recipe: Recipe, backbone: Any) -> list[Problem]:
     """Of each text that the run reads: what its weights do on this backbone (or its outline; None: not known), and one
     sentence on each kind of syntax that does nothing here."""
-    return [*(_weights(recipe) if _weighs(backbone) else []), *without_effect(recipe, backbone)]
+    weights = _weights(recipe) if _weighs(backbone) else []
+    return [*weights, *_chunks(recipe, backbone), *without_effect(recipe, backbone)]
 
 
 def _weighs(backbone: Any) -> bool | None:
@@ -42,6 +43,9 @@ def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
         for pattern, words in NOT_HERE
         if (match := re.search(pattern, text))
     ]
+    if not getattr(backbone, "reads_chunks", False):
+        found += [Problem(field, f"{label}: {LEFT_OUT}")
+                  for field, label, text in texts(recipe) if re.search(BREAK, text)]  # fmt: skip
     if _weighs(backbone) is not False:
         return found
     unweighed = [
@@ -50,6 +54,18 @@ def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
         if weighted(text).weighs
     ]
     return [*unweighed, *found]
+
+
+def _chunks(recipe: Recipe, backbone: Any) -> list[Problem]:
+    """Where a text is read in parts."""
+    if not getattr(backbone, "reads_chunks", False):
+        return []
+    return [
+        Problem(field, f"{label}: “BREAK” begins another part of the text. {backbone.id} reads "
+                f"{len(weighted(text).chunks)} parts, each with its own {backbone.tokens} tokens.")
+        for field, label, text in texts(recipe)
+        if re.search(BREAK, text)
+    ]  # fmt: skip
 
 
 def _weights(recipe: Recipe) -> list[Problem]:

@@ -46,3 +46,24 @@ def test_what_is_no_weight(text, words):
 def test_what_does_not_count_once_is_named():
     assert weighted("a (large red cube:1.3) on ( ) [grass]").said == [("large red cube", 1.3), ("grass", 1 / 1.1)]
     assert weighted("a (cube:2)").at(99) == 1
+
+
+@pytest.mark.parametrize(
+    "text, chunks",
+    [
+        ("a cube", ["a cube"]),
+        ("a cube BREAK a ball", ["a cube", "a ball"]),
+        ("BREAK a cube BREAK BREAK a ball BREAK", ["a cube", "a ball"]),
+        ("BREAK", [""]),
+        ("", [""]),
+        ("a BREAKFAST", ["a BREAKFAST"]),
+    ],
+)
+def test_chunks_are_the_parts_between_breaks_and_none_is_empty(text, chunks):
+    assert [one.text.strip() for one in weighted(text).chunks] == chunks
+
+
+def test_weights_hold_on_both_sides_of_a_break_within_their_brackets():
+    first, second = weighted("a (red cube BREAK blue:2) ball").chunks
+    assert first.runs == (("a ", 1.0), ("red cube", 2.0)) and second.runs == (("blue", 2.0), (" ball", 1.0))
+    assert weighted("a (red cube BREAK blue:2) ball").said == [("red cube blue", 2.0)]

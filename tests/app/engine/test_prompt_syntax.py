@@ -76,3 +76,11 @@ def test_a_weight_that_nobody_means_is_refused_at_its_field(prompt, refused):
     assert all("“red” is too large. Give -10 to 10." in one.message for one in found)
     noted = [one.message for one in syntax(Recipe.make(prompt=prompt), WEIGHS)]
     assert len(noted) == (not refused), "what is refused is not said to count"
+
+
+def test_a_break_is_read_in_parts_where_the_text_encoder_can_and_said_either_way():
+    one = Recipe.make(prompt="a cube BREAK a ball BREAK a cone")
+    (left_out,) = syntax(one, SimpleNamespace(id="small", weighs_words=True, reads_chunks=False))
+    assert left_out.field == "prompt" and "left out" in left_out.message
+    (read,) = syntax(one, SimpleNamespace(id="large", weighs_words=True, reads_chunks=True, tokens=77))
+    assert "large reads 3 parts, each with its own 77 tokens" in read.message
