@@ -11,7 +11,6 @@ from xdist.scheduler import LoadScopeScheduling
 torch.set_num_threads(1)  # small tensors: threads only cost, and sums keep their order
 
 BROWSER = Path(__file__).parent / "browser"
-RUNS: list[bool] = []  # whether the first test of this process was one in the browser
 
 
 class FileByFile(LoadScopeScheduling):
@@ -47,12 +46,3 @@ def pytest_collection_modifyitems(items):
     """Long ones first, that no process is left alone with one in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path.parent != BROWSER, item.path not in slow))  # stable
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """Processes that begin without a browser take what the one with it leaves: its tests are the longest row."""
-    if os.environ.get("PYTEST_XDIST_WORKER") and not RUNS:
-        RUNS.append(item.path.parent == BROWSER)
-        if not RUNS[0] and hasattr(os, "nice"):
-            os.nice(10)

@@ -113,15 +113,14 @@ def test_on_a_public_server_what_nobody_follows_ends_after_a_while():
 
 def test_who_comes_back_in_time_keeps_it():
     given_up = []
-    followers = Followers(lambda: given_up.append(1), patience=0.05)
+    left = threading.Event()
+    followers = Followers(lambda: (given_up.append(1), left.set()), patience=0.5)  # longer than a busy machine sleeps
     with followers:
         pass
     with followers:
         assert followers
-        threading.Event().wait(0.15)
-        assert not given_up
-    threading.Event().wait(0.15)
-    assert given_up and not followers
+        assert not left.wait(0.8) and not given_up
+    assert left.wait(30) and given_up == [1] and not followers
 
 
 def test_a_page_keeps_its_own_runs_or_takes_over_those_of_a_closed_tab():
