@@ -19,9 +19,9 @@ class Backbone(Protocol):
     `conditioning.registry.NEEDS`. One that offers "attention.cross" gives "tokens" (B, L) in its conds as well, and has
     `words(tokens of one row) -> [(word, places of its tokens along L), ...]`. One whose `quick: bool` is False takes
     tens of seconds for a step, and none is made ahead of the first run. One whose `weighs_words: bool` is True honours
-    weights such as (cube:1.3); with `reads_chunks: bool` True, BREAK begins another chunk of a text, with places of its
-    own; one where it is False reads the words without them (`common.weighted_text.plain`); one
-    that has none reads no words.
+    weights such as (cube:1.3); one where it is False reads the words without them (`common.weighted_text.plain`); one
+    that has none reads no words. With `reads_chunks: bool` True, BREAK begins another chunk of a text, with places of
+    its own.
     """
 
     id: str  # folder, Hub id, or a name that `backbones.load` knows

@@ -117,9 +117,9 @@ def plan(
     cond = with_role(encode(recipe.prompt), "prompt")
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = encode(recipe.negative)
-    if "text" in cond and "text" in null:  # a prompt in more chunks than the other
-        longest = max(cond["text"].shape[1], null["text"].shape[1])
-        cond, null = (filled_up(one, longest, encode("")) for one in (cond, null))
+    lengths = [one["text"].shape[1] for one in (cond, null) if "text" in one]
+    if len({*lengths}) > 1:  # one of the two prompts is in more chunks than the other
+        cond, null = (filled_up(one, max(lengths), encode("")) for one in (cond, null))
     on_start: list[Callable[[Tensor, float], object]] = []
     try:
         stack: list[tuple[str, Mapping[str, Any]]] = [

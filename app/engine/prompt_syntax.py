@@ -19,7 +19,9 @@ NOT_HERE = (
     (r"(?<=\S)\s+AND\s+(?=\S)", "{} joins two prompts in other tools. Here it is the word “and”: the method Composable "
                                 "diffusion joins prompts."),
 )  # fmt: skip
-LEFT_OUT = "“BREAK” begins another part of the text in other tools. Here it is left out, and the text is read as one."
+LEFT_OUT = (  # where the text encoder reads a text as one
+    BREAK, "{} begins another part of the text in other tools. Here it is left out, and the text is read as one."
+)  # fmt: skip
 MOST_SAID = 6  # weights of one text
 
 
@@ -37,15 +39,13 @@ def _weighs(backbone: Any) -> bool | None:
 
 def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
     """The syntax of a recipe's texts that is not honoured on this backbone, each kind in a sentence."""
+    kinds = NOT_HERE if getattr(backbone, "reads_chunks", False) else (*NOT_HERE, LEFT_OUT)
     found = [
         Problem(field, f"{label}: {words.format(f'“{one_line(match[0])}”')}")
         for field, label, text in texts(recipe)
-        for pattern, words in NOT_HERE
+        for pattern, words in kinds
         if (match := re.search(pattern, text))
     ]
-    if not getattr(backbone, "reads_chunks", False):
-        found += [Problem(field, f"{label}: {LEFT_OUT}")
-                  for field, label, text in texts(recipe) if re.search(BREAK, text)]  # fmt: skip
     if _weighs(backbone) is not False:
         return found
     unweighed = [

@@ -50,10 +50,12 @@ def unusual_guidance(recipe: Recipe, backbone: Any = None) -> list[Problem]:
     guidance built in; below 1, where diffusers means the prompt alone, and so do the model cards of Turbo and Lightning
     that say 0."""
     scale = recipe.cfg_scale
+    if settings_used(recipe).cfg_scale != scale:  # no step is guided
+        return []
     if scale > 1 and "distilled guidance" in getattr(backbone, "offers", ()):
         words = "This model has its guidance built in (the method Distilled guidance sets how strong it is)"
         return [Problem("cfg_scale", f"CFG Scale: {words}, and {scale:g} comes on top at twice the time. Give 1.")]
-    if scale >= 1 or settings_used(recipe).cfg_scale != scale:  # no step is guided
+    if scale >= 1:
         return []
     way = f"{scale:.0%} of the way from the negative prompt to the prompt"
     here = way if scale else "the negative prompt alone, without the prompt"

@@ -217,4 +217,5 @@ def test_guidance_on_top_of_guidance_that_is_built_in_is_said():
     (said,) = unusual_guidance(recipe(cfg_scale=4.0), distilled)
     assert said.field == "cfg_scale" and "built in" in said.message and "Give 1" in said.message
     assert not unusual_guidance(recipe(cfg_scale=1.0), distilled)
+    assert not unusual_guidance(recipe(cfg_scale=4.0, cfg_start=0.05, cfg_end=0.06, steps=8), distilled)
     assert not unusual_guidance(recipe(cfg_scale=4.0), SimpleNamespace(offers=()))
