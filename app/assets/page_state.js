@@ -6,9 +6,14 @@
 /** @type {{ catalogue: Catalogue | null, visit_token: string, backbone: string, model: string, offers: string[] | null }} */
 export const page = { catalogue: null, visit_token: "", backbone: "", model: "", offers: null };
 
+let visitBegins = () => {};
+/** Resolves once the server has said whose visit this is: without that it takes no image and gives none. */
+export const visitIsKnown = /** @type {Promise<void>} */ (new Promise((resolve) => { visitBegins = resolve; }));
+
 /** @param {Marks} marks */
 export function learn({ visit_token, backbone, model, offers }) {
   Object.assign(page, { visit_token, backbone, model, offers });
+  if (visit_token) visitBegins();
 }
 
 /** Once the page has it: what draws methods is called after that. */

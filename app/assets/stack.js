@@ -21,6 +21,8 @@ let cards = [];
 let component = null;
 /** @type {Pick<Marks, "problems" | "notes">} what the server says at the cards */
 let marks = { problems: {}, notes: {} };
+/** @type {Record<string, string>} field -> what went wrong on the page, until the stack changes */
+let troubles = {};
 
 /** @type {(a: Card, b: Card) => number} */
 const order = (a, b) => compareOrder(catalogue().methods, a, b);
@@ -33,6 +35,7 @@ export const isInStack = (name) => cards.some((card) => card.name === name);
 export const stackText = () => writeStack(cards);
 
 function send() {
+  troubles = {};
   if (component) component.props.value = stackText();
 }
 
@@ -170,7 +173,9 @@ function cardBody(card, i, method) {
   const id = `methods.${i}`;
   /** @type {(part: "knobs" | "inputs", name: string) => (value: any, again?: boolean) => void} */
   const setter = (part, name) => (value, again) => {
-    if (part === "inputs" && isEmpty(value)) delete card.inputs[name]; else card[part][name] = value;
+    const now = cards.find((one) => one.name === card.name); // an upload may end after the server has sent the stack anew
+    if (!now) return;
+    if (part === "inputs" && isEmpty(value)) delete now.inputs[name]; else now[part][name] = value;
     if (again) render();
     const field = document.getElementById(`${id}.${part}.${name}`);
     if (field && part === "inputs") field.dataset.empty = String(isEmpty(value));
@@ -247,7 +252,7 @@ function drawMarks(loud = false) {
   }
   /** @type {HTMLElement | null} */
   let first = null;
-  for (const [field, words] of Object.entries(marks.problems)) {
+  for (const [field, words] of Object.entries({ ...marks.problems, ...troubles })) {
     const place = placeOf(field, root);
     if (!place) continue;
     const isQuiet = !loud && isWanting(field);
@@ -276,7 +281,7 @@ export function refuse(problems) {
   drawMarks(true);
 }
 listen("trouble", ({ field, words }) => {
-  marks = { ...marks, problems: { ...marks.problems, [field]: words } };
+  troubles[field] = words;
   drawMarks(true);
 });
 

@@ -1,6 +1,6 @@
 // @ts-check
 /** Images that go to the server and are then known by their content hash. */
-import { announce, page } from "./page_state.js";
+import { announce, page, visitIsKnown } from "./page_state.js";
 
 /** @import { Preview, Uploaded } from "./server.d.ts" */
 
@@ -56,6 +56,7 @@ export function sizeOf(sha) {
  * @returns {Promise<Answer | null>} null where no answer came
  */
 async function post(path, body, type) {
+  await visitIsKnown; // a picture may be dropped on a page that has just been opened
   try {
     const response = await fetch(`${path}?visit_token=${encodeURIComponent(page.visit_token)}`, {
       method: "POST", body, headers: { "Content-Type": type, "X-Nine-Ways": "1" },
