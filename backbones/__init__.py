@@ -31,10 +31,9 @@ def _loaded(id: str, name: str) -> Backbone:
         from backbones.exact import images
 
         return images()
-    from backbones import checkpoint, pixels, stable_diffusion  # diffusers is slow to import
+    from backbones import checkpoint, diffusion_transformer, pixels, stable_diffusion  # diffusers is slow to import
 
     path = EMBEDDED[id].folder if id in EMBEDDED else id
-    fits = (*stable_diffusion.FITS, *pixels.FITS)
-    folder = checkpoint.locate(str(path), fits)
-    kind = checkpoint.check(folder, fits)["_class_name"]
-    return (pixels if kind in pixels.FITS else stable_diffusion).load(str(folder), name)
+    loaders = {fit: module for module in (stable_diffusion, pixels, diffusion_transformer) for fit in module.FITS}
+    folder = checkpoint.locate(str(path), tuple(loaders))
+    return loaders[checkpoint.check(folder, tuple(loaders))["_class_name"]].load(str(folder), name)

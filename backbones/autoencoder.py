@@ -4,7 +4,7 @@ Rows go through one by one: an image does not depend on its batch, and memory st
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,9 +27,7 @@ class Autoencoder:
     def __init__(self, vae: Any, decoder: Decode | None = None):
         config = vae.config
         self.vae, self.decoder = vae, decoder
-        self.channels = int(config.latent_channels)
-        stages = config.get("block_out_channels") or config.encoder_block_out_channels  # AutoencoderDC's name
-        self.factor = 2 ** (len(stages) - 1)  # pixels to a latent
+        self.channels, self.factor = latents_of(type(vae).__name__, config)
         mean, std = config.get("latents_mean"), config.get("latents_std")
         per_channel = mean is not None and std is not None
         scale = float(config.get("scaling_factor") or 1.0)
@@ -47,7 +45,7 @@ class Autoencoder:
             raise ValueError(f"images are (B, 3, H, W), H and W multiples of {self.factor}: got {_shape(pixels)}")
         rows = []
         for row in (pixels.to(self.vae.device, self.vae.dtype) * 2 - 1).split(1):
-            rows.append(_latents(self.vae.encode(row)).float())
+            rows.append(self._encoded(row).float())
         latents = torch.cat(rows)
         return (latents - self.shift.to(latents)) * self.scale.to(latents)
 
@@ -65,17 +63,25 @@ class Autoencoder:
                 rows.append(self._decoded(row))
         return (torch.cat(rows) / 2 + 0.5).clamp(0, 1)
 
+    def _encoded(self, row: Tensor) -> Tensor:
+        """(1, 3, H, W) in [-1, 1] -> raw latents (1, C, h, w)."""
+        return _latents(self.vae.encode(row))
+
+    def _raw_decoded(self, row: Tensor) -> Tensor:
+        """Raw latents (1, C, h, w) -> (1, 3, H, W) in [-1, 1]."""
+        return self.vae.decode(row, return_dict=False)[0]
+
     def _decoded(self, row: Tensor) -> Tensor:
         """(1, C, h, w) raw -> (1, 3, H, W) float32 in [-1, 1].
 
         Where float16 overflows (SDXL's first autoencoder does, in whatever checkpoint that denies it by force_upcast),
         this image and all that follow are decoded in float32.
         """
-        out = self.vae.decode(row.to(self.vae.dtype), return_dict=False)[0]
+        out = self._raw_decoded(row.to(self.vae.dtype))
         if self.vae.dtype == torch.float16 and row.isfinite().all() and not out.isfinite().all():
             log.warning("the autoencoder overflows in float16: it decodes in float32 from now on")
             self.vae.to(torch.float32)
-            out = self.vae.decode(row, return_dict=False)[0]
+            out = self._raw_decoded(row)
         return out.float()
 
     def preview(self, x0: Tensor) -> Tensor:
@@ -100,6 +106,49 @@ class Autoencoder:
             outs = F.unfold(pixels, self.factor, stride=self.factor).transpose(1, 2).flatten(0, 1).double()
             ridge = torch.eye(ins.shape[1], dtype=torch.float64) * 1e-3 * len(ins)
             return torch.linalg.solve(ins.T @ ins + ridge, ins.T @ outs).float()
+
+
+class OneFrame(Autoencoder):
+    """AutoencoderKLQwenImage: an autoencoder of films, given films of one frame."""
+
+    def _encoded(self, row: Tensor) -> Tensor:
+        return _latents(self.vae.encode(row.unsqueeze(2))).squeeze(2)
+
+    def _raw_decoded(self, row: Tensor) -> Tensor:
+        return self.vae.decode(row.unsqueeze(2), return_dict=False)[0].squeeze(2)
+
+
+class Patches(Autoencoder):
+    """AutoencoderKLFlux2: a latent here is a patch of 2 x 2 of its latents, each channel scaled to unit size by the
+    statistics that it was trained with."""
+
+    def __init__(self, vae: Any, decoder: Decode | None = None):
+        super().__init__(vae, decoder)
+        variance = vae.bn.running_var.float() + vae.config.batch_norm_eps
+        self.shift = vae.bn.running_mean.float().reshape(1, -1, 1, 1)
+        self.scale = variance.rsqrt().reshape(1, -1, 1, 1)
+
+    def _encoded(self, row: Tensor) -> Tensor:
+        return F.pixel_unshuffle(super()._encoded(row), 2)
+
+    def _raw_decoded(self, row: Tensor) -> Tensor:
+        return super()._raw_decoded(F.pixel_shuffle(row, 2))
+
+
+KINDS: dict[str, type[Autoencoder]] = {"AutoencoderKLQwenImage": OneFrame, "AutoencoderKLFlux2": Patches}
+
+
+def autoencoder(vae: Any) -> Autoencoder:
+    """Of whatever class of diffusers."""
+    return KINDS.get(type(vae).__name__, Autoencoder)(vae)
+
+
+def latents_of(kind: str, config: Mapping[str, Any]) -> tuple[int, int]:
+    """(channels, pixels to a latent) of an autoencoder of this class and config."""
+    channels = int(config.get("latent_channels") or config["z_dim"])
+    stages = config.get("block_out_channels") or config.get("encoder_block_out_channels") or config["dim_mult"]
+    factor = 2 ** (len(stages) - 1)  # each stage but the first has half the side
+    return (4 * channels, 2 * factor) if KINDS.get(kind) is Patches else (channels, factor)
 
 
 def _latents(encoded: Any) -> Tensor:

@@ -1,10 +1,11 @@
 """What a backbone is: a checkpoint, seen from VE coordinates."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from samplers import SCHEDULES
 from samplers.protocol import Ask
 
 
@@ -34,6 +35,10 @@ class Backbone(Protocol):
     def levels(self, width: int, height: int) -> Tensor:
         """The levels (T,) that an image of so many pixels was trained at, ascending: `sigmas`, unless the network was
         trained at others for other sizes."""
+        ...
+
+    def schedule(self, steps: int, width: int, height: int) -> list[float]:
+        """The levels that a run goes through where no other schedule is chosen: steps + 1, falling, the last 0.0."""
         ...
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
@@ -67,6 +72,13 @@ class Backbone(Protocol):
     def unknown_words(self, text: str) -> list[str]:
         """The words of a prompt that it never learned; [] where there is no such notion."""
         ...
+
+
+def levels_of(backbone: Any, schedule: str, steps: int, width: int, height: int) -> list[float]:
+    """steps + 1 falling levels, the last 0.0, under a schedule of `samplers.SCHEDULES`; backbone: or its outline."""
+    if schedule == "native":
+        return backbone.schedule(steps, width, height)
+    return SCHEDULES[schedule](steps, backbone.levels(width, height))
 
 
 def check_size(id: str, multiple: int, width: int, height: int) -> None:

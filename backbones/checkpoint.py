@@ -16,8 +16,9 @@ from typing import Any
 import platformdirs
 import torch
 
-from backbones.checkpoint_files import OPTIONAL, PARTS, VARIANTS, CheckpointError, Unfinished, check, weights
+from backbones.checkpoint_files import OPTIONAL, VARIANTS, CheckpointError, Unfinished, check, weights
 from backbones.names import hub_id
+from backbones.pipelines import BY_PIPELINE, denoiser
 
 REMEMBERED = 50_000_000  # bytes of a file above which its hash is kept between starts, by path, size and time
 OTHER_HALF = re.compile(r"(vision_model|visual_projection|text_projection|logit_scale)\b.*")  # of a whole CLIP
@@ -88,18 +89,18 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:
     import diffusers
 
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    options: dict[str, Any] = {key: None for key in OPTIONAL if key in index}
+    networks = BY_PIPELINE[index["_class_name"]]
+    lacks = [part for part in networks.optional if index.get(part) in (None, [None, None])]
+    options: dict[str, Any] = {key: None for key in OPTIONAL if key in index} | dict.fromkeys(lacks)
     if "requires_safety_checker" in index:
         options["requires_safety_checker"] = False
-    kind = index["_class_name"]
+    kind = networks.pipelines[0]  # whatever task a folder was saved for, it is encoded and denoised alike
     if kind.startswith("StableDiffusionXL"):
         options["add_watermarker"] = False
-    if "text_encoder" in PARTS[kind]:  # whatever task a folder was saved for, it is encoded and denoised alike
-        kind = "StableDiffusionXLPipeline" if "text_encoder_2" in PARTS[kind] else "StableDiffusionPipeline"
     try:
         with quiet():
-            for part, classes in PARTS[index["_class_name"]].items():
-                if classes:
+            for part, classes in networks.parts.items():
+                if classes and part not in lacks:
                     options[part] = _open_part(folder, part, index[part], dtype)
             pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **options)
     except CheckpointError:
@@ -164,8 +165,9 @@ def _some(names: list[str]) -> str:
 
 
 def parameters(folder: Path) -> int:
-    """Of the UNet in a checkpoint folder that passed `check`, by the headers of its files."""
-    return weights(folder, "unet", "diffusers").parameters
+    """Of the denoising network in a checkpoint folder that passed `check`, by the headers of its files."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return weights(folder, denoiser(index["_class_name"]), "diffusers").parameters
 
 
 def revision(folder: Path) -> str:

@@ -12,29 +12,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from backbones import pipelines
+from backbones.pipelines import BY_PIPELINE
+
 PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
 UNFINISHED = {".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tmp"}  # of the Hub, browsers, aria2
 LIBRARIES = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # -> how their files of weights are named
 OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no backbone needs
 VARIANTS = ("", "fp16", "bf16", "fp32")  # in this order, then others such as non_ema; "": files without a variant
-CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
-STABLE_DIFFUSION = {  # part -> classes of it that are run here; () where it is none with weights
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC"),
-    "text_encoder": CLIP, "tokenizer": (), "scheduler": (),
-}  # fmt: skip
-STABLE_DIFFUSION_XL = {**STABLE_DIFFUSION, "text_encoder_2": CLIP[1:], "tokenizer_2": ()}
-#: Pipelines that differ in what they do with the networks, and not in which they have.
-TASKS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint", "Adapter", "PAG")
-IN_PIXELS = {"unet": ("UNet2DModel",), "scheduler": ()}
-PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # by pipeline class
-    **{f"StableDiffusion{task}Pipeline": STABLE_DIFFUSION for task in TASKS},
-    **{f"StableDiffusionXL{task}Pipeline": STABLE_DIFFUSION_XL for task in TASKS},
-    **{f"LatentConsistencyModel{task}Pipeline": STABLE_DIFFUSION for task in TASKS[:2]},
-    "DDPMPipeline": IN_PIXELS,
-    "DDIMPipeline": IN_PIXELS,
-}
-TOKENIZER = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})  # either of these
+TOKENIZER = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"spiece.model"})  # either of these
 
 
 class CheckpointError(OSError):
@@ -68,7 +54,7 @@ def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
                               "`from_single_file(...).save_pretrained(folder)`, and give the folder")  # fmt: skip
     index = _index(folder)
     name = index.get("_class_name")
-    parts = {key: value for key, value in index.items() if not key.startswith("_") and isinstance(value, list)}
+    parts = {key: value for key, value in index.items() if not key.startswith("_") and _is_part(value)}
     code = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
     theirs = {*LIBRARIES, None, "stable_diffusion", "diffusers.pipelines.controlnet.multicontrolnet", "multicontrolnet"}
     own = [value for value in parts.values() if value and value[0] not in theirs]
@@ -77,12 +63,19 @@ def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
         raise CheckpointError(f"{folder} brings code ({what}), and no code of a checkpoint is run here. "
                               "Remove it if diffusers' own classes will do.")  # fmt: skip
     if name not in fits:
-        plain = [one for one in fits if not any(task and one.endswith(f"{task}Pipeline") for task in TASKS)]
+        plain = [one.pipelines[0] for one in pipelines.ALL if one.pipelines[0] in fits]
         raise CheckpointError(f"{folder} is a {name}; what fits here: {', '.join(plain)}, and others with the same "
                               "networks")  # fmt: skip
-    for part, classes in PARTS[name].items():
-        _check_part(folder, part, parts.get(part), classes)
+    networks = BY_PIPELINE[name]
+    for part, classes in networks.parts.items():
+        if part not in networks.optional or index.get(part) not in (None, [None, None]):
+            _check_part(folder, part, index.get(part), classes)
     return index
+
+
+def _is_part(said: Any) -> bool:
+    """Whether model_index.json says of a part what it is, [library, class], or that there is none, [null, null]."""
+    return isinstance(said, list) and len(said) == 2 and all(one is None or isinstance(one, str) for one in said)
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -111,8 +104,8 @@ def _check_part(folder: Path, part: str, named: Any, classes: tuple[str, ...]) -
     if part.startswith("tokenizer"):
         names = {file.name for file in here.iterdir()}
         if not any(need <= names for need in TOKENIZER):
-            raise Unfinished(f"{here} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt): copy it from "
-                             "the checkpoint that this one was made from")  # fmt: skip
+            raise Unfinished(f"{here} holds no tokenizer (tokenizer.json, vocab.json and merges.txt, or spiece.model): "
+                             "copy it from the checkpoint that this one was made from")  # fmt: skip
     elif part == "scheduler":
         config(folder, part)
     elif named[1] not in classes:

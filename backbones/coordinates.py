@@ -35,7 +35,8 @@ class Coordinates:
         """x (B, C, H, W) at level sigma (B,), VE -> what the network sees: its x, and its timesteps (B,) float32."""
         s = sigma.reshape(-1, 1, 1, 1)
         if self.prediction == "flow_prediction":
-            return x / (1 + s), (self.span * sigma / (1 + sigma)).float()
+            t = torch.where(sigma < INFINITE, sigma / (1 + sigma), 1.0)  # the finite level stands for t = 1 itself
+            return x / (1 + s), (self.span * t).float()
         return x / (1 + s * s).sqrt(), self.timestep(sigma)
 
     def leave(self, x: Tensor, sigma: Tensor, out: Tensor) -> Tensor:
@@ -77,6 +78,8 @@ def coordinates(scheduler_class: str, settings: Mapping[str, Any]) -> Coordinate
     T = int(settings.get("num_train_timesteps", 1000))
     if prediction == "flow_prediction":
         shift = float(settings.get("shift") or settings.get("flow_shift") or 1.0)
+        if settings.get("use_dynamic_shifting"):
+            shift = 1.0  # it depends on the size of the image, see `backbones.flow_times`
         t = torch.arange(1, T + 1, dtype=torch.float64) / T
         t = shift * t / (1 + (shift - 1) * t)  # (T,) ends at exactly 1
         sigmas = t / (1 - t)

@@ -45,13 +45,14 @@ class EngineChoice:
     strict: bool = False  # asked for by name: fail where it is missing, rather than take torch
 
 
-def plan(parameters: int) -> EngineChoice:
+def plan(parameters: int, half: str = "torch-fp16") -> EngineChoice:
     """For a network of so many parameters on this machine; $NINE_WAYS_DEVICE and $NINE_WAYS_ENGINE override.
 
     On the CPU float32, in OpenVINO where it is installed and the network small. On CUDA float32 for small networks,
-    whose time is launches, and float16 for large ones. bf16 is quicker on the CPU and changes the image: by name
-    only. Small networks in torch on the CPU run in pairs of rows, which makes a row's bits independent of its batch.
-    Raises ValueError for a name that is no engine or no device of this machine.
+    whose time is launches, and `half` for large ones: float16, or bf16 where the family was made for it. On the CPU
+    bf16 is quicker, and changes the image: by name only. Small networks in torch on the CPU run in pairs of rows, which
+    makes a row's bits independent of its batch. Raises ValueError for a name that is no engine or no device of this
+    machine.
     """
     wanted = os.environ.get("NINE_WAYS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -67,7 +68,7 @@ def plan(parameters: int) -> EngineChoice:
     if not name and device.type == "cpu":
         name = "openvino" if small and importlib.util.find_spec("openvino") else "torch"
     elif not name:
-        name = "torch" if small else "torch-fp16"
+        name = "torch" if small else half
     if name.startswith("openvino") and device.type != "cpu":
         raise ValueError(f"NINE_WAYS_ENGINE={name} runs on the CPU, and NINE_WAYS_DEVICE is {device}")
     dtype = {"torch-bf16": torch.bfloat16, "torch-fp16": torch.float16}.get(name, torch.float32)

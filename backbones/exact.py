@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from backbones.guiding_networks import parse
 from common.weighted_text import plain
 from samplers.protocol import Ask
+from samplers.schedules import native
 
 EXCLUDED = -1e6  # the log weight of a component that a prompt rules out: finite, so that embeddings have gradients
 SILENT_WORDS = frozenset("a an the on grey ground".split())
@@ -81,6 +82,10 @@ class Mixture:
     def levels(self, width: int, height: int) -> Tensor:
         """The levels of every size: `sigmas`."""
         return self.sigmas
+
+    def schedule(self, steps: int, width: int, height: int) -> list[float]:
+        """Picked from `sigmas`."""
+        return native(steps, self.sigmas)
 
     # ---- the closed forms ------------------------------------------------------------------------------------------
 

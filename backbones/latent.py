@@ -12,8 +12,9 @@ from torch import Tensor
 from backbones import guiding_networks
 from backbones.base import check_size
 from backbones.coordinates import Coordinates
-from backbones.text_length import filled_up
+from backbones.text_length import filled_up, with_zeros
 from samplers.protocol import Ask, Cond
+from samplers.schedules import native
 
 REMEMBERED = 512  # prompts whose encoding is kept
 Inputs = dict[str, Tensor]  # of a network beside x and t, each (B, ...)
@@ -157,6 +158,10 @@ class LatentBackbone:
         """The noise levels (T,) of an image of so many pixels, ascending."""
         return self.sigmas
 
+    def schedule(self, steps: int, width: int, height: int) -> list[float]:
+        """The levels that a run goes through where no other schedule is chosen: steps + 1, falling, the last 0.0."""
+        return native(steps, self.levels(width, height))
+
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
         check_size(self.id, self.size_multiple, width, height)
@@ -177,6 +182,9 @@ class LatentBackbone:
             longest = max(row["text"].shape[1] for row in rows)
             if any(row["text"].shape[1] < longest for row in rows):
                 rows = [filled_up(row, longest, self.text.encode("")) for row in rows]
+        elif "length" in rows[0]:
+            longest = max(row["text"].shape[1] for row in rows)
+            rows = [{**row, "text": with_zeros(row["text"], longest)} for row in rows]
         return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:

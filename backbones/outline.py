@@ -5,30 +5,42 @@ A recipe is checked against an outline as it is against the loaded backbone, so 
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from torch import Tensor
 
 from backbones import (
     checkpoint,
     controlnets,
+    diffusion_transformer,
     guiding_networks,
     pixels,
     stable_diffusion,
     text_length,
+    transformer,
     unet,
     unet_config,
 )
+from backbones.autoencoder import latents_of
 from backbones.base import check_size
 from backbones.checkpoint_files import CheckpointError
 from backbones.checkpoint_files import config as config_of
 from backbones.clip_text import LEARNED_ALL
 from backbones.coordinates import coordinates_in
 from backbones.embedded import EMBEDDED
-from common.weighted_text import weighted
+from backbones.families import FAMILIES
+from backbones.families.family import Family, Reading
+from common.weighted_text import plain, weighted
+from samplers.schedules import native
+
+#: What the configs of transformers call the features of a token of their text.
+TEXT = ("joint_attention_dim", "cap_feat_dim", "text_hidden_dim", "caption_channels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +64,20 @@ class Outline:
     controlnets: tuple[str, ...] = ()
     folder: Path | None = None  # of its files
     reads_chunks: bool = False  # see `backbones.base.Backbone`
+    weighs_words: bool | None = None  # see `backbones.base.Backbone`
 
     def levels(self, width: int, height: int) -> Tensor:
         """The noise levels (T,) of an image of so many pixels, ascending."""
         return self.sigmas
 
+    def schedule(self, steps: int, width: int, height: int) -> list[float]:
+        """The levels that a run goes through where no other schedule is chosen: steps + 1, falling, the last 0.0."""
+        return native(steps, self.levels(width, height))
+
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Pixels -> (C, h, w). Raises ValueError for a size that is no multiple of size_multiple."""
         check_size(self.id, self.size_multiple, width, height)
         return self.channels, height // self.factor, width // self.factor
-
-    @property
-    def weighs_words(self) -> bool | None:
-        """See `backbones.base.Backbone`: of the text encoders that are opened here every one takes weights."""
-        return True if self.features else None
 
     def unread(self, text: str) -> str:
         """The end of a prompt that its text encoder has no place for; "" where it reads all of it."""
@@ -78,6 +90,35 @@ class Outline:
         )
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransformerOutline(Outline):
+    """Of a diffusion transformer. settings: of its scheduler."""
+
+    family: Family
+    reading: Reading
+    settings: Mapping[str, Any]
+
+    def levels(self, width: int, height: int) -> Tensor:
+        """See `backbones.diffusion_transformer.TransformerBackbone`."""
+        return diffusion_transformer.levels(self.family, self.settings, self.sigmas, self._shape(width, height))
+
+    def schedule(self, steps: int, width: int, height: int) -> list[float]:
+        """See `backbones.diffusion_transformer.TransformerBackbone`."""
+        return diffusion_transformer.schedule(
+            self.family, self.settings, self.sigmas, self._shape(width, height), steps
+        )
+
+    def _shape(self, width: int, height: int) -> tuple[int, int]:
+        return height // self.factor, width // self.factor
+
+    def unread(self, text: str) -> str:
+        """The end of a prompt that its text encoder has no place for; "" where it reads all of it."""
+        if self.folder is None:
+            return ""
+        tokenizer = text_length.tokenizer_in(self.folder, self.reading.part)
+        return text_length.unread(tokenizer, plain(text), self.tokens, self.reading.around)
+
+
 def outline(id: str, name: str | None = None) -> Outline:
     """Of an embedded backbone other than the oracle, which has no weights; of a local folder; or of an id of the Hub
     that was fetched before: no network is asked. name: what it is called in place of the id.
@@ -85,16 +126,18 @@ def outline(id: str, name: str | None = None) -> Outline:
     Raises CheckpointError, an OSError, in words where there is no such checkpoint, or it is one of another kind.
     """
     folder = (EMBEDDED[id].folder if id in EMBEDDED else None) or _fetched(id)
-    kind = checkpoint.check(folder, (*stable_diffusion.FITS, *pixels.FITS))["_class_name"]
+    kind = checkpoint.check(folder, (*stable_diffusion.FITS, *pixels.FITS, *diffusion_transformer.FITS))[
+        "_class_name"
+    ]
     id = name or id
     sigmas = coordinates_in(folder, id).sigmas
     try:
-        return _of_config(id, folder, kind, sigmas)
+        return (_of_transformer if kind in diffusion_transformer.FITS else _of_unet)(id, folder, kind, sigmas)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise CheckpointError(f"{id}: a config.json of it lacks {error}") from error
 
 
-def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
+def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     """Raises KeyError, TypeError or IndexError where a config lacks something."""
     config = config_of(folder, "unet")
     pixels.check_unet(id, config) if kind in pixels.FITS else unet_config.check(folder)
@@ -104,19 +147,37 @@ def _of_config(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
         patch = math.isqrt(config["in_channels"] // 3)
         offers = pixels.Unconditional.offers | pixels.Pixels.offers
         return Outline(id, offers, sigmas, size * patch, patch * 2 ** (stages - 1), channels=3)
-    vae = config_of(folder, "vae")
-    factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
+    channels, factor = _latents(folder)
     guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
-    offers = unet.offers(config, int(vae["latent_channels"])) | guiding
+    offers = unet.offers(config, channels) | guiding
     beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
     offers |= {"controlnet"} if beside else set()
     text = config_of(folder, "text_encoder")
     multiple = unet.size_multiple(factor, stages, checkpoint.parameters(folder))
     return Outline(
-        id, offers, sigmas, size * factor, multiple, int(vae["latent_channels"]), factor,
+        id, offers, sigmas, size * factor, multiple, channels, factor,
         int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside, folder,
         (folder / "text_encoder_2").is_dir() or int(text.get("vocab_size", 49408)) >= LEARNED_ALL,
+        weighs_words=True,
     )  # fmt: skip
+
+
+def _of_transformer(id: str, folder: Path, kind: str, sigmas: Tensor) -> TransformerOutline:
+    """Raises KeyError, TypeError or IndexError where a config lacks something."""
+    family, config = FAMILIES[kind], config_of(folder, "transformer")
+    channels, factor = _latents(folder)
+    reading = family.reading_of(config, lambda part: (folder / part).is_dir())
+    return TransformerOutline(
+        id, transformer.offers(family, config), sigmas, family.side, factor * family.patch, channels, factor,
+        features=next(int(config[name]) for name in TEXT if name in config), tokens=reading.tokens, folder=folder,
+        weighs_words=False, family=family, reading=reading, settings=diffusion_transformer.settings_in(folder),
+    )  # fmt: skip
+
+
+def _latents(folder: Path) -> tuple[int, int]:
+    """(channels, pixels to a latent) of the autoencoder in a folder."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return latents_of(index["vae"][1], config_of(folder, "vae"))
 
 
 def _fetched(id: str) -> Path:

@@ -15,9 +15,10 @@ from backbones.clip_text import NoText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, EngineChoice, Graph, TorchEngine, choose, plan
 from backbones.latent import Extension, Inputs, LatentBackbone
+from backbones.pipelines import IN_PIXELS
 from samplers.protocol import Cond
 
-FITS = ("DDPMPipeline", "DDIMPipeline")
+FITS = IN_PIXELS.pipelines
 
 
 def check_unet(id: str, config: Mapping[str, Any]) -> None:

@@ -8,14 +8,14 @@ import torch
 from backbones import checkpoint, controlnets, unet_config
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
-from backbones.checkpoint_files import PARTS
 from backbones.clip_text import CLIPText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, DecoderGraph, EngineChoice, OpenVINOEngine, plan
 from backbones.latent import LatentBackbone
+from backbones.pipelines import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from backbones.unet import UNet, size_multiple
 
-FITS = tuple(name for name, parts in PARTS.items() if "text_encoder" in parts)
+FITS = STABLE_DIFFUSION.pipelines + STABLE_DIFFUSION_XL.pipelines
 
 
 def load(id: str, name: str | None = None) -> LatentBackbone:

@@ -34,30 +34,38 @@ def filled_up(cond: Mapping[str, Tensor], length: int, empty: Mapping[str, Tenso
     return filled
 
 
-def unread(tokenizer: Tokenizer, text: str, tokens: int) -> str:
+def with_zeros(text: Tensor, length: int) -> Tensor:
+    """A text (1, L, ...) at this length, with zeros at its end."""
+    return torch.cat([text, text.new_zeros(len(text), length - text.shape[1], *text.shape[2:])], 1)
+
+
+def unread(tokenizer: Tokenizer, text: str, tokens: int, around: int = ENDS) -> str:
     """The end of the text that is not read, from the begin of a word; "" where all of it is.
 
-    tokenizer: one that does not truncate. tokens: places of the text encoder, those of the marks of begin and end
-    included.
+    tokenizer: one that does not truncate. tokens: places of the text encoder, those of what stands around the text
+    included, as the marks of begin and end.
     """
     places = tokenizer.encode(text, add_special_tokens=False).offsets
-    if len(places) <= tokens - ENDS:
+    if len(places) <= tokens - around:
         return ""
-    start = places[tokens - ENDS][0]
+    start = places[tokens - around][0]
     while start > 0 and not text[start - 1].isspace():  # a word that is read in part says another thing
         start -= 1
     return text[start:].strip()
 
 
 @lru_cache(maxsize=8)
-def tokenizer_in(folder: Path) -> Tokenizer:
+def tokenizer_in(folder: Path, part: str = "tokenizer") -> Tokenizer:
     """Of the pipeline in a folder. transformers is imported only where it has to be put together from older files."""
-    file = folder / "tokenizer" / "tokenizer.json"
+    file = folder / part / "tokenizer.json"
     if file.exists():
-        return Tokenizer.from_file(str(file))
-    from transformers import CLIPTokenizer
+        own = Tokenizer.from_file(str(file))
+        own.no_truncation()
+        own.no_padding()
+        return own
+    from transformers import AutoTokenizer
 
-    return whole(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
+    return whole(AutoTokenizer.from_pretrained(folder / part))
 
 
 def whole(tokenizer: Any) -> Tokenizer:

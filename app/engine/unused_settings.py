@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
 import conditioning  # noqa: F401  fills the registry
 from app.schema.recipe import SAMPLERS as LABELS
 from app.schema.recipe import Problem, Recipe
 from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
+from backbones.base import levels_of
 from conditioning.clashes import steps_by
 from conditioning.compose import formula as formula_of
 from conditioning.compose import made_sigmas, steps_left_out
@@ -36,11 +35,10 @@ def unused(recipe: Recipe, backbone: Any = None) -> list[Problem]:
     backbone: or its outline; where it is not known, nothing is said that depends on its levels or sizes.
     """
     uses = _uses(recipe)
-    levels = getattr(backbone, "sigmas", None)
     return [
         *_of_methods(recipe, uses, backbone),
         *_of_guidance(recipe, uses),
-        *_of_the_sampler(recipe, uses, levels),
+        *_of_the_sampler(recipe, uses, backbone),
         *_of_the_variation(recipe, uses),
     ]
 
@@ -162,7 +160,7 @@ def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
             yield Problem(f"cfg_{one.knob}", f"{SAID[f'cfg_{one.knob}']}: {why}, so no step is guided.")
 
 
-def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | None) -> Iterator[Problem]:
+def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], backbone: Any) -> Iterator[Problem]:
     stack = [(method, values) for _, method, values in uses]
     label = LABELS.get(recipe.sampler, recipe.sampler)
     owner = steps_by(stack)
@@ -184,8 +182,9 @@ def _of_the_sampler(recipe: Recipe, uses: Sequence[Placed], levels: Tensor | Non
         if idle is not None and recipe.sampler_knobs[idle[0]] == idle[1]:
             other = f"“{knob_label(idle[0])}” is {knob_value(idle[1])}"
             yield Problem(knob_field(name), f"{knob_label(name)}: while {other} it does nothing.")
-    if recipe.afs and levels is not None and recipe.schedule in SCHEDULES:
-        highest = made_sigmas(stack, SCHEDULES[recipe.schedule](recipe.steps, levels))[0]
+    if recipe.afs and backbone is not None and recipe.schedule in SCHEDULES:
+        levels = levels_of(backbone, recipe.schedule, recipe.steps, recipe.width, recipe.height)
+        highest = made_sigmas(stack, levels)[0]
         if highest < NOISE:
             yield Problem(
                 "afs", f"Analytical first step: the run begins at noise level {highest:.3g}, and from {NOISE:g} on a "

@@ -125,7 +125,7 @@ class StandIn:
         self.id, self.offers, self.sigmas = outline.id, outline.offers, outline.sigmas
         self.default_size, self.size_multiple = outline.default_size, outline.size_multiple
         self.tokens = outline.tokens
-        self.latent_shape, self.levels = outline.latent_shape, outline.levels
+        self.latent_shape, self.levels, self.schedule = outline.latent_shape, outline.levels, outline.schedule
         self.controlnets = dict.fromkeys(outline.controlnets, "")
         self._words = [""]  # the token 0 is of no word
 

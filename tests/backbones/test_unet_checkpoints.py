@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from backbones import stable_diffusion
 from backbones.checkpoint import CheckpointError, revision
-from backbones.checkpoint_files import TASKS
+from backbones.pipelines import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from samplers.flow import Ask
 from tests.support import tiny
 
@@ -204,13 +204,15 @@ def test_a_name_of_an_engine_or_device_that_is_none(checkpoints, monkeypatch):
         stable_diffusion.load(str(checkpoints("eps")))
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("kind", ["eps", "xl"])
-def test_a_folder_saved_for_another_task_is_the_same_network(checkpoints, tiny_unet, tmp_path, kind, task):
+@pytest.mark.parametrize("kind, pipeline", [
+    *(("eps", one) for one in STABLE_DIFFUSION.pipelines if one.startswith("Stable")),
+    *(("xl", one) for one in STABLE_DIFFUSION_XL.pipelines),
+])  # fmt: skip
+def test_a_folder_saved_for_another_task_is_the_same_network(checkpoints, tiny_unet, tmp_path, kind, pipeline):
     """Image-to-image, ControlNet and the like: pipelines of diffusers that differ in what they do with one UNet."""
     copy = shutil.copytree(checkpoints(kind), tmp_path / "copy")
-    edit_json(copy / "model_index.json", _class_name=f"StableDiffusion{'XL' if kind == 'xl' else ''}{task}Pipeline",
-              **({"controlnet": ["diffusers", "ControlNetModel"]} if "ControlNet" in task else {}))  # fmt: skip
+    beside = {"controlnet": ["diffusers", "ControlNetModel"]} if "ControlNet" in pipeline else {}
+    edit_json(copy / "model_index.json", _class_name=pipeline, **beside)
     b, whole = stable_diffusion.load(str(copy)), tiny_unet(kind)
     x, cond = torch.randn(1, *b.latent_shape(32, 32)), whole.encode_prompt(["a red sphere"])
     assert all(torch.equal(b.encode_prompt(["a red sphere"])[key], value) for key, value in cond.items())

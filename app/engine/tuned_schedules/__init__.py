@@ -16,9 +16,9 @@ from app.engine.tuned_schedules.gits import GitsSchedule
 from app.engine.tuned_schedules.ld3 import Ld3Schedule
 from app.engine.tuned_schedules.search import Search, SearchInputs, Tuned
 from app.schema.recipe import Problem, Recipe, RecipeError
-from backbones.base import Backbone
+from backbones.base import Backbone, levels_of
 from backbones.checkpoint import cache_folder
-from samplers import SAMPLERS, SCHEDULES
+from samplers import SAMPLERS
 from samplers.afs import afs
 from samplers.early_stop import stopping_at
 from samplers.flow import Denoiser, Flow, Sampler, ask
@@ -54,7 +54,7 @@ class TunedSchedules:
         if recipe.schedule == "ld3":
             return list(self._value(self.ld3, recipe).sigmas)
         if recipe.schedule != "gits":
-            return SCHEDULES[recipe.schedule](recipe.steps, self.backbone.levels(recipe.width, recipe.height))
+            return levels_of(self.backbone, recipe.schedule, recipe.steps, recipe.width, recipe.height)
         gamma = gits.chosen_gamma(recipe.steps, recipe.cfg_scale)
         return self._value(self.gits, recipe).schedule(recipe.steps, gamma, recipe.afs)
 

@@ -1,0 +1,48 @@
+"""Sana (Xie et al. 2024, arXiv 2410.10629)."""
+
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from backbones import flow_times, pipelines
+from backbones.families.family import Family, Reading
+from backbones.flow_times import Settings
+from backbones.latent import Inputs
+
+
+class Sana(Family):
+    """Gemma 2 for the words, after an instruction to enhance the prompt; linear attention, and attention to words.
+
+    The pipeline gives a negative prompt no instruction; here the empty one alone has none.
+    """
+
+    name = "Sana"
+    networks = (pipelines.SANA,)
+    patch = 1
+    reads = frozenset({"text", "text_mask"})
+    reading = Reading("tokenizer", 300, 1)
+
+    def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
+        usual = signature(type(pipe).__call__).parameters["complex_human_instruction"].default
+        words, mask, _, _ = pipe.encode_prompt(
+            text, do_classifier_free_guidance=False, max_sequence_length=self.reading.tokens,
+            complex_human_instruction=usual if text else None,
+        )  # fmt: skip
+        return {"text": words, "text_mask": mask}
+
+    def predict(self, model: Any, x: Tensor, t: Tensor, inputs: Inputs) -> Tensor:
+        out = model(
+            x, encoder_hidden_states=inputs["text"], encoder_attention_mask=inputs["text_mask"],
+            timestep=1000 * t * model.config.timestep_scale, return_dict=False,
+        )[0]  # fmt: skip
+        return out[:, : x.shape[1]]
+
+    def shift(self, settings: Settings, tokens: int, steps: int) -> float:
+        return float(settings.get("flow_shift") or settings.get("shift") or 1.0)
+
+    def schedule(self, steps: int, settings: Settings, tokens: int) -> list[float]:
+        """Even in time from just below 1, shifted, as DPMSolverMultistepScheduler has the levels of a flow."""
+        times = np.linspace(1 - 1 / int(settings.get("num_train_timesteps") or 1000), 0, steps + 1)[:-1]
+        return [*flow_times.levels(flow_times.shifted(times, self.shift(settings, tokens, steps))), 0.0]

@@ -1,0 +1,126 @@
+"""Diffusion transformers of every family as a `backbones.latent.Network`, and what encodes their prompts."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from backbones import text_length
+from backbones.checkpoint_files import CheckpointError
+from backbones.engines import EngineChoice, TorchEngine
+from backbones.families.family import Config, Family
+from backbones.latent import Extension, Inputs
+from common.weighted_text import plain
+from samplers.protocol import Cond
+
+OFFERS = frozenset({"gradients"})
+
+
+def offers(family: Family, config: Config) -> frozenset[str]:
+    """What a transformer of this config offers methods."""
+    return OFFERS | ({"distilled guidance"} if family.has_guidance(config) else set())
+
+
+class AsUNet(nn.Module):
+    """A transformer, called as a UNet is, for `engines.TorchEngine`."""
+
+    def __init__(self, family: Family, model: Any, span: float):
+        super().__init__()
+        self.family, self.model, self.span = family, model, span
+
+    def forward(
+        self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: dict[str, Tensor] | None = None,
+        return_dict: bool = False,
+    ) -> tuple[Tensor]:  # fmt: skip
+        return (self.family.predict(self.model, x, t / self.span, {"text": text, **(added_cond_kwargs or {})}),)
+
+
+class Transformer:
+    """Of a cond it reads what its family `reads`; "guidance" (B,), the distilled scale, is the family's where it is not
+    given. Rows whose texts differ in length are called in groups of one length, so that a row is the same alone and
+    beside others: no model sees what a text was filled up with."""
+
+    def __init__(self, id: str, family: Family, model: Any, plan: EngineChoice, factor: int, span: float):
+        """id: of the checkpoint, for messages. model: on the plan's device in its dtype, frozen, in eval mode. factor:
+        pixels to a latent. span: of its timesteps, 1000 for a flow, 1 where its timesteps are numbers of levels."""
+        self.id, self.family, self.plan, self.factor = id, family, plan, factor
+        self.config = model.config
+        self.keys = family.reads_of(model.config)
+        self.offers = offers(family, model.config)
+        self.engine = TorchEngine(AsUNet(family, model, span), plan.rows)
+
+    def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
+        """Those of the family, and "pixels" (B, 2), height and width, where the model reads them. Raises ValueError."""
+        given = {key: value.to(self.plan.device) for key, value in cond.items() if key in self.keys}
+        unread, missing = set(cond) - self.keys, self.keys - {"guidance"} - set(given)
+        if unread or missing:
+            raise ValueError(f"{self.id} reads {', '.join(sorted(self.keys))} of cond, and got "
+                             f"{', '.join(sorted(cond)) or 'nothing'}: encode prompts with this backbone")  # fmt: skip
+        if "guidance" in self.keys and "guidance" not in given:
+            given["guidance"] = given["text"].new_full((shape[0],), self.family.guidance)
+        if self.family.reads_pixels(self.config):
+            sides = [float(side * self.factor) for side in shape[-2:]]
+            given["pixels"] = given["text"].new_tensor([sides]).expand(shape[0], 2)
+        return given
+
+    def __call__(self, x: Tensor, t: Tensor, inputs: Inputs, edit: object | None = None, tape: bool = False) -> Tensor:
+        """See `backbones.latent.Network`."""
+        if edit is not None:
+            raise ValueError(f"{self.id} is a {self.family.name} network, whose attention cannot be edited here")
+        inputs = dict(inputs)
+        lengths = inputs.pop("length", None)
+        if lengths is None:
+            return self._called(x, t, inputs, tape)
+        out = torch.empty_like(x)
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            some = {key: value[rows] for key, value in inputs.items()}
+            some["text"] = some["text"][:, :length]
+            out = out.index_copy(0, rows, self._called(x[rows], t[rows], some, tape))
+        return out
+
+    def _called(self, x: Tensor, t: Tensor, inputs: Inputs, tape: bool) -> Tensor:
+        added = {key: value for key, value in inputs.items() if key != "text"}
+        return self.engine(x, t, inputs["text"], added, rows=min(self.engine.rows, 1) if tape else None)
+
+    def extend(self, prefix: str, extension: Extension) -> None:
+        raise ValueError(f"{self.id} is a {self.family.name} network, which reads nothing more here")
+
+    def open_controlnet(self, where: str) -> tuple[Any, str]:
+        raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")
+
+
+class TransformerText:
+    """The text encoders of a pipeline, by its own code. Weights of words are left out: they were never shown to T5 or
+    to a language model, and multiplying what those give changes more than the weight of a word."""
+
+    weighs_words: bool | None = False
+    reads_chunks = False
+
+    def __init__(self, family: Family, pipe: Any):
+        self.family, self.pipe = family, pipe
+        self.reading = family.reading_of(pipe.transformer.config, lambda part: getattr(pipe, part, None) is not None)
+        self.tokens = self.reading.tokens
+
+    @torch.no_grad()
+    def encode(self, text: str) -> dict[str, Tensor]:
+        """One prompt -> its row of a cond."""
+        row = self.family.encode(self.pipe, plain(text))
+        return {key: value.float() if value.is_floating_point() else value for key, value in row.items()}
+
+    def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
+        return []
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return text_length.whole(getattr(self.pipe, self.reading.part))
+
+    def unread(self, text: str) -> str:
+        """The end of a text that it has no place for, from the begin of a word; "" where it reads all."""
+        return text_length.unread(self._tokenizer, plain(text), self.tokens, self.reading.around)
+
+    def unknown_words(self, text: str) -> list[str]:
+        return []

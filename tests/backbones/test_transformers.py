@@ -1,0 +1,248 @@
+"""Diffusion transformers of every family beside diffusers' own pipelines, on tiny checkpoints of the same classes."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+
+import backbones
+from backbones.outline import outline
+from conditioning.compose import compose
+from samplers import SAMPLERS
+from samplers.flow import Ask, Noise, run
+from tests.support import tiny_transformers
+
+KINDS = tuple(tiny_transformers.KINDS)
+PROMPT, NEGATIVE, SCALE, STEPS = "a large red sphere on grass, small cube", "blue", 3.0, 4
+NORMED = ("qwen-image",)  # its pipeline gives guided predictions the length of the conditional ones
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {kind: tiny_transformers.save(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def loaded(folders):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NINE_WAYS_ENGINE", "torch")
+        patch.setenv("NINE_WAYS_DEVICE", "cpu")
+        return {kind: backbones.load(str(folder)) for kind, folder in folders.items()}
+
+
+@pytest.fixture
+def theirs(folders):
+    def opened(kind):
+        without = {"text_encoder_3": None, "tokenizer_3": None} if kind == "sd3-without-t5" else {}
+        pipe = DiffusionPipeline.from_pretrained(folders[kind], **without)
+        pipe.set_progress_bar_config(disable=True)
+        if kind == "sana":
+            pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+        if kind.startswith("pixart"):
+            pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False,
+                                                       timestep_spacing="leading")  # fmt: skip
+        return pipe
+
+    return opened
+
+
+def decoded(vae, monkeypatch):
+    """What vae.decode is given, and what it gives."""
+    seen, decode = [], vae.decode
+
+    def recording(z, **more):
+        out = decode(z, **more)
+        seen.append((z.squeeze(2) if z.ndim == 5 else z, out[0].squeeze(2) if out[0].ndim == 5 else out[0]))
+        return out
+
+    monkeypatch.setattr(vae, "decode", recording)
+    return seen
+
+
+def tokens_of(noise, kind):
+    """Latents as the pipeline takes them."""
+    if kind in ("flux-dev", "flux-schnell", "krea2", "qwen-image"):
+        return torch.nn.functional.pixel_unshuffle(noise, 2).flatten(2).transpose(1, 2)
+    return noise
+
+
+def called(pipe, kind, noise, width, height, scale, prompt=PROMPT, negative=NEGATIVE):
+    """The pipeline as its users call it, with this noise."""
+    options = dict(height=height, width=width, num_inference_steps=STEPS, latents=tokens_of(noise, kind),
+                   output_type="pt", negative_prompt=negative)  # fmt: skip
+    name = {"flux-dev": "true_cfg_scale", "flux-schnell": "true_cfg_scale", "qwen-image": "true_cfg_scale"}.get(
+        kind, "guidance_scale"
+    )
+    options[name] = scale - 1 if kind in ("z-image", "krea2") else scale
+    if kind == "flux-schnell":
+        options["max_sequence_length"] = 256
+    if kind == "flux2-klein":
+        del options["negative_prompt"]
+        options["negative_prompt_embeds"] = pipe.encode_prompt(negative)[0]
+    if kind in ("sana", "pixart-sigma", "pixart-alpha"):
+        options["use_resolution_binning"] = False
+    if kind == "sana":
+        options["negative_prompt"] = ""  # see its family: another is encoded otherwise there
+        options["sigmas"] = [1 - i / STEPS for i in range(STEPS)]
+    return pipe(prompt=prompt, **options).images
+
+
+def sample(b, x, sigmas, scale, prompt=PROMPT, negative=NEGATIVE):
+    cond, null = b.encode_prompt([prompt]), b.encode_prompt([negative])
+    D, solver, _ = compose([("cfg", {"scale": scale})], SAMPLERS["euler"], sigmas=sigmas, null=null, backbone=b)
+    return run(solver(D, x, sigmas, cond, Noise([0])), b.denoise)
+
+
+@pytest.mark.parametrize("width, height, scale", [(32, 32, SCALE), (64, 32, 1.0)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_euler_is_the_pipeline(loaded, theirs, kind, width, height, scale, monkeypatch):
+    """The same noise, prompts, guidance and levels: what is decoded, and the image."""
+    b, pipe = loaded[kind], theirs(kind)
+    if kind in NORMED and scale != 1:
+        pytest.skip("see test_guidance_of_kept_length")
+    noise = torch.randn(1, *b.latent_shape(width, height), generator=torch.Generator().manual_seed(1))
+    want = decoded(pipe.vae, monkeypatch)
+    called(pipe, kind, noise, width, height, scale)
+    if kind.startswith("pixart"):
+        sigmas = [*b.sigmas[pipe.scheduler.timesteps].tolist(), 0.0]
+        x = noise * (1 + sigmas[0] ** 2) ** 0.5
+    else:
+        sigmas = b.schedule(STEPS, width, height)
+        if kind == "sana":  # FlowMatchEuler's levels in place of its own
+            sigmas = [*(pipe.scheduler.sigmas / (1 - pipe.scheduler.sigmas)).clamp(max=1e6).tolist()]
+        x = noise * (1 + sigmas[0])
+    got = decoded(b.images.vae, monkeypatch)
+    b.decode(sample(b, x, sigmas, scale, negative="" if kind == "sana" else NEGATIVE))
+    (z, image), (our_z, our_image) = want[0], got[0]
+    assert z.shape == our_z.shape and image.shape == our_image.shape
+    assert (z - our_z).abs().max() <= 1e-4 * z.abs().max()
+    assert (image - our_image).abs().max() <= 1e-4 * image.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pixart", "sana"))])
+@pytest.mark.parametrize("steps", [2, 8, 28])
+def test_its_schedule_is_the_pipeline_s(loaded, theirs, kind, steps):
+    """At another size than square, whatever the number of steps."""
+    b, pipe = loaded[kind], theirs(kind)
+    width, height = 64, 32
+    times = torch.tensor(b.schedule(steps, width, height), dtype=torch.float64)
+    noise = torch.randn(1, *b.latent_shape(width, height))
+    pipe.vae.decode = lambda z, **more: (torch.zeros(1, 3, 1, height, width)[:, :, : z.ndim - 3].squeeze(2),)
+    model = type(pipe.transformer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.backbones.test_transformers.STEPS", steps)
+        still = lambda self, *a, **k: (_like(self, a, k),)  # noqa: E731  # the network is not asked: levels alone
+        patch.setattr(model, "forward", still)
+        called(pipe, kind, noise, width, height, 1.0)
+    want = pipe.scheduler.sigmas.double()
+    assert torch.allclose(times / (1 + times), want, atol=2e-6)
+
+
+def _like(model, given, more):
+    """Zeros as the network would give them."""
+    x = more.get("hidden_states", given[0] if given else None)
+    return [torch.zeros_like(one) for one in x] if isinstance(x, list) else torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_the_same_alone_and_beside_others(loaded, kind):
+    """Prompts of unlike numbers of tokens in one call."""
+    b = loaded[kind]
+    texts = ["a", PROMPT, "a small blue cube", "a"]
+    x = torch.randn(4, *b.latent_shape(32, 32), generator=torch.Generator().manual_seed(2)) * 3
+    sigma = torch.tensor([3.0, 0.5, 1.5, 8.0])
+    together = b.denoise(Ask(x, sigma, b.encode_prompt(texts)))
+    for i, text in enumerate(texts):
+        alone = b.denoise(Ask(x[i : i + 1], sigma[i : i + 1], b.encode_prompt([text])))
+        assert (together[i] - alone[0]).abs().max() <= 2e-5 * together.abs().max(), text
+    assert (together[0] - together[3]).abs().max() > 1e-3  # other noise, another image
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_prompt_is_read(loaded, kind):
+    b = loaded[kind]
+    x, sigma = torch.randn(1, *b.latent_shape(32, 32)), torch.tensor([1.0])
+    one, other = (b.denoise(Ask(x, sigma, b.encode_prompt([text]))) for text in ("a red sphere", "a blue cube"))
+    assert (one - other).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_finite_differences(loaded, kind):
+    b = loaded[kind]
+    cond = b.encode_prompt(["a red sphere"])
+    draw = torch.Generator().manual_seed(4)
+    x = torch.randn(1, *b.latent_shape(32, 32), generator=draw)
+    direction, weight = torch.randn(x.shape, generator=draw), torch.randn(x.shape, generator=draw)
+    sigma = torch.tensor([1.0])
+    leaf = x.clone().requires_grad_()
+    x0 = b.denoise(Ask(leaf, sigma, cond, tape=object()))
+    (gradient,) = torch.autograd.grad((x0 * weight).sum(), leaf)
+    step = 1e-2
+    ahead, behind = (b.denoise(Ask(x + s * direction, sigma, cond)) for s in (step, -step))
+    slope = ((ahead - behind) * weight).sum() / (2 * step)
+    assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=2e-2, abs=2e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_go_there_and_back_as_in_the_pipeline(loaded, folders, kind):
+    """The autoencoder's scales are inverse to each other, and previews have a shape."""
+    b = loaded[kind]
+    image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(5))
+    latents = b.encode_image(image)
+    assert latents.shape == (2, *b.latent_shape(48, 32))
+    raw = latents / b.images.scale + b.images.shift
+    assert (b.images._encoded(image[:1] * 2 - 1) - raw[:1]).abs().max() < 1e-4
+    assert b.preview(latents).shape[:2] == (2, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_known_before_the_weights_are_read(loaded, folders, kind):
+    b, known = loaded[kind], outline(str(folders[kind]))
+    assert (known.offers, known.default_size, known.size_multiple) == (b.offers, b.default_size, b.size_multiple)
+    assert (known.tokens, known.weighs_words, known.reads_chunks) == (b.tokens, b.weighs_words, b.reads_chunks)
+    assert known.latent_shape(64, 32) == b.latent_shape(64, 32)
+    assert torch.equal(known.levels(64, 32), b.levels(64, 32))
+    assert known.unread("a " * 3000) == b.unread("a " * 3000)
+
+
+@pytest.mark.parametrize("pipeline", ["FluxImg2ImgPipeline", "FluxControlNetPipeline"])
+def test_a_folder_saved_for_another_task_is_the_same_network(loaded, folders, tmp_path, pipeline):
+    copy = shutil.copytree(folders["flux-dev"], tmp_path / "copy")
+    index = json.loads((copy / "model_index.json").read_text())
+    beside = {"controlnet": ["diffusers", "FluxControlNetModel"]} if "ControlNet" in pipeline else {}
+    (copy / "model_index.json").write_text(json.dumps({**index, "_class_name": pipeline, **beside}))
+    b, same = backbones.load(str(copy)), loaded["flux-dev"]
+    ask = Ask(torch.randn(1, *b.latent_shape(32, 32)), torch.ones(1), b.encode_prompt([PROMPT]))
+    assert torch.equal(b.denoise(ask), same.denoise(ask))
+
+
+def test_a_prompt_is_read_up_to_its_end_and_the_rest_is_pointed_out(loaded):
+    """T5's tokens of these words are one each."""
+    b = loaded["flux-schnell"]
+    fits = ["a"] * (b.tokens - 1)
+    assert b.unread(" ".join(fits)) == "" and b.unread(" ".join([*fits, "red", "cube"])) == "red cube"
+    whole, other, more = (b.encode_prompt([" ".join(words)])["text"] for words in
+                          (fits, [*fits[:-1], "red"], [*fits, "red"]))  # fmt: skip
+    assert torch.equal(whole, more) and not torch.equal(whole, other)
+
+
+def test_what_cannot_be_is_said(loaded):
+    b = loaded["flux-dev"]
+    x, sigma = torch.randn(1, *b.latent_shape(32, 32)), torch.tensor([1.0])
+    with pytest.raises(ValueError, match="multiples of 4"):
+        b.latent_shape(34, 32)
+    with pytest.raises(ValueError, match=r"FLUX.1 network, whose attention cannot be edited"):
+        b.denoise(Ask(x, sigma, b.encode_prompt([PROMPT]), edit=object()))
+    with pytest.raises(ValueError, match="reads guidance, pooled, text of cond, and got text"):
+        b.denoise(Ask(x, sigma, {"text": torch.zeros(1, 4, 32)}))
+
+
+def test_the_distilled_scale_is_read_and_is_the_family_s_without(loaded):
+    b = loaded["flux-dev"]
+    assert "distilled guidance" in b.offers and "distilled guidance" not in loaded["flux-schnell"].offers
+    x, sigma, cond = torch.randn(1, *b.latent_shape(32, 32)), torch.tensor([1.0]), b.encode_prompt([PROMPT])
+    plain, same, other = (b.denoise(Ask(x, sigma, {**cond, **more})) for more in
+                          ({}, {"guidance": torch.tensor([3.5])}, {"guidance": torch.tensor([7.0])}))  # fmt: skip
+    assert torch.equal(plain, same) and (plain - other).abs().max() > 1e-3
