@@ -54,7 +54,7 @@ class Autoencoder:
         if latents.ndim != 4 or latents.shape[1] != self.channels:
             raise ValueError(f"latents are (B, {self.channels}, h, w): got {_shape(latents)}")
         latents = latents.to(self.vae.device, torch.float32)
-        raw = latents / self.scale.to(latents) + self.shift.to(latents)
+        raw = self.unscaled(latents)
         rows = []
         for row in raw.split(1):
             if self.decoder is not None and not (row.requires_grad and torch.is_grad_enabled()):
@@ -62,6 +62,10 @@ class Autoencoder:
             else:
                 rows.append(self._decoded(row))
         return (torch.cat(rows) / 2 + 0.5).clamp(0, 1)
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) of unit scale -> as the autoencoder itself gives and takes them."""
+        return latents / self.scale.to(latents) + self.shift.to(latents)
 
     def _encoded(self, row: Tensor) -> Tensor:
         """(1, 3, H, W) in [-1, 1] -> raw latents (1, C, h, w)."""

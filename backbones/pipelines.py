@@ -27,16 +27,16 @@ def _named(stem: str, *tasks: str) -> tuple[str, ...]:
 
 _EITHER_CLIP = CLIP + CLIP_PROJECTED
 _CONTROL = ("Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
+_OF_UNETS = (*_CONTROL, "Adapter", "PAG", "InstructPix2Pix")
 _STABLE_DIFFUSION = {
     "unet": ("UNet2DConditionModel",), "vae": ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC"),
     "text_encoder": _EITHER_CLIP, "tokenizer": (), "scheduler": (),
 }  # fmt: skip
 STABLE_DIFFUSION = Networks(
-    (*_named("StableDiffusion", *_CONTROL, "Adapter", "PAG"), *_named("LatentConsistencyModel", "Img2Img")),
-    _STABLE_DIFFUSION,
+    _named("StableDiffusion", *_OF_UNETS) + _named("LatentConsistencyModel", "Img2Img"), _STABLE_DIFFUSION
 )
 STABLE_DIFFUSION_XL = Networks(
-    _named("StableDiffusionXL", *_CONTROL, "Adapter", "PAG"),
+    _named("StableDiffusionXL", *_OF_UNETS),
     {**_STABLE_DIFFUSION, "text_encoder_2": CLIP_PROJECTED, "tokenizer_2": ()},
 )
 IN_PIXELS = Networks(("DDPMPipeline", "DDIMPipeline"), {"unet": ("UNet2DModel",), "scheduler": ()})

@@ -29,7 +29,8 @@ def size_multiple(factor: int, stages: int, parameters: int) -> int:
 
 def offers(config: Mapping[str, Any], latents: int) -> frozenset[str]:
     """What a UNet of this config offers methods, where latents have so many channels."""
-    more = {"inpainting network"} if config["in_channels"] > latents else set()
+    kinds = {2 * latents + 1: "inpainting network", 2 * latents: "editing network"}
+    more = {kinds[config["in_channels"]]} if config["in_channels"] in kinds else set()
     return OFFERS | more | ({"distilled guidance"} if config.get("time_cond_proj_dim") else set())
 
 
@@ -65,6 +66,9 @@ class UNet:
     An inpainting UNet has 1 + C more channels of input, "c_concat" (B, 1 + C, h, w): the mask, 1 where the image is to
     be new, and the latents of the image with gray there (Rombach et al. 2022, Section 4.5). Without that key all is to
     be new.
+
+    That of InstructPix2Pix has C more channels, "c_concat" (B, C, h, w): the latents of the image that is edited, of
+    unit scale; without that key there is no image (Brooks et al. 2022, Section 3.2).
 
     That of a latent consistency model has its guidance scale as an input, "guidance" (B,); without that key it is
     GUIDANCE.
@@ -104,8 +108,7 @@ class UNet:
             raise ValueError(f"the text has {text.shape[-1]} features and {self.id} wants "
                              f"{self.unet.config.cross_attention_dim}: encode it with this backbone")  # fmt: skip
         if self.more_channels:
-            beside = given.get("c_concat")
-            more["c_concat"] = self._all_new(shape) if beside is None else beside.to(self.plan.device)
+            more["c_concat"] = self._beside(given.get("c_concat"), text, shape)
         if self.embeds_guidance:
             scale = given.get("guidance", text.new_full((shape[0],), GUIDANCE))
             more["timestep_cond"] = embedded(scale.to(text) - 1, self.embeds_guidance)
@@ -139,6 +142,14 @@ class UNet:
     def open_controlnet(self, where: str) -> tuple[Any, str]:
         """A ControlNetModel, frozen, and a hash of it. Raises CheckpointError where it does not fit."""
         return controlnets.load(where, self.unet, self.plan.device, self.plan.dtype)
+
+    def _beside(self, given: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """What is laid beside the noisy latents, (B, C', h, w)."""
+        if "editing network" not in self.offers:
+            return self._all_new(shape) if given is None else given.to(self.plan.device)
+        if given is None:
+            return like.new_zeros(shape[0], self.more_channels, *shape[-2:])
+        return self.images.unscaled(given.to(self.plan.device))  # as it was trained: diffusers, Stability and authors
 
     def _all_new(self, shape: Sequence[int]) -> Tensor:
         """What an inpainting UNet is given where nothing of an image is kept, (B, 1 + C, h, w)."""

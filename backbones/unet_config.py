@@ -36,12 +36,12 @@ def check_unet(id: str, unet: Config, latents: Any) -> None:
     wants = [name for name in ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type") if unet.get(name)]
     if kind not in (None, "text_time"):
         wants.append(f"addition_embed_type {kind}")
-    if channels not in ((latents, latents), (_inpainting(latents), latents)) or wants:
+    if channels not in ((latents, latents), (_inpainting(latents), latents), (_editing(latents), latents)) or wants:
         raise CheckpointError(
             f"{id}: its UNet takes {channels[0]} channels, gives {channels[1]} and wants "
             f"{', '.join(wants) or kind or 'nothing'} beside the text; what fits takes and gives the {latents} "
-            f"channels of the latents (an inpainting UNet takes {_inpainting(latents)}), and wants text and at most "
-            f"SDXL's text_time{_of_kind(channels[0], latents)}"
+            f"channels of the latents (an inpainting UNet takes {_inpainting(latents)}, one that edits by instruction "
+            f"{_editing(latents)}), and wants text and at most SDXL's text_time{_of_kind(channels[0], latents)}"
         )
     if not unet.get("sample_size"):
         raise CheckpointError(f"{id}: its unet/config.json gives no sample_size, the side of the latents that it was "
@@ -53,11 +53,15 @@ def _inpainting(latents: Any) -> Any:
     return 2 * latents + 1 if isinstance(latents, int) else None
 
 
+def _editing(latents: Any) -> Any:
+    """Channels that InstructPix2Pix takes: noisy latents, latents of the image."""
+    return 2 * latents if isinstance(latents, int) else None
+
+
 def _of_kind(channels: Any, latents: Any) -> str:
     if not isinstance(channels, int) or not isinstance(latents, int):
         return ""
-    kinds = {2 * latents: "InstructPix2Pix", latents + 1: "depth"}
-    return f". {channels} channels are those of {kinds[channels]} checkpoints" if channels in kinds else ""
+    return f". {channels} channels are those of depth checkpoints" if channels == latents + 1 else ""
 
 
 def _check_sizes_and_pooled(folder: Path, unet: Config, texts: list[dict[str, Any]]) -> None:

@@ -55,6 +55,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
     "inpainting network": "a network made for inpainting, with the mask and the rest of the image among its inputs "
     "(Stable Diffusion Inpainting)",
+    "editing network": "a network made for editing by instruction, with an image among its inputs (InstructPix2Pix)",
     "distilled guidance": "a network with its guidance scale among its inputs (latent consistency models)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
@@ -305,8 +306,9 @@ def _describe(function: Callable[..., Any]) -> dict[str, Any]:
         raise ValueError(f"put it into a folder of conditioning/ with the name of its family: {', '.join(FAMILIES)}")
     hints = get_type_hints(function, include_extras=True)
     first, *others = inspect.signature(function).parameters.values()
-    if first.name not in KINDS or (first.name == "backbone") != (family.stage == "network"):
-        raise ValueError(f"its first parameter is {first.name}: call it D or sampler, and backbone in network/")
+    kinds = ("backbone", "D") if family.stage == "network" else ("D", "sampler")
+    if first.name not in kinds:
+        raise ValueError(f"its first parameter is {first.name}: call it {' or '.join(kinds)} in {family.stage}/")
     knobs: dict[str, Knob | Choice] = {}
     inputs: dict[str, Input] = {}
     for parameter in others:

@@ -24,7 +24,8 @@ from samplers.protocol import ROLE, ROLES, Ask, Cond, Denoiser, Done, Event, Flo
 
 __all__ = [
     "Ask", "Cond", "Denoiser", "Done", "Driver", "Event", "Flow", "FlowFailed", "Noise", "Sampler", "Step", "ask",
-    "drive", "forward", "on_step", "renoising", "role_of", "run", "stepwise", "tap", "together", "with_role",
+    "drive", "forward", "on_step", "once_each", "renoising", "role_of", "run", "stepwise", "tap", "together",
+    "with_role",
 ]  # fmt: skip
 
 
@@ -119,6 +120,41 @@ def stepwise(flow: Flow, after: Callable[[Step], Flow]) -> Flow:
         return (yield from after(message)) if isinstance(message, Step) else (yield message)
 
     return forward(flow, answer)
+
+
+def once_each(flow: Flow) -> Flow:
+    """The same flow, which asks what it wants to know twice at once only once: guidances that are stacked want the same
+    rows, as the one for the negative prompt. Asks with an edit or a tape are left as they are."""
+
+    def answer(message: list[Ask] | Step) -> Flow:
+        if isinstance(message, Step) or len(message) < 2:
+            return (yield message)
+        firsts: list[Ask] = []
+        places = []  # of each ask, in firsts
+        for one in message:
+            place = next((i for i, first in enumerate(firsts) if _is_same(first, one)), len(firsts))
+            firsts += [one] * (place == len(firsts))
+            places.append(place)
+        replies = yield firsts
+        return [replies[place] for place in places]
+
+    return forward(flow, answer)
+
+
+def _is_same(a: Ask, b: Ask) -> bool:
+    """Whether two asks are of the same tensors; levels are compared by value, as each ask has its own."""
+    if a.edit is not None or b.edit is not None or a.tape is not None or b.tape is not None:
+        return False
+    same = a.role == b.role and a.cond.keys() == b.cond.keys() and _is_one(a.x, b.x)
+    same = same and all(_is_one(value, b.cond[name]) for name, value in a.cond.items())
+    return same and a.sigma.shape == b.sigma.shape and bool((a.sigma == b.sigma).all())
+
+
+def _is_one(a: Any, b: Any) -> bool:
+    """Whether two values of asks are equal, without a look into tensors: those of one memory are."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride() and a.dtype == b.dtype
+    return not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b
 
 
 def on_step(flow: Flow, fix: Callable[[Step], Tensor]) -> Flow:

@@ -45,10 +45,10 @@ SIGNPOSTS = (
         ("controlnet", "multidiffusion"),
     ),
     Signpost(
-        ("InstructPix2Pix", "IP2P", "instruction", "Kontext", "instruct"),
-        "No model here was trained on instructions such as “make it yellow”. Nearest: say what the whole image shows "
-        "after the edit.",
-        ("prompt_to_prompt", "edit_friendly_ddpm"),
+        ("Kontext", "Qwen-Image-Edit", "edit by reference"),
+        "Transformers that read images as tokens are not given any here yet. Nearest: a checkpoint of InstructPix2Pix, "
+        "or words for what the whole image shows after the edit.",
+        ("instruct_pix2pix", "prompt_to_prompt", "edit_friendly_ddpm"),
     ),
     Signpost(
         ("ESRGAN", "Real-ESRGAN", "SwinIR", "GFPGAN", "CodeFormer", "face restore", "ADetailer"),

@@ -39,7 +39,7 @@ TASKS = (
     Task("invert", "Invert and edit", "An image of yours, in other words", "inversion",
          ("edit_friendly_ddpm", "sdedit", "direct_inversion", "null_text", "ddim_inversion", "edict", "diffedit")),
     Task("edit", "Edit by words", "One word changes, the rest stays", "attention",
-         ("prompt_to_prompt", "masactrl", "plug_and_play", "semantic_guidance")),
+         ("prompt_to_prompt", "masactrl", "plug_and_play", "semantic_guidance", "instruct_pix2pix")),
     Task("combine", "Combine prompts", "Two prompts hold at once", "blending",
          ("composable", "multidiffusion", "semantic_guidance"), "one prompt AND another"),
     Task("wide", "Wide panorama", "Wider than the model has ever seen", "blending", ("panorama",)),

@@ -24,7 +24,7 @@ from common.text import one_line
 from common.weighted_text import HEAVIEST, weighted
 from conditioning.compose import compose
 from conditioning.registry import find
-from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, tap, with_role
+from samplers.flow import Ask, Cond, Denoiser, Flow, Noise, Sampler, Step, once_each, tap, with_role
 from samplers.noise import varied
 
 Inputs = Mapping[str, Any]  # sha256 -> image
@@ -118,7 +118,7 @@ def plan(
     shape = backbone.latent_shape(recipe.width, recipe.height)
     null = encode(recipe.negative)
     lengths = [one["text"].shape[1] for one in (cond, null) if "text" in one]
-    if len({*lengths}) > 1:  # one of the two prompts is in more chunks than the other
+    if getattr(backbone, "reads_chunks", False) and len({*lengths}) > 1:  # one of the two is in more chunks
         cond, null = (filled_up(one, max(lengths), encode("")) for one in (cond, null))
     on_start: list[Callable[[Tensor, float], object]] = []
     try:
@@ -145,7 +145,7 @@ def plan(
         x = varied(x, Noise([recipe.variation_seed])(x), recipe.variation_strength)
     x = x * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
-    flow = _counted(sampler(D, x, sigmas, cond, noise), tally)
+    flow = _counted(once_each(sampler(D, x, sigmas, cond, noise)), tally)
     return Plan(flow, formula(recipe, backbone), tally, cond, sigmas, x, on_start)
 
 

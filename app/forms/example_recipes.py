@@ -57,6 +57,7 @@ SHOWN: dict[str, Shown] = {
         f"{CUBE} on grass", 0, "text", settings={"sampler": "lcm", "steps": 4, "cfg_scale": 1.0}
     ),
     "inpainting_network": Shown(PURPLE, 0, "kept", {"image": Of.IMAGE, "mask": Of.MASK}),
+    "instruct_pix2pix": Shown("make the sphere purple", 0, "kept", {"image": Of.IMAGE}, wanted=PURPLE),
     # attention
     "attend_and_excite": Shown(
         "a red cube and a blue sphere on grass by day", 3, "text", {"words": "cube, sphere"},

@@ -60,6 +60,7 @@ def _ready(key: str, title: str, summary: str) -> Callable[[Make], Make]:
 
 @_ready("edit", "Edit an image by text", "A red cube becomes yellow; all else should stay as it is.")
 def edit() -> PresetComparison:
+    from backbones.outline import outline
     from conditioning.registry import METHODS
 
     known = ground_truth(LATENT[1])
@@ -69,6 +70,8 @@ def edit() -> PresetComparison:
     columns = [_alone("the new prompt alone")]
     for method in METHODS.values():
         if method.task != "editing" or "edit" in method.inputs:  # whose edit is not what the prompt says
+            continue
+        if not set(method.needs) <= outline(LATENT[0]).offers:
             continue
         made = shared_example(method.name, LATENT[1])
         images |= made.images

@@ -3,7 +3,21 @@ import torch
 
 from samplers import SAMPLERS
 from samplers.euler import euler
-from samplers.flow import Ask, Noise, Step, ask, on_step, renoising, role_of, run, stepwise, tap, together, with_role
+from samplers.flow import (
+    Ask,
+    Noise,
+    Step,
+    ask,
+    on_step,
+    once_each,
+    renoising,
+    role_of,
+    run,
+    stepwise,
+    tap,
+    together,
+    with_role,
+)
 from tests.support.oracle import flow, mixture, start
 
 oracle = mixture()
@@ -253,3 +267,23 @@ def test_what_raises_outside_closes_the_flow_within():
     with pytest.raises(RuntimeError, match="mine"):
         run(stepwise(inner(), after), lambda one: one.x)
     assert closed == [True]
+
+
+def test_what_is_asked_twice_at_once_is_asked_once():
+    """By the same tensors at the same level; a copy, another level, another cond or an edit is asked by itself."""
+    x, text = torch.randn(2, 1, 2, 2), torch.zeros(2, 3)
+    edit = object()
+
+    def asks():
+        return (yield from together(
+            ask(x, 1.0, {"text": text}), ask(x, 1.0, {"text": text.view(2, 3)}), ask(x, 2.0, {"text": text}),
+            ask(x.clone(), 1.0, {"text": text}), ask(x, 1.0, {"text": text + 0}),
+            ask(x, 1.0, {"text": text}, edit=edit), ask(x, 1.0, {"text": text, "name": 1}), ask(x, 1.0, {"text": text}),
+        ))  # fmt: skip
+
+    flow = once_each(asks())
+    message = next(flow)
+    assert len(message) == 6
+    with pytest.raises(StopIteration) as end:
+        flow.send([torch.full((2,), float(i)) for i in range(6)])
+    assert [int(one[0]) for one in end.value.value] == [0, 0, 1, 2, 3, 4, 5, 0]

@@ -12,8 +12,10 @@ from diffusers import (
     LatentConsistencyModelPipeline,
     LCMScheduler,
     StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -93,25 +95,28 @@ def save(
     folder: Path, kind: str = "eps", autoencoder: str = "kl", dtype: torch.dtype | None = None, **options: object
 ) -> Path:
     """A checkpoint of kind "eps", "v", "zero", "flow" or "xl" into the folder, or one for inpainting, "eps-inpaint" or
-    "xl-inpaint", or a latent consistency model, "eps-lcm"; options: of save_pretrained."""
+    "xl-inpaint", or for editing, "eps-pix2pix" or "xl-pix2pix", or a latent consistency model, "eps-lcm"; options: of
+    save_pretrained."""
     torch.manual_seed(0)
     words = tokenizer()
     kind, _, task = kind.partition("-")
-    channels = {"inpaint": {"in_channels": 9}, "lcm": {"time_cond_proj_dim": 32}}.get(task, {})
+    channels = {"inpaint": {"in_channels": 9}, "pix2pix": {"in_channels": 8},
+                "lcm": {"time_cond_proj_dim": 32}}.get(task, {})  # fmt: skip
     if kind == "xl":
         first, second = text_encoder(words, 32), text_encoder(words, 48, projection=True)
         net = unet(
             80, addition_embed_type="text_time", addition_time_embed_dim=8, use_linear_projection=True,
             projection_class_embeddings_input_dim=48 + 6 * 8, transformer_layers_per_block=(1, 2), **channels,
         )  # fmt: skip
-        family = StableDiffusionXLInpaintPipeline if task else StableDiffusionXLPipeline
+        family = {"inpaint": StableDiffusionXLInpaintPipeline, "pix2pix": StableDiffusionXLInstructPix2PixPipeline}.get(
+            task, StableDiffusionXLPipeline
+        )
         pipe = family(vae=vae(autoencoder), text_encoder=first, text_encoder_2=second,
                                          tokenizer=words, tokenizer_2=words, unet=net, scheduler=SCHEDULERS["eps"](),
                                          add_watermarker=False)  # fmt: skip
     else:
-        family = {"inpaint": StableDiffusionInpaintPipeline, "lcm": LatentConsistencyModelPipeline}.get(
-            task, StableDiffusionPipeline
-        )
+        family = {"inpaint": StableDiffusionInpaintPipeline, "lcm": LatentConsistencyModelPipeline,
+                  "pix2pix": StableDiffusionInstructPix2PixPipeline}.get(task, StableDiffusionPipeline)  # fmt: skip
         pipe = family(vae=vae(autoencoder), text_encoder=text_encoder(words, 32), tokenizer=words,
                                        unet=unet(32, **channels),
                       scheduler=LCMScheduler(**LINEAR) if task == "lcm" else SCHEDULERS[kind](), safety_checker=None,
