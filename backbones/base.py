@@ -22,7 +22,8 @@ class Backbone(Protocol):
     tens of seconds for a step, and none is made ahead of the first run. One whose `weighs_words: bool` is True honours
     weights such as (cube:1.3); one where it is False reads the words without them (`common.weighted_text.plain`); one
     that has none reads no words. With `reads_chunks: bool` True, BREAK begins another chunk of a text, with places of
-    its own.
+    its own. With `guidance_keeps_length: bool` True its authors guide it so that every token of the image, of `patch` x
+    `patch` latents, keeps the length of the conditional prediction (`conditioning.sampling.guidance.cfg`).
     """
 
     id: str  # folder, Hub id, or a name that `backbones.load` knows

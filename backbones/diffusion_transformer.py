@@ -30,6 +30,16 @@ class TransformerBackbone(LatentBackbone):
     family: Family = field(kw_only=True)
     settings: Settings = field(kw_only=True)  # of its scheduler
 
+    @property
+    def patch(self) -> int:
+        """Latents along a side of a token."""
+        return self.family.patch
+
+    @property
+    def guidance_keeps_length(self) -> bool:
+        """See `backbones.base.Backbone`."""
+        return self.family.guidance_keeps_length
+
     def levels(self, width: int, height: int) -> Tensor:
         """The noise levels (T,) of an image of so many pixels, ascending; as of 50 steps, where the number matters."""
         return levels(self.family, self.settings, self.sigmas, self._shape(width, height))

@@ -98,6 +98,16 @@ class TransformerOutline(Outline):
     reading: Reading
     settings: Mapping[str, Any]
 
+    @property
+    def patch(self) -> int:
+        """Latents along a side of a token."""
+        return self.family.patch
+
+    @property
+    def guidance_keeps_length(self) -> bool:
+        """See `backbones.base.Backbone`."""
+        return self.family.guidance_keeps_length
+
     def levels(self, width: int, height: int) -> Tensor:
         """See `backbones.diffusion_transformer.TransformerBackbone`."""
         return diffusion_transformer.levels(self.family, self.settings, self.sigmas, self._shape(width, height))

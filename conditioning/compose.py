@@ -50,9 +50,12 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
                 raise ValueError(f"{one.name} works on the network: give compose() the backbone of the run")
             make = partial(_keyed, one.function, shared["backbone"])
             network = _wrapped(one, make, network, settings, shared)
+    for one, settings in uses:
+        if one.kind == "denoiser" and one.family.stage == "network":  # a prediction of its own, of several of it
+            network = _wrapped(one, one.function, network, settings, shared)
     shared["network"] = D = guided = network
     for one, settings in uses:
-        if one.kind == "denoiser":
+        if one.kind == "denoiser" and one.family.stage != "network":
             D = _wrapped(one, one.function, D, settings, shared)
             if one.name == "cfg":
                 guided = _wrapped(one, one.function, network, settings, shared)

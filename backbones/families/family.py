@@ -39,6 +39,7 @@ class Family(ABC):
     reads: frozenset[str] = frozenset({"text"})  # keys of a cond
     side: int = 1024  # pixels of a square image that it was trained on
     reading: Reading = Reading("tokenizer", 512, 0)
+    guidance_keeps_length: bool = False  # see `backbones.base.Backbone`
     guidance: float | None = None  # of a network that has its guidance scale as an input: what it reads without one
 
     @abstractmethod

@@ -21,6 +21,7 @@ class QwenImage(Family):
     networks = (pipelines.QWEN_IMAGE,)
     reads = frozenset({"text", "length"})
     guidance = 1.0
+    guidance_keeps_length = True
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
         words, _ = pipe.encode_prompt(text, max_sequence_length=self.reading.tokens)

@@ -16,7 +16,6 @@ from tests.support import tiny_transformers
 
 KINDS = tuple(tiny_transformers.KINDS)
 PROMPT, NEGATIVE, SCALE, STEPS = "a large red sphere on grass, small cube", "blue", 3.0, 4
-NORMED = ("qwen-image",)  # its pipeline gives guided predictions the length of the conditional ones
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +99,6 @@ def sample(b, x, sigmas, scale, prompt=PROMPT, negative=NEGATIVE):
 def test_euler_is_the_pipeline(loaded, theirs, kind, width, height, scale, monkeypatch):
     """The same noise, prompts, guidance and levels: what is decoded, and the image."""
     b, pipe = loaded[kind], theirs(kind)
-    if kind in NORMED and scale != 1:
-        pytest.skip("see test_guidance_of_kept_length")
     noise = torch.randn(1, *b.latent_shape(width, height), generator=torch.Generator().manual_seed(1))
     want = decoded(pipe.vae, monkeypatch)
     called(pipe, kind, noise, width, height, scale)
