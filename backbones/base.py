@@ -21,9 +21,12 @@ class Backbone(Protocol):
     `words(tokens of one row) -> [(word, places of its tokens along L), ...]`. One whose `quick: bool` is False takes
     tens of seconds for a step, and none is made ahead of the first run. One whose `weighs_words: bool` is True honours
     weights such as (cube:1.3); one where it is False reads the words without them (`common.weighted_text.plain`); one
-    that has none reads no words. With `reads_chunks: bool` True, BREAK begins another chunk of a text, with places of
-    its own. With `guidance_keeps_length: bool` True its authors guide it so that every token of the image, of `patch` x
-    `patch` latents, keeps the length of the conditional prediction (`conditioning.sampling.guidance.cfg`).
+    that has none reads no words. With `reads_chunks: bool` True, a text is read in as many chunks as it takes, each
+    with places of its own, and BREAK begins another one; `encode_prompt` fills the shorter ones up where it is given
+    several texts. `count_tokens(text) -> (tokens of a text, places for them)`, the marks of begin and end left out,
+    both 0 where none are counted: more tokens than places are not read; the places grow where texts are in chunks. With
+    `guidance_keeps_length: bool` True its authors guide it so that every token of the image, of `patch` x `patch`
+    latents, keeps the length of the conditional prediction (`conditioning.sampling.guidance.cfg`).
     """
 
     id: str  # folder, Hub id, or a name that `backbones.load` knows
@@ -31,7 +34,7 @@ class Backbone(Protocol):
     sigmas: Tensor  # (T,) the levels it was trained at, ascending; its ends are sigma_min and sigma_max
     default_size: int  # pixels
     size_multiple: int  # pixels
-    tokens: int  # places of the text encoder; 0 where it reads texts of any length, or none
+    tokens: int  # places of the text encoder, of a chunk where it reads in chunks; 0: texts of any length, or none
 
     def levels(self, width: int, height: int) -> Tensor:
         """The levels (T,) that an image of so many pixels was trained at, ascending: `sigmas`, unless the network was

@@ -6,18 +6,19 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from backbones import text_length, word_weights
 from backbones.checkpoint import CheckpointError
+from backbones.clip_encoder import ClipEncoder
+from backbones.prompt_chunks import Chunk, pieces
 from common.weighted_text import WeightedText, plain, weighted
 
 LEARNED_ALL = 10_000  # tokens: a larger vocabulary has no unknown words, and is CLIP's
 
 
 class CLIPText:
-    """The text encoders of a StableDiffusionPipeline or StableDiffusionXLPipeline, by the pipeline's own code.
+    """The text encoders of a StableDiffusionPipeline or StableDiffusionXLPipeline.
 
     A prompt's cond has "text" (1, L, D), and for the XL kind "pooled" (1, P); its "tokens" (1, L) tell methods which
     words the text is of (see `words`), the network does not need them.
@@ -25,14 +26,16 @@ class CLIPText:
 
     weighs_words: bool | None = True
 
-    def __init__(self, id: str, pipe: Any, device: torch.device):
+    def __init__(self, id: str, pipe: Any):
         """id: of the checkpoint, for messages. Raises CheckpointError where tokenizer and encoder do not belong
         together."""
-        self.pipe, self.device = pipe, device
-        self.xl = hasattr(pipe, "text_encoder_2")
-        self.tokens = int(pipe.text_encoder.config.max_position_embeddings)
+        self.pipe, self.xl = pipe, hasattr(pipe, "text_encoder_2")
+        self.encoders = []
         for place in ("", "_2") if self.xl else ("",):
-            _fit_tokenizer(id, getattr(pipe, f"tokenizer{place}"), getattr(pipe, f"text_encoder{place}").config)
+            tokenizer, encoder = getattr(pipe, f"tokenizer{place}"), getattr(pipe, f"text_encoder{place}")
+            _fit_tokenizer(id, tokenizer, encoder.config)
+            self.encoders.append(ClipEncoder(tokenizer, encoder, penultimate=self.xl))
+        self.tokens = self.encoders[0].places
 
     @property
     def reads_chunks(self) -> bool:
@@ -41,42 +44,45 @@ class CLIPText:
 
     @torch.no_grad()
     def encode(self, prompt: str) -> dict[str, Tensor]:
-        """In chunks, where BREAK parts the prompt and `reads_chunks`: each is read with places of its own, and their
-        features are laid end to end, as in A1111; "pooled" is that of the first. "" is all zeros where the checkpoint
-        says so (SDXL's empty prompt). Weights of words (`common.weighted_text`) act on "text" alone: tokens and
-        "pooled" are those of the words."""
+        """In chunks where `reads_chunks` (`prompt_chunks`): each is read by itself, and their features are laid end to
+        end, as in A1111; "pooled" is that of the first. "" is all zeros where the checkpoint says so (SDXL's empty
+        prompt). Weights of words (`common.weighted_text`) act on "text" alone: tokens and "pooled" are those of the
+        words."""
         whole = weighted(prompt)
-        chunks = [self._encoded(chunk) for chunk in (whole.chunks if self.reads_chunks else (whole,))]
-        return {key: value if key == "pooled" else torch.cat([one[key] for one in chunks], 1)
-                for key, value in chunks[0].items()}  # fmt: skip
-
-    def _encoded(self, chunk: WeightedText) -> dict[str, Tensor]:
-        text = chunk.text
-        out = self.pipe.encode_prompt(text, device=self.device, num_images_per_prompt=1,
-                                      do_classifier_free_guidance=False)  # fmt: skip
-        cond = {"text": out[0].float()}
+        if not self.reads_chunks:
+            return self._as_one(whole)
+        made = [encoder.chunks(whole) for encoder in self.encoders]  # of SDXL two tokenizers, which read alike
+        count = max(map(len, made))
+        each = [self._encoded([*column]) for column in zip(*(one + [Chunk()] * (count - len(one)) for one in made))]
+        cond = {key: torch.cat([one[key] for one in each], 1) for key in ("text", "tokens")}
         if self.xl:
-            cond["pooled"] = out[2].float()
-        if not text and self.xl and self.pipe.config.force_zeros_for_empty_prompt:
-            cond = {key: torch.zeros_like(value) for key, value in cond.items()}
-        tokenizer = self.pipe.tokenizer
-        cond["tokens"] = tokenizer(self.pipe.maybe_convert_prompt(text, tokenizer), padding="max_length",
-                                   max_length=cond["text"].shape[1], truncation=True,
-                                   return_tensors="pt").input_ids.to(self.device)  # fmt: skip
-        if chunk.weighs:
-            cond["text"] = self._weighed(chunk, cond["text"], cond["tokens"])
+            cond["pooled"] = each[0]["pooled"]
+        if self.xl and not whole.text and self.pipe.config.force_zeros_for_empty_prompt:
+            cond |= {key: torch.zeros_like(cond[key]) for key in ("text", "pooled")}
         return cond
 
-    def _weighed(self, text: WeightedText, features: Tensor, tokens: Tensor) -> Tensor:
-        """The features (1, L, D) of its words by their weights: see `word_weights`."""
-        weights = word_weights.token_weights(self._whole_tokenizer, text, features.shape[1])
-        encoder = self.pipe.text_encoder
-        if self.reads_chunks:
-            encoders = [encoder, self.pipe.text_encoder_2] if self.xl else [encoder]
-            return word_weights.multiplied(features, weights, [int(one.config.hidden_size) for one in encoders])
-        return word_weights.extrapolated(
-            features, weights.to(self.device), lambda mask: encoder(tokens, attention_mask=mask).last_hidden_state
-        )
+    def _encoded(self, chunks: list[Chunk]) -> dict[str, Tensor]:
+        """A chunk, as each of the encoders has it."""
+        features, pooled = [], None
+        for encoder, chunk in zip(self.encoders, chunks):
+            own, pooled = encoder.read(chunk)
+            features.append(word_weights.multiplied(own, encoder.weights(chunk)) if chunk.weighs else own)
+        cond = {"text": torch.cat(features, -1), "tokens": self.encoders[0].row(chunks[0])}
+        return cond if pooled is None else {**cond, "pooled": pooled}
+
+    def _as_one(self, whole: WeightedText) -> dict[str, Tensor]:
+        """By an encoder that was trained with its network: as much of the text as there are places for."""
+        (encoder,) = self.encoders
+        read = [*pieces(encoder.whole, whole)][: encoder.size]
+        chunk = Chunk(tuple(token for (token,), _ in read), tuple(weight for _, weight in read))
+        features, _ = encoder.read(chunk)
+        tokens = encoder.row(chunk)
+        if chunk.weighs:
+            features = word_weights.extrapolated(
+                features, encoder.weights(chunk).to(features),
+                lambda mask: encoder.encoder(tokens, attention_mask=mask).last_hidden_state,
+            )  # fmt: skip
+        return {"text": features, "tokens": tokens}
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""
@@ -94,10 +100,6 @@ class CLIPText:
         return words
 
     @cached_property
-    def _whole_tokenizer(self) -> Tokenizer:
-        return text_length.whole(self.pipe.tokenizer)
-
-    @cached_property
     def _words(self) -> set[str] | None:
         vocabulary = self.pipe.tokenizer.get_vocab()
         if len(vocabulary) >= LEARNED_ALL:
@@ -106,7 +108,12 @@ class CLIPText:
 
     def unread(self, text: str) -> str:
         """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
-        return text_length.unread_of(self._whole_tokenizer, weighted(text), self.tokens, self.reads_chunks)
+        return "" if self.reads_chunks else text_length.unread(self.encoders[0].whole, plain(text), self.tokens)
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """See `backbones.base.Backbone`."""
+        count = text_length.count_in_chunks if self.reads_chunks else text_length.count_tokens
+        return count(self.encoders[0].whole, text, self.tokens)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of the text, in order and once each, that are no whole token of a small vocabulary; [] for a large."""
@@ -133,6 +140,9 @@ class NoText:
 
     def unread(self, text: str) -> str:
         return ""
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        return 0, 0
 
     def unknown_words(self, text: str) -> list[str]:
         """All of them, in order and once each."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from backbones import guiding_networks
 from backbones.base import check_size
 from backbones.coordinates import Coordinates
-from backbones.text_length import filled_up, with_zeros
+from backbones.text_length import EMPTY_CHUNK, filled_up, with_zeros
 from samplers.protocol import Ask, Cond
 from samplers.schedules import native
 
@@ -62,6 +62,8 @@ class TextEncoder(Protocol):
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]: ...
 
     def unread(self, text: str) -> str: ...
+
+    def count_tokens(self, text: str) -> tuple[int, int]: ...
 
     def unknown_words(self, text: str) -> list[str]: ...
 
@@ -181,7 +183,8 @@ class LatentBackbone:
         if self.reads_chunks:
             longest = max(row["text"].shape[1] for row in rows)
             if any(row["text"].shape[1] < longest for row in rows):
-                rows = [filled_up(row, longest, self.text.encode("")) for row in rows]
+                empty = self.text.encode(EMPTY_CHUNK)
+                rows = [filled_up(row, longest, empty) for row in rows]
         elif "length" in rows[0]:
             longest = max(row["text"].shape[1] for row in rows)
             rows = [{**row, "text": with_zeros(row["text"], longest)} for row in rows]
@@ -219,6 +222,10 @@ class LatentBackbone:
     def unread(self, text: str) -> str:
         """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
         return self.text.unread(text)
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """See `backbones.base.Backbone`."""
+        return self.text.count_tokens(text)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of the text, in order and once each, that it never learned."""

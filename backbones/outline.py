@@ -36,7 +36,7 @@ from backbones.coordinates import coordinates_in
 from backbones.embedded import EMBEDDED
 from backbones.families import FAMILIES
 from backbones.families.family import Family, Reading
-from common.weighted_text import plain, weighted
+from common.weighted_text import plain
 from samplers.schedules import native
 
 #: What the configs of transformers call the features of a token of their text.
@@ -81,13 +81,16 @@ class Outline:
 
     def unread(self, text: str) -> str:
         """The end of a prompt that its text encoder has no place for; "" where it reads all of it."""
-        return (
-            text_length.unread_of(
-                text_length.tokenizer_in(self.folder), weighted(text), self.tokens, self.reads_chunks
-            )
-            if self.tokens and self.folder
-            else ""
-        )
+        if not self.tokens or self.folder is None or self.reads_chunks:
+            return ""
+        return text_length.unread(text_length.tokenizer_in(self.folder), plain(text), self.tokens)
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """See `backbones.base.Backbone`."""
+        if not self.tokens or self.folder is None:
+            return 0, 0
+        count = text_length.count_in_chunks if self.reads_chunks else text_length.count_tokens
+        return count(text_length.tokenizer_in(self.folder), text, self.tokens)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,6 +130,13 @@ class TransformerOutline(Outline):
             return ""
         tokenizer = text_length.tokenizer_in(self.folder, self.reading.part)
         return text_length.unread(tokenizer, plain(text), self.tokens, self.reading.around)
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """See `backbones.base.Backbone`."""
+        if self.folder is None:
+            return 0, 0
+        tokenizer = text_length.tokenizer_in(self.folder, self.reading.part)
+        return text_length.count_tokens(tokenizer, text, self.tokens, self.reading.around)
 
 
 def outline(id: str, name: str | None = None) -> Outline:

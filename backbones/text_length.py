@@ -11,24 +11,35 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from common.weighted_text import WeightedText
+from backbones import prompt_chunks
+from common.weighted_text import plain, weighted
 
 ENDS = 2  # tokens that mark the begin and the end of a text
+EMPTY_CHUNK = "BREAK"  # a text of one chunk without a word; "" may be all zeros, as SDXL's
 
 
-def unread_of(tokenizer: Tokenizer, text: WeightedText, tokens: int, in_chunks: bool) -> str:
-    """As `unread`; in_chunks: of the first chunk that is too long, where each is read with places of its own."""
-    texts = [one.text for one in text.chunks] if in_chunks else [text.text]
-    return next(filter(None, (unread(tokenizer, one, tokens) for one in texts)), "")
+def count_tokens(tokenizer: Tokenizer, text: str, tokens: int, around: int = ENDS) -> tuple[int, int]:
+    """Tokens of a text, and those that there are places for, without what stands around it; see `unread`."""
+    return len(tokenizer.encode(plain(text), add_special_tokens=False).ids), tokens - around
+
+
+def count_in_chunks(tokenizer: Tokenizer, text: str, tokens: int) -> tuple[int, int]:
+    """As `count_tokens`, of an encoder that reads in chunks: more places with each. tokens: of a chunk, its marks
+    included."""
+    size = tokens - ENDS
+    return prompt_chunks.count(prompt_chunks.chunks(tokenizer, weighted(text), size), size)
 
 
 def filled_up(cond: Mapping[str, Tensor], length: int, empty: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A cond whose text has this length, or is filled up to it with chunks of the empty prompt, as A1111 does with the
-    shorter one of prompt and negative prompt. Texts are (B, L, ...), L a multiple of the empty one's."""
+    """A cond of one row whose text has this length, or is filled up to it with empty chunks, as A1111 does with the
+    shorter one of prompt and negative prompt; what is all zeros (SDXL's empty prompt) with zeros, as in diffusers.
+
+    empty: of EMPTY_CHUNK. Texts are (1, L, ...), L a multiple of the empty one's.
+    """
     filled = dict(cond)
     for key in ("text", "tokens"):
         if key in cond and cond[key].shape[1] < length:
-            more = empty[key].repeat_interleave(len(cond[key]), 0)
+            more = empty[key] if cond[key].any() else torch.zeros_like(empty[key])
             times = (length - cond[key].shape[1]) // more.shape[1]
             filled[key] = torch.cat([cond[key], *[more] * times], 1)
     return filled

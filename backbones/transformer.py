@@ -122,5 +122,9 @@ class TransformerText:
         """The end of a text that it has no place for, from the begin of a word; "" where it reads all."""
         return text_length.unread(self._tokenizer, plain(text), self.tokens, self.reading.around)
 
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """See `backbones.base.Backbone`."""
+        return text_length.count_tokens(self._tokenizer, text, self.tokens, self.reading.around)
+
     def unknown_words(self, text: str) -> list[str]:
         return []

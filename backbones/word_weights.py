@@ -14,37 +14,18 @@ At 1 nothing is added, and at 0 the words might as well not stand there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
-from tokenizers import Tokenizer
 from torch import Tensor
-
-from common.weighted_text import WeightedText
 
 NO_MEAN = 1e-3  # of the features' standard deviation: a mean below is none that could be kept
 
 
-def token_weights(tokenizer: Tokenizer, text: WeightedText, length: int) -> Tensor:
-    """(L,) the weight of each token of a text encoder's `length` places; 1 at the marks of begin and end.
-
-    tokenizer: one that neither truncates nor pads. A token counts as its first letter does.
-    """
-    weights = torch.ones(length)
-    begins = [begin for begin, _ in tokenizer.encode(text.text, add_special_tokens=False).offsets][: length - 2]
-    weights[1 : 1 + len(begins)] = torch.tensor([text.at(begin) for begin in begins])
-    return weights
-
-
-def multiplied(features: Tensor, weights: Tensor, widths: Sequence[int]) -> Tensor:
-    """Features (1, L, D) of a text by weights (L,), as for CLIP. widths: how many of the D features each text encoder
-    gives; each keeps its own mean (SDXL has two)."""
-    return torch.cat([_multiplied(one, weights.to(one)) for one in features.split(list(widths), -1)], -1)
-
-
-def _multiplied(z: Tensor, weights: Tensor) -> Tensor:
-    new, mean = z * weights[:, None], z.mean()
-    return new * (mean / new.mean()) if mean.abs() > NO_MEAN * z.std() else new
+def multiplied(features: Tensor, weights: Tensor) -> Tensor:
+    """Features (1, L, D) of a chunk by one text encoder, by weights (L,), as for CLIP."""
+    weights = weights.to(features)
+    new, mean = features * weights[:, None], features.mean()
+    return new * (mean / new.mean()) if mean.abs() > NO_MEAN * features.std() else new
 
 
 def extrapolated(features: Tensor, weights: Tensor, without: Callable[[Tensor], Tensor]) -> Tensor:

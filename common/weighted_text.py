@@ -39,15 +39,16 @@ class WeightedText:
         return "".join(text for text, _ in self.runs).replace(GAP, " ")
 
     @property
-    def chunks(self) -> tuple[WeightedText, ...]:
-        """The text in the parts that BREAK parts it into, none of them empty; one where there is no BREAK."""
-        parts: list[list[tuple[str, float]]] = [[]]
+    def parts(self) -> tuple[WeightedText, ...]:
+        """What BREAK parts the text into, as A1111 does: one before the first word or behind another one leaves an
+        empty part, one at the end none."""
+        runs: list[list[tuple[str, float]]] = [[]]
         for text, weight in self.runs:
             first, *others = text.split(GAP)
-            parts[-1].append((first, weight))
-            parts += [[(other, weight)] for other in others]
-        found = tuple(WeightedText(tuple(_merged(part))) for part in parts)
-        return tuple(one for one in found if one.text.strip()) or found[:1]
+            runs[-1].append((first, weight))
+            runs += [[(other, weight)] for other in others]
+        *before, last = (WeightedText(tuple(_merged(part))) for part in runs)
+        return (*before, last) if last.text.strip() or not before else tuple(before)
 
     @property
     def weighs(self) -> bool:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from app.engine import method_checks
+from app.engine.text_reading import as_read
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.tuned_schedules import problems as tuned_problems
 from app.engine.unread_text import texts
 from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
-from backbones.text_length import filled_up
 from common.text import one_line
 from common.weighted_text import HEAVIEST, weighted
 from conditioning.compose import compose
@@ -114,12 +114,11 @@ def plan(
     recipe needs something that is not in `tuned` yet."""
     tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone)
     sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
-    cond = with_role(encode(recipe.prompt), "prompt")
+    alike = as_read(recipe, backbone, encode)
+    if alike is not backbone:
+        backbone, encode = alike, Encoder(alike)
+    cond, null = with_role(encode(recipe.prompt), "prompt"), encode(recipe.negative)
     shape = backbone.latent_shape(recipe.width, recipe.height)
-    null = encode(recipe.negative)
-    lengths = [one["text"].shape[1] for one in (cond, null) if "text" in one]
-    if getattr(backbone, "reads_chunks", False) and len({*lengths}) > 1:  # one of the two is in more chunks
-        cond, null = (filled_up(one, max(lengths), encode("")) for one in (cond, null))
     on_start: list[Callable[[Tensor, float], object]] = []
     try:
         stack: list[tuple[str, Mapping[str, Any]]] = [

@@ -20,7 +20,7 @@ NOT_HERE = (
                                 "diffusion joins prompts."),
 )  # fmt: skip
 LEFT_OUT = (  # where the text encoder reads a text as one
-    BREAK, "{} begins another part of the text in other tools. Here it is left out, and the text is read as one."
+    BREAK, "{} begins another chunk of the text in other tools. Here it is left out, and the text is read as one."
 )  # fmt: skip
 MOST_SAID = 6  # weights of one text
 
@@ -57,12 +57,18 @@ def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
 
 
 def _chunks(recipe: Recipe, backbone: Any) -> list[Problem]:
-    """Where a text is read in parts."""
+    """Where a text is parted into chunks by hand."""
     if not getattr(backbone, "reads_chunks", False):
         return []
+    size = backbone.count_tokens("")[1]
+
+    def chunks(text: str) -> str:
+        number = backbone.count_tokens(text)[1] // size
+        return f"{number} chunks" if number > 1 else "1 chunk"
+
     return [
-        Problem(field, f"{label}: “BREAK” begins another part of the text. {backbone.id} reads "
-                f"{len(weighted(text).chunks)} parts, each with its own {backbone.tokens} tokens.")
+        Problem(field, f"{label}: “BREAK” begins another chunk of the text. {backbone.id} reads it in {chunks(text)}, "
+                f"each with {size} tokens of its own.")
         for field, label, text in texts(recipe)
         if re.search(BREAK, text)
     ]  # fmt: skip

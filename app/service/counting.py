@@ -124,7 +124,7 @@ class StandIn:
         self.outline = outline
         self.id, self.offers, self.sigmas = outline.id, outline.offers, outline.sigmas
         self.default_size, self.size_multiple = outline.default_size, outline.size_multiple
-        self.tokens = outline.tokens
+        self.tokens, self.reads_chunks, self.count_tokens = outline.tokens, outline.reads_chunks, outline.count_tokens
         self.latent_shape, self.levels, self.schedule = outline.latent_shape, outline.levels, outline.schedule
         self.controlnets = dict.fromkeys(outline.controlnets, "")
         self._words = [""]  # the token 0 is of no word
@@ -133,12 +133,16 @@ class StandIn:
         """B texts -> {"text": (B, L, D) zeros, "tokens": (B, L)}, a token a word; {} where no prompt is read."""
         if not self.outline.features:
             return {}
-        tokens = torch.zeros(len(texts), self.outline.tokens, dtype=torch.long)
+        chunks = 1
+        if self.reads_chunks:
+            chunks = max(self.count_tokens(text)[1] for text in texts) // self.count_tokens("")[1]
+        tokens = torch.zeros(len(texts), chunks * self.tokens, dtype=torch.long)
+        between_marks = [i for i in range(tokens.shape[1]) if 0 < i % self.tokens < self.tokens - 1]
         for row, text in zip(tokens, texts):
-            for place, word in enumerate(re.findall(r"\w+|[^\w\s]", plain(text).lower())[: len(row) - 2], 1):
+            for i, word in zip(between_marks, re.findall(r"\w+|[^\w\s]", plain(text).lower())):
                 if word not in self._words:
                     self._words.append(word)
-                row[place] = self._words.index(word)
+                row[i] = self._words.index(word)
         return {"text": torch.zeros(*tokens.shape, self.outline.features), "tokens": tokens}
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:

@@ -49,21 +49,23 @@ def test_what_does_not_count_once_is_named():
 
 
 @pytest.mark.parametrize(
-    "text, chunks",
+    "text, parts",
     [
         ("a cube", ["a cube"]),
         ("a cube BREAK a ball", ["a cube", "a ball"]),
-        ("BREAK a cube BREAK BREAK a ball BREAK", ["a cube", "a ball"]),
+        ("BREAK a cube BREAK BREAK a ball BREAK", ["", "a cube", "", "a ball"]),
         ("BREAK", [""]),
+        ("BREAK BREAK", ["", ""]),
         ("", [""]),
         ("a BREAKFAST", ["a BREAKFAST"]),
     ],
 )
-def test_chunks_are_the_parts_between_breaks_and_none_is_empty(text, chunks):
-    assert [one.text.strip() for one in weighted(text).chunks] == chunks
+def test_a_break_leaves_an_empty_part_anywhere_but_at_the_end(text, parts):
+    """As A1111 has it: a BREAK ends the chunk that is being filled, if only with nothing in it."""
+    assert [one.text.strip() for one in weighted(text).parts] == parts
 
 
 def test_weights_hold_on_both_sides_of_a_break_within_their_brackets():
-    first, second = weighted("a (red cube BREAK blue:2) ball").chunks
+    first, second = weighted("a (red cube BREAK blue:2) ball").parts
     assert first.runs == (("a ", 1.0), ("red cube", 2.0)) and second.runs == (("blue", 2.0), (" ball", 1.0))
     assert weighted("a (red cube BREAK blue:2) ball").said == [("red cube blue", 2.0)]

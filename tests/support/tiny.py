@@ -36,8 +36,8 @@ def ddim(**config: object) -> DDIMScheduler:
     return DDIMScheduler(**{"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, **config})
 
 
-def tokenizer(length: int = 16) -> CLIPTokenizer:
-    """CLIP's byte-level BPE whose merges make whole tokens of WORDS."""
+def tokenizer(length: int = 16, pad: str = "<|endoftext|>") -> CLIPTokenizer:
+    """CLIP's byte-level BPE whose merges make whole tokens of WORDS. pad: "!" as of SD 2 and SDXL's second one."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     alphabet = sorted(ByteLevel.alphabet())
@@ -52,7 +52,7 @@ def tokenizer(length: int = 16) -> CLIPTokenizer:
     tokens = [*alphabet, *(one + "</w>" for one in alphabet), *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     own = CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges)
-    own.model_max_length = length
+    own.model_max_length, own.pad_token = length, pad
     return own
 
 
@@ -92,13 +92,18 @@ def vae(kind: str = "kl") -> AutoencoderKL | AutoencoderTiny | AutoencoderDC:
 
 
 def save(
-    folder: Path, kind: str = "eps", autoencoder: str = "kl", dtype: torch.dtype | None = None, **options: object
+    folder: Path,
+    kind: str = "eps",
+    autoencoder: str = "kl",
+    dtype: torch.dtype | None = None,
+    places: int = 16,
+    **options: object,
 ) -> Path:
     """A checkpoint of kind "eps", "v", "zero", "flow" or "xl" into the folder, or one for inpainting, "eps-inpaint" or
-    "xl-inpaint", or for editing, "eps-pix2pix" or "xl-pix2pix", or a latent consistency model, "eps-lcm"; options: of
-    save_pretrained."""
+    "xl-inpaint", or for editing, "eps-pix2pix" or "xl-pix2pix", or a latent consistency model, "eps-lcm"; places: of
+    the text encoder; options: of save_pretrained."""
     torch.manual_seed(0)
-    words = tokenizer()
+    words, others = tokenizer(places), tokenizer(places, "!")
     kind, _, task = kind.partition("-")
     channels = {"inpaint": {"in_channels": 9}, "pix2pix": {"in_channels": 8},
                 "lcm": {"time_cond_proj_dim": 32}}.get(task, {})  # fmt: skip
@@ -112,12 +117,13 @@ def save(
             task, StableDiffusionXLPipeline
         )
         pipe = family(vae=vae(autoencoder), text_encoder=first, text_encoder_2=second,
-                                         tokenizer=words, tokenizer_2=words, unet=net, scheduler=SCHEDULERS["eps"](),
+                                         tokenizer=words, tokenizer_2=others, unet=net, scheduler=SCHEDULERS["eps"](),
                                          add_watermarker=False)  # fmt: skip
     else:
         family = {"inpaint": StableDiffusionInpaintPipeline, "lcm": LatentConsistencyModelPipeline,
                   "pix2pix": StableDiffusionInstructPix2PixPipeline}.get(task, StableDiffusionPipeline)  # fmt: skip
-        pipe = family(vae=vae(autoencoder), text_encoder=text_encoder(words, 32), tokenizer=words,
+        pipe = family(vae=vae(autoencoder), text_encoder=text_encoder(words, 32),
+                      tokenizer=others if kind == "v" else words,
                                        unet=unet(32, **channels),
                       scheduler=LCMScheduler(**LINEAR) if task == "lcm" else SCHEDULERS[kind](), safety_checker=None,
                                        feature_extractor=None, requires_safety_checker=False)  # fmt: skip

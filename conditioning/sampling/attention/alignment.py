@@ -45,27 +45,32 @@ def pairs(source: list[str], target: list[str], swap: bool) -> list[tuple[int, i
     return matches
 
 
-def mapping(source: Words, target: Words, length: int, swap: bool) -> tuple[Tensor, Tensor]:
+def mapping(source: Words, target: Words, length: int, chunk: int, swap: bool) -> tuple[Tensor, Tensor]:
     """How attention to the tokens of the source becomes attention to those of the target.
 
     (L, L) weights, from the source's in rows to the target's in columns, and (L,) 1.0 where a target's token stands for
     none of the source's: those of new words. Where a word has another number of tokens its attention is shared out
-    evenly. Start goes to start, end to end, and the filling after it to that of the same place.
+    evenly. In each chunk of the text start goes to start, end to end, and the filling after it to that of the same
+    place. chunk: its length, of which L is a multiple.
     """
     weights = torch.zeros(length, length)
-    weights[0, 0] = 1.0
-    ends = [1 + max((place for _, at in words for place in at), default=0) for words in (source, target)]
     for i, j in pairs([word for word, _ in source], [word for word, _ in target], swap):
         a, b = source[i][1], target[j][1]
         if len(a) == len(b):
             weights[a, b] = 1.0
         else:
             weights[torch.tensor(a)[:, None], torch.tensor(b)] = 1 / len(b)
-    end_of_source, end_of_target = ends
-    filling = torch.arange(end_of_target, length)
-    taken = filling.clamp(min=end_of_source)
-    taken[0] = end_of_source
-    weights[taken, filling] = 1 / torch.where(taken == end_of_source, (taken == end_of_source).sum(), 1)
+    for begin in range(0, length, chunk):
+        within = range(begin, begin + chunk)
+        weights[begin, begin] = 1.0
+        end_of_source, end_of_target = (
+            1 + max((place for _, at in words for place in at if place in within), default=begin)
+            for words in (source, target)
+        )
+        filling = torch.arange(end_of_target, begin + chunk)
+        taken = filling.clamp(min=end_of_source)
+        taken[0] = end_of_source
+        weights[taken, filling] = 1 / torch.where(taken == end_of_source, (taken == end_of_source).sum(), 1)
     return weights, (weights.sum(0) == 0).float()
 
 

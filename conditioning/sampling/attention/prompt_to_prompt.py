@@ -127,7 +127,9 @@ def prompt_to_prompt(
 
     def prompted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         pairs = zip(tokens(source_prompt), tokens(cond))
-        aligned = [mapping(backbone.words(a), backbone.words(b), len(a), mode == "replace") for a, b in pairs]
+        aligned = [
+            mapping(backbone.words(a), backbone.words(b), len(a), backbone.tokens, mode == "replace") for a, b in pairs
+        ]
         T, own = (torch.stack(one).to(x.device)[:, None] for one in zip(*aligned))  # (B, 1, L, L), (B, 1, L)
         c = torch.ones_like(own)
         for text, factor in factors.items():

@@ -82,5 +82,8 @@ def test_a_break_is_read_in_parts_where_the_text_encoder_can_and_said_either_way
     one = Recipe.make(prompt="a cube BREAK a ball BREAK a cone")
     (left_out,) = syntax(one, SimpleNamespace(id="small", weighs_words=True, reads_chunks=False))
     assert left_out.field == "prompt" and "left out" in left_out.message
-    (read,) = syntax(one, SimpleNamespace(id="large", weighs_words=True, reads_chunks=True, tokens=77))
-    assert "large reads 3 parts, each with its own 77 tokens" in read.message
+    large = SimpleNamespace(
+        id="large", weighs_words=True, reads_chunks=True, count_tokens=lambda text: (1, 225 if text else 75)
+    )
+    (read,) = syntax(one, large)
+    assert "large reads it in 3 chunks, each with 75 tokens of its own" in read.message

@@ -31,21 +31,21 @@ def test_words_that_stand_for_words(source, target, swap, expected):
 
 
 def test_a_swapped_word_takes_the_attention_of_the_one_it_replaces():
-    T, own = mapping(words("a red cube"), words("a blue cube"), 7, swap=True)
+    T, own = mapping(words("a red cube"), words("a blue cube"), 7, 7, swap=True)
     assert torch.equal(T, torch.eye(7)) and not own.any()
-    T, own = mapping(words("a red cube"), words("a blue cube"), 7, swap=False)
+    T, own = mapping(words("a red cube"), words("a blue cube"), 7, 7, swap=False)
     assert own.tolist() == [0, 0, 1, 0, 0, 0, 0] and torch.equal(T.sum(0), 1 - own)
 
 
 def test_a_new_word_keeps_its_own_and_shifts_the_others():
-    T, own = mapping(words("a cube"), words("a small cube"), 7, swap=True)
+    T, own = mapping(words("a cube"), words("a small cube"), 7, 7, swap=True)
     assert T.nonzero().tolist() == [[0, 0], [1, 1], [2, 3], [3, 4], [5, 5], [6, 6]]  # the end goes to the end
     assert own.tolist() == [0, 0, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("target", ["a ABC cube", "a AB cube", "a c cube", "a ABCD cube"])
 def test_attention_is_shared_out_among_the_tokens_of_a_word(target):
-    T, own = mapping(words("a AB cube"), words(target), 12, swap=True)
+    T, own = mapping(words("a AB cube"), words(target), 12, 12, swap=True)
     places = dict(words(target))[target.split()[1]]
     assert not own.any()
     assert T[2:4].sum(1).tolist() == pytest.approx([1.0, 1.0])  # none of it is lost, none made
@@ -53,7 +53,7 @@ def test_attention_is_shared_out_among_the_tokens_of_a_word(target):
 
 
 def test_where_words_go_the_end_is_shared_by_the_filling():
-    T, own = mapping(words("a red cube"), words("a cube"), 8, swap=True)
+    T, own = mapping(words("a red cube"), words("a cube"), 8, 8, swap=True)
     end = T[4]
     assert end[3:5].tolist() == [0.5, 0.5] and T[2].sum() == 0 and not own.any()
     assert all(T[i, i] == 1 for i in (5, 6, 7))

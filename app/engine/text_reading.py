@@ -1,0 +1,42 @@
+"""The backbone as one run has its texts read: all in as many chunks, so that they share network evaluations, and so
+that attention to one prompt can be laid over that to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.engine.unread_text import texts
+from app.schema.recipe import Recipe
+from backbones.text_length import EMPTY_CHUNK, filled_up
+
+
+class AlikeInLength:
+    """A backbone whose texts are filled up with empty chunks to `length` places; in all else it is that backbone.
+
+    encode: a text -> its cond of one row.
+    """
+
+    def __init__(self, backbone: Any, encode: Callable[[str], dict[str, Tensor]], length: int):
+        self.backbone, self.encode, self.length = backbone, encode, length
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backbone, name)
+
+    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """B texts -> the cond of B rows."""
+        rows = [filled_up(self.encode(text), self.length, self.encode(EMPTY_CHUNK)) for text in texts]
+        return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+
+def as_read(recipe: Recipe, backbone: Any, encode: Callable[[str], dict[str, Tensor]]) -> Any:
+    """The backbone that the run of a recipe is given; the same one where every text is in one chunk."""
+    if not getattr(backbone, "reads_chunks", False):
+        return backbone
+    size = backbone.count_tokens("")[1]
+    read = [recipe.negative, *(text for _, _, text in texts(recipe))]
+    chunks = max(backbone.count_tokens(text)[1] for text in read) // size
+    return AlikeInLength(backbone, encode, chunks * backbone.tokens) if chunks > 1 else backbone
