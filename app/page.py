@@ -71,17 +71,17 @@ def build(state: AppState) -> gr.Blocks:
             model.start()
             return {header: _header(model), clock: gr.Timer(active=model.state()[0] == "loading")}
 
-        def tick(prompt: str, width: Any, height: Any, backbone: Any) -> dict[Any, Any]:
+        def tick(prompt: str, negative: str, width: Any, height: Any, backbone: Any) -> dict[Any, Any]:
             model, shown = state.model(backbone), look(backbone)
             if model.state()[0] == "loading":
                 return shown
             size, usual = model.default_size(), {other.default_size() for other in state.models.values()}
             sides = {making.width: width, making.height: height}
             resized = {side: size for side, value in sides.items() if value in usual and value != size}
-            return {**shown, making.unknown: making.unknown_note(prompt, backbone), **resized}
+            return {**shown, **making.texts.said(prompt, negative, backbone), **resized}
 
-        seen = [making.prompt, making.width, making.height, making.backbone]
-        outputs = [header, clock, making.unknown, making.width, making.height]
+        seen = [making.prompt, making.negative, making.width, making.height, making.backbone]
+        outputs = [header, clock, *making.texts.outputs, making.width, making.height]
         said = [making.stack, making.marks]  # once the network is there, what does not fit it can be said
         page.load(look, making.backbone, [header, clock], **SHORT)
         ticked = gr.on([clock.tick, making.backbone.change], tick, seen, outputs, **SHORT)

@@ -12,6 +12,15 @@ function forget(input) {
   document.getElementById(input.getAttribute("aria-describedby") ?? "")?.remove();
   input.removeAttribute("aria-invalid");
   input.removeAttribute("aria-describedby");
+  describe();
+}
+
+/** Prompts are described by how many tokens they take, while nothing is wrong with them. */
+function describe() {
+  for (const field of ["prompt", "negative"]) {
+    const input = inputOf(field);
+    if (!input?.hasAttribute("aria-describedby")) input?.setAttribute("aria-describedby", `${field}-tokens`);
+  }
 }
 
 /** @param {Record<string, string>} problems field -> words */
@@ -59,4 +68,5 @@ listen("wrong", (fields) => {
 /** @param {import("./gradio.js").Component} component */
 export function mount(component) {
   onValue(component, (value) => void sort(JSON.parse(value)));
+  describe();
 }

@@ -17,7 +17,7 @@ def unread(recipe: Recipe, backbone: Any) -> list[Problem]:
         return []
     return [
         Problem(field, f"{label}: the end is not read, from “{one_line(end)}” on. {backbone.id} reads "
-                f"{backbone.tokens} tokens of a text, and this one is longer.")
+                f"{backbone.count_tokens(text)[1]} tokens of a text, and this one is longer.")
         for field, label, text in texts(recipe)
         if (end := backbone.unread(text))
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app import scripts
-from app.catalog.prompts import EXAMPLES, surprise
+from app.catalog.prompts import surprise
 from app.errors import error_message
 from app.forms import image_size
 from app.forms.examples import Example
@@ -18,11 +18,11 @@ from app.forms.stack import Stack, strip
 from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Problem, Recipe, RecipeError, schedule_label
 from app.schema.solvers import knob_field, knob_names
 from app.service.state import AppState, seeded
-from app.tabs import image_view, methods, number_fields, word_chips  # noqa: F401  number fields hand on what was typed
+from app.tabs import image_view, methods, number_fields  # noqa: F401  number fields hand on what was typed
 from app.tabs.attention import Attention, in_visit
 from app.tabs.generation import Generation
 from app.tabs.listeners import DRAWER, LONG, RETURNED, SHORT
-from app.tabs.notes import note, warning
+from app.tabs.prompt_fields import PromptFields
 from app.tabs.restore_settings import Restorer
 from app.tabs.solver_knobs import SolverKnobs
 from app.tabs.variation import Variation
@@ -64,7 +64,6 @@ SHAPES = (
 )
 TAKE_OUT = scripts.mount("server_buttons", "mountStage", ["take_out"])
 RESET = scripts.mount("server_buttons", "mountStage", ["reset"])
-WORDS = scripts.mount("word_chips")
 
 
 class Create(Restorer):
@@ -92,18 +91,8 @@ class Create(Restorer):
 
     def _compose(self) -> None:
         with gr.Column(elem_id="compose", min_width=0):
-            self.prompt = gr.Textbox(
-                value="", label="Prompt", lines=3, max_lines=8, elem_id="prompt", placeholder=EXAMPLES[0],
-            )  # fmt: skip
-            self.unknown = gr.HTML(elem_id="unknown")
-            self.draws = gr.HTML(
-                word_chips.line(self.state.model()), elem_id="draws", js_on_load=WORDS, apply_default_css=False
-            )
-            self.negative = gr.Textbox(
-                value="", label="Negative prompt", lines=1, max_lines=4, elem_id="negative",
-                placeholder="What should not be there",
-            )  # fmt: skip
-            self.unknown_negative = gr.HTML(elem_id="unknown-negative")
+            self.texts = PromptFields(self.state)
+            self.prompt, self.negative = self.texts.prompt, self.texts.negative
             with gr.Row(elem_id="generate-row"):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate", size="lg", min_width=0)
                 self.cancel = gr.Button("Cancel", elem_id="cancel", interactive=False, size="lg", min_width=0)
@@ -216,14 +205,7 @@ class Create(Restorer):
         self.undo.reset(self.reset, self.backbone, self.outputs, **SHORT)
         self.dice.click(lambda: "-1", None, self.seed, **SHORT)
         self.recycle.click(None, self.seed, self.seed, js=scripts.ask("film", "seedInView"), **SHORT)
-        asked = [self.prompt, self.backbone]
-        gr.on([self.prompt.change, self.backbone.change], self.unknown_note, asked, self.unknown,
-              trigger_mode="always_last", **SHORT)  # fmt: skip
-        gr.on([self.negative.change, self.backbone.change], self.unknown_words, [self.negative, self.backbone],
-              self.unknown_negative, trigger_mode="always_last", **SHORT)  # fmt: skip
-        self.backbone.change(
-            lambda id: word_chips.line(self.state.model(id)), self.backbone, self.draws, **SHORT
-        )  # fmt: skip
+        self.texts.listen(self.backbone)
         gr.on(
             [control.change for control in self.controls], self.restack, self.controls, [self.stack, self.marks],
             trigger_mode="always_last", **SHORT,
@@ -276,26 +258,6 @@ class Create(Restorer):
         known = self.state.model(recipe.backbone).engine(0) is not None
         problems = self.state.runs.problems(request) if known else request.missing
         return [stack.at(problem) for problem in methods.fitted(problems, recipe, self.state)]
-
-    def unknown_note(self, prompt: str, backbone: Any = None) -> str:
-        """Words that the network has never read, pointed out under the field."""
-        model = self.state.model(backbone)
-        if model.wordless:
-            words = f"{escape(model.name)} reads no words: neither the prompts nor CFG Scale change its images."
-            return note(words)
-        return self.unknown_words(prompt, backbone)
-
-    def unknown_words(self, text: str, backbone: Any = None) -> str:
-        """Words of a prompt, or of a negative one, that the network has never read; "" where it has read all."""
-        model = self.state.model(backbone)
-        found = model.unknown(text)
-        if not found:
-            return ""
-        words = ", ".join(
-            f"<b>{escape(word)}</b>" + (f" (perhaps {escape(near)}?)" if near else "") for word, near in found[:8]
-        )
-        what = "this word" if len(found) == 1 else "these words"
-        return warning(f"{escape(model.name)} has never read {what}, and cannot draw what is meant: {words}")
 
     def _strip(self, recipe: Recipe, stack: Stack, wrong: dict[str, str] | None = None) -> str:
         model = self.state.model(recipe.backbone)

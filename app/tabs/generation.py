@@ -19,6 +19,7 @@ from app.service.state import AppState, private, waiting
 from app.storage.image_files import png_bytes
 from app.tabs import image_view
 from app.tabs.attention import has_attention
+from app.tabs.prompt_fields import PromptFields
 from common.image_bytes import data_uri
 
 KEPT = 24  # images in the strip of a visit
@@ -36,11 +37,10 @@ class Tab(Protocol):
     kept: gr.HTML
     queue: gr.HTML
     cancel: gr.Button
-    unknown: gr.HTML
+    texts: PromptFields
     problems: gr.HTML
 
     def check(self, *values: Any, visit_token: str = "") -> tuple[Recipe | None, dict[str, str]]: ...
-    def unknown_note(self, prompt: str, backbone: Any = None) -> str: ...
 
 
 class Generation:
@@ -54,7 +54,7 @@ class Generation:
     def outputs(self) -> list[Any]:
         """What `run` and `join` change."""
         tab = self.tab
-        return [tab.stage, tab.film, tab.visit, tab.kept, tab.queue, tab.cancel, tab.unknown, tab.problems]
+        return [tab.stage, tab.film, tab.visit, tab.kept, tab.queue, tab.cancel, tab.texts.unknown, tab.problems]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
         """One click on Generate: updates of the page while the run goes on; where another run is in view, it waits for
@@ -69,7 +69,7 @@ class Generation:
         first = place not in self._watched
         model = self.state.model(recipe.backbone)
         size = (recipe.width, recipe.height)
-        note = {tab.unknown: tab.unknown_note(recipe.prompt, recipe.backbone)}
+        note = {tab.texts.unknown: tab.texts.unknown_note(recipe.prompt, recipe.backbone)}
         yield note | (self._begun(image_view.waiting("Starting", size), place) if first else {tab.problems: "{}"})
         trouble, problems = "", {}
         try:

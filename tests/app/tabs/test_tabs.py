@@ -300,8 +300,8 @@ def test_a_model_that_cannot_be_loaded_is_said(tab):
 
 def test_unknown_words_are_named(tab):
     tab.plays()
-    note = tab.unknown_note("a zebra")
-    assert "zebra" in note and tab.unknown_note("a sphere") == ""
+    note = tab.texts.unknown_note("a zebra")
+    assert "zebra" in note and tab.texts.unknown_note("a sphere") == ""
 
 
 # what comes back ----------------------------------------------------------------------------------------------------
