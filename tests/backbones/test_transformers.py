@@ -202,6 +202,10 @@ def test_what_is_known_before_the_weights_are_read(loaded, folders, kind):
     assert known.latent_shape(64, 32) == b.latent_shape(64, 32)
     assert torch.equal(known.levels(64, 32), b.levels(64, 32))
     assert known.unread("a " * 3000) == b.unread("a " * 3000)
+    taken, places = b.count_tokens("a " * 3000)
+    assert known.count_tokens("a " * 3000) == (taken, places) and taken > places
+    for words in ("a " * n for n in (places // 3, places // 2, places, 2 * places)):
+        assert bool(b.unread(words)) is (b.count_tokens(words)[0] > places)
 
 
 @pytest.mark.parametrize("pipeline", ["FluxImg2ImgPipeline", "FluxControlNetPipeline"])
