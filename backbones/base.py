@@ -23,9 +23,10 @@ class Backbone(Protocol):
     weights such as (cube:1.3); one where it is False reads the words without them (`common.weighted_text.plain`); one
     that has none reads no words. With `reads_chunks: bool` True, a text is read in as many chunks as it takes, each
     with places of its own, and BREAK begins another one; `encode_prompt` fills the shorter ones up where it is given
-    several texts. `count_tokens(text) -> (tokens of a text, places for them)`, the marks of begin and end left out,
-    both 0 where none are counted: more tokens than places are not read; the places grow where texts are in chunks. With
-    `guidance_keeps_length: bool` True its authors guide it so that every token of the image, of `patch` x `patch`
+    several texts. `learned_words`: of textual inversion, those that it reads; None: it reads none.
+    `count_tokens(text) -> (tokens of a text, places for them)`, the marks of begin and end left out, both 0 where none
+    are counted: more tokens than places are not read; the places grow where texts are in chunks.
+    With `guidance_keeps_length: bool` True its authors guide it so that every token of the image, of `patch` x `patch`
     latents, keeps the length of the conditional prediction (`conditioning.sampling.guidance.cfg`).
     """
 

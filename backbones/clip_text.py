@@ -3,6 +3,7 @@ encoder, which was trained with its network, goes through the same code."""
 
 import re
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from backbones import text_length, word_weights
 from backbones.checkpoint import CheckpointError
 from backbones.clip_encoder import ClipEncoder
+from backbones.learned_words import LearnedWords
 from backbones.prompt_chunks import Chunk, pieces
 from common.weighted_text import WeightedText, plain, weighted
 
@@ -26,21 +28,27 @@ class CLIPText:
 
     weighs_words: bool | None = True
 
-    def __init__(self, id: str, pipe: Any):
-        """id: of the checkpoint, for messages. Raises CheckpointError where tokenizer and encoder do not belong
-        together."""
+    def __init__(self, id: str, pipe: Any, folder: Path):
+        """id: of the checkpoint, for messages; folder: of it. Raises CheckpointError where tokenizer and encoder do not
+        belong together."""
         self.pipe, self.xl = pipe, hasattr(pipe, "text_encoder_2")
-        self.encoders = []
-        for place in ("", "_2") if self.xl else ("",):
-            tokenizer, encoder = getattr(pipe, f"tokenizer{place}"), getattr(pipe, f"text_encoder{place}")
+        self.readers = []
+        for place, suffix in enumerate(("", "_2") if self.xl else ("",)):
+            tokenizer, encoder = getattr(pipe, f"tokenizer{suffix}"), getattr(pipe, f"text_encoder{suffix}")
             _fit_tokenizer(id, tokenizer, encoder.config)
-            self.encoders.append(ClipEncoder(tokenizer, encoder, penultimate=self.xl))
-        self.tokens = self.encoders[0].places
+            self.readers.append(ClipEncoder(tokenizer, encoder, place, penultimate=self.xl))
+        self.tokens, widths = self.readers[0].places, tuple(reader.width for reader in self.readers)
+        self._learned = LearnedWords(id, folder, widths, self.readers[0].size)
 
     @property
     def reads_chunks(self) -> bool:
         """Whether its features may be laid end to end: of CLIP they may, of an encoder trained with its network not."""
         return self.xl or len(self.pipe.tokenizer) >= LEARNED_ALL
+
+    @property
+    def learned_words(self) -> LearnedWords | None:
+        """See `backbones.base.Backbone`."""
+        return self._learned if self.reads_chunks else None
 
     @torch.no_grad()
     def encode(self, prompt: str) -> dict[str, Tensor]:
@@ -51,8 +59,8 @@ class CLIPText:
         whole = weighted(prompt)
         if not self.reads_chunks:
             return self._as_one(whole)
-        made = [encoder.chunks(whole) for encoder in self.encoders]  # of SDXL two tokenizers, which read alike
-        count = max(map(len, made))
+        made = [encoder.chunks(whole, self._learned) for encoder in self.readers]
+        count = max(map(len, made))  # SDXL's two tokenizers read alike
         each = [self._encoded([*column]) for column in zip(*(one + [Chunk()] * (count - len(one)) for one in made))]
         cond = {key: torch.cat([one[key] for one in each], 1) for key in ("text", "tokens")}
         if self.xl:
@@ -64,15 +72,15 @@ class CLIPText:
     def _encoded(self, chunks: list[Chunk]) -> dict[str, Tensor]:
         """A chunk, as each of the encoders has it."""
         features, pooled = [], None
-        for encoder, chunk in zip(self.encoders, chunks):
+        for encoder, chunk in zip(self.readers, chunks):
             own, pooled = encoder.read(chunk)
             features.append(word_weights.multiplied(own, encoder.weights(chunk)) if chunk.weighs else own)
-        cond = {"text": torch.cat(features, -1), "tokens": self.encoders[0].row(chunks[0])}
+        cond = {"text": torch.cat(features, -1), "tokens": self.readers[0].row(chunks[0])}
         return cond if pooled is None else {**cond, "pooled": pooled}
 
     def _as_one(self, whole: WeightedText) -> dict[str, Tensor]:
         """By an encoder that was trained with its network: as much of the text as there are places for."""
-        (encoder,) = self.encoders
+        (encoder,) = self.readers
         read = [*pieces(encoder.whole, whole)][: encoder.size]
         chunk = Chunk(tuple(token for (token,), _ in read), tuple(weight for _, weight in read))
         features, _ = encoder.read(chunk)
@@ -86,10 +94,17 @@ class CLIPText:
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""
-        tokenizer = self.pipe.tokenizer
+        tokenizer, table = self.pipe.tokenizer, self.readers[0].table
         words: list[tuple[str, list[int]]] = []
         inside = False
-        for place, piece in enumerate(tokenizer.convert_ids_to_tokens(tokens.tolist())):
+        for place, token in enumerate(tokens.tolist()):
+            if token < 0 and table is not None:  # of textual inversion
+                name, vector = table.of[-1 - token]
+                if vector == 0:
+                    words.append((name.lower(), []))
+                words[-1][1].append(place)
+                continue
+            piece = tokenizer.convert_ids_to_tokens(token)
             if piece in (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token):
                 continue
             if not inside:
@@ -108,12 +123,14 @@ class CLIPText:
 
     def unread(self, text: str) -> str:
         """The end of a text that its text encoder has no place for, from the begin of a word; "" where it reads all."""
-        return "" if self.reads_chunks else text_length.unread(self.encoders[0].whole, plain(text), self.tokens)
+        return "" if self.reads_chunks else text_length.unread(self.readers[0].whole, plain(text), self.tokens)
 
     def count_tokens(self, text: str) -> tuple[int, int]:
         """See `backbones.base.Backbone`."""
-        count = text_length.count_in_chunks if self.reads_chunks else text_length.count_tokens
-        return count(self.encoders[0].whole, text, self.tokens)
+        tokenizer = self.readers[0].whole
+        if self.reads_chunks:
+            return text_length.count_in_chunks(tokenizer, text, self._learned)
+        return text_length.count_tokens(tokenizer, text, self.tokens)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of the text, in order and once each, that are no whole token of a small vocabulary; [] for a large."""
@@ -127,6 +144,7 @@ class NoText:
 
     tokens = 0
     weighs_words: bool | None = None
+    learned_words = None
 
     @property
     def reads_chunks(self) -> bool:

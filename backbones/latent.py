@@ -12,6 +12,7 @@ from torch import Tensor
 from backbones import guiding_networks
 from backbones.base import check_size
 from backbones.coordinates import Coordinates
+from backbones.learned_words import LearnedWords
 from backbones.text_length import EMPTY_CHUNK, filled_up, with_zeros
 from samplers.protocol import Ask, Cond
 from samplers.schedules import native
@@ -54,6 +55,9 @@ class TextEncoder(Protocol):
 
     @property
     def reads_chunks(self) -> bool: ...
+
+    @property
+    def learned_words(self) -> LearnedWords | None: ...
 
     def encode(self, text: str) -> dict[str, Tensor]:
         """One prompt -> its row of a cond."""
@@ -105,12 +109,17 @@ class LatentBackbone:
         beside = {name for name in guiding_networks.NETWORKS if guiding_networks.has(self.folder, name)}
         self.offers = self.network.offers | self.images.offers | beside
         self.offers |= {"controlnet"} if self.controlnets else set()
-        self._texts: dict[str, dict[str, Tensor]] = {}
+        self._texts: dict[tuple[str, tuple[str, ...]], dict[str, Tensor]] = {}
 
     @property
     def reads_chunks(self) -> bool:
         """See `backbones.base.Backbone`."""
         return self.text.reads_chunks
+
+    @property
+    def learned_words(self) -> LearnedWords | None:
+        """See `backbones.base.Backbone`."""
+        return self.text.learned_words
 
     @property
     def engine(self) -> Any:
@@ -175,11 +184,12 @@ class LatentBackbone:
             raise ValueError("encode_prompt takes a list of at least one text")
         rows = []
         for text in texts:
-            if text not in self._texts:
+            key = text, self.learned_words.version(text) if self.learned_words is not None else ()
+            if key not in self._texts:
                 if len(self._texts) >= REMEMBERED:
                     self._texts.pop(next(iter(self._texts)))
-                self._texts[text] = self.text.encode(text)
-            rows.append(self._texts[text])
+                self._texts[key] = self.text.encode(text)
+            rows.append(self._texts[key])
         if self.reads_chunks:
             longest = max(row["text"].shape[1] for row in rows)
             if any(row["text"].shape[1] < longest for row in rows):

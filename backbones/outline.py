@@ -36,6 +36,7 @@ from backbones.coordinates import coordinates_in
 from backbones.embedded import EMBEDDED
 from backbones.families import FAMILIES
 from backbones.families.family import Family, Reading
+from backbones.learned_words import LearnedWords
 from common.weighted_text import plain
 from samplers.schedules import native
 
@@ -64,6 +65,7 @@ class Outline:
     controlnets: tuple[str, ...] = ()
     folder: Path | None = None  # of its files
     reads_chunks: bool = False  # see `backbones.base.Backbone`
+    learned_words: LearnedWords | None = None  # likewise
     weighs_words: bool | None = None  # see `backbones.base.Backbone`
 
     def levels(self, width: int, height: int) -> Tensor:
@@ -89,8 +91,10 @@ class Outline:
         """See `backbones.base.Backbone`."""
         if not self.tokens or self.folder is None:
             return 0, 0
-        count = text_length.count_in_chunks if self.reads_chunks else text_length.count_tokens
-        return count(text_length.tokenizer_in(self.folder), text, self.tokens)
+        tokenizer = text_length.tokenizer_in(self.folder)
+        if self.learned_words is not None:
+            return text_length.count_in_chunks(tokenizer, text, self.learned_words)
+        return text_length.count_tokens(tokenizer, text, self.tokens)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,13 +176,16 @@ def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     offers = unet.offers(config, channels) | guiding
     beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
     offers |= {"controlnet"} if beside else set()
-    text = config_of(folder, "text_encoder")
+    texts = [config_of(folder, part) for part in ("text_encoder", "text_encoder_2") if (folder / part).is_dir()]
+    tokens = int(texts[0].get("max_position_embeddings", 77))
+    in_chunks = len(texts) > 1 or int(texts[0].get("vocab_size", 49408)) >= LEARNED_ALL
+    widths = tuple(int(text.get("hidden_size", 512)) for text in texts)
+    learned = LearnedWords(id, folder, widths, tokens - text_length.ENDS) if in_chunks else None
     multiple = unet.size_multiple(factor, stages, checkpoint.parameters(folder))
     return Outline(
         id, offers, sigmas, size * factor, multiple, channels, factor,
-        int(config["cross_attention_dim"]), int(text.get("max_position_embeddings", 77)), beside, folder,
-        (folder / "text_encoder_2").is_dir() or int(text.get("vocab_size", 49408)) >= LEARNED_ALL,
-        weighs_words=True,
+        int(config["cross_attention_dim"]), tokens, beside, folder, in_chunks,
+        learned, weighs_words=True,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ one stands among the last 20 tokens of the chunk, else where the chunk is full; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -33,17 +33,29 @@ class Chunk:
         return any(weight != 1 for weight in self.weights)
 
 
-def chunks(tokenizer: Tokenizer, text: WeightedText, size: int) -> list[Chunk]:
+#: A text -> its parts in order, each with the place of its begin: words, or tokens that stand for them and are not cut.
+Split = Callable[[str], Iterable[tuple[int, str | tuple[int, ...]]]]
+
+
+def as_it_is(text: str) -> list[tuple[int, str]]:
+    return [(0, text)]
+
+
+def chunks(tokenizer: Tokenizer, text: WeightedText, size: int, split: Split = as_it_is) -> list[Chunk]:
     """At least one. tokenizer: one that neither truncates nor pads. size: tokens of a chunk, without its marks."""
     comma = tokenizer.token_to_id(COMMA)
-    return [chunk for part in text.parts for chunk in _cut(list(pieces(tokenizer, part)), size, comma)]
+    return [chunk for part in text.parts for chunk in _cut(list(pieces(tokenizer, part, split)), size, comma)]
 
 
-def pieces(tokenizer: Tokenizer, text: WeightedText) -> Iterator[Piece]:
+def pieces(tokenizer: Tokenizer, text: WeightedText, split: Split = as_it_is) -> Iterator[Piece]:
     """The tokens of a text, each with its weight: a token counts as its first letter does."""
-    read = tokenizer.encode(text.text, add_special_tokens=False)
-    for token, (begin, _) in zip(read.ids, read.offsets):
-        yield (token,), text.at(begin)
+    for begin, part in split(text.text):
+        if not isinstance(part, str):
+            yield part, text.at(begin)
+            continue
+        read = tokenizer.encode(part, add_special_tokens=False)
+        for token, (first, _) in zip(read.ids, read.offsets):
+            yield (token,), text.at(begin + first)
 
 
 def count(made: list[Chunk], size: int) -> tuple[int, int]:

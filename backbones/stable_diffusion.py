@@ -55,7 +55,7 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
     size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
     parameters = sum(values.numel() for values in pipe.unet.parameters())
     return LatentBackbone(
-        id, revision, plan.device, network, CLIPText(id, pipe), images, levels,
+        id, revision, plan.device, network, CLIPText(id, pipe, folder), images, levels,
         default_size=size * images.factor,
         size_multiple=size_multiple(images.factor, len(config.block_out_channels), parameters),
         quick=parameters <= SMALL or plan.device.type != "cpu",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from backbones import prompt_chunks
+from backbones.learned_words import LearnedWords
 from common.weighted_text import plain, weighted
 
 ENDS = 2  # tokens that mark the begin and the end of a text
@@ -23,11 +24,17 @@ def count_tokens(tokenizer: Tokenizer, text: str, tokens: int, around: int = END
     return len(tokenizer.encode(plain(text), add_special_tokens=False).ids), tokens - around
 
 
-def count_in_chunks(tokenizer: Tokenizer, text: str, tokens: int) -> tuple[int, int]:
-    """As `count_tokens`, of an encoder that reads in chunks: more places with each. tokens: of a chunk, its marks
-    included."""
-    size = tokens - ENDS
-    return prompt_chunks.count(prompt_chunks.chunks(tokenizer, weighted(text), size), size)
+def count_in_chunks(tokenizer: Tokenizer, text: str, learned: LearnedWords) -> tuple[int, int]:
+    """As `count_tokens`, of an encoder that reads in chunks: more places with each."""
+
+    def split(text: str) -> Iterator[tuple[int, str | tuple[int, ...]]]:
+        for begin, part, file in learned.split(text):
+            if file is not None and (words := learned.in_text(part)):
+                yield begin, (-1,) * words[0].vectors
+            else:
+                yield begin, part
+
+    return prompt_chunks.count(prompt_chunks.chunks(tokenizer, weighted(text), learned.most, split), learned.most)
 
 
 def filled_up(cond: Mapping[str, Tensor], length: int, empty: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -99,6 +99,7 @@ class TransformerText:
 
     weighs_words: bool | None = False
     reads_chunks = False
+    learned_words = None
 
     def __init__(self, family: Family, pipe: Any):
         self.family, self.pipe = family, pipe

@@ -62,17 +62,19 @@ class Encoder:
 
     def __init__(self, backbone: Backbone, size: int = 64):
         self.backbone, self.size = backbone, size
-        self._kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, tuple[str, ...]], dict[str, Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, text: str) -> dict[str, Tensor]:
+        learned = getattr(self.backbone, "learned_words", None)
+        key = text, learned.version(text) if learned is not None else ()
         with self._lock:
-            if text in self._kept:
-                self._kept.move_to_end(text)
-                return self._kept[text]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
             with torch.no_grad():
                 cond = self.backbone.encode_prompt([text])
-            self._kept[text] = cond
+            self._kept[key] = cond
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
             return cond
@@ -95,7 +97,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
         found.append(Problem("steps", message))
     found += tuned_problems(settings_used(recipe, backbone), backbone)
     found += method_checks.problems(recipe, backbone)
-    return [*found, *_too_heavy(recipe)]
+    return [*found, *_too_heavy(recipe), *_unreadable(recipe, backbone)]
 
 
 def _too_heavy(recipe: Recipe) -> Iterator[Problem]:
@@ -105,6 +107,13 @@ def _too_heavy(recipe: Recipe) -> Iterator[Problem]:
             if abs(weight) > HEAVIEST:
                 wrong = f"the weight {weight:.3g} of “{one_line(words)}” is too large"
                 yield Problem(at, f"{label}: {wrong}. Give -{HEAVIEST:g} to {HEAVIEST:g}.")
+
+
+def _unreadable(recipe: Recipe, backbone: Any) -> Iterator[Problem]:
+    """Words of textual inversion that this backbone cannot read, at their texts."""
+    if (learned := getattr(backbone, "learned_words", None)) is not None:
+        for at, label, text in texts(recipe):
+            yield from (Problem(at, f"{label}: {words}.") for words in learned.wrong(text))
 
 
 def plan(

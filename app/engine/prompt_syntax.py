@@ -29,7 +29,7 @@ def syntax(recipe: Recipe, backbone: Any) -> list[Problem]:
     """Of each text that the run reads: what its weights do on this backbone (or its outline; None: not known), and one
     sentence on each kind of syntax that does nothing here."""
     weights = _weights(recipe) if _weighs(backbone) else []
-    return [*weights, *_chunks(recipe, backbone), *without_effect(recipe, backbone)]
+    return [*weights, *_chunks(recipe, backbone), *_learned(recipe, backbone), *without_effect(recipe, backbone)]
 
 
 def _weighs(backbone: Any) -> bool | None:
@@ -72,6 +72,21 @@ def _chunks(recipe: Recipe, backbone: Any) -> list[Problem]:
         for field, label, text in texts(recipe)
         if re.search(BREAK, text)
     ]  # fmt: skip
+
+
+def _learned(recipe: Recipe, backbone: Any) -> list[Problem]:
+    """Words of textual inversion, which are files of this machine."""
+    found: list[Problem] = []
+    if (learned := getattr(backbone, "learned_words", None)) is None:
+        return found
+    for field, label, text in texts(recipe):
+        said = [
+            f"“{word.name}” is read as {word.vectors} learned {'vector' if word.vectors == 1 else 'vectors'}"
+            for word in learned.in_text(text)
+        ]
+        if said:
+            found.append(Problem(field, f"{label}: {', '.join(said[:MOST_SAID])}."))
+    return found
 
 
 def _weights(recipe: Recipe) -> list[Problem]:

@@ -14,6 +14,27 @@ from app.schema.recipe import Recipe
 from backbones.text_length import EMPTY_CHUNK, filled_up
 
 
+def learned_in(recipe: Recipe, backbone: Any) -> dict[str, str]:
+    """Words of textual inversion that the run reads in its texts, with the hashes of their files. backbone: or its
+    outline."""
+    learned = getattr(backbone, "learned_words", None)
+    if learned is None:
+        return {}
+    return {word.name: word.digest for _, _, text in texts(recipe) for word in learned.in_text(text)}
+
+
+def other_words(recipe: Recipe, backbone: Any) -> list[str]:
+    """What differs between the words of textual inversion that an image was made with and those here, in words."""
+    learned, found = getattr(backbone, "learned_words", None), []
+    for name, digest in recipe.embeddings.items():
+        here = {word.name: word.digest for word in learned.in_text(name)} if learned is not None else {}
+        if name not in here:
+            found.append(f"The file of “{name}”, a word of textual inversion, is not here: it is read as a plain word.")
+        elif here[name] != digest:
+            found.append(f"The file of the word “{name}” is another one here: expect another image.")
+    return found
+
+
 class AlikeInLength:
     """A backbone whose texts are filled up with empty chunks to `length` places; in all else it is that backbone.
 

@@ -22,6 +22,7 @@ from app.engine.events import Cancelled, Event, Failed, Finished, Made
 from app.engine.jobs import ImageTask, Job
 from app.engine.planner import Encoder, in_words, out_of_memory, plan, problems
 from app.engine.searches import Searches
+from app.engine.text_reading import learned_in
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.unused_settings import settings_used, used
 from app.schema import png_metadata
@@ -273,7 +274,8 @@ class Worker:
         """The recipe of one image, with what made it."""
         made_with = {**versions(), "device": self.device.type}
         recipe = used(job.recipe, self.backbone).one(index)  # what is counted depends on what is used
-        made_by = {"backbone": name_of(self.name), "revision": self.backbone.revision}
+        made_by = {"backbone": name_of(self.name), "revision": self.backbone.revision,
+                   "embeddings": learned_in(recipe, self.backbone)}  # fmt: skip
         return recipe.model_copy(update={**made_by, "versions": made_with})
 
     def _decoded(self, latents: Tensor) -> list[Array]:

@@ -16,7 +16,8 @@ from common.fitting import FITS, Fit
 from common.image_bytes import data_uri
 from common.text import one_line
 
-SHARED = ("seed", "count", "methods", "revision", "versions", "unused", "schema")  # no column has these of its own
+#: No column has these of its own.
+SHARED = ("seed", "count", "methods", "revision", "versions", "embeddings", "unused", "schema")
 THUMBNAIL = 64  # pixels
 How = Fit | MaskEdge | None
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs

@@ -38,7 +38,7 @@ _JSON_FIELDS = {  # of the JSON that Fooocus, SwarmUI and others write -> the ke
     "width": "Size-1", "height": "Size-2", "model": "Model", "base_model": "Model",
     "variationseed": "Variation seed", "variationseedstrength": "Variation seed strength",
 }  # fmt: skip
-_HARMLESS = ("Version", "Batch size", "Batch pos")  # change nothing of this image
+_HARMLESS = ("Version", "Batch size", "Batch pos", "TI hashes")  # change nothing of this image, or are in the prompt
 
 DAMAGED = "The exact recipe in the image is damaged; the readable settings were used."
 
@@ -68,6 +68,7 @@ def write(recipe: Recipe) -> str:
         "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
         "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
         **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
+        "TI hashes": ", ".join(f"{name}: {digest[:12]}" for name, digest in recipe.embeddings.items()),
         "First step": "analytical" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Variation seed": recipe.variation_seed if recipe.variation_strength else "",

@@ -47,7 +47,7 @@ SEEDS = 2**64  # as many as ComfyUI has
 USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stays there
 #: Fields that came later, with their defaults: written where they are set only, so that recipes of before stay the same
 #: text, and the cells of comparisons under the same key.
-WRITTEN_IF_SET = {"variation_seed": 0, "variation_strength": 0.0}
+WRITTEN_IF_SET: Mapping[str, Any] = {"variation_seed": 0, "variation_strength": 0.0, "embeddings": {}}
 
 
 class Limit(NamedTuple):
@@ -159,9 +159,10 @@ class Recipe(BaseModel):
     unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
     its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
     is for "sampler": "ancestral". `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this
-    noise level with the denoised prediction there; 0 is the whole run. `revision` and `versions` are empty until a
-    machine has made the image. `unused` names fields that the run does not use (`app.engine.unused_settings`):
-    these stand at their defaults and are not written."""
+    noise level with the denoised prediction there; 0 is the whole run. `revision`, `versions` and `embeddings` (words
+    of textual inversion in its texts, with the sha256 of their files) are empty until a machine has made the image.
+    `unused` names fields that the run does not use (`app.engine.unused_settings`): these stand at their defaults and
+    are not written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -187,6 +188,7 @@ class Recipe(BaseModel):
     variation_strength: Annotated[float, _number("variation_strength", False)] = 0.0
     methods: tuple[Use, ...] = ()
     versions: dict[str, str] = {}
+    embeddings: dict[str, str] = {}
     unused: tuple[str, ...] = ()
 
     @model_validator(mode="before")

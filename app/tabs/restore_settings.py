@@ -61,7 +61,13 @@ class Restorer:
 
     def _missing(self, recipe: Recipe, visit_token: str) -> list[str]:
         gone = [sha for sha in hashes(recipe.methods) if self.state.image(sha, visit_token) is None]
-        return [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
+        said = [f"{len(gone)} of the images that its methods were given are not here: give them again."] if gone else []
+        backbone = self.state.model(recipe.backbone).backbone if recipe.embeddings else None
+        if backbone is None:
+            return said
+        from app.engine.text_reading import other_words  # imports torch, which is there with a backbone
+
+        return [*said, *other_words(recipe, backbone)]
 
     def leave(self, words: str) -> dict[Any, Any]:
         """The controls as they are, and why."""

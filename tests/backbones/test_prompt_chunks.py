@@ -122,7 +122,7 @@ def test_texts_of_any_kind_are_cut_by_the_rules(b, pipe):
     for _ in range(40):
         words = [draw.choice([*WORDS, *[","] * draw.randint(0, 3)]) for _ in range(draw.randint(0, 240))]
         rows = rows_of(" ".join(words), pipe.tokenizer)
-        made = b.text.encoders[0].chunks(weighted(" ".join(words)))
+        made = b.text.readers[0].chunks(weighted(" ".join(words)), b.learned_words)
         assert [[*chunk.tokens] for chunk in made] == [tokens for tokens, _ in rows]
 
 
