@@ -195,3 +195,12 @@ def test_an_image_tells_of_the_files_and_what_differs_is_said(b, kind, home):
     assert "another one here" in other_words(made, b)[0]
     (home / "MyStyle.safetensors").unlink()
     assert "is not here" in other_words(made, b)[0] and "is not here" in other_words(made, None)[0]
+
+
+def test_what_is_pooled_is_the_end_of_the_text_however_an_encoder_looks_for_it(b, kind, home, monkeypatch):
+    """Configs of before 2023 say that the mark of the end is token 2, and mean the largest token of the row."""
+    if kind == "xl":
+        save_file(vectors(kind, 3), home / "mystyle.safetensors")
+        usual = b.text.encode("a mystyle cube")["pooled"]
+        monkeypatch.setattr(b.text.readers[1].encoder.text_model, "eos_token_id", 2)
+        assert torch.equal(b.text.encode("a mystyle cube")["pooled"], usual)
