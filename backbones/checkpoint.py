@@ -1,4 +1,4 @@
-"""Opens checkpoints in diffusers' folder layout: a local folder, or an id of the Hugging Face Hub.
+"""Opens checkpoints in diffusers' folder layout: a local folder, a single file, or an id of the Hugging Face Hub.
 
 Safetensors only, no remote code: what a checkpoint brings is data.
 """
@@ -6,17 +6,17 @@ Safetensors only, no remote code: what a checkpoint brings is data.
 import hashlib
 import importlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 
-from backbones.checkpoint_files import OPTIONAL, VARIANTS, CheckpointError, Unfinished, check, weights
+from backbones import single_file
+from backbones.cache import cache_folder
+from backbones.checkpoint_files import OPTIONAL, SINGLE_FILE, VARIANTS, CheckpointError, Unfinished, check, weights
 from backbones.names import hub_id
 from backbones.pipelines import BY_PIPELINE, denoiser
 
@@ -25,11 +25,15 @@ OTHER_HALF = re.compile(r"(vision_model|visual_projection|text_projection|logit_
 
 
 def locate(id: str, fits: tuple[str, ...]) -> Path:
-    """A folder, or an id of the Hub ("owner/name", or its address there) -> the folder of a checkpoint that passed
-    `check`.
+    """A folder, a single file (see `single_file`), or an id of the Hub ("owner/name", or its address there) -> the
+    folder of a checkpoint that passed `check`.
 
     What the Hub's cache on this machine holds is taken without asking the network. Raises CheckpointError.
     """
+    if file := single_file.place(id):
+        folder = single_file.described(*file, fetch=True)
+        check(folder, fits)
+        return folder
     repo = hub_id(id)
     if repo is None:
         path = Path(id).expanduser()
@@ -112,16 +116,21 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:
 
 def _open_part(folder: Path, part: str, named: list[str], dtype: torch.dtype) -> Any:
     """One network of a pipeline. The variant of its weights is its own: one part may be there in fp16 alone."""
-    (library, kind), here = named, folder / part
+    (library, kind), here = named, str(folder / part)
+    files = weights(folder, part, library)
     try:
-        network, found = getattr(importlib.import_module(library), kind).from_pretrained(
-            here, use_safetensors=True, local_files_only=True, dtype=dtype, output_loading_info=True,
-            variant=weights(folder, part, library).variant or None,
-        )  # fmt: skip
+        if files.files[0].name == SINGLE_FILE:
+            here = f"{files.files[0].resolve()}, {part}"
+            network, found = single_file.open_part(folder, part, library, kind, dtype)
+        else:
+            network, found = getattr(importlib.import_module(library), kind).from_pretrained(
+                here, use_safetensors=True, local_files_only=True, dtype=dtype, output_loading_info=True,
+                variant=files.variant or None,
+            )  # fmt: skip
     except Exception as error:
         words = " ".join((str(error).partition("If you want to instead")[0] or type(error).__name__).split())
         raise CheckpointError(f"{here} could not be loaded: {words}") from error
-    check_loaded(str(here), network, found, OTHER_HALF if library == "transformers" else None)
+    check_loaded(here, network, found, OTHER_HALF if library == "transformers" else None)
     return network.eval().requires_grad_(False)
 
 
@@ -194,28 +203,6 @@ def _digest(file: Path) -> str:
         known.parent.mkdir(exist_ok=True)
         known.write_text(digest)
     return digest
-
-
-def cache_folder() -> Path | None:
-    """Where what can be made again is kept between starts: $NINE_WAYS_CACHE, else the user's cache folder.
-
-    None where that cannot be written, or the variable is set and empty.
-    """
-    own = os.environ.get("NINE_WAYS_CACHE")
-    if own == "":
-        return None
-    try:
-        folder = Path(own).expanduser() if own else _usual_cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def _usual_cache_folder() -> Path:
-    """As the system has it; where there is ~/.cache/nine-ways, which version 0.1 had on every system, that one."""
-    before = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nine-ways"
-    return before if before.is_dir() else platformdirs.user_cache_path("nine-ways", appauthor=False)
 
 
 @contextmanager

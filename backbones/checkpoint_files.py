@@ -6,7 +6,7 @@ here, so that a refusal comes at once.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,6 +20,8 @@ UNFINISHED = {".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tm
 LIBRARIES = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # -> how their files of weights are named
 OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no backbone needs
 VARIANTS = ("", "fp16", "bf16", "fp32")  # in this order, then others such as non_ema; "": files without a variant
+SINGLE_FILE = "single_file.safetensors"  # a link in a folder of configs to the file that holds the weights
+UNET = "model.diffusion_model."  # begins the names of a UNet's tensors there
 TOKENIZER = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"spiece.model"})  # either of these
 
 
@@ -33,25 +35,27 @@ class Unfinished(CheckpointError):
 
 @dataclass(frozen=True)
 class Weights:
-    """The files of one part that are read, one or several shards, and their variant in diffusers' sense ("": none)."""
+    """The files of one part that are read, one or several shards, and their variant in diffusers' sense ("": none).
+
+    beginning: of the names of its tensors, where a file holds those of other parts, too.
+    """
 
     files: tuple[Path, ...]
     variant: str
+    beginning: str = ""
 
     @property
     def parameters(self) -> int:
         """Numbers in them, whatever their dtype."""
-        return sum(prod(shape) for file in self.files for shape in shapes(file).values())
+        return sum(prod(shape) for file in self.files for name, shape in shapes(file).items()
+                   if name.startswith(self.beginning))  # fmt: skip
 
 
 def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
     """The model_index.json of a checkpoint folder whose pipeline class is one of `fits`, else CheckpointError."""
     if not folder.exists():
         raise CheckpointError(f"there is no checkpoint at {folder}: give a folder that holds a model_index.json, "
-                              "or an id of the Hugging Face Hub such as owner/name")  # fmt: skip
-    if folder.is_file():
-        raise CheckpointError(f"{folder} is a single file: convert it once with diffusers' "
-                              "`from_single_file(...).save_pretrained(folder)`, and give the folder")  # fmt: skip
+                              "a .safetensors file, or an id of the Hugging Face Hub such as owner/name")  # fmt: skip
     index = _index(folder)
     name = index.get("_class_name")
     parts = {key: value for key, value in index.items() if not key.startswith("_") and _is_part(value)}
@@ -138,6 +142,8 @@ def weights(folder: Path, part: str, library: str) -> Weights:
     """
     here, stem = folder / part, LIBRARIES[library]
     entries = sorted(here.iterdir())
+    if (folder / SINGLE_FILE).exists() and [file.name for file in entries] == ["config.json"]:
+        return Weights((folder / SINGLE_FILE,), "", UNET if part == "unet" else "")
     names = {file.name for file in entries if file.exists()}  # not links into a cache whose file is not there
     troubles: list[CheckpointError] = []
     for variant in _variants(names, stem):
@@ -196,31 +202,43 @@ def _without_weights(folder: Path, part: str, stem: str, names: set[str], entrie
     return Unfinished(f"{here} holds no weights (*.safetensors)")
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a .safetensors file says of its tensors, by their names, and of itself."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]  # such as "F16"
+    said: Mapping[str, str]  # its __metadata__
+
+
 def shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
     """The shapes of the tensors of a .safetensors file, by name. Raises CheckpointError where it is damaged."""
+    return header(file).shapes
+
+
+def header(file: Path) -> Header:
+    """Of a .safetensors file. Raises CheckpointError where it is damaged."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         first = stream.read(8)
         if first.startswith(b"version "):
             raise Unfinished(f"{file} is git-lfs' pointer to the file, not the file itself: `git lfs pull` fetches it")
         length = int.from_bytes(first, "little")
-        header = stream.read(length) if 0 < length <= size - 8 else b""
+        raw = stream.read(length) if 0 < length <= size - 8 else b""
     try:
-        entries = dict(_entries(json.loads(header)))
+        read = json.loads(raw)
+        said = {str(name): str(value) for name, value in read.pop("__metadata__", {}).items()}
+        ends = [int(entry["data_offsets"][1]) for entry in read.values()]
+        found = Header({name: tuple(map(int, entry["shape"])) for name, entry in read.items()},
+                       {name: str(entry["dtype"]) for name, entry in read.items()}, said)  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise Unfinished(f"{file} is damaged, or no safetensors file ({size:,} bytes, which begin with {first!r}): get "
                          "it again") from None  # fmt: skip
-    whole = 8 + length + max((end for _, end in entries.values()), default=0)
+    whole = 8 + length + max(ends, default=0)
     if size < whole:
         raise Unfinished(f"{file} is cut off: {size:,} of {whole:,} bytes are there. Get it again")
     if size > whole:
         raise CheckpointError(f"{file} is damaged: it has {size:,} bytes, and should have {whole:,}. Get it again")
-    if not entries:
+    if not ends:
         raise CheckpointError(f"{file} holds no tensors: get it again")
-    return {name: shape for name, (shape, _) in entries.items()}
-
-
-def _entries(header: Any) -> Iterator[tuple[str, tuple[tuple[int, ...], int]]]:
-    for name, entry in header.items():
-        if name != "__metadata__":
-            yield name, (tuple(int(n) for n in entry["shape"]), int(entry["data_offsets"][1]))
+    return found

@@ -11,6 +11,7 @@ import torch
 
 from backbones.checkpoint import check_loaded, quiet, revision
 from backbones.checkpoint_files import CheckpointError, weights
+from backbones.single_file import origin
 
 HUB = {  # (features of the text, widths of the UNet) -> condition -> id, for the families whose ControlNets are known
     (768, (320, 640, 1280, 1280)): {
@@ -27,6 +28,7 @@ HUB = {  # (features of the text, widths of the UNet) -> condition -> id, for th
 def beside(folder: Path, config: Any) -> dict[str, str]:
     """condition -> folder or Hub id, for a checkpoint folder and its UNet's config; those that lie beside it first."""
     known = HUB.get((config.cross_attention_dim, tuple(config.block_out_channels)), {})
+    folder = origin(folder)
     home = folder.with_name(folder.name + "_controlnets")
     local = {one.parent.name: str(one.parent) for one in sorted(home.glob("*/config.json"))}
     return {**known, **local}

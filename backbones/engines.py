@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from backbones.checkpoint import cache_folder
+from backbones.cache import cache_folder
 
 log = logging.getLogger(__name__)
 SMALL = 60_000_000  # parameters: up to here one image takes seconds on a CPU, and exactness is cheap

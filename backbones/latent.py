@@ -102,6 +102,7 @@ class LatentBackbone:
     quick: bool = True
     folder: Path = field(default_factory=Path)  # of the checkpoint, where it was loaded from one
     controlnets: dict[str, str] = field(default_factory=dict)  # condition -> folder or Hub id of what fits
+    note: str = ""  # what was assumed of the checkpoint, in words
 
     def __post_init__(self) -> None:
         self.sigmas = self.coordinates.sigmas  # (T,) ascending

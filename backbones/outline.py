@@ -21,6 +21,7 @@ from backbones import (
     diffusion_transformer,
     guiding_networks,
     pixels,
+    single_file,
     stable_diffusion,
     text_length,
     transformer,
@@ -67,6 +68,7 @@ class Outline:
     reads_chunks: bool = False  # see `backbones.base.Backbone`
     learned_words: LearnedWords | None = None  # likewise
     weighs_words: bool | None = None  # see `backbones.base.Backbone`
+    note: str = ""  # what was assumed of the checkpoint, in words
 
     def levels(self, width: int, height: int) -> Tensor:
         """The noise levels (T,) of an image of so many pixels, ascending."""
@@ -185,7 +187,7 @@ def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     return Outline(
         id, offers, sigmas, size * factor, multiple, channels, factor,
         int(config["cross_attention_dim"]), tokens, beside, folder, in_chunks,
-        learned, weighs_words=True,
+        learned, weighs_words=True, note=single_file.note(folder),
     )  # fmt: skip
 
 
@@ -208,7 +210,9 @@ def _latents(folder: Path) -> tuple[int, int]:
 
 
 def _fetched(id: str) -> Path:
-    """A folder as it is; of an id of the Hub the folder in the cache of this machine."""
+    """A folder as it is; what stands for a single file; of an id of the Hub the folder in the cache of this machine."""
+    if file := single_file.place(id):
+        return single_file.described(*file)
     repo = checkpoint.hub_id(id)
     if repo is None:
         return Path(id).expanduser().resolve()

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from backbones import checkpoint, controlnets, unet_config
+from backbones import checkpoint, controlnets, single_file, unet_config
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
 from backbones.clip_text import CLIPText
@@ -59,5 +59,5 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
         default_size=size * images.factor,
         size_multiple=size_multiple(images.factor, len(config.block_out_channels), parameters),
         quick=parameters <= SMALL or plan.device.type != "cpu",
-        folder=folder, controlnets=controlnets.beside(folder, config),
+        folder=folder, controlnets=controlnets.beside(folder, config), note=single_file.note(folder),
     )  # fmt: skip

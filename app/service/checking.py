@@ -59,7 +59,7 @@ def check(
         return Check("", request.problems, (), nfe_reason=REFUSED)
     known, problems = recipe_problems(request, ids, known_of)
     leaves = (*unused(recipe, known), *unusual_guidance(recipe, known), *unread(recipe, known), *syntax(recipe, known))
-    leaves += request.unused
+    leaves += (*assumed(known), *request.unused)
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
     count = evaluations(recipe, (outline_of or known_backbone)(recipe.backbone), request.images)
@@ -84,6 +84,12 @@ def recipe_problems(
     said = {one.field for one in problems}
     problems += [one for one in problems_on(recipe, known, recipe.backbone) if one.field not in said]
     return known, problems
+
+
+def assumed(known: Any) -> list[Problem]:
+    """What was assumed of the model's files, at the model."""
+    words = getattr(known, "note", "")
+    return [Problem("backbone", words)] if words else []
 
 
 def known_backbone(id: str, name: str | None = None) -> Any:

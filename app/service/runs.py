@@ -21,7 +21,7 @@ from app.engine.unused_settings import unused, unusual_guidance
 from app.engine.unusual_size import unusual_size
 from app.errors import NotLoaded
 from app.schema.recipe import Problem, Recipe, RecipeError
-from app.service.checking import Check, check, known_backbone, recipe_problems
+from app.service.checking import Check, assumed, check, known_backbone, recipe_problems
 from app.service.counting import evaluations
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request
@@ -81,7 +81,7 @@ class Runs:
         other tools do, each at its field."""
         known = self._known_or_none(recipe.backbone)
         said = [*unused(recipe, known), *unusual_guidance(recipe, known), *unread(recipe, known)]
-        return [*said, *syntax(recipe, known), *unusual_size(recipe, known)]
+        return [*said, *syntax(recipe, known), *unusual_size(recipe, known), *assumed(known)]
 
     def _known_or_none(self, id: str) -> Any:
         try:

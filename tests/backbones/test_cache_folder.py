@@ -5,7 +5,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from backbones.checkpoint import cache_folder
+from backbones.cache import cache_folder
 
 
 @pytest.fixture(autouse=True)

@@ -148,13 +148,13 @@ def test_a_tokenizer_of_another_checkpoint(copy):
 
 
 def test_nothing_there(tmp_path):
-    refused(tmp_path / "no" / "such" / "folder", "there is no checkpoint at .*model_index.json, or an id")
+    refused(tmp_path / "no" / "such" / "folder", "there is no checkpoint at .*model_index.json, a .safetensors file")
     refused(tmp_path, "holds no model_index.json")
 
 
-def test_a_component_and_a_single_file(copy):
+def test_a_component(copy):
     refused(copy / "unet", "no model_index.json.*give the folder above")
-    refused(copy / "unet" / "diffusion_pytorch_model.safetensors", "single file: convert it once")
+    refused(copy / "unet" / "diffusion_pytorch_model.safetensors", "one network in diffusers' layout: give the fol")
 
 
 def test_pickles_are_refused(copy):

@@ -17,7 +17,7 @@ from app.engine.tuned_schedules.ld3 import Ld3Schedule
 from app.engine.tuned_schedules.search import Search, SearchInputs, Tuned
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone, levels_of
-from backbones.checkpoint import cache_folder
+from backbones.cache import cache_folder
 from samplers import SAMPLERS
 from samplers.afs import afs
 from samplers.early_stop import stopping_at

@@ -19,6 +19,7 @@ from app.service.reading import images_in, read_comparison
 from app.service.runs import Engines, Runs
 from app.storage.image_files import content_hash, png_bytes
 from conditioning.registry import METHODS
+from tests.support import original_files
 
 ROOT = Path(__file__).parents[3]
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -126,6 +127,17 @@ def test_check_says_what_the_run_will_be(folder, capsys):
     found = json.loads(out)
     assert code == 2 and {one["field"] for one in found["problems"]} == {"steps", "sampler"}
     assert found["nfe"] is None and all(one["message"] in err for one in found["problems"])
+
+
+def test_check_says_what_is_assumed_of_a_single_file(folder, capsys):
+    _, file = original_files.save(folder)
+    path = written(folder, "one.json", **FIELDS | {"backbone": str(file)})
+    code, out, _ = command(capsys, "check", path)
+    (said,) = [one for one in json.loads(out)["unused"] if one["field"] == "backbone"]
+    assert code == 0 and "read as epsilon" in said["message"] and "?v_prediction at the end" in said["message"]
+    written(folder, "one.json", **FIELDS | {"backbone": f"{file}?v_prediction"})
+    code, out, _ = command(capsys, "check", path)
+    assert code == 0 and not [one for one in json.loads(out)["unused"] if one["field"] == "backbone"]
 
 
 def test_check_loads_no_weights_and_starts_no_server(tmp_path):
