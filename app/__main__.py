@@ -1,4 +1,4 @@
-"""The command line: no web server, no network.
+"""The command line: no web server, and no network but for a model of the Hugging Face Hub that is not here yet.
 
     python -m app check RECIPE.json                        what is wrong, what is unused, its NFE: JSON
     python -m app run RECIPE.json --out DIR                images with their metadata; a JSON line for every event
@@ -90,6 +90,7 @@ def run(chosen: argparse.Namespace) -> int:
     engines = Engines()
     end = FAILED
     try:
+        _fetch([request.recipe.backbone] if request.recipe else [])
         _say("Checking the recipe, loading the model")
         for event in Runs(engines).submit(request):
             message = as_json(event)
@@ -124,6 +125,7 @@ def compare(chosen: argparse.Namespace) -> int:
     runs = Runs(engines)
     try:
         comparison, images = read_comparison(_text(chosen.file), images_in(chosen.file.parent))
+        _fetch(dict.fromkeys(one.recipe.backbone for one in comparison.cells() if one.recipe is not None))
         problems, notes = runs.comparison_problems(comparison, images)
         if problems:
             raise RecipeError(problems)
@@ -153,6 +155,28 @@ def methods(chosen: argparse.Namespace) -> int:
     """Prints the catalogue as it lies in the program."""
     print(FILE.read_text(encoding="utf-8"), end="")
     return DONE
+
+
+def _fetch(ids: Iterable[str]) -> None:
+    """What models on the Hub lack here. Raises RecipeError in words."""
+    from app.schema.recipe import Problem, RecipeError
+    from backbones import fetch
+    from backbones.hub import fetching
+
+    said = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        part = 20 * done // max(total, 1)
+        if part != said and done < total:
+            said = part
+            _say(fetching(done, total))
+
+    for id in ids:
+        try:
+            fetch(id, tell)
+        except OSError as error:
+            raise RecipeError([Problem("backbone", f"Model: {error}.")]) from error
 
 
 def _recipe(file: Path) -> Any:

@@ -7,39 +7,53 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from backbones import single_file
+from backbones import hub, hub_files, single_file
 from backbones.cache import cache_folder
-from backbones.checkpoint_files import OPTIONAL, SINGLE_FILE, VARIANTS, CheckpointError, Unfinished, check, weights
-from backbones.names import hub_id
+from backbones.checkpoint_files import (
+    OPTIONAL,
+    SINGLE_FILE,
+    CheckpointError,
+    Unfinished,
+    check,
+    check_index,
+    weights,
+)
+from backbones.hub import Tell
+from backbones.names import Place, hub_place
 from backbones.pipelines import BY_PIPELINE, denoiser
 
+CheckConfigs = Callable[[str, Path], object]
 REMEMBERED = 50_000_000  # bytes of a file above which its hash is kept between starts, by path, size and time
 OTHER_HALF = re.compile(r"(vision_model|visual_projection|text_projection|logit_scale)\b.*")  # of a whole CLIP
 
 
-def locate(id: str, fits: tuple[str, ...]) -> Path:
+def locate(
+    id: str, fits: tuple[str, ...], tell: Tell = lambda done, total: None, check_configs: CheckConfigs = lambda *_: None
+) -> Path:
     """A folder, a single file (see `single_file`), or an id of the Hub ("owner/name", or its address there) -> the
     folder of a checkpoint that passed `check`.
 
-    What the Hub's cache on this machine holds is taken without asking the network. Raises CheckpointError.
+    What the Hub's cache on this machine holds is taken without asking the network. tell: hears how many bytes are
+    here, of how many that are fetched. check_configs(pipeline class, folder without weights): raises CheckpointError
+    before any weights are fetched. Raises CheckpointError.
     """
     if file := single_file.place(id):
         folder = single_file.described(*file, fetch=True)
         check(folder, fits)
         return folder
-    repo = hub_id(id)
-    if repo is None:
+    place = hub_place(id)
+    if place is None:
         path = Path(id).expanduser()
         check(path, fits)
         return path.resolve()
-    here, unfinished = cached(repo), ""
+    here, unfinished = cached(place), ""
     if here is not None:
         try:
             check(here, fits)
@@ -47,41 +61,32 @@ def locate(id: str, fits: tuple[str, ...]) -> Path:
         except Unfinished as error:
             unfinished = f" What is in the cache does not do: {error}"
     try:
-        return _fetched(repo, fits)
-    except CheckpointError:
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(
-            f"{id} is no folder here, and the Hugging Face Hub did not give it: {lines[0]} Check the name and the "
-            "connection (gated models also want `hf auth login`), or fetch it elsewhere and give its folder."
-            f"{unfinished}"
-        ) from error
+        return _fetched(place, fits, tell, check_configs)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{unfinished}") from error
 
 
-def cached(repo: str) -> Path | None:
+def cached(place: Place) -> Path | None:
     """Its folder in the Hub's cache on this machine, whole or not."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo, local_files_only=True))
-    except Exception:  # not there
-        return None
+    return hub.cached(place, "model_index.json")
 
 
-def _fetched(repo: str, fits: tuple[str, ...]) -> Path:
-    """From the Hub; where it has no weights without a variant, those of the first variant that are there."""
-    from diffusers import DiffusionPipeline
-
-    path = Path(DiffusionPipeline.download(repo, use_safetensors=True))
-    for variant in VARIANTS[1:3]:
-        try:
-            check(path, fits)
-        except Unfinished:
-            with suppress(ValueError):  # "no such modeling files are available"
-                path = Path(DiffusionPipeline.download(repo, use_safetensors=True, variant=variant))
-    check(path, fits)
-    return path
+def _fetched(place: Place, fits: tuple[str, ...], tell: Tell, check_configs: CheckConfigs) -> Path:
+    """From the Hub: its model_index.json first, then what is small, and the weights once all that is right."""
+    repository = hub.look(place)
+    if "model_index.json" not in repository.sizes:
+        files = sorted(name for name in repository.inside("") if name.endswith(".safetensors"))
+        hint = f" It has single files ({', '.join(files[:2])}): give one that `hf download {place.repo} {files[0]}` " \
+               "fetches" if files else ""  # fmt: skip
+        raise CheckpointError(f"{place} has no model_index.json on the Hugging Face Hub, so it is no diffusers "
+                              f"checkpoint.{hint}")  # fmt: skip
+    index = hub.read_json(repository, "model_index.json")
+    check_index(str(place), index, fits)
+    small, large = hub_files.files(str(place), index, repository.inside)
+    check_configs(index["_class_name"], hub.fetch(repository, small))
+    folder = hub.fetch(repository, [*small, *large], tell)
+    check(folder, fits)
+    return folder
 
 
 def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:

@@ -6,7 +6,7 @@ here, so that a refusal comes at once.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -57,24 +57,34 @@ def check(folder: Path, fits: tuple[str, ...]) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint at {folder}: give a folder that holds a model_index.json, "
                               "a .safetensors file, or an id of the Hugging Face Hub such as owner/name")  # fmt: skip
     index = _index(folder)
+    check_index(str(folder), index, fits, sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py")))
+    networks = BY_PIPELINE[index["_class_name"]]
+    for part, classes in networks.parts.items():
+        if part not in networks.optional or is_there(index.get(part)):
+            _check_part(folder, part, index.get(part), classes)
+    return index
+
+
+def check_index(where: str, index: Mapping[str, Any], fits: tuple[str, ...], code: Sequence[str] = ()) -> None:
+    """Raises CheckpointError where the pipeline of a model_index.json is none of `fits`, or brings code. code: files of
+    it, by their names."""
     name = index.get("_class_name")
     parts = {key: value for key, value in index.items() if not key.startswith("_") and _is_part(value)}
-    code = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
     theirs = {*LIBRARIES, None, "stable_diffusion", "diffusers.pipelines.controlnet.multicontrolnet", "multicontrolnet"}
     own = [value for value in parts.values() if value and value[0] not in theirs]
     if code or not isinstance(name, str) or own:
         what = ", ".join(code) or "classes of its own in model_index.json"
-        raise CheckpointError(f"{folder} brings code ({what}), and no code of a checkpoint is run here. "
+        raise CheckpointError(f"{where} brings code ({what}), and no code of a checkpoint is run here. "
                               "Remove it if diffusers' own classes will do.")  # fmt: skip
     if name not in fits:
         plain = [one.pipelines[0] for one in pipelines.ALL if one.pipelines[0] in fits]
-        raise CheckpointError(f"{folder} is a {name}; what fits here: {', '.join(plain)}, and others with the same "
+        raise CheckpointError(f"{where} is a {name}; what fits here: {', '.join(plain)}, and others with the same "
                               "networks")  # fmt: skip
-    networks = BY_PIPELINE[name]
-    for part, classes in networks.parts.items():
-        if part not in networks.optional or index.get(part) not in (None, [None, None]):
-            _check_part(folder, part, index.get(part), classes)
-    return index
+
+
+def is_there(said: Any) -> bool:
+    """Whether model_index.json names a part that a checkpoint may lack."""
+    return said not in (None, [None, None])
 
 
 def _is_part(said: Any) -> bool:
@@ -98,10 +108,7 @@ def _index(folder: Path) -> dict[str, Any]:
 
 def _check_part(folder: Path, part: str, named: Any, classes: tuple[str, ...]) -> None:
     """named: what model_index.json says of the part, [library, class]."""
-    if not (isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named)):
-        raise CheckpointError(f"{folder} has no {part}: its model_index.json says {json.dumps(named)} of it. Copy the "
-                              f"folder {part} from the checkpoint that this one was made from, with its line there"
-                              )  # fmt: skip
+    library = check_class(str(folder), part, named, classes)
     here = folder / part
     if not here.is_dir():
         raise Unfinished(f"{folder} lacks the folder {part}, which its model_index.json names: get it again")
@@ -112,12 +119,24 @@ def _check_part(folder: Path, part: str, named: Any, classes: tuple[str, ...]) -
                              "copy it from the checkpoint that this one was made from")  # fmt: skip
     elif part == "scheduler":
         config(folder, part)
-    elif named[1] not in classes:
-        raise CheckpointError(f"{here} is a {named[1]} by model_index.json; what fits here: {', '.join(classes)}")
     else:
         config(folder, part)
-        for file in weights(folder, part, named[0]).files:
-            shapes(file)
+        if classes:
+            for file in weights(folder, part, library).files:
+                shapes(file)
+
+
+def check_class(where: str, part: str, named: Any, classes: tuple[str, ...]) -> str:
+    """The library of a part. named: what model_index.json says of it, [library, class]. Raises CheckpointError where it
+    is none of `classes`, () for those without weights."""
+    if not (isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named)):
+        raise CheckpointError(f"{where} has no {part}: its model_index.json says {json.dumps(named)} of it. Copy the "
+                              f"folder {part} from the checkpoint that this one was made from, with its line there"
+                              )  # fmt: skip
+    if classes and named[1] not in classes:
+        raise CheckpointError(f"{where}/{part} is a {named[1]} by model_index.json; what fits here: "
+                              f"{', '.join(classes)}")  # fmt: skip
+    return str(named[0])
 
 
 def config(folder: Path, part: str) -> dict[str, Any]:
@@ -146,7 +165,7 @@ def weights(folder: Path, part: str, library: str) -> Weights:
         return Weights((folder / SINGLE_FILE,), "", UNET if part == "unet" else "")
     names = {file.name for file in entries if file.exists()}  # not links into a cache whose file is not there
     troubles: list[CheckpointError] = []
-    for variant in _variants(names, stem):
+    for variant in variants(names, stem):
         dot = variant and f".{variant}"
         if f"{stem}{dot}.safetensors" in names:
             return Weights((here / f"{stem}{dot}.safetensors",), variant)
@@ -163,7 +182,7 @@ def weights(folder: Path, part: str, library: str) -> Weights:
     raise _without_weights(folder, part, stem, names, entries)
 
 
-def _variants(names: set[str], stem: str) -> list[str]:
+def variants(names: Collection[str], stem: str) -> list[str]:
     """Those that the names of files speak of, in the order in which they are taken."""
     file = re.compile(rf"{stem}(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors")
     index = re.compile(rf"{stem}\.safetensors\.index(?:\.(\w+))?\.json()")

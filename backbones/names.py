@@ -1,40 +1,61 @@
-"""How a network is named: by where it is, a folder or an id of the Hub; and in recipes, which are for everybody.
+"""How a network is named: by where it is, a folder, a file or an id of the Hub; in recipes, which are for everybody.
 
 No torch here.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from backbones.checkpoint_files import CheckpointError
 from backbones.embedded import EMBEDDED
 
 ID = r"[\w-][\w.-]*/[\w.-]+"  # of the Hub: owner/name
+REVISION = r"[\w][\w./-]*"  # a branch, a tag or a commit
 HUB = re.compile(rf"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/(?P<id>{ID}))?(?P<rest>[/?#].*)?", re.I)
 CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\]")  # in the path of a folder of the Hub's cache
 
 
-def hub_id(id: str) -> str | None:
-    """The "owner/name" of an id of the Hub or of its address there; None for a path. Raises CheckpointError for other
-    addresses."""
+@dataclass(frozen=True)
+class Place:
+    """A repository of the Hub: "owner/name", and its branch, tag or commit, "" for the newest of main."""
+
+    repo: str
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+
+def hub_place(id: str) -> Place | None:
+    """The repository of an id of the Hub, "owner/name" or "owner/name@revision", or of its address there; None for a
+    path. Raises CheckpointError for other addresses, and for a revision that cannot be one."""
     if Path(id).expanduser().exists():
         return None
-    page = HUB.fullmatch(id.strip())
-    if page and page["id"] and (page["rest"] or "").strip("/") in ("", "tree/main"):
-        return page["id"]
+    if (page := HUB.fullmatch(id.strip())) and page["id"]:
+        rest = (page["rest"] or "").strip("/")
+        if rest in ("", "tree/main"):
+            return Place(page["id"])
+        if found := re.fullmatch(rf"(?:tree|commit)/({REVISION})", rest):
+            return Place(page["id"], found[1])
     if page or "://" in id:
         raise CheckpointError(f"{id} is an address of no checkpoint of the Hugging Face Hub: give an id such as "
-                              "owner/name, or a folder in diffusers' layout on this machine")  # fmt: skip
-    if re.fullmatch(rf"{ID}[@:][\w./-]+", id):
-        raise CheckpointError(f"{id}: a revision cannot be chosen. Give the id alone, owner/name, or fetch the "
-                              "revision with `hf download --revision ... --local-dir FOLDER` and give the folder"
+                              "owner/name or owner/name@revision, or a folder in diffusers' layout on this machine"
                               )  # fmt: skip
-    return id if re.fullmatch(ID, id) else None
+    repo, at, revision = id.partition("@")
+    if re.fullmatch(rf"{ID}:[\w./-]+", id):
+        raise CheckpointError(f"{id}: a revision is chosen with @, as in owner/name@revision")
+    if not re.fullmatch(ID, repo):
+        return None
+    if at and not (re.fullmatch(REVISION, revision) and ".." not in revision):
+        raise CheckpointError(f"{id}: {revision!r} is no revision. After the @ stands a branch, a tag or a commit of "
+                              "the checkpoint, such as owner/name@main")  # fmt: skip
+    return Place(repo, "" if revision == "main" else revision)
 
 
 def name_of(place: str) -> str:
-    """What a network is called in recipes, and so in images: an id of the Hub or of an embedded network as it is, a
-    folder by its last name, without the path to it.
+    """What a network is called in recipes, and so in images: an id of the Hub (with its revision, where one was chosen)
+    or of an embedded network as it is, a folder or a file by its last name, without the path to it.
 
     A folder that is called as an embedded network is keeps the name of the folder above it, too.
     """
@@ -43,7 +64,12 @@ def name_of(place: str) -> str:
     if found := CACHED.search(place):
         return f"{found[1]}/{found[2]}"
     if (page := HUB.fullmatch(place.strip())) and page["id"]:
-        return page["id"]
+        try:
+            return str(hub_place(place) or page["id"])
+        except CheckpointError:  # the address of something else in it
+            return page["id"]
+    if re.fullmatch(rf"{ID}@main", place):
+        return place.removesuffix("@main")
     windows = bool(PureWindowsPath(place).drive)
     if not (windows or place.startswith(("/", "./", "../", "~/")) or (place and Path(place).exists())):
         return place

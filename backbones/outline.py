@@ -38,6 +38,7 @@ from backbones.embedded import EMBEDDED
 from backbones.families import FAMILIES
 from backbones.families.family import Family, Reading
 from backbones.learned_words import LearnedWords
+from backbones.names import hub_place
 from common.weighted_text import plain
 from samplers.schedules import native
 
@@ -213,10 +214,10 @@ def _fetched(id: str) -> Path:
     """A folder as it is; what stands for a single file; of an id of the Hub the folder in the cache of this machine."""
     if file := single_file.place(id):
         return single_file.described(*file)
-    repo = checkpoint.hub_id(id)
-    if repo is None:
+    place = hub_place(id)
+    if place is None:
         return Path(id).expanduser().resolve()
-    if (folder := checkpoint.cached(repo)) is None:
-        words = f"{id} has not been fetched from the Hugging Face Hub yet: `hf download {repo}` does that"
+    if (folder := checkpoint.cached(place)) is None:
+        words = f"{place} has not been fetched from the Hugging Face Hub yet: a run of it does that, or `hf download`"
         raise CheckpointError(words)
     return folder

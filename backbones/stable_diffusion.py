@@ -24,14 +24,19 @@ def load(id: str, name: str | None = None) -> LatentBackbone:
     A small network is warm when this returns. Raises CheckpointError, an OSError, with what is wrong in words.
     """
     folder = checkpoint.locate(id, FITS)
-    unet_config.check(folder)
-    coordinates_in(folder, name or id)
+    check_configs(folder, name or id)
     settings = plan(checkpoint.parameters(folder))
     pipe = checkpoint.open_pipeline(folder, settings.dtype)
     made = assembled(pipe, settings, name or id, checkpoint.revision(folder), folder)
     if checkpoint.parameters(folder) <= SMALL:
         made.warm_up()
     return made
+
+
+def check_configs(folder: Path, id: str) -> None:
+    """Raises CheckpointError where the networks of a folder, by their configs alone, would not run right."""
+    unet_config.check(folder)
+    coordinates_in(folder, id)
 
 
 def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Path) -> LatentBackbone:

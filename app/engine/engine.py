@@ -247,7 +247,7 @@ class Engine:
             if isinstance(backbone, str):
                 from backbones import load
 
-                backbone = load(backbone, self.name)
+                backbone = load(backbone, self.name, self._hear)
             elif callable(backbone) and not hasattr(backbone, "denoise"):
                 backbone = backbone()
             self.name = self.name or backbone.id
@@ -264,6 +264,12 @@ class Engine:
             return
         self._worker, self.status, self.trouble = worker, "Ready", None
         self._settled.set()
+
+    def _hear(self, done: int, total: int) -> None:
+        """Bytes of the model that are here, of how many that come from the Hub."""
+        from backbones.hub import fetching
+
+        self.status = fetching(done, total) if done < total else "Loading the model"
 
     def _admit(self, worker: Worker) -> None:
         """Takes up images while there is room, in turns: a large run does not hold up the others for long."""

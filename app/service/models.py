@@ -80,9 +80,13 @@ class Model:
         if self.backbone is None and self.trouble:
             return "failed", self.trouble
         if self.backbone is None:
-            status = self._engine.status if self._engine is not None else "loading"
-            return "loading", f"{status} · {time.monotonic() - self._begun:.0f} s"
+            return "loading", f"{self.status} · {time.monotonic() - self._begun:.0f} s"
         return "ready", self._engine.status if self._engine is not None else "ready"
+
+    @property
+    def status(self) -> str:
+        """What is done for it, in words."""
+        return self._engine.status if self._engine is not None else "loading"
 
     def default_size(self) -> int:
         """In pixels; before the network is there, what is declared of it."""

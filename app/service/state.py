@@ -229,7 +229,10 @@ def seeded(recipe: Recipe, drawn: Collection[str]) -> Recipe:
 
 
 def waiting(model: Model, patience: float = 300) -> Iterator[str]:
-    """Words to show until the network is there, or cannot be: see `Model.trouble`."""
-    until = time.monotonic() + patience
+    """Words to show until the network is there, or cannot be: see `Model.trouble`. patience: seconds in which nothing
+    is heard of it; a download goes on for as long as bytes come."""
+    until, heard = time.monotonic() + patience, ""
     while not model.ready(0.25) and not model.trouble and time.monotonic() < until:
+        if model.status != heard:
+            until, heard = time.monotonic() + patience, model.status
         yield model.state()[1]

@@ -162,20 +162,10 @@ def test_sdxl_kinds_that_are_refused(checkpoints, tmp_path, change, words):
     refused(folder, words)
 
 
-@pytest.mark.parametrize("address", [
-    "https://huggingface.co/owner/name", "http://huggingface.co/owner/name/", "huggingface.co/owner/name/tree/main",
-    "hf.co/owner/name", "owner/name",
-])  # fmt: skip
-def test_an_address_of_the_hub_is_its_id(address):
-    assert checkpoint.hub_id(address) == "owner/name"
-
-
 @pytest.mark.parametrize("address, words", [
     ("https://huggingface.co/owner/name/blob/main/model.safetensors", "is an address of no checkpoint .*owner/name"),
-    ("https://huggingface.co/owner/name/tree/fp16", "is an address of no checkpoint"),
     ("huggingface.co/owner", "is an address of no checkpoint"),
     ("https://civitai.com/models/1", "is an address of no checkpoint"),
-    ("owner/name@fp16", "a revision cannot be chosen"),
 ])  # fmt: skip
 def test_addresses_that_are_none_of_a_checkpoint(address, words):
     refused(address, words)
@@ -185,12 +175,12 @@ def test_what_is_half_in_the_cache_is_fetched_and_else_said(copy, monkeypatch):
     """A checkpoint that is refused for good is not asked for again; out of reach, what the cache lacks is said too."""
     asked = []
 
-    def out_of_reach(id, **options):
-        asked.append((id, options.get("variant")))
+    def out_of_reach(_, repo, **options):
+        asked.append(repo)
         raise ConnectionError("no route to the Hub.")
 
-    monkeypatch.setattr(checkpoint, "cached", lambda repo: copy)
-    monkeypatch.setattr("diffusers.DiffusionPipeline.download", out_of_reach)
+    monkeypatch.setattr(checkpoint, "cached", lambda place: copy)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", out_of_reach)
     assert checkpoint.locate("owner/name", ("StableDiffusionPipeline",)) == copy and not asked
     with pytest.raises(CheckpointError, match="is a StableDiffusionPipeline"):
         checkpoint.locate("owner/name", ("DDPMPipeline",))
@@ -200,23 +190,4 @@ def test_what_is_half_in_the_cache_is_fetched_and_else_said(copy, monkeypatch):
         CheckpointError, match=r"no route to the Hub.*in the cache does not do: .*unet holds no weights"
     ):
         checkpoint.locate("https://huggingface.co/owner/name", ("StableDiffusionPipeline",))
-    assert asked == [("owner/name", None)]
-
-
-def test_a_repository_of_variants_alone(copy, monkeypatch):
-    """The Hub gives no weights without a variant there: then those of a variant are fetched."""
-    asked = []
-
-    def download(id, variant=None, **_):
-        asked.append(variant)
-        if variant == "fp16":
-            raise ValueError("no such modeling files are available")
-        if variant == "bf16":
-            (copy / "away").rename(copy / "unet" / "diffusion_pytorch_model.bf16.safetensors")
-        return copy
-
-    (copy / WEIGHTS).rename(copy / "away")
-    monkeypatch.setattr(checkpoint, "cached", lambda repo: None)
-    monkeypatch.setattr("diffusers.DiffusionPipeline.download", download)
-    assert checkpoint.locate("owner/name", ("StableDiffusionPipeline",)) == copy
-    assert asked == [None, "fp16", "bf16"]
+    assert asked == ["owner/name"]
