@@ -38,7 +38,7 @@ def test_the_terminal_says_where_and_when_it_is_ready(tmp_path, trouble, last):
         return len(asked) == 3
 
     kind = ("failed", trouble) if trouble else ("ready", "ready")
-    model = SimpleNamespace(name="Exact", ready=ready, trouble=trouble, state=lambda: kind)
+    model = SimpleNamespace(name="Exact", ready=ready, trouble=trouble, status="loading", state=lambda: kind)
     state.models[state.id] = model
     terminal.report(state, "http://127.0.0.1:7860", said.append)
     assert said[0].endswith("http://127.0.0.1:7860") and str(tmp_path) in said[1]

@@ -123,7 +123,6 @@ REFUSED = {  # what was done to the checkpoint -> words of the refusal
     "classes": (config("unet/config.json", num_class_embeds=10), "wants num_class_embeds beside the text"),
     "an image's features": (config("unet/config.json", encoder_hid_dim_type="image_proj"), "wants encoder_hid_dim"),
     "depth": (config("unet/config.json", in_channels=5), "takes 5 channels.*those of depth checkpoints"),
-    "InstructPix2Pix": (config("unet/config.json", in_channels=8), "those of InstructPix2Pix checkpoints"),
     "another text encoder": (config("text_encoder/config.json", hidden_size=48), "give 48 features .* wants 32"),
     "SDXL's network": (config("unet/config.json", addition_embed_type="text_time"), "of the SDXL kind"),
     "cut off": (cut(WEIGHTS, 0.5), r"cut off: 1,982,\d+ of 3,964,\d+ bytes"),

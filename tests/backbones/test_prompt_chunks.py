@@ -186,7 +186,7 @@ def test_prompts_of_methods_are_as_long_as_that_of_the_run(b, mine, other):
     composed = {"name": "composable", "inputs": {"also": other}}
     made = plan(Recipe(prompt=mine, methods=[composed], **settings), b, Encoder(b), {})
     run(made.flow, b.denoise)
-    assert (made.tally.nfe, made.tally.rows) == (2, 2 * 4)
+    assert (made.tally.nfe, made.tally.rows) == (2, 2 * 3)  # both prompts, and the negative one once
 
 
 def test_an_encoder_that_was_trained_with_its_network_reads_the_text_as_one(tiny_unet, monkeypatch):

@@ -138,7 +138,7 @@ def reshaped(name, *shape):
     (adds(**{UNET + "label_emb.0.0.weight": torch.ones(2, 2)}), "2", "is Stable unCLIP"),
     (adds(**{UNET + "label_emb.weight": torch.ones(2, 2)}), "1", "is the upscaler"),
     (adds(control_model__a=torch.ones(2)), "1", "with a ControlNet in one file"),
-    (reshaped(UNET + "input_blocks.0.0.weight", 32, 8, 3, 3), "1", "takes 8 channels.*those of InstructPix2Pix"),
+    (reshaped(UNET + "input_blocks.0.0.weight", 32, 5, 3, 3), "1", "takes 5 channels.*those of depth"),
     (adds(**{UNET + "out.2.scale_weight": torch.ones(1)}), "1", r"8-bit weights with scales \(model.*2.scale_weight"),
     (adds(a__weight_scale_inv=torch.ones(2, 2)), "1", "8-bit weights with scales .*fp16, bf16 or fp32"),
     (adds(a__weight__absmax=torch.ones(2)), "1", "8 or 4 bits .*bitsandbytes"),

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,14 +129,15 @@ def test_several_threads_load_one_after_the_other(monkeypatch):
     """Two at once came out without weights, now and then: the libraries load under switches of the whole process."""
     under_way, most = [], []
 
-    def loaded(id, _name):
-        under_way.append(id)
+    def loaded(folder, _name):
+        under_way.append(folder)
         most.append(len(under_way))
         time.sleep(0.02)
-        under_way.remove(id)
-        return id
+        under_way.remove(folder)
+        return folder
 
-    monkeypatch.setattr(backbones, "_loaded", loaded)
+    monkeypatch.setattr(backbones, "_located", lambda id, _tell: (id, "a pipeline"))
+    monkeypatch.setattr(backbones, "_loaders", lambda: {"a pipeline": SimpleNamespace(load=loaded)})
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(load, "abcd")) == list("abcd")
     assert max(most) == 1
