@@ -4,7 +4,7 @@ Rows go through one by one: an image does not depend on its batch, and memory st
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Autoencoder:
         self.shift = torch.tensor(mean if per_channel else [shift] * self.channels).reshape(1, -1, 1, 1)
         self.scale = scale / torch.tensor(std if per_channel else [1.0] * self.channels).reshape(1, -1, 1, 1)
         self._projection: Tensor | None = None
+        self._gray: dict[tuple[int, ...], Tensor] = {}  # by the size of the latents
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C, h, w) float32, the mode where the autoencoder gives a distribution.
@@ -62,6 +63,15 @@ class Autoencoder:
             else:
                 rows.append(self._decoded(row))
         return (torch.cat(rows) / 2 + 0.5).clamp(0, 1)
+
+    def all_new(self, shape: Sequence[int]) -> Tensor:
+        """What an inpainting network is given where nothing of an image is kept, (B, 1 + C, h, w): a mask of ones, and
+        the latents of gray. shape: of its x, (B, C, h, w)."""
+        size = tuple(shape[-2:])
+        if size not in self._gray:
+            latents = self.encode(torch.full((1, 3, *(side * self.factor for side in size)), 0.5))
+            self._gray = {size: torch.cat([torch.ones_like(latents[:, :1]), latents], 1)}
+        return self._gray[size].expand(shape[0], -1, -1, -1)
 
     def unscaled(self, latents: Tensor) -> Tensor:
         """Latents (B, C, h, w) of unit scale -> as the autoencoder itself gives and takes them."""

@@ -92,7 +92,7 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
     known = coordinates_in(folder, id)
     images = autoencoder(pipe.vae)
     span = known.span if known.prediction == "flow_prediction" else 1
-    network = Transformer(id, family, pipe.transformer, plan, images.factor, span)
+    network = Transformer(id, family, pipe.transformer, plan, images, span)
     parameters = sum(values.numel() for values in pipe.transformer.parameters())
     return TransformerBackbone(
         id, revision, plan.device, network, TransformerText(family, pipe), images, known,

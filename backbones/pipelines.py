@@ -52,6 +52,8 @@ FLUX = Networks(
     _named("Flux", *_CONTROL),
     _transformer("FluxTransformer2DModel", "AutoencoderKL", text_encoder=CLIP, text_encoder_2=T5),
 )
+FLUX_KONTEXT = Networks(("FluxKontextPipeline", "FluxKontextInpaintPipeline"), FLUX.parts)
+FLUX_FILL = Networks(("FluxFillPipeline",), FLUX.parts)
 FLUX_2_KLEIN = Networks(
     _named("Flux2Klein", "Inpaint"),
     _transformer("Flux2Transformer2DModel", "AutoencoderKLFlux2", text_encoder=("Qwen3ForCausalLM",)),
@@ -86,8 +88,8 @@ PIXART = Networks(
 PIXART_ALPHA = Networks(("PixArtAlphaPipeline",), PIXART.parts)
 
 ALL = (
-    STABLE_DIFFUSION, STABLE_DIFFUSION_XL, QWEN_IMAGE, Z_IMAGE, FLUX_2_KLEIN, FLUX, KREA_2, STABLE_DIFFUSION_3, SANA,
-    PIXART, PIXART_ALPHA, IN_PIXELS,
+    STABLE_DIFFUSION, STABLE_DIFFUSION_XL, QWEN_IMAGE, Z_IMAGE, FLUX_2_KLEIN, FLUX, FLUX_KONTEXT, FLUX_FILL,
+    KREA_2, STABLE_DIFFUSION_3, SANA, PIXART, PIXART_ALPHA, IN_PIXELS,
 )  # fmt: skip
 BY_PIPELINE: dict[str, Networks] = {name: one for one in ALL for name in one.pipelines}
 

@@ -9,9 +9,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from backbones import text_length
+from backbones.autoencoder import Autoencoder
 from backbones.checkpoint_files import CheckpointError
 from backbones.engines import EngineChoice, TorchEngine
-from backbones.families.family import Config, Family
+from backbones.families.family import REFERENCE, Config, Family
 from backbones.latent import Extension, Inputs
 from common.weighted_text import plain
 from samplers.protocol import Cond
@@ -21,7 +22,9 @@ OFFERS = frozenset({"gradients"})
 
 def offers(family: Family, config: Config) -> frozenset[str]:
     """What a transformer of this config offers methods."""
-    return OFFERS | ({"distilled guidance"} if family.has_guidance(config) else set())
+    has = {"distilled guidance": family.has_guidance(config), "reference images": family.references,
+           "inpainting network": family.inpaints}  # fmt: skip
+    return OFFERS | {name for name, offered in has.items() if offered}
 
 
 class AsUNet(nn.Module):
@@ -43,10 +46,10 @@ class Transformer:
     given. Rows whose texts differ in length are called in groups of one length, so that a row is the same alone and
     beside others: no model sees what a text was filled up with."""
 
-    def __init__(self, id: str, family: Family, model: Any, plan: EngineChoice, factor: int, span: float):
-        """id: of the checkpoint, for messages. model: on the plan's device in its dtype, frozen, in eval mode. factor:
-        pixels to a latent. span: of its timesteps, 1000 for a flow, 1 where its timesteps are numbers of levels."""
-        self.id, self.family, self.plan, self.factor = id, family, plan, factor
+    def __init__(self, id: str, family: Family, model: Any, plan: EngineChoice, images: Autoencoder, span: float):
+        """id: of the checkpoint, for messages. model: on the plan's device in its dtype, frozen, in eval mode. images:
+        its autoencoder. span: of its timesteps, 1000 for a flow, 1 where its timesteps are numbers of levels."""
+        self.id, self.family, self.plan, self.images = id, family, plan, images
         self.config = model.config
         self.keys = family.reads_of(model.config)
         self.offers = offers(family, model.config)
@@ -54,15 +57,17 @@ class Transformer:
 
     def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
         """Those of the family, and "pixels" (B, 2), height and width, where the model reads them. Raises ValueError."""
-        given = {key: value.to(self.plan.device) for key, value in cond.items() if key in self.keys}
-        unread, missing = set(cond) - self.keys, self.keys - {"guidance"} - set(given)
+        given = {key: value.to(self.plan.device) for key, value in cond.items() if self._reads(key)}
+        unread, missing = set(cond) - set(given), self.keys - {"guidance", "c_concat"} - set(given)
         if unread or missing:
             raise ValueError(f"{self.id} reads {', '.join(sorted(self.keys))} of cond, and got "
                              f"{', '.join(sorted(cond)) or 'nothing'}: encode prompts with this backbone")  # fmt: skip
         if "guidance" in self.keys and "guidance" not in given:
             given["guidance"] = given["text"].new_full((shape[0],), self.family.guidance)
+        if "c_concat" in self.keys and "c_concat" not in given:
+            given["c_concat"] = self.images.all_new(shape)
         if self.family.reads_pixels(self.config):
-            sides = [float(side * self.factor) for side in shape[-2:]]
+            sides = [float(side * self.images.factor) for side in shape[-2:]]
             given["pixels"] = given["text"].new_tensor([sides]).expand(shape[0], 2)
         return given
 
@@ -81,6 +86,9 @@ class Transformer:
             some["text"] = some["text"][:, :length]
             out = out.index_copy(0, rows, self._called(x[rows], t[rows], some, tape))
         return out
+
+    def _reads(self, key: str) -> bool:
+        return key in self.keys or (self.family.references and key.startswith(REFERENCE))
 
     def _called(self, x: Tensor, t: Tensor, inputs: Inputs, tape: bool) -> Tensor:
         added = {key: value for key, value in inputs.items() if key != "text"}

@@ -80,7 +80,6 @@ class UNet:
         self.id, self.unet, self.plan, self.revision, self.images = id, unet, plan, revision, images
         self.more_channels = int(unet.config.in_channels) - images.channels
         self.offers = offers(unet.config, images.channels)
-        self._gray: dict[tuple[int, ...], Tensor] = {}  # by the size of the latents
         self.xl = unet.config.addition_embed_type == "text_time"
         self.embeds_guidance = int(unet.config.time_cond_proj_dim or 0)  # width of that input
         self.reads = {"text", "tokens", *(("pooled", "time_ids") if self.xl else ())}  # keys of cond
@@ -146,19 +145,10 @@ class UNet:
     def _beside(self, given: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tensor:
         """What is laid beside the noisy latents, (B, C', h, w)."""
         if "editing network" not in self.offers:
-            return self._all_new(shape) if given is None else given.to(self.plan.device)
+            return self.images.all_new(shape) if given is None else given.to(self.plan.device)
         if given is None:
             return like.new_zeros(shape[0], self.more_channels, *shape[-2:])
         return self.images.unscaled(given.to(self.plan.device))  # as it was trained: diffusers, Stability and authors
-
-    def _all_new(self, shape: Sequence[int]) -> Tensor:
-        """What an inpainting UNet is given where nothing of an image is kept, (B, 1 + C, h, w)."""
-        size = tuple(shape[-2:])
-        if size not in self._gray:
-            pixels = torch.full((1, 3, *(side * self.images.factor for side in size)), 0.5)
-            latents = self.images.encode(pixels)
-            self._gray = {size: torch.cat([torch.ones_like(latents[:, :1]), latents], 1)}
-        return self._gray[size].expand(shape[0], -1, -1, -1)
 
     def _extends(self, key: str) -> bool:
         return key.startswith((*self._extensions,))

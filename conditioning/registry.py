@@ -54,9 +54,10 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "features": "a UNet's features that can be edited (Still Life and Stable Diffusion)",
     "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
     "inpainting network": "a network made for inpainting, with the mask and the rest of the image among its inputs "
-    "(Stable Diffusion Inpainting)",
+    "(Stable Diffusion Inpainting, FLUX.1 Fill)",
     "editing network": "a network made for editing by instruction, with an image among its inputs (InstructPix2Pix)",
-    "distilled guidance": "a network with its guidance scale among its inputs (latent consistency models)",
+    "reference images": "a network that reads images as further tokens (FLUX.1 Kontext, FLUX.2 klein)",
+    "distilled guidance": "a network with its guidance scale among its inputs (FLUX.1 dev, latent consistency models)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",

@@ -45,10 +45,10 @@ SIGNPOSTS = (
         ("controlnet", "multidiffusion"),
     ),
     Signpost(
-        ("Kontext", "Qwen-Image-Edit", "edit by reference"),
-        "Transformers that read images as tokens are not given any here yet. Nearest: a checkpoint of InstructPix2Pix, "
-        "or words for what the whole image shows after the edit.",
-        ("instruct_pix2pix", "prompt_to_prompt", "edit_friendly_ddpm"),
+        ("Qwen-Image-Edit",),
+        "Qwen-Image-Edit, whose text encoder looks at the image as well, is not here. Nearest: checkpoints of FLUX.1 "
+        "Kontext, FLUX.2 klein or InstructPix2Pix.",
+        ("reference_images", "instruct_pix2pix"),
     ),
     Signpost(
         ("ESRGAN", "Real-ESRGAN", "SwinIR", "GFPGAN", "CodeFormer", "face restore", "ADetailer"),

@@ -88,6 +88,8 @@ def example(method: str, size: int, shown: Shown | None = None) -> Example:
     def given(value: Any) -> Any:
         if isinstance(value, DegradationValue):
             return value.model_copy(update={"image": given(Of.IMAGE)})
+        if isinstance(value, tuple):
+            return tuple(map(given, value))
         if value is Of.BOXES:
             return scene.boxes
         if isinstance(value, Of):

@@ -16,6 +16,9 @@ from backbones.pipelines import Networks
 Config = Mapping[str, Any]  # of the transformer
 
 
+REFERENCE = "reference."  # keys of a cond begin so, and end with the place of the image among them
+
+
 @dataclass(frozen=True)
 class Reading:
     """How much of a prompt is read: part: the tokenizer that decides it. tokens: at most, `around` of them before and
@@ -39,6 +42,8 @@ class Family(ABC):
     reads: frozenset[str] = frozenset({"text"})  # keys of a cond
     side: int = 1024  # pixels of a square image that it was trained on
     reading: Reading = Reading("tokenizer", 512, 0)
+    references: bool = False  # whether it reads images as further tokens, "reference.0", "reference.1", ... of a cond
+    inpaints: bool = False  # whether it reads a mask and the image around it, "c_concat" (B, 1 + C, h, w) of a cond
     guidance_keeps_length: bool = False  # see `backbones.base.Backbone`
     guidance: float | None = None  # of a network that has its guidance scale as an input: what it reads without one
 
@@ -61,7 +66,8 @@ class Family(ABC):
 
     def reads_of(self, config: Config) -> frozenset[str]:
         """Keys of a cond that a transformer of this config reads."""
-        return self.reads | ({"guidance"} if self.has_guidance(config) else set())
+        more = {"guidance"} if self.has_guidance(config) else set()
+        return self.reads | more | ({"c_concat"} if self.inpaints else set())
 
     def reads_pixels(self, config: Config) -> bool:
         """Whether a transformer of this config reads height and width of the image, as "pixels" (B, 2)."""
@@ -92,6 +98,12 @@ def unpacked(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
     """The inverse of `packed`; shape: (h, w) of the latents."""
     h, w = shape
     return torch.nn.functional.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (h // 2, w // 2)), 2)
+
+
+def references_of(inputs: Inputs) -> list[Tensor]:
+    """The reference images among the inputs of a network, latents (B, C, h, w) each, in their order."""
+    names = [name for name in inputs if name.startswith(REFERENCE)]
+    return [inputs[name] for name in sorted(names, key=lambda name: int(name.removeprefix(REFERENCE)))]
 
 
 def grid(h: int, w: int, axes: int, like: Tensor) -> Tensor:

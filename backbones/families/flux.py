@@ -1,13 +1,14 @@
-"""FLUX.1 (Black Forest Labs 2024): dev and schnell."""
+"""FLUX.1 (Black Forest Labs 2024): dev and schnell, Kontext (Batifol et al. 2025, arXiv 2506.15742), and Fill."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from backbones import pipelines
-from backbones.families.family import Config, Family, Reading, grid, packed, unpacked
+from backbones.families.family import Config, Family, Reading, grid, packed, references_of, unpacked
 from backbones.latent import Inputs
 
 
@@ -34,10 +35,51 @@ class Flux(Family):
 
     def predict(self, model: Any, x: Tensor, t: Tensor, inputs: Inputs) -> Tensor:
         h, w = x.shape[-2:]
-        tokens, words = packed(x), inputs["text"]
+        words = inputs["text"]
+        tokens, places = self.tokens(model, x, inputs)
         out = model(
             hidden_states=tokens, timestep=t, guidance=inputs.get("guidance"), pooled_projections=inputs["pooled"],
             encoder_hidden_states=words, txt_ids=words.new_zeros(words.shape[1], 3),
-            img_ids=grid(h // 2, w // 2, 3, words), return_dict=False,
+            img_ids=places, return_dict=False,
         )[0]  # fmt: skip
-        return unpacked(out, (h, w))
+        return unpacked(out[:, : h * w // 4], (h, w))
+
+    def tokens(self, model: Any, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Those of the image (B, N, C'), and their places (N, 3)."""
+        return packed(x), grid(x.shape[-2] // 2, x.shape[-1] // 2, 3, x)
+
+
+class FluxKontext(Flux):
+    """dev, trained on to edit by instruction: it reads the image that is edited as tokens at the same places, told
+    apart by the first axis."""
+
+    name = "FLUX.1 Kontext"
+    networks = (pipelines.FLUX_KONTEXT,)
+    references = True
+
+    def tokens(self, model: Any, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Those of the noisy image, then those of the reference images."""
+        own, places = super().tokens(model, x, inputs)
+        tokens, ids = [own], [places]
+        for image in references_of(inputs):
+            there = grid(image.shape[-2] // 2, image.shape[-1] // 2, 3, x)
+            there[:, 0] = 1
+            tokens.append(packed(image))
+            ids.append(there)
+        return torch.cat(tokens, 1), torch.cat(ids)
+
+
+class FluxFill(Flux):
+    """dev, trained on for inpainting: beside each token stand those of the image with gray under the mask, and the mask
+    at every pixel."""
+
+    name = "FLUX.1 Fill"
+    networks = (pipelines.FLUX_FILL,)
+    inpaints = True
+    guidance = 30.0
+
+    def tokens(self, model: Any, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        own, places = super().tokens(model, x, inputs)
+        mask, image = inputs["c_concat"][:, :1], packed(inputs["c_concat"][:, 1:])
+        pixels = (int(model.config.in_channels) - own.shape[-1] - image.shape[-1]) // 4  # to a latent
+        return torch.cat([own, image, packed(mask.expand(-1, pixels, -1, -1))], -1), places

@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 
 from backbones import pipelines
-from backbones.families.family import Family, Reading, grid
+from backbones.families.family import Family, Reading, grid, references_of
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
 
 LINES = ((8.73809524e-05, 1.89833333), (0.00016927, 0.45666666))  # mu by tokens, for 10 and for 200 steps
+APART = 10  # on the first axis of places, between reference images
 MOST = 4300  # tokens: above, mu is that of 200 steps
 
 
 class Flux2Klein(Family):
-    """Three layers of Qwen3 for the words; a token is one latent of the autoencoder's patches of 2 x 2.
+    """Three layers of Qwen3 for the words; a token is one latent of the autoencoder's patches of 2 x 2, and reference
+    images are further tokens.
 
     Guidance is ordinary; the distilled variant takes a scale of 1.
     """
@@ -23,6 +25,7 @@ class Flux2Klein(Family):
     name = "FLUX.2 klein"
     networks = (pipelines.FLUX_2_KLEIN,)
     patch = 1
+    references = True
     reading = Reading("tokenizer", 512, 3)
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
@@ -33,11 +36,17 @@ class Flux2Klein(Family):
         words = inputs["text"]
         places = words.new_zeros(words.shape[1], 4)
         places[:, 3] = torch.arange(words.shape[1], device=words.device)
+        tokens, ids = [x], [grid(h, w, 4, words)]
+        for i, image in enumerate(references_of(inputs), 1):
+            there = grid(image.shape[-2], image.shape[-1], 4, words)
+            there[:, 0] = APART * i
+            tokens.append(image)
+            ids.append(there)
         out = model(
-            hidden_states=x.flatten(2).transpose(1, 2), timestep=t, guidance=None, encoder_hidden_states=words,
-            txt_ids=places, img_ids=grid(h, w, 4, words), return_dict=False,
+            hidden_states=torch.cat([one.flatten(2).transpose(1, 2) for one in tokens], 1), timestep=t, guidance=None,
+            encoder_hidden_states=words, txt_ids=places, img_ids=torch.cat(ids), return_dict=False,
         )[0]  # fmt: skip
-        return out.transpose(1, 2).unflatten(2, (h, w))
+        return out[:, : h * w].transpose(1, 2).unflatten(2, (h, w))
 
     def shift(self, settings: Settings, tokens: int, steps: int) -> float:
         """A line through what was found to suit 10 and 200 steps, as the authors have it."""

@@ -6,10 +6,13 @@ import shutil
 import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 import backbones
 from backbones.outline import outline
-from conditioning.compose import compose
+from conditioning.compose import compose, refusals
+from conditioning.inputs import prepare_input
 from samplers import SAMPLERS
 from samplers.flow import Ask, Noise, run
 from tests.support import tiny_transformers
@@ -62,21 +65,26 @@ def decoded(vae, monkeypatch):
 
 def tokens_of(noise, kind):
     """Latents as the pipeline takes them."""
-    if kind in ("flux-dev", "flux-schnell", "krea2", "qwen-image"):
+    if kind in ("flux-dev", "flux-schnell", "flux-kontext", "flux-fill", "krea2", "qwen-image"):
         return torch.nn.functional.pixel_unshuffle(noise, 2).flatten(2).transpose(1, 2)
     return noise
 
 
-def called(pipe, kind, noise, width, height, scale, prompt=PROMPT, negative=NEGATIVE):
+def called(pipe, kind, noise, width, height, scale, prompt=PROMPT, negative=NEGATIVE, images=()):
     """The pipeline as its users call it, with this noise."""
     options = dict(height=height, width=width, num_inference_steps=STEPS, latents=tokens_of(noise, kind),
                    output_type="pt", negative_prompt=negative)  # fmt: skip
-    name = {"flux-dev": "true_cfg_scale", "flux-schnell": "true_cfg_scale", "qwen-image": "true_cfg_scale"}.get(
-        kind, "guidance_scale"
-    )
+    name = "true_cfg_scale" if kind.startswith(("flux-", "qwen-image")) else "guidance_scale"
     options[name] = scale - 1 if kind in ("z-image", "krea2") else scale
     if kind == "flux-schnell":
         options["max_sequence_length"] = 256
+    if kind == "flux-kontext":
+        options |= {"max_area": width * height, "_auto_resize": False}
+    if kind == "flux-fill":
+        options["image"], options["mask_image"] = images
+        del options["negative_prompt"], options["true_cfg_scale"]
+    elif images:
+        options["image"] = list(images) if len(images) > 1 else images[0]
     if kind == "flux2-klein":
         del options["negative_prompt"]
         options["negative_prompt_embeds"] = pipe.encode_prompt(negative)[0]
@@ -88,14 +96,14 @@ def called(pipe, kind, noise, width, height, scale, prompt=PROMPT, negative=NEGA
     return pipe(prompt=prompt, **options).images
 
 
-def sample(b, x, sigmas, scale, prompt=PROMPT, negative=NEGATIVE):
+def sample(b, x, sigmas, scale, prompt=PROMPT, negative=NEGATIVE, stack=()):
     cond, null = b.encode_prompt([prompt]), b.encode_prompt([negative])
-    D, solver, _ = compose([("cfg", {"scale": scale})], SAMPLERS["euler"], sigmas=sigmas, null=null, backbone=b)
+    D, solver, _ = compose([*stack, ("cfg", {"scale": scale})], SAMPLERS["euler"], sigmas=sigmas, null=null, backbone=b)
     return run(solver(D, x, sigmas, cond, Noise([0])), b.denoise)
 
 
 @pytest.mark.parametrize("width, height, scale", [(32, 32, SCALE), (64, 32, 1.0)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "flux-fill"])
 def test_euler_is_the_pipeline(loaded, theirs, kind, width, height, scale, monkeypatch):
     """The same noise, prompts, guidance and levels: what is decoded, and the image."""
     b, pipe = loaded[kind], theirs(kind)
@@ -112,13 +120,63 @@ def test_euler_is_the_pipeline(loaded, theirs, kind, width, height, scale, monke
         x = noise * (1 + sigmas[0])
     got = decoded(b.images.vae, monkeypatch)
     b.decode(sample(b, x, sigmas, scale, negative="" if kind == "sana" else NEGATIVE))
-    (z, image), (our_z, our_image) = want[0], got[0]
-    assert z.shape == our_z.shape and image.shape == our_image.shape
-    assert (z - our_z).abs().max() <= 1e-4 * z.abs().max()
-    assert (image - our_image).abs().max() <= 1e-4 * image.abs().max().clamp(min=1)
+    assert_same(want[0], got[0])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pixart", "sana"))])
+def assert_same(want, got):
+    """What is decoded, and the image: (latents, image) each."""
+    for theirs, ours in zip(want, got, strict=True):
+        assert theirs.shape == ours.shape
+        assert (theirs - ours).abs().max() <= 1e-4 * theirs.abs().max().clamp(min=1)
+
+
+def pictures(width, height, n):
+    draw = torch.Generator().manual_seed(7)
+    return [to_pil_image(torch.rand(3, height, width, generator=draw)) for _ in range(n)]
+
+
+def pixels(picture):
+    return pil_to_tensor(picture)[None] / 255
+
+
+@pytest.mark.parametrize("kind, n", [("flux-kontext", 1), ("flux2-klein", 1), ("flux2-klein", 2)])
+def test_reference_images_are_the_pipeline_s(loaded, theirs, kind, n, monkeypatch):
+    b, pipe, (width, height) = loaded[kind], theirs(kind), (96, 64)  # klein's pipeline takes none below 64
+    images = pictures(width, height, n)
+    noise = torch.randn(1, *b.latent_shape(width, height), generator=torch.Generator().manual_seed(1))
+    want = decoded(pipe.vae, monkeypatch)
+    called(pipe, kind, noise, width, height, SCALE, images=images)
+    sigmas, got = b.schedule(STEPS, width, height), decoded(b.images.vae, monkeypatch)
+    given = {"images": [b.encode_image(pixels(one)) for one in images]}
+    stack = [("reference_images", given)]
+    assert refusals(stack, b) == [] and "reads images as further tokens" in refusals(stack, loaded["flux-dev"])[0]
+    b.decode(sample(b, noise * (1 + sigmas[0]), sigmas, SCALE, stack=stack))
+    assert_same(want[0], got[0])
+
+
+def test_flux_fill_is_the_pipeline(loaded, theirs, monkeypatch):
+    """With a mask whose edges are those of latents. Without an image all is to be new."""
+    b, pipe, (width, height) = loaded["flux-fill"], theirs("flux-fill"), (64, 32)
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
+    (image,) = pictures(width, height, 1)
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., 8:20, : width // 2] = 1
+    noise = torch.randn(1, *b.latent_shape(width, height), generator=torch.Generator().manual_seed(1))
+    want = decoded(pipe.vae, monkeypatch)
+    called(pipe, "flux-fill", noise, width, height, 1.0, images=(pixels(image), mask))
+    sigmas, got = b.schedule(STEPS, width, height), decoded(b.images.vae, monkeypatch)
+    shape = b.latent_shape(width, height)
+    given = {name: prepare_input(kind, value, b, 1, shape) for name, kind, value in
+             (("image", "map", pixels(image)), ("mask", "mask", mask))}  # fmt: skip
+    x = noise * (1 + sigmas[0])
+    b.decode(sample(b, x, sigmas, 1.0, stack=[("inpainting_network", given)]))
+    assert_same(want[0], got[0])
+    everything = {"image": torch.full((1, 3, height, width), 0.5), "mask": torch.ones(1, 1, *shape[1:])}
+    alone, new = sample(b, x, sigmas, 1.0), sample(b, x, sigmas, 1.0, stack=[("inpainting_network", everything)])
+    assert (alone - new).abs().max() <= 1e-4 * new.abs().max()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pixart", "sana", "flux-fill"))])
 @pytest.mark.parametrize("steps", [2, 8, 28])
 def test_its_schedule_is_the_pipeline_s(loaded, theirs, kind, steps):
     """At another size than square, whatever the number of steps."""

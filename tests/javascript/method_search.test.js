@@ -8,7 +8,7 @@ import { searchMethods } from "../../app/assets/method_search.js";
 const catalogue = JSON.parse(readFileSync(new URL("../../app/catalog/catalogue.json", import.meta.url), "utf8"));
 /** Of Still Life: all that is asked of a network, but for what only checkpoints of one's own have. */
 const OFFERS = [...new Set(Object.values(catalogue.methods).flatMap((one) => one.need_keys))]
-  .filter((key) => !["inpainting network", "editing network", "distilled guidance"].includes(key));
+  .filter((key) => !["inpainting network", "editing network", "reference images", "distilled guidance"].includes(key));
 const names = (/** @type {string} */ typed, offers = OFFERS) => searchMethods(typed, catalogue, offers).methods.map((one) => one.name);
 const says = (/** @type {string} */ typed) => searchMethods(typed, catalogue).signpost?.says ?? "";
 
@@ -58,10 +58,11 @@ test("what the network has none of comes after what runs on it, and first where 
 test("editing by instruction is found, first where the network does that", () => {
   assert.ok(names("instruct pix2pix").includes("instruct_pix2pix"));
   assert.equal(names("edit by instruction", [...OFFERS, "editing network"])[0], "instruct_pix2pix");
+  assert.equal(names("kontext", [...OFFERS, "reference images"])[0], "reference_images");
 });
 
 test("for what is not here it says so, and gives the nearest", () => {
-  for (const typed of ["lora", "LoRA", "dreambooth", "textual inversion", "ip-adapter", "ipadapter", "openpose", "kontext",
+  for (const typed of ["lora", "LoRA", "dreambooth", "textual inversion", "ip-adapter", "ipadapter", "openpose", "qwen-image-edit",
     "esrgan", "gfpgan", "face restore", "hires fix", "drag", "remove background", "interpolation", "normal map"]) {
     assert.match(says(typed), /Nearest: /, typed);
     assert.ok(names(typed).length > 0, typed);

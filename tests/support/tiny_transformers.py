@@ -193,6 +193,8 @@ KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {  # -> pipeline, i
     "flux2-klein": ("Flux2KleinPipeline", klein),
     "flux-dev": ("FluxPipeline", flux),
     "flux-schnell": ("FluxPipeline", lambda: flux(guided=False)),
+    "flux-kontext": ("FluxKontextPipeline", flux),
+    "flux-fill": ("FluxFillPipeline", lambda: flux(in_channels=16 + 16 + 16, out_channels=16)),
     "krea2": ("Krea2Pipeline", krea2),
     "sd3": ("StableDiffusion3Pipeline", stable_diffusion_3),
     "sd3-without-t5": ("StableDiffusion3Pipeline", lambda: stable_diffusion_3(with_t5=False)),
