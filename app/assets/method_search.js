@@ -11,7 +11,7 @@ const SPELLINGS = /** @type {[RegExp, string][]} */ ([
   [/\bsuperres\w*|\bsr\b/g, "super resolution"], [/\bup ?(scal|sampl)\w*/g, "upscale"], [/\bde ?(nois|blur)/g, "de$1"],
 ]);
 const LAST = 6; // the place in a task beyond which places do not matter
-const LACKING = 0.3; // what the network has none of comes after what runs on it, where both answer
+const LACKING = 0.1; // what the network has none of comes after what runs on it, where both answer
 const LITTLE = new Set(["a", "an", "the", "my", "to", "of", "in", "with", "for", "how", "do", "i", "into", "by", "from"]);
 
 /** Small letters, no marks, one spelling. @param {string} text */

@@ -48,7 +48,7 @@ SIGNPOSTS = (
         ("Qwen-Image-Edit",),
         "Qwen-Image-Edit, whose text encoder looks at the image as well, is not here. Nearest: checkpoints of FLUX.1 "
         "Kontext, FLUX.2 klein or InstructPix2Pix.",
-        ("reference_images", "instruct_pix2pix"),
+        ("in_context_images", "instruct_pix2pix"),
     ),
     Signpost(
         ("ESRGAN", "Real-ESRGAN", "SwinIR", "GFPGAN", "CodeFormer", "face restore", "ADetailer"),

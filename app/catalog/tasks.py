@@ -40,7 +40,7 @@ TASKS = (
          ("edit_friendly_ddpm", "sdedit", "direct_inversion", "null_text", "ddim_inversion", "edict", "diffedit")),
     Task("edit", "Edit by words", "One word changes, the rest stays", "attention",
          ("prompt_to_prompt", "masactrl", "plug_and_play", "semantic_guidance", "instruct_pix2pix",
-          "reference_images")),
+          "in_context_images")),
     Task("combine", "Combine prompts", "Two prompts hold at once", "blending",
          ("composable", "multidiffusion", "semantic_guidance"), "one prompt AND another"),
     Task("wide", "Wide panorama", "Wider than the model has ever seen", "blending", ("panorama",)),

@@ -58,7 +58,7 @@ SHOWN: dict[str, Shown] = {
     ),
     "inpainting_network": Shown(PURPLE, 0, "kept", {"image": Of.IMAGE, "mask": Of.MASK}),
     "instruct_pix2pix": Shown("make the sphere purple", 0, "kept", {"image": Of.IMAGE}, wanted=PURPLE),
-    "reference_images": Shown("make the sphere purple", 0, "kept", {"images": (Of.IMAGE,)}, wanted=PURPLE),
+    "in_context_images": Shown("make the sphere purple", 0, "kept", {"images": (Of.IMAGE,)}, wanted=PURPLE),
     # attention
     "attend_and_excite": Shown(
         "a red cube and a blue sphere on grass by day", 3, "text", {"words": "cube, sphere"},

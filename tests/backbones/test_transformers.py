@@ -148,7 +148,7 @@ def test_reference_images_are_the_pipeline_s(loaded, theirs, kind, n, monkeypatc
     called(pipe, kind, noise, width, height, SCALE, images=images)
     sigmas, got = b.schedule(STEPS, width, height), decoded(b.images.vae, monkeypatch)
     given = {"images": [b.encode_image(pixels(one)) for one in images]}
-    stack = [("reference_images", given)]
+    stack = [("in_context_images", given)]
     assert refusals(stack, b) == [] and "reads images as further tokens" in refusals(stack, loaded["flux-dev"])[0]
     b.decode(sample(b, noise * (1 + sigmas[0]), sigmas, SCALE, stack=stack))
     assert_same(want[0], got[0])

@@ -58,7 +58,7 @@ test("what the network has none of comes after what runs on it, and first where 
 test("editing by instruction is found, first where the network does that", () => {
   assert.ok(names("instruct pix2pix").includes("instruct_pix2pix"));
   assert.equal(names("edit by instruction", [...OFFERS, "editing network"])[0], "instruct_pix2pix");
-  assert.equal(names("kontext", [...OFFERS, "reference images"])[0], "reference_images");
+  assert.equal(names("kontext", [...OFFERS, "reference images"])[0], "in_context_images");
 });
 
 test("for what is not here it says so, and gives the nearest", () => {

@@ -18,11 +18,11 @@ KEY = "reference."  # keys of cond begin so: (B, C, h, w) each, in their order
     ),
     needs=("reference images",),
 )
-def reference_images(
+def in_context_images(
     backbone: Any,
     images: Annotated[References, Help("What is edited, or what the prompt speaks of: one image or several")],
 ) -> Callable[[float | Tensor, Cond], Mapping[str, Tensor]]:
-    """Reference images.
+    """In-context images.
 
     A network that was trained for this task reads images as tokens beside those of the noisy one, and the prompt is an
     instruction: "make the sphere blue", "the sphere of the first image on the ground of the second". Attention carries
