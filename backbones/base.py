@@ -24,8 +24,10 @@ class Backbone(Protocol):
     that has none reads no words. With `reads_chunks: bool` True, a text is read in as many chunks as it takes, each
     with places of its own, and BREAK begins another one; `encode_prompt` fills the shorter ones up where it is given
     several texts. `learned_words`: of textual inversion, those that it reads; None: it reads none.
-    `count_tokens(text) -> (tokens of a text, places for them)`, the marks of begin and end left out, both 0 where none
-    are counted: more tokens than places are not read; the places grow where texts are in chunks.
+    `clip_skips: int`: up to which clip skip it reads its prompts, by `encode_prompt(texts, clip_skip)`; where there is
+    none, or it is 1, by 1 alone. `count_tokens(text) -> (tokens of a text, places for them)`, the marks of begin and
+    end left out, both 0 where none are counted: more tokens than places are not read; the places grow where texts are
+    in chunks.
     With `guidance_keeps_length: bool` True its authors guide it so that every token of the image, of `patch` x `patch`
     latents, keeps the length of the conditional prediction (`conditioning.sampling.guidance.cfg`).
     """

@@ -49,13 +49,22 @@ class ClipEncoder:
         filling = [self.tokenizer.pad_token_id] * (self.places - len(ids))
         return torch.tensor([ids + filling], device=self.encoder.device)
 
-    def read(self, chunk: Chunk) -> tuple[Tensor, Tensor | None]:
-        """Its features (1, L, D), and those of the whole (1, P) where the encoder projects them."""
+    def read(self, chunk: Chunk, clip_skip: int = 1) -> tuple[Tensor, Tensor | None]:
+        """Its features (1, L, D), and those of the whole (1, P) where the encoder projects them.
+
+        clip_skip: the layer that they are taken from, 1 the last, always through the last normalization (A1111); with
+        `penultimate` there is no choice.
+        """
         row, mask = self.row(chunk), None
         if getattr(self.encoder.config, "use_attention_mask", False):
             mask = (torch.arange(self.places, device=row.device) < len(chunk.tokens) + text_length.ENDS).long()[None]
-        out = self.encoder(row, attention_mask=mask, output_hidden_states=self.penultimate)
-        features = out.hidden_states[-2] if self.penultimate else out.last_hidden_state
+        out = self.encoder(row, attention_mask=mask, output_hidden_states=self.penultimate or clip_skip > 1)
+        if self.penultimate:
+            features = out.hidden_states[-2]
+        elif clip_skip > 1:
+            features = getattr(self.encoder, "text_model", self.encoder).final_layer_norm(out.hidden_states[-clip_skip])
+        else:
+            features = out.last_hidden_state
         return features.float(), out.text_embeds.float() if hasattr(out, "text_embeds") else None
 
     def weights(self, chunk: Chunk) -> Tensor:

@@ -50,8 +50,14 @@ class CLIPText:
         """See `backbones.base.Backbone`."""
         return self._learned if self.reads_chunks else None
 
+    @property
+    def clip_skips(self) -> int:
+        """See `backbones.base.Backbone`. SDXL was trained with the layer before the last, and A1111 reads no other."""
+        one_alone = self.reads_chunks and not self.xl
+        return int(self.pipe.text_encoder.config.num_hidden_layers) if one_alone else 1
+
     @torch.no_grad()
-    def encode(self, prompt: str) -> dict[str, Tensor]:
+    def encode(self, prompt: str, clip_skip: int = 1) -> dict[str, Tensor]:
         """In chunks where `reads_chunks` (`prompt_chunks`): each is read by itself, and their features are laid end to
         end, as in A1111; "pooled" is that of the first. "" is all zeros where the checkpoint says so (SDXL's empty
         prompt). Weights of words (`common.weighted_text`) act on "text" alone: tokens and "pooled" are those of the
@@ -61,7 +67,8 @@ class CLIPText:
             return self._as_one(whole)
         made = [encoder.chunks(whole, self._learned) for encoder in self.readers]
         count = max(map(len, made))  # SDXL's two tokenizers read alike
-        each = [self._encoded([*column]) for column in zip(*(one + [Chunk()] * (count - len(one)) for one in made))]
+        filled = [one + [Chunk()] * (count - len(one)) for one in made]
+        each = [self._encoded([*column], clip_skip) for column in zip(*filled)]
         cond = {key: torch.cat([one[key] for one in each], 1) for key in ("text", "tokens")}
         if self.xl:
             cond["pooled"] = each[0]["pooled"]
@@ -69,11 +76,11 @@ class CLIPText:
             cond |= {key: torch.zeros_like(cond[key]) for key in ("text", "pooled")}
         return cond
 
-    def _encoded(self, chunks: list[Chunk]) -> dict[str, Tensor]:
+    def _encoded(self, chunks: list[Chunk], clip_skip: int) -> dict[str, Tensor]:
         """A chunk, as each of the encoders has it."""
         features, pooled = [], None
         for encoder, chunk in zip(self.readers, chunks):
-            own, pooled = encoder.read(chunk)
+            own, pooled = encoder.read(chunk, clip_skip)
             features.append(word_weights.multiplied(own, encoder.weights(chunk)) if chunk.weighs else own)
         cond = {"text": torch.cat(features, -1), "tokens": self.readers[0].row(chunks[0])}
         return cond if pooled is None else {**cond, "pooled": pooled}
@@ -145,12 +152,13 @@ class NoText:
     tokens = 0
     weighs_words: bool | None = None
     learned_words = None
+    clip_skips = 1
 
     @property
     def reads_chunks(self) -> bool:
         return False
 
-    def encode(self, text: str) -> dict[str, Tensor]:
+    def encode(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:
         return {}
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:

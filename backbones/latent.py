@@ -59,7 +59,10 @@ class TextEncoder(Protocol):
     @property
     def learned_words(self) -> LearnedWords | None: ...
 
-    def encode(self, text: str) -> dict[str, Tensor]:
+    @property
+    def clip_skips(self) -> int: ...
+
+    def encode(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:
         """One prompt -> its row of a cond."""
         ...
 
@@ -110,7 +113,7 @@ class LatentBackbone:
         beside = {name for name in guiding_networks.NETWORKS if guiding_networks.has(self.folder, name)}
         self.offers = self.network.offers | self.images.offers | beside
         self.offers |= {"controlnet"} if self.controlnets else set()
-        self._texts: dict[tuple[str, tuple[str, ...]], dict[str, Tensor]] = {}
+        self._texts: dict[tuple[str, int, tuple[str, ...]], dict[str, Tensor]] = {}
 
     @property
     def reads_chunks(self) -> bool:
@@ -121,6 +124,11 @@ class LatentBackbone:
     def learned_words(self) -> LearnedWords | None:
         """See `backbones.base.Backbone`."""
         return self.text.learned_words
+
+    @property
+    def clip_skips(self) -> int:
+        """See `backbones.base.Backbone`."""
+        return self.text.clip_skips
 
     @property
     def engine(self) -> Any:
@@ -179,22 +187,22 @@ class LatentBackbone:
         check_size(self.id, self.size_multiple, width, height)
         return self.images.channels, height // self.images.factor, width // self.images.factor
 
-    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """B texts -> the cond of B rows. Each text is encoded on its own, once."""
+    def encode_prompt(self, texts: Sequence[str], clip_skip: int = 1) -> dict[str, Tensor]:
+        """B texts -> the cond of B rows. Each text is encoded on its own, once. clip_skip: up to `clip_skips`."""
         if isinstance(texts, str) or not len(texts):
             raise ValueError("encode_prompt takes a list of at least one text")
         rows = []
         for text in texts:
-            key = text, self.learned_words.version(text) if self.learned_words is not None else ()
+            key = text, clip_skip, self.learned_words.version(text) if self.learned_words is not None else ()
             if key not in self._texts:
                 if len(self._texts) >= REMEMBERED:
                     self._texts.pop(next(iter(self._texts)))
-                self._texts[key] = self.text.encode(text)
+                self._texts[key] = self.text.encode(text, clip_skip)
             rows.append(self._texts[key])
         if self.reads_chunks:
             longest = max(row["text"].shape[1] for row in rows)
             if any(row["text"].shape[1] < longest for row in rows):
-                empty = self.text.encode(EMPTY_CHUNK)
+                empty = self.text.encode(EMPTY_CHUNK, clip_skip)
                 rows = [filled_up(row, longest, empty) for row in rows]
         elif "length" in rows[0]:
             longest = max(row["text"].shape[1] for row in rows)

@@ -68,6 +68,7 @@ class Outline:
     folder: Path | None = None  # of its files
     reads_chunks: bool = False  # see `backbones.base.Backbone`
     learned_words: LearnedWords | None = None  # likewise
+    clip_skips: int = 1  # likewise
     weighs_words: bool | None = None  # see `backbones.base.Backbone`
     note: str = ""  # what was assumed of the checkpoint, in words
 
@@ -188,7 +189,8 @@ def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     return Outline(
         id, offers, sigmas, size * factor, multiple, channels, factor,
         int(config["cross_attention_dim"]), tokens, beside, folder, in_chunks,
-        learned, weighs_words=True, note=single_file.note(folder),
+        learned, int(texts[0].get("num_hidden_layers", 12)) if learned and len(texts) == 1 else 1,
+        weighs_words=True, note=single_file.note(folder),
     )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ class TransformerText:
     weighs_words: bool | None = False
     reads_chunks = False
     learned_words = None
+    clip_skips = 1
 
     def __init__(self, family: Family, pipe: Any):
         self.family, self.pipe = family, pipe
@@ -115,7 +116,7 @@ class TransformerText:
         self.tokens = self.reading.tokens
 
     @torch.no_grad()
-    def encode(self, text: str) -> dict[str, Tensor]:
+    def encode(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:
         """One prompt -> its row of a cond."""
         row = self.family.encode(self.pipe, plain(text))
         return {key: value.float() if value.is_floating_point() else value for key, value in row.items()}

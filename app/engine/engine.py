@@ -16,7 +16,8 @@ from app.engine.events import Cancelled, Ends, Event, Failed, Finished, Queued
 from app.engine.jobs import Job, Watch
 from app.engine.planner import problems
 from app.engine.worker import Spent, Worker
-from app.schema.recipe import Here, Problem, Recipe, versions
+from app.schema.recipe import Problem, Recipe
+from app.schema.this_machine import Here, versions
 from backbones.base import Backbone
 from conditioning.registry import METHODS
 
@@ -165,7 +166,7 @@ class Engine:
         return problems(recipe, self._worker.backbone, self.name) if self._worker is not None else []
 
     def here(self) -> Here:
-        """What this machine can do, for `recipe.differences`."""
+        """What this machine can do, for `this_machine.differences`."""
         if self._worker is None:
             return Here()
         device = {"device": self._worker.device.type}

@@ -62,18 +62,19 @@ class Encoder:
 
     def __init__(self, backbone: Backbone, size: int = 64):
         self.backbone, self.size = backbone, size
-        self._kept: OrderedDict[tuple[str, tuple[str, ...]], dict[str, Tensor]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, tuple[str, ...]], dict[str, Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __call__(self, text: str) -> dict[str, Tensor]:
+    def __call__(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:
         learned = getattr(self.backbone, "learned_words", None)
-        key = text, learned.version(text) if learned is not None else ()
+        key = text, clip_skip, learned.version(text) if learned is not None else ()
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
             with torch.no_grad():
-                cond = self.backbone.encode_prompt([text])
+                skipping = {"clip_skip": clip_skip} if clip_skip > 1 else {}
+                cond = self.backbone.encode_prompt([text], **skipping)
             self._kept[key] = cond
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
@@ -95,6 +96,10 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
     if recipe.schedule in ("native", "linspace", "leading") and recipe.steps > levels:
         message = f"Sampling steps: {recipe.steps} are more than the {levels} levels of this model. Give fewer."
         found.append(Problem("steps", message))
+    layers = getattr(backbone, "clip_skips", 1)
+    if recipe.clip_skip > layers > 1:
+        message = f"Clip skip: {recipe.clip_skip} is more than the {layers} layers of this model's text encoder."
+        found.append(Problem("clip_skip", f"{message} Give 1 to {layers}."))
     found += tuned_problems(settings_used(recipe, backbone), backbone)
     found += method_checks.problems(recipe, backbone)
     return [*found, *_too_heavy(recipe), *_unreadable(recipe, backbone)]

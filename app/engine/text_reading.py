@@ -1,9 +1,10 @@
-"""The backbone as one run has its texts read: all in as many chunks, so that they share network evaluations, and so
-that attention to one prompt can be laid over that to another."""
+"""The backbone as one run has its texts read: by its clip skip, and all in as many chunks, so that they share network
+evaluations, and so that attention to one prompt can be laid over that to another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def other_words(recipe: Recipe, backbone: Any) -> list[str]:
     return found
 
 
-class AlikeInLength:
+class AsRead:
     """A backbone whose texts are filled up with empty chunks to `length` places; in all else it is that backbone.
 
     encode: a text -> its cond of one row.
@@ -49,15 +50,19 @@ class AlikeInLength:
 
     def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """B texts -> the cond of B rows."""
-        rows = [filled_up(self.encode(text), self.length, self.encode(EMPTY_CHUNK)) for text in texts]
+        empty = self.encode(EMPTY_CHUNK)
+        rows = [filled_up(self.encode(text), self.length, empty) for text in texts]
         return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
 
-def as_read(recipe: Recipe, backbone: Any, encode: Callable[[str], dict[str, Tensor]]) -> Any:
-    """The backbone that the run of a recipe is given; the same one where every text is in one chunk."""
+def as_read(recipe: Recipe, backbone: Any, encode: Callable[..., dict[str, Tensor]]) -> Any:
+    """The backbone that the run of a recipe is given; the same one where every text is in one chunk and nothing is
+    skipped. encode: (text, clip skip) -> its cond of one row."""
     if not getattr(backbone, "reads_chunks", False):
         return backbone
     size = backbone.count_tokens("")[1]
     read = [recipe.negative, *(text for _, _, text in texts(recipe))]
     chunks = max(backbone.count_tokens(text)[1] for text in read) // size
-    return AlikeInLength(backbone, encode, chunks * backbone.tokens) if chunks > 1 else backbone
+    if chunks == 1 and recipe.clip_skip == 1:
+        return backbone
+    return AsRead(backbone, partial(encode, clip_skip=recipe.clip_skip), chunks * backbone.tokens)

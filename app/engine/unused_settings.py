@@ -40,6 +40,7 @@ def unused(recipe: Recipe, backbone: Any = None) -> list[Problem]:
         *_of_guidance(recipe, uses),
         *_of_the_sampler(recipe, uses, backbone),
         *_of_the_variation(recipe, uses),
+        *_of_the_text(recipe, backbone),
     ]
 
 
@@ -209,3 +210,13 @@ def _of_the_variation(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Proble
     for name in ("variation_strength", "variation_seed"):
         if getattr(recipe, name) != getattr(DEFAULTS, name):
             yield Problem(name, f"{SAID[name]}: {why}.")
+
+
+def _of_the_text(recipe: Recipe, backbone: Any) -> Iterator[Problem]:
+    """Layers that a text encoder is not to be read to, where there is no choice."""
+    if recipe.clip_skip == DEFAULTS.clip_skip or backbone is None or getattr(backbone, "clip_skips", 1) > 1:
+        return
+    why = "this model has no CLIP whose layers could be left out, so it is not used"
+    if getattr(backbone, "reads_chunks", False):
+        why = "SDXL is always read to the layer before the last, which other tools call 2, so it is not used"
+    yield Problem("clip_skip", f"Clip skip: {why}.")

@@ -26,7 +26,8 @@ from app.engine.text_reading import learned_in
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.unused_settings import settings_used, used
 from app.schema import png_metadata
-from app.schema.recipe import Recipe, RecipeError, versions
+from app.schema.recipe import Recipe, RecipeError
+from app.schema.this_machine import versions
 from backbones.base import Backbone
 from backbones.names import name_of
 from common.image_bytes import Array, to_pixels

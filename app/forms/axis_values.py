@@ -24,7 +24,7 @@ AXES = {
     "steps": LIMITS["steps"].label,
     "cfg_scale": LIMITS["cfg_scale"].label, "cfg_rescale": LIMITS["cfg_rescale"].label,
     "variation_seed": LIMITS["variation_seed"].label, "variation_strength": LIMITS["variation_strength"].label,
-    "stop_sigma": LIMITS["stop_sigma"].label, "sampler": "Sampling method",
+    "stop_sigma": LIMITS["stop_sigma"].label, "clip_skip": LIMITS["clip_skip"].label, "sampler": "Sampling method",
     "schedule": "Schedule type", "backbone": "Model", **references.AXES,
 }  # fmt: skip
 NAMED = {"sampler": SAMPLERS, "schedule": SCHEDULES}

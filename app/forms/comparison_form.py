@@ -22,7 +22,8 @@ from app.forms.axis_values import axis_of
 from app.forms.columns import differing, headers, task_of, unfitting, with_inputs_of
 from app.forms.page_catalogue import catalogue
 from app.forms.presets import READY
-from app.schema.recipe import Problem, Recipe, RecipeError, differences
+from app.schema.recipe import Problem, Recipe, RecipeError
+from app.schema.this_machine import differences
 from app.service.state import LOADING, AppState
 from app.storage.image_files import ImageError, content_hash, open_upload
 from app.version import VERSION
@@ -257,7 +258,7 @@ def when(id: str) -> str:
 
 def to_file(one: ComparisonRunner, state: AppState) -> str:
     """Everything that another machine needs: the comparison, the images given, what made the cells here."""
-    from app.schema.recipe import versions
+    from app.schema.this_machine import versions
 
     recipes = [cell.recipe for cell in one.cells if cell.recipe is not None]
     models = {name: str(getattr(state.models[name].backbone, "revision", ""))
@@ -306,7 +307,7 @@ def from_file(state: AppState, path: Any) -> tuple[Comparison, str]:
 
 def _differing(state: AppState, recipes: list[Recipe], given: dict[str, Any]) -> list[str]:
     """Models, methods and versions that are other ones here."""
-    from app.schema.recipe import Here, versions
+    from app.schema.this_machine import Here, versions
 
     found: list[str] = []
     known = {name: str(getattr(model.backbone, "revision", "")) for name, model in state.models.items()}

@@ -36,7 +36,7 @@ _JSON_FIELDS = {  # of the JSON that Fooocus, SwarmUI and others write -> the ke
     "steps": "Steps", "sampler": "Sampler", "sampler_name": "Sampler", "scheduler": "Schedule type", "seed": "Seed",
     "guidance_scale": "CFG scale", "cfgscale": "CFG scale", "cfg_scale": "CFG scale", "cfg": "CFG scale",
     "width": "Size-1", "height": "Size-2", "model": "Model", "base_model": "Model",
-    "variationseed": "Variation seed", "variationseedstrength": "Variation seed strength",
+    "clip_skip": "Clip skip", "variationseed": "Variation seed", "variationseedstrength": "Variation seed strength",
 }  # fmt: skip
 _HARMLESS = ("Version", "Batch size", "Batch pos", "TI hashes")  # change nothing of this image, or are in the prompt
 
@@ -68,6 +68,7 @@ def write(recipe: Recipe) -> str:
         "Guidance start": f"{recipe.cfg_start:g}" if recipe.cfg_start > 0 else "",
         "Guidance end": f"{recipe.cfg_end:g}" if recipe.cfg_end < 1 else "",
         **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
+        "Clip skip": recipe.clip_skip if recipe.clip_skip > 1 else "",
         "TI hashes": ", ".join(f"{name}: {digest[:12]}" for name, digest in recipe.embeddings.items()),
         "First step": "analytical" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
@@ -196,6 +197,7 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
 
     for key, name in (
         ("Steps", "steps"), ("CFG scale", "cfg_scale"), ("Seed", "seed"), ("CFG rescale", "cfg_rescale"),
+        ("Clip skip", "clip_skip"),
         ("Guidance start", "cfg_start"), ("Guidance end", "cfg_end"), ("Variation seed", "variation_seed"),
         ("Variation seed strength", "variation_strength"), ("Variation strength", "variation_strength"),  # of SD.Next
     ):  # fmt: skip

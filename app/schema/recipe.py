@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
@@ -25,7 +22,6 @@ from pydantic_core import PydanticCustomError
 
 from app.schema.method_inputs import Use
 from app.schema.solvers import KNOBS, SAMPLERS, Number, changed, knob_field, number, read_knobs, shown
-from app.version import VERSION
 
 SCHEDULES = {
     "native": "Automatic",
@@ -42,12 +38,11 @@ SCHEDULES = {
     "ld3": "LD3",  # likewise, with the solver itself
 }
 TUNED = ("gits", "ld3")  # schedules for a number of steps
-LIBRARIES = ("torch", "diffusers", "transformers")
 SEEDS = 2**64  # as many as ComfyUI has
 USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stays there
 #: Fields that came later, with their defaults: written where they are set only, so that recipes of before stay the same
 #: text, and the cells of comparisons under the same key.
-WRITTEN_IF_SET: Mapping[str, Any] = {"variation_seed": 0, "variation_strength": 0.0, "embeddings": {}}
+WRITTEN_IF_SET: Mapping[str, Any] = {"variation_seed": 0, "variation_strength": 0.0, "clip_skip": 1, "embeddings": {}}
 
 
 class Limit(NamedTuple):
@@ -69,6 +64,7 @@ LIMITS = {
     "cfg_start": Limit(0, 1, 0.05, "Guidance start", "of the steps"),
     "cfg_end": Limit(0, 1, 0.05, "Guidance end", "of the steps"),
     "stop_sigma": Limit(0, 1000, 0.1, "Stop at sigma"),
+    "clip_skip": Limit(1, 12, 1, "Clip skip"),
     "seed": Limit(0, SEEDS - 1, 1, "Seed"),
     "count": Limit(1, 64, 1, "Batch count"),
     "variation_seed": Limit(0, SEEDS - 1, 1, "Variation seed"),
@@ -159,7 +155,8 @@ class Recipe(BaseModel):
     unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
     its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
     is for "sampler": "ancestral". `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this
-    noise level with the denoised prediction there; 0 is the whole run. `revision`, `versions` and `embeddings` (words
+    noise level with the denoised prediction there; 0 is the whole run. `clip_skip`: which layer of CLIP's text encoder
+    is read, counted from the last, 1 (A1111). `revision`, `versions` and `embeddings` (words
     of textual inversion in its texts, with the sha256 of their files) are empty until a machine has made the image.
     `unused` names fields that the run does not use (`app.engine.unused_settings`): these stand at their defaults and
     are not written."""
@@ -182,6 +179,7 @@ class Recipe(BaseModel):
     cfg_end: Annotated[float, _number("cfg_end", False)] = 1.0
     afs: Annotated[bool, _switch("Analytical first step")] = False
     stop_sigma: Annotated[float, _number("stop_sigma", False)] = 0.0
+    clip_skip: Annotated[int, _number("clip_skip", True)] = 1
     seed: Annotated[int, _number("seed", True)] = 0
     count: Annotated[int, _number("count", True)] = 1
     variation_seed: Annotated[int, _number("variation_seed", True)] = 0
@@ -352,51 +350,3 @@ def plain_words(error: Any) -> str:
 def random_seed() -> int:
     """A seed nobody chose, 0 to 2^32 - 1."""
     return secrets.randbelow(USUAL_SEEDS)
-
-
-@cache
-def versions() -> Mapping[str, str]:
-    """This program's version and those of the libraries that compute the image, read without importing them."""
-    found = {"nine-ways": VERSION}
-    for library in LIBRARIES:
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-@dataclass(frozen=True)
-class Here:
-    """What this machine can do: backbones (id -> revision), methods, versions (with "device": "cpu", "cuda", ...)."""
-
-    backbones: Mapping[str, str] = field(default_factory=dict)
-    methods: Collection[str] = ()
-    versions: Mapping[str, str] = field(default_factory=versions)
-
-
-def here(engine: Any = None) -> Here:
-    """The present machine, as far as it is known; with an engine that has loaded, its backbone and device too."""
-    return engine.here() if engine is not None else Here()
-
-
-def differences(recipe: Recipe, here: Here) -> list[str]:
-    """What differs between the machine that made `recipe` and this one, in words; [] where nothing is known to."""
-    words = []
-    if here.backbones:
-        present = here.backbones.get(recipe.backbone)
-        if present is None and recipe.revision not in {*here.backbones.values()} - {""}:
-            words.append(f"Model {recipe.backbone} is not here. There is: {', '.join(here.backbones)}.")
-        elif recipe.revision and present and recipe.revision != present:
-            words.append(
-                f"Model {recipe.backbone} has other weights here ({present[:12]}) than when the image was made "
-                f"({recipe.revision[:12]}): expect another image."
-            )
-    missing = [use.name for use in recipe.methods if use.name not in here.methods]
-    if missing:
-        words.append(f"Unknown methods are left out: {', '.join(missing)}.")
-    for name, version in recipe.versions.items():
-        now = here.versions.get(name)
-        if now is not None and now != version:
-            words.append(f"Made with {name} {version}; here it is {now}: the image may differ in small details.")
-    return words

@@ -129,7 +129,7 @@ class StandIn:
         self.controlnets = dict.fromkeys(outline.controlnets, "")
         self._words = [""]  # the token 0 is of no word
 
-    def encode_prompt(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def encode_prompt(self, texts: Sequence[str], clip_skip: int = 1) -> dict[str, Tensor]:
         """B texts -> {"text": (B, L, D) zeros, "tokens": (B, L)}, a token a word; {} where no prompt is read."""
         if not self.outline.features:
             return {}

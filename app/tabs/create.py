@@ -30,8 +30,8 @@ from app.tabs.variation import Variation
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
     "prompt", "negative", "sampler", "schedule", "steps", "cfg_scale", "seed", "count", "width", "height",
-    "variation_seed", "variation_strength", "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "backbone",
-    "methods", *map(knob_field, knob_names()),
+    "variation_seed", "variation_strength", "cfg_rescale", "cfg_start", "cfg_end", "afs", "stop_sigma", "clip_skip",
+    "backbone", "methods", *map(knob_field, knob_names()),
 )  # fmt: skip
 #: What the page begins with: the fewest evaluations that lose nothing measurable on Still Life (docs/samplers.md).
 DEFAULTS = Recipe(sampler="dpmpp_2m", schedule="flow_shift", steps=10)
@@ -151,6 +151,8 @@ class Create(Restorer):
                 self.cfg_rescale = self._slider("cfg_rescale")
                 self.cfg_start = self._slider("cfg_start")
                 self.cfg_end = self._slider("cfg_end")
+                which = "1: the last layer of CLIP's text encoder is read, 2: the one before"
+                self.clip_skip = self._slider("clip_skip", which)
                 self.knobs = SolverKnobs(DEFAULTS.sampler)
                 with gr.Row(elem_classes="nw-pair"):
                     self.afs = gr.Checkbox(

@@ -99,6 +99,7 @@ def settings(recipe: Recipe) -> dict[str, str]:
         if (recipe.cfg_start, recipe.cfg_end) != (0, 1)
         else "",
         **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
+        "Clip skip": str(recipe.clip_skip) if recipe.clip_skip > 1 else "",
         "Analytical first step": "on" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Seed": str(recipe.seed),

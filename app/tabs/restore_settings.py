@@ -12,7 +12,8 @@ import gradio as gr
 
 from app.forms.stack import Stack
 from app.schema.method_inputs import hashes
-from app.schema.recipe import Here, Recipe, differences, here
+from app.schema.recipe import Recipe
+from app.schema.this_machine import Here, differences, here
 from app.service.state import AppState
 from app.tabs import image_view
 from app.tabs.notes import failure, note

@@ -16,7 +16,8 @@ from PIL import Image
 from app.engine.engine import Busy, Engine, RunError
 from app.engine.events import Cancelled, Event, EventQueue, Failed, Finished, Made, Progress, Queued
 from app.schema.png_metadata import read
-from app.schema.recipe import Recipe, here
+from app.schema.recipe import Recipe
+from app.schema.this_machine import here
 from samplers.protocol import Ask
 from tests.support.doubles import Double, all_at_once, nan_for, recipe, size_of
 

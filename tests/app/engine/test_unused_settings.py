@@ -65,6 +65,7 @@ UNUSED: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"methods": [full("sdedit", strength=0.0)], "cfg_scale": 1.0, "variation_strength": 0.4},
         {"sampler", "variation_strength"},
     ),
+    "layers of no CLIP": ({"clip_skip": 2}, {"clip_skip"}),
     "a low first level": (
         {"afs": True, "methods": [full("sdedit", strength=0.3)]},
         {"afs"},
@@ -181,6 +182,7 @@ def test_another_recipe_cannot_say_what_is_unused() -> None:
 @pytest.mark.parametrize("base, axis, words", [
     ({}, {"variation_seed": (1, 2)}, "at a Variation strength of 0"),
     ({"methods": [full("ddim_inversion")]}, {"variation_strength": (0.1, 0.2)}, "DDIM inversion starts the run"),
+    ({}, {"clip_skip": (2, 3)}, "Clip skip: this model has no CLIP"),
     ({"variation_strength": 0.3}, {"variation_seed": (1, 2)}, ""), ({}, {"variation_strength": (0, 0.2)}, ""),
 ])  # fmt: skip
 def test_an_axis_of_variations_that_cannot_act_is_refused(base: Any, axis: Any, words: str) -> None:

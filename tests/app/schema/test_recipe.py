@@ -14,7 +14,8 @@ from PIL import Image
 import samplers
 from app import __version__
 from app.schema import png_metadata
-from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Here, Recipe, RecipeError, differences, random_seed
+from app.schema.recipe import LIMITS, SAMPLERS, SCHEDULES, Recipe, RecipeError, random_seed
+from app.schema.this_machine import Here, differences
 from app.storage.image_files import open_upload, save_png
 from backbones.names import name_of
 
@@ -40,7 +41,8 @@ def drawn(rng: random.Random) -> Recipe:
         prompt=text(60), negative=text(30), backbone=text(12), revision=text(20), methods=methods,
         sampler=rng.choice(list(SAMPLERS)), schedule=rng.choice(list(SCHEDULES)),
         cfg_scale=number("cfg_scale"), cfg_rescale=number("cfg_rescale"), cfg_start=start, cfg_end=end,
-        **{name: int(number(name)) for name in ("width", "height", "steps", "seed", "count", "variation_seed")},
+        **{name: int(number(name)) for name in ("width", "height", "steps", "seed", "count", "variation_seed",
+                                               "clip_skip")},
         variation_strength=strength,
         versions={text(6): text(6)},
     )  # fmt: skip
@@ -68,6 +70,16 @@ def test_a_variation_is_written_where_it_is_set_only() -> None:
     assert "variation" not in Recipe.make(seed=3).to_json() + png_metadata.write(Recipe.make(seed=3))
     text = png_metadata.write(Recipe.make(seed=3, variation_seed=8, variation_strength=0.25))
     assert ", Variation seed: 8, Variation seed strength: 0.25, " in text  # by A1111's names
+
+
+def test_clip_skip_has_a1111s_name_and_is_written_where_it_is_set_only() -> None:
+    assert "lip" not in Recipe.make(seed=3).to_json() + png_metadata.write(Recipe.make(seed=3))
+    text = png_metadata.write(Recipe.make(seed=3, clip_skip=2))
+    assert ", Clip skip: 2, " in text and png_metadata.read(text).recipe == Recipe.make(seed=3, clip_skip=2)
+    foreign = "a cube\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Clip skip: 2, Version: v1.10.1"
+    assert png_metadata.read(foreign).recipe.clip_skip == 2
+    fooocus = '{"prompt": "a cube", "steps": 20, "clip_skip": 2}'
+    assert png_metadata.read(fooocus).recipe.clip_skip == 2
 
 
 def test_the_text_reads_like_everybody_elses() -> None:
@@ -102,6 +114,7 @@ def test_the_text_reads_like_everybody_elses() -> None:
         ("cfg_scale", "4,5,6", "CFG Scale: '4,5,6' is not a number"),
         ("count", 65, "Batch count: 65"),
         ("variation_strength", 1.2, "Variation strength: 1.2 is out of range. Give a number from 0 to 1"),
+        ("clip_skip", 13, "Clip skip: 13 is out of range. Give a whole number from 1 to 12"),
         ("variation_seed", "many", "Variation seed: 'many' is not a number"),
         ("sampler", "plms", "Sampling method: 'plms' is unknown. Choose one of: euler, heun, dpmpp_2m, ancestral, "),
         ("schedule", "gamma", "karras"),

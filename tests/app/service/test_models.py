@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from app.schema.recipe import Here, Recipe, differences
+from app.schema.recipe import Recipe
+from app.schema.this_machine import Here, differences
 from app.service import models
 from app.service.models import Model, vocabulary
 from app.service.state import AppState

@@ -18,7 +18,8 @@ from app.forms.page_catalogue import catalogue
 from app.forms.stack import Card, Stack
 from app.routes import all_routes
 from app.schema.method_inputs import Use
-from app.schema.recipe import Here, Problem, Recipe, RecipeError
+from app.schema.recipe import Problem, Recipe, RecipeError
+from app.schema.this_machine import Here
 from app.service import models
 from app.service.state import AppState
 from app.storage.image_files import content_hash

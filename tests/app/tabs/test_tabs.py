@@ -68,7 +68,7 @@ class Engine:
         return True
 
     def here(self):
-        from app.schema.recipe import Here
+        from app.schema.this_machine import Here
 
         return Here({"exact": "abc"})
 

@@ -7,7 +7,8 @@ import gradio as gr
 import pytest
 
 import backbones
-from app.schema.recipe import Here, Recipe
+from app.schema.recipe import Recipe
+from app.schema.this_machine import Here
 from app.service.state import AppState
 from app.storage.image_history import History
 from app.tabs import create, solver_knobs
