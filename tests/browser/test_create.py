@@ -182,20 +182,6 @@ def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(me):
     expect(me.prompt).to_have_value("red")
 
 
-def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(onlooker):
-    unread, counted = onlooker.page.locator("#prompt .nw-unused"), onlooker.page.locator("#prompt-tokens")
-    below = onlooker.page.locator("#negative").bounding_box()
-    onlooker.prompt.fill("a large red sphere to the left of a small blue cube on grass at sunset and " * 4 + "a torus")
-    expect(unread).to_contain_text("the end is not read, from “")
-    expect(unread).to_contain_text("54 tokens")
-    expect(counted).to_have_text("70 / 54 tokens")
-    onlooker.prompt.fill("a torus")
-    expect(unread).to_have_count(0)
-    expect(counted).to_have_text("2 / 54 tokens")
-    expect(onlooker.prompt).to_have_accessible_description("2 / 54 tokens")
-    assert onlooker.page.locator("#negative").bounding_box() == below, "the count moves nothing"
-
-
 def test_trouble_is_said_at_the_field(me):
     me.paint(steps=3, width=130)
     expect(me.page.locator("#width .nw-problem")).to_contain_text("130")

@@ -120,3 +120,17 @@ def test_boxes_are_drawn_named_and_typed(run_cards, accessible):
     me.prompt.fill("a red cube and a blue sphere on grass")
     me.button("Generate").click()
     me.sees("done")
+
+
+def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(onlooker):
+    unread, counted = onlooker.page.locator("#prompt .nw-unused"), onlooker.page.locator("#prompt-tokens")
+    below = onlooker.page.locator("#negative").bounding_box()
+    onlooker.prompt.fill("a large red sphere to the left of a small blue cube on grass at sunset and " * 4 + "a torus")
+    expect(unread).to_contain_text("the end is not read, from “")
+    expect(unread).to_contain_text("54 tokens")
+    expect(counted).to_have_text("70 / 54 tokens")
+    onlooker.prompt.fill("a torus")
+    expect(unread).to_have_count(0)
+    expect(counted).to_have_text("2 / 54 tokens")
+    expect(onlooker.prompt).to_have_accessible_description("2 / 54 tokens")
+    assert onlooker.page.locator("#negative").bounding_box() == below, "the count moves nothing"
