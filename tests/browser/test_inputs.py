@@ -124,6 +124,8 @@ def test_boxes_are_drawn_named_and_typed(run_cards, accessible):
 
 def test_the_end_of_a_prompt_that_is_too_long_is_pointed_out(onlooker):
     unread, counted = onlooker.page.locator("#prompt .nw-unused"), onlooker.page.locator("#prompt-tokens")
+    onlooker.prompt.fill("")
+    expect(counted).to_be_empty()
     below = onlooker.page.locator("#negative").bounding_box()
     onlooker.prompt.fill("a large red sphere to the left of a small blue cube on grass at sunset and " * 4 + "a torus")
     expect(unread).to_contain_text("the end is not read, from “")
