@@ -12,6 +12,7 @@ from torch import Tensor
 
 from conditioning.clashes import clashes
 from conditioning.curves import Curve, parse
+from conditioning.joined import joined
 from conditioning.registry import NEEDS, Choice, Knob, Method, find
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Sampler, ask, with_role
@@ -29,7 +30,8 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
         cond of the negative prompt, which gets that role here: methods know it by that), `backbone`. The others are
         made here: `network` is the given one with the keys of the stack's own methods of the network, and
         `guided_network` that under classifier-free guidance; an inversion asks its source through it, since what else
-        steers source and target alike would be undone.
+        steers source and target alike would be undone. `joined`: (weight of the prompt, [(cond, weight), ...]) of the
+        prompts that AND joins to it, see `joined.joined`.
     A method that works on the network makes it read more keys of cond, once, and gives them to every ask of the run.
     A method that makes the steps itself stands where the sampler stood, within all that wrap a sampler, so that these
     act on its steps; the sampler is not called then.
@@ -54,13 +56,16 @@ def compose(stack: Stack, sampler: Sampler, network: Denoiser = ask, /, **shared
         if one.kind == "denoiser" and one.family.stage == "network":  # a prediction of its own, of several of it
             network = _wrapped(one, one.function, network, settings, shared)
     shared["network"] = D = guided = network
+    if shared.get("joined"):
+        D = joined(network, shared["null"], *shared["joined"])
     for one, settings in uses:
         if one.kind == "denoiser" and one.family.stage != "network":
             D = _wrapped(one, one.function, D, settings, shared)
             if one.name == "cfg":
                 guided = _wrapped(one, one.function, network, settings, shared)
     shared["guided_network"] = guided
-    text = formula(uses, str(getattr(sampler, "text", None) or _name(sampler)))
+    name = str(getattr(sampler, "text", None) or _name(sampler))
+    text = formula(uses, name, bool(shared.get("joined")))
     for one, settings in uses:
         if one.kind == "sampler":
             sampler = one.function(sampler, **_values(one, settings, shared))
@@ -78,19 +83,21 @@ def ordered(uses: Uses) -> list[tuple[Method, Mapping[str, Any]]]:
     return sorted(uses, key=place)
 
 
-def formula(uses: Uses, sampler: str) -> str:
+def formula(uses: Uses, sampler: str, several: bool = False) -> str:
     """What is called, from the outermost to the innermost: "repaint(euler) over cfg(ask)"; "ddnm over ask", where a
     method makes the steps and the sampler is not called. A method at a knob at which it does nothing is left out.
-    sampler: what the sampler is called there."""
+    sampler: what the sampler is called there. several: whether the prompt is several, joined by AND."""
     network = "ask"
     for one, knobs in ordered(uses):
         if one.neutral(knobs) is not None:
             continue
         if one.kind != "sampler":
+            if several and one.family.stage != "network":
+                network, several = f"joined({network})", False
             network = f"{one.name}({network})"
         else:
             sampler = one.name if one.has("replaces_steps", knobs) else f"{one.name}({sampler})"
-    return f"{sampler} over {network}"
+    return f"{sampler} over joined({network})" if several else f"{sampler} over {network}"
 
 
 def made_sigmas(uses: Uses, sigmas: Sequence[float]) -> Sequence[float]:

@@ -20,6 +20,7 @@ from app.engine.unread_text import texts
 from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
+from common.joined_prompts import joined_prompts
 from common.text import one_line
 from common.weighted_text import HEAVIEST, weighted
 from conditioning.compose import compose
@@ -112,6 +113,10 @@ def _too_heavy(recipe: Recipe) -> Iterator[Problem]:
             if abs(weight) > HEAVIEST:
                 wrong = f"the weight {weight:.3g} of “{one_line(words)}” is too large"
                 yield Problem(at, f"{label}: {wrong}. Give -{HEAVIEST:g} to {HEAVIEST:g}.")
+    for text, weight in joined_prompts(recipe.prompt):
+        if abs(weight) > HEAVIEST:
+            wrong = f"the weight {weight:.3g} of “{one_line(text)}” is too large"
+            yield Problem("prompt", f"Prompt: {wrong}. Give -{HEAVIEST:g} to {HEAVIEST:g}.")
 
 
 def _unreadable(recipe: Recipe, backbone: Any) -> Iterator[Problem]:
@@ -131,7 +136,8 @@ def plan(
     alike = as_read(recipe, backbone, encode)
     if alike is not backbone:
         backbone, encode = alike, Encoder(alike)
-    cond, null = with_role(encode(recipe.prompt), "prompt"), encode(recipe.negative)
+    (prompt, weight), *others = joined_prompts(recipe.prompt)
+    cond, null = with_role(encode(prompt), "prompt"), encode(recipe.negative)
     shape = backbone.latent_shape(recipe.width, recipe.height)
     on_start: list[Callable[[Tensor, float], object]] = []
     try:
@@ -142,6 +148,8 @@ def plan(
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
         shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
+        if others and cond.keys() & {"text"}:
+            shared["joined"] = weight, [(encode(text), one) for text, one in others]
         D, sampler, _ = compose(stack, _announced(solver, on_start), network, **shared)
     except RecipeError:
         raise

@@ -7,17 +7,17 @@ from typing import Any
 
 from app.engine.unread_text import texts
 from app.schema.recipe import Problem, Recipe
+from common.joined_prompts import AND, joined_prompts
 from common.text import one_line
 from common.weighted_text import ADAPTER, BREAK, CHANGING, HEAVIEST, weighted
 
 #: (what it looks like, what to say of the first that is found), as AUTOMATIC1111 and its kin write it.
 NOT_HERE = (
+    (rf"(?<=\S)\s+{AND}\s+(?=\S)", "{} joins prompts in the prompt alone. Here it is the word “and”."),
     (ADAPTER, "{} loads an adapter in other tools. Here it loads none, and is left out."),
     (CHANGING, "{} changes the prompt on the way in other tools. Here it is read as part of the text. "
                "For a weight write (word:0.8)."),
     (r"\{[^{}]*\|[^{}]*\}|__\w+__", "{} draws one of several texts in other tools. Here it is read as it stands."),
-    (r"(?<=\S)\s+AND\s+(?=\S)", "{} joins two prompts in other tools. Here it is the word “and”: the method Composable "
-                                "diffusion joins prompts."),
 )  # fmt: skip
 LEFT_OUT = (  # where the text encoder reads a text as one
     BREAK, "{} begins another chunk of the text in other tools. Here it is left out, and the text is read as one."
@@ -29,7 +29,8 @@ def syntax(recipe: Recipe, backbone: Any) -> list[Problem]:
     """Of each text that the run reads: what its weights do on this backbone (or its outline; None: not known), and one
     sentence on each kind of syntax that does nothing here."""
     weights = _weights(recipe) if _weighs(backbone) else []
-    return [*weights, *_chunks(recipe, backbone), *_learned(recipe, backbone), *without_effect(recipe, backbone)]
+    said = [*_joined(recipe, backbone), *weights, *_chunks(recipe, backbone), *_learned(recipe, backbone)]
+    return [*said, *without_effect(recipe, backbone)]
 
 
 def _weighs(backbone: Any) -> bool | None:
@@ -54,6 +55,16 @@ def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
         if weighted(text).weighs
     ]
     return [*unweighed, *found]
+
+
+def _joined(recipe: Recipe, backbone: Any) -> list[Problem]:
+    """Prompts that AND joins, as they are read."""
+    prompts = joined_prompts(recipe.prompt)
+    if len(prompts) < 2 or _weighs(backbone) is None:
+        return []
+    each = [f"“{one_line(text)}”" + (f" counts {weight:.3g} times" if weight != 1 else "") for text, weight in prompts]
+    words = f"AND joins {len(prompts)} prompts, each true of the whole image: {', '.join(each)}"
+    return [Problem("prompt", f"Prompt: {words}. Methods look for words in the first.")]
 
 
 def _chunks(recipe: Recipe, backbone: Any) -> list[Problem]:

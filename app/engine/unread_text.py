@@ -7,6 +7,7 @@ from typing import Any
 
 from app.engine.method_checks import wanted
 from app.schema.recipe import Problem, Recipe
+from common.joined_prompts import joined_prompts
 from common.text import one_line
 from conditioning.registry import METHODS
 
@@ -24,9 +25,10 @@ def unread(recipe: Recipe, backbone: Any) -> list[Problem]:
 
 
 def texts(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """(field, what it is called, text) of every text that the run reads."""
-    yield "prompt", "Prompt", recipe.prompt
-    if recipe.cfg_scale != 1:
+    """(field, what it is called, text) of every text that the run reads; prompts that AND joins are several."""
+    for text, _ in joined_prompts(recipe.prompt):
+        yield "prompt", "Prompt", text
+    if recipe.cfg_scale != 1 or len(joined_prompts(recipe.prompt)) > 1:
         yield "negative", "Negative prompt", recipe.negative
     for place, use in enumerate(recipe.methods):
         if (method := METHODS.get(use.name)) is None:

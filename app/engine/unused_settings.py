@@ -10,6 +10,7 @@ from app.schema.recipe import SAMPLERS as LABELS
 from app.schema.recipe import Problem, Recipe
 from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
 from backbones.base import levels_of
+from common.joined_prompts import joined_prompts
 from conditioning.clashes import steps_by
 from conditioning.compose import formula as formula_of
 from conditioning.compose import made_sigmas, steps_left_out
@@ -105,7 +106,9 @@ def formula(recipe: Recipe, backbone: Any = None) -> str:
     """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing that does nothing."""
     found = used(recipe, backbone)
     uses = [(method, values) for _, method, values in _uses(found)]
-    return formula_of(uses + ([(METHODS["cfg"], {})] if found.cfg_scale != 1 else []), found.solver)
+    reads = backbone is None or getattr(backbone, "weighs_words", None) is not None
+    several = reads and len(joined_prompts(found.prompt)) > 1
+    return formula_of(uses + ([(METHODS["cfg"], {})] if found.cfg_scale != 1 else []), found.solver, several)
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -147,7 +150,8 @@ def _of_no_effect(recipe: Recipe, uses: Sequence[Placed], backbone: Any) -> Iter
 
 def _of_guidance(recipe: Recipe, uses: Sequence[Placed]) -> Iterator[Problem]:
     if recipe.cfg_scale == 1:
-        if any("null" in {*method.run_arguments, *method.inputs} for _, method, _ in uses):
+        joins = len(joined_prompts(recipe.prompt)) > 1
+        if joins or any("null" in {*method.run_arguments, *method.inputs} for _, method, _ in uses):
             return
         for name in OF_GUIDANCE:
             if getattr(recipe, name) != getattr(DEFAULTS, name):

@@ -17,6 +17,7 @@ from app.schema.method_inputs import Use
 from app.schema.recipe import SAMPLERS, TUNED, Problem, Recipe, RecipeError, problem_of, schedule_label
 from app.schema.solvers import knob_label, knob_value
 from app.theme import glyph
+from common.joined_prompts import joined_prompts
 
 FORMULA = (
     "Read from the inside out: ask is the network, what stands around it wraps its predictions, and what stands before "
@@ -86,8 +87,8 @@ class Stack(BaseModel):
 def formula(recipe: Recipe, backbone: Any = None) -> str:
     """The stack as text, in the notation of `conditioning.compose`: what is called, and nothing else. backbone: None
     while it is being loaded."""
-    whole = (recipe.cfg_start, recipe.cfg_end) == (0, 1)
-    if not recipe.methods and whole:  # no need of the registry, which imports torch
+    plain = (recipe.cfg_start, recipe.cfg_end) == (0, 1) and len(joined_prompts(recipe.prompt)) == 1
+    if not recipe.methods and plain:  # no need of the registry, which imports torch
         return f"{recipe.solver} over {'cfg(ask)' if recipe.cfg_scale != 1 else 'ask'}"
     from app.engine.unused_settings import formula as of_recipe
 
@@ -99,9 +100,9 @@ def strip(
 ) -> str:
     """The chips in the order in which the methods act, and the formula below. wrong: field -> words. backbone: None
     while it is being loaded."""
-    acting = set(stack.places)
+    acting, prompts = set(stack.places), len(joined_prompts(recipe.prompt))
     chips: list[tuple[tuple[int, int, int], str]] = [
-        ((0, -1, 0), _chip("training", model, "prompt")),
+        ((0, -1, 0), _chip("training", model, "prompt" if prompts == 1 else f"{prompts} prompts")),
         ((STRIP.index("guidance"), -1, -1), _guidance(recipe)),
         ((STRIP.index(""), 0, 0), _sampling(recipe)),
     ]

@@ -26,6 +26,7 @@ from app.tabs.prompt_fields import PromptFields
 from app.tabs.restore_settings import Restorer
 from app.tabs.solver_knobs import SolverKnobs
 from app.tabs.variation import Variation
+from common.joined_prompts import joined_prompts
 
 #: The recipe's fields that have a control, in the order in which handlers get their values.
 FIELDS = (
@@ -276,7 +277,7 @@ class Create(Restorer):
         problems = [*map(self._at_control, self._wrong(recipe, stack, visit_token))]
         wrong = methods.at_cards(problems)
         said = methods.far_images(stack, model, lambda sha: self.state.image(sha, visit_token))
-        said |= methods.missing_words(stack, recipe.prompt)
+        said |= methods.missing_words(stack, joined_prompts(recipe.prompt)[0][0])
         return {
             self.stack: self._strip(recipe, stack, wrong),
             self.marks: methods.said(

@@ -14,6 +14,7 @@ from app.service.state import AppState
 from app.tabs import token_count, word_chips
 from app.tabs.listeners import SHORT
 from app.tabs.notes import note, warning
+from common.joined_prompts import joined_prompts
 
 WORDS = scripts.mount("word_chips")
 
@@ -53,7 +54,7 @@ class PromptFields:
         return self._of_prompt(prompt, backbone) | self._of_negative(negative, backbone)
 
     def _of_prompt(self, text: str, backbone: Any) -> dict[Any, Any]:
-        count = token_count.line(self.state.model(backbone), text)
+        count = token_count.line(self.state.model(backbone), *(one for one, _ in joined_prompts(text)))
         return {self.unknown: self.unknown_note(text, backbone), self.tokens: count}
 
     def _of_negative(self, text: str, backbone: Any) -> dict[Any, Any]:

@@ -10,10 +10,12 @@ from html import escape
 from app.service.models import Model
 
 
-def line(model: Model, text: str) -> str:
-    """HTML; "" for an empty text, and where none are counted or the network is not loaded yet."""
+def line(model: Model, *texts: str) -> str:
+    """HTML, of the longest of these texts; "" for empty ones, and where none are counted or the network is not loaded
+    yet."""
     backbone = model.backbone
-    taken, places = backbone.count_tokens(text) if hasattr(backbone, "count_tokens") and text.strip() else (0, 0)
+    counted = [text for text in texts if text.strip() and hasattr(backbone, "count_tokens")]
+    taken, places = max((backbone.count_tokens(text) for text in counted), default=(0, 0))
     if not places:
         return ""
     size, name = backbone.count_tokens("")[1], escape(model.name)

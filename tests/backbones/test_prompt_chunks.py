@@ -189,6 +189,13 @@ def test_prompts_of_methods_are_as_long_as_that_of_the_run(b, mine, other):
     assert (made.tally.nfe, made.tally.rows) == (2, 2 * 3)  # both prompts, and the negative one once
 
 
+def test_prompts_that_and_joins_are_as_long_as_the_longest(b):
+    asked = Recipe(prompt=f"{LONG['near']} AND a red cube :0.5", backbone="mine", width=32, height=32, steps=2)
+    made = plan(asked, b, Encoder(b), {})
+    run(made.flow, b.denoise)
+    assert (made.tally.nfe, made.tally.rows) == (2, 2 * 3) and made.cond["text"].shape[1] == 2 * 77
+
+
 def test_an_encoder_that_was_trained_with_its_network_reads_the_text_as_one(tiny_unet, monkeypatch):
     for name in ("clip_text", "outline"):
         monkeypatch.setattr(f"backbones.{name}.LEARNED_ALL", 10_000)

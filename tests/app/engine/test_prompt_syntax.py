@@ -18,7 +18,7 @@ EXACT = known_backbone("exact")
 @pytest.mark.parametrize(
     "prompt, word",
     [
-        ("a cube <lora:style:0.8>", "adapter"), ("a cube AND a ball", "Composable"), ("a cube BREAK a ball", "BREAK"),
+        ("a cube <lora:style:0.8>", "adapter"), ("a cube AND a ball", "AND"), ("a cube BREAK a ball", "BREAK"),
         ("[a cube:a ball:0.5]", "on the way"), ("[a cube|a ball]", "on the way"), ("a [cube:1.3]", "(word:0.8)"),
         ("a {red|blue} cube", "one of several"), ("a __colour__ cube", "one of several"),
     ],
@@ -87,3 +87,14 @@ def test_a_break_is_read_in_parts_where_the_text_encoder_can_and_said_either_way
     )
     (read,) = syntax(one, large)
     assert "large reads it in 3 chunks, each with 75 tokens of its own" in read.message
+
+
+def test_prompts_that_and_joins_are_said_as_they_were_understood():
+    (said,) = syntax(Recipe.make(prompt="a cube AND a ball :0.8 AND a (cone)"), WEIGHS)[:1]
+    assert "AND joins 3 prompts, each true of the whole image: “a cube”, “a ball” counts 0.8 times" in said.message
+    (said,) = syntax(Recipe.make(negative="a cube AND a ball"), WEIGHS)
+    assert said.field == "negative" and "Here it is the word “and”" in said.message
+    also = {"name": "composable", "inputs": {"also": "a cube AND a ball"}}
+    assert [one.field for one in syntax(Recipe.make(methods=[also]), WEIGHS)] == ["methods.0.inputs.also"]
+    (one,) = problems(Recipe.make(prompt="a disc AND a square :11", backbone="exact"), EXACT, "exact")
+    assert one.field == "prompt" and "the weight 11 of “a square” is too large" in one.message

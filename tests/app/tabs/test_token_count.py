@@ -38,6 +38,10 @@ def test_tokens_are_counted_as_the_model_reads_them(places, in_chunks, words, sa
     assert ("nw-warn" in html) is (words > places and not in_chunks)
 
 
+def test_of_several_prompts_the_longest_is_counted():
+    assert "76 / 150 tokens" in line(model(reads(75, True)), "a red cube", "red " * 76, "grass")
+
+
 def test_nothing_is_said_where_there_is_nothing_to_count():
     assert line(model(reads(75, True)), "  ") == "", "no words"
     assert line(model(None), "red") == "", "not loaded yet"
