@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backbones import guiding_networks
 from backbones.base import check_size
+from backbones.checkpoint_files import CheckpointError
 from backbones.coordinates import Coordinates
 from backbones.learned_words import LearnedWords
 from backbones.text_length import EMPTY_CHUNK, filled_up, with_zeros
@@ -40,6 +41,11 @@ class Network(Protocol):
 
     def extend(self, prefix: str, extension: Extension) -> None:
         """See `LatentBackbone.extend`."""
+        ...
+
+    def check_controlnet(self, where: str) -> None:
+        """Raises CheckpointError where one does not fit, or there are none for its kind; NotFetched (`backbones.hub`)
+        where it has to be fetched first."""
         ...
 
     def open_controlnet(self, where: str) -> tuple[Any, str]:
@@ -104,7 +110,7 @@ class LatentBackbone:
     size_multiple: int  # pixels
     quick: bool = True
     folder: Path = field(default_factory=Path)  # of the checkpoint, where it was loaded from one
-    controlnets: dict[str, str] = field(default_factory=dict)  # condition -> folder or Hub id of what fits
+    controlnets: dict[str, str] = field(default_factory=dict)  # name -> folder or Hub id of what fits
     note: str = ""  # what was assumed of the checkpoint, in words
 
     def __post_init__(self) -> None:
@@ -167,12 +173,21 @@ class LatentBackbone:
         """
         self.network.extend(prefix, extension)
 
-    def controlnet(self, condition: str) -> tuple[Any, str]:
-        """The ControlNet for a condition of `controlnets`, and a hash of it. Raises ValueError where there is none."""
-        if condition not in self.controlnets:
-            raise ValueError(f"{self.id} has no ControlNet for {condition}: it has "
-                             f"{', '.join(self.controlnets) or 'none'}")  # fmt: skip
-        return self.network.open_controlnet(self.controlnets[condition])
+    def check_controlnet(self, name: str) -> None:
+        """Before a run: raises ValueError where there is none of that name in `controlnets`, or it does not fit, and
+        `backbones.hub.NotFetched` where it has to be fetched first."""
+        if name not in self.controlnets:
+            raise ValueError(f"{self.id} has no ControlNet {name}: it has {', '.join(self.controlnets) or 'none'}")
+        try:
+            self.network.check_controlnet(self.controlnets[name])
+        except CheckpointError as error:
+            raise ValueError(str(error)) from error
+
+    def controlnet(self, name: str) -> tuple[Any, str]:
+        """The ControlNet of that name in `controlnets`, and a hash of it. Raises ValueError where there is none."""
+        if name not in self.controlnets:
+            raise ValueError(f"{self.id} has no ControlNet {name}: it has {', '.join(self.controlnets) or 'none'}")
+        return self.network.open_controlnet(self.controlnets[name])
 
     def levels(self, width: int, height: int) -> Tensor:
         """The noise levels (T,) of an image of so many pixels, ascending."""

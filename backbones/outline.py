@@ -51,8 +51,8 @@ class Outline:
     """Of a backbone: the fields of `backbones.base.Backbone` that do not depend on its weights, and its `offers`.
 
     channels, factor: of its latents, whose sides are the image's divided by `factor` (pixels: 3 and 1).
-    features: of a token of its text (0: it reads no prompt). tokens: the length of a text. controlnets: the conditions
-    that it has a ControlNet for.
+    features: of a token of its text (0: it reads no prompt). tokens: the length of a text. controlnets: the names of
+    its ControlNets.
     """
 
     id: str

@@ -119,6 +119,9 @@ class Unconditional:
     def extend(self, prefix: str, extension: Extension) -> None:
         raise ValueError("a network in pixels reads nothing beside the image")
 
+    def check_controlnet(self, where: str) -> None:
+        raise CheckpointError(f"the ControlNet {where} fits no network in pixels")
+
     def open_controlnet(self, where: str) -> tuple[Any, str]:
         raise CheckpointError(f"the ControlNet {where} fits no network in pixels")
 

@@ -97,6 +97,9 @@ class Transformer:
     def extend(self, prefix: str, extension: Extension) -> None:
         raise ValueError(f"{self.id} is a {self.family.name} network, which reads nothing more here")
 
+    def check_controlnet(self, where: str) -> None:
+        raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")
+
     def open_controlnet(self, where: str) -> tuple[Any, str]:
         raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")
 

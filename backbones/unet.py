@@ -138,6 +138,10 @@ class UNet:
         """See `backbones.latent.LatentBackbone.extend`."""
         self._extensions.setdefault(prefix, extension)
 
+    def check_controlnet(self, where: str) -> None:
+        """See `backbones.controlnets.ready`."""
+        controlnets.ready(where, self.unet.config)
+
     def open_controlnet(self, where: str) -> tuple[Any, str]:
         """A ControlNetModel, frozen, and a hash of it. Raises CheckpointError where it does not fit."""
         return controlnets.load(where, self.unet, self.plan.device, self.plan.dtype)

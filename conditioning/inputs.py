@@ -56,6 +56,7 @@ Mask = Annotated[
 ]
 Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
 Words = Annotated[str, Input("words", "words of the prompt, str; a comma between those that stand apart in it")]
+NetworkName = Annotated[str, Input("network", "the name of a ControlNet that the model has, str")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
 References = Annotated[Sequence[Tensor], Input("references", "images as latents, each (B, C, h, w)")]

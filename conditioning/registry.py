@@ -28,6 +28,7 @@ from conditioning.inputs import (
     Input,
     Map,
     Mask,
+    NetworkName,
     Operator,
     Point,
     Points,
@@ -40,8 +41,8 @@ from samplers.schedules import part_of
 
 __all__ = [
     "FAMILIES", "METHODS", "NEEDS", "RUN_ARGUMENTS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input",
-    "Interval", "Knob", "Map", "Mask", "Method", "Misfit", "Operator", "Point", "Points", "Prompt", "References",
-    "Start", "Words", "find", "method",
+    "Interval", "Knob", "Map", "Mask", "Method", "Misfit", "NetworkName", "Operator", "Point", "Points", "Prompt",
+    "References", "Start", "Words", "find", "method",
 ]  # fmt: skip
 
 DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how

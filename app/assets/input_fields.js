@@ -5,6 +5,7 @@ import { element } from "./element.js";
 import { imageField, referencesField } from "./image_fields.js";
 import { knobField } from "./knob_fields.js";
 import { maskDrawing } from "./mask_drawing.js";
+import { page } from "./page_state.js";
 import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
 import { previewFigure, questionOf } from "./preview_figure.js";
 import { isEmpty } from "./stack_model.js";
@@ -31,8 +32,8 @@ import { isEmpty } from "./stack_model.js";
 
 /** @type {Record<Input["kind"], string>} */
 const KINDS = {
-  image: "image", map: "map", mask: "mask", prompt: "prompt", words: "words of the prompt", boxes: "boxes",
-  points: "points", references: "images", operator: "degraded image",
+  image: "image", map: "map", mask: "mask", prompt: "prompt", words: "words of the prompt",
+  network: "one of the model's", boxes: "boxes", points: "points", references: "images", operator: "degraded image",
 };
 
 /**
@@ -70,6 +71,22 @@ function mapField({ id, input, method, value, knobs, fit, change, changeKnob, ch
   return element("div", { class: "nw-operator" }, given, field, figure);
 }
 
+/**
+ * The ControlNets of the model, by name; one that another model has stays chosen until another is.
+ * @param {string} label
+ * @param {string} value
+ * @param {(value: string) => void} change
+ */
+function networkField(label, value, change) {
+  const begin = "controlnet:";
+  const there = (page.offers ?? []).filter((one) => one.startsWith(begin)).map((one) => one.slice(begin.length));
+  const names = value && !there.includes(value) ? [...there, value] : there;
+  const select = element("select", { "aria-label": label, onchange: () => change(select.value) },
+    element("option", { value: "" }, "none"), ...names.map((one) => element("option", { value: one }, one)));
+  select.value = value;
+  return select;
+}
+
 /** @param {InputField} field */
 function control(field) {
   const { id, input, method, value, backdrop, fit, change, changeFit, edge, changeEdge } = field;
@@ -81,6 +98,8 @@ function control(field) {
       const box = element("textarea", { rows: kind === "prompt" ? 2 : 1, "aria-label": label, onchange: () => change(box.value) }, String(value ?? ""));
       return box;
     }
+    case "network":
+      return networkField(label, String(value ?? ""), change);
     case "map":
       return mapField(field);
     case "image":

@@ -22,6 +22,7 @@ from backbones.base import Backbone
 from conditioning.registry import METHODS
 
 log = logging.getLogger(__name__)
+FETCHING = 0.1  # seconds between looks at downloads, where all runs wait for them
 
 
 class Busy(RuntimeError):
@@ -225,6 +226,8 @@ class Engine:
         while True:
             worker = self._worker
             with self._changed:
+                if worker is not None and worker.only_fetches and not self._closing:
+                    self._changed.wait(FETCHING)
                 while not (self._closing or self._waiting or worker is None or worker.active):
                     self._changed.wait()
                 if self._closing:

@@ -34,13 +34,14 @@ ASKS = {  # kind of an input -> what to do where there is none
     "mask": "draw a mask, or take an example",
     "prompt": "write a prompt",
     "words": "write words of the prompt",
+    "network": "choose one",
     "boxes": "draw a box, or type one",
     "points": "set a point, or type one",
     "references": "upload images, or take an example",
     "operator": "give an image to degrade, or take an example",
 }
 _GIVEN = {
-    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "references": str,
+    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "network": str, "references": str,
     "boxes": method_inputs.BoxValue, "points": method_inputs.PointValue, "operator": method_inputs.DegradationValue,
 }  # fmt: skip
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs that are fitted to the result's size
@@ -144,6 +145,9 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
         return f"this is no value for {kind}: {ASKS[kind]}."
     if kind in ("image", "map", "mask", "references") and not all(map(is_hash, several)):
         return f"an image is given by its hash: {ASKS[kind]}."
+    if kind == "network":
+        there = getattr(backbone, "controlnets", ())
+        return "" if value in there or not there else f"there is no ControlNet {value} here, but {', '.join(there)}."
     if kind == "boxes":
         empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
         return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.engine.answer_cache import AnswerCache, rows_of
+from app.engine.downloads import Downloads
 from app.engine.events import Cancelled, Event, Failed, Finished, Made
 from app.engine.jobs import ImageTask, Job
 from app.engine.planner import Encoder, in_words, out_of_memory, plan, problems
@@ -29,6 +30,7 @@ from app.schema import png_metadata
 from app.schema.recipe import Recipe, RecipeError
 from app.schema.this_machine import versions
 from backbones.base import Backbone
+from backbones.hub import NotFetched
 from backbones.names import name_of
 from common.image_bytes import Array, to_pixels
 from samplers import protocol
@@ -72,6 +74,7 @@ class Worker:
         self.active: list[Job] = []
         self.spent = Spent()
         self.searches = Searches(partial(self._answer, cached=False), self._fail)
+        self.downloads = Downloads(self._fail)
         self._drivers: list[Driver] = []
         self._last_preview = 0.0
 
@@ -101,8 +104,16 @@ class Worker:
     def open(self) -> Job | None:
         """The run under way whose next image should be begun, if any: the one that had its turn longest ago."""
         most = self.max_under_way if self.batch_across_runs else 1
-        jobs = [job for job in self.active if job.todo and not self.searches.awaited(job) and len(job.under_way) < most]
+        jobs = [job for job in self.active if job.todo and not self._awaits(job) and len(job.under_way) < most]
         return min(jobs, key=lambda job: job.since, default=None)
+
+    def _awaits(self, job: Job) -> bool:
+        return self.searches.awaited(job) or self.downloads.awaited(job)
+
+    @property
+    def only_fetches(self) -> bool:
+        """Whether all runs under way wait for downloads, so that there is nothing to compute."""
+        return bool(self.active) and all(self.downloads.awaited(job) and not job.under_way for job in self.active)
 
     @property
     def full(self) -> bool:
@@ -121,21 +132,25 @@ class Worker:
                 return
             if not (job.images or job.under_way):
                 job.started = job.last_step = time.perf_counter()  # what was found before is not the image's time
-            index = job.todo.pop(0)
+            index = job.todo[0]
             one = settings_used(job.recipe, self.backbone).one(index)
             made = plan(one, self.backbone, self.encode, job.inputs, self.tuned)
+            job.todo.pop(0)
             if not (self.batch_across_runs and self._drivers):
                 self._drivers.append(Driver(self._answer, self.max_rows))
             task = ImageTask(job, index, made, self._drivers[-1])
             task.driver.add(task, job.watch(made, self.backbone) if job.watch is not None else made.flow)
             job.under_way.append(task)
             job.formula = made.formula
+        except NotFetched as missing:
+            self.downloads.begin(job, missing)
         except Exception as error:
             self._fail(job, error, 0)
 
     def end(self, job: Job, event: Event) -> None:
         """Closes and forgets all of a run, then says so."""
         self.searches.leave(job)
+        self.downloads.leave(job)
         for task in job.under_way:
             try:
                 task.driver.cancel(task)
@@ -166,6 +181,7 @@ class Worker:
         """One network evaluation for every driver (and group of alike asks in it), and what follows from the
         answers."""
         self.sweep()
+        self.downloads.round()
         self.searches.round(self.max_rows)
         for driver in list(self._drivers):
             self.sweep()

@@ -168,7 +168,10 @@ class StandIn:
     def extend(self, prefix: str, extension: Any) -> None:
         """Keys of cond that begin with `prefix` change no answer here."""
 
-    def controlnet(self, condition: str) -> Any:
+    def check_controlnet(self, name: str) -> None:
+        """All that it has fit, as far as is known here."""
+
+    def controlnet(self, name: str) -> Any:
         raise Uncountable("A ControlNet needs its weights.")
 
     @property

@@ -1,5 +1,8 @@
 """ControlNets in files: which are read, and what is refused."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import ControlNetModel
@@ -50,6 +53,42 @@ def test_weights_that_do_not_fill_it_are_refused(saved, unet, spoil, words):
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=words):
         controlnets.load(str(file.parent), unet, CPU, torch.float32)
+
+
+def config(text, widths):
+    return {"_class_name": "ControlNetModel", "cross_attention_dim": text, "block_out_channels": widths,
+            "layers_per_block": 2}  # fmt: skip
+
+
+SD_1, SD_2 = config(768, [320, 640, 1280, 1280]), config(1024, [320, 640, 1280, 1280])
+SD_XL = config(2048, [320, 640, 1280])
+
+
+@pytest.mark.parametrize("made, unet, words", [
+    (SD_XL, SD_1, "trained for Stable Diffusion XL, take one that was trained for Stable Diffusion 1$"),
+    (SD_1, SD_XL, r"has cross_attention_dim 768 and this network 2048: it .* 1, take one .* Stable Diffusion XL$"),
+    (SD_1, SD_2, "trained for Stable Diffusion 1, take one that was trained for Stable Diffusion 2$"),
+    (SD_1 | {"_class_name": "FluxControlNetModel"}, SD_1, "is a FluxControlNetModel .*what fits is a ControlNetModel"),
+    ({}, SD_1, "is nothing that is known"),
+])  # fmt: skip
+def test_a_wrong_pairing_says_what_would_fit(made, unet, words, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(made))
+    with pytest.raises(CheckpointError, match=words):
+        controlnets.ready(str(tmp_path), unet)
+
+
+def test_of_a_folder_for_many_models_those_that_fit_are_offered(tmp_path, monkeypatch):
+    for name, made in (("pose", SD_1), ("of xl", SD_XL), ("damaged", {})):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+        (tmp_path / "shared" / name / "config.json").write_text(json.dumps(made))
+    (tmp_path / "shared" / "damaged" / "config.json").write_text("{")
+    monkeypatch.setenv("NINE_WAYS_CONTROLNETS", str(tmp_path / "shared"))
+    found = controlnets.beside(tmp_path / "model", SimpleNamespace(**SD_1))
+    assert found["pose"] == str(tmp_path / "shared" / "pose") and not {"of xl", "damaged"} & set(found)
+    assert found["depth"] == "lllyasviel/control_v11f1p_sd15_depth"
+    (tmp_path / "model_controlnets" / "depth").mkdir(parents=True)
+    (tmp_path / "model_controlnets" / "depth" / "config.json").write_text("{}")
+    assert controlnets.beside(tmp_path / "model", SimpleNamespace(**SD_1))["depth"].startswith(str(tmp_path))
 
 
 def test_half_a_download_is_said(saved, unet):

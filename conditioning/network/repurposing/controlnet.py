@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from conditioning.operators.annotators import ANNOTATORS, DEPTH_ANNOTATORS, annotated
-from conditioning.registry import Choice, Help, Interval, Knob, Map, method
+from conditioning.registry import Choice, Help, Interval, Knob, Map, NetworkName, method
 from samplers.flow import Cond, role_of
 from samplers.schedules import highest, interval
 
 PREFIX = "controlnet:"  # of the keys of cond: "controlnet:depth" (B, 3, H, W), "controlnet:depth:weight" (B, 2)
+SECOND = " 2"  # ends the name of a ControlNet that reads a second map
 SHALLOW = 0.1  # of the weight is left for the first residual where one side is to matter more; the last has all of it
 
 
@@ -30,6 +31,16 @@ def controlnet(
     depth: Annotated[Map, Help("Near is white, far is black; or an image whose depth is found", label="Depth map")]
     | None = None,
     edges: Annotated[Map, Help("White lines on black, or an image whose edges are found", label="Edge map")]
+    | None = None,
+    other: Annotated[Map, Help("As its ControlNet reads it: a pose, a segmentation, a scribble", label="Other map")]
+    | None = None,
+    other_network: Annotated[
+        NetworkName,
+        Help(
+            "To attach one, put its folder into <name of the model>_controlnets/, beside the model",
+            label="ControlNet of the other map",
+        ),
+    ]
     | None = None,
     depth_weight: Annotated[
         float,
@@ -51,6 +62,17 @@ def controlnet(
             ignored_when=("edges", None),
             label="Control weight, edges",
             help="How much the edge map counts",
+        ),
+    ] = 1.0,
+    other_weight: Annotated[
+        float,
+        Knob(
+            0,
+            2,
+            curve=True,
+            ignored_when=("other", None),
+            label="Control weight, other map",
+            help="How much the other map counts",
         ),
     ] = 1.0,
     edges_by: Annotated[
@@ -83,29 +105,36 @@ def controlnet(
 
     A map says where things are: a trained copy of the network's encoder reads it together with the noisy image, and
     what it finds is added to the skips of the frozen network, through convolutions that were zero when its training
-    began (Zhang et al. 2023, Eq. 3). Depth and edges together are added up, each with its own weight.
+    began (Zhang et al. 2023, Eq. 3). Several maps together are added up, each with its own weight.
 
         x0 = D(x; h_i + weight Z_i(F_i(x, map)))
 
     depth: nearness, white is near and black is far. edges: white lines on black. Or images, for an annotator each.
+    other: a map for the ControlNet `other_network`, one of those that the backbone has, as that reads it.
     sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
 
     balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest,
     evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
     map as well (the "guess mode" of the paper's code and of diffusers: take a scale of 3 to 5).
     Outside of its steps and at weight 0 an ask goes to the network unchanged. It returns the further keys of an ask.
-    Raises ValueError without a map, and where the backbone has no ControlNet for one.
+    Raises ValueError without a map, and where the backbone has no ControlNet for one that fits; what
+    `backbone.check_controlnet` raises where one is not on this machine yet.
     """
     maps: dict[str, tuple[Tensor, float]] = {}
     if depth is not None:
         maps["depth"] = annotated("depth", depth_by, depth, backbone), depth_weight
     if edges is not None:
         maps["edges"] = annotated("edges", edges_by, edges, backbone), edges_weight
+    if (other is None) is not (not other_network):
+        lacks = "the map" if other is None else "the name of its ControlNet"
+        raise ValueError(f"the other map and its ControlNet go together: {lacks} is missing")
+    if other is not None and other_network:
+        name = other_network + SECOND if other_network in maps else other_network
+        maps[name] = other, other_weight
     if not maps:
-        raise ValueError("controlnet has no map: give it depth, edges, or both")
+        raise ValueError("controlnet has no map: give it depth, edges, or another with its ControlNet")
     for name in maps:
-        if name not in backbone.controlnets:
-            raise ValueError(f"{backbone.id} has no ControlNet for {name}: it has {', '.join(backbone.controlnets)}")
+        backbone.check_controlnet(name.removesuffix(SECOND))
     backbone.extend(PREFIX, partial(Controlled, open_one=backbone.controlnet))
     low, high = interval(sigmas, start, end)
     shallow = 1.0 if balance == "even" else SHALLOW
@@ -135,7 +164,7 @@ class Controlled(nn.Module):
         super().__init__()
         self.unet, self.config = unet, unet.config
         self.names = [key.removeprefix(PREFIX) for key in keys if not key.endswith(":weight")]
-        opened = [open_one(name) for name in self.names]
+        opened = [open_one(name.removesuffix(SECOND)) for name in self.names]
         self.networks = nn.ModuleList(network for network, _ in opened)
         self.key = "-".join([*([unet.key] if hasattr(unet, "key") else []), *(digest for _, digest in opened)])
         size = self.config.sample_size if isinstance(self.config.sample_size, int) else self.config.sample_size[0]

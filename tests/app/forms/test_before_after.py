@@ -28,7 +28,7 @@ def given(name, **more):
 
 @pytest.mark.parametrize("name, words", [
     ("sdedit", ["source"]), ("repaint", ["source"]), ("ddim_inversion", ["source"]), ("ddnm", ["observation"]),
-    ("controlnet", ["depth map", "edge map"]), ("ilvr", ["reference"]), ("energy_guidance", ["target"]),
+    ("controlnet", ["depth map", "edge map", "other map"]), ("ilvr", ["reference"]), ("energy_guidance", ["target"]),
     ("layout_guidance", []), ("composable", []), ("prompt_to_prompt", ["source image"]), ("masactrl", ["source image"]),
 ])  # fmt: skip
 def test_what_is_offered(name, words):

@@ -15,7 +15,6 @@ from diffusers import (
 
 import conditioning  # noqa: F401  fills the registry
 from backbones import stable_diffusion
-from backbones.checkpoint import CheckpointError
 from conditioning.clashes import clash
 from conditioning.compose import compose, refusals
 from conditioning.inputs import Box, prepare_input
@@ -339,7 +338,7 @@ def test_openvino_and_torch_give_one_image(folders, backbones, kind):
 
 def test_what_cannot_be_says_why(b, folders):
     s = levels(b)
-    with pytest.raises(ValueError, match="controlnet has no map: give it depth, edges, or both"):
+    with pytest.raises(ValueError, match="controlnet has no map: give it depth, edges, or another with"):
         flow(b, s, [("controlnet", {})])
     with pytest.raises(ValueError, match="no map"):  # also where a strength is a curve
         flow(b, s, [("controlnet", {"depth_weight": "0:1, 1:0"})])
@@ -360,7 +359,7 @@ def test_a_backbone_without_controlnets_is_refused(tmp_path, folders):
     unet = DiffusionPipeline.from_pretrained(folder, safety_checker=None).unet
     controlnet(unet, 1).save_pretrained(tmp_path / "alone_controlnets" / "depth")
     only_depth = load(folder)
-    with pytest.raises(ValueError, match="alone has no ControlNet for edges: it has depth"):
+    with pytest.raises(ValueError, match="alone has no ControlNet edges: it has depth"):
         flow(only_depth, levels(only_depth), [("controlnet", {"edges": a_map(0)})])
 
 
@@ -369,8 +368,29 @@ def test_a_controlnet_of_another_family_is_refused(tmp_path, folders):
     wide = tiny.unet(32, block_out_channels=(32, 48))
     controlnet(wide, 1).save_pretrained(tmp_path / "net_controlnets" / "depth")
     b = load(folder)
-    with pytest.raises(CheckpointError, match=r"has block_out_channels \(32, 48\) and this network \(32, 64\)"):
-        run(flow(b, levels(b), [("controlnet", {"depth": a_map(0)})]), b.denoise)
+    with pytest.raises(ValueError, match=r"has block_out_channels \(32, 48\) and this network \(32, 64\): it was trai"):
+        flow(b, levels(b), [("controlnet", {"depth": a_map(0)})])
+
+
+def test_any_controlnet_reads_a_map_by_its_name(tmp_path, folders, b):
+    """A folder of any name beside the model; one that reads two maps adds up what it makes of both."""
+    s = levels(b, 2)
+    folder = shutil.copytree(folders("v"), tmp_path / "net")
+    shutil.copytree(f"{folders('v')}_controlnets/depth", tmp_path / "net_controlnets" / "a pose")
+    posed = load(folder)
+    assert [*posed.controlnets] == ["a pose"]
+    ours = run(flow(posed, s, [("controlnet", {"other": a_map(0), "other_network": "a pose"})]), posed.denoise)
+    expected = run(flow(b, s, [("controlnet", {"depth": a_map(0)})]), b.denoise)
+    assert torch.equal(ours, expected)
+    halves = {"depth": a_map(0), "depth_weight": 0.5, "other": a_map(0), "other_network": "depth", "other_weight": 0.5}
+    both = run(flow(b, s, [("controlnet", halves)]), b.denoise)
+    assert (both - expected).abs().max() <= 1e-4 * expected.abs().max()
+    for lacks, words in (("other", "the map is missing"), ("other_network", "the name of its ControlNet is missing")):
+        given = {"other": a_map(0), "other_network": "a pose"}
+        with pytest.raises(ValueError, match=words):
+            flow(posed, s, [("controlnet", {name: one for name, one in given.items() if name != lacks})])
+    with pytest.raises(ValueError, match="net has no ControlNet edges: it has a pose"):
+        flow(posed, s, [("controlnet", {"other": a_map(0), "other_network": "edges"})])
 
 
 def test_maps_arrive_in_the_image_s_size(b):
