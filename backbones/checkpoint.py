@@ -23,6 +23,8 @@ from backbones.checkpoint_files import (
     Unfinished,
     check,
     check_index,
+    check_quantisation,
+    config,
     weights,
 )
 from backbones.hub import Tell
@@ -83,7 +85,10 @@ def _fetched(place: Place, fits: tuple[str, ...], tell: Tell, check_configs: Che
     index = hub.read_json(repository, "model_index.json")
     check_index(str(place), index, fits)
     small, large = hub_files.files(str(place), index, repository.inside)
-    check_configs(index["_class_name"], hub.fetch(repository, small))
+    folder = hub.fetch(repository, small)
+    for part in (one for one in small if one.endswith("/config.json")):
+        check_quantisation(f"{place}/{part.rpartition('/')[0]}", config(folder, part.rpartition("/")[0]))
+    check_configs(index["_class_name"], folder)
     folder = hub.fetch(repository, [*small, *large], tell)
     check(folder, fits)
     return folder

@@ -120,10 +120,22 @@ def _check_part(folder: Path, part: str, named: Any, classes: tuple[str, ...]) -
     elif part == "scheduler":
         config(folder, part)
     else:
-        config(folder, part)
+        said = config(folder, part)
         if classes:
+            check_quantisation(str(here), said)
             for file in weights(folder, part, library).files:
                 shapes(file)
+
+
+def check_quantisation(where: str, said: Mapping[str, Any]) -> None:
+    """Raises CheckpointError where a part's config says that its weights are packed."""
+    if not (how := said.get("quantization_config")):
+        return
+    by = how.get("quant_method") if isinstance(how, dict) else None
+    bits = next((f"{n} bits, " for n in (4, 8) if isinstance(how, dict) and how.get(f"load_in_{n}bit")), "")
+    raise CheckpointError(f"{where} was saved with packed weights ({bits}{by or how}), which are not read here: get "
+                          "the checkpoint as it was before, in fp16, bf16 or fp32. What is too large for the GPU runs "
+                          "on the CPU with NINE_WAYS_DEVICE=cpu")  # fmt: skip
 
 
 def check_class(where: str, part: str, named: Any, classes: tuple[str, ...]) -> str:

@@ -119,8 +119,8 @@ def _files(file: Path, said: Header, kind: Family, chosen: str, fetch: bool) -> 
             files[f"{part}/{beside.name}"] = beside
     if assumed:
         files[NOTE] = (f"{file.name} does not say what its network predicts: read as {predicts}, as is usual for "
-                       f"Stable Diffusion {kind}. Where its images are noise or brown, name it with "
-                       f"?{'epsilon' if predicts != 'epsilon' else 'v_prediction'} at the end.")  # fmt: skip
+                       f"Stable Diffusion {kind}. Where its images are noise or brown, start with "
+                       f"{file.name}?{'epsilon' if predicts != 'epsilon' else 'v_prediction'}.")  # fmt: skip
     return files | {SINGLE_FILE: file}
 
 

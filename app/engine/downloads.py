@@ -50,12 +50,13 @@ class Download:
         self.done, self.total = done, total
 
     def progress(self) -> Preparing:
-        """In megabytes; words without figures while the Hub has not said how many."""
+        """In megabytes; 0 of 1 while the Hub has not said how many."""
         here, left = self.done - (self.first or 0), None
         if here > 0:
             left = (time.perf_counter() - self.began) / here * (self.total - self.done)
         done, total = self.done // MEGABYTE, max(self.total // MEGABYTE, 1)
-        return Preparing(f"Fetching {self.missing.words} from the Hugging Face Hub, MB", min(done, total), total, left)
+        words = f"Megabytes of {self.missing.words} from the Hugging Face Hub"
+        return Preparing(words, min(done, total), total, left)
 
 
 class Downloads:

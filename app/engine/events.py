@@ -23,7 +23,8 @@ class Queued:
 
 @dataclass(frozen=True)
 class Preparing:
-    """A search on the network comes first, once (app/engine/tuned_schedules/): `step` of `steps` of it is done."""
+    """Something comes first, once: a search on the network (app/engine/tuned_schedules/), or a download
+    (app/engine/downloads.py). `step` of `steps` of it is done, in what the words say."""
 
     words: str
     step: int

@@ -122,6 +122,8 @@ REFUSED = {  # what was done to the checkpoint -> words of the refusal
     "no size": (config("unet/config.json", sample_size=None), "gives no sample_size.* 512 pixels 64"),
     "classes": (config("unet/config.json", num_class_embeds=10), "wants num_class_embeds beside the text"),
     "an image's features": (config("unet/config.json", encoder_hid_dim_type="image_proj"), "wants encoder_hid_dim"),
+    "4 bits": (config("vae/config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
+               r"vae was saved with packed weights \(4 bits, bitsandbytes\), which are not read here: get"),
     "depth": (config("unet/config.json", in_channels=5), "takes 5 channels.*those of depth checkpoints"),
     "another text encoder": (config("text_encoder/config.json", hidden_size=48), "give 48 features .* wants 32"),
     "SDXL's network": (config("unet/config.json", addition_embed_type="text_time"), "of the SDXL kind"),

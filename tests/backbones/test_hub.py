@@ -95,7 +95,9 @@ def edited(file, old, new):
 NO_WEIGHTS = {  # what is changed in the repository -> words
     "another pipeline": (edited("model_index.json", "StableDiffusionPipeline", "WanPipeline"), "is a WanPipeline; wh"),
     "another class": (edited("model_index.json", "AutoencoderKL", "VQModel"), "owner/name/vae is a VQModel by model_"),
-    "another UNet": (edited("unet/config.json", '"in_channels": 4', '"in_channels": 5'), "those of depth"),
+    "a config that does not run": (edited("unet/config.json", '"in_channels": 4', '"in_channels": 5'), "depth checkpo"),
+    "packed": (edited("unet/config.json", '"in_channels"', '"quantization_config": {"quant_method": "torchao"}, "i"'),
+               r"owner/name/unet was saved with packed weights \(torchao\)"),
     "no betas": (edited("scheduler/scheduler_config.json", '"beta_start"', '"x"'), "DDIMScheduler without beta_start"),
     "pickles": (lambda folder: [one.unlink() for one in (folder / "unet").glob("*.safetensors")],
                 r"unet has its weights as a pickle only \(diffusion_pytorch_model.bin\).*nothing is fetched"),

@@ -14,7 +14,7 @@ from samplers.protocol import Ask
 from tests.support import original_files
 
 UNET = "model.diffusion_model."
-KINDS = {"1": {}, "2": {}, "xl": {}, "1 inpainting": {"in_channels": 9}}
+KINDS = {"1": {}, "2": {}, "xl": {}, "1 inpainting": {"in_channels": 9}, "1 editing": {"in_channels": 8}}
 
 
 @pytest.fixture(autouse=True)

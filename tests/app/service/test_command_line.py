@@ -134,7 +134,7 @@ def test_check_says_what_is_assumed_of_a_single_file(folder, capsys):
     path = written(folder, "one.json", **FIELDS | {"backbone": str(file)})
     code, out, _ = command(capsys, "check", path)
     (said,) = [one for one in json.loads(out)["unused"] if one["field"] == "backbone"]
-    assert code == 0 and "read as epsilon" in said["message"] and "?v_prediction at the end" in said["message"]
+    assert code == 0 and "read as epsilon" in said["message"] and "sd1.safetensors?v_prediction" in said["message"]
     written(folder, "one.json", **FIELDS | {"backbone": f"{file}?v_prediction"})
     code, out, _ = command(capsys, "check", path)
     assert code == 0 and not [one for one in json.loads(out)["unused"] if one["field"] == "backbone"]
