@@ -1,13 +1,14 @@
 """Single .safetensors files in the original layout: the same images as from a folder, and what is refused, in words."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backbones import checkpoint, clip_vocabulary, single_file, stable_diffusion
-from backbones.checkpoint_files import CheckpointError, header
+from backbones import checkpoint, clip_vocabulary, original_layout, single_file, stable_diffusion
+from backbones.checkpoint_files import CheckpointError, Header, header
 from backbones.outline import outline
 from backbones.single_file_kind import family, prediction
 from samplers.protocol import Ask
@@ -90,6 +91,72 @@ def test_half_precision_is_read_as_float32(changed):
     network = stable_diffusion.load(f"{file}?epsilon").network.unet
     kept = load_file(file)[f"{UNET}time_embed.0.weight"]
     assert torch.equal(network.time_embedding.linear_1.weight, kept.float())
+
+
+SIZES = {  # of the checkpoints that were published: of the UNet, of the text encoders
+    "1": ({"cross_attention_dim": 768, "attention_head_dim": 8, "block_out_channels": (320, 640, 1280, 1280)},
+          [(768, 12)]),
+    "2": ({"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True,
+           "block_out_channels": (320, 640, 1280, 1280)}, [(1024, 23)]),
+    "xl": ({"cross_attention_dim": 2048, "attention_head_dim": (5, 10, 20), "use_linear_projection": True,
+            "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": (1, 2, 10),
+            "down_block_types": ("DownBlock2D", *["CrossAttnDownBlock2D"] * 2),
+            "up_block_types": (*["CrossAttnUpBlock2D"] * 2, "UpBlock2D"), "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816}, [(768, 12), (1280, 32)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_published_sizes_are_read_as_diffusers_reads_them(kind):
+    """Names and shapes alone: its own conversion takes the same tensors to the same places; the configs are those of
+    the networks that were published."""
+    from accelerate import init_empty_weights
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.loaders import single_file_utils as theirs
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config, texts = SIZES[kind]
+    with init_empty_weights(include_buffers=True):
+        unet = UNet2DConditionModel(**config)
+        vae = AutoencoderKL(block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
+                            up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2)  # fmt: skip
+        encoders = [(CLIPTextModelWithProjection if width == 1280 else CLIPTextModel)(CLIPTextConfig(
+            vocab_size=49408, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
+            num_attention_heads=width // 64, projection_dim=width)) for width, layers in texts]  # fmt: skip
+    file = original_files.of_unet(unet) | original_files.of_vae(vae)
+    if kind != "2":
+        begin = "conditioner.embedders.0.transformer." if kind == "xl" else "cond_stage_model.transformer."
+        file |= {f"{begin}text_model.{name}": value for name, value in encoders[0].state_dict().items()}
+    if kind != "1":
+        begin = "conditioner.embedders.1.model." if kind == "xl" else "cond_stage_model.model."
+        file |= original_files.open_clip(encoders[-1], begin, more_layers=kind == "2")
+    if kind == "xl":
+        file[f"{begin}text_projection"] = encoders[1].text_projection.weight.T
+    assert theirs.infer_diffusers_model_type(file) == {"1": "v1", "2": "v2", "xl": "xl_base"}[kind]
+    shapes = {name: tuple(value.shape) for name, value in file.items()}
+    found = Header(shapes, dict.fromkeys(shapes, "F16"), {})
+    assert family(Path("x"), found) == kind
+    expected = {**theirs.convert_ldm_unet_checkpoint(dict(file), unet.config)}
+    sources = single_file.sources_of(shapes, "unet", kind)
+    assert all(file[sources[name].name] is value for name, value in expected.items()) and len(sources) == len(expected)
+    made = original_layout.unet_config(original_layout.within(shapes, UNET))
+    for name, value in made.items():
+        usual = unet.config.get(name)
+        assert name == "_class_name" or value == (list(usual) if isinstance(usual, tuple) else usual) or (
+            name == "transformer_layers_per_block" and usual == 1 and set(value) == {1}), name  # fmt: skip
+    made = original_layout.vae_config(original_layout.within(shapes, "first_stage_model."), 0.5)
+    assert made["block_out_channels"] == [128, 256, 512, 512] and made["layers_per_block"] == 2
+    expected = theirs.convert_ldm_vae_checkpoint(dict(file), vae.config)
+    sources = single_file.sources_of(shapes, "vae", kind)
+    assert {name: shapes[one.name][:2] for name, one in sources.items()} == {
+        name: tuple(value.shape)[:2] for name, value in expected.items()
+    }
+    for part, encoder in zip(("text_encoder", "text_encoder_2"), encoders):
+        named = {name.removeprefix("text_model."): value for name, value in encoder.state_dict().items()}
+        sources = single_file.sources_of(shapes, part, kind)
+        assert {name: one.shape(shapes) for name, one in sources.items()} == {
+            name: tuple(value.shape) for name, value in named.items()
+        }
 
 
 REFUSED = {  # names of tensors -> words

@@ -78,14 +78,9 @@ def save(home: Path, kind: str = "1", predicts: str = "epsilon", dtype: torch.dt
 
 def tensors(pipe, kind: str) -> dict[str, torch.Tensor]:
     """Of the file."""
-    attends = [one.startswith("Cross") for one in pipe.unet.config.up_block_types]
-    state = pipe.unet.state_dict()
-    found = {f"model.diffusion_model.{_in_unet(name, attends)}": value for name, value in state.items()}
-    for name, value in pipe.vae.state_dict().items():
-        linear = ".attentions." in name and value.ndim == 2
-        found[f"first_stage_model.{_in_vae(name)}"] = value[:, :, None, None] if linear else value
+    found = of_unet(pipe.unet) | of_vae(pipe.vae)
     if kind == "2":
-        found |= _open_clip(pipe.text_encoder, "cond_stage_model.model.", more_layers=1)
+        found |= open_clip(pipe.text_encoder, "cond_stage_model.model.", more_layers=1)
         found["cond_stage_model.model.text_projection"] = torch.randn(64, 64)
     else:
         beginning = "conditioner.embedders.0." if kind == "xl" else "cond_stage_model."
@@ -93,7 +88,7 @@ def tensors(pipe, kind: str) -> dict[str, torch.Tensor]:
                   for name, value in pipe.text_encoder.state_dict().items()}  # fmt: skip
         found[f"{beginning}transformer.text_model.embeddings.position_ids"] = torch.arange(16)[None]
     if kind == "xl":
-        found |= _open_clip(pipe.text_encoder_2, "conditioner.embedders.1.model.")
+        found |= open_clip(pipe.text_encoder_2, "conditioner.embedders.1.model.")
         projection = pipe.text_encoder_2.text_projection.weight
         found |= {"conditioner.embedders.1.model.text_projection": projection.T,
                   "conditioner.embedders.1.model.logit_scale": torch.tensor(1.0)}  # fmt: skip
@@ -102,8 +97,23 @@ def tensors(pipe, kind: str) -> dict[str, torch.Tensor]:
     return {name: value.detach().contiguous().clone() for name, value in found.items()}
 
 
-def _in_unet(name: str, attends: list[bool]) -> str:
-    """attends: of the levels upwards, whether they have attention."""
+def of_unet(network) -> dict[str, torch.Tensor]:
+    attends = [one.startswith("Cross") for one in network.config.up_block_types]
+    layers, state = network.config.layers_per_block, network.state_dict()
+    return {f"model.diffusion_model.{_in_unet(name, layers, attends)}": value for name, value in state.items()}
+
+
+def of_vae(network) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, value in network.state_dict().items():
+        linear = ".attentions." in name and value.ndim == 2
+        place = f"first_stage_model.{_in_vae(name, len(network.config.block_out_channels))}"
+        found[place] = value[:, :, None, None] if linear else value
+    return found
+
+
+def _in_unet(name: str, layers: int, attends: list[bool]) -> str:
+    """layers: residual blocks of a level. attends: of the levels upwards, whether they have attention."""
     stem, _, last = name.rpartition(".")
     if stem in ENDS:
         return f"{ENDS[stem]}.{last}"
@@ -112,17 +122,17 @@ def _in_unet(name: str, attends: list[bool]) -> str:
         return f"middle_block.{place}.{RESIDUAL.get(found[3], found[3])}.{last}"
     found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)", stem)
     block, part, layer, rest = int(found[2]), found[3], int(found[4]), found[5]
-    first = block * (LAYERS + 1) + (1 if found[1] == "down" else 0)
+    first = block * (layers + 1) + (1 if found[1] == "down" else 0)
     side = "input_blocks" if found[1] == "down" else "output_blocks"
     if part == "downsamplers":
-        return f"{side}.{first + LAYERS}.0.op.{last}"
+        return f"{side}.{first + layers}.0.op.{last}"
     if part == "upsamplers":  # after the attention, where the level has one
-        return f"{side}.{first + LAYERS}.{2 if attends[block] else 1}.conv.{last}"
+        return f"{side}.{first + layers}.{2 if attends[block] else 1}.conv.{last}"
     return f"{side}.{first + layer}.{1 if part == 'attentions' else 0}.{RESIDUAL.get(rest, rest)}.{last}"
 
 
-def _in_vae(name: str) -> str:
-    name = re.sub(r"decoder\.up_blocks\.(\d+)", lambda at: f"decoder.up.{1 - int(at[1])}", name)
+def _in_vae(name: str, levels: int) -> str:
+    name = re.sub(r"decoder\.up_blocks\.(\d+)", lambda at: f"decoder.up.{levels - 1 - int(at[1])}", name)
     for ours, theirs in (
         ("encoder.down_blocks.", "encoder.down."), (".resnets.", ".block."), ("mid_block.block.0", "mid.block_1"),
         ("mid_block.block.1", "mid.block_2"), ("mid_block.attentions.0.group_norm", "mid.attn_1.norm"),
@@ -134,7 +144,7 @@ def _in_vae(name: str) -> str:
     return name
 
 
-def _open_clip(encoder, beginning: str, more_layers: int = 0) -> dict[str, torch.Tensor]:
+def open_clip(encoder, beginning: str, more_layers: int = 0) -> dict[str, torch.Tensor]:
     state = {name.removeprefix("text_model."): value for name, value in encoder.state_dict().items()}
     found = {
         "token_embedding.weight": state["embeddings.token_embedding.weight"],
