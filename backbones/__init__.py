@@ -37,9 +37,9 @@ def load(id: str, name: str | None = None, tell: Tell = lambda done, total: None
 def fetch(id: str, tell: Tell = lambda done, total: None) -> None:
     """Of an id of the Hub what is not here yet; of any other nothing. Raises as `load` does."""
     from backbones import single_file
-    from backbones.names import hub_place
+    from backbones.names import hub_file, hub_place
 
-    if id not in EMBEDDED and single_file.place(id) is None and hub_place(id):
+    if id not in EMBEDDED and (hub_file(id.partition("?")[0]) or (single_file.place(id) is None and hub_place(id))):
         _located(id, tell)
 
 

@@ -46,8 +46,7 @@ def locate(
     here, of how many that are fetched. check_configs(pipeline class, folder without weights): raises CheckpointError
     before any weights are fetched. Raises CheckpointError.
     """
-    if file := single_file.place(id):
-        folder = single_file.described(*file, fetch=True)
+    if folder := single_file.folder_of(id, tell):
         check(folder, fits)
         return folder
     place = hub_place(id)
@@ -130,7 +129,7 @@ def _open_part(folder: Path, part: str, named: list[str], dtype: torch.dtype) ->
     files = weights(folder, part, library)
     try:
         if files.files[0].name == SINGLE_FILE:
-            here = f"{files.files[0].resolve()}, {part}"
+            here = f"{files.files[0].readlink()}, {part}"
             network, found = single_file.open_part(folder, part, library, kind, dtype)
         else:
             network, found = getattr(importlib.import_module(library), kind).from_pretrained(

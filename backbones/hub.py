@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backbones.checkpoint_files import CheckpointError
+from backbones.checkpoint_files import CheckpointError, Header
 from backbones.names import Place
 
 Tell = Callable[[int, int], object]  # bytes that are here, of how many in all
@@ -101,6 +101,18 @@ def fetch(repository: Repository, files: Collection[str], tell: Tell = lambda do
     if folder is None:
         raise CheckpointError(f"{place} has nothing on the Hugging Face Hub that is read here")
     return folder
+
+
+def header_of(place: Place, file: str) -> Header:
+    """Of a .safetensors file on the Hub, of which no more than that is fetched. Raises CheckpointError in words."""
+    from huggingface_hub import HfApi
+
+    try:
+        said = HfApi().parse_safetensors_file_metadata(place.repo, file, revision=place.revision or None)
+    except Exception as error:
+        raise in_words(place, error) from error
+    shapes = {name: tuple(one.shape) for name, one in said.tensors.items()}
+    return Header(shapes, {name: str(one.dtype) for name, one in said.tensors.items()}, said.metadata)
 
 
 def _folder(found: Path, file: str) -> Path:

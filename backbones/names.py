@@ -13,7 +13,9 @@ from backbones.embedded import EMBEDDED
 ID = r"[\w-][\w.-]*/[\w.-]+"  # of the Hub: owner/name
 REVISION = r"[\w][\w./-]*"  # a branch, a tag or a commit
 HUB = re.compile(rf"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/(?P<id>{ID}))?(?P<rest>[/?#].*)?", re.I)
-CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\]")  # in the path of a folder of the Hub's cache
+HUB_FILE = re.compile(rf"(?P<repo>{ID})(?:@(?P<revision>\w[\w.-]*))?/(?P<path>[\w-][^?]*\.safetensors)", re.I)
+#: In the path of a folder of the Hub's cache, or of a file in it.
+CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\][^/\\]+([/\\][^?]+\.safetensors.*)?", re.I)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,19 @@ def hub_place(id: str) -> Place | None:
     return Place(repo, "" if revision == "main" else revision)
 
 
+def hub_file(id: str) -> tuple[Place, str] | None:
+    """The repository and the path in it of a .safetensors file of the Hub, "owner/name/file.safetensors" (with a
+    revision "owner/name@v2/file.safetensors") or its address there; None for anything else, and for a file here."""
+    if Path(id).expanduser().exists():
+        return None
+    if (page := HUB.fullmatch(id.strip())) and page["id"]:
+        found = re.fullmatch(r"/(?:blob|resolve)/([^/]+)/([^?]+\.safetensors)(?:\?.*)?", page["rest"] or "", re.I)
+        return (Place(page["id"], "" if found[1] == "main" else found[1]), found[2]) if found else None
+    if not (found := HUB_FILE.fullmatch(id)) or ".." in found["path"]:
+        return None
+    return Place(found["repo"], found["revision"] or ""), found["path"]
+
+
 def name_of(place: str) -> str:
     """What a network is called in recipes, and so in images: an id of the Hub (with its revision, where one was chosen)
     or of an embedded network as it is, a folder or a file by its last name, without the path to it.
@@ -62,7 +77,9 @@ def name_of(place: str) -> str:
     if place in EMBEDDED:
         return place
     if found := CACHED.search(place):
-        return f"{found[1]}/{found[2]}"
+        return f"{found[1]}/{found[2]}{(found[3] or '').replace(chr(92), '/')}"
+    if (there := hub_file(place)) and HUB.fullmatch(place.strip()):
+        return f"{there[0]}/{there[1]}"
     if (page := HUB.fullmatch(place.strip())) and page["id"]:
         try:
             return str(hub_place(place) or page["id"])

@@ -214,12 +214,12 @@ def _latents(folder: Path) -> tuple[int, int]:
 
 def _fetched(id: str) -> Path:
     """A folder as it is; what stands for a single file; of an id of the Hub the folder in the cache of this machine."""
-    if file := single_file.place(id):
-        return single_file.described(*file)
+    if folder := single_file.folder_of(id):
+        return folder
     place = hub_place(id)
     if place is None:
         return Path(id).expanduser().resolve()
-    if (folder := checkpoint.cached(place)) is None:
+    if (cached := checkpoint.cached(place)) is None:
         words = f"{place} has not been fetched from the Hugging Face Hub yet: a run of it does that, or `hf download`"
         raise CheckpointError(words)
-    return folder
+    return cached

@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones import clip_vocabulary, original_layout
+from backbones import clip_vocabulary, hub, original_layout
 from backbones.cache import cache_folder
 from backbones.checkpoint_files import PICKLES, SINGLE_FILE, UNET, CheckpointError, Header, config, header
-from backbones.names import HUB
+from backbones.hub import Tell
+from backbones.names import HUB, Place, hub_file
 from backbones.original_layout import AUTOENCODERS, CLIP, LATENT_SCALE, LATENT_SCALE_XL, OPEN_CLIP, Source, Sources
 from backbones.single_file_kind import PREDICTIONS, Family, family, prediction, resolution
 
@@ -42,6 +43,31 @@ def place(id: str) -> tuple[Path, str] | None:
     return Path(found["file"]).expanduser(), found["chosen"] or ""
 
 
+def folder_of(id: str, tell: Tell | None = None) -> Path | None:
+    """The folder that stands for the file that an id names, here or on the Hub; None where it names no file. tell:
+    hears of what is fetched; None: nothing is. Raises CheckpointError as `described`, and where there is none."""
+    if there := hub_file(id.partition("?")[0]):
+        file = hub.cached(*there) or (_fetched(*there, tell) if tell else None)
+        if file is None:
+            raise CheckpointError(f"{there[0]}/{there[1]} is no file here, and has not been fetched from the Hugging "
+                                  "Face Hub yet: a run of it does that")  # fmt: skip
+        chosen = "" if HUB.fullmatch(id) else id.partition("?")[2]
+        return described(file / there[1], chosen, fetch=tell is not None)
+    found = place(id)
+    return described(*found, fetch=tell is not None) if found else None
+
+
+def _fetched(there: Place, path: str, tell: Tell) -> Path:
+    """The folder of the Hub's cache that has a file, which is fetched once its header says that it is opened here."""
+    repository = hub.look(there)
+    if path not in repository.sizes:
+        others = sorted(name for name in repository.sizes if name.endswith(".safetensors"))
+        raise CheckpointError(f"{there} has no {path} on the Hugging Face Hub. It has {', '.join(others[:4]) or 'none'}"
+                              f"{', ...' if len(others) > 4 else ''}")  # fmt: skip
+    family(Path(f"{there}/{path}"), hub.header_of(there, path))
+    return hub.fetch(repository, [path], tell)
+
+
 def described(file: Path, chosen: str, fetch: bool = False) -> Path:
     """The folder that stands for a file. chosen: of PREDICTIONS, or "". fetch: whether a tokenizer that is nowhere here
     may be fetched from the Hub.
@@ -54,7 +80,7 @@ def described(file: Path, chosen: str, fetch: bool = False) -> Path:
     said = header(file)
     kind = family(file, said)
     try:
-        files = _files(file.resolve(), said, kind, chosen, fetch)
+        files = _files(file.absolute(), said, kind, chosen, fetch)
     except (KeyError, IndexError, ValueError, StopIteration) as error:
         raise CheckpointError(f"{file}: its tensors are not those of Stable Diffusion's original layout: "
                               f"{str(error) or type(error).__name__}") from error  # fmt: skip
@@ -81,7 +107,7 @@ def origin(folder: Path) -> Path:
     """Of a folder that stands for a file the file without its ending, else the folder: what lies beside a checkpoint is
     called by this name."""
     link = folder / SINGLE_FILE
-    return link.resolve().with_suffix("") if link.exists() else folder
+    return Path(os.readlink(link)).with_suffix("") if link.exists() else folder
 
 
 # ---- what stands in the folder ---------------------------------------------------------------------------------------

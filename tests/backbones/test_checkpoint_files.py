@@ -164,7 +164,7 @@ def test_sdxl_kinds_that_are_refused(checkpoints, tmp_path, change, words):
 
 
 @pytest.mark.parametrize("address, words", [
-    ("https://huggingface.co/owner/name/blob/main/model.safetensors", "is an address of no checkpoint .*owner/name"),
+    ("https://huggingface.co/owner/name/blob/main/model.ckpt", "is an address of no checkpoint .*owner/name"),
     ("huggingface.co/owner", "is an address of no checkpoint"),
     ("https://civitai.com/models/1", "is an address of no checkpoint"),
 ])  # fmt: skip

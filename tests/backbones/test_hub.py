@@ -3,12 +3,16 @@
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import backbones
-from backbones import checkpoint, hub, hub_files
+from backbones import checkpoint, clip_vocabulary, hub, hub_files
 from backbones.checkpoint_files import CheckpointError
 from backbones.names import Place, hub_place, name_of
 from backbones.outline import outline
+from samplers.protocol import Ask
+from tests.support import original_files
 from tests.support.hub import serving
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -127,6 +131,37 @@ def test_what_the_hub_refuses_is_said(on_the_hub, id, code, words):
         on_the_hub.repositories[id] = code
     with pytest.raises(CheckpointError, match=words):
         checkpoint.locate(id, FITS)
+
+
+@pytest.mark.parametrize("id", [
+    "owner/name/models/sd1.safetensors?epsilon", "https://huggingface.co/owner/name/blob/main/models/sd1.safetensors",
+])  # fmt: skip
+def test_a_single_file_of_the_hub(on_the_hub, tmp_path, monkeypatch, id):
+    folder, file = original_files.save(tmp_path / "made")
+    (on_the_hub.repositories["owner/name"] / "models").mkdir()
+    shutil.copy(file, on_the_hub.repositories["owner/name"] / "models")
+    words = {"tokenizer.json": folder / "tokenizer" / "tokenizer.json"}
+    monkeypatch.setattr(clip_vocabulary, "_fetched", lambda: iter([words]))
+    with pytest.raises(CheckpointError, match=r"owner/name/models/sd1.safetensors is no file here, and has not been"):
+        outline(id)
+    whole, single = backbones.load(str(folder)), backbones.load(id, name_of(id))
+    assert on_the_hub.asked == ["models/sd1.safetensors"]
+    assert single.id == "owner/name/models/sd1.safetensors" + "?epsilon" * id.endswith("epsilon")
+    ask = Ask(torch.ones(1, 4, 16, 16), torch.ones(1), whole.encode_prompt(["a red cube"]))
+    assert torch.equal(whole.denoise(ask), single.denoise(ask))
+    assert name_of(str(single.folder / "single_file.safetensors")) == "single_file.safetensors"
+    place = hub.cached(Place("owner/name"), "models/sd1.safetensors") / "models" / "sd1.safetensors"
+    assert name_of(f"{place}?epsilon") == "owner/name/models/sd1.safetensors?epsilon"
+
+
+def test_a_file_of_another_kind_is_not_fetched(on_the_hub):
+    folder = on_the_hub.repositories["owner/name"]
+    save_file({"lora_unet_down_blocks_0.lora_down.weight": torch.ones(2)}, folder / "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"owner/name/a.safetensors is a LoRA or LyCORIS"):
+        backbones.load("owner/name/a.safetensors")
+    with pytest.raises(CheckpointError, match=r"owner/name has no b.safetensors on the .* It has a.safetensors, "):
+        backbones.load("owner/name/b.safetensors")
+    assert not on_the_hub.asked
 
 
 def test_a_full_disk_is_said_before(on_the_hub, monkeypatch, tmp_path):

@@ -17,8 +17,8 @@ COMMIT = {"main": "a" * 40, "v2": "b" * 40}  # branches and tags of each reposit
 class Hub:
     """repositories: "owner/name" -> its folder, or the name of the error that the Hub answers with ("GatedRepo").
 
-    asked: paths of files that were sent. hold: where it is cleared, files of a megabyte and more wait before their last
-    byte. other: the folder of the revision "v2", where it differs.
+    asked: paths of files that were sent whole. hold: where it is cleared, files of a megabyte and more wait before
+    their last byte. other: the folder of the revision "v2", where it differs.
     """
 
     def __init__(self) -> None:
@@ -89,6 +89,9 @@ class Handler(BaseHTTPRequestHandler):
         if not file.is_file():
             return self.refuse("EntryNotFound")
         data = file.read_bytes()
+        if body and (part := self.headers.get("Range", "")).startswith("bytes=") and "-" in part:
+            first, last = part.removeprefix("bytes=").split("-")
+            return self.send(data[int(first) : int(last) + 1], {"X-Repo-Commit": commit}, body, 206)
         if body:
             self.hub.asked.append("/".join(parts[4:]))
         etag = f'"{hashlib.sha256(data).hexdigest()}"'
