@@ -13,6 +13,7 @@ from app.engine.planner import problems as problems_on
 from app.engine.prompt_syntax import syntax
 from app.engine.unread_text import unread
 from app.engine.unused_settings import formula, unused, unusual_guidance
+from app.errors import BeingFetched
 from app.schema.recipe import Problem
 from app.service.counting import evaluations
 from app.service.reading import Request
@@ -62,7 +63,10 @@ def check(
     leaves += (*assumed(known), *request.unused)
     if problems:
         return Check(formula(recipe, known), tuple(problems), leaves, nfe_reason=REFUSED)
-    count = evaluations(recipe, (outline_of or known_backbone)(recipe.backbone), request.images)
+    try:
+        count = evaluations(recipe, (outline_of or known_backbone)(recipe.backbone), request.images)
+    except OSError as error:
+        return Check(formula(recipe, known), (), leaves, nfe_reason=f"{error}.")
     return Check(formula(recipe, known), (), leaves, count.nfe, count.rows, count.reason)
 
 
@@ -79,6 +83,8 @@ def recipe_problems(
         return None, [Problem("backbone", f"Model: {recipe.backbone!r} does not run here. {here}"), *problems]
     try:
         known = (known_of or known_backbone)(recipe.backbone)
+    except BeingFetched:  # it is checked again once it is here
+        return None, problems
     except OSError as error:
         return None, [Problem("backbone", f"Model: {error}."), *problems]
     said = {one.field for one in problems}

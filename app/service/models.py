@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.embedded import EMBEDDED, Embedded
-from backbones.names import name_of
+from backbones.names import hub_file, hub_place, name_of
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
@@ -87,6 +87,14 @@ class Model:
     def status(self) -> str:
         """What is done for it, in words."""
         return self._engine.status if self._engine is not None else "loading"
+
+    @property
+    def on_the_hub(self) -> bool:
+        """Whether it comes from the Hugging Face Hub, where it is not here yet."""
+        try:
+            return self.place not in EMBEDDED and bool(hub_file(self.place.partition("?")[0]) or hub_place(self.place))
+        except OSError:  # no address of a checkpoint
+            return False
 
     def default_size(self) -> int:
         """In pixels; before the network is there, what is declared of it."""

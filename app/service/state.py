@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from app.errors import NotLoaded, error_message
+from app.errors import BeingFetched, NotLoaded, error_message
 from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS, Recipe, random_seed
 from app.service.live_runs import LiveRun, LiveRuns
@@ -108,7 +108,13 @@ class AppState:
         from app.service.runs import Runs
 
         def known(id: str) -> Any:
-            return self.models[id].backbone or outline(id)
+            model = self.models[id]
+            try:
+                return model.backbone or outline(id)
+            except OSError as error:
+                if model.on_the_hub and model.state()[0] == "loading":
+                    raise BeingFetched(f"{model.name} is not here yet: {model.status}") from error
+                raise
 
         def outline(id: str) -> Any:
             return known_backbone(self.models[id].place, id)

@@ -14,6 +14,7 @@ from app.engine.events import Cancelled, Failed, Finished, Preparing
 from app.schema.png_metadata import read
 from app.schema.recipe import Recipe
 from app.service.models import Model
+from app.service.state import AppState
 from app.storage.image_files import content_hash
 from backbones import controlnets
 from tests.support import tiny
@@ -56,6 +57,25 @@ def test_a_model_says_how_far_its_download_is(engines: Callable[..., Engine], on
     assert engine.name == model.id == "owner/name@v2" and model.state() == ("ready", "Ready")
     made = engine.submit(Recipe.make(backbone="owner/name@v2", width=32, height=32, steps=1)).result()
     assert read(made.images[0].info["parameters"]).recipe.backbone == "owner/name@v2"
+
+
+def test_a_run_may_be_asked_for_while_its_model_is_fetched(on_the_hub: Hub, tmp_path, monkeypatch) -> None:
+    """What is half in the cache is no fault of the recipe: it is checked once the model is here."""
+    monkeypatch.setenv("NINE_WAYS_OUTPUT", str(tmp_path / "out"))
+    on_the_hub.hold.clear()
+    state = AppState("owner/name")
+    model = state.model()
+    fields = {"backbone": "owner/name", "width": 32, "height": 32, "steps": 1}
+    good, wrong = (state.request(Recipe.make(**fields | more)) for more in ({}, {"width": 33}))
+    until(lambda: model.engine() is not None and "Fetching" in model.status)
+    assert state.runs.problems(good) == state.runs.problems(wrong) == []
+    said = state.runs.check(good)
+    assert said.nfe is None and said.nfe_reason and not said.problems
+    on_the_hub.hold.set()
+    assert model.ready(30), model.trouble
+    assert state.runs.submit(good).result().images
+    assert [one.field for one in state.runs.problems(wrong)] == ["width"]
+    model.engine().close()
 
 
 # ---- ControlNets -----------------------------------------------------------------------------------------------------
