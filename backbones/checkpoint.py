@@ -28,7 +28,7 @@ from backbones.checkpoint_files import (
     weights,
 )
 from backbones.hub import Tell
-from backbones.names import Place, hub_place
+from backbones.names import Place, hub_place, local
 from backbones.pipelines import BY_PIPELINE, denoiser
 
 CheckConfigs = Callable[[str, Path], object]
@@ -51,7 +51,7 @@ def locate(
         return folder
     place = hub_place(id)
     if place is None:
-        path = Path(id).expanduser()
+        path = local(id)
         check(path, fits)
         return path.resolve()
     here, unfinished = cached(place), ""

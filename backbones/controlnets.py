@@ -17,7 +17,7 @@ from backbones import hub, hub_files
 from backbones.checkpoint import check_loaded, quiet, revision
 from backbones.checkpoint_files import LIBRARIES, CheckpointError, weights
 from backbones.hub import NotFetched, Tell
-from backbones.names import Place, hub_place
+from backbones.names import Place, hub_place, local
 from backbones.single_file import origin
 
 OF_SD_1 = {  # condition -> id of the Hub
@@ -48,7 +48,7 @@ def beside(folder: Path, config: Any) -> dict[str, str]:
     own = _in_folder(folder.with_name(folder.name + "_controlnets"))
     shared = os.environ.get("NINE_WAYS_CONTROLNETS")
     wanted = {name: getattr(config, name, None) for name in FITTING}
-    more = {name: where for name, where in _in_folder(Path(shared).expanduser()).items()
+    more = {name: where for name, where in _in_folder(local(shared)).items()
             if not _misfit(_config(Path(where)), wanted)} if shared else {}  # fmt: skip
     return {**known, **more, **own}
 

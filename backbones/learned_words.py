@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from backbones.checkpoint_files import PICKLES, CheckpointError, shapes
+from backbones.names import local
 from common.weighted_text import plain
 
 BOTH = ("clip_l", "clip_g")  # of SDXL's two text encoders
@@ -141,7 +142,7 @@ def _read(file: Path, _size: int, _time: int) -> LearnedWord:
 
 
 def _home() -> Path:
-    return Path(os.environ.get("NINE_WAYS_EMBEDDINGS") or "embeddings").expanduser()
+    return local(os.environ.get("NINE_WAYS_EMBEDDINGS") or "embeddings")
 
 
 def _family(word: LearnedWord) -> str:

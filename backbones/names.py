@@ -3,6 +3,7 @@
 No torch here.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -29,10 +30,15 @@ class Place:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
 
+def local(name: str) -> Path:
+    """A path as people write it: ~ is their home folder, and what begins with ~ and is nobody's stays as it is."""
+    return Path(os.path.expanduser(name))
+
+
 def hub_place(id: str) -> Place | None:
     """The repository of an id of the Hub, "owner/name" or "owner/name@revision", or of its address there; None for a
     path. Raises CheckpointError for other addresses, and for a revision that cannot be one."""
-    if Path(id).expanduser().exists():
+    if local(id).exists():
         return None
     if (page := HUB.fullmatch(id.strip())) and page["id"]:
         rest = (page["rest"] or "").strip("/")
@@ -58,7 +64,7 @@ def hub_place(id: str) -> Place | None:
 def hub_file(id: str) -> tuple[Place, str] | None:
     """The repository and the path in it of a .safetensors file of the Hub, "owner/name/file.safetensors" (with a
     revision "owner/name@v2/file.safetensors") or its address there; None for anything else, and for a file here."""
-    if Path(id).expanduser().exists():
+    if local(id).exists():
         return None
     if (page := HUB.fullmatch(id.strip())) and page["id"]:
         found = re.fullmatch(r"/(?:blob|resolve)/([^/]+)/([^?]+\.safetensors)(?:\?.*)?", page["rest"] or "", re.I)

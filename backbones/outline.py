@@ -38,7 +38,7 @@ from backbones.embedded import EMBEDDED
 from backbones.families import FAMILIES
 from backbones.families.family import Family, Reading
 from backbones.learned_words import LearnedWords
-from backbones.names import hub_place
+from backbones.names import hub_place, local
 from common.weighted_text import plain
 from samplers.schedules import native
 
@@ -218,7 +218,7 @@ def _fetched(id: str) -> Path:
         return folder
     place = hub_place(id)
     if place is None:
-        return Path(id).expanduser().resolve()
+        return local(id).resolve()
     if (cached := checkpoint.cached(place)) is None:
         words = f"{place} has not been fetched from the Hugging Face Hub yet: a run of it does that, or `hf download`"
         raise CheckpointError(words)

@@ -26,7 +26,7 @@ from backbones import clip_vocabulary, hub, original_layout
 from backbones.cache import cache_folder
 from backbones.checkpoint_files import PICKLES, SINGLE_FILE, UNET, CheckpointError, Header, config, header
 from backbones.hub import Tell
-from backbones.names import HUB, Place, hub_file
+from backbones.names import HUB, Place, hub_file, local
 from backbones.original_layout import AUTOENCODERS, CLIP, LATENT_SCALE, LATENT_SCALE_XL, OPEN_CLIP, Source, Sources
 from backbones.single_file_kind import PREDICTIONS, Family, family, prediction, resolution
 
@@ -38,9 +38,9 @@ PLACE = re.compile(r"(?P<file>.+?\.(?:safetensors|sft|gguf|ckpt|pt|pth|bin))(?:\
 def place(id: str) -> tuple[Path, str] | None:
     """The file that an id names, and what was chosen with "?" of what its network predicts; None for no file."""
     found = PLACE.fullmatch(id)
-    if found is None or "://" in id or HUB.fullmatch(id) or Path(id).expanduser().is_dir():
+    if found is None or "://" in id or HUB.fullmatch(id) or local(id).is_dir():
         return None
-    return Path(found["file"]).expanduser(), found["chosen"] or ""
+    return local(found["file"]), found["chosen"] or ""
 
 
 def folder_of(id: str, tell: Tell | None = None) -> Path | None:

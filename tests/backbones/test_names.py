@@ -2,7 +2,9 @@
 
 import pytest
 
+from backbones.checkpoint_files import CheckpointError
 from backbones.names import name_of
+from backbones.outline import outline
 
 
 @pytest.mark.parametrize("place, name", [
@@ -23,3 +25,11 @@ def test_a_folder_here_is_no_id_of_the_hub(tmp_path, monkeypatch):
     assert name_of("models/sd15") == "sd15" and name_of("models/sdxl") == "models/sdxl"
     monkeypatch.chdir(tmp_path / "models" / "sd15")
     assert name_of(".") == "sd15"
+
+
+def test_a_name_that_begins_with_the_home_folder_of_nobody_is_a_path_that_is_not_there():
+    """Such as a recipe of somebody else may hold."""
+    for name in ("~", "~nobody-of-this-name/model", "~ "):
+        assert isinstance(name_of(name), str)
+    with pytest.raises(CheckpointError, match="there is no checkpoint at ~nobody-of-this-name"):
+        outline("~nobody-of-this-name/model")
