@@ -17,6 +17,7 @@ from torch import Tensor
 
 from backbones.checkpoint_files import PICKLES, CheckpointError, shapes
 from backbones.names import local
+from backbones.single_file import origin
 from common.weighted_text import plain
 
 BOTH = ("clip_l", "clip_g")  # of SDXL's two text encoders
@@ -62,7 +63,7 @@ class LearnedWords:
     def files(self) -> dict[str, Path]:
         """By their names in small letters; of two of one name that beside the checkpoint, and no pickle."""
         found: dict[str, Path] = {}
-        for home in (self.folder.parent / "embeddings", _home()):
+        for home in (origin(self.folder).parent / "embeddings", _home()):
             every = sorted(home.rglob("*")) if home.is_dir() else []
             for file in (*(one for one in every if one.suffix == ".safetensors"),
                          *(one for one in every if one.suffix in PICKLES)):  # fmt: skip

@@ -12,6 +12,8 @@ from app.engine.text_reading import learned_in, other_words
 from app.schema.png_metadata import read, write
 from app.schema.recipe import Recipe
 from backbones import stable_diffusion
+from backbones.checkpoint_files import SINGLE_FILE
+from backbones.learned_words import LearnedWords
 from backbones.outline import outline
 from tests.support import tiny
 
@@ -142,6 +144,18 @@ def test_files_are_found_beside_the_checkpoint_and_looked_up_anew(b, kind, folde
         (beside / "newword.safetensors").unlink()
         beside.rmdir()
     assert torch.equal(encode("a newword")["text"], plain)
+
+
+def test_beside_a_single_file_they_are_those_beside_the_file(tmp_path, home):
+    """The folder that stands for it lies in the cache."""
+    file, stands_for_it = tmp_path / "models" / "dream.safetensors", tmp_path / "cache" / "abc"
+    for folder in (file.parent / "embeddings", stands_for_it):
+        folder.mkdir(parents=True)
+    file.touch()
+    (stands_for_it / SINGLE_FILE).symlink_to(file)
+    save_file(vectors("eps", 1), file.parent / "embeddings" / "mystyle.safetensors")
+    words = LearnedWords("dream", stands_for_it, (32,), 75)
+    assert [word.name for word in words.in_text("a mystyle cube")] == ["mystyle"]
 
 
 @pytest.mark.parametrize(
