@@ -59,6 +59,20 @@ def test_where_words_go_the_end_is_shared_by_the_filling():
     assert all(T[i, i] == 1 for i in (5, 6, 7))
 
 
+def test_in_every_chunk_start_goes_to_start_and_end_to_end():
+    """Two chunks of 7 places each, as of a long prompt; the target's second one says a word more."""
+    source, target = words("a red cube"), words("a red cube")
+    source += [("on", [8]), ("grass", [9])]
+    target += [("on", [8]), ("wet", [9]), ("grass", [10])]
+    T, own = mapping(source, target, 14, 7, swap=True)
+    assert torch.equal(T[:7, :7], torch.eye(7)) and not T[:7, 7:].any() and not T[7:, :7].any()
+    alone, own_alone = mapping(
+        [(word, [place - 7 for place in at]) for word, at in source[3:]],
+        [(word, [place - 7 for place in at]) for word, at in target[3:]], 7, 7, swap=True,
+    )  # fmt: skip
+    assert torch.equal(T[7:, 7:], alone) and torch.equal(own[7:], own_alone) and not own[:7].any()
+
+
 def test_what_a_prompt_says(tiny_net):
     cond = tiny_net.encode_prompt(["a red cube", "red sphere and red cube"])
     marks = said(["red", "cube", "grass"], cond, tiny_net)

@@ -69,6 +69,15 @@ def test_the_loss_is_of_the_word_that_is_seen_least():
     torch.testing.assert_close(neglect(maps, chosen, 0.0, 6), as_they_are)
 
 
+def test_marks_of_every_chunk_are_left_out():
+    draw = torch.Generator().manual_seed(0)
+    maps, chosen = torch.rand(1, 8, 8, 12, generator=draw), torch.zeros(1, 12, dtype=torch.bool)
+    chosen[0, [2, 8]] = True
+    loss = neglect(maps, chosen, 5.0, 6)
+    maps[..., [0, 5, 6, 11]] = 9.0
+    torch.testing.assert_close(neglect(maps, chosen, 5.0, 6), loss)
+
+
 def test_a_small_move_lowers_the_loss(tiny_net):
     b, sigma = tiny_net, 3.0
     x = sigma * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
