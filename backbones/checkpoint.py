@@ -193,11 +193,12 @@ def revision(folder: Path) -> str:
     total = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.suffix in (".safetensors", ".json", ".txt") and file.is_file():
-            total.update(f"{file.relative_to(folder).as_posix()} {_digest(file)}\n".encode())
+            total.update(f"{file.relative_to(folder).as_posix()} {digest(file)}\n".encode())
     return total.hexdigest()[:16]
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """The sha256 of a file, remembered for a large one."""
     blob = file.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):  # the Hub's cache names a file by its sha256
         return blob.name

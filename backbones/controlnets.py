@@ -1,6 +1,7 @@
-"""Which ControlNets go with a backbone, and opening them: folders of diffusers' ControlNetModel, or ids of the Hub.
+"""Which ControlNets go with a backbone, and opening them: folders of diffusers' ControlNetModel, files in the layout in
+which the first ones were published, or ids of the Hub.
 
-Those of a checkpoint lie beside it, each in a folder with the name that it has on the page:
+Those of a checkpoint lie beside it, each under the name that it has on the page:
 `still_life_controlnets/depth` goes with `still_life`, `dream_controlnets/pose` with `dream.safetensors`.
 $NINE_WAYS_CONTROLNETS is a folder of more, for any checkpoints: of these a checkpoint has those that fit it.
 """
@@ -13,12 +14,13 @@ from typing import Any
 
 import torch
 
-from backbones import hub, hub_files
-from backbones.checkpoint import check_loaded, quiet, revision
-from backbones.checkpoint_files import LIBRARIES, CheckpointError, weights
+from backbones import hub, hub_files, original_layout
+from backbones.checkpoint import check_loaded, digest, quiet, revision
+from backbones.checkpoint_files import LIBRARIES, CheckpointError, header, weights
 from backbones.hub import NotFetched, Tell
 from backbones.names import Place, hub_place, local
-from backbones.single_file import origin
+from backbones.single_file import filled, origin
+from backbones.single_file_kind import check_scales
 
 OF_SD_1 = {  # condition -> id of the Hub
     "depth": "lllyasviel/control_v11f1p_sd15_depth", "edges": "lllyasviel/control_v11p_sd15_canny",
@@ -41,8 +43,8 @@ CONFIG = "config.json"
 
 
 def beside(folder: Path, config: Any) -> dict[str, str]:
-    """name -> folder or Hub id, for a checkpoint folder and its UNet's config (attributes): those that lie beside it,
-    before those of $NINE_WAYS_CONTROLNETS that fit, before those that are known of its family."""
+    """name -> folder, file or Hub id, for a checkpoint folder and its UNet's config (attributes): those that lie
+    beside it, before those of $NINE_WAYS_CONTROLNETS that fit, before those that are known of its family."""
     _, known = FAMILIES.get((config.cross_attention_dim, tuple(config.block_out_channels)), ("", {}))
     folder = origin(folder)
     own = _in_folder(folder.with_name(folder.name + "_controlnets"))
@@ -54,11 +56,15 @@ def beside(folder: Path, config: Any) -> dict[str, str]:
 
 
 def _in_folder(home: Path) -> dict[str, str]:
-    return {one.parent.name: str(one.parent) for one in sorted(home.glob(f"*/{CONFIG}"))}
+    files = {one.stem: str(one) for one in sorted(home.glob("*.safetensors"))}
+    return files | {one.parent.name: str(one.parent) for one in sorted(home.glob(f"*/{CONFIG}"))}
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """{} where it cannot be read."""
+    """Of a folder, or of a file in the layout in which the first ControlNets were published; {} where it cannot be
+    read."""
+    if folder.is_file():
+        return _config_of_file(folder)
     try:
         found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -66,8 +72,21 @@ def _config(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _config_of_file(file: Path) -> dict[str, Any]:
+    try:
+        return original_layout.controlnet_config(_within(header(file).shapes)[0])
+    except (CheckpointError, KeyError, IndexError, ValueError, StopIteration):
+        return {}
+
+
+def _within(shapes: original_layout.Shapes) -> tuple[dict[str, tuple[int, ...]], str]:
+    """The tensors of a ControlNet in a file, and how their names begin there."""
+    beginning = original_layout.first_of((original_layout.CONTROLNET,), shapes)
+    return original_layout.within(shapes, beginning), beginning
+
+
 def ready(where: str, unet: Mapping[str, Any]) -> Path:
-    """The folder of a ControlNet that fits a UNet of this config. where: a folder or an id of the Hub.
+    """The folder or file of a ControlNet that fits a UNet of this config. where: a folder, a file or an id of the Hub.
 
     Raises CheckpointError where it does not fit, and NotFetched for one of the Hub that is not here yet: to fetch it
     asks for its config first, and refuses one that does not fit before any weights.
@@ -75,7 +94,11 @@ def ready(where: str, unet: Mapping[str, Any]) -> Path:
     place = hub_place(where)
     folder = Path(where) if place is None else hub.cached(place, CONFIG)
     if folder is not None:
+        if folder.is_file():
+            check_scales(folder, header(folder))
         _check_fits(where, _config(folder), unet)
+        if folder.is_file():
+            return folder
         try:
             weights(folder.parent, folder.name, "diffusers")
             return folder
@@ -101,7 +124,8 @@ def _check_fits(where: str, config: Mapping[str, Any], unet: Mapping[str, Any]) 
     kind = config.get("_class_name")
     if kind != "ControlNetModel":
         raise CheckpointError(f"the ControlNet {where} is {f'a {kind}' if kind else 'nothing that is known'} by its "
-                              f"{CONFIG}: what fits is a ControlNetModel of diffusers")  # fmt: skip
+                              f"{CONFIG} or its tensors: what fits is a ControlNetModel of diffusers, as a folder, or "
+                              "as a file in the original layout (control_model....)")  # fmt: skip
     if name := _misfit(config, unet):
         own, theirs = (_plain(one.get(name)) for one in (config, unet))
         made_for, family = _family(config), _family(unet)
@@ -131,6 +155,8 @@ def load(where: str, unet: Any, device: torch.device, dtype: torch.dtype) -> tup
     from diffusers import ControlNetModel
 
     folder = ready(where, unet.config)
+    if folder.is_file():
+        return _of_file(folder, device, dtype)
     try:
         with quiet():
             network, found = ControlNetModel.from_pretrained(
@@ -142,3 +168,15 @@ def load(where: str, unet: Any, device: torch.device, dtype: torch.dtype) -> tup
         raise CheckpointError(f"the ControlNet {where} could not be loaded: {lines[0]}") from error
     check_loaded(f"the ControlNet {where}", network, found)
     return network.to(device).eval().requires_grad_(False), revision(folder)
+
+
+def _of_file(file: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, str]:
+    from accelerate import init_empty_weights
+    from diffusers import ControlNetModel
+
+    net, beginning = _within(header(file).shapes)
+    with init_empty_weights():
+        network = ControlNetModel.from_config(_config_of_file(file))
+    found = filled(network, file, original_layout.unet_sources(net, beginning), dtype)
+    check_loaded(f"the ControlNet {file}", network, found)
+    return network.to(device).eval().requires_grad_(False), digest(file)[:16]

@@ -12,10 +12,12 @@ from typing import Any
 from backbones.checkpoint_files import UNET
 
 Shapes = Mapping[str, tuple[int, ...]]  # of the tensors of a file, by name
+CONTROLNET = "control_model."  # begins the names of a ControlNet's tensors, but in some files
 AUTOENCODERS = ("first_stage_model.", "vae.")  # as the parts of a file are named: all their tensors begin so
 CLIP = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")  # in the names of transformers
 OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.")  # in those of OpenCLIP
 HEAD = 64  # width of an attention head, but for UNets of Stable Diffusion 1, which have 8 heads at each level
+TIME_XL = 256  # features of each of the six sizes that SDXL's networks read
 LATENT_SCALE, LATENT_SCALE_XL = 0.18215, 0.13025
 
 ENDS = {
@@ -94,6 +96,27 @@ def unet_config(unet: Shapes) -> dict[str, Any]:
     """diffusers' config of a UNet, `within` its part. Without its sample_size, and of the XL kind without
     addition_time_embed_dim: these are no shapes of it. Raises KeyError or IndexError where it is none of this
     layout."""
+    found = _downwards(unet)
+    up = [one.replace("Down", "Up") for one in reversed(found["down_block_types"])]
+    outputs = {"out_channels": unet["out.2.weight"][0], "up_block_types": up}
+    return {"_class_name": "UNet2DConditionModel", **found, **outputs}
+
+
+def controlnet_config(net: Shapes) -> dict[str, Any]:
+    """diffusers' config of a ControlNet, `within` its part. Raises KeyError or IndexError as `unet_config`."""
+    last = max(int(name.split(".")[1]) for name in net if name.startswith("input_hint_block."))
+    found = _downwards(net)
+    if "addition_embed_type" in found:
+        found["addition_time_embed_dim"] = TIME_XL
+    return {
+        "_class_name": "ControlNetModel", **found,
+        "conditioning_channels": net["input_hint_block.0.weight"][1],
+        "conditioning_embedding_out_channels": [net[f"input_hint_block.{i}.weight"][0] for i in range(0, last, 4)],
+    }  # fmt: skip
+
+
+def _downwards(unet: Shapes) -> dict[str, Any]:
+    """Of the half that a UNet and its ControlNets have."""
     blocks = levels(unet)
     channels = [unet[f"input_blocks.{level[0]}.0.out_layers.3.weight"][0] for level in blocks]
     depths = [_depth(unet, f"input_blocks.{level[0]}.1.") for level in blocks]
@@ -101,10 +124,8 @@ def unet_config(unet: Shapes) -> dict[str, Any]:
     linear = len(next(shape for name, shape in unet.items() if name.endswith(".proj_in.weight"))) == 2
     down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths]
     found = {
-        "_class_name": "UNet2DConditionModel",
-        "in_channels": unet["input_blocks.0.0.weight"][1], "out_channels": unet["out.2.weight"][0],
-        "block_out_channels": channels, "layers_per_block": len(blocks[0]), "down_block_types": down,
-        "up_block_types": [one.replace("Down", "Up") for one in reversed(down)],
+        "in_channels": unet["input_blocks.0.0.weight"][1], "block_out_channels": channels,
+        "layers_per_block": len(blocks[0]), "down_block_types": down,
         "cross_attention_dim": unet[inside][1], "use_linear_projection": linear,
         "attention_head_dim": [width // HEAD for width in channels] if linear else 8,  # heads, whatever its name says
         "transformer_layers_per_block": [depth or 1 for depth in depths],
@@ -122,10 +143,28 @@ def _depth(unet: Shapes, beginning: str) -> int:
     return len(layers)
 
 
-def unet_sources(unet: Shapes) -> Sources:
-    """By the names of diffusers; tensors whose names are none of this layout have their own."""
+def unet_sources(unet: Shapes, beginning: str = UNET) -> Sources:
+    """Of a UNet or a ControlNet, by the names of diffusers; tensors whose names are none of this layout have their own.
+    beginning: of its names in the file."""
     layers = len(levels(unet)[0]) + 1
-    return {_in_unet(name, layers) or name: Source(UNET + name) for name in unet}
+    hints = [int(name.split(".")[1]) for name in unet if name.startswith("input_hint_block.")]
+    last = f"input_hint_block.{max(hints, default=0)}"
+    return {_in_controlnet(name, last) or _in_unet(name, layers) or name: Source(beginning + name) for name in unet}
+
+
+def _in_controlnet(name: str, last: str) -> str:
+    """What a UNet has none of. last: of the layers that read the map."""
+    stem, _, end = name.rpartition(".")
+    if stem in ("input_hint_block.0", last):
+        return f"controlnet_cond_embedding.{'conv_out' if stem == last else 'conv_in'}.{end}"
+    found = re.fullmatch(r"(input_hint_block|zero_convs|middle_block_out)\.(\d+)(?:\.0)?", stem)
+    if found is None:
+        return ""
+    i = int(found[2])
+    return {
+        "input_hint_block": f"controlnet_cond_embedding.blocks.{i // 2 - 1}.{end}",
+        "zero_convs": f"controlnet_down_blocks.{i}.{end}", "middle_block_out": f"controlnet_mid_block.{end}",
+    }[found[1]]  # fmt: skip
 
 
 def _in_unet(name: str, layers: int) -> str:

@@ -264,15 +264,23 @@ def open_part(folder: Path, part: str, library: str, kind: str, dtype: torch.dty
     """A network of the file that a folder stands for, and its loading info as diffusers gives it: where the info has
     anything, the network has no weights."""
     from accelerate import init_empty_weights
-    from safetensors import safe_open
 
     made, said = getattr(importlib.import_module(library), kind), config(folder, part)
     with init_empty_weights():
         network = made(made.config_class(**said)) if library == "transformers" else made.from_config(said)
     file = Path(os.readlink(folder / SINGLE_FILE))
+    sources = sources_of(header(file).shapes, part, "xl" if (folder / "text_encoder_2").is_dir() else None)
+    return network, filled(network, file, sources, dtype)
+
+
+def filled(network: Any, file: Path, sources: Sources, dtype: torch.dtype) -> dict[str, Any]:
+    """Fills a network without weights from a file, and gives the loading info as diffusers does: where that has
+    anything, it was not filled."""
+    from safetensors import safe_open
+
     shapes = header(file).shapes
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    sources = _named_as(wanted, sources_of(shapes, part, "xl" if (folder / "text_encoder_2").is_dir() else None))
+    sources = _named_as(wanted, sources)
     found: dict[str, Any] = {
         "missing_keys": [name for name in wanted if name not in sources],
         "unexpected_keys": [one.name for name, one in sources.items() if name not in wanted],
@@ -283,7 +291,7 @@ def open_part(folder: Path, part: str, library: str, kind: str, dtype: torch.dty
         with safe_open(str(file), framework="pt") as tensors:
             weights = {name: _read(tensors, one, dtype).reshape(wanted[name]) for name, one in sources.items()}
         network.load_state_dict(weights, strict=True, assign=True)
-    return network, found
+    return found
 
 
 def sources_of(shapes: Mapping[str, tuple[int, ...]], part: str, kind: Family | None = None) -> Sources:

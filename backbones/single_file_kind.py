@@ -38,6 +38,8 @@ OTHERS = (
     (r"double_stream_blocks\.", "HiDream"),
     (r"(patchify_proj|txt_in\.individual_token_refiner|head\.modulation|blocks\.block\d+\.)", "a video model"),
     (r"(clip_txt_mapper|down_blocks\.\d+\.\d+\.channelwise)", "Stable Cascade"),
+    (r"input_blocks\.0\.0\.weight",
+     "a UNet of Stable Diffusion alone whose tensors are named otherwise: the names begin with model.diffusion_model."),
     (r"(down_blocks|up_blocks|mid_block|transformer_blocks)\.",
      "one network in diffusers' layout: give the folder of its whole checkpoint"),
     (r"(encoder|decoder)\.(conv_in|mid\.)", "an autoencoder alone"),

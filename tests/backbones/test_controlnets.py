@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from backbones import controlnets
 from backbones.checkpoint_files import CheckpointError
-from tests.support import tiny
+from tests.support import original_files, tiny
 
 CPU = torch.device("cpu")
 
@@ -55,6 +55,36 @@ def test_weights_that_do_not_fill_it_are_refused(saved, unet, spoil, words):
         controlnets.load(str(file.parent), unet, CPU, torch.float32)
 
 
+@pytest.mark.parametrize("kind", ["1", "2"])
+@pytest.mark.parametrize("beginning", ["control_model.", ""])
+def test_a_single_file_is_the_same_network_as_its_folder(tmp_path, kind, beginning):
+    torch.manual_seed(0)
+    unet = original_files.unet(kind)
+    made = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 24, 32))
+    for values in made.parameters():
+        torch.nn.init.normal_(values)
+    made.save_pretrained(tmp_path / "depth")
+    file = tmp_path / "pose.safetensors"
+    save_file({name: one.contiguous() for name, one in original_files.of_controlnet(made, beginning).items()}, file)
+    network, _ = controlnets.load(str(file), unet, CPU, torch.float32)
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in made.state_dict().items())
+    same = {name: made.config[name] for name in ("conditioning_embedding_out_channels", "use_linear_projection")}
+    assert {name: tuple(network.config[name]) if name[0] == "c" else network.config[name] for name in same} == same
+    if beginning:
+        theirs = ControlNetModel.from_single_file(str(file), config=str(tmp_path / "depth"), local_files_only=True)
+        assert all(torch.equal(value, network.state_dict()[name]) for name, value in theirs.state_dict().items())
+    tensors = load_file(file)
+    del tensors[f"{beginning}zero_convs.0.0.bias"]
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=r"pose.safetensors: 1 \(controlnet_down_blocks.0.bias\) of its weights"):
+        controlnets.load(str(file), unet, CPU, torch.float32)
+    with pytest.raises(CheckpointError, match=r"pose.safetensors has cross_attention_dim 64 and this network 32"):
+        controlnets.ready(str(file), tiny.unet(32).config)
+    save_file({"lora_unet_a.lora_down.weight": torch.ones(1)}, file)
+    with pytest.raises(CheckpointError, match=r"pose.safetensors is nothing that is known .*original layout"):
+        controlnets.ready(str(file), unet.config)
+
+
 def config(text, widths):
     return {"_class_name": "ControlNetModel", "cross_attention_dim": text, "block_out_channels": widths,
             "layers_per_block": 2}  # fmt: skip
@@ -88,7 +118,10 @@ def test_of_a_folder_for_many_models_those_that_fit_are_offered(tmp_path, monkey
     assert found["depth"] == "lllyasviel/control_v11f1p_sd15_depth"
     (tmp_path / "model_controlnets" / "depth").mkdir(parents=True)
     (tmp_path / "model_controlnets" / "depth" / "config.json").write_text("{}")
-    assert controlnets.beside(tmp_path / "model", SimpleNamespace(**SD_1))["depth"].startswith(str(tmp_path))
+    (tmp_path / "model_controlnets" / "lines.safetensors").touch()
+    found = controlnets.beside(tmp_path / "model", SimpleNamespace(**SD_1))
+    assert found["depth"] == str(tmp_path / "model_controlnets" / "depth")
+    assert found["lines"] == str(tmp_path / "model_controlnets" / "lines.safetensors")
 
 
 def test_half_a_download_is_said(saved, unet):

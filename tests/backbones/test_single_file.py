@@ -175,6 +175,7 @@ REFUSED = {  # names of tensors -> words
     "encoder.conv_in.weight": "is an autoencoder alone",
     "first_stage_model.encoder.conv_in.weight": "is an autoencoder alone",
     "text_model.embeddings.token_embedding.weight": "is a text encoder alone",
+    "diffusion_model.input_blocks.0.0.weight": "is a UNet of Stable Diffusion alone whose tensors are named otherwise",
     "something": r"no checkpoint that is known here \(it begins with something\)",
 }  # fmt: skip
 

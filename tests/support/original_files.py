@@ -103,6 +103,21 @@ def of_unet(network) -> dict[str, torch.Tensor]:
     return {f"model.diffusion_model.{_in_unet(name, layers, attends)}": value for name, value in state.items()}
 
 
+def of_controlnet(network, beginning: str = "control_model.") -> dict[str, torch.Tensor]:
+    layers, blocks = network.config.layers_per_block, len(network.controlnet_cond_embedding.blocks)
+
+    def named(name: str) -> str:
+        stem, _, end = name.rpartition(".")
+        if found := re.fullmatch(r"controlnet_cond_embedding\.(?:conv_(in|out)|blocks\.(\d+))", stem):
+            place = {"in": 0, "out": 2 * (blocks + 1)}.get(found[1], 2 * (int(found[2] or 0) + 1))
+            return f"input_hint_block.{place}.{end}"
+        if found := re.fullmatch(r"controlnet_down_blocks\.(\d+)", stem):
+            return f"zero_convs.{found[1]}.0.{end}"
+        return f"middle_block_out.0.{end}" if stem == "controlnet_mid_block" else _in_unet(name, layers, [])
+
+    return {beginning + named(name): value for name, value in network.state_dict().items()}
+
+
 def of_vae(network) -> dict[str, torch.Tensor]:
     found = {}
     for name, value in network.state_dict().items():

@@ -37,7 +37,7 @@ def controlnet(
     other_network: Annotated[
         NetworkName,
         Help(
-            "To attach one, put its folder into <model>_controlnets/, beside the model's file or folder",
+            "To attach one, put its folder or file into <model>_controlnets/, beside the model",
             label="ControlNet of the other map",
         ),
     ]

@@ -136,7 +136,7 @@ def test_a_controlnet_is_fetched_while_other_runs_go_on(
 
 @pytest.mark.parametrize("what, words", [
     ({"cross_attention_dim": 768}, "has cross_attention_dim 768 and this network 32"),
-    ({"_class_name": "FluxControlNetModel"}, "is a FluxControlNetModel by its config.json: what fits is"),
+    ({"_class_name": "FluxControlNetModel"}, "is a FluxControlNetModel by its config.json or its tensors: what fits"),
     (None, "owner/depth is gated: accept its conditions"),
 ])  # fmt: skip
 def test_a_controlnet_that_cannot_be_fails_its_run_before_any_weights(
