@@ -62,7 +62,9 @@ class NumberKnob(Message):
 class Input(Message):
     name: str
     label: str
-    kind: Literal["image", "map", "mask", "prompt", "words", "network", "boxes", "points", "references", "operator"]
+    kind: Literal[
+        "image", "map", "mask", "prompt", "words", "network", "boxes", "points", "references", "operator", "loras",
+    ]
     optional: bool
     wanted_by: dict[str, list[str]]  # a choice of the method -> options that cannot do without this input
     ask: str

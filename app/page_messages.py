@@ -13,6 +13,13 @@ from app.forms.stack import Stack
 # ---- the tab Create --------------------------------------------------------------------------------------------------
 
 
+class LoraFile(Message):
+    """A file of the folder of LoRA files; size in words."""
+
+    name: str
+    size: str
+
+
 class Marks(Message):
     """What is said at the cards; keys are fields such as methods.0.knobs.weight."""
 
@@ -21,6 +28,8 @@ class Marks(Message):
     unused: dict[str, str]  # settings that the run does not use, such as eta
     wrong: list[str]  # fields beside the cards for which a run would be refused
     offers: list[str] | None  # what the network can do, None until it has loaded
+    loras: list[LoraFile] | None  # that a card can name, None where no card asks for some
+    takes_loras: bool  # whether such files can be uploaded
     visit_token: str  # of this visit: without it no image goes in or out
     model: str
     backbone: str

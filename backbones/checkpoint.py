@@ -198,7 +198,7 @@ def revision(folder: Path) -> str:
 
 
 def digest(file: Path) -> str:
-    """The sha256 of a file, remembered for a large one."""
+    """The sha256 of a file's content, in hexadecimal; remembered for a large one."""
     blob = file.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):  # the Hub's cache names a file by its sha256
         return blob.name
@@ -208,11 +208,11 @@ def digest(file: Path) -> str:
     if known and known.exists():
         return known.read_text()
     with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
     if known:
         known.parent.mkdir(exist_ok=True)
-        known.write_text(digest)
-    return digest
+        known.write_text(found)
+    return found
 
 
 @contextmanager

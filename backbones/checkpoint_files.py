@@ -18,6 +18,7 @@ from backbones.pipelines import BY_PIPELINE
 PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
 UNFINISHED = {".incomplete", ".part", ".crdownload", ".download", ".aria2", ".tmp"}  # of the Hub, browsers, aria2
 LIBRARIES = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # -> how their files of weights are named
+LARGEST_HEADER = 100_000_000  # bytes, as the library of the format has it
 OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")  # parts of a pipeline that no backbone needs
 VARIANTS = ("", "fp16", "bf16", "fp32")  # in this order, then others such as non_ema; "": files without a variant
 SINGLE_FILE = "single_file.safetensors"  # a link in a folder of configs to the file that holds the weights
@@ -255,7 +256,7 @@ def header(file: Path) -> Header:
         if first.startswith(b"version "):
             raise Unfinished(f"{file} is git-lfs' pointer to the file, not the file itself: `git lfs pull` fetches it")
         length = int.from_bytes(first, "little")
-        raw = stream.read(length) if 0 < length <= size - 8 else b""
+        raw = stream.read(length) if 0 < length <= min(size - 8, LARGEST_HEADER) else b""
     try:
         read = json.loads(raw)
         said = {str(name): str(value) for name, value in read.pop("__metadata__", {}).items()}

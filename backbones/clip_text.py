@@ -41,6 +41,11 @@ class CLIPText:
         self._learned = LearnedWords(id, folder, widths, self.readers[0].size)
 
     @property
+    def encoders(self) -> dict[str, Any]:
+        """By the parts that LoRA files call them (`lora_names`)."""
+        return {"te1": self.pipe.text_encoder, **({"te2": self.pipe.text_encoder_2} if self.xl else {})}
+
+    @property
     def reads_chunks(self) -> bool:
         """Whether its features may be laid end to end: of CLIP they may, of an encoder trained with its network not."""
         return self.xl or len(self.pipe.tokenizer) >= LEARNED_ALL

@@ -1,24 +1,26 @@
 """A backbone put together of its parts: a network, what encodes prompts, what makes images of latents and back."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from backbones import guiding_networks
+from backbones import guiding_networks, lora_files
 from backbones.base import check_size
 from backbones.checkpoint_files import CheckpointError
 from backbones.coordinates import Coordinates
 from backbones.learned_words import LearnedWords
-from backbones.text_length import EMPTY_CHUNK, filled_up, with_zeros
+from backbones.lora_network import AdaptedText, WithLoras, branches
+from backbones.prompts import Prompts, TextEncoder
 from samplers.protocol import Ask, Cond
 from samplers.schedules import native
 
-REMEMBERED = 512  # prompts whose encoding is kept
+ADAPTED = 4  # sets of LoRA files with which prompts are read, kept
 Inputs = dict[str, Tensor]  # of a network beside x and t, each (B, ...)
 Extension = Callable[[Any, tuple[str, ...]], Any]  # (network, keys of cond) -> the network that reads them as well
 
@@ -51,34 +53,6 @@ class Network(Protocol):
     def open_controlnet(self, where: str) -> tuple[Any, str]:
         """From a folder or Hub id. Raises CheckpointError where it does not fit, or there are none for its kind."""
         ...
-
-
-class TextEncoder(Protocol):
-    """Reads prompts; see `backbones.base.Backbone` for what the attributes mean."""
-
-    tokens: int
-    weighs_words: bool | None  # None: it reads no prompts
-
-    @property
-    def reads_chunks(self) -> bool: ...
-
-    @property
-    def learned_words(self) -> LearnedWords | None: ...
-
-    @property
-    def clip_skips(self) -> int: ...
-
-    def encode(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:
-        """One prompt -> its row of a cond."""
-        ...
-
-    def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]: ...
-
-    def unread(self, text: str) -> str: ...
-
-    def count_tokens(self, text: str) -> tuple[int, int]: ...
-
-    def unknown_words(self, text: str) -> list[str]: ...
 
 
 class Images(Protocol):
@@ -119,7 +93,9 @@ class LatentBackbone:
         beside = {name for name in guiding_networks.NETWORKS if guiding_networks.has(self.folder, name)}
         self.offers = self.network.offers | self.images.offers | beside
         self.offers |= {"controlnet"} if self.controlnets else set()
-        self._texts: dict[tuple[str, int, tuple[str, ...]], dict[str, Tensor]] = {}
+        self._prompts = Prompts(self.text)
+        self._loras: dict[str, lora_files.LoraFile] = {}  # by their keys of cond
+        self._adapted: dict[Any, LatentBackbone] = {}  # by the LoRA files in its text encoders
 
     @property
     def reads_chunks(self) -> bool:
@@ -189,6 +165,34 @@ class LatentBackbone:
             raise ValueError(f"{self.id} has no ControlNet {name}: it has {', '.join(self.controlnets) or 'none'}")
         return self.network.open_controlnet(self.controlnets[name])
 
+    def lora(self, name: str) -> str:
+        """Opens a LoRA file: the key of cond, (B,), by which an ask has it at that weight. name: see `lora_files`.
+
+        Raises CheckpointError where it cannot be had, and where no layer of it is one of this backbone.
+        """
+        file = lora_files.checked(name, self.id, self.folder).file
+        self._loras[file.key] = file
+        self.extend(lora_files.KEY, partial(WithLoras, files=self._loras))
+        return file.key
+
+    def reading_with(self, loras: Mapping[str, float]) -> "LatentBackbone":
+        """This backbone, which reads prompts with LoRA files in its text encoders; itself where none has layers there.
+
+        loras: key, as `lora` gives it -> weight.
+        """
+        weights = tuple(sorted((key, weight) for key, weight in loras.items() if weight))
+        if weights not in self._adapted:
+            encoders = getattr(self.text, "encoders", {})
+            weighed = [(branches(self._loras[key], encoders), weight) for key, weight in weights]
+            weighed = [(made, weight) for made, weight in weighed if made]
+            other = copy.copy(self) if weighed else self
+            if weighed:
+                other._prompts = Prompts(AdaptedText(self.text, weighed))
+            while len(self._adapted) >= ADAPTED:
+                self._adapted.pop(next(iter(self._adapted)))
+            self._adapted[weights] = other
+        return self._adapted[weights]
+
     def levels(self, width: int, height: int) -> Tensor:
         """The noise levels (T,) of an image of so many pixels, ascending."""
         return self.sigmas
@@ -204,25 +208,7 @@ class LatentBackbone:
 
     def encode_prompt(self, texts: Sequence[str], clip_skip: int = 1) -> dict[str, Tensor]:
         """B texts -> the cond of B rows. Each text is encoded on its own, once. clip_skip: up to `clip_skips`."""
-        if isinstance(texts, str) or not len(texts):
-            raise ValueError("encode_prompt takes a list of at least one text")
-        rows = []
-        for text in texts:
-            key = text, clip_skip, self.learned_words.version(text) if self.learned_words is not None else ()
-            if key not in self._texts:
-                if len(self._texts) >= REMEMBERED:
-                    self._texts.pop(next(iter(self._texts)))
-                self._texts[key] = self.text.encode(text, clip_skip)
-            rows.append(self._texts[key])
-        if self.reads_chunks:
-            longest = max(row["text"].shape[1] for row in rows)
-            if any(row["text"].shape[1] < longest for row in rows):
-                empty = self.text.encode(EMPTY_CHUNK, clip_skip)
-                rows = [filled_up(row, longest, empty) for row in rows]
-        elif "length" in rows[0]:
-            longest = max(row["text"].shape[1] for row in rows)
-            rows = [{**row, "text": with_zeros(row["text"], longest)} for row in rows]
-        return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+        return self._prompts.encode(texts, clip_skip)
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""

@@ -294,6 +294,14 @@ def filled(network: Any, file: Path, sources: Sources, dtype: torch.dtype) -> di
     return found
 
 
+def shapes_of(folder: Path, part: str) -> dict[str, tuple[int, ...]]:
+    """Of the weights of a part, by the names that diffusers and transformers give them; of a convolution of 1 x 1
+    perhaps those of a linear layer."""
+    shapes = header(folder / SINGLE_FILE).shapes
+    sources = sources_of(shapes, part, "xl" if (folder / "text_encoder_2").is_dir() else None)
+    return {name: tuple(one.shape(shapes)) for name, one in sources.items()}
+
+
 def sources_of(shapes: Mapping[str, tuple[int, ...]], part: str, kind: Family | None = None) -> Sources:
     """Where a part's weights are in a file of these shapes. kind: "xl" where it is that."""
     if kind is None:

@@ -20,7 +20,7 @@ QUANTISED = re.compile(r".*\.(absmax|quant_map|nested_absmax|SCB|qweight|qzeros)
 #: What other files are: (a name of a tensor in them, without what may stand before it; what that is).
 OTHERS = (
     (r"lora_(unet|te\d?|transformer)_|.*\.(lora_[AB]|lora_(up|down))\.|.*\.(hada_w1_a|lokr_w1|lokr_w1_a|oft_blocks)$",
-     "a LoRA or LyCORIS, which goes with a checkpoint"),
+     "a LoRA or LyCORIS, which goes with a checkpoint: put it into the folder loras"),
     (r"(string_to_param|emb_params|clip_[lg]$)", "a textual inversion, which goes with a checkpoint"),
     (r"(image_proj|ip_adapter)\.", "an IP-Adapter, which goes with a checkpoint"),
     (r"(control_model\.|controlnet_cond_embedding\.|input_hint_block\.)",

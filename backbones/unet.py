@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import controlnets
+from backbones import controlnets, lora_files
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.engines import SMALL, EngineChoice, NetworkEngine, TorchEngine, choose
@@ -15,7 +15,8 @@ from backbones.latent import Extension, Inputs
 from samplers.protocol import Cond
 
 GUIDANCE = 8.5  # diffusers' default for latent consistency models
-OFFERS = frozenset({"gradients", "attention.self", "attention.cross", "features"})
+OFFERS = frozenset({"gradients", "attention.self", "attention.cross", "features", "lora"})
+EXTENDED = 6  # networks that read more keys than their own, kept: each may be a copy in an engine of its own
 
 
 def size_multiple(factor: int, stages: int, parameters: int) -> int:
@@ -170,5 +171,9 @@ class UNet:
             for prefix, extension in self._extensions.items():
                 if mine := tuple(key for key in keys if key.startswith(prefix)):
                     network = extension(network, mine)
-            self._extended[keys] = self._engines_of(network, f"{self.revision}-{network.key}")
-        return self._extended[keys]
+            has_loras = any(key.startswith(lora_files.KEY) for key in keys)  # too many to keep them on the disk
+            self._extended[keys] = self._engines_of(network, "" if has_loras else f"{self.revision}-{network.key}")
+        self._extended[keys] = found = self._extended.pop(keys)  # the last that was used
+        while len(self._extended) > EXTENDED:
+            self._extended.pop(next(iter(self._extended)))
+        return found

@@ -16,6 +16,7 @@ from functools import lru_cache
 ROUND = 1.1  # the weight of a pair of round brackets; of square ones the inverse
 HEAVIEST = 10.0  # weight of words, either sign: nobody means more, and features soon overflow
 ADAPTER = r"<\s*(?:lora|lyco|hypernet|embedding)\s*:[^<>]*>"
+HYPERNET = r"<\s*(?:hypernet|embedding)\s*:[^<>]*>"  # of these adapters those that are read nowhere here
 #: from "cube" to "ball" at half of the steps, "ball" from there on, or in turns
 CHANGING = r"\[[^\[\]]*:\s*\d*\.?\d+\s*\]|\[[^\[\]]*\|[^\[\]]*\]"
 BREAK = r"\bBREAK\b"

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.curves import Curve
+from common.lora_tags import lora_tags
 from conditioning.operators import Degradation, Measurement
 from samplers.protocol import Cond
 
@@ -49,6 +51,17 @@ class Point:
     to_y: float | None = None
 
 
+@dataclass(frozen=True)
+class Lora:
+    """An opened LoRA file: the key of cond by which an ask has it, and its weight, a number or a curve over the steps.
+
+    text_weight: of its layers in the text encoder, which have been at work when the prompt was encoded."""
+
+    key: str
+    weight: float | Curve
+    text_weight: float = 0.0
+
+
 Image = Annotated[Tensor, Input("image", "an image as latents (B, C, h, w); backbone.decode gives its pixels")]
 Map = Annotated[Tensor, Input("map", "an image or a map of one, (B, 3, H, W) in [0, 1], as large as the result")]
 Mask = Annotated[
@@ -59,6 +72,7 @@ Words = Annotated[str, Input("words", "words of the prompt, str; a comma between
 NetworkName = Annotated[str, Input("network", "the name of a ControlNet that the model has, str")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
+Loras = Annotated[Sequence[Lora], Input("loras", "opened LoRA files with their weights")]
 References = Annotated[Sequence[Tensor], Input("references", "images as latents, each (B, C, h, w)")]
 Operator = Annotated[
     Measurement,
@@ -75,7 +89,7 @@ def prepare_input(kind: str, value: Any, backbone: Any, rows: int, latent: tuple
 
     kind: of the Input. rows: B. latent: (C, h, w). Images are (1, 3, H, W) in [0, 1]; a mask is (1, 1, H, W) and
     counts as painted in a latent where any of its pixels is above 0.5, a feathered one, with values between 0 and 1, by
-    the mean of its pixels; prompts and words are str; an operator
+    the mean of its pixels; prompts, words and LoRA files (`common.lora_tags`) are str; an operator
     is a Degradation, measured in the state's own space where that is pixels. The rest passes unchanged.
     """
     if kind == "image":
@@ -97,6 +111,13 @@ def prepare_input(kind: str, value: Any, backbone: Any, rows: int, latent: tuple
         return painted.expand(rows, 1, *latent[1:])
     if kind == "prompt":
         return {k: v.expand(rows, *v.shape[1:]) for k, v in backbone.encode_prompt([value]).items()}
+    if kind == "loras" and isinstance(value, str):
+        return opened_loras(value, backbone)
     if kind == "operator" and isinstance(value, Degradation):
         return value.measured(backbone, rows)
     return value
+
+
+def opened_loras(text: str, backbone: Any) -> list[Lora]:
+    """The LoRA files that a text names (`common.lora_tags`). Raises ValueError and OSError, in words."""
+    return [Lora(backbone.lora(one.name), one.weight, one.text_weight) for one in lora_tags(text)]

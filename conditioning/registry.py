@@ -26,6 +26,7 @@ from conditioning.inputs import (
     Help,
     Image,
     Input,
+    Loras,
     Map,
     Mask,
     NetworkName,
@@ -41,8 +42,8 @@ from samplers.schedules import part_of
 
 __all__ = [
     "FAMILIES", "METHODS", "NEEDS", "RUN_ARGUMENTS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input",
-    "Interval", "Knob", "Map", "Mask", "Method", "Misfit", "NetworkName", "Operator", "Point", "Points", "Prompt",
-    "References", "Start", "Words", "find", "method",
+    "Interval", "Knob", "Loras", "Map", "Mask", "Method", "Misfit", "NetworkName", "Operator", "Point", "Points",
+    "Prompt", "References", "Start", "Words", "find", "method",
 ]  # fmt: skip
 
 DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how
@@ -59,6 +60,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "editing network": "a network made for editing by instruction, with an image among its inputs (InstructPix2Pix)",
     "reference images": "a network that reads images as further tokens (FLUX.1 Kontext, FLUX.2 klein)",
     "distilled guidance": "a network with its guidance scale among its inputs (FLUX.1 dev, latent consistency models)",
+    "lora": "layers that LoRA files change (Still Life and Stable Diffusion)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life, Stable Diffusion 1.5 and XL have some)",
@@ -72,6 +74,7 @@ RUN_ARGUMENTS = {  # parameters that come from the run and not from a person: th
     "backbone": "what encodes, decodes and knows its words",
     "network": "the innermost denoiser: the network with all that belongs to it, as adapters and learned labels",
     "guided_network": "the network under classifier-free guidance, and nothing else that steers",
+    "prompt_files": "the opened LoRA files that the prompt names",
     "source_states": "states of the source of an edit by level, which an inversion writes for others to read",
 }
 

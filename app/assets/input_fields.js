@@ -4,6 +4,7 @@ import { degradationField } from "./degradation_field.js";
 import { element } from "./element.js";
 import { imageField, referencesField } from "./image_fields.js";
 import { knobField } from "./knob_fields.js";
+import { loraField } from "./lora_field.js";
 import { maskDrawing } from "./mask_drawing.js";
 import { page } from "./page_state.js";
 import { boxesDrawing, pointsDrawing } from "./places_drawing.js";
@@ -34,6 +35,7 @@ import { isEmpty } from "./stack_model.js";
 const KINDS = {
   image: "image", map: "map", mask: "mask", prompt: "prompt", words: "words of the prompt",
   network: "one of the model's", boxes: "boxes", points: "points", references: "images", operator: "degraded image",
+  loras: "LoRA files",
 };
 
 /**
@@ -100,6 +102,8 @@ function control(field) {
     }
     case "network":
       return networkField(label, String(value ?? ""), change);
+    case "loras":
+      return loraField({ id, label, value: String(value ?? ""), change });
     case "map":
       return mapField(field);
     case "image":

@@ -68,6 +68,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !dialog) {
     event.preventDefault();
     event.stopPropagation();
+    if (around(event, ".nw-cards")) typing?.dispatchEvent(new Event("change", { bubbles: true })); // as when one leaves the field
     void (press("compare-make") || press("follow") || pressAnywhere("generate")); // of the tab in view, else of Create
   } else if (event.key === "Escape" && !dialog && !dropdownIsOpen()) {
     const done = press("cancel") || press("compare-cancel") || press("follow-cancel") || historyKey(event) || pressAnywhere("cancel") || backToBatch();

@@ -3,16 +3,16 @@
 
 /** @import { Catalogue, Marks } from "./server.d.ts" */
 
-/** @type {{ catalogue: Catalogue | null, visit_token: string, backbone: string, model: string, offers: string[] | null }} */
-export const page = { catalogue: null, visit_token: "", backbone: "", model: "", offers: null };
+/** @type {{ catalogue: Catalogue | null, visit_token: string, backbone: string, model: string, offers: string[] | null, loras: Marks["loras"], takes_loras: boolean }} */
+export const page = { catalogue: null, visit_token: "", backbone: "", model: "", offers: null, loras: null, takes_loras: false };
 
 let visitBegins = () => {};
 /** Resolves once the server has said whose visit this is: without that it takes no image and gives none. */
 export const visitIsKnown = /** @type {Promise<void>} */ (new Promise((resolve) => { visitBegins = resolve; }));
 
 /** @param {Marks} marks */
-export function learn({ visit_token, backbone, model, offers }) {
-  Object.assign(page, { visit_token, backbone, model, offers });
+export function learn({ visit_token, backbone, model, offers, loras, takes_loras }) {
+  Object.assign(page, { visit_token, backbone, model, offers, loras, takes_loras });
   if (visit_token) visitBegins();
 }
 

@@ -178,6 +178,12 @@ export interface Input {
   help: string;
 }
 
+/** A file of the folder of LoRA files; size in words. */
+export interface LoraFile {
+  name: string;
+  size: string;
+}
+
 /** What is said at the cards; keys are fields such as methods.0.knobs.weight. */
 export interface Marks {
   problems: Record<string, string>;
@@ -185,6 +191,8 @@ export interface Marks {
   unused: Record<string, string>;
   wrong: string[];
   offers: string[] | null;
+  loras: LoraFile[] | null;
+  takes_loras: boolean;
   visit_token: string;
   model: string;
   backbone: string;

@@ -295,7 +295,9 @@ export function mountMarks(messages) {
     const sent = JSON.parse(text);
     if (sent.visit_token === undefined) return; // "{}", before the server has said anything
     marks = sent;
+    const filesBefore = JSON.stringify(page.loras);
     learn(sent);
+    if (isReady() && JSON.stringify(page.loras) !== filesBefore) render();
     if (isReady()) { drawMarks(); lookAgain(); }
     announce("unused", sent.unused);
     announce("wrong", sent.wrong);

@@ -23,11 +23,10 @@ class Signpost:
 SIGNPOSTS = (
     # what cannot be done here
     Signpost(
-        ("LoRA", "LyCORIS", "LoCon", "DreamBooth", "textual inversion", "embedding", "hypernetwork", "personalization",
-         "custom concept", "fine-tune", "train"),
-        "Specialization is not here: a network cannot be taught a thing of yours, and no LoRA or embedding is loaded. "
-        "Nearest: an image of it can lend its colours and layout.",
-        ("ilvr", "masactrl"),
+        ("DreamBooth", "textual inversion", "embedding", "hypernetwork", "train"),
+        "No network is taught a thing of yours here, and no embedding is loaded. Nearest: a LoRA file that was trained "
+        "elsewhere, or an image of the thing, which lends its colours and layout.",
+        ("lora", "ilvr", "masactrl"),
     ),
     Signpost(
         ("IP-Adapter", "image prompt", "reference only", "face ID", "PhotoMaker", "InstantID"),

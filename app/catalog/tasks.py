@@ -1,6 +1,6 @@
 """What one can do here, in a user's words: nine tasks, each with an example that begins with one click.
 
-One a family of the survey, in its order. Of specialization there is no method yet, and blending has two until then.
+One a family of the survey, in its order.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ TASKS = (
     ),
     Task("map", "Follow a depth map", "It says what is near and what is far", "repurposing",
          ("controlnet", "energy_guidance", "ilvr")),
+    Task("file", "Use a LoRA file", "What a fine-tuning left, in any prompt", "specialization", ("lora",),
+         "a file called “night”"),
     Task("invert", "Invert and edit", "An image of yours, in other words", "inversion",
          ("edit_friendly_ddpm", "sdedit", "direct_inversion", "null_text", "ddim_inversion", "edict", "diffedit")),
     Task("edit", "Edit by words", "One word changes, the rest stays", "attention",
          ("prompt_to_prompt", "masactrl", "plug_and_play", "semantic_guidance", "instruct_pix2pix",
           "in_context_images")),
     Task("combine", "Combine prompts", "Two prompts hold at once", "blending",
-         ("composable", "multidiffusion", "semantic_guidance"), "one prompt AND another"),
-    Task("wide", "Wide panorama", "Wider than the model has ever seen", "blending", ("panorama",)),
+         ("composable", "multidiffusion", "semantic_guidance", "panorama"), "one prompt AND another"),
     Task("restore", "Restore", "From too few pixels, blur or grey", "revision",
          ("ddnm", "ddrm", "pigdm", "dps", "snips")),
     Task("boxes", "Place by boxes", "Each thing where its box is", "guidance", ("layout_guidance", "multidiffusion")),

@@ -16,7 +16,7 @@ from torch import Tensor
 from app.engine.planner import Plan
 from backbones.base import Backbone
 from common.image_bytes import Array, to_uint8
-from samplers.flow import Flow, Step, ask, stepwise
+from samplers.flow import Flow, Step, stepwise
 
 GRID = 16  # cells across the longer side of a map
 MOST_WORDS = 24
@@ -64,10 +64,12 @@ class AttentionRecorder:
         return self._along(plan, [places for _, places in words], float(backbone.sigmas[0]))
 
     def _along(self, plan: Plan, places: list[list[int]], lowest: float) -> Flow:
+        network = plan.network()
+
         def after(step: Step) -> Flow:
             x = yield step
             edit = MeanMaps()
-            yield from ask(x, max(step.sigma, lowest), plan.cond, edit=edit)
+            yield from network(x, max(step.sigma, lowest), plan.cond, edit=edit)
             whole = edit.mean(_grid(x.shape[2], x.shape[3]))
             each = torch.stack([whole[at].sum(0) for at in places]) if places else whole[:0]
             self.steps.append(step.sigma)

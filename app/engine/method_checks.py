@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from app.engine import loras
 from app.schema import method_inputs
 from app.schema.method_inputs import Use, is_hash
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
 from common.fitting import Fit, fitted, fitted_mask, with_edge
+from common.lora_tags import WRITE
 from conditioning.clashes import clashes, solver_clash
 from conditioning.compose import refusals
 from conditioning.curves import parse
@@ -38,10 +40,11 @@ ASKS = {  # kind of an input -> what to do where there is none
     "boxes": "draw a box, or type one",
     "points": "set a point, or type one",
     "references": "upload images, or take an example",
+    "loras": WRITE,
     "operator": "give an image to degrade, or take an example",
 }
 _GIVEN = {
-    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "network": str, "references": str,
+    "image": str, "map": str, "mask": str, "prompt": str, "words": str, "network": str, "references": str, "loras": str,
     "boxes": method_inputs.BoxValue, "points": method_inputs.PointValue, "operator": method_inputs.DegradationValue,
 }  # fmt: skip
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs that are fitted to the result's size
@@ -148,6 +151,8 @@ def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
     if kind == "network":
         there = getattr(backbone, "controlnets", ())
         return "" if value in there or not there else f"there is no ControlNet {value} here, but {', '.join(there)}."
+    if kind == "loras":
+        return loras.wrong(value, backbone)
     if kind == "boxes":
         empty = [str(i) for i, box in enumerate(value, 1) if not box.text.strip()]
         return f"box {', '.join(empty)} has no words: write what should be in it." if empty else ""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.engine import method_checks
+from app.engine import loras, method_checks
 from app.engine.text_reading import as_read
 from app.engine.tuned_schedules import TunedSchedules
 from app.engine.tuned_schedules import problems as tuned_problems
@@ -35,7 +35,9 @@ Inputs = Mapping[str, Any]  # sha256 -> image
 class Plan:
     """A flow that makes one image: its last x is the latent. `tally` counts what it asks the network.
 
-    `cond`: of the prompt, one row, as the flow asks with it. `sigmas`: the schedule. `x`: where the flow is begun.
+    `cond`: of the prompt, one row, as the flow asks with it. `network()`: makes the innermost denoiser with all that
+    belongs to it, as ControlNets and LoRA files, for who asks beside the flow. `sigmas`: the schedule. `x`: where the
+    flow is begun.
     `on_start`: called with the state and its level whenever the solver starts a descent.
     """
 
@@ -45,6 +47,7 @@ class Plan:
     cond: Cond
     sigmas: list[float]
     x: Tensor  # (1, C, h, w)
+    network: Callable[[], Denoiser]
     on_start: list[Callable[[Tensor, float], object]] = field(default_factory=list)
 
 
@@ -103,6 +106,7 @@ def problems(recipe: Recipe, backbone: Backbone, name: str) -> list[Problem]:
         found.append(Problem("clip_skip", f"{message} Give 1 to {layers}."))
     found += tuned_problems(settings_used(recipe, backbone), backbone)
     found += method_checks.problems(recipe, backbone)
+    found += loras.prompt_problems(recipe, backbone)
     return [*found, *_too_heavy(recipe), *_unreadable(recipe, backbone)]
 
 
@@ -132,6 +136,9 @@ def plan(
     """The flow for a recipe of one image. Raises RecipeError where the stack of methods cannot be, and where the
     recipe needs something that is not in `tuned` yet."""
     tuned, recipe = tuned or TunedSchedules(backbone), settings_used(recipe, backbone)
+    prompt_files, reading = loras.opened(recipe, backbone)
+    if reading is not backbone:
+        backbone, encode = reading, Encoder(reading)
     sigmas, solver, network = tuned.levels(recipe), tuned.sampler(recipe), tuned.network(recipe)
     alike = as_read(recipe, backbone, encode)
     if alike is not backbone:
@@ -147,10 +154,14 @@ def plan(
         if recipe.cfg_scale != 1:
             names = ("scale", "rescale", "start", "end")
             stack.append(("cfg", {name: getattr(recipe, f"cfg_{name}") for name in names}))
-        shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null}
+        if prompt_files and all(name != loras.METHOD for name, _ in stack):
+            stack.append((loras.METHOD, {loras.FILES: []}))
+        given = {"prompt_files": prompt_files} if prompt_files else {}
+        shared: dict[str, Any] = {"sigmas": sigmas, "backbone": backbone, "null": null, **given}
         if others and cond.keys() & {"text"}:
             shared["joined"] = weight, [(encode(text), one) for text, one in others]
         D, sampler, _ = compose(stack, _announced(solver, on_start), network, **shared)
+        own = [(name, values) for name, values in stack if find(name).kind == "backbone"]
     except RecipeError:
         raise
     except (ValueError, TypeError) as error:
@@ -166,8 +177,12 @@ def plan(
         x = varied(x, Noise([recipe.variation_seed])(x), recipe.variation_strength)
     x = x * math.sqrt(1 + sigmas[0] ** 2)  # the marginal of unit data
     tally = Tally()
+
+    def own_network() -> Denoiser:
+        return compose(own, solver, network, **shared)[0]
+
     flow = _counted(once_each(sampler(D, x, sigmas, cond, noise)), tally)
-    return Plan(flow, formula(recipe, backbone), tally, cond, sigmas, x, on_start)
+    return Plan(flow, formula(recipe, backbone), tally, cond, sigmas, x, own_network, on_start)
 
 
 def _fails(stack: Sequence[tuple[str, Mapping[str, Any]]], solver: Sampler, shared: Mapping[str, Any]) -> bool:

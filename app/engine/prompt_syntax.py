@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from app.engine.loras import layers_said, reads_loras
 from app.engine.unread_text import texts
 from app.schema.recipe import Problem, Recipe
 from common.joined_prompts import AND, joined_prompts
+from common.lora_tags import TAG
 from common.text import one_line
-from common.weighted_text import ADAPTER, BREAK, CHANGING, HEAVIEST, weighted
+from common.weighted_text import ADAPTER, BREAK, CHANGING, HEAVIEST, HYPERNET, weighted
 
+NO_ADAPTER = (ADAPTER, "{} loads an adapter in other tools. Here it loads none, and is left out.")
+#: Where LoRA files act, and the prompt of the run names them.
+NO_LORA = (
+    (HYPERNET, "{} loads an adapter in other tools. Here it loads none, and is left out."),
+    (TAG, "{} is read in the prompt alone. Here it loads no file, and is left out."),
+)
 #: (what it looks like, what to say of the first that is found), as AUTOMATIC1111 and its kin write it.
 NOT_HERE = (
     (rf"(?<=\S)\s+{AND}\s+(?=\S)", "{} joins prompts in the prompt alone. Here it is the word “and”."),
-    (ADAPTER, "{} loads an adapter in other tools. Here it loads none, and is left out."),
     (CHANGING, "{} changes the prompt on the way in other tools. Here it is read as part of the text. "
                "For a weight write (word:0.8)."),
     (r"\{[^{}]*\|[^{}]*\}|__\w+__", "{} draws one of several texts in other tools. Here it is read as it stands."),
@@ -30,7 +37,7 @@ def syntax(recipe: Recipe, backbone: Any) -> list[Problem]:
     sentence on each kind of syntax that does nothing here."""
     weights = _weights(recipe) if _weighs(backbone) else []
     said = [*_joined(recipe, backbone), *weights, *_chunks(recipe, backbone), *_learned(recipe, backbone)]
-    return [*said, *without_effect(recipe, backbone)]
+    return [*said, *layers_said(recipe, backbone), *without_effect(recipe, backbone)]
 
 
 def _weighs(backbone: Any) -> bool | None:
@@ -41,11 +48,12 @@ def _weighs(backbone: Any) -> bool | None:
 def without_effect(recipe: Recipe, backbone: Any) -> list[Problem]:
     """The syntax of a recipe's texts that is not honoured on this backbone, each kind in a sentence."""
     kinds = NOT_HERE if getattr(backbone, "reads_chunks", False) else (*NOT_HERE, LEFT_OUT)
+    adapters = NO_LORA if reads_loras(backbone) else (NO_ADAPTER,)
     found = [
         Problem(field, f"{label}: {words.format(f'“{one_line(match[0])}”')}")
         for field, label, text in texts(recipe)
-        for pattern, words in kinds
-        if (match := re.search(pattern, text))
+        for pattern, words in (*adapters, *kinds)
+        if (match := re.search(pattern, text)) and not (field == "prompt" and pattern == TAG)
     ]
     if _weighs(backbone) is not False:
         return found

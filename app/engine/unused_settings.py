@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
+from app.engine.loras import METHOD as LORA
+from app.engine.loras import in_prompt
 from app.schema.recipe import SAMPLERS as LABELS
 from app.schema.recipe import Problem, Recipe
 from app.schema.solvers import KNOBS, defaults, knob_field, knob_label, knob_value
@@ -108,6 +110,8 @@ def formula(recipe: Recipe, backbone: Any = None) -> str:
     uses = [(method, values) for _, method, values in _uses(found)]
     reads = backbone is None or getattr(backbone, "weighs_words", None) is not None
     several = reads and len(joined_prompts(found.prompt)) > 1
+    if in_prompt(recipe, backbone) and all(method.name != LORA for method, _ in uses):
+        uses.append((METHODS[LORA], {}))
     return formula_of(uses + ([(METHODS["cfg"], {})] if found.cfg_scale != 1 else []), found.solver, several)
 
 

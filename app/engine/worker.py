@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from app.engine import loras
 from app.engine.answer_cache import AnswerCache, rows_of
 from app.engine.downloads import Downloads
 from app.engine.events import Cancelled, Event, Failed, Finished, Made
@@ -292,7 +293,8 @@ class Worker:
         made_with = {**versions(), "device": self.device.type}
         recipe = used(job.recipe, self.backbone).one(index)  # what is counted depends on what is used
         made_by = {"backbone": name_of(self.name), "revision": self.backbone.revision,
-                   "embeddings": learned_in(recipe, self.backbone)}  # fmt: skip
+                   "embeddings": learned_in(recipe, self.backbone),
+                   "loras": loras.named(recipe, self.backbone)}  # fmt: skip
         return recipe.model_copy(update={**made_by, "versions": made_with})
 
     def _decoded(self, latents: Tensor) -> list[Array]:

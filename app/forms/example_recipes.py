@@ -56,6 +56,9 @@ SHOWN: dict[str, Shown] = {
     "distilled_guidance": Shown(
         f"{CUBE} on grass", 0, "text", settings={"sampler": "lcm", "steps": 4, "cfg_scale": 1.0}
     ),
+    "lora": Shown(
+        f"{CUBE} on grass", 0, "place", {"files": "<lora:night:1>"}, wanted=f"{CUBE} on grass at night",
+    ),
     "inpainting_network": Shown(PURPLE, 0, "kept", {"image": Of.IMAGE, "mask": Of.MASK}),
     "instruct_pix2pix": Shown("make the sphere purple", 0, "kept", {"image": Of.IMAGE}, wanted=PURPLE),
     "in_context_images": Shown("make the sphere purple", 0, "kept", {"images": (Of.IMAGE,)}, wanted=PURPLE),

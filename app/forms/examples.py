@@ -30,6 +30,7 @@ NAMES = SHARED  # of the solids in BEFORE
 WORDS = "cube, sphere"  # of BEFORE, to attend to
 ALSO = f"{NAMES[1]} on grass"
 WIDE = "a large red cube to the left of a small blue sphere on sand at sunset"
+LORA = "<lora:night:1>"  # that comes with Still Life
 PANORAMA = 3  # times the network's width
 TRIED = {"sampler": "euler", "schedule": "native", "steps": 20, "cfg_scale": CFG_SCALE}  # inversions want small steps
 
@@ -148,6 +149,8 @@ def _value(name: str, kind: str, scene: Known) -> Any:
         return BEFORE if "source" in name else ALSO if name == "also" else "at sunset"
     if kind == "words":
         return WORDS
+    if kind == "loras":
+        return LORA
     if kind == "references":
         return (content_hash(scene.image),)
     if kind == "boxes":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from app.routes import assets, catalogue, comparisons, images, of_the_stage, share_card, trajectories
+from app.routes import assets, catalogue, comparisons, images, loras, of_the_stage, share_card, trajectories
 from app.service.state import AppState
 
 
@@ -14,6 +14,7 @@ def all_routes(state: AppState) -> list[Route]:
         *comparisons.routes(state),
         *trajectories.routes(state),
         *images.routes(state),
+        *loras.routes(state),
         *of_the_stage.routes(state),
         *catalogue.routes(state),
         *assets.routes(),

@@ -23,7 +23,7 @@ from app.schema.solvers import KNOBS, knob_label, knob_names, knob_value, read_k
 from app.version import VERSION
 from backbones.names import name_of
 from common.text import one_line
-from common.weighted_text import ADAPTER
+from common.weighted_text import HYPERNET
 
 A1111 = ("Eta", "Sigma churn", "Sigma noise", "Sigma tmin", "Sigma tmax")  # said there for any sampler
 LONGEST = 200_000  # characters; a longer text is not read
@@ -222,8 +222,8 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
     if "Denoising strength" in rest and "Hires upscale" not in rest:
         rest.pop("Denoising strength")
         notes.append("Made from another image, which is not in the file: add SDEdit (image to image) and give it.")
-    if re.search(ADAPTER, fields["prompt"] + fields.get("negative", "")):
-        notes.append("Adapters such as <lora:...> in the prompt are not loaded here: expect another image.")
+    if re.search(HYPERNET, fields["prompt"] + fields.get("negative", "")):
+        notes.append("Adapters such as <hypernet:...> in the prompt are not loaded here: expect another image.")
     recipe, problems = _best(fields)
     unknown = [*rest, *filter(None, behind)]
     if unknown:

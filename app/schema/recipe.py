@@ -42,7 +42,9 @@ SEEDS = 2**64  # as many as ComfyUI has
 USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stays there
 #: Fields that came later, with their defaults: written where they are set only, so that recipes of before stay the same
 #: text, and the cells of comparisons under the same key.
-WRITTEN_IF_SET: Mapping[str, Any] = {"variation_seed": 0, "variation_strength": 0.0, "clip_skip": 1, "embeddings": {}}
+WRITTEN_IF_SET: Mapping[str, Any] = {
+    "variation_seed": 0, "variation_strength": 0.0, "clip_skip": 1, "embeddings": {}, "loras": {},
+}  # fmt: skip
 
 
 class Limit(NamedTuple):
@@ -113,9 +115,7 @@ def _text(label: str) -> BeforeValidator:
             raise _wrong(f"{label}: {shown(value)} is not text. Write words.")
         if len(value) > LONGEST_TEXT:
             raise _wrong(f"{label}: {len(value):,} characters are too many. At most {LONGEST_TEXT:,} are read.")
-        return (
-            value.replace("\0", "").encode("utf-8", "replace").decode()
-        )  # neither NUL nor half a letter can be stored
+        return value.replace("\0", "").encode("utf-8", "replace").decode()  # can be stored: no NUL, no half a letter
 
     return BeforeValidator(check)
 
@@ -150,16 +150,15 @@ class Recipe(BaseModel):
 
     `variation_strength`: how far the noise that a run starts from lies on the way from that of the seed to that of
     `variation_seed` (`samplers.noise.varied`). Above 0 the images of a batch share the seed, and image i has
-    variation_seed + i, as in A1111.
-    `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the last): outside of them no
-    unconditional pass is made. `sampler_knobs`: all those of the solver, with their values; in JSON they stand beside
-    its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, and what is not given is at its default, as it
-    is for "sampler": "ancestral". `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this
-    noise level with the denoised prediction there; 0 is the whole run. `clip_skip`: which layer of CLIP's text encoder
-    is read, counted from the last, 1 (A1111). `revision`, `versions` and `embeddings` (words
-    of textual inversion in its texts, with the sha256 of their files) are empty until a machine has made the image.
-    `unused` names fields that the run does not use (`app.engine.unused_settings`): these stand at their defaults and
-    are not written."""
+    variation_seed + i, as in A1111. `cfg_start` and `cfg_end` are parts of the sampling (0 = first step, 1 = after the
+    last): outside of them no unconditional pass is made. `sampler_knobs`: all those of the solver; in JSON they stand
+    beside its name, {"sampler": {"name": "ancestral", "knobs": {"eta": 0.5}}}, at their defaults where they are not
+    given. `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this noise level with the
+    denoised prediction there; 0 is the whole run. `clip_skip`: which layer of CLIP's text encoder is read, counted from
+    the last, 1 (A1111). `revision`, `versions`, `embeddings` (words of textual inversion in its texts, with the sha256
+    of their files) and `loras` (LoRA files by their names, likewise) are empty until a machine has made the image.
+    `unused` names fields that the run does not use: these stand at their defaults and are not written
+    (`app.engine.unused_settings`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -187,6 +186,7 @@ class Recipe(BaseModel):
     methods: tuple[Use, ...] = ()
     versions: dict[str, str] = {}
     embeddings: dict[str, str] = {}
+    loras: dict[str, str] = {}
     unused: tuple[str, ...] = ()
 
     @model_validator(mode="before")

@@ -174,6 +174,12 @@ class StandIn:
     def controlnet(self, name: str) -> Any:
         raise Uncountable("A ControlNet needs its weights.")
 
+    def lora(self, name: str) -> str:
+        return f"lora.{name}"
+
+    def reading_with(self, loras: Mapping[str, float]) -> StandIn:
+        return self
+
     @property
     def perception_model(self) -> Any:
         raise Uncountable("It reads images by a perception model, which needs its weights.")

@@ -108,6 +108,7 @@ def settings(recipe: Recipe) -> dict[str, str]:
         "Size": f"{recipe.width} × {recipe.height} pixels",
         "Model": f"{recipe.backbone} {recipe.revision[:12]}".strip(),
         "Methods": titles(recipe),
+        "LoRA files": ", ".join(f"{name} {digest[:12]}" for name, digest in recipe.loras.items()),
     }
     return {name: value for name, value in rows.items() if value}
 

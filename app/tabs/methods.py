@@ -20,7 +20,8 @@ from app.forms.stack import Stack
 from app.schema.method_inputs import DegradationValue
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.models import Model
-from app.service.state import AppState
+from app.service.state import AppState, private
+from common.text import size_said
 
 MOUNT = scripts.mount("picker", events=["example", "attempt", "aspect"])
 MARKS = scripts.mount("stack", "mountMarks")
@@ -87,7 +88,18 @@ def said(
     elsewhere = sorted({one.field for one in problems} - wrong.keys())
     found = {"problems": wrong, "wrong": elsewhere, "notes": notes(stack, model, steps) | cards | dict(beside)}
     found["unused"] = {field: words for field, words in together.items() if field not in cards}
-    return json.dumps(found | {"offers": offers, "visit_token": visit_token, "model": model.name, "backbone": model.id})
+    of_model = {"offers": offers, "loras": lora_list(stack, model), "model": model.name, "backbone": model.id}
+    return json.dumps(found | of_model | {"takes_loras": not private(), "visit_token": visit_token})
+
+
+def lora_list(stack: Stack, model: Model) -> list[dict[str, str]] | None:
+    """The LoRA files that are here, with their sizes in words; None where no card asks for some."""
+    kinds = {one["kind"] for card in stack.cards for one in catalogue()["methods"].get(card.name, {}).get("inputs", ())}
+    if "loras" not in kinds or model.backbone is None:  # what reads them imports torch
+        return None
+    from backbones.lora_files import names
+
+    return [{"name": name, "size": size_said(file.stat().st_size)} for name, file in sorted(names().items())]
 
 
 def _offers(backbone: Any) -> set[str]:

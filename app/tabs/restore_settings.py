@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -18,6 +19,7 @@ from app.service.state import AppState
 from app.tabs import image_view
 from app.tabs.notes import failure, note
 from app.tabs.solver_knobs import SolverKnobs
+from common.lora_tags import TAG
 
 
 class Restorer:
@@ -32,6 +34,10 @@ class Restorer:
     def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), visit_token: str = "") -> dict[Any, Any]:
         """The recipe in the controls, and below what was restored and what differs. door: of the visit."""
         notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, visit_token)]
+        if recipe.loras or re.search(TAG, recipe.prompt):
+            from app.engine import loras  # which imports torch
+
+            notes += loras.differences(recipe)
         listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
         what = f"{escape(words)} What differs:<ul>{listed}</ul>" if notes else f"{escape(words)} Nothing differs."
         values = {name: getattr(recipe, name) for name in self.fields if name not in self.knobs.controls}

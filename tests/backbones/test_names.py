@@ -31,5 +31,5 @@ def test_a_name_that_begins_with_the_home_folder_of_nobody_is_a_path_that_is_not
     """Such as a recipe of somebody else may hold."""
     for name in ("~", "~nobody-of-this-name/model", "~ "):
         assert isinstance(name_of(name), str)
-    with pytest.raises(CheckpointError, match="there is no checkpoint at .*~nobody-of-this-name"):
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint at .*~nobody-of-this-name"):
         outline("~nobody-of-this-name/model")

@@ -1,13 +1,22 @@
 """Single .safetensors files in the original layout: the same images as from a folder, and what is refused, in words."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backbones import checkpoint, clip_vocabulary, original_layout, single_file, stable_diffusion
+from backbones import (
+    checkpoint,
+    clip_vocabulary,
+    lora_files,
+    lora_names,
+    original_layout,
+    single_file,
+    stable_diffusion,
+)
 from backbones.checkpoint_files import CheckpointError, Header, header
 from backbones.outline import outline
 from backbones.single_file_kind import family, prediction
@@ -84,6 +93,18 @@ def test_every_weight_gets_to_where_diffusers_puts_it(saved, kind):
     for part in ("unet", "vae", "text_encoder", *(["text_encoder_2"] if kind == "xl" else [])):
         mine = getattr(ours, part).state_dict()
         assert all(torch.equal(value, mine[name]) for name, value in getattr(theirs, part).state_dict().items()), part
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_layers_of_lora_files_act_as_in_its_folder(saved, kind):
+    """Known by the header, whatever its names."""
+    folder, file = saved(kind)
+    one, other = lora_files.shapes_in(folder), lora_files.shapes_in(single_file.described(file, "epsilon"))
+    assert one.keys() == other.keys()
+    for part, modules in one.items():
+        mine, theirs = lora_names.layers(part, modules), lora_names.layers(part, other[part])
+        assert mine.keys() == theirs.keys()
+        assert all(math.prod(modules[name]) == math.prod(other[part][theirs[flat]]) for flat, name in mine.items())
 
 
 def test_half_precision_is_read_as_float32(changed):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from backbones.prompts import Prompts
 from backbones.word_weights import NO_MEAN, extrapolated, multiplied
 from samplers.protocol import Ask
 from tests.support.networks import embedded
@@ -47,7 +48,7 @@ def test_features_of_clip_are_multiplied_as_in_a1111(tiny_unet, monkeypatch, kin
     """Held against the encoders' own states, weighted by hand; tokens and what is pooled are those of the words."""
     monkeypatch.setattr("backbones.clip_text.LEARNED_ALL", 100)  # as of the 49,408 tokens of CLIP
     b = tiny_unet(kind)
-    monkeypatch.setattr(b, "_texts", {})
+    monkeypatch.setattr(b, "_prompts", Prompts(b.text))
     plain, made = b.encode_prompt([WORDS]), b.encode_prompt([WEIGHTED])
     assert all(torch.equal(plain[key], made[key]) for key in plain if key != "text")
     assert b.words(made["tokens"][0]) == b.words(plain["tokens"][0])

@@ -36,7 +36,7 @@ const FOUND = {
   "tiled diffusion": "panorama", "sega": "semantic_guidance", "slider": "semantic_guidance", "pag": "perturbed_attention",
   "sag": "perturbed_attention", "missing object": "attend_and_excite", "invert": "edit_friendly_ddpm ddim_inversion", "inversion": "edit_friendly_ddpm ddim_inversion",
   "edit a photo": "edit_friendly_ddpm null_text", "real image": "edit_friendly_ddpm", "cfg": "cfg", "guidance scale": "cfg",
-  "null text": "null_text", "attention": "attend_and_excite prompt_to_prompt perturbed_attention", "pose": "masactrl", "low frequencies": "ilvr",
+  "null text": "null_text", "attention": "attend_and_excite prompt_to_prompt perturbed_attention", "pose": "masactrl", "lora": "lora", "LyCORIS": "lora", "low frequencies": "ilvr",
 };
 
 test("what people type finds what does it", () => {
@@ -62,12 +62,12 @@ test("editing by instruction is found, first where the network does that", () =>
 });
 
 test("for what is not here it says so, and gives the nearest", () => {
-  for (const typed of ["lora", "LoRA", "dreambooth", "textual inversion", "ip-adapter", "ipadapter", "openpose", "qwen-image-edit",
+  for (const typed of ["dreambooth", "textual inversion", "ip-adapter", "ipadapter", "openpose", "qwen-image-edit",
     "esrgan", "gfpgan", "face restore", "hires fix", "drag", "remove background", "interpolation", "normal map"]) {
     assert.match(says(typed), /Nearest: /, typed);
     assert.ok(names(typed).length > 0, typed);
   }
-  assert.equal(names("lora")[0], "ilvr");
+  assert.equal(names("dreambooth")[0], "lora");
   assert.match(says("video"), /Single images only/);
 });
 

@@ -12,7 +12,7 @@ test("an image that is given before the server has said whose visit this is goes
   const sent = upload(new Blob(["an image"]), "methods.0.inputs.reference");
   await new Promise((resolve) => { setTimeout(resolve, 20); });
   assert.deepEqual(asked, []);
-  learn({ visit_token: "mine", backbone: "", model: "", offers: null, problems: {}, notes: {}, unused: {}, wrong: [] });
+  learn({ visit_token: "mine", backbone: "", model: "", offers: null, problems: {}, notes: {}, unused: {}, wrong: [], loras: null, takes_loras: false });
   assert.equal(await sent, "ab");
   assert.deepEqual(asked, ["inputs?visit_token=mine"]);
 });

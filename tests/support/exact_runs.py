@@ -9,7 +9,7 @@ import torch
 import backbones
 import conditioning  # noqa: F401  fills the registry
 from conditioning.compose import compose, refusals
-from conditioning.inputs import Box, Point
+from conditioning.inputs import Box, Lora, Point
 from conditioning.operators import BlockAverage, measure
 from conditioning.registry import METHODS
 from samplers import SAMPLERS
@@ -76,6 +76,8 @@ def example(kind: str, name: str, seeds: list[int]) -> Any:
         return [Box(0.0, 0.0, 0.5, 1.0, "red")]
     if kind == "points":
         return [Point(0.3, 0.3, 0.6, 0.6)]
+    if kind == "loras":
+        return [Lora("lora.0", 1.0)]
     if kind == "operator":
         return measure(BlockAverage(SHAPE, 2), example("image", name, seeds))
     pytest.skip(f"no example of {kind} yet")

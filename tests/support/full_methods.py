@@ -15,7 +15,7 @@ SHA, MASKED = content_hash(IMAGE), content_hash(MASK)
 IMAGES = {SHA: IMAGE, MASKED: MASK}
 OF_KIND: dict[str, Any] = {
     "image": SHA, "map": SHA, "mask": MASKED, "prompt": "green", "words": "disc", "network": "depth",
-    "references": (SHA,),
+    "references": (SHA,), "loras": "<lora:ink:0.5>",
     "boxes": ({"left": 0, "top": 0, "right": 0.5, "bottom": 1, "text": "red"},), "points": ({"x": 0.5, "y": 0.5},),
     "operator": {"image": SHA, "name": "super_resolution", "parameters": {"factor": 2}},
 }  # fmt: skip

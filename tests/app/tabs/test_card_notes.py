@@ -158,3 +158,14 @@ def test_all_notes_at_a_field_are_said_and_its_label_once():
     said = json.loads(methods.said((), Stack(), model, "", unused))
     assert said["unused"] == {"prompt": "Words: one. two: three."}
     assert said["notes"] == {"methods.0.inputs.also": "Words: one. two: three."}
+
+
+def test_a_card_that_asks_for_lora_files_lists_those_that_are_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_LORAS", str(tmp_path))
+    (tmp_path / "ink.safetensors").write_bytes(bytes(36_400_000))
+    stack = cards({"name": "lora"})
+    sent = json.loads(methods.said([], stack, NET, "token"))
+    assert sent["loras"][0] == {"name": "ink", "size": "36 MB"} and sent["loras"][1]["name"] == "night"
+    assert sent["takes_loras"] and json.loads(methods.said([], Stack(), NET, "token"))["loras"] is None
+    monkeypatch.setenv("NINE_WAYS_HISTORY", "private")
+    assert not json.loads(methods.said([], stack, NET, "token"))["takes_loras"]

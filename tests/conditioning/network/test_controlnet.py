@@ -23,6 +23,7 @@ from conditioning.registry import METHODS
 from samplers import SAMPLERS
 from samplers.flow import Ask, Driver, Noise, run
 from tests.support import tiny
+from tests.support.loras import ATTENTION, drawn, kohya, modules, write
 from tests.support.oracle import finish
 
 PROMPT, NEGATIVE, SCALE, STEPS = "a red sphere on grass", "blue", 4.0, 4
@@ -249,6 +250,11 @@ def example(b, kind):
         return prepare_input(kind, [value] if kind == "references" else value, b, 1, b.latent_shape(32, 32))
     if kind == "mask":
         return torch.arange(16).lt(8).expand(1, 1, 16, 16)
+    if kind == "loras":
+        file = write(b.folder.parent / "loras", "style", kohya(drawn(modules(b.network.unet, ATTENTION))[0]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NINE_WAYS_LORAS", str(file.parent))
+            return prepare_input(kind, "<lora:style:1>", b, 1, ())
     known = {"prompt": b.encode_prompt(["a blue cube"]), "words": "sphere", "boxes": [Box(0.0, 0.0, 0.5, 1.0, "red")]}
     return known[kind]
 
