@@ -64,6 +64,12 @@ def test_a_run_reads_every_text_by_it(backbones):
     assert not torch.equal(skipped, usual)
 
 
+def test_a_run_of_short_prompts_reads_by_it_too(backbones):
+    b = backbones["eps"]
+    asked = Recipe(prompt=TEXT, backbone="mine", width=32, height=32, steps=1, clip_skip=2)
+    assert torch.equal(plan(asked, b, Encoder(b), {}).cond["text"], b.encode_prompt([TEXT], 2)["text"])
+
+
 def test_more_layers_than_there_are_is_refused(backbones):
     for known in (backbones["eps"], outline(str(backbones["eps"].folder), "mine")):
         assert known.clip_skips == 3
