@@ -171,7 +171,7 @@ export interface ImageUse {
 export interface Input {
   name: string;
   label: string;
-  kind: "image" | "map" | "mask" | "prompt" | "words" | "network" | "boxes" | "points" | "references" | "operator";
+  kind: "image" | "map" | "mask" | "prompt" | "words" | "network" | "boxes" | "points" | "references" | "operator" | "loras";
   optional: boolean;
   wanted_by: Record<string, string[]>;
   ask: string;

@@ -140,7 +140,7 @@ def test_what_stops_a_run_is_said_at_its_card_and_goes_with_it(cards):
     cards.me.button("Generate").click()
     problem = cards.page.locator(".nw-mark.nw-problem")
     expect(problem).to_have_count(1, timeout=60_000)
-    expect(cards.card(0)).to_contain_text("give it depth, edges, or both", timeout=20_000)
+    expect(cards.card(0)).to_contain_text("give it depth, edges, or another", timeout=20_000)
     cards.card(0).get_by_role("button", name="Remove: ").click()
     expect(problem).to_have_count(0)
 

@@ -397,10 +397,3 @@ def test_any_controlnet_reads_a_map_by_its_name(tmp_path, folders, b):
             flow(posed, s, [("controlnet", {name: one for name, one in given.items() if name != lacks})])
     with pytest.raises(ValueError, match="net has no ControlNet edges: it has a pose"):
         flow(posed, s, [("controlnet", {"other": a_map(0), "other_network": "edges"})])
-
-
-def test_maps_arrive_in_the_image_s_size(b):
-    shown = prepare_input("map", torch.rand(1, 3, 100, 70), b, 2, b.latent_shape(48, 32))
-    assert shown.shape == (2, 3, 32, 48) and 0 <= shown.min() and shown.max() <= 1
-    flat = prepare_input("map", torch.full((1, 3, 50, 50), 0.25), b, 1, b.latent_shape(32, 32))
-    torch.testing.assert_close(flat, torch.full((1, 3, 32, 32), 0.25))

@@ -123,3 +123,11 @@ def test_a_plain_network_reads_no_channels_beside(tmp_path):
     x = torch.randn(1, 4, 16, 16)
     with pytest.raises(ValueError, match="c_concat"):
         b.denoise(Ask(x, torch.ones(1), {**b.encode_prompt([PROMPT]), "c_concat": torch.zeros(1, 5, 16, 16)}))
+
+
+def test_maps_arrive_in_the_image_s_size(backbones):
+    b = backbones["eps"]
+    shown = prepare_input("map", torch.rand(1, 3, 100, 70), b, 2, b.latent_shape(48, 32))
+    assert shown.shape == (2, 3, 32, 48) and 0 <= shown.min() and shown.max() <= 1
+    flat = prepare_input("map", torch.full((1, 3, 50, 50), 0.25), b, 1, b.latent_shape(32, 32))
+    torch.testing.assert_close(flat, torch.full((1, 3, 32, 32), 0.25))
