@@ -227,6 +227,7 @@ export function place(names, text, ...values) {
   if (goes) tabInView = tab;
   // what stands there already is left alone as well: between this answer and its place in the page somebody may type
   const stands = (/** @type {string} */ name) => JSON.stringify(fields[name]) === JSON.stringify(now[name]);
+  brought(Object.fromEntries(valuesOf(fields).filter(([name]) => !isOwn(name))));
   return [
     goes ? { __type__: "update", selected: tab } : undefined,
     ...names.map((name) => (isOwn(name) || stands(name) ? undefined : fields[name])),
@@ -239,11 +240,32 @@ export function place(names, text, ...values) {
  * @returns {Settings}
  */
 function asKept(fields) {
-  const values = Object.entries(fields).map(([field, given]) => {
+  return { ...settings, ...Object.fromEntries(valuesOf(fields).filter(([field]) => field in settings)) };
+}
+
+/**
+ * What fields will hold.
+ * @param {Settings} fields values, or updates of controls
+ * @returns {[string, unknown][]}
+ */
+function valuesOf(fields) {
+  return Object.entries(fields).flatMap(([field, given]) => {
     const update = /** @type {{ __type__?: string, value?: unknown } | null} */ (given);
-    return [field, update?.__type__ === "update" ? update.value : given];
+    const value = update?.__type__ === "update" ? update.value : given;
+    return value === undefined ? [] : [[field, value]];
   });
-  return { ...settings, ...Object.fromEntries(values.filter(([field, value]) => String(field) in settings && value !== undefined)) };
+}
+
+/**
+ * These values are the server's and no person's change, although the controls hold them only soon: Forward may be
+ * pressed before they do what Back asked for.
+ * @param {Settings} values
+ */
+function brought(values) {
+  const of = (/** @type {Settings} */ kept) => Object.fromEntries(Object.entries(values).filter(([name]) => name in kept));
+  settings = { ...settings, ...of(settings) };
+  beside = { ...beside, ...of(beside) };
+  asked = { ...asked, ...of(asked) };
 }
 
 /**

@@ -245,7 +245,8 @@ def test_gradients_run_through_the_branches(open_, tmp_path):
     out = b.denoise(Ask(x, torch.tensor([2.0]), cond, tape=object()))
     out.square().sum().backward()
     assert x.grad.abs().sum() > 0
-    torch.testing.assert_close(out.detach(), asked(b, {b.lora("style"): [1.0]}), atol=1e-5, rtol=1e-5)
+    # without gradients another kernel of attention runs: sums of another order
+    torch.testing.assert_close(out.detach(), asked(b, {b.lora("style"): [1.0]}), atol=1e-4, rtol=1e-4)
 
 
 def test_numbers_that_are_none_are_refused(open_, tmp_path):

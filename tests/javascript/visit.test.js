@@ -40,7 +40,9 @@ async function opened(name, settings, hash = "", steps = 10) {
   const history = { pushState: (/** @type {unknown} */ _state, /** @type {string} */ _title, /** @type {string} */ address) => { location.hash = address; } };
   const made = { setAttribute: () => {}, append: () => {}, remove: () => {} };
   const document = { querySelector: () => null, createElement: () => made, body: made };
-  Object.assign(globalThis, { location, localStorage, sessionStorage, history, document, HTMLButtonElement: class {}, addEventListener: () => {} });
+  let move = () => {};
+  const addEventListener = (/** @type {string} */ event, /** @type {() => void} */ listener) => { if (event === "popstate") move = listener; };
+  Object.assign(globalThis, { location, localStorage, sessionStorage, history, document, HTMLButtonElement: class {}, addEventListener });
   localStorage.setItem("nine-ways-visit", JSON.stringify({ settings }));
   /** @type {typeof import("../../app/assets/visit.js")} */
   const page = await import(`../../app/assets/visit.js?${name}`);
@@ -50,7 +52,9 @@ async function opened(name, settings, hash = "", steps = 10) {
   const sent = [];
   page.mount({ element: /** @type {any} */ (null), props: { value: "" }, watch: () => {}, trigger: (event, data) => { sent.push([event, data]); } });
   const kept = () => JSON.parse(localStorage.getItem("nine-ways-visit") ?? "").settings;
-  return { page, sent, location, kept };
+  /** Back or Forward to an address. @param {string} hash */
+  const moveTo = async (hash) => { location.hash = hash; move(); await Promise.resolve(); };
+  return { page, sent, location, kept, moveTo };
 }
 const answer = (/** @type {object} */ fields, tab = "create") => JSON.stringify({ fields, tab });
 const NAMES = ["prompt", "steps", "rows"];
@@ -94,6 +98,32 @@ test("the tab that a person chose meanwhile stays in view, and is in the address
   assert.equal(location.hash, "#history");
   const other = await opened("no tab", {}, "#compare?id=1");
   assert.deepEqual(other.page.place(NAMES, answer({}, "compare"), "", 10, "seed")[0], { __type__: "update", selected: "compare" });
+});
+
+test("Forward before the page has noticed what Back brought: what Back brought is not taken for what a person typed", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { page, sent, moveTo } = await opened("forward", {});
+  page.place(NAMES, answer({}), "", 10, "seed");
+  t.mock.timers.tick(100);
+  page.remember(["prompt", "steps"], "second", 10);
+  page.rememberBeside(["rows"], "steps");
+  await moveTo("#create?first");
+  const first = { prompt: "first", steps: { __type__: "update", value: 2 }, rows: "seed" }, second = { prompt: "second", steps: 10, rows: "steps" };
+  assert.deepEqual(page.place(NAMES, answer(first), "second", 10, "steps").slice(1), [first.prompt, first.steps, first.rows]);
+  await moveTo("#create?second"); // and only then do the controls tell that they have changed
+  page.remember(["prompt", "steps"], "first", 2);
+  page.rememberBeside(["rows"], "seed");
+  assert.deepEqual(page.place(NAMES, answer(second), "first", 2, "seed").slice(1), ["second", 10, "steps"]);
+  page.remember(["prompt", "steps"], "second", 10);
+  await moveTo("#create?first"); // and Back again, before the answer to which Forward is pressed
+  await moveTo("#create?second");
+  assert.deepEqual(page.place(NAMES, answer(first), "second", 10, "steps").slice(1), [first.prompt, first.steps, first.rows]);
+  assert.deepEqual(page.place(NAMES, answer(second), "first", 2, "seed").slice(1), ["second", 10, "steps"]);
+  page.remember(["prompt", "steps"], "typed", 10); // but this a person did
+  await moveTo("#create?first");
+  page.remember(["prompt", "steps"], "typed since", 10);
+  assert.deepEqual(page.place(NAMES, answer(first), "typed since", 10, "steps").slice(1), [undefined, first.steps, first.rows]);
+  assert.deepEqual(sent.filter(([event]) => event === "go").length, 5);
 });
 
 test("a page that gets no answer goes on, and keeps what it did not get back", async (t) => {
