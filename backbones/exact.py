@@ -40,7 +40,7 @@ class Mixture:
 
     id = "exact"
     weighs_words = False
-    offers = frozenset({"gradients", "pixels", "classifier"})
+    offers = frozenset({"prompts", "gradients", "pixels", "classifier"})
     size_multiple = 8
     tokens = 0
 

@@ -17,7 +17,7 @@ from backbones.latent import Extension, Inputs
 from common.weighted_text import plain
 from samplers.protocol import Cond
 
-OFFERS = frozenset({"gradients"})
+OFFERS = frozenset({"prompts", "gradients"})
 
 
 def offers(family: Family, config: Config) -> frozenset[str]:

@@ -15,7 +15,7 @@ from backbones.latent import Extension, Inputs
 from samplers.protocol import Cond
 
 GUIDANCE = 8.5  # diffusers' default for latent consistency models
-OFFERS = frozenset({"gradients", "attention.self", "attention.cross", "features", "lora"})
+OFFERS = frozenset({"prompts", "gradients", "attention.self", "attention.cross", "features", "lora"})
 EXTENDED = 6  # networks that read more keys than their own, kept: each may be a copy in an engine of its own
 
 

@@ -50,6 +50,7 @@ DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring tha
 KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
 
 NEEDS = {  # what a method may need of a backbone beyond the interface; a backbone names what it has in `offers`
+    "prompts": "a network that reads prompts (Still Life, Stable Diffusion, the transformers)",
     "gradients": "gradients through the network",
     "attention.cross": "attention to words that can be read and edited (Still Life and Stable Diffusion)",
     "attention.self": "attention within the image that can be edited (Still Life and Stable Diffusion)",

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 import conditioning  # noqa: F401  fills the registry
-from app.catalog import FILE, STRIP
+from app.catalog import FILE, STRIP, models
 from app.catalog.image_uses import IMAGE_USES
 from app.catalog.signposts import SIGNPOSTS, of_papers
 from app.catalog.tasks import TASKS
@@ -41,7 +41,7 @@ RANGES: dict[str, tuple[float, float, float, str]] = {
 
 def generate() -> dict[str, Any]:
     """Families with their methods, methods with traits, knobs and inputs, operators with parameters, solvers and
-    schedules, tasks, uses of images, signposts: plain JSON."""
+    schedules, tasks, uses of images, signposts, kinds of models: plain JSON."""
     families = [
         {"key": key, "stage": one.stage, "summary": one.summary.replace("`", ""),
          "methods": [m.name for m in METHODS.values() if m.family.name == key]}
@@ -58,6 +58,7 @@ def generate() -> dict[str, Any]:
             asdict(one) | {"needs": sorted({*one.needs, *METHODS[one.method].needs})} for one in IMAGE_USES
         ],
         "signposts": [asdict(one) for one in (*SIGNPOSTS, *of_papers({m.name: m.title for m in METHODS.values()}))],
+        "models": models.table(),
         "solvers": {key: one | {"searched": False} for key, one in _solvers().items()}
         | {key: {"label": label, "searched": True} for key, label in solvers.TUNED.items()},
         "schedules": {key: {"label": label, "searched": key in TUNED} for key, label in SCHEDULES.items()},

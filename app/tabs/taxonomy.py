@@ -75,6 +75,7 @@ def _side() -> str:
         f'dot.</p><ul class="nw-t-legend" aria-label="What the dots mean">{legend}</ul>{tree.drawn()}'
         f'{tree.listed()}<label class="nw-field nw-t-task"><span class="nw-field-head">Which ways can do a task?</span>'
         f'<select id="taxonomy-task"><option value="">Choose a task</option>{options}</select></label>'
+        '<button type="button" class="nw-link nw-t-to-models" data-panel-of="models">Which models run what?</button>'
     )
 
 

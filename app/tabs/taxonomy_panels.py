@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from html import escape
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
-from app import theme
+from app import catalog, theme
 from app.catalog import survey
 from app.forms.page_catalogue import catalogue
 from app.tabs.diagrams import CHANGES, diagram
@@ -56,9 +57,9 @@ def waiting() -> str:
 
 
 def panels() -> str:
-    """The overview, a panel for each family, a panel for each task."""
+    """The overview, a panel for each family, a panel for each task, one for models."""
     families = "".join(map(family, theme.FAMILIES))
-    return overview() + families + "".join(map(task, survey.TASKS))
+    return overview() + families + "".join(map(task, survey.TASKS)) + models()
 
 
 # one family ---------------------------------------------------------------------------------------------------------
@@ -190,6 +191,39 @@ def _knob(knob: dict[str, Any]) -> str:
 
 def _link(url: str, words: str) -> str:
     return f'<a href="{escape(url)}" target="_blank" rel="noreferrer noopener">{escape(words)}</a>'
+
+
+# models -------------------------------------------------------------------------------------------------------------
+
+
+def models() -> str:
+    """Which methods run on which kinds of models: docs/models.md, for the page."""
+    made = catalog.catalogue()["models"]
+    groups = [(letter, escape(", ".join(names))) for letter, names in zip(ascii_uppercase, made["groups"])]
+    key = "".join(f"<dt>{letter}</dt><dd>{names}</dd>" for letter, names in groups)
+    heads = "".join(f'<th scope="col" abbr="{letter}" title="{names}">{letter}</th>' for letter, names in groups)
+    lines = "".join(
+        f'<tr style="--family:var(--nw-{book["family"]})"><th scope="row"><button type="button" class="nw-link" '
+        f'data-way-of="{name}">{escape(book["title"])}</button></th>{"".join(map(_runs, made["methods"][name]))}</tr>'
+        for name, book in catalogue()["methods"].items()
+    )
+    return (
+        f'{_section("models", "models")} hidden>{_head("models", "Which models run what")}<p>Any checkpoint of these '
+        "kinds can be opened in the place of Still Life. A method runs on all of them unless it needs something of the "
+        "network: attention that it can change, an adapter made for it, an input of its own.</p>"
+        f'<dl class="nw-t-facts nw-t-key">{key}</dl>'
+        f'<div class="nw-t-scroll nw-t-models" tabindex="0" role="region" aria-label="Methods and models"><table>'
+        f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+        '<p class="nw-quiet">File: with a file beside the model, such as a ControlNet. No words: it acts by words, and '
+        "such a network reads none. What cannot run is refused in words before anything is computed.</p></section>"
+    )
+
+
+def _runs(what: str) -> str:
+    """A cell: runs, runs with a file, has nothing to act by, or is refused."""
+    if what == "yes":
+        return f'<td>{mark("here")}<span class="nw-hidden">runs</span></td>'
+    return f"<td>{escape(what)}</td>" if what else '<td><span class="nw-hidden">does not run</span></td>'
 
 
 # the survey's entries -----------------------------------------------------------------------------------------------

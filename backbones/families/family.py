@@ -32,7 +32,7 @@ class Reading:
 class Family(ABC):
     """One family. It has no state: what is loaded is handed to it.
 
-    A prompt's row of a cond has "text" (1, L, ...); of families whose texts differ in length, "length" (1,) as well,
+    A prompt's row of a cond has "text" (1, L, D); of families whose texts differ in length, "length" (1,) as well,
     and rows of unlike lengths are filled up with zeros that the network never sees.
     """
 

@@ -12,7 +12,8 @@ from backbones.latent import Inputs
 
 
 class Krea2(Family):
-    """Several layers of Qwen3-VL for the words, each token with a mask; one stream of words and 2 x 2 latents.
+    """Several layers of Qwen3-VL for the words, each token with a mask; one stream of words and 2 x 2 latents. In a
+    cond the layers of a token stand in a row: the text is (1, L, layers x features).
 
     A guidance of g in its pipeline is a CFG Scale of g + 1.
     """
@@ -24,11 +25,11 @@ class Krea2(Family):
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
         words, mask = pipe.encode_prompt(text, max_sequence_length=self.reading.tokens)
-        return {"text": words, "text_mask": mask}
+        return {"text": words.flatten(2), "text_mask": mask}
 
     def predict(self, model: Any, x: Tensor, t: Tensor, inputs: Inputs) -> Tensor:
         h, w = x.shape[-2:]
-        words = inputs["text"]
+        words = inputs["text"].unflatten(2, (model.config.num_text_layers, -1))
         places = torch.cat([words.new_zeros(words.shape[1], 3), grid(h // 2, w // 2, 3, words)])
         out = model(
             hidden_states=packed(x), encoder_hidden_states=words, timestep=t, position_ids=places,

@@ -192,7 +192,7 @@ def test_the_tree_has_a_dot_for_every_entry_and_a_button_for_every_family():
 
 def test_a_panel_for_each_family_and_task_and_every_way_leads_somewhere(page):
     shown = page.of("data-panel")
-    assert shown == ["", *theme.FAMILIES, *(f"task:{key}" for key in survey.TASKS)]
+    assert shown == ["", *theme.FAMILIES, *(f"task:{key}" for key in survey.TASKS), "models"]
     ids = page.of("id")
     assert len(set(ids)) == len(ids) and set(page.of("aria-labelledby")) <= set(ids)
     rows = page.of("data-way")

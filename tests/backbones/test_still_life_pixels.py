@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDIMPipeline, DDPMPipeline
 
 import backbones
 from backbones.base import Backbone
@@ -15,23 +15,11 @@ from samplers import SAMPLERS
 from samplers.flow import Driver, Noise, ask, run
 from samplers.protocol import Ask
 from tests.support.networks import embedded
-from tests.support.tiny import ddim
+from tests.support.tiny_pixels import save_pixels
 from world.render import render
 from world.scene import draw
 
 euler = SAMPLERS["euler"]
-
-
-def tiny(folder, patch=1, pipeline=DDIMPipeline, **config):
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=16, in_channels=3 * patch**2, out_channels=3 * patch**2, block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1, attention_head_dim=8, norm_num_groups=8, **config,
-    )  # fmt: skip
-    scheduler = ddim(prediction_type="v_prediction", steps_offset=0)
-    pipeline(unet=unet, scheduler=scheduler if pipeline is DDIMPipeline else DDPMScheduler()).save_pretrained(folder)
-    return str(folder)
 
 
 def load(folder, engine="torch"):
@@ -51,7 +39,7 @@ def asked(b, rows=3, sigma=1.5):
 
 def test_agrees_with_diffusers_pipeline(tmp_path):
     """The same noise through DDIMPipeline: the same image."""
-    folder = tiny(tmp_path / "one")
+    folder = save_pixels(tmp_path / "one")
     pipe, b = DDIMPipeline.from_pretrained(folder), load(folder)
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(num_inference_steps=8, output_type="np", generator=torch.Generator().manual_seed(5)).images
@@ -65,7 +53,7 @@ def test_agrees_with_diffusers_pipeline(tmp_path):
 
 @pytest.mark.parametrize("patch", [1, 2])
 def test_is_a_backbone(tmp_path, patch):
-    b = load(tiny(tmp_path / "one", patch))
+    b = load(save_pixels(tmp_path / "one", patch))
     assert isinstance(b, Backbone) and isinstance(b, LatentBackbone)
     assert b.default_size == 16 * patch and b.size_multiple == 2 * patch
     assert b.latent_shape(24, 32) == (3, 32, 24)
@@ -82,7 +70,7 @@ def test_is_a_backbone(tmp_path, patch):
 
 def test_patches_are_a_permutation_of_the_image(tmp_path):
     """A network on 2 x 2 blocks is the UNet on the blocks, in the order of pixel_unshuffle."""
-    b = load(tiny(tmp_path / "one", 2))
+    b = load(save_pixels(tmp_path / "one", 2))
     one = asked(b)
     seen, t = b.coordinates.enter(one.x, one.sigma)
     blocks = seen.reshape(3, 3, 16, 2, 16, 2).permute(0, 1, 3, 5, 2, 4).reshape(3, 12, 16, 16)
@@ -96,7 +84,7 @@ def test_patches_are_a_permutation_of_the_image(tmp_path):
 def test_engines_agree_and_rows_do_not_see_each_other(tmp_path, engine):
     if engine == "openvino":
         pytest.importorskip("openvino")
-    b = load(tiny(tmp_path / "one", 2), engine)
+    b = load(save_pixels(tmp_path / "one", 2), engine)
     assert b.engine.name.startswith(engine)
     one = asked(b)
     whole = b.denoise(one)
@@ -108,7 +96,7 @@ def test_engines_agree_and_rows_do_not_see_each_other(tmp_path, engine):
 
 
 def test_gradients_run_through_with_a_tape_only(tmp_path):
-    b = load(tiny(tmp_path / "one"))
+    b = load(save_pixels(tmp_path / "one"))
     x = asked(b).x[:1].requires_grad_()
     assert not b.denoise(Ask(x, torch.ones(1), {})).requires_grad
     (g,) = torch.autograd.grad(b.denoise(Ask(x, torch.ones(1), {}, tape=object())).square().sum(), x)
@@ -117,14 +105,14 @@ def test_gradients_run_through_with_a_tape_only(tmp_path):
 
 
 def test_a_ddpm_pipeline_opens_and_others_are_refused(tmp_path):
-    b = load(tiny(tmp_path / "ddpm", pipeline=DDPMPipeline))
+    b = load(save_pixels(tmp_path / "ddpm", pipeline=DDPMPipeline))
     assert b.coordinates.prediction == "epsilon"
     with pytest.raises(CheckpointError, match="class"):
-        load(tiny(tmp_path / "classes", class_embed_type="timestep"))
+        load(save_pixels(tmp_path / "classes", class_embed_type="timestep"))
 
 
 def test_guidance_makes_no_second_pass_where_there_are_no_prompts(tmp_path):
-    b = load(tiny(tmp_path / "one"))
+    b = load(save_pixels(tmp_path / "one"))
     driver = Driver(b.denoise)
     driver.add(0, cfg(ask, {**b.encode_prompt([""])}, 4.0)(asked(b).x, 1.5, b.encode_prompt(["a cube"])))
     while len(driver):
@@ -133,7 +121,7 @@ def test_guidance_makes_no_second_pass_where_there_are_no_prompts(tmp_path):
 
 
 def test_methods_that_need_pixels_fit_and_those_that_need_attention_do_not(tmp_path):
-    b = load(tiny(tmp_path / "one"))
+    b = load(save_pixels(tmp_path / "one"))
     assert refusals([("ddrm", {}), ("snips", {}), ("ddnm", {})], b) == []
     assert refusals([("ddrm", {})], outline("still-life")) != []
 

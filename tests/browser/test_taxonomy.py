@@ -135,6 +135,17 @@ def test_try_it_run_arguments_create_and_paints(me, requests):
     assert hosts <= {"127.0.0.1"}, hosts
 
 
+def test_which_models_run_what_leads_to_the_methods(atlas, accessible):
+    atlas.page.get_by_role("button", name="Which models run what?").click()
+    table = atlas.panel("models").get_by_role("table")
+    runs = table.get_by_role("row").filter(has_text="ControlNet").get_by_role("cell")
+    expect(runs.first).to_have_text("runs")
+    expect(runs.nth(2)).to_have_text("file")
+    accessible(atlas.page, '.nw-t-panel[data-panel="models"]')
+    table.get_by_role("button", name="ControlNet", exact=True).click()
+    expect(atlas.row("controlnet").locator(".nw-way-body")).to_be_visible()
+
+
 def fits(atlas, width):
     expect(atlas.page.locator("#taxonomy-tree svg.nw-tree")).to_be_visible(visible=width > 640)
     atlas.family("guidance").click()

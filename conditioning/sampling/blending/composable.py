@@ -12,6 +12,7 @@ from samplers.flow import Cond, Denoiser, Flow, role_of, together
     search=(
         "combine prompts", "AND", "NOT", "two prompts", "mix prompts", "negation", "composition",
     ),
+    needs=("prompts",),
     rows=3,
     order_in_family=1,
 )

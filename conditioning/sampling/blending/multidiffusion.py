@@ -20,6 +20,7 @@ Colours = dict[int, Tensor]  # seed -> a plain colour's mean latent, (1, C, 1, 1
         "regional prompt", "regions", "regional prompter", "latent couple", "areas", "place by boxes",
         "bounding box", "layout",
     ),
+    needs=("prompts",),
     traits=("prompt_omits_boxes",),
     intervals=(Interval(end="bootstrap", disables_method=False),),
     rows=None,

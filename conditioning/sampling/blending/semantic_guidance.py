@@ -16,6 +16,7 @@ from samplers.schedules import highest, interval
         "SEGA", "edit by words", "concept slider", "add a concept", "remove a concept", "semantic edit",
     ),
     intervals=(Interval("warmup"),),
+    needs=("prompts",),
     rows=3,
     order_in_family=2,
 )

@@ -32,7 +32,7 @@ LOSS, MORE = 1e-5, 1e-4  # a level is done below this loss, and so much more at 
         "inversion", "invert and edit", "real image editing", "edit a photo", "NTI",
         "optimised negative prompt",
     ),
-    needs=("gradients",),
+    needs=("gradients", "prompts"),
     traits=("finds_start", "encodes_start", "retraces_path"),
     starts_at=BY_STRENGTH,
     nfe=None,

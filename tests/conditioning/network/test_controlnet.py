@@ -25,20 +25,9 @@ from samplers.flow import Ask, Driver, Noise, run
 from tests.support import tiny
 from tests.support.loras import ATTENTION, drawn, kohya, modules, write
 from tests.support.oracle import finish
+from tests.support.tiny_controlnets import controlnet
 
 PROMPT, NEGATIVE, SCALE, STEPS = "a red sphere on grass", "blue", 4.0, 4
-
-
-def controlnet(unet, seed, channels=3):
-    """With the UNet's encoder, and convolutions that are not zero any more."""
-    torch.manual_seed(seed)
-    network = ControlNetModel.from_unet(
-        unet, conditioning_embedding_out_channels=(8, 16), conditioning_channels=channels
-    )
-    for part in (network.controlnet_down_blocks, network.controlnet_mid_block, network.controlnet_cond_embedding):
-        for weights in part.parameters():
-            torch.nn.init.normal_(weights, std=0.1)
-    return network
 
 
 @pytest.fixture(scope="module")
