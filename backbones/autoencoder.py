@@ -11,8 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backbones.memory import out_of_memory
+from backbones.tiled_decoding import decoded_in_tiles
+
 log = logging.getLogger(__name__)
 Decode = Callable[[Tensor], Tensor]
+WHOLE = 1536  # pixels along a side: an image of more than a square of it is decoded in tiles of that size
+SMALLEST = 256  # pixels along a side of a tile
 
 
 class Autoencoder:
@@ -36,6 +41,7 @@ class Autoencoder:
         self.scale = scale / torch.tensor(std if per_channel else [1.0] * self.channels).reshape(1, -1, 1, 1)
         self._projection: Tensor | None = None
         self._gray: dict[tuple[int, ...], Tensor] = {}  # by the size of the latents
+        self._side = WHOLE // self.factor  # latents along a side of a tile; halved where the memory does not suffice
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C, h, w) float32, the mode where the autoencoder gives a distribution.
@@ -51,17 +57,20 @@ class Autoencoder:
         return (latents - self.shift.to(latents)) * self.scale.to(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1]; gradients run through it where latents has them."""
+        """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1]; gradients run through it where latents has them.
+
+        An image that is larger than WHOLE x WHOLE pixels, or than the memory suffices for, is decoded in tiles.
+        """
         if latents.ndim != 4 or latents.shape[1] != self.channels:
             raise ValueError(f"latents are (B, {self.channels}, h, w): got {_shape(latents)}")
         latents = latents.to(self.vae.device, torch.float32)
         raw = self.unscaled(latents)
         rows = []
         for row in raw.split(1):
-            if self.decoder is not None and not (row.requires_grad and torch.is_grad_enabled()):
-                rows.append(self.decoder(row))
-            else:
+            if row.requires_grad and torch.is_grad_enabled():
                 rows.append(self._decoded(row))
+            else:
+                rows.append(self.decoder(row) if self.decoder is not None else self._fitting(row))
         return (torch.cat(rows) / 2 + 0.5).clamp(0, 1)
 
     def all_new(self, shape: Sequence[int]) -> Tensor:
@@ -84,6 +93,23 @@ class Autoencoder:
     def _raw_decoded(self, row: Tensor) -> Tensor:
         """Raw latents (1, C, h, w) -> (1, 3, H, W) in [-1, 1]."""
         return self.vae.decode(row, return_dict=False)[0]
+
+    def _fitting(self, row: Tensor) -> Tensor:
+        """`_decoded`, whole or in tiles; where the memory does not suffice, in smaller ones from then on."""
+        h, w = row.shape[-2:]
+        while True:
+            try:
+                if h * w <= self._side**2:
+                    return self._decoded(row)
+                return decoded_in_tiles(self._decoded, row, self.factor, self._side)
+            except Exception as error:
+                if not out_of_memory(error) or self._side * self.factor <= SMALLEST:
+                    raise
+            # out here the failed tensors are gone
+            self._side = min(self._side, max(h, w)) // 2
+            log.warning("out of memory: images are decoded in tiles of %d pixels from now on", self._side * self.factor)
+            if row.is_cuda:
+                torch.cuda.empty_cache()
 
     def _decoded(self, row: Tensor) -> Tensor:
         """(1, C, h, w) raw -> (1, 3, H, W) float32 in [-1, 1].

@@ -20,6 +20,7 @@ from app.engine.unread_text import texts
 from app.engine.unused_settings import formula, settings_used
 from app.schema.recipe import Problem, Recipe, RecipeError
 from backbones.base import Backbone
+from backbones.memory import out_of_memory
 from common.joined_prompts import joined_prompts
 from common.text import one_line
 from common.weighted_text import HEAVIEST, weighted
@@ -215,16 +216,6 @@ def _counted(flow: Flow, tally: Tally) -> Flow:
             tally.gradients += any(one.tape is not None for one in message)
 
     return tap(flow, count)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether this error says that memory ran out, on whatever device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        phrase in words for phrase in ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc")
-    )
 
 
 def in_words(error: BaseException, recipe: Recipe, step: int, engine: str = "") -> tuple[str, str | None]:

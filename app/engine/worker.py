@@ -22,7 +22,7 @@ from app.engine.answer_cache import AnswerCache, rows_of
 from app.engine.downloads import Downloads
 from app.engine.events import Cancelled, Event, Failed, Finished, Made
 from app.engine.jobs import ImageTask, Job
-from app.engine.planner import Encoder, in_words, out_of_memory, plan, problems
+from app.engine.planner import Encoder, in_words, plan, problems
 from app.engine.searches import Searches
 from app.engine.text_reading import learned_in
 from app.engine.tuned_schedules import TunedSchedules
@@ -32,6 +32,7 @@ from app.schema.recipe import Recipe, RecipeError
 from app.schema.this_machine import versions
 from backbones.base import Backbone
 from backbones.hub import NotFetched
+from backbones.memory import out_of_memory
 from backbones.names import name_of
 from common.image_bytes import Array, to_pixels
 from samplers import protocol
