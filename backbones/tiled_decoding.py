@@ -10,17 +10,15 @@ OVERLAP = 4  # tiles share a fourth of their side with the next
 
 
 def decoded_in_tiles(decode: Decode, latents: Tensor, factor: int, side: int) -> Tensor:
-    """latents (1, C, h, w) -> (1, 3, h factor, w factor), as `decode` makes it, from tiles of at most side x side
+    """latents (1, C, h, w) -> (1, 3, h factor, w factor) float32, as `decode` makes it, from tiles of at most side x side
     latents. Where tiles overlap, one fades into the next, linearly. An autoencoder that looks at a whole image, for its
     normalization or by attention, gives its tiles a slightly different tone than it would give the whole."""
     height, width = latents.shape[-2:]
-    image = weights = None
+    image = torch.zeros(1, 3, height * factor, width * factor, device=latents.device)
+    weights = torch.zeros_like(image[:, :1])
     for top, bottom in spans(height, side):
         for left, right in spans(width, side):
             tile = decode(latents[..., top:bottom, left:right])
-            if image is None:
-                image = tile.new_zeros(*tile.shape[:2], height * factor, width * factor)
-                weights = tile.new_zeros(1, 1, *image.shape[2:])
             rows, columns = slice(top * factor, bottom * factor), slice(left * factor, right * factor)
             down, across = _fade(top, bottom, height, side, factor, tile), _fade(left, right, width, side, factor, tile)
             fade = down[:, None] * across

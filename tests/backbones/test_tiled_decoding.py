@@ -40,14 +40,14 @@ def test_away_from_the_seams_of_a_local_decoder_it_is_the_whole_and_at_them_almo
     wrong = (tiled - whole).abs() > 1e-4 * whole.abs().max()
     assert wrong.float().mean() < 0.35  # lines at which a tile saw the zeros beside it
     assert (tiled - whole).abs().max() < 0.5 * whole.abs().max()
-    flat = torch.ones(1, 4, h, w)
+    flat = torch.ones(1, 3, h, w)
     same = decoded_in_tiles(lambda z: F.interpolate(z, scale_factor=FACTOR), flat, FACTOR, 16)
     torch.testing.assert_close(same, torch.ones_like(same))
 
 
 def test_where_a_tile_ends_its_own_edge_counts_for_nothing():
     """Seams would be seen as steps: the image is as smooth across them as elsewhere."""
-    ramp = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     biased = iter(range(100))
     tiled = decoded_in_tiles(lambda z: F.interpolate(z, scale_factor=1) + 0.02 * (next(biased) % 2), ramp, 1, 16)
     assert tiled.diff(dim=-1).abs().max() < 1 / 63 + 0.02 / 3
