@@ -11,8 +11,9 @@ OVERLAP = 4  # tiles share a fourth of their side with the next
 
 def decoded_in_tiles(decode: Decode, latents: Tensor, factor: int, side: int) -> Tensor:
     """latents (1, C, h, w) -> (1, 3, h factor, w factor) float32, as `decode` makes it, from tiles of side x side
-    latents at most. Where tiles overlap, one fades into the next, linearly. An autoencoder that looks at a whole image, for its
-    normalization or by attention, gives its tiles a slightly different tone than it would give the whole."""
+    latents at most. Where tiles overlap, one fades into the next, linearly. An autoencoder that looks at a whole
+    image, for its normalization or by attention, gives its tiles a slightly different tone than it would give the
+    whole."""
     height, width = latents.shape[-2:]
     image = torch.zeros(1, 3, height * factor, width * factor, device=latents.device)
     weights = torch.zeros_like(image[:, :1])
