@@ -100,6 +100,15 @@ class Model:
         """In pixels; before the network is there, what is declared of it."""
         return int(getattr(self.backbone, "default_size", self.declared.default_size))
 
+    def made_for(self) -> dict[str, Any]:
+        """Fields of a recipe that the network was made for, as far as they are known; {} before it is there."""
+        if self.backbone is None:
+            return {}
+        from app.engine.model_settings import model_settings
+
+        known = model_settings(self.backbone)
+        return known.values if known is not None else {}
+
     def may(self, needs: Collection[str]) -> bool:
         """Whether it has what methods need (`conditioning.registry.NEEDS`), as far as that is known before loading."""
         if self.backbone is not None:

@@ -15,6 +15,7 @@ from app.comparison.spec import Comparison, key_of
 from app.comparison.store import ComparisonStore
 from app.engine.engine import Engine, Run
 from app.engine.jobs import Watch
+from app.engine.model_settings import unusual_settings
 from app.engine.prompt_syntax import syntax, without_effect
 from app.engine.unread_text import unread
 from app.engine.unused_settings import unused, unusual_guidance
@@ -81,7 +82,8 @@ class Runs:
         other tools do, each at its field."""
         known = self._known_or_none(recipe.backbone)
         said = [*unused(recipe, known), *unusual_guidance(recipe, known), *unread(recipe, known)]
-        return [*said, *syntax(recipe, known), *unusual_size(recipe, known), *assumed(known)]
+        return [*said, *syntax(recipe, known), *unusual_size(recipe, known), *unusual_settings(recipe, known),
+                *assumed(known)]
 
     def _known_or_none(self, id: str) -> Any:
         try:

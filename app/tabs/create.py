@@ -301,12 +301,14 @@ class Create(Restorer):
         return image_size.of_aspect(aspect, model.default_size(), multiple)
 
     def reset(self, backbone: Any) -> dict[Any, Any]:
-        """All settings but prompts, methods and model to the defaults."""
+        """All settings but prompts, methods and model to the defaults, or to what the model was made for."""
         kept = ("prompt", "negative", "methods", "backbone", *self.knobs.controls)
-        size = self.state.model(backbone).default_size()
+        model = self.state.model(backbone)
+        size, own = model.default_size(), model.made_for()
         values = {name: getattr(DEFAULTS, name) for name in FIELDS if name not in kept}
-        values |= dict.fromkeys(SEEDS, "-1") | {"width": size, "height": size}
-        return self.put(values, "The settings are at their defaults.")
+        values |= dict.fromkeys(SEEDS, "-1") | {"width": size, "height": size} | own
+        words = f"The settings are those that {escape(model.name)} was made for." if own else ""
+        return self.put(values, words or "The settings are at their defaults.")
 
     def example(self, data: gr.EventData, *values: Any) -> dict[Any, Any]:
         """An example for one method: in place of the stack, or for its card in it."""

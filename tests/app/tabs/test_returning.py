@@ -10,6 +10,7 @@ from app.comparison.spec import Axis, Change, Comparison
 from app.forms import address
 from app.schema.recipe import Recipe
 from app.tabs import create
+from backbones.unet import OFFERS
 from tests.support.page import opened_page
 
 NOW = SimpleNamespace(session_hash="now")
@@ -116,7 +117,7 @@ def test_in_private_a_comparison_opens_by_its_signature_only(opened, monkeypatch
     assert linked["all"] and linked["comparisons"] == [[id, signature]] and linked["address"] == asked[2]
 
 
-def test_settings_are_undone_and_reset(opened):
+def test_settings_are_undone_and_reset(opened, monkeypatch):
     def put(data, added=()):
         return opened.put(list(added), NOW, SimpleNamespace(_data=data))
 
@@ -132,6 +133,11 @@ def test_settings_are_undone_and_reset(opened):
     assert back[controls["steps"]] == create.DEFAULTS.steps and back[controls["seed"]] == "-1"
     assert back[controls["width"]] == back[controls["height"]] == opened.state.model("exact").default_size()
     assert not any(controls[name] in back for name in ("prompt", "negative", "methods", "backbone"))
+    model = opened.state.model("exact")
+    monkeypatch.setattr(type(model), "backbone", SimpleNamespace(id="sdxl-turbo", offers=OFFERS, default_size=512))
+    back = opened.create.reset("exact")
+    assert [back[controls[name]] for name in ("steps", "cfg_scale", "width")] == [4, 1.0, 512]
+    assert "was made for" in back[opened.create.restored]
 
 
 def test_columns_axes_and_rows_of_compare_come_back(opened):
