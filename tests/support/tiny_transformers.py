@@ -155,10 +155,10 @@ def stable_diffusion_3(with_t5: bool = True) -> dict[str, Any]:
     t5_text, t5_words = t5() if with_t5 else (None, None)
     return dict(
         transformer=diffusers.SD3Transformer2DModel(
-            sample_size=16, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4,
+            sample_size=16, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=8, num_attention_heads=4,
             joint_attention_dim=WIDTH, caption_projection_dim=32, pooled_projection_dim=32, pos_embed_max_size=32,
             qk_norm="rms_norm", dual_attention_layers=(0,)),
-        vae=kl(4), text_encoder=text_encoder(words, 16, projection=True), tokenizer=words,
+        vae=kl(16), text_encoder=text_encoder(words, 16, projection=True), tokenizer=words,
         text_encoder_2=text_encoder(words, 16, projection=True), tokenizer_2=words, text_encoder_3=t5_text,
         tokenizer_3=t5_words, scheduler=flow(shift=3.0),
     )  # fmt: skip
