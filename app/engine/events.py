@@ -76,6 +76,7 @@ class Finished:
     gradients: int = 0  # of the evaluations, those that a backward pass ran through
     own_seconds: float = 0.0  # of the engine: without those that went into the runs beside it
     remembered: int = 0  # of the evaluations, those that were answered from memory: `seconds` does without them
+    shared: bool = False  # whether other runs were computed meanwhile, so that `seconds` is longer than without them
 
 
 @dataclass(frozen=True)

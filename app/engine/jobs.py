@@ -42,6 +42,7 @@ class Job:
     gradients: int = 0
     own_seconds: float = 0.0
     remembered: int = 0
+    shared: bool = False  # an image of another run, or a search for one, was computed beside its own
     started: float = 0.0
     last_step: float = 0.0
     pace: float | None = None  # seconds a step, smoothed

@@ -185,6 +185,7 @@ class Worker:
         self.sweep()
         self.downloads.round()
         self.searches.round(self.max_rows)
+        self._note_who_shares()
         for driver in list(self._drivers):
             self.sweep()
             driver.max_rows = self.max_rows
@@ -211,6 +212,13 @@ class Worker:
             for task, x in done:
                 if task.job.events.end is None and not task.job.cancelled:
                     self._finish(task, x)
+
+    def _note_who_shares(self) -> None:
+        """Their seconds are not those of a run alone: whoever shows them says so."""
+        computed = [job for job in self.active if job.under_way or self.searches.awaited(job)]
+        if len(computed) > 1:
+            for job in computed:
+                job.shared = job.shared or bool(job.under_way)  # before its first image its time has not begun
 
     def _answer(self, ask: Ask, cached: bool = True) -> Tensor:
         start = time.perf_counter()
@@ -287,7 +295,7 @@ class Worker:
             recipes = tuple(self._recipe(job, i) for i in range(job.recipe.count))
             seconds = time.perf_counter() - job.started
             figures = (seconds, job.nfe, job.rows, job.formula, job.gradients, job.own_seconds, job.remembered)
-            self.end(job, Finished(images, recipes, *figures))
+            self.end(job, Finished(images, recipes, *figures, shared=job.shared))
 
     def _recipe(self, job: Job, index: int) -> Recipe:
         """The recipe of one image, with what made it."""

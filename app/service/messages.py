@@ -31,7 +31,7 @@ def as_json(event: Event) -> dict[str, Any]:
             return {
                 "event": "finished", "images": len(event.images), "formula": event.formula, "nfe": event.nfe,
                 "rows": event.rows, "gradients": event.gradients, "seconds": round(event.seconds, 3),
-                "remembered": event.remembered,
+                "own_seconds": round(event.own_seconds, 3), "shared": event.shared, "remembered": event.remembered,
             }  # fmt: skip
         case Failed(reason=reason, field=field):
             return {"event": "failed", "message": reason, "field": field}

@@ -134,8 +134,7 @@ class Generation:
                     forming = image_view.forming(last, step, recipe.steps, event.seconds_left, each, event.made)
                     yield {self.tab.stage: forming}
                 case Finished():
-                    cost = image_view.Cost(event.seconds, event.nfe, event.remembered, len(live.made))
-                    live.made = self._together(live, cost)
+                    live.made = self._together(live, image_view.Cost.of(event))
                     whole = image_view.batch(live.made) if len(live.made) > 1 else image_view.made(live.made[0])
                     yield self._ended(whole, live.made, visit, place, made=recipe)
                 case Failed(reason=reason, field=field):

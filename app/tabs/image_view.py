@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from app import scripts
-from app.engine.events import Preparing, shape_of_sheet
+from app.engine.events import Finished, Preparing, shape_of_sheet
 from app.forms import before_after, tiles
 from app.forms.batches import number_of
 from app.forms.stack import titles
@@ -42,20 +42,29 @@ class Given:
 @dataclass(frozen=True)
 class Cost:
     """Of a run, with all its images. remembered: of the network evaluations (nfe), those that were answered from
-    memory, which took no time."""
+    memory, which took no time. own: of the seconds, those that were its own, where other runs shared the machine."""
 
     seconds: float
     nfe: int | None = None
     remembered: int = 0
     images: int = 1
+    own: float | None = None
+
+    @classmethod
+    def of(cls, event: Finished) -> Cost:
+        """Of a run that has ended."""
+        parts = (event.seconds, event.nfe, event.remembered, len(event.images))
+        return cls(*parts, own=event.own_seconds if event.shared else None)
 
     def facts(self) -> list[str]:
         """In words, as HTML."""
-        of_all = f" of {_mono(self.images)} images" if self.images > 1 else ""
+        of_all, in_all = (f" of {_mono(self.images)} images", " in all") if self.images > 1 else ("", "")
         found = [f"{_time(self.seconds)} for the run{of_all}"]
+        if self.own is not None:
+            found[0] += " beside other runs"  # what was remembered counts among its own as if it were computed
+            found[0] += f", {_time(self.own)} of them its own" if self.own < self.seconds else ""
         if self.nfe is not None:
             memory = f", {_mono(self.remembered)} of them from memory" if self.remembered else ""
-            in_all = " in all" if self.images > 1 else ""
             found.append(f"{_mono(self.nfe)} network evaluation{'s' if self.nfe != 1 else ''}{in_all}{memory}")
         return found
 
@@ -229,7 +238,8 @@ def made(shown: Shown, favourite: bool | None = None) -> str:
     if recipe.variation_strength:
         facts.append(f"Variation {_mono(recipe.variation_seed)} at {_mono(f'{recipe.variation_strength:g}')}")
     facts += [f"{_mono(f'{recipe.width}×{recipe.height}')} pixels"]
-    facts += shown.cost.facts() if shown.cost is not None else []
+    # What a batch cost in all stands below the batch: an image of it has no cost of its own.
+    facts += shown.cost.facts() if shown.cost is not None and shown.cost.images == 1 else []
     facts += [f'<span class="nw-warn">{escape(shown.note)}</span>'] if shown.note else []
     words = " ".join(f"<span>{fact}</span>" for fact in facts)
     title = f'<p class="nw-title">{escape(recipe.prompt)}</p>' if recipe.prompt else ""

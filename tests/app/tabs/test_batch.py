@@ -4,6 +4,7 @@ import asyncio
 import io
 import re
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,12 +13,18 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.engine.events import Finished
 from app.routes import all_routes
 from app.schema.png_metadata import read
 from app.schema.recipe import Recipe
 from app.storage.image_files import content_hash
 from app.tabs import image_view
 from tests.support.page import opened_page
+
+def text_of(html):
+    """What is read of it."""
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", "", html))
+
 
 THREE = Recipe(prompt="a <b>cone</b>", backbone="exact", width=16, height=16, seed=5, count=3)
 
@@ -67,6 +74,33 @@ def test_forming_images_of_a_batch_have_their_seeds_and_one_alone_is_no_button()
     assert "nw-pick" not in image_view.forming(["a"], 1, 9, 2.0, each)
     varied = Recipe(variation_seed=8, variation_strength=0.5, count=2)
     assert "Variation 9" in image_view.forming(["a", "b"], 1, 9, None, [varied.one(0), varied.one(1)])
+
+
+def test_what_a_batch_cost_stands_below_the_batch_and_not_below_each_image(opened):
+    ended = Finished((), (THREE.one(0),), 12.0, 60, 60)
+    cost = image_view.Cost.of(replace(ended, images=(None,) * 3))
+    images = [replace(one, cost=cost) for one in shown(opened, kept(opened, THREE))]
+    whole, one = (text_of(html) for html in (image_view.batch(images), image_view.made(images[0])))
+    assert "12 s for the run of 3 images" in whole and "60 network evaluations in all" in whole
+    assert "12 s" not in one and "evaluations" not in one
+    alone = replace(images[0], cost=image_view.Cost.of(replace(ended, images=(None,))))
+    assert "12 s for the run 60 network evaluations" in text_of(image_view.made(alone))
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({}, "12 s for the run 60 network evaluations"),
+        ({"own_seconds": 5.0, "shared": True}, "12 s for the run beside other runs, 5.0 s of them its own 60 network"),
+        ({"own_seconds": 15.0, "shared": True, "remembered": 40},
+         "12 s for the run beside other runs 60 network evaluations, 40 of them from memory"),
+        ({"own_seconds": 5.0, "remembered": 1}, "12 s for the run 60 network evaluations, 1 of them from memory"),
+    ],
+)  # fmt: skip
+def test_the_time_of_a_run_says_what_it_is_the_time_of(figures, words):
+    """Other runs on the same machine, and evaluations that took no time as they were remembered."""
+    cost = image_view.Cost.of(Finished((None,), (THREE.one(0),), 12.0, 60, 60, **figures))
+    assert text_of(" ".join(cost.facts())).startswith(words)
 
 
 def test_a_strip_does_not_cut_a_batch(opened):
