@@ -124,6 +124,21 @@ function openTask(key) {
 }
 
 /**
+ * The tile above or below: of the next row the one whose middle is nearest, as a tile may be as wide as two.
+ * @param {HTMLElement} from
+ * @param {HTMLElement[]} tiles
+ * @param {number} by 1 is down
+ */
+function inNextRow(from, tiles, by) {
+  const start = from.getBoundingClientRect();
+  const off = (/** @type {HTMLElement} */ tile) => {
+    const box = tile.getBoundingClientRect();
+    return { tile, down: by * (box.top - start.top), aside: Math.abs(box.left + box.width / 2 - start.left - start.width / 2) };
+  };
+  return tiles.map(off).filter(({ down }) => down > 2).sort((a, b) => a.down - b.down || a.aside - b.aside)[0]?.tile;
+}
+
+/**
  * Arrows: along the tabs, among the tiles, and from the search field into what was found.
  * @param {KeyboardEvent} event
  */
@@ -143,9 +158,8 @@ function walk(event) {
     go(null);
     choose(keys[(keys.indexOf(chosen) + by + keys.length) % keys.length]);
   } else if (by && from.matches(".nw-tile")) {
-    const tiles = findAll(".nw-tile", dialog), at = tiles.indexOf(from), top = from.getBoundingClientRect().top;
-    const columns = tiles.filter((one) => Math.abs(one.getBoundingClientRect().top - top) < 2).length;
-    const to = tiles[at + by * (event.key.endsWith("Left") || event.key.endsWith("Right") ? 1 : columns)];
+    const tiles = findAll(".nw-tile", dialog), isAlong = event.key.endsWith("Left") || event.key.endsWith("Right");
+    const to = isAlong ? tiles[tiles.indexOf(from) + by] : inNextRow(from, tiles, by);
     go(to ?? (by < 0 && event.key === "ArrowUp" ? search() : from));
   } else if (event.key === "Backspace" && task && !typed) {
     go(null);

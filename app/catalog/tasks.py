@@ -1,6 +1,7 @@
-"""What one can do here, in a user's words: nine tasks, each with an example that begins with one click.
+"""What one can do here, in a user's words: eleven tasks, each with an example that begins with one click.
 
-One a family of the survey, in its order.
+One or two a family of the survey, in its order. The one whose example is wide takes two places, so that twelve are
+filled: whole rows of two and of three.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TASKS = (
         ("attend_and_excite", "perturbed_attention", "classifier_guidance", "cfg"), EXAMPLES[0], EXAMPLES[0],
     ),
     Task("map", "Follow a depth map", "It says what is near and what is far", "repurposing",
-         ("controlnet", "energy_guidance", "ilvr")),
+         ("controlnet", "energy_guidance")),
     Task("file", "Use a LoRA file", "What a fine-tuning left, in any prompt", "specialization", ("lora",),
          "a file called “night”"),
     Task("invert", "Invert and edit", "An image of yours, in other words", "inversion",
@@ -44,10 +45,14 @@ TASKS = (
          ("prompt_to_prompt", "masactrl", "plug_and_play", "semantic_guidance", "instruct_pix2pix",
           "in_context_images")),
     Task("combine", "Combine prompts", "Two prompts hold at once", "blending",
-         ("composable", "multidiffusion", "semantic_guidance", "panorama"), "one prompt AND another"),
+         ("composable", "multidiffusion", "semantic_guidance"), "one prompt AND another"),
+    Task("wide", "Wide panorama", "Wider than the network draws, without a seam", "blending",
+         ("panorama", "multidiffusion"), "three times as wide"),
     Task("restore", "Restore", "From too few pixels, blur or grey", "revision",
          ("ddnm", "ddrm", "pigdm", "dps", "snips")),
     Task("boxes", "Place by boxes", "Each thing where its box is", "guidance", ("layout_guidance", "multidiffusion")),
+    Task("colours", "Steer by colours", "Those of an image, on what the prompt says", "guidance",
+         ("energy_guidance", "ilvr")),
     Task("mask", "Paint into a mask", "A hole is filled as the prompt says", "correction",
          ("blended_latent", "repaint", "replacement", "diffedit", "sdedit", "inpainting_network")),
 )  # fmt: skip

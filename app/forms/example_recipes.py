@@ -16,12 +16,13 @@ CFG_SCALE = 4.0  # of a fresh page
 
 
 class Of(Enum):
-    """A part of the scene of the examples (`scenes.pair`), where an input takes it."""
+    """A part of the scene of the examples (`scenes.pair`), or the image of another one, where an input takes it."""
 
     IMAGE = "image"
     NEAR = "near"
     MASK = "mask"
     BOXES = "boxes"
+    EVENING = "evening"  # `scenes.evening`
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ SHOWN: dict[str, Shown] = {
         wanted="a blue cube on snow at night",
     ),
     "dps": Shown(PAIR, 0, "psnr", FEW_PIXELS, settings={"sampler": "ancestral", "steps": 50}),
-    "energy_guidance": Shown(
-        "a blue sphere and a yellow cylinder on snow", 0, "near", {"target": Of.NEAR}, {"energy": "depth map"},
+    "energy_guidance": Shown(  # a prompt without a ground or a light: the evening lends both their colours
+        CUBE, 2, "colours", {"target": Of.EVENING}, {"energy": "colours", "strength": 2.0, "end": 1.0},
     ),
     "layout_guidance": Shown(PAIR, 0, "boxes", {"boxes": Of.BOXES}),
     "perturbed_attention": Shown(f"{CUBE} on grass", 1, "text", settings={"cfg_scale": 1.0}),  # needs no CFG

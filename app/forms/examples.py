@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from app.forms.example_recipes import CFG_SCALE, SHOWN, Of, Shown
-from app.forms.scenes import SHARED, Known, ground_truth, known, pair
+from app.forms.scenes import SHARED, Known, evening, ground_truth, known, pair
 from app.forms.stack import Card
 from app.schema.method_inputs import DegradationValue, PointValue
 from app.storage.image_files import content_hash
@@ -83,7 +83,7 @@ def example(method: str, size: int, shown: Shown | None = None) -> Example:
     if shown is None:
         return shared_example(method, size)
     scene = pair(size)
-    parts = {Of.IMAGE: scene.image, Of.NEAR: scene.near, Of.MASK: scene.mask}
+    parts = {Of.IMAGE: scene.image, Of.NEAR: scene.near, Of.MASK: scene.mask, Of.EVENING: evening(size)}
     images: dict[str, Image.Image] = {}
 
     def given(value: Any) -> Any:

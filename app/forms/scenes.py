@@ -55,6 +55,19 @@ def pair(size: int) -> Known:
     return known(Scene(solids, "wood", "day"), PAIR, size)
 
 
+@lru_cache(maxsize=4)
+def evening(size: int) -> Image.Image:
+    """A scene at sunset, size x size pixels, for its colours. Those of its solids are those of CUBE in
+    `example_recipes`: what an image has to take up elsewhere is the light."""
+    from world.scene import Scene, Solid
+
+    solids = (
+        Solid("sphere", "red", "large", "matte", 0.75, 0.35),
+        Solid("cylinder", "blue", "small", "matte", -0.95, -0.5),
+    )
+    return known(Scene(solids, "sand", "sunset"), (), size).image
+
+
 def known(scene: Any, names: Sequence[str], size: int, subject: int = 0) -> Known:
     """What is known of a scene. names: of its solids in words. subject: the solid that an edit is about."""
     import torch.nn.functional as F

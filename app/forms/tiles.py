@@ -1,4 +1,4 @@
-"""The nine tasks as tiles: what is given beside what comes of it, a click away. For the empty stage and the picker."""
+"""The tasks as tiles: what is given beside what comes of it, a click away. For the empty stage and the picker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app import theme
 from app.catalog.tasks import TASKS, Task
+from app.forms.example_recipes import SHOWN
 
 ASSETS = theme.ASSETS
 RESULTS = ASSETS / "examples"  # written by tools.example_images
@@ -24,8 +25,9 @@ def _tile(task: Task) -> str:
         if task.prompt
         else f'data-act="attempt" data-name="{task.methods[0]}" data-alone="yes"'
     )
+    wide = "" if task.prompt or SHOWN[task.example].width == 1 else " data-wide"
     return (
-        f'<li><button type="button" class="nw-tile" data-task="{task.key}" {click}>'
+        f'<li{wide}><button type="button" class="nw-tile" data-task="{task.key}" {click}>'
         f'<span class="nw-tile-images">{_given(task)}{_image(RESULTS, task.example)}</span>'
         f"<b>{theme.glyph(task.family, 12)}{escape(task.title)}</b><span>{escape(task.summary)}</span></button></li>"
     )

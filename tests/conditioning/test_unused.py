@@ -62,6 +62,18 @@ def test_so_it_is_on_a_network(method):
             assert not torch.equal(got, alone), knobs
 
 
+@pytest.mark.parametrize("method, start, end", [
+    (name, one.start, one.end) for name, method in METHODS.items() for one in method.intervals if one.start and one.end
+])  # fmt: skip
+def test_of_every_interval_it_is_said_that_it_ends_before_it_starts(method, start, end):
+    """ControlNet's, too, which needs a network that none of the runs above has."""
+    one = find(method)
+    low, high = (0.4, 0.6) if one.knobs[end].high <= 1 else (2, 8)
+    found = [gap for gap in unused([(one, {start: high, end: low})], oracle.STEPS, False) if gap.knob == start]
+    assert [gap.why.split(", so")[0] for gap in found] == [f"{high:g} lies after the end, {low:g}"]
+    assert not [gap for gap in unused([(one, {start: 0, end: one.knobs[end].high})], 20, False) if gap.knob == start]
+
+
 @pytest.mark.parametrize("strength, end, said", [(0.5, 0.5, True), (0.5, 0.75, False), (1.0, 0.25, False)])
 def test_an_interval_before_the_first_step_that_is_made(strength, end, said):
     """An image noised to half of the schedule begins at step 2 of 4."""

@@ -71,6 +71,7 @@ def test_a_run_that_comes_again_asks_the_network_nothing_and_is_equal(engines):
     again = engine.submit(recipe).result()
     assert engine._worker.answers.asked - engine._worker.answers.known == calls
     assert again.images[0].tobytes() == first.images[0].tobytes() and again.nfe == first.nfe
+    assert (first.remembered, again.remembered) == (0, again.nfe), "so the page can say why it took no time"
     engine.forget()
     assert engine.submit(recipe).result().images[0].tobytes() == first.images[0].tobytes()
     assert engine._worker.answers.asked - engine._worker.answers.known == 2 * calls - before

@@ -20,6 +20,7 @@ from app.schema import png_metadata
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
 from app.storage.image_files import content_hash
+from backbones.outline import outline
 from common.fitting import fitted, fitted_mask, with_edge
 from conditioning.registry import METHODS
 from tests.support.doubles import recipe
@@ -72,6 +73,20 @@ def test_what_is_missing_is_said_at_its_field(name: str) -> None:
 def test_what_is_wrong_is_said_at_its_field(stack: list[Any], field: str, said: str) -> None:
     found = {p.field: p.message for p in reversed(method_checks.problems(recipe(methods=stack), ORACLE))}
     assert said in found[field]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "fields"),
+    [
+        ({"stride": 64}, {"stride"}), ({"window": 17}, {"window"}), ({"window": 3}, {"window"}),
+        ({"stride": 16}, set()), ({"window": 16, "stride": 16}, set()),
+    ],
+)  # fmt: skip
+def test_windows_that_leave_gaps_or_do_not_fit_are_refused(knobs: dict[str, int], fields: set[str]) -> None:
+    wide = recipe(backbone="still-life", width=384, height=128, methods=[{"name": "panorama", "knobs": knobs}])
+    found = {p.field: p.message for p in method_checks.problems(wide, outline("still-life"))}
+    assert found.keys() == {f"methods.0.knobs.{name}" for name in fields}
+    assert all("Give " in words for words in found.values())
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,25 @@ def test_what_cannot_be_an_axis_is_said(kind, text, words):
         axis_values.axis_of(kind, text)
 
 
+def test_the_cost_before_it_is_images_evaluations_and_the_time_that_those_before_it_took(state, done):
+    id, store, one = done
+    seeds = Axis(name="seed", values=tuple(Change(label=str(n), recipe={"seed": n}) for n in range(50)))
+    next = Comparison(base=BASE.model_copy(update={"steps": 40}), axes=(seeds,))
+    words = "50 images · 2000 network evaluations (NFE)"
+    empty = ComparisonStore(store.folder.parent / "no comparisons yet")
+    assert comparison_form.cost_before(state, next, empty) == f"{words}; the time is known after the first ones."
+    results = [result for cell in one.cells if (result := store.result(id, cell.key)) is not None]
+    each = sum(result.seconds for result in results) / sum(result.nfe for result in results)
+    said = comparison_form.cost_before(state, next, store)
+    assert said == f"{words} · about {comparison_form.duration(2000 * each)}."
+    other = Comparison(base=next.base.model_copy(update={"backbone": "still-life"}), axes=(seeds,))
+    assert comparison_form.cost_before(state, other, store).endswith("; the time is known after the first ones.")
+    ways = ("native", "gits")
+    tuned = Axis(name="schedule", values=tuple(Change(label=one, recipe={"schedule": one}) for one in ways))
+    said = comparison_form.cost_before(state, next.model_copy(update={"axes": (tuned,)}), store)
+    assert said.startswith("2 images · more than 40 network evaluations")
+
+
 def test_columns_are_the_stack_no_method_and_stacks_that_were_added(state):
     base = BASE.but(methods=(Use(name="perturbed_attention"),))
     made = own(state, base, ["stack", "none", "ilvr"], [("seed", "0, 1"), ("", "")])

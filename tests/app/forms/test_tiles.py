@@ -1,4 +1,4 @@
-"""The tiles of the first view: one a family, each with its images, and what is given is what the example gives."""
+"""The tiles of the first view: each family, each task with its images, and what is given is what the example gives."""
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from app.forms import tiles
 SHOWN = {task.key: task for task in TASKS if (tiles.GIVEN / f"{task.example}.webp").is_file()}
 
 
-def test_one_of_each_family_in_the_survey_s_order():
+def test_some_of_each_family_in_the_survey_s_order():
     families = [task.family for task in TASKS]
-    assert families == list(theme.FAMILIES)
+    assert list(dict.fromkeys(families)) == list(theme.FAMILIES)
+    assert len(set(families)) == sum(one != next for one, next in zip(families, [*families[1:], ""]))  # side by side
     for task in TASKS:
         assert task.prompt or catalogue()["methods"][task.methods[0]]["family"] == task.family, task.key
         assert set(task.methods) <= set(catalogue()["methods"]), task.key
@@ -27,6 +28,17 @@ def test_every_tile_shows_what_comes_of_it_beside_what_is_given():
         assert f"taxonomy/examples/{task.example}.webp" in html
         assert task.given or task.key in SHOWN, task.key
     assert {path.stem for path in tiles.GIVEN.iterdir()} == {task.example for task in SHOWN.values()}
+
+
+def test_rows_of_two_and_of_three_have_no_gaps():
+    """A wide one takes two places of a row, and is not pushed into the next."""
+    places = 0
+    for task in TASKS:
+        wide = f'<li data-wide><button type="button" class="nw-tile" data-task="{task.key}"' in tiles.board()
+        assert wide == (task.key == "wide")
+        assert not wide or (places % 2 == 0 and places % 3 < 2)
+        places += 1 + wide
+    assert places % 6 == 0
 
 
 @pytest.mark.parametrize("key", [key for key in SHOWN if key not in ("edit", "restore")])  # those need a network

@@ -21,6 +21,7 @@ from app.storage.image_files import content_hash
 from app.tabs import image_view
 from tests.support.page import opened_page
 
+
 def text_of(html):
     """What is read of it."""
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", "", html))
