@@ -91,7 +91,7 @@ SHOWN: dict[str, Shown] = {
     ),
     "dps": Shown(PAIR, 0, "psnr", FEW_PIXELS, settings={"sampler": "ancestral", "steps": 50}),
     "energy_guidance": Shown(  # a prompt without a ground or a light: the evening lends both their colours
-        CUBE, 2, "colours", {"target": Of.EVENING}, {"energy": "colours", "strength": 2.0, "end": 1.0},
+        CUBE, 3, "colours", {"target": Of.EVENING}, {"energy": "colours", "strength": 2.0, "end": 1.0},
     ),
     "layout_guidance": Shown(PAIR, 0, "boxes", {"boxes": Of.BOXES}),
     "perturbed_attention": Shown(f"{CUBE} on grass", 1, "text", settings={"cfg_scale": 1.0}),  # needs no CFG

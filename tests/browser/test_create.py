@@ -270,6 +270,11 @@ def test_first_visit_a_task_with_its_images_is_one_click_away(me):
     me.sees("done")
     expect(me.page.locator("[id='methods.0']")).to_contain_text("Blended latent diffusion")
     assert me.prompt.input_value()
+    me.away()
+    me.page.keyboard.press("Control+z")  # an example is undone as one change
+    expect(me.page.locator("[id='methods.0']")).to_have_count(0)
+    expect(me.prompt).to_have_value("")
+    expect(me.number("steps")).to_have_value("3")
 
 
 def test_surprise_writes_a_caption_and_paints_it(me):

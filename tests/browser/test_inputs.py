@@ -25,6 +25,14 @@ def test_a_mask_is_drawn_and_the_run_keeps_to_it(run_cards, accessible):
     upload = cards.page.get_by_label("Mask: upload a mask")
     upload.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": file.getvalue()})
     expect(cards.field("0.inputs.mask")).to_contain_text("25 % of the frame.")
+    uploaded = json.loads(cards.given())["cards"][0]["inputs"]["mask"]
+    cards.card(0).get_by_role("button", name="Invert").click()
+    expect(cards.field("0.inputs.mask")).to_contain_text("75 % of the frame.")
+    kept = "JSON.parse(JSON.parse(sessionStorage['nine-ways-tab']).settings.methods).cards[0].inputs.mask"
+    cards.page.wait_for_function(f"{kept} !== '{uploaded}'")  # Gradio hands a change on to the undo list moments later
+    me.away()
+    cards.page.keyboard.press("Control+z")
+    expect(cards.field("0.inputs.mask")).to_contain_text("25 % of the frame.")
     cards.page.get_by_text("Edge of the mask").click()
     for name, value in (("Grow", 8), ("Feather (mask blur)", 6)):
         number = cards.page.get_by_label(name, exact=True)
@@ -37,6 +45,10 @@ def test_a_mask_is_drawn_and_the_run_keeps_to_it(run_cards, accessible):
     me.sees("done")
     cards.page.get_by_text("Settings of this image").click()
     expect(cards.page.locator("#stage dl")).to_contain_text("Blended latent diffusion")
+    cards.page.reload()
+    expect(cards.card(0)).to_contain_text("Blended latent diffusion")
+    expect(cards.field("0.inputs.mask")).to_contain_text("31 % of the frame.")
+    expect(cards.card(0).locator(".nw-given img")).to_be_visible()
 
 
 def test_what_was_done_to_an_upload_is_said_below_it(cards):

@@ -42,6 +42,15 @@ def test_the_picker_works_from_the_keyboard_and_finds_words(cards):
     keyboard.press("ArrowRight")
     keyboard.press("ArrowDown")
     expect(dialog.locator("[data-task=edit]")).to_be_focused()
+    keyboard.press("ArrowDown")  # onto the one that is as wide as two, past it, and back
+    expect(dialog.locator("[data-task=wide]")).to_be_focused()
+    keyboard.press("ArrowDown")
+    expect(dialog.locator("[data-task=boxes]")).to_be_focused()
+    keyboard.press("ArrowUp")
+    expect(dialog.locator("[data-task=wide]")).to_be_focused()
+    keyboard.press("ArrowLeft")
+    keyboard.press("ArrowLeft")
+    expect(dialog.locator("[data-task=edit]")).to_be_focused()
     keyboard.press("ArrowUp")
     expect(dialog.locator("[data-task=map]")).to_be_focused()
     cards.me.run_in("page_state", "announce('stack')")  # as when the stack's marks arrive a moment later
