@@ -51,7 +51,7 @@ TASKS = (
     Task("restore", "Restore", "From too few pixels, blur or grey", "revision",
          ("ddnm", "ddrm", "pigdm", "dps", "snips")),
     Task("boxes", "Place by boxes", "Each thing where its box is", "guidance", ("layout_guidance", "multidiffusion")),
-    Task("colours", "Steer by colours", "Those of an image, on what the prompt says", "guidance",
+    Task("colours", "Steer by colours", "An image lends its light and its hues", "guidance",
          ("energy_guidance", "ilvr")),
     Task("mask", "Paint into a mask", "A hole is filled as the prompt says", "correction",
          ("blended_latent", "repaint", "replacement", "diffedit", "sdedit", "inpainting_network")),

@@ -117,7 +117,16 @@ def test_junk_is_refused_before_it_is_kept_and_a_cell_goes_to_create(board):
     expect(board.cells()).not_to_have_count(0)
     board.own(rows=" ")
     expect(page.locator("#compare-note")).to_contain_text("there are no values")
+    page.locator("#rows input").click()
+    page.get_by_role("option", name="Sampling method", exact=True).click()
+    page.locator("#rows-picker input").click()
+    for name in ("Heun", "Euler a"):
+        page.get_by_role("option", name=name, exact=True).click()
+    expect(page.get_by_label("Values, comma-separated").first).to_have_value("Heun, Euler a")
+    expect(page.locator("#compare-cost")).to_contain_text("2 images · ")
+    page.keyboard.press("Escape")
     board.own(rows="2, 0", kind="Sampling steps")
+    expect(page.locator("#rows-picker")).to_have_count(0)
     expect(page.locator("#compare-note")).to_contain_text("0 is out of range")
     expect(page.locator("#compare-cost")).to_contain_text("0 is out of range")
     expect(board.cells("failed")).to_have_count(0)
@@ -176,7 +185,14 @@ def test_every_ready_made_comparison_begins_with_one_click(board):
         assert board.cells("failed").count() == 0, "no cell of a ready-made comparison is one that cannot be"
         page.locator("#compare-cancel").click()
         expect(page.locator("#compare-cancel")).to_be_disabled(timeout=RUN)
-    assert page.locator(".nw-heads > div").count() > 6, "the last one has many columns"
+    assert page.locator(".nw-heads > div").count() >= 12, "the last one has many columns"
+    above, narrowest = page.locator(".nw-many").evaluate("""grid => {
+        const top = (one) => one.getBoundingClientRect().top, images = [...grid.querySelectorAll('.nw-cell-image')];
+        grid.scrollTop = grid.scrollHeight;
+        return [top(grid.querySelector('.nw-heads > div')) - top(grid), Math.min(...images.map((one) => one.clientWidth))];
+    }""")
+    assert above == pytest.approx(0, abs=1), "heads stay in view as rows go by"
+    assert narrowest >= 100, "an image is still one"
     page.set_viewport_size({"width": 390, "height": 844})
     left = page.locator(".nw-many").evaluate("""grid => {
         grid.scrollLeft = grid.scrollWidth;

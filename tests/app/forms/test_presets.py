@@ -1,18 +1,25 @@
 """Ready comparisons: all columns of one do one task, and are measured against it."""
 
+import itertools
+import json
+
+import numpy as np
 import pytest
 import torch
 
-from app.comparison.spec import Comparison
+from app.comparison.spec import Axis, Change, Comparison
 from app.comparison.targets import targets
 from app.engine.method_checks import wanted
 from app.forms.presets import READY
 from app.schema.method_inputs import DegradationValue
+from app.schema.recipe import Recipe
 from backbones import load
 from conditioning.registry import METHODS
+from tools import column_differences
 from world.captions import parse
 
 ORACLE = load("exact")
+VISIBLE = 3.0  # of 255, mean over the image: from here on a person sees a difference
 CONDITIONS = ("prompt", "source_prompt", "source", "mask", "ground_truth", "edges", "near", "boxes", "colours")
 
 
@@ -83,3 +90,22 @@ def test_an_image_of_the_prompt_alone_is_not_ranked_where_there_is_more_to_follo
 ])  # fmt: skip
 def test_a_ready_one_is_of_the_kind_that_its_title_says(key, kind):
     assert READY[key].make().comparison.asked.kind == kind
+
+
+@pytest.mark.parametrize("key", column_differences.SHOWN)
+def test_no_two_columns_show_nearly_the_same(key):
+    """Measured on all cells, by python -m tools.column_differences."""
+    known, comparison = json.loads(column_differences.FILE.read_text())[key], READY[key].make().comparison
+    assert known["comparison"] == column_differences.key_of(comparison), "run python -m tools.column_differences"
+    labels = [value.label for value in comparison.axes[0].values]
+    assert known["differ"].keys() == {f"{a} / {b}" for a, b in itertools.combinations(labels, 2)}
+    assert min(known["differ"].values()) >= VISIBLE
+
+
+def test_a_difference_is_that_of_the_images_of_a_row():
+    columns = Axis(name="method", values=(Change(label="a"), Change(label="b")))
+    seeds = Axis(name="seed", values=tuple(Change(label=str(n), recipe={"seed": n}) for n in (1, 2)))
+    comparison = Comparison(base=Recipe(backbone="exact"), axes=(columns, seeds))
+    levels = {(0, 0): 10.0, (1, 0): 14.0, (0, 1): 200.0, (1, 1): 190.0}
+    images = {place: np.full((2, 2, 3), level) for place, level in levels.items()}
+    assert column_differences.differences(comparison, images) == {"a / b": 7.0}
