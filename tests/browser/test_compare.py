@@ -189,7 +189,8 @@ def test_every_ready_made_comparison_begins_with_one_click(board):
     above, narrowest = page.locator(".nw-many").evaluate("""grid => {
         const top = (one) => one.getBoundingClientRect().top, images = [...grid.querySelectorAll('.nw-cell-image')];
         grid.scrollTop = grid.scrollHeight;
-        return [top(grid.querySelector('.nw-heads > div')) - top(grid), Math.min(...images.map((one) => one.clientWidth))];
+        const heads = grid.querySelector('.nw-heads > div');
+        return [top(heads) - top(grid), Math.min(...images.map((one) => one.clientWidth))];
     }""")
     assert above == pytest.approx(0, abs=1), "heads stay in view as rows go by"
     assert narrowest >= 100, "an image is still one"
