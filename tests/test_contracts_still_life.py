@@ -1,6 +1,6 @@
 """Every method on the embedded models, with the inputs of its one-click example: what a newcomer's first click runs.
 
-Three steps; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as on the page.
+Three steps at half the size; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as on the page.
 """
 
 import pytest
@@ -28,7 +28,7 @@ def started(method, networks):
     """The recipe of a method's example on the first network that can run it, and that network with its plan's flow."""
     refused = []
     for name, network in networks.items():
-        size = network.default_size
+        size = network.default_size // 2
         made = example(method, size)
         own = [key for key in SAMPLERS if not solver_clash(METHODS[method], key)]
         use = Use(name=method, inputs=made.card.inputs, knobs=made.card.knobs)

@@ -80,8 +80,8 @@ def overlap(images, boxes):
     "name, strength", [("depth", 0.5), ("depth map", 0.5), ("shapes", 0.5), ("edges", 0.2), ("edge map", 0.5)]
 )
 def test_solids_come_where_those_of_the_target_are(name, strength, still_life, ground_truth, plain):
-    """The step of edges is short: in so few, a long one leaves edges of its own."""
-    count = 1 if name in ground_truth.maps else 2  # a map given as it is leads where the one that is found leads
+    """The step of edges is short: in so few, a long one leaves edges of its own, and moves a solid less far."""
+    count = 2 if name == "edges" else 1
     target, plain = ground_truth.maps.get(name, ground_truth.rgb)[:count], plain[:count]
     energy = ENERGIES[name](target, still_life)
     knobs = {"energy": name, "target": target, "strength": strength}
@@ -117,25 +117,25 @@ def correct(images):
 
 def test_a_text_is_followed_by_a_network_that_is_told_nothing(still_life):
     energy = ENERGIES["text"](TEXT, still_life)
-    plain = made(still_life, [""] * 3)
-    got = made(still_life, [""] * 3, ("energy_guidance", {"energy": "text", "words": TEXT}))
+    plain = made(still_life, [""] * 2)
+    got = made(still_life, [""] * 2, ("energy_guidance", {"energy": "text", "words": TEXT}))
     assert energy(got).mean() < energy(plain).mean() - 0.1
-    assert correct(got) >= correct(plain) + 4
+    assert correct(got) >= correct(plain) + 3
 
 
 def test_steps_backward_bring_the_estimate_nearer_still(still_life, ground_truth, plain):
     target = ground_truth.rgb[:1]
     energy = ENERGIES["depth"](target, still_life)
-    knobs = {"energy": "depth", "target": target, "strength": 0.0, "backward": 8}
+    knobs = {"energy": "depth", "target": target, "strength": 0.0, "backward": 4}
     got = made(still_life, PROMPTS[:1], ("energy_guidance", knobs))
     assert (energy(got) < 0.8 * energy(plain[:1])).all()
 
 
 def test_the_classifier_is_followed_by_a_network_that_is_told_nothing(still_life):
     classifier, words = still_life.classifier, "red cube, snow, night"
-    plain = made(still_life, [""] * 4)
-    got = made(still_life, [""] * 4, ("classifier_guidance", {"asked": words}))
-    clean = torch.full((4,), 0.1)
+    plain = made(still_life, [""] * 2)
+    got = made(still_life, [""] * 2, ("classifier_guidance", {"asked": words}))
+    clean = torch.full((2,), 0.1)
     said = [classifier.log_p(still_life.encode_image(p), clean, classifier.parse(words)).mean() for p in (got, plain)]
     assert said[0] > said[1] + 1.0
     assert correct(got) >= correct(plain) + 4

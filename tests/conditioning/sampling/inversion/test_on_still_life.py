@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from conditioning.compose import compose
 from samplers import SAMPLERS
@@ -39,12 +40,12 @@ def psnr(a, b):
     return -10 * ((a - b) ** 2).flatten(1).mean(1).log10()
 
 
-def result(net, stack, cond, steps, scale):
+def result(net, stack, cond, steps, scale, size=128):
     B = len(cond["text"])
     sigmas = native(steps, net.sigmas)
     null = net.encode_prompt([""] * B)
     D, sampler, _ = compose([*stack, ("cfg", {"scale": scale})], SAMPLERS["euler"], sigmas=sigmas, null=null)
-    x = sigmas[0] * Noise(range(B))(torch.empty(B, *net.latent_shape(128, 128)))
+    x = sigmas[0] * Noise(range(B))(torch.empty(B, *net.latent_shape(size, size)))
     return run(sampler(D, x, sigmas, cond, Noise(range(B))), net.denoise)
 
 
@@ -60,14 +61,15 @@ def test_held_out_renders_come_back_as_well_as_the_autoencoder_gives_them(net, n
         assert ((got - z) ** 2).mean() < 1e-6
 
 
-@pytest.mark.parametrize("begin, scale, count", [("null", 4.0, 1), ("source", 7.5, 1)])
-def test_null_text_gives_held_out_renders_back_within_1_db_of_the_autoencoder(net, begin, scale, count):
-    """In few steps. A plain encoding loses 5 dB in 25 even without guidance; the official rate leaves it at that."""
-    found = made("recolour", count)
-    render, _, _ = edits.render_edits(found)
-    z, cond = net.encode_image(render.rgb), prompts(net, [one.before for one in found])
-    got = result(net, [("null_text", {"source": z, "source_prompt": cond, "begin": begin})], cond, 8, scale)
-    assert (psnr(net.decode(z), render.rgb) - psnr(net.decode(got), render.rgb)).max() < 1
+@pytest.mark.parametrize("begin, scale, size", [("null", 4.0, 96), ("source", 7.5, 128)])
+def test_null_text_gives_held_out_renders_back_within_1_db_of_the_autoencoder(net, begin, scale, size):
+    """In few steps. Untuned, the first loses 17 dB; a plain encoding 5 in 25 steps even without guidance, and the
+    official rate leaves it at that."""
+    found = made("recolour", 1)
+    image = F.interpolate(edits.render_edits(found)[0].rgb, (size, size), mode="area")
+    z, cond = net.encode_image(image), prompts(net, [one.before for one in found])
+    got = result(net, [("null_text", {"source": z, "source_prompt": cond, "begin": begin})], cond, 8, scale, size)
+    assert (psnr(net.decode(z), image) - psnr(net.decode(got), image)).max() < 1
 
 
 def test_an_edit_comes_nearer_to_the_rendered_truth_than_doing_nothing(net):
