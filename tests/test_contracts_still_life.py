@@ -1,6 +1,7 @@
 """Every method on the embedded models, with the inputs of its one-click example: what a newcomer's first click runs.
 
-Three steps at half the size; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as on the page.
+Three steps at half the size; where Still Life is refused (a method for pixels) its sister in pixel space takes over, as
+on the page.
 """
 
 import pytest

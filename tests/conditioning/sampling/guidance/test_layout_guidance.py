@@ -162,7 +162,8 @@ def test_solids_come_to_stand_in_their_boxes():
         for n, (scene, boxes) in enumerate(zip(scenes, where)):
             names = [f"{one.colour} {one.shape}" for one in scene.solids]
             given = [Box(*box, text=name) for box, name in zip(boxes, names)]
-            stack = [("cfg", {"scale": 4.0}), *([("layout_guidance", {"boxes": given, "repeats": 2})] if guided else [])]
+            moves = [("layout_guidance", {"boxes": given, "repeats": 2})]
+            stack = [("cfg", {"scale": 4.0}), *(moves if guided else [])]
             D, solver, _ = compose(stack, SAMPLERS["euler"], sigmas=sigmas, null=null, backbone=life)
             noise = Noise([n])
             x = noise(torch.empty(1, *life.latent_shape(96, 96))) * math.sqrt(1 + sigmas[0] ** 2)
