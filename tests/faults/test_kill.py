@@ -11,27 +11,48 @@ from app.schema.png_metadata import read
 from app.storage.image_history import History
 
 ROOT = Path(__file__).parents[2]
-MAKER = """
-import sys, torch
+#: Imports once, and forks a maker for each line "folder seed" that it is given: its process, then each seed kept.
+MAKERS = """
+import os, sys, torch
 torch.set_num_threads(1)
 from app.storage.image_history import History
 from app.engine.events import Made
 from app.schema.recipe import Recipe
 from app.engine.engine import Engine
-engine, history = Engine("exact"), History(sys.argv[1])
-for seed in range(int(sys.argv[2]), 10_000):
-    for event in engine.submit(Recipe.make(prompt=f"a red disc {seed}", backbone="exact", width=256, height=256,
-                                           steps=2, seed=seed)):
-        if isinstance(event, Made):
-            history.add(event.image, event.recipe)
-            print(seed, flush=True)
+
+def make(folder, first):
+    engine, history = Engine("exact"), History(folder)
+    for seed in range(int(first), 10_000):
+        for event in engine.submit(Recipe.make(prompt=f"a red disc {seed}", backbone="exact", width=256, height=256,
+                                               steps=2, seed=seed)):
+            if isinstance(event, Made):
+                history.add(event.image, event.recipe)
+                print(seed, flush=True)
+
+for line in sys.stdin:
+    maker = os.fork()
+    if not maker:
+        make(*line.rsplit(maxsplit=1))
+    print(f"maker {maker}", flush=True)
+    os.waitpid(maker, 0)
+    print("ended", flush=True)
 """
 
 
 def test_kill_during_a_run_and_again(tmp_path: Path) -> None:
     kept: set[int] = set()
+    command = [sys.executable, "-c", MAKERS]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as makers:
+        try:
+            _killed_again_and_again(tmp_path, makers, kept)
+        finally:
+            os.killpg(makers.pid, signal.SIGKILL)  # whatever is left where something else failed
+
+
+def _killed_again_and_again(tmp_path: Path, makers: subprocess.Popen[str], kept: set[int]) -> None:
     for first, after in ((0, 1), (5_000, 9)):
-        said = kill_after(tmp_path, first, after)
+        said = kill_after(makers, tmp_path, first, after)
         history = History(tmp_path)
         assert history.note is None
         entries = history.search(limit=10_000)
@@ -48,14 +69,14 @@ def test_kill_during_a_run_and_again(tmp_path: Path) -> None:
     assert history.add(entries[0].image(), entries[0].recipe).id > entries[0].id
 
 
-def kill_after(folder: Path, first: int, images: int) -> list[int]:
-    """Starts a maker at a seed, kills it a moment after so many images; the seeds it reported as kept."""
-    command = [sys.executable, "-c", MAKER, str(folder), str(first)]
-    maker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert maker.stdout is not None
-    said = [int(maker.stdout.readline()) for _ in range(images)]
+def kill_after(makers: subprocess.Popen[str], folder: Path, first: int, images: int) -> list[int]:
+    """Has a maker started at a seed, kills it a moment after so many images; the seeds it reported as kept."""
+    assert makers.stdin is not None and makers.stdout is not None
+    makers.stdin.write(f"{folder} {first}\n")
+    makers.stdin.flush()
+    maker = int(makers.stdout.readline().removeprefix("maker "))
+    said = [int(makers.stdout.readline()) for _ in range(images)]
     time.sleep(0.003 * images)
-    os.kill(maker.pid, signal.SIGKILL)
-    said += [int(line) for line in maker.stdout.read().splitlines()]
-    maker.wait()
+    os.kill(maker, signal.SIGKILL)
+    said += [int(line) for line in iter(makers.stdout.readline, "ended\n")]
     return said

@@ -18,7 +18,6 @@ from app.schema.recipe import Recipe
 from app.service.reading import images_in, read_comparison
 from app.service.runs import Engines, Runs
 from app.storage.image_files import content_hash, png_bytes
-from conditioning.registry import METHODS
 from tests.support import original_files
 
 ROOT = Path(__file__).parents[3]
@@ -154,19 +153,6 @@ def test_check_loads_no_weights_and_starts_no_server(tmp_path):
     done = python("-c", code, str(path))
     assert done.returncode == 0 and json.loads(done.stdout)["nfe"] == 4
     assert done.stderr.strip() == "[]"
-
-
-# ---- methods --------------------------------------------------------------------------------------------------------
-
-
-def test_methods_is_the_catalogue_and_loads_no_torch():
-    done = python("-m", "app", "methods")
-    book = json.loads(done.stdout)
-    assert done.returncode == 0 and set(book["methods"]) == set(METHODS) and book["solvers"] and book["schedules"]
-    code = (
-        "import sys; from app.__main__ import main; main(['methods']); print('torch' in sys.modules, file=sys.stderr)"
-    )
-    assert python("-c", code).stderr.strip() == "False"
 
 
 # ---- compare --------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def test_mask_and_image_both_act(backbones):
     assert all((made - one).abs().max() > 1e-3 for one in (plain, other, inverse))
 
 
-def test_a_controlnet_of_the_plain_network_acts_beside_it(tmp_path):
+def test_a_controlnet_of_the_plain_network_acts_beside_it(tmp_path, monkeypatch):
     """It reads the noisy latents alone, as those of Stable Diffusion do beside its inpainting network."""
     torch.manual_seed(1)
     depth = ControlNetModel.from_unet(tiny.unet(32), conditioning_embedding_out_channels=(8, 16))
@@ -102,6 +102,7 @@ def test_a_controlnet_of_the_plain_network_acts_beside_it(tmp_path):
         torch.nn.init.normal_(weights, std=0.05)
     folder = tiny.save(tmp_path / "net", "eps-inpaint")
     depth.save_pretrained(tmp_path / "net_controlnets" / "depth")
+    monkeypatch.setenv("NINE_WAYS_ENGINE", "torch")
     b = stable_diffusion.load(str(folder))
     _, _, given = inputs(b, 32, 32)
     x, sigmas = 10 * torch.randn(1, *b.latent_shape(32, 32), generator=torch.Generator().manual_seed(0)), [10.0, 2.0, 0]
