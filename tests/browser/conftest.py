@@ -18,6 +18,7 @@ LOOKS = (  # mode, width, height, what is looked for
     ("light", 1280, 800, ALL), ("dark", 1280, 800, COLOURS), ("dark", 390, 844, ALL), ("light", 390, 844, COLOURS),
 )  # fmt: skip
 RUN = 120_000  # ms for a run, the first of a page that just started, on a busy machine without AVX-512
+SEEN = "for (const stage of document.querySelectorAll('#stage .nw-stage')) stage.dataset.seen = ''"
 expect.set_options(timeout=30_000)  # how fast a page is, on a busy machine, is not what these tests are about
 
 
@@ -60,9 +61,11 @@ def browser_with_cache(browser, browser_context_args):
 
 
 @pytest.fixture(scope="session")
-def shared_pages():
-    """Those that stay open from one test to the next."""
-    return set()
+def another_profile(browser, browser_context_args):
+    """For pages that stay open from one test to the next: what they store reaches no new visitor."""
+    profile = browser.new_context(**browser_context_args)
+    yield profile
+    profile.close()
 
 
 def new_page(profile, base_url):
@@ -76,9 +79,9 @@ def new_page(profile, base_url):
 
 
 @pytest.fixture
-def context(browser_with_cache, shared_pages):
+def context(browser_with_cache):
     yield browser_with_cache
-    for page in set(browser_with_cache.pages) - shared_pages:
+    for page in browser_with_cache.pages:
         page.close()
 
 
@@ -132,6 +135,7 @@ class Visitor:
         for name, value in numbers.items():
             self.put(name, value)
         self.prompt.fill(prompt)
+        self.page.evaluate(SEEN)
         self.prompt.press("Control+Enter")
 
     def paint_long(self):
@@ -140,8 +144,9 @@ class Visitor:
         self.page.locator("#stage .nw-stage[data-state=running] .nw-sheet img").first.wait_for(timeout=RUN)
 
     def sees(self, state):
-        """The stage in this state: done, stopped, failed, running."""
-        found = self.page.locator(f"#stage .nw-stage[data-state={state}]")
+        """The stage in this state: done, stopped, failed, running. What stood there before `paint` does not count: the
+        app draws the stage anew."""
+        found = self.page.locator(f"#stage .nw-stage[data-state={state}]:not([data-seen])")
         found.wait_for(timeout=RUN)
         return found
 
@@ -169,14 +174,29 @@ def me(page, base_url, requests):
 
 
 @pytest.fixture(scope="module")
-def onlooker(browser_with_cache, base_url, shared_pages):
+def onlooker(another_profile, base_url):
     """A visitor whose page the tests of a file share, as it takes longer to open than most of them: for those that
     begin no run, and do not mind what the others left in the controls."""
-    page = new_page(browser_with_cache, base_url)
-    shared_pages.add(page)
+    page = new_page(another_profile, base_url)
     yield Visitor(page, base_url)
-    shared_pages.discard(page)
     page.close()
+
+
+@pytest.fixture
+def regular(onlooker):
+    """The visitor of the shared page for a test that paints: at Create, its settings reset, on a desk. The strip of
+    images and what was noted of the last run are still those of the tests before."""
+    page = onlooker.page
+    page.set_viewport_size({"width": 1280, "height": 800})
+    onlooker.away()
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Create").click()
+    if page.locator("#advanced > button.label-wrap").get_attribute("aria-expanded") == "true":
+        onlooker.drawer("Advanced")
+    onlooker.put("steps", 99)  # that one sees when the settings are back: they arrive a moment later
+    onlooker.button("Reset settings").click()
+    expect(onlooker.number("steps")).not_to_have_value("99")
+    return onlooker
 
 
 @pytest.fixture(scope="session")

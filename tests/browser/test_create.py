@@ -12,8 +12,8 @@ from app.catalog.tasks import TASKS
 from tools.screenshots import App
 
 
-def test_type_and_watch_the_image_form(me):
-    me.page.evaluate(
+def test_type_and_watch_the_image_form(regular):
+    regular.page.evaluate(
         """() => {
             window.seen = { images: new Set(), words: new Set() };
             new MutationObserver(() => {
@@ -22,51 +22,52 @@ def test_type_and_watch_the_image_form(me):
             }).observe(document.querySelector('#stage'), { subtree: true, childList: true, attributes: true });
         }"""
     )
-    me.paint(steps=25, count=2)
-    me.sees("done")
-    images, words = me.page.evaluate("[seen.images.size, [...seen.words].filter(Boolean)]")
+    regular.paint(steps=25, count=2)
+    regular.sees("done")
+    images, words = regular.page.evaluate("[seen.images.size, [...seen.words].filter(Boolean)]")
     assert images > 2, "the image should form in view"
     assert any(re.search(r"Step \d+ of \d+", text) for text in words), words
     assert any(re.search(r"\d s left", text) for text in words), words
 
 
-def test_an_image_comes_with_its_settings_and_a_png_that_keeps_them(me):
-    me.paint("a blue cube on grass", seed=1234, steps=4)
-    done = me.sees("done")
+def test_an_image_comes_with_its_settings_and_a_png_that_keeps_them(regular):
+    regular.paint("a blue cube on grass", seed=1234, steps=4)
+    done = regular.sees("done")
     assert "1234" in done.locator(".nw-status").inner_text()
     done.get_by_text("Settings of this image").click()
     assert "a blue cube on grass" in done.locator("dl").inner_text()
-    got = me.download()
+    got = regular.download()
     assert got.suggested_filename == "nine-ways-1234.png"
     with Image.open(got.path()) as image:
         assert image.format == "PNG" and "a blue cube on grass" in image.info["parameters"]
 
 
-def test_cancel_stops_within_a_step_and_the_next_run_works(me):
-    me.paint_long()
-    shown = int(me.page.locator("#stage [role=progressbar]").get_attribute("aria-valuenow"))
-    me.page.get_by_role("button", name="Cancel").click()
-    words = me.sees("stopped").locator(".nw-status").inner_text()
+def test_cancel_stops_within_a_step_and_the_next_run_works(regular):
+    regular.paint_long()
+    shown = int(regular.page.locator("#stage [role=progressbar]").get_attribute("aria-valuenow"))
+    regular.page.get_by_role("button", name="Cancel").click()
+    words = regular.sees("stopped").locator(".nw-status").inner_text()
     assert int(re.search(r"Cancelled at step (\d+) of 150", words)[1]) <= shown + 3  # the click took a moment
-    me.paint(steps=3, count=1)
-    me.sees("done")
+    regular.paint(steps=3, count=1)
+    regular.sees("done")
 
 
-def test_escape_cancels_and_question_mark_lists_the_keys(me):
-    me.paint_long()
-    me.page.keyboard.press("Escape")
-    me.sees("stopped")
-    me.away()
-    me.page.keyboard.press("?")
-    dialog = me.page.get_by_role("dialog", name="Keys")
+def test_escape_cancels_and_question_mark_lists_the_keys(regular):
+    regular.paint_long()
+    regular.page.keyboard.press("Escape")
+    regular.sees("stopped")
+    regular.away()
+    regular.page.keyboard.press("?")
+    dialog = regular.page.get_by_role("dialog", name="Keys")
     dialog.wait_for()
     assert "Generate" in dialog.inner_text()
-    me.page.keyboard.press("Escape")
+    regular.page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
 
 
 def test_question_mark_in_the_prompt_is_a_character(onlooker):
     prompt = onlooker.prompt
+    prompt.fill("")
     prompt.press_sequentially("why?")
     assert prompt.input_value() == "why?" and not onlooker.page.get_by_role("dialog", name="Keys").is_visible()
 
@@ -169,36 +170,36 @@ def test_settings_go_back_to_the_controls_and_the_seed_is_reused(me):
     assert me.prompt.input_value() == "a red cylinder"
 
 
-def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(me):
-    me.paint("a red zebra", steps=3)
-    note = me.page.locator("#unknown")
+def test_unknown_words_are_pointed_out_and_do_not_stop_the_run(regular):
+    regular.paint("a red zebra", steps=3)
+    note = regular.page.locator("#unknown")
     expect(note).to_contain_text("zebra")
-    me.sees("done")
-    me.prompt.fill("red")
+    regular.sees("done")
+    regular.prompt.fill("red")
     expect(note).not_to_contain_text("zebra")
-    me.page.get_by_role("button", name="Write a cube").click()  # the model's words, which Ctrl+Z takes back
-    expect(me.prompt).to_have_value("red a cube")
-    me.page.keyboard.press("Control+z")
-    expect(me.prompt).to_have_value("red")
+    regular.page.get_by_role("button", name="Write a cube").click()  # the model's words, which Ctrl+Z takes back
+    expect(regular.prompt).to_have_value("red a cube")
+    regular.page.keyboard.press("Control+z")
+    expect(regular.prompt).to_have_value("red")
 
 
-def test_trouble_is_said_at_the_field(me):
-    me.paint(steps=3, width=130)
-    expect(me.page.locator("#width .nw-problem")).to_contain_text("130")
-    expect(me.number("width")).to_have_attribute("aria-invalid", "true")
-    expect(me.number("width")).to_be_focused()
-    assert not me.page.locator("#stage [data-state=running]").count()
-    me.number("width").fill("128")
-    expect(me.page.locator("#width .nw-problem")).to_have_count(0)  # gone with the first letter
-    me.paint(steps=3, width=128)
-    me.sees("done")
-    assert not me.page.locator(".nw-problem").count()
+def test_trouble_is_said_at_the_field(regular):
+    regular.paint(steps=3, width=130)
+    expect(regular.page.locator("#width .nw-problem")).to_contain_text("130")
+    expect(regular.number("width")).to_have_attribute("aria-invalid", "true")
+    expect(regular.number("width")).to_be_focused()
+    assert not regular.page.locator("#stage [data-state=running]").count()
+    regular.number("width").fill("128")
+    expect(regular.page.locator("#width .nw-problem")).to_have_count(0)  # gone with the first letter
+    regular.paint(steps=3, width=128)
+    regular.sees("done")
+    assert not regular.page.locator(".nw-problem").count()
 
 
-def test_a_decimal_comma_is_a_point(me):
-    me.drawer("Advanced")
+def test_a_decimal_comma_is_a_point(regular):
+    regular.drawer("Advanced")
     for name, typed, held in (("cfg_scale", "4,5", "4.5"), ("stop_sigma", "2,5", "2.5")):
-        field = me.number(name)
+        field = regular.number(name)
         field.fill("")
         field.press_sequentially(typed)
         expect(field).to_have_value(held)
@@ -235,26 +236,26 @@ def test_a_number_that_cannot_be_is_said_at_its_field_and_stays(onlooker):
         onlooker.put(name, usual)
 
 
-def test_trouble_in_a_closed_drawer_opens_it(me):
-    me.drawer("Advanced")
-    me.put("cfg_start", 0.8)
-    me.put("cfg_end", 0.2)
-    me.drawer("Advanced")
-    me.paint(steps=3)
-    expect(me.page.locator("#cfg_start .nw-problem")).to_be_visible(timeout=30_000)
+def test_trouble_in_a_closed_drawer_opens_it(regular):
+    regular.drawer("Advanced")
+    regular.put("cfg_start", 0.8)
+    regular.put("cfg_end", 0.2)
+    regular.drawer("Advanced")
+    regular.paint(steps=3)
+    expect(regular.page.locator("#cfg_start .nw-problem")).to_be_visible(timeout=30_000)
 
 
-def test_arrows_walk_the_images_and_a_click_shows_true_pixels(me):
-    me.paint(steps=3, count=3, seed=100)
-    me.sees("done")
-    me.away()
+def test_arrows_walk_the_images_and_a_click_shows_true_pixels(regular):
+    regular.paint(steps=3, count=3, seed=100)
+    regular.sees("done")
+    regular.away()
     for key, seed in (("ArrowRight", "100"), ("ArrowRight", "101"), ("ArrowRight", "102"), ("ArrowLeft", "101")):
-        me.page.keyboard.press(key)
-        expect(me.label).to_contain_text(f"Seed {seed}")
-    image = me.page.locator("#stage .nw-image")
+        regular.page.keyboard.press(key)
+        expect(regular.label).to_contain_text(f"Seed {seed}")
+    image = regular.page.locator("#stage .nw-image")
     large = image.locator("img").bounding_box()["width"]
     image.click()
-    width = me.page.evaluate("document.querySelector('#stage .nw-image img').naturalWidth")
+    width = regular.page.evaluate("document.querySelector('#stage .nw-image img').naturalWidth")
     assert image.get_attribute("aria-pressed") == "true"
     assert image.locator("img").bounding_box()["width"] == pytest.approx(width, abs=1) != pytest.approx(large, abs=1)
 
@@ -304,13 +305,13 @@ def test_nothing_leaves_the_machine(me, requests):
     assert not foreign
 
 
-def test_keyboard_alone_reaches_and_shows_the_focus(onlooker):
-    onlooker.prompt.focus()
+def test_keyboard_alone_reaches_and_shows_the_focus(me):
+    me.prompt.focus()
     names = []
     for _ in range(60):
-        onlooker.page.keyboard.press("Tab")
+        me.page.keyboard.press("Tab")
         names.append(
-            onlooker.page.evaluate(
+            me.page.evaluate(
                 """() => {
                     const e = document.activeElement;
                     if (e === document.body) return null;

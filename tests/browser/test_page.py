@@ -34,29 +34,30 @@ def test_no_sideways_scroll(me):
     no_sideways_scroll(me.page)
 
 
-def test_on_a_phone_the_result_is_right_below_generate(me):
-    me.page.set_viewport_size({"width": 390, "height": 844})
-    me.paint(steps=3)
-    me.sees("done")
-    top = {name: me.page.locator(f"#{name}").bounding_box()["y"] for name in ("generate", "stage", "settings")}
+def test_on_a_phone_the_result_is_right_below_generate(regular):
+    regular.page.set_viewport_size({"width": 390, "height": 844})
+    regular.paint(steps=3)
+    regular.sees("done")
+    top = {name: regular.page.locator(f"#{name}").bounding_box()["y"] for name in ("generate", "stage", "settings")}
     assert top["generate"] < top["stage"] < top["settings"]
-    assert me.page.locator("#stage .nw-mat").bounding_box()["width"] > 340
+    assert regular.page.locator("#stage .nw-mat").bounding_box()["width"] > 340
 
 
-def test_on_a_desk_inputs_are_narrow_and_the_image_large(me):
-    me.page.set_viewport_size({"width": 1280, "height": 800})
-    me.paint(steps=3)
-    me.sees("done")
-    left, right = (me.page.locator(name).bounding_box() for name in ("#compose", "#stage .nw-mat"))
+def test_on_a_desk_inputs_are_narrow_and_the_image_large(regular):
+    regular.page.set_viewport_size({"width": 1280, "height": 800})
+    regular.paint(steps=3)
+    regular.sees("done")
+    left, right = (regular.page.locator(name).bounding_box() for name in ("#compose", "#stage .nw-mat"))
     assert left["width"] <= 420 < right["width"] and left["x"] + left["width"] < right["x"]
     assert right["y"] + right["height"] <= 800, "the whole image is in view without scrolling"
-    me.drawer("Advanced")  # a column that is longer than the window
-    expect(me.number("stop_sigma")).to_be_visible()
+    regular.drawer("Advanced")  # a column that is longer than the window
+    expect(regular.number("stop_sigma")).to_be_visible()
     for width, height in ((1280, 800), (1440, 900)):
-        me.page.set_viewport_size({"width": width, "height": height})
-        me.page.evaluate("scrollTo(0, 300)")
-        assert me.page.locator("#generate").bounding_box()["y"] < 200, "scrolled"
-        assert 0 <= me.page.locator("#result").bounding_box()["y"] <= 16, f"the image does not stay at {width} pixels"
+        regular.page.set_viewport_size({"width": width, "height": height})
+        regular.page.evaluate("scrollTo(0, 300)")
+        assert regular.page.locator("#generate").bounding_box()["y"] < 200, "scrolled"
+        top = regular.page.locator("#result").bounding_box()["y"]
+        assert 0 <= top <= 16, f"the image does not stay at {width} pixels"
 
 
 def _contrast(page, selector):
@@ -102,19 +103,20 @@ def test_the_mode_can_be_chosen_and_is_kept(me):
     me.page.wait_for_function(f"{dark} === {str(not before).lower()}")
 
 
-def test_every_control_has_a_name_and_every_image_words(me):
-    me.drawer("Advanced")
-    me.paint("a red sphere", steps=3, count=2)
-    me.sees("done")
-    nameless = me.page.evaluate(
+def test_every_control_has_a_name_and_every_image_words(regular):
+    regular.drawer("Advanced")
+    regular.paint("a red sphere", steps=3, count=2)
+    regular.sees("done")
+    nameless = regular.page.evaluate(
         """() => [...document.querySelectorAll('button, input, textarea, a, [role=combobox]')]
             .filter((e) => e.offsetParent && !e.getAttribute('aria-label') && !e.textContent.trim()
                 && !e.labels?.length && !e.querySelector('img[alt]:not([alt=""])'))
             .map((e) => e.outerHTML.slice(0, 160))"""
     )
     assert not nameless
-    assert not me.page.evaluate("[...document.images].filter((i) => !i.hasAttribute('alt')).map((i) => i.outerHTML)")
-    doubles = me.page.evaluate(
+    wordless = "[...document.images].filter((i) => !i.hasAttribute('alt')).map((i) => i.outerHTML)"
+    assert not regular.page.evaluate(wordless)
+    doubles = regular.page.evaluate(
         """() => { const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
             return ids.filter((id, i) => id && ids.indexOf(id) !== i); }"""
     )
@@ -136,14 +138,14 @@ def test_two_visitors_at_once_get_their_own_images(browser, base_url, visitor):
             context.close()
 
 
-def test_words_from_outside_stay_words(me):
-    me.paint("<img src=x onerror=window.broken=1> <b>bold</b>", steps=3)
-    me.sees("done")
-    expect(me.page.locator("#stage .nw-title")).to_have_text("<img src=x onerror=window.broken=1> <b>bold</b>")
-    me.page.get_by_role("tab", name="History").click()
-    me.page.locator(".nw-card").first.click()
-    me.page.locator("#detail .nw-image").wait_for()
-    assert me.page.evaluate("window.broken") is None
+def test_words_from_outside_stay_words(regular):
+    regular.paint("<img src=x onerror=window.broken=1> <b>bold</b>", steps=3)
+    regular.sees("done")
+    expect(regular.page.locator("#stage .nw-title")).to_have_text("<img src=x onerror=window.broken=1> <b>bold</b>")
+    regular.page.get_by_role("tab", name="History").click()
+    regular.page.locator(".nw-card").first.click()
+    regular.page.locator("#detail .nw-image").wait_for()
+    assert regular.page.evaluate("window.broken") is None
 
 
 def test_history_finds_shows_sends_back_and_deletes(me):
