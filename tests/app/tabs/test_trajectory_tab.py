@@ -9,6 +9,7 @@ import pytest
 
 from app.forms import address, trajectory_form
 from app.schema.recipe import Recipe
+from backbones.exact import Mixture
 from tests.support.page import opened_page
 
 BEFORE, AFTER = SimpleNamespace(session_hash="before"), SimpleNamespace(session_hash="after a reload")
@@ -28,9 +29,13 @@ def tab(tmp_path):
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Closed, a job does not get further than its first news."""
+    """Closed, a job does not get further than its first news, and the network answers nobody: no run can end."""
     opens = threading.Event()
-    frames = trajectory_form.TrajectoryJob.frames
+    frames, denoise = trajectory_form.TrajectoryJob.frames, Mixture.denoise
+
+    def waiting(backbone, ask):
+        opens.wait(20)
+        return denoise(backbone, ask)
 
     def held(job, tick):
         yield {"busy": ["held"], "steps": 1, "of": 12, "first": ""}
@@ -38,6 +43,7 @@ def gate(monkeypatch):
         yield from frames(job, tick)
 
     monkeypatch.setattr(trajectory_form.TrajectoryJob, "frames", held)
+    monkeypatch.setattr(Mixture, "denoise", waiting)
     return opens
 
 
