@@ -87,6 +87,13 @@ def test_runs_under_way_together_are_each_what_they_are_alone(engine):
     assert all(near(a, b) for a, b in zip(pixels(engine, *every), alone)) and len({*alone}) == len(every)
 
 
+def test_of_joined_prompts_a_file_acts_on_all_wherever_it_stands(engine):
+    prompts = ("<lora:ink:0.8> a red sphere AND a blue cube", "a red sphere <lora:ink:0.8> AND a blue cube",
+               "a red sphere AND a blue cube <lora:ink:0.8>", "a red sphere AND a blue cube")  # fmt: skip
+    first, second, third, without = (pixels(engine, recipe(prompt=prompt))[0] for prompt in prompts)
+    assert first == second == third != without
+
+
 def test_the_negative_prompt_is_read_with_the_file_too(engine, home):
     """As in A1111 and diffusers: the layers of the text encoder are at work for all texts of the run."""
     b = engine.backbone
