@@ -18,7 +18,7 @@ from app.routes import all_routes
 from app.schema.method_inputs import Use
 from app.schema.recipe import Recipe, RecipeError
 from app.service.state import AppState
-from app.storage.image_files import ImageError, content_hash
+from app.storage.image_files import ImageError
 from world.scene import COLOURS, draw
 
 BASE = Recipe(backbone="exact", width=16, height=16, steps=2, cfg_scale=1.0)
@@ -366,48 +366,3 @@ def test_an_export_that_fails_says_so(state, done, client, monkeypatch):
     _, store, one = done
     answer = client.get(f"/{comparison_form.update(state, store, one, -1)['exports']['png']}")
     assert answer.status_code == 500 and answer.text.startswith("This file could not be made. ")
-
-
-# ---- axes along which nothing changes ---------------------------------------------------------------------------
-
-
-DEGRADED = Image.new("RGB", (64, 64), "teal")
-
-
-def restored(**knobs):
-    measured = {"name": "super_resolution", "image": content_hash(DEGRADED), "parameters": {"factor": 2}}
-    return Use(name="ddnm", inputs={"measured": measured}, knobs=knobs)
-
-
-@pytest.mark.parametrize(
-    "base, kind, text, words",
-    [
-        ({"methods": (restored(),)}, "sampler", "euler, heun, unipc", "DDNM makes the steps itself"),
-        ({"methods": (restored(),)}, "stop_sigma", "0, 1", "DDNM makes the steps itself"),
-        ({"methods": (restored(times=1),)}, "ddnm.jump", "1, 2, 3", "while “times” is 1"),
-        ({}, "eta", "0, 0.5, 1", "Euler takes none"),
-        ({}, "negative", "red | blue", "CFG Scale of 1"),
-    ],
-)
-def test_an_axis_over_something_unused_is_refused_before_the_run(state, base, kind, text, words):
-    state.take(DEGRADED)
-    with pytest.raises(RecipeError, match="images would be the same") as error:
-        comparison_form.checked(state, own(state, BASE.but(**base), ["stack"], [(kind, text)]))
-    assert words in str(error.value)
-
-
-def test_an_axis_that_acts_in_some_columns_is_said_and_not_refused(state):
-    made = own(state, BASE, ["stack"], [("sampler", "euler, ancestral"), ("eta", "0, 0.5, 1")])
-    words = comparison_form.checked(state, made)
-    assert words.startswith("Eta: all images are the same for Euler. Euler takes none")
-
-
-@pytest.mark.parametrize("kind, text", [("seed", "1, 2"), ("sampler", "euler, heun"), ("cfg_scale", "1, 4")])
-def test_an_axis_that_acts_is_not_refused(state, kind, text):
-    made = own(state, BASE, ["stack"], [(kind, text)])
-    assert comparison_form.checked(state, made) == ""
-
-
-def test_no_ready_made_comparison_has_an_idle_axis(state):
-    for key in READY:
-        assert comparison_form.checked(state, comparison_form.ready(state, key)) == "", key
