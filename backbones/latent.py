@@ -1,7 +1,7 @@
 """A backbone put together of its parts: a network, what encodes prompts, what makes images of latents and back."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from backbones import guiding_networks, lora_files
 from backbones.base import check_size
 from backbones.checkpoint_files import CheckpointError
 from backbones.coordinates import Coordinates
+from backbones.extensions import Extension
 from backbones.learned_words import LearnedWords
 from backbones.lora_network import AdaptedText, WithLoras, branches
 from backbones.prompts import Prompts, TextEncoder
@@ -22,7 +23,6 @@ from samplers.schedules import native
 
 ADAPTED = 4  # sets of LoRA files with which prompts are read, kept
 Inputs = dict[str, Tensor]  # of a network beside x and t, each (B, ...)
-Extension = Callable[[Any, tuple[str, ...]], Any]  # (network, keys of cond) -> the network that reads them as well
 
 
 class Network(Protocol):

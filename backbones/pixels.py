@@ -14,7 +14,8 @@ from backbones.checkpoint import CheckpointError
 from backbones.clip_text import NoText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, EngineChoice, Graph, TorchEngine, choose, plan
-from backbones.latent import Extension, Inputs, LatentBackbone
+from backbones.extensions import Extension
+from backbones.latent import Inputs, LatentBackbone
 from backbones.pipelines import IN_PIXELS
 from samplers.protocol import Cond
 

@@ -12,8 +12,9 @@ from backbones import text_length
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint_files import CheckpointError
 from backbones.engines import EngineChoice, TorchEngine
+from backbones.extensions import Extension, Extensions
 from backbones.families.family import REFERENCE, Config, Family
-from backbones.latent import Extension, Inputs
+from backbones.latent import Inputs
 from common.weighted_text import plain
 from samplers.protocol import Cond
 
@@ -32,7 +33,7 @@ class AsUNet(nn.Module):
 
     def __init__(self, family: Family, model: Any, span: float):
         super().__init__()
-        self.family, self.model, self.span = family, model, span
+        self.family, self.model, self.span, self.config = family, model, span, model.config
 
     def forward(
         self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: dict[str, Tensor] | None = None,
@@ -53,7 +54,8 @@ class Transformer:
         self.config = model.config
         self.keys = family.reads_of(model.config)
         self.offers = offers(family, model.config)
-        self.engine = TorchEngine(AsUNet(family, model, span), plan.rows)
+        self.adapters = Extensions(AsUNet(family, model, span), self._engines_of)
+        self.engine, self.torch = self.adapters.plain
 
     def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
         """Those of the family, and "pixels" (B, 2), height and width, where the model reads them. Raises ValueError."""
@@ -88,14 +90,21 @@ class Transformer:
         return out
 
     def _reads(self, key: str) -> bool:
-        return key in self.keys or (self.family.references and key.startswith(REFERENCE))
+        reference = self.family.references and key.startswith(REFERENCE)
+        return key in self.keys or reference or self.adapters.read(key)
 
     def _called(self, x: Tensor, t: Tensor, inputs: Inputs, tape: bool) -> Tensor:
         added = {key: value for key, value in inputs.items() if key != "text"}
-        return self.engine(x, t, inputs["text"], added, rows=min(self.engine.rows, 1) if tape else None)
+        _, engine = self.adapters.engines(added)
+        return engine(x, t, inputs["text"], added, rows=min(engine.rows, 1) if tape else None)
+
+    def _engines_of(self, network: Any, key: str) -> tuple[TorchEngine, TorchEngine]:
+        engine = TorchEngine(network, self.plan.rows)
+        return engine, engine
 
     def extend(self, prefix: str, extension: Extension) -> None:
-        raise ValueError(f"{self.id} is a {self.family.name} network, which reads nothing more here")
+        """See `backbones.latent.LatentBackbone.extend`."""
+        self.adapters.add(prefix, extension)
 
     def check_controlnet(self, where: str) -> None:
         raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import controlnets, lora_files
+from backbones import controlnets
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.engines import SMALL, EngineChoice, NetworkEngine, TorchEngine, choose
-from backbones.latent import Extension, Inputs
+from backbones.extensions import Extension, Extensions
+from backbones.latent import Inputs
 from samplers.protocol import Cond
 
 GUIDANCE = 8.5  # diffusers' default for latent consistency models
 OFFERS = frozenset({"prompts", "gradients", "attention.self", "attention.cross", "features", "lora"})
-EXTENDED = 6  # networks that read more keys than their own, kept: each may be a copy in an engine of its own
 
 
 def size_multiple(factor: int, stages: int, parameters: int) -> int:
@@ -87,13 +87,12 @@ class UNet:
         self.reads |= {"c_concat"} if self.more_channels else set()
         self.reads |= {"guidance"} if self.embeds_guidance else set()
         self.called = WithGuidance(unet) if self.embeds_guidance else unet
-        self.engine, self.torch = self._engines_of(self.called, revision)
-        self._extensions: dict[str, Extension] = {}  # by the beginning of their keys
-        self._extended: dict[tuple[str, ...], tuple[NetworkEngine, TorchEngine]] = {}  # by the keys they read
+        self.adapters = Extensions(self.called, self._engines_of, revision)
+        self.engine, self.torch = self.adapters.plain
 
     def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
         """{"text", with SDXL "text_embeds" and "time_ids", those of `extend`}, each (B, ...). Raises ValueError."""
-        more = {key: value.to(self.plan.device) for key, value in cond.items() if self._extends(key)}
+        more = {key: value.to(self.plan.device) for key, value in self.adapters.of(cond).items()}
         given = {key: value for key, value in cond.items() if key not in more}
         unread = set(given) - self.reads
         wanted = {"text", "pooled"} if self.xl else {"text"}
@@ -127,7 +126,7 @@ class UNet:
         text = added.pop("text")
         if self.more_channels:
             x = torch.cat([x, added.pop("c_concat").to(x)], 1)
-        engine, in_torch = self._reading(tuple(sorted(key for key in added if self._extends(key))))
+        engine, in_torch = self.adapters.engines(added)
         if edit is not None:
             with editing(self.unet, edit, (x.shape[-2], x.shape[-1])):
                 return in_torch(x, t, text, added, rows=0)
@@ -137,7 +136,7 @@ class UNet:
 
     def extend(self, prefix: str, extension: Extension) -> None:
         """See `backbones.latent.LatentBackbone.extend`."""
-        self._extensions.setdefault(prefix, extension)
+        self.adapters.add(prefix, extension)
 
     def check_controlnet(self, where: str) -> None:
         """See `backbones.controlnets.ready`."""
@@ -155,25 +154,6 @@ class UNet:
             return like.new_zeros(shape[0], self.more_channels, *shape[-2:])
         return self.images.unscaled(given.to(self.plan.device))  # as it was trained: diffusers, Stability and authors
 
-    def _extends(self, key: str) -> bool:
-        return key.startswith((*self._extensions,))
-
     def _engines_of(self, network: Any, key: str) -> tuple[NetworkEngine, TorchEngine]:
         engine = choose(network, self.plan, key)
         return engine, engine if isinstance(engine, TorchEngine) else TorchEngine(network, self.plan.rows)
-
-    def _reading(self, keys: tuple[str, ...]) -> tuple[NetworkEngine, TorchEngine]:
-        """The engines of plain asks and of others, of the network that reads these keys beside its own."""
-        if not keys:
-            return self.engine, self.torch
-        if keys not in self._extended:
-            network: Any = self.called
-            for prefix, extension in self._extensions.items():
-                if mine := tuple(key for key in keys if key.startswith(prefix)):
-                    network = extension(network, mine)
-            has_loras = any(key.startswith(lora_files.KEY) for key in keys)  # too many to keep them on the disk
-            self._extended[keys] = self._engines_of(network, "" if has_loras else f"{self.revision}-{network.key}")
-        self._extended[keys] = found = self._extended.pop(keys)  # the last that was used
-        while len(self._extended) > EXTENDED:
-            self._extended.pop(next(iter(self._extended)))
-        return found

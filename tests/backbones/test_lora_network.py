@@ -158,8 +158,8 @@ def test_openvino_and_torch_give_one_answer_and_nothing_is_kept_on_the_disk(open
         return OpenVINOEngine(UNetGraph(network), place), None
 
     with_torch = asked(b, {key: [0.7, -0.2]}, rows=2)
-    b.network._extended.clear()
-    monkeypatch.setattr(b.network, "_engines_of", engines)
+    b.network.adapters._made.clear()
+    monkeypatch.setattr(b.network.adapters, "engines_of", engines)
     close(asked(b, {key: [0.7, -0.2]}, rows=2), with_torch)
     assert made == [""], "there may be many files"
 

@@ -150,7 +150,7 @@ def test_runs_without_a_map_keep_their_bits(folders, b):
     ends = finish(driver)
     assert torch.equal(ends["plain"], wanted) and torch.equal(run(flow(b, s), b.denoise), wanted)
     assert torch.equal(ends["with"], with_map) and not torch.allclose(with_map, wanted, atol=1e-3)
-    assert driver.nfe == 2 * STEPS and untouched.network._extended == {}
+    assert driver.nfe == 2 * STEPS and untouched.network.adapters._made == {}
 
 
 @pytest.mark.parametrize("knobs", [
@@ -325,7 +325,7 @@ def test_openvino_and_torch_give_one_image(folders, backbones):
     stack = [("controlnet", {"depth": a_map(0), "edges": a_map(1), "edges_weight": 0.5})]
     s = levels(b, 4)
     ours, theirs = (run(flow(one, s, stack), one.denoise) for one in (o, b))
-    assert [engine.name for engine, _ in o.network._extended.values()] == ["openvino f32"]
+    assert [engine.name for engine, _ in o.network.adapters._made.values()] == ["openvino f32"]
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 

@@ -125,8 +125,9 @@ def test_it_needs_layers_that_files_can_change():
 
 
 def test_networks_with_files_are_kept_a_few_at_a_time(b):
+    b.network.adapters.add("x", lambda network, keys: network)
     for i in range(10):
-        b.network._extended[(f"x{i}",)] = (b.engine, b.network.torch)
-        b.network._reading((f"x{i}",))
-    assert len(b.network._extended) == 6 and ("x9",) in b.network._extended
-    b.network._extended.clear()
+        b.network.adapters._made[(f"x{i}",)] = (b.engine, b.network.torch)
+        b.network.adapters.engines((f"x{i}",))
+    assert len(b.network.adapters._made) == 6 and ("x9",) in b.network.adapters._made
+    b.network.adapters._made.clear()
