@@ -6,12 +6,13 @@ An edit is an object with the method `attend`, and may also have `feature`:
     feature(site, h) -> h                  what a residual block is about to add to its input, (B, C, H, W)
 
 `plain(q, k, v, bias=None)` is the attention as it would have been (bias: added to the logits, (B, heads, N, M) or
-broadcast to it, or a bool mask); attention maps are `(q @ k.transpose(-1, -2) * site.scale).softmax(-1)`.
+broadcast to it, or a bool mask); attention maps are `site.maps(q, k)`. How transformers are edited, in which image and
+words share one attention, `token_attention.py` says.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,12 +29,20 @@ class Site:
 
     name: str  # "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
     kind: str  # "self", "cross" or "feature"
-    place: str  # "down", "mid" or "up"
+    place: str  # "down", "mid" or "up"; of a transformer, the third of its depth
     index: int  # counts the sites of one kind in the order they are run
     of: int  # how many there are of this kind
     height: int  # of the grid of N = height * width query tokens (or of the feature map); 0 where N is no such grid
     width: int
     scale: float = 1.0  # 1 / sqrt(d)
+    bias: Tensor | None = field(default=None, compare=False)  # of the logits, broadcast to (B, heads, N, M)
+    joint: bool = False  # whether these keys share a softmax with others, as those of the image with those of words
+    stream: str = ""  # of joint attention: "double" where words have layers of their own, "single" where they have none
+
+    def maps(self, q: Tensor, k: Tensor) -> Tensor:
+        """How far queries (B, heads, N, d) look at keys (B, heads, M, d): (B, heads, N, M), rows that sum to 1."""
+        logits = q @ k.transpose(-1, -2) * self.scale
+        return (logits if self.bias is None else logits + self.bias).softmax(-1)
 
 
 class EditedAttention:
@@ -64,9 +73,7 @@ class EditedAttention:
             return rows.view(B, -1, attn.heads, rows.shape[-1] // attn.heads).transpose(1, 2)
 
         def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-            if bias is not None and mask is not None:
-                bias = mask.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else mask + bias
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask if bias is None else bias)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=both(mask, bias))
 
         q, k, v = heads(attn.to_q(hidden_states)), heads(attn.to_k(text)), heads(attn.to_v(text))
         if attn.norm_q is not None:
@@ -74,12 +81,23 @@ class EditedAttention:
         if attn.norm_k is not None:
             k = attn.norm_k(k)
         where = self.name, kind, place(self.name), self.index, self.of
-        site = Site(*where, *grid(self.size, N), scale=q.shape[-1] ** -0.5)
+        site = Site(*where, *grid(self.size, N), scale=q.shape[-1] ** -0.5, bias=mask)
         out = self.edit.attend(site, q, k, v, plain)
         if out.shape != q.shape[:-1] + v.shape[-1:]:
             raise ValueError(f"the edit's attend gave {tuple(out.shape)} at {self.name}, wanted {tuple(q.shape)}")
         out = out.transpose(1, 2).reshape(B, N, -1).to(q.dtype)
         return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor
+
+
+def both(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    """What is added to logits, of the network's own mask and an edit's bias, either a bool mask or added itself."""
+    if mask is None or bias is None:
+        return mask if bias is None else bias
+    if mask.dtype == bias.dtype == torch.bool:
+        return mask & bias
+    if mask.dtype == torch.bool:
+        mask, bias = bias, mask
+    return mask.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else mask + bias
 
 
 @contextmanager

@@ -126,6 +126,14 @@ class CLIPText:
             inside = not piece.endswith("</w>")
         return words
 
+    def parts(self, length: int) -> list[tuple[int, int]]:
+        """See `backbones.base.Backbone`: its chunks."""
+        return text_length.chunk_parts(length, self.tokens)
+
+    def between_marks(self, tokens: Tensor) -> Tensor:
+        """See `backbones.base.Backbone`: all but the first and the last token of each chunk."""
+        return text_length.between_chunk_marks(tokens, self.tokens)
+
     @cached_property
     def _words(self) -> set[str] | None:
         vocabulary = self.pipe.tokenizer.get_vocab()
@@ -168,6 +176,12 @@ class NoText:
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         return []
+
+    def parts(self, length: int) -> list[tuple[int, int]]:
+        return []
+
+    def between_marks(self, tokens: Tensor) -> Tensor:
+        return torch.ones_like(tokens, dtype=torch.bool)
 
     def unread(self, text: str) -> str:
         return ""

@@ -214,6 +214,14 @@ class LatentBackbone:
         """The words of one text, in order, each with the places of its tokens; tokens (L,) as in a cond."""
         return self.text.words(tokens)
 
+    def parts(self, length: int) -> list[tuple[int, int]]:
+        """See `backbones.base.Backbone`."""
+        return self.text.parts(length)
+
+    def between_marks(self, tokens: Tensor) -> Tensor:
+        """See `backbones.base.Backbone`."""
+        return self.text.between_marks(tokens)
+
     def denoise(self, ask: Ask) -> Tensor:
         """The x0 of every row (B, C, h, w) float32. It has gradients only if ask.tape is not None.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from backbones.learned_words import LearnedWords
-from backbones.text_length import EMPTY_CHUNK, filled_up, with_zeros
+from backbones.text_length import EMPTY_CHUNK, filled_up, longer
 
 REMEMBERED = 512  # prompts whose encoding is kept
 
@@ -32,6 +32,10 @@ class TextEncoder(Protocol):
         ...
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]: ...
+
+    def parts(self, length: int) -> list[tuple[int, int]]: ...
+
+    def between_marks(self, tokens: Tensor) -> Tensor: ...
 
     def unread(self, text: str) -> str: ...
 
@@ -59,7 +63,7 @@ class Prompts:
                 rows = [filled_up(row, longest, empty) for row in rows]
         elif "length" in rows[0]:
             longest = max(row["text"].shape[1] for row in rows)
-            rows = [{**row, "text": with_zeros(row["text"], longest)} for row in rows]
+            rows = [{**row, **longer(row, longest)} for row in rows]
         return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
     def _row(self, text: str, clip_skip: int) -> dict[str, Tensor]:

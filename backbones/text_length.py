@@ -16,6 +16,7 @@ from backbones.learned_words import LearnedWords
 from common.weighted_text import plain, weighted
 
 ENDS = 2  # tokens that mark the begin and the end of a text
+NONE = -1  # in place of a token that is none of the prompt: of a template, a mark, or filling
 EMPTY_CHUNK = "BREAK"  # a text of one chunk without a word; "" may be all zeros, as SDXL's
 
 
@@ -37,6 +38,17 @@ def count_in_chunks(tokenizer: Tokenizer, text: str, learned: LearnedWords) -> t
     return prompt_chunks.count(prompt_chunks.chunks(tokenizer, weighted(text), learned.most, split), learned.most)
 
 
+def chunk_parts(length: int, chunk: int) -> list[tuple[int, int]]:
+    """Begins and ends of the chunks of a text."""
+    return [(begin, begin + chunk) for begin in range(0, length, chunk)]
+
+
+def between_chunk_marks(tokens: Tensor, chunk: int) -> Tensor:
+    """Of tokens (B, L) all but the first and the last of each chunk, bool."""
+    at = torch.arange(tokens.shape[-1], device=tokens.device) % chunk
+    return ((at > 0) & (at < chunk - 1)).expand_as(tokens)
+
+
 def filled_up(cond: Mapping[str, Tensor], length: int, empty: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A cond of one row whose text has this length, or is filled up to it with empty chunks, as A1111 does with the
     shorter one of prompt and negative prompt; what is all zeros (SDXL's empty prompt) with zeros, as in diffusers.
@@ -52,9 +64,13 @@ def filled_up(cond: Mapping[str, Tensor], length: int, empty: Mapping[str, Tenso
     return filled
 
 
-def with_zeros(text: Tensor, length: int) -> Tensor:
-    """A text (1, L, ...) at this length, with zeros at its end."""
-    return torch.cat([text, text.new_zeros(len(text), length - text.shape[1], *text.shape[2:])], 1)
+def longer(cond: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
+    """The text (1, L, ...) of a cond at this length, with zeros at its end, and its tokens, with such as are none."""
+    more = length - cond["text"].shape[1]
+    return {
+        "text": torch.cat([cond["text"], cond["text"].new_zeros(1, more, *cond["text"].shape[2:])], 1),
+        "tokens": torch.cat([cond["tokens"], cond["tokens"].new_full((1, more), NONE)], 1),
+    }
 
 
 def unread(tokenizer: Tokenizer, text: str, tokens: int, around: int = ENDS) -> str:

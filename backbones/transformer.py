@@ -2,30 +2,32 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from backbones import text_length
+from backbones import prompt_places, text_length
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint_files import CheckpointError
 from backbones.engines import EngineChoice, TorchEngine
 from backbones.extensions import Extension, Extensions
 from backbones.families.family import REFERENCE, Config, Family
 from backbones.latent import Inputs
+from backbones.token_attention import editing
 from common.weighted_text import plain
 from samplers.protocol import Cond
-
-OFFERS = frozenset({"prompts", "gradients"})
 
 
 def offers(family: Family, config: Config) -> frozenset[str]:
     """What a transformer of this config offers methods."""
     has = {"distilled guidance": family.has_guidance(config), "reference images": family.references,
            "inpainting network": family.inpaints}  # fmt: skip
-    return OFFERS | {name for name, offered in has.items() if offered}
+    kinds = {kind for one in family.attention for kind in (("self", "cross") if one.kind == "joint" else (one.kind,))}
+    attention = {f"attention.{kind}" for kind in kinds}
+    return frozenset({"prompts", "gradients", *attention, *(name for name, offered in has.items() if offered)})
 
 
 class AsUNet(nn.Module):
@@ -51,7 +53,7 @@ class Transformer:
         """id: of the checkpoint, for messages. model: on the plan's device in its dtype, frozen, in eval mode. images:
         its autoencoder. span: of its timesteps, 1000 for a flow, 1 where its timesteps are numbers of levels."""
         self.id, self.family, self.plan, self.images = id, family, plan, images
-        self.config = model.config
+        self.model, self.config = model, model.config
         self.keys = family.reads_of(model.config)
         self.offers = offers(family, model.config)
         self.adapters = Extensions(AsUNet(family, model, span), self._engines_of)
@@ -60,7 +62,7 @@ class Transformer:
     def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
         """Those of the family, and "pixels" (B, 2), height and width, where the model reads them. Raises ValueError."""
         given = {key: value.to(self.plan.device) for key, value in cond.items() if self._reads(key)}
-        unread, missing = set(cond) - set(given), self.keys - {"guidance", "c_concat"} - set(given)
+        unread, missing = set(cond) - set(given) - {"tokens"}, self.keys - {"guidance", "c_concat"} - set(given)
         if unread or missing:
             raise ValueError(f"{self.id} reads {', '.join(sorted(self.keys))} of cond, and got "
                              f"{', '.join(sorted(cond)) or 'nothing'}: encode prompts with this backbone")  # fmt: skip
@@ -76,7 +78,7 @@ class Transformer:
     def __call__(self, x: Tensor, t: Tensor, inputs: Inputs, edit: object | None = None, tape: bool = False) -> Tensor:
         """See `backbones.latent.Network`."""
         if edit is not None:
-            raise ValueError(f"{self.id} is a {self.family.name} network, whose attention cannot be edited here")
+            return self._edited(x, t, inputs, edit)
         inputs = dict(inputs)
         lengths = inputs.pop("length", None)
         if lengths is None:
@@ -88,6 +90,18 @@ class Transformer:
             some["text"] = some["text"][:, :length]
             out = out.index_copy(0, rows, self._called(x[rows], t[rows], some, tape))
         return out
+
+    def _edited(self, x: Tensor, t: Tensor, inputs: Inputs, edit: object) -> Tensor:
+        """All rows in one call, since an edit may couple them. Raises ValueError for texts of unlike lengths."""
+        inputs = dict(inputs)
+        length = inputs["text"].shape[1]
+        if (inputs.pop("length", torch.tensor([length])) != length).any():
+            raise ValueError(f"{self.id}: an edit of attention wants texts of one length")
+        added = {key: value for key, value in inputs.items() if key != "text"}
+        size = x.shape[-2] // self.family.patch, x.shape[-1] // self.family.patch
+        _, engine = self.adapters.engines(added)
+        with editing(self.model, self.family.attention, edit, size, length):
+            return engine(x, t, inputs["text"], added, rows=0)
 
     def _reads(self, key: str) -> bool:
         reference = self.family.references and key.startswith(REFERENCE)
@@ -130,11 +144,36 @@ class TransformerText:
     @torch.no_grad()
     def encode(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:
         """One prompt -> its row of a cond."""
-        row = self.family.encode(self.pipe, plain(text))
-        return {key: value.float() if value.is_floating_point() else value for key, value in row.items()}
+        with prompt_places.recorded(self.pipe, [encoder for encoder, _ in self.family.words]) as seen:
+            row = self.family.encode(self.pipe, plain(text))
+        tokens = [
+            prompt_places.of_prompt(getattr(self.pipe, tokenizer), plain(text), *seen[encoder], end - begin)
+            if encoder in seen else torch.full((end - begin,), text_length.NONE)
+            for (encoder, tokenizer), (begin, end) in zip(self.family.words, self.parts(row["text"].shape[1]))
+        ]  # fmt: skip
+        row = {key: value.float() if value.is_floating_point() else value for key, value in row.items()}
+        return {**row, "tokens": torch.cat(tokens)[None]}
 
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
-        return []
+        """See `backbones.base.Backbone`. A word that several encoders have read alike has its places in all."""
+        every = [
+            prompt_places.words(getattr(self.pipe, tokenizer), tokens[begin:end], begin)
+            for (_, tokenizer), (begin, end) in zip(self.family.words, self.parts(len(tokens)))
+        ]
+        longest = [word for word, _ in max(every, key=len)]
+        if any([word for word, _ in words] != longest[: len(words)] for words in every):
+            return [word for words in every for word in words]
+        alike = zip_longest(*every, fillvalue=("", []))
+        return [(word, [place for _, places in same for place in places]) for word, same in zip(longest, alike)]
+
+    def parts(self, length: int) -> list[tuple[int, int]]:
+        """See `backbones.base.Backbone`."""
+        firsts = [getattr(self.pipe, tokenizer).model_max_length for _, tokenizer in self.family.words[:-1]]
+        return list(pairwise([*accumulate(firsts, initial=0), length]))
+
+    def between_marks(self, tokens: Tensor) -> Tensor:
+        """See `backbones.base.Backbone`."""
+        return tokens != text_length.NONE
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -52,8 +52,8 @@ KINDS = {"D": "denoiser", "sampler": "sampler", "backbone": "backbone"}
 NEEDS = {  # what a method may need of a backbone beyond the interface; a backbone names what it has in `offers`
     "prompts": "a network that reads prompts (Still Life, Stable Diffusion, the transformers)",
     "gradients": "gradients through the network",
-    "attention.cross": "attention to words that can be read and edited (Still Life and Stable Diffusion)",
-    "attention.self": "attention within the image that can be edited (Still Life and Stable Diffusion)",
+    "attention.cross": "attention to words that can be read and edited",
+    "attention.self": "attention within the image that can be edited (not Sana, whose is linear)",
     "features": "a UNet's features that can be edited (Still Life and Stable Diffusion)",
     "pixels": "latents that are pixels, without an autoencoder (Still Life in pixels)",
     "inpainting network": "a network made for inpainting, with the mask and the rest of the image among its inputs "

@@ -35,7 +35,7 @@ class MeanMaps:
 
     def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Any) -> Tensor:
         if site.kind == "cross" and site.height:
-            taken = (q @ k.transpose(-1, -2) * site.scale).softmax(-1)[0].mean(0)  # (N, L)
+            taken = site.maps(q, k)[0].mean(0)  # (N, L)
             self.seen.append(taken.T.reshape(-1, site.height, site.width).float())
         return plain(q, k, v)
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from app.engine.planner import Encoder, plan
 from app.engine.unused_settings import settings_used
 from app.schema.recipe import SAMPLERS, SCHEDULES, TUNED, Recipe, RecipeError
+from backbones import text_length
 from backbones.outline import Outline
 from common.weighted_text import plain
 from samplers.driver import run
@@ -148,6 +149,14 @@ class StandIn:
     def words(self, tokens: Tensor) -> list[tuple[str, list[int]]]:
         """The words of one text, in order, each with the place of its token; tokens (L,) as in a cond."""
         return [(self._words[token], [place]) for place, token in enumerate(tokens.tolist()) if token]
+
+    def parts(self, length: int) -> list[tuple[int, int]]:
+        """See `backbones.base.Backbone`."""
+        return text_length.chunk_parts(length, self.tokens)
+
+    def between_marks(self, tokens: Tensor) -> Tensor:
+        """See `backbones.base.Backbone`."""
+        return text_length.between_chunk_marks(tokens, self.tokens)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C, h, w)."""

@@ -12,6 +12,7 @@ from backbones import flow_times
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
 from backbones.pipelines import Networks
+from backbones.token_attention import Attention
 
 Config = Mapping[str, Any]  # of the transformer
 
@@ -40,8 +41,10 @@ class Family(ABC):
     networks: tuple[Networks, ...]  # those with its transformer
     patch: int = 2  # latents along a side of a token
     reads: frozenset[str] = frozenset({"text"})  # keys of a cond
+    attention: tuple[Attention, ...] = ()  # its layers that edits see
     side: int = 1024  # pixels of a square image that it was trained on
     reading: Reading = Reading("tokenizer", 512, 0)
+    words: tuple[tuple[str, str], ...] = (("text_encoder", "tokenizer"),)  # what reads the text, in its order
     references: bool = False  # whether it reads images as further tokens, "reference.0", "reference.1", ... of a cond
     inpaints: bool = False  # whether it reads a mask and the image around it, "c_concat" (B, 1 + C, h, w) of a cond
     guidance_keeps_length: bool = False  # see `backbones.base.Backbone`

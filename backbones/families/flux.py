@@ -10,6 +10,7 @@ from torch import Tensor
 from backbones import pipelines
 from backbones.families.family import Config, Family, Reading, grid, packed, references_of, unpacked
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class Flux(Family):
@@ -20,8 +21,13 @@ class Flux(Family):
 
     name = "FLUX.1"
     networks = (pipelines.FLUX,)
+    attention = (
+        Attention(r"transformer_blocks\.\d+\.attn", stream="double"),
+        Attention(r"single_transformer_blocks\.\d+\.attn", stream="single"),
+    )
     reads = frozenset({"text", "pooled"})
     reading = Reading("tokenizer_2", 512, 1)
+    words = (("text_encoder_2", "tokenizer_2"),)
     guidance = 3.5
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from backbones import pipelines
 from backbones.families.family import Family, Reading, grid, references_of
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 LINES = ((8.73809524e-05, 1.89833333), (0.00016927, 0.45666666))  # mu by tokens, for 10 and for 200 steps
 APART = 10  # on the first axis of places, between reference images
@@ -24,6 +25,10 @@ class Flux2Klein(Family):
 
     name = "FLUX.2 klein"
     networks = (pipelines.FLUX_2_KLEIN,)
+    attention = (
+        Attention(r"transformer_blocks\.\d+\.attn", stream="double"),
+        Attention(r"single_transformer_blocks\.\d+\.attn", stream="single"),
+    )
     patch = 1
     references = True
     reading = Reading("tokenizer", 512, 3)

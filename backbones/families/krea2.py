@@ -9,6 +9,7 @@ from backbones import pipelines
 from backbones.families.family import Family, Reading, grid, packed, unpacked
 from backbones.flow_times import Settings, shift_of
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class Krea2(Family):
@@ -20,6 +21,7 @@ class Krea2(Family):
 
     name = "Krea 2"
     networks = (pipelines.KREA_2,)
+    attention = (Attention(r"transformer_blocks\.\d+\.attn", stream="single"),)
     reads = frozenset({"text", "text_mask"})
     reading = Reading("tokenizer", 512, 5)
 

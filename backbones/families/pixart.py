@@ -8,6 +8,7 @@ from backbones import pipelines
 from backbones.families.family import Config, Family, Reading
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class PixArt(Family):
@@ -16,6 +17,10 @@ class PixArt(Family):
 
     name = "PixArt"
     networks = (pipelines.PIXART, pipelines.PIXART_ALPHA)
+    attention = (
+        Attention(r"transformer_blocks\.\d+\.attn1", "self"),
+        Attention(r"transformer_blocks\.\d+\.attn2", "cross"),
+    )
     reads = frozenset({"text", "text_mask"})
     reading = Reading("tokenizer", 300, 1)
 

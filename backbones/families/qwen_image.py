@@ -8,6 +8,7 @@ from torch import Tensor
 from backbones import pipelines
 from backbones.families.family import Family, packed, unpacked
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class QwenImage(Family):
@@ -19,6 +20,7 @@ class QwenImage(Family):
 
     name = "Qwen-Image"
     networks = (pipelines.QWEN_IMAGE,)
+    attention = (Attention(r"transformer_blocks\.\d+\.attn", stream="double"),)
     reads = frozenset({"text", "length"})
     guidance = 1.0
     guidance_keeps_length = True

@@ -10,6 +10,7 @@ from backbones import flow_times, pipelines
 from backbones.families.family import Family, Reading
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class Sana(Family):
@@ -20,6 +21,7 @@ class Sana(Family):
 
     name = "Sana"
     networks = (pipelines.SANA,)
+    attention = (Attention(r"transformer_blocks\.\d+\.attn2", "cross"),)
     patch = 1
     reads = frozenset({"text", "text_mask"})
     reading = Reading("tokenizer", 300, 1)

@@ -10,6 +10,7 @@ from backbones import flow_times, pipelines
 from backbones.families.family import Config, Family, Reading
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class StableDiffusion3(Family):
@@ -17,8 +18,13 @@ class StableDiffusion3(Family):
 
     name = "Stable Diffusion 3"
     networks = (pipelines.STABLE_DIFFUSION_3,)
+    attention = (
+        Attention(r"transformer_blocks\.\d+\.attn", stream="double", image_first=True),
+        Attention(r"transformer_blocks\.\d+\.attn2", "self"),
+    )
     reads = frozenset({"text", "pooled"})
     reading = Reading("tokenizer_3", 256, 1)
+    words = (("text_encoder", "tokenizer"), ("text_encoder_3", "tokenizer_3"))
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
         words, _, pooled, _ = pipe.encode_prompt(

@@ -8,6 +8,7 @@ from torch import Tensor
 from backbones import pipelines
 from backbones.families.family import Family, Reading
 from backbones.latent import Inputs
+from backbones.token_attention import Attention
 
 
 class ZImage(Family):
@@ -19,6 +20,10 @@ class ZImage(Family):
 
     name = "Z-Image"
     networks = (pipelines.Z_IMAGE,)
+    attention = (
+        Attention(r"noise_refiner\.\d+\.attention", "self"),
+        Attention(r"layers\.\d+\.attention", stream="single", image_first=True, filled=32),
+    )
     reads = frozenset({"text", "length"})
     reading = Reading("tokenizer", 512, 3)
 

@@ -324,8 +324,11 @@ def test_what_cannot_be_is_said(loaded):
     x, sigma = torch.randn(1, *b.latent_shape(32, 32)), torch.tensor([1.0])
     with pytest.raises(ValueError, match="multiples of 4"):
         b.latent_shape(34, 32)
-    with pytest.raises(ValueError, match=r"FLUX.1 network, whose attention cannot be edited"):
+    with pytest.raises(TypeError, match="object is no edit"):
         b.denoise(Ask(x, sigma, b.encode_prompt([PROMPT]), edit=object()))
+    two, unlike = loaded["qwen-image"], loaded["qwen-image"].encode_prompt([PROMPT, NEGATIVE])
+    with pytest.raises(ValueError, match="wants texts of one length"):
+        two.denoise(Ask(torch.randn(2, *two.latent_shape(32, 32)), torch.ones(2), unlike, edit=object()))
     with pytest.raises(ValueError, match="reads guidance, pooled, text of cond, and got text"):
         b.denoise(Ask(x, sigma, {"text": torch.zeros(1, 4, 32)}))
 

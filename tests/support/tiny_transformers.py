@@ -141,7 +141,7 @@ def krea2() -> dict[str, Any]:
     text, words = language("Qwen3VLModel")
     return dict(
         transformer=diffusers.Krea2Transformer2DModel(
-            in_channels=16, num_layers=1, attention_head_dim=8, num_attention_heads=4, num_key_value_heads=2,
+            in_channels=16, num_layers=2, attention_head_dim=8, num_attention_heads=4, num_key_value_heads=2,
             intermediate_size=32, timestep_embed_dim=16, text_hidden_dim=WIDTH, num_text_layers=2,
             text_num_attention_heads=4, text_num_key_value_heads=4, text_intermediate_size=32,
             num_layerwise_text_blocks=1, num_refiner_text_blocks=1, axes_dims_rope=(2, 2, 4)),
@@ -150,14 +150,15 @@ def krea2() -> dict[str, Any]:
     )  # fmt: skip
 
 
-def stable_diffusion_3(with_t5: bool = True) -> dict[str, Any]:
+def stable_diffusion_3(with_t5: bool = True, **more: object) -> dict[str, Any]:
     words = tokenizer()
     t5_text, t5_words = t5() if with_t5 else (None, None)
     return dict(
         transformer=diffusers.SD3Transformer2DModel(
-            sample_size=16, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=8, num_attention_heads=4,
-            joint_attention_dim=WIDTH, caption_projection_dim=32, pooled_projection_dim=32, pos_embed_max_size=32,
-            qk_norm="rms_norm", dual_attention_layers=(0,)),
+            **{**dict(sample_size=16, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=8,
+                      num_attention_heads=4, joint_attention_dim=WIDTH, caption_projection_dim=32,
+                      pooled_projection_dim=32, pos_embed_max_size=32, qk_norm="rms_norm",
+                      dual_attention_layers=(0,)), **more}),
         vae=kl(16), text_encoder=text_encoder(words, 16, projection=True), tokenizer=words,
         text_encoder_2=text_encoder(words, 16, projection=True), tokenizer_2=words, text_encoder_3=t5_text,
         tokenizer_3=t5_words, scheduler=flow(shift=3.0),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,32 +46,54 @@ def pairs(source: list[str], target: list[str], swap: bool) -> list[tuple[int, i
     return matches
 
 
-def mapping(source: Words, target: Words, length: int, chunk: int, swap: bool) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Reading:
+    """A prompt as a network reads it: its words with the places of their tokens, and begins and ends of the parts of
+    the text that have marks and filling of their own."""
+
+    words: Words
+    parts: Sequence[tuple[int, int]]
+
+    def around(self, part: tuple[int, int]) -> tuple[int, int] | None:
+        """The first place of a word in a part, and the one after the last; None where it has no word."""
+        within = [place for _, places in self.words for place in places if part[0] <= place < part[1]]
+        return (min(within), 1 + max(within)) if within else None
+
+
+def reading(tokens: Tensor, backbone: Any) -> Reading:
+    """Of the tokens (L,) of a prompt, as in a cond."""
+    return Reading(backbone.words(tokens), backbone.parts(len(tokens)))
+
+
+def mapping(source: Reading, target: Reading, swap: bool) -> tuple[Tensor, Tensor]:
     """How attention to the tokens of the source becomes attention to those of the target.
 
-    (L, L) weights, from the source's in rows to the target's in columns, and (L,) 1.0 where a target's token stands for
-    none of the source's: those of new words. Where a word has another number of tokens its attention is shared out
-    evenly. In each chunk of the text start goes to start, end to end, and the filling after it to that of the same
-    place. chunk: its length, of which L is a multiple.
+    (L, L') weights, from the source's in rows to the target's in columns, and (L',) 1.0 where a target's token stands
+    for none of the source's: those of new words. Where a word has another number of tokens its attention is shared out
+    evenly. In each part of the text what stands before the words goes to what stands there, the mark after them to that
+    mark, and the filling after it to that of the same place.
     """
-    weights = torch.zeros(length, length)
-    for i, j in pairs([word for word, _ in source], [word for word, _ in target], swap):
-        a, b = source[i][1], target[j][1]
+    weights = torch.zeros(source.parts[-1][1], target.parts[-1][1])
+    for i, j in pairs([word for word, _ in source.words], [word for word, _ in target.words], swap):
+        a, b = source.words[i][1], target.words[j][1]
         if len(a) == len(b):
             weights[a, b] = 1.0
         else:
             weights[torch.tensor(a)[:, None], torch.tensor(b)] = 1 / len(b)
-    for begin in range(0, length, chunk):
-        within = range(begin, begin + chunk)
-        weights[begin, begin] = 1.0
-        end_of_source, end_of_target = (
-            1 + max((place for _, at in words for place in at if place in within), default=begin)
-            for words in (source, target)
+    for mine, its in zip(source.parts, target.parts):
+        found = source.around(mine), target.around(its)
+        before = min((one[0] - part[0] for one, part in zip(found, (mine, its)) if one), default=1)
+        for i in range(before):
+            weights[mine[0] + i, its[0] + i] = 1.0
+        (_, end), (_, its_end) = (
+            one or (0, part[0] + before) for one, part in zip(found, (mine, its))
         )
-        filling = torch.arange(end_of_target, begin + chunk)
-        taken = filling.clamp(min=end_of_source)
-        taken[0] = end_of_source
-        weights[taken, filling] = 1 / torch.where(taken == end_of_source, (taken == end_of_source).sum(), 1)
+        filling = torch.arange(its_end, its[1])
+        if not len(filling) or end >= mine[1]:
+            continue
+        taken = (filling - its[0] + mine[0]).clamp(end, mine[1] - 1)
+        taken[0] = end
+        weights[taken, filling] = 1 / torch.where(taken == end, (taken == end).sum(), 1)
     return weights, (weights.sum(0) == 0).float()
 
 

@@ -70,8 +70,8 @@ def attend_and_excite(
     article, preposition or comma, but not where or when it is ("on the grass"). backbone: tells them in the tokens.
     network: whose attention is read. sigmas: the schedule of the run, of N steps.
 
-    A: the cross-attention maps, of the prompt alone, of all layers of one size and their heads, averaged, without the
-    first and the last token of each chunk of the text; G: a Gaussian of 3 x 3. The factor 1 + sigma^2 brings the
+    A: the cross-attention maps, of the prompt alone, of all layers of one size and their heads, averaged, of the
+    tokens between the marks of begin and end of the text; G: a Gaussian of 3 x 3. The factor 1 + sigma^2 brings the
     paper's step on the network's x / sqrt(1 + sigma^2) to x. The strength is that of the paper's 50 steps: in fewer,
     each move is as much larger. An altered step costs an evaluation with its backward pass.
 
@@ -91,45 +91,41 @@ def attend_and_excite(
         if strength == 0 or not low < sigma <= high:
             return x
         chosen = places(texts, cond, backbone).any(1) if texts else subjects(cond, backbone)  # (B, L)
+        rivals = backbone.between_marks(cond["tokens"])  # (B, L)
         step = strength * STEPS / steps * math.sqrt(1 - progress(sigmas[:-1], sigma) / 2) * (1 + sigma**2)
         i = round(steps * progress(sigmas, sigma))
         threshold = next((peak for part, peak in THRESHOLDS.items() if math.ceil(part * steps) == i), 0.0)
-        loss, move = yield from excitement(network, x, sigma, cond, chosen, sharpness, side, backbone.tokens)
+        loss, move = yield from excitement(network, x, sigma, cond, chosen, rivals, sharpness, side)
         for _ in range(refinements):
             left = loss > 1 - threshold  # (B,)
             if not left.any():
                 break
             x = torch.where(left.view(-1, 1, 1, 1), x - step * move, x)
-            loss, move = yield from excitement(network, x, sigma, cond, chosen, sharpness, side, backbone.tokens)
+            loss, move = yield from excitement(network, x, sigma, cond, chosen, rivals, sharpness, side)
         return x - step * move
 
     return before_steps(sampler, excited)
 
 
 def excitement(
-    network: Denoiser, x: Tensor, sigma: float, cond: Cond, chosen: Tensor, sharpness: float, side: int, chunk: int
+    network: Denoiser, x: Tensor, sigma: float, cond: Cond, chosen: Tensor, rivals: Tensor, sharpness: float, side: int
 ) -> Flow:
-    """The loss (B,) of a state, and its gradient (B, C, h, w). chunk: tokens of one, with its marks."""
+    """The loss (B,) of a state, and its gradient (B, C, h, w)."""
     at, tape, _ = leaf(x, None)
     recorded = yield from looked_at(network, at, sigma, cond, tape)
-    loss = neglect(averaged(nearest(recorded, side)), chosen, sharpness, chunk)
+    loss = neglect(averaged(nearest(recorded, side)), chosen, rivals, sharpness)
     return loss.detach(), gradient(loss, at)
 
 
-def neglect(maps: Tensor, chosen: Tensor, sharpness: float, chunk: int) -> Tensor:
-    """(B,): how far from 1 the highest peak of the chosen token is that has the lowest; maps (B, h, w, L), chosen
-    (B, L) bool, L a multiple of the chunk."""
-    attention, chosen = _between_marks(maps, chunk), _between_marks(chosen, chunk)
-    attention = ((sharpness * attention).softmax(-1) if sharpness > 0 else attention).permute(
-        0, 3, 1, 2
-    )  # (B, L', h, w)
+def neglect(maps: Tensor, chosen: Tensor, rivals: Tensor, sharpness: float) -> Tensor:
+    """(B,): how far from 1 the highest peak of the chosen token is that has the lowest; maps (B, h, w, L), chosen and
+    rivals (B, L) bool: the tokens that compete for a place."""
+    chosen, rivals = chosen.to(maps.device), rivals.to(maps.device)
+    if sharpness > 0:
+        maps = (sharpness * maps).masked_fill(~rivals[:, None, None], -torch.inf).softmax(-1)
+    attention = maps.permute(0, 3, 1, 2)  # (B, L, h, w)
     line = torch.tensor([-1.0, 0.0, 1.0], dtype=maps.dtype, device=maps.device).square().neg().exp()
     kernel = (line[:, None] * line / line.sum() ** 2).expand(attention.shape[1], 1, 3, 3)
     smooth = F.conv2d(F.pad(attention, (1, 1, 1, 1), mode="reflect"), kernel, groups=attention.shape[1])
-    missing = 1 - smooth.flatten(2).amax(2)  # (B, L')
-    return missing.masked_fill(~chosen, 0).amax(1)
-
-
-def _between_marks(values: Tensor, chunk: int) -> Tensor:
-    """(..., L) -> (..., L'): without the first and the last token of each chunk."""
-    return values.unflatten(-1, (-1, chunk))[..., 1:-1].flatten(-2)
+    missing = 1 - smooth.flatten(2).amax(2)  # (B, L)
+    return missing.masked_fill(~(chosen & rivals), 0).amax(1)

@@ -41,12 +41,8 @@ class Record:
     def maps(self, site: Any) -> Tensor:
         """Its attention maps at a site, (B, heads, N, M)."""
         q, k, _ = self.made[site.name]
-        return attention(site, q, k)
-
-
-def attention(site: Any, q: Tensor, k: Tensor) -> Tensor:
-    """Attention maps (B, heads, N, M), each row of which sums to 1."""
-    return (q @ k.transpose(-1, -2) * site.scale).softmax(-1)
+        maps: Tensor = site.maps(q, k)
+        return maps
 
 
 def middle(sites: Sequence[Any]) -> tuple[int, int]:

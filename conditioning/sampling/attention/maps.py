@@ -28,7 +28,7 @@ class Maps:
 
     def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         if site.kind == "cross" and site.height:
-            self.recorded.append((site, (q @ k.transpose(-1, -2) * site.scale).softmax(-1)))
+            self.recorded.append((site, site.maps(q, k)))
         return plain(q, k, v)
 
 

@@ -13,7 +13,6 @@ from conditioning.sampling.attention.lockstep import (
     Pair,
     Record,
     Source,
-    attention,
     lockstep,
     middle,
 )
@@ -121,7 +120,7 @@ class Mutual:
     def attend(self, site: Any, q: Tensor, k: Tensor, v: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         if site.kind == "cross":
             if self.spots is not None and self.role == "prompt" and (site.height, site.width) == self.size:
-                self.looks.append((site.index, look(attention(site, q, k), self.spots[1])))
+                self.looks.append((site.index, look(site.maps(q, k), self.spots[1])))
             return plain(q, k, v)
         if site.index < self.layer * site.of:
             return plain(q, k, v)

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conditioning.registry import Choice, Help, Interval, Knob, Prompt, Words, method
-from conditioning.sampling.attention.alignment import mapping, said
-from conditioning.sampling.attention.lockstep import Pair, Record, Source, attention, lockstep, middle
+from conditioning.sampling.attention.alignment import mapping, reading, said
+from conditioning.sampling.attention.lockstep import Pair, Record, Source, lockstep, middle
 from conditioning.sampling.attention.maps import places
 from conditioning.sampling.source_states import SourceStates
 from samplers.flow import Cond, Denoiser, Flow, Noise, Sampler
@@ -128,14 +128,14 @@ def prompt_to_prompt(
     def prompted(D: Denoiser, x: Tensor, sigmas: Sequence[float], cond: Cond, noise: Noise) -> Flow:
         pairs = zip(tokens(source_prompt), tokens(cond))
         aligned = [
-            mapping(backbone.words(a), backbone.words(b), len(a), backbone.tokens, mode == "replace") for a, b in pairs
+            mapping(reading(a, backbone), reading(b, backbone), mode == "replace") for a, b in pairs
         ]
         T, own = (torch.stack(one).to(x.device)[:, None] for one in zip(*aligned))  # (B, 1, L, L), (B, 1, L)
         c = torch.ones_like(own)
         for text, factor in factors.items():
             c = torch.where(places([text], cond, backbone).to(x.device), factor, c)
-        spot = torch.stack([said(spots, one, backbone).to(x) for one in (source_prompt, cond)])  # (2, B, L)
-        if spots and not spot.amax((0, 2)).all():
+        spot = [said(spots, one, backbone).to(x) for one in (source_prompt, cond)]  # (B, L) each
+        if spots and not (spot[0].any(1) | spot[1].any(1)).all():
             raise ValueError(f"neither prompt says any of {only!r}: give words as they stand in one of them")
         if looks and sigmas[0] >= max(looks):
             looks.clear()  # another run
@@ -155,9 +155,10 @@ def prompt_to_prompt(
 
 
 class Prompted:
-    """The edit of the target's ask. T (B, 1, L, L), own and c (B, 1, 1, L), spot (2, B, L) of source and target."""
+    """The edit of the target's ask. T (B, 1, L', L), own and c (B, 1, 1, L), spot (B, L') of the source and (B, L)
+    of the target."""
 
-    def __init__(self, record: Record, on: set[str], T: Tensor, own: Tensor, c: Tensor, spot: Tensor, look: Look):
+    def __init__(self, record: Record, on: set[str], T: Tensor, own: Tensor, c: Tensor, spot: list[Tensor], look: Look):
         self.record, self.on, self.T, self.own, self.c, self.spot, self.look = record, on, T, own, c, spot, look
 
     @cached_property
@@ -170,12 +171,12 @@ class Prompted:
             if "self" not in self.on or q.shape[2] > self.coarse:
                 return plain(q, k, v)
             return plain(*self.record.made[site.name][:2], v)
-        there, here = self.record.maps(site), attention(site, q, k)  # (B, heads, N, L)
+        there, here = self.record.maps(site), site.maps(q, k)  # (B, heads, N, L)
         if "cross" in self.on:
             here = self.c.to(q) * (there @ self.T.to(q) + self.own.to(q) * here)
         if site.height:
             both = torch.stack(
-                [(maps.mean(1) * one[:, None]).sum(-1) for maps, one in zip((there, here), self.spot.to(q))]
+                [(maps.mean(1) * one[:, None].to(q)).sum(-1) for maps, one in zip((there, here), self.spot)]
             )
             size = site.height, site.width
             self.look.setdefault(size, []).append(both.unflatten(-1, size).float())  # (2, B, h, w)

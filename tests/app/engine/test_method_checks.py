@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from app.schema import png_metadata
 from app.schema.method_inputs import BoxValue, DegradationValue, Use
 from app.schema.recipe import Recipe, RecipeError
 from app.storage.image_files import content_hash
+from backbones.attention_sites import Site
 from backbones.outline import outline
 from common.fitting import fitted, fitted_mask, with_edge
 from conditioning.registry import METHODS
@@ -250,7 +250,7 @@ class PerceptionModel:
             left = torch.arange(16) % 4 < 2
             q = torch.where(left[:, None], torch.tensor([1.0, 0, 0]), torch.tensor([0, 0.5, 0.5]))[None, None]
             out = ask.edit.attend(
-                SimpleNamespace(kind="cross", height=4, width=4, scale=1.0), q, k, k, lambda q, k, v: v
+                Site("name", "cross", "up", 0, 1, 4, 4), q, k, k, lambda q, k, v: v
             )
             assert out is k
         return ORACLE.denoise(ask)

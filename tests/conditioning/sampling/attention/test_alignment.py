@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from conditioning.sampling.attention.alignment import mapping, pairs, said
+from conditioning.sampling.attention.alignment import Reading, pairs, said
+from conditioning.sampling.attention.alignment import mapping as mapped
 
 
 def words(text: str) -> list[tuple[str, list[int]]]:
@@ -14,6 +15,11 @@ def words(text: str) -> list[tuple[str, list[int]]]:
         tokens.append((word, list(range(place, place + n))))
         place += n
     return tokens
+
+
+def mapping(source, target, length, chunk, swap):
+    parts = [(begin, begin + chunk) for begin in range(0, length, chunk)]
+    return mapped(Reading(source, parts), Reading(target, parts), swap)
 
 
 @pytest.mark.parametrize("source, target, swap, expected", [

@@ -55,27 +55,32 @@ def test_it_is_diffusers_pipeline(tiny_folder, tiny_net, monkeypatch, thresholds
     assert (ours(0.0) - theirs).abs().max() > 1e-3 * theirs.abs().max()
 
 
+def between(maps):
+    """All but the first and the last of every 6 tokens, (B, L)."""
+    return (torch.arange(maps.shape[-1]) % 6 % 5 > 0).expand(len(maps), -1)
+
+
 def test_the_loss_is_of_the_word_that_is_seen_least():
     maps = torch.full((2, 8, 8, 6), 0.01)
     maps[0, 3, 4, 2] = maps[1, 3, 4, 3] = 0.9  # seen
     chosen = torch.zeros(2, 6, dtype=torch.bool)
     chosen[0, 2] = chosen[1, 2] = chosen[1, 3] = True
-    loss = neglect(maps, chosen, 100.0, 6)
+    loss = neglect(maps, chosen, between(maps), 100.0)
     middle = 1 / (1 + 2 * torch.tensor(-1.0).exp()) ** 2  # of the Gaussian, and a peak of 1 in one cell
     assert abs(loss[0] - (1 - middle - (1 - middle) * 0.25)) < 1e-3  # elsewhere the four tokens share
     assert abs(loss[1] - 0.75) < 1e-3  # of its two words the one that is seen nowhere more than the others
-    assert neglect(maps, torch.zeros_like(chosen), 100.0, 6).tolist() == [0, 0]
+    assert neglect(maps, torch.zeros_like(chosen), between(maps), 100.0).tolist() == [0, 0]
     as_they_are = torch.tensor([1 - 0.9 * middle - 0.01 * (1 - middle), 1 - 0.01])
-    torch.testing.assert_close(neglect(maps, chosen, 0.0, 6), as_they_are)
+    torch.testing.assert_close(neglect(maps, chosen, between(maps), 0.0), as_they_are)
 
 
 def test_marks_of_every_chunk_are_left_out():
     draw = torch.Generator().manual_seed(0)
     maps, chosen = torch.rand(1, 8, 8, 12, generator=draw), torch.zeros(1, 12, dtype=torch.bool)
     chosen[0, [2, 8]] = True
-    loss = neglect(maps, chosen, 5.0, 6)
+    loss = neglect(maps, chosen, between(maps), 5.0)
     maps[..., [0, 5, 6, 11]] = 9.0
-    torch.testing.assert_close(neglect(maps, chosen, 5.0, 6), loss)
+    torch.testing.assert_close(neglect(maps, chosen, between(maps), 5.0), loss)
 
 
 def test_a_small_move_lowers_the_loss(tiny_net):
@@ -83,9 +88,10 @@ def test_a_small_move_lowers_the_loss(tiny_net):
     x = sigma * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     cond = b.encode_prompt([PROMPT, "a blue cube"])
     chosen = subjects(cond, b)
-    loss, move = run(excitement(ask, x, sigma, cond, chosen, 100.0, 16, b.tokens), b.denoise)
+    rivals = b.between_marks(cond["tokens"])
+    loss, move = run(excitement(ask, x, sigma, cond, chosen, rivals, 100.0, 16), b.denoise)
     size = move.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    after, _ = run(excitement(ask, x - 0.1 * move / size, sigma, cond, chosen, 100.0, 16, b.tokens), b.denoise)
+    after, _ = run(excitement(ask, x - 0.1 * move / size, sigma, cond, chosen, rivals, 100.0, 16), b.denoise)
     assert (after < loss).all()
     expected = loss - 0.1 * size.flatten()
     assert ((after - expected).abs() < 0.3 * (loss - expected)).all()
@@ -199,7 +205,7 @@ def test_the_solid_that_is_seen_least_is_seen_more(life):
 
     def lowest(stack):
         kept = run(looked_at(ask, made(life, texts, stack, range(5), end), sigma, cond), life.denoise)
-        return 1 - neglect(averaged(nearest(kept, 16)), subjects(cond, life), 0.0, life.tokens)
+        return 1 - neglect(averaged(nearest(kept, 16)), subjects(cond, life), life.between_marks(cond["tokens"]), 0.0)
 
     without, with_it = lowest([]), lowest([("attend_and_excite", {})])
     assert (with_it > without).sum() >= 4 and with_it.mean() > 1.3 * without.mean()

@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from backbones.attention_sites import Site
 from conditioning.compose import compose
 from conditioning.inputs import Box
-from conditioning.sampling.attention.lockstep import Pair, Record, Source, Twice, attention, lockstep, middle
+from conditioning.sampling.attention.lockstep import Pair, Record, Source, Twice, lockstep, middle
 from conditioning.sampling.attention.masactrl import Mutual
 from conditioning.sampling.attention.plug_and_play import Layout
 from conditioning.sampling.attention.prompt_to_prompt import Prompted, mask, weighted
@@ -212,7 +212,7 @@ def test_words_go_where_the_source_s_words_went():
     T, own, c = torch.rand(2, 1, 5, 5), torch.rand(2, 1, 1, 5), torch.rand(2, 1, 1, 5)
     spot, look = torch.ones(2, 2, 5), {}
     edit = Prompted(recorded((site, there)), {"cross"}, T, own, c, spot, look)
-    M, M_own = attention(site, *there[:2]), attention(site, *here[:2])
+    M, M_own = site.maps(*there[:2]), site.maps(*here[:2])
     expected = c * (M @ T + own * M_own)
     torch.testing.assert_close(edit.attend(site, *here, plainly), expected @ here[2])
     (seen,) = look[4, 4]
@@ -257,7 +257,7 @@ def test_the_thing_looks_for_the_thing_and_the_rest_for_the_rest():
     got = edit.attend(own, q, k, v, plainly)
     masks = []
     for (a, b, _), token in ((there, 2), (here, 3)):
-        one = attention(cross, a, b).mean(1)[..., token]
+        one = cross.maps(a, b).mean(1)[..., token]
         masks.append((one - one.amin(1, True)) / (one.amax(1, True) - one.amin(1, True)) >= 0.5)
     _, k_s, v_s = record.made[own.name]
     for row in range(2):

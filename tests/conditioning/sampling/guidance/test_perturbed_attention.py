@@ -1,5 +1,7 @@
 """Perturbed-attention guidance: diffusers' pipeline, its equation, its cost."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -39,7 +41,7 @@ def test_it_is_diffusers_pipeline(tiny_folder, tiny_net, w, part):
 
 def test_the_identity_acts_in_self_attention_of_its_part_alone():
     class Site:
-        kind, place = "self", "mid"
+        kind, place, joint = "self", "mid", False
 
     def plain(q, k, v):
         return q
@@ -92,3 +94,46 @@ def test_gradients_of_a_method_outside_run_through_it(tiny_net):
     )
     (g,) = torch.autograd.grad(x0.sum(), x)
     assert g.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind, name, part, layer", [
+    ("sd3", "StableDiffusion3PAGPipeline", "up", "blocks.1"), ("pixart-sigma", "PixArtSigmaPAGPipeline", "down",
+                                                               "blocks.0"),
+])  # fmt: skip
+def test_on_transformers_it_is_diffusers_pipeline(tmp_path, monkeypatch, kind, name, part, layer):
+    """Joint attention of image and words, and attention of the image alone. Of Stable Diffusion 3 the first version:
+    diffusers' processor leaves out the normalization of queries and keys that 3.5 has."""
+    import diffusers
+
+    import backbones
+    from tests.support import tiny_transformers
+
+    first = partial(tiny_transformers.stable_diffusion_3, qk_norm=None, dual_attention_layers=())
+    monkeypatch.setitem(tiny_transformers.KINDS, "sd3", ("StableDiffusion3Pipeline", first))
+    folder = tiny_transformers.save(tmp_path, kind)
+    b = backbones.load(str(folder))
+    pipe = getattr(diffusers, name).from_pretrained(folder, pag_applied_layers=layer)
+    pipe.set_progress_bar_config(disable=True)
+    more = {}
+    if kind == "pixart-sigma":
+        pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False,
+                                                             timestep_spacing="leading")  # fmt: skip
+        more = {"use_resolution_binning": False}
+    z = torch.randn(1, *b.latent_shape(64, 32), generator=torch.Generator().manual_seed(1))
+    theirs = pipe(PROMPT, negative_prompt="blue", latents=z, guidance_scale=3.0, pag_scale=2.0, num_inference_steps=4,
+                  width=64, height=32, output_type="latent", **more).images  # fmt: skip
+    if kind == "sd3":
+        levels = b.schedule(4, 64, 32)
+        x = z * (1 + levels[0])
+    else:
+        levels = [*b.sigmas[pipe.scheduler.timesteps].tolist(), 0.0]
+        x = z * (1 + levels[0] ** 2) ** 0.5
+    cond, null = b.encode_prompt([PROMPT]), b.encode_prompt(["blue"])
+
+    def ours(scale):
+        stack = [("cfg", {"scale": 3.0}), ("perturbed_attention", {"scale": scale, "layers": part})]
+        D, solver, _ = compose(stack, SAMPLERS["euler"], sigmas=levels, null=null)
+        return run(solver(D, x, levels, cond, Noise([0])), b.denoise)
+
+    assert (ours(2.0) - theirs).abs().max() < 1e-4 * theirs.abs().max()
+    assert (ours(0.0) - theirs).abs().max() > 1e-3 * theirs.abs().max()
