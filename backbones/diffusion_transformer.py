@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from backbones import checkpoint
+from backbones import checkpoint, controlnets
 from backbones.autoencoder import autoencoder
 from backbones.checkpoint import CheckpointError
 from backbones.checkpoint_files import config
 from backbones.coordinates import coordinates_in
 from backbones.engines import SMALL, EngineChoice, plan
 from backbones.families import FAMILIES
-from backbones.families.family import Family
+from backbones.families.family import Config, Family
 from backbones.flow_times import Settings
 from backbones.latent import LatentBackbone
 from backbones.transformer import Transformer, TransformerText
@@ -98,5 +98,10 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
         id, revision, plan.device, network, TransformerText(family, pipe), images, known,
         default_size=family.side, size_multiple=images.factor * family.patch,
         quick=parameters <= SMALL or plan.device.type != "cpu", folder=folder, family=family,
-        settings=settings_in(folder),
+        settings=settings_in(folder), controlnets=beside(folder, family, pipe.transformer.config),
     )  # fmt: skip
+
+
+def beside(folder: Path, family: Family, config: Config) -> dict[str, str]:
+    """Name -> where, of the ControlNets for a checkpoint with a transformer of this config."""
+    return controlnets.beside(folder, config, family.controls) if family.controls else {}

@@ -44,7 +44,7 @@ class Extensions:
             return self.plain
         if wanted not in self._made:
             network = self.network
-            for prefix, extension in self._by_prefix.items():
+            for prefix, extension in sorted(self._by_prefix.items()):  # whichever was asked for first
                 if mine := tuple(key for key in wanted if key.startswith(prefix)):
                     network = extension(network, mine)
             has_loras = any(key.startswith(lora_files.KEY) for key in wanted)  # too many to keep them on the disk

@@ -50,8 +50,13 @@ class Network(Protocol):
         where it has to be fetched first."""
         ...
 
-    def open_controlnet(self, where: str) -> tuple[Any, str]:
-        """From a folder or Hub id. Raises CheckpointError where it does not fit, or there are none for its kind."""
+    def open_controlnets(self, wheres: Sequence[str]) -> tuple[Any, str]:
+        """Those of an ask as one (`backbones.controls.Controls`), and a hash of it. Raises CheckpointError where one
+        does not fit, or there are none for its kind."""
+        ...
+
+    def read_map(self, where: str, shown: Tensor) -> Tensor:
+        """A map (B, 3, H, W) in [0, 1] as the ControlNet there reads it, (B, C, h, w)."""
         ...
 
 
@@ -152,18 +157,26 @@ class LatentBackbone:
     def check_controlnet(self, name: str) -> None:
         """Before a run: raises ValueError where there is none of that name in `controlnets`, or it does not fit, and
         `backbones.hub.NotFetched` where it has to be fetched first."""
-        if name not in self.controlnets:
-            raise ValueError(f"{self.id} has no ControlNet {name}: it has {', '.join(self.controlnets) or 'none'}")
+        where = self._where(name)
         try:
-            self.network.check_controlnet(self.controlnets[name])
+            self.network.check_controlnet(where)
         except CheckpointError as error:
             raise ValueError(str(error)) from error
 
-    def controlnet(self, name: str) -> tuple[Any, str]:
-        """The ControlNet of that name in `controlnets`, and a hash of it. Raises ValueError where there is none."""
+    def controls(self, names: Sequence[str]) -> tuple[Any, str]:
+        """The ControlNets of these names in `controlnets` as one (`backbones.controls.Controls`), and a hash of it.
+        Raises ValueError where there is none."""
+        return self.network.open_controlnets([self._where(name) for name in names])
+
+    def read_map(self, name: str, shown: Tensor) -> Tensor:
+        """A map (B, 3, H, W) in [0, 1] as the ControlNet of that name reads it, (B, C, h, w): as it is, or its latents.
+        Raises ValueError where there is none."""
+        return self.network.read_map(self._where(name), shown)
+
+    def _where(self, name: str) -> str:
         if name not in self.controlnets:
             raise ValueError(f"{self.id} has no ControlNet {name}: it has {', '.join(self.controlnets) or 'none'}")
-        return self.network.open_controlnet(self.controlnets[name])
+        return self.controlnets[name]
 
     def lora(self, name: str) -> str:
         """Opens a LoRA file: the key of cond, (B,), by which an ask has it at that weight. name: see `lora_files`.

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
@@ -178,7 +177,7 @@ def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     channels, factor = _latents(folder)
     guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
     offers = unet.offers(config, channels) | guiding
-    beside = tuple(controlnets.beside(folder, SimpleNamespace(**config)))
+    beside = tuple(controlnets.beside(folder, config))
     offers |= {"controlnet"} if beside else set()
     texts = [config_of(folder, part) for part in ("text_encoder", "text_encoder_2") if (folder / part).is_dir()]
     tokens = int(texts[0].get("max_position_embeddings", 77))
@@ -199,10 +198,13 @@ def _of_transformer(id: str, folder: Path, kind: str, sigmas: Tensor) -> Transfo
     family, config = FAMILIES[kind], config_of(folder, "transformer")
     channels, factor = _latents(folder)
     reading = family.reading_of(config, lambda part: (folder / part).is_dir())
+    beside = tuple(diffusion_transformer.beside(folder, family, config))
+    offers = transformer.offers(family, config) | ({"controlnet"} if beside else set())
     return TransformerOutline(
-        id, transformer.offers(family, config), sigmas, family.side, factor * family.patch, channels, factor,
+        id, offers, sigmas, family.side, factor * family.patch, channels, factor,
         features=next(int(config[name]) for name in TEXT if name in config), tokens=reading.tokens, folder=folder,
-        weighs_words=False, family=family, reading=reading, settings=diffusion_transformer.settings_in(folder),
+        controlnets=beside, weighs_words=False, family=family, reading=reading,
+        settings=diffusion_transformer.settings_in(folder),
     )  # fmt: skip
 
 

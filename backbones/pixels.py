@@ -123,7 +123,10 @@ class Unconditional:
     def check_controlnet(self, where: str) -> None:
         raise CheckpointError(f"the ControlNet {where} fits no network in pixels")
 
-    def open_controlnet(self, where: str) -> tuple[Any, str]:
+    def open_controlnets(self, wheres: Sequence[str]) -> tuple[Any, str]:
+        raise CheckpointError(f"the ControlNet {', '.join(wheres)} fits no network in pixels")
+
+    def read_map(self, where: str, shown: Tensor) -> Tensor:
         raise CheckpointError(f"the ControlNet {where} fits no network in pixels")
 
 

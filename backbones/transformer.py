@@ -1,6 +1,6 @@
 """Diffusion transformers of every family as a `backbones.latent.Network`, and what encodes their prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise, zip_longest
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from backbones import prompt_places, text_length
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint_files import CheckpointError
+from backbones.controls import Opener
 from backbones.engines import EngineChoice, TorchEngine
 from backbones.extensions import Extension, Extensions
 from backbones.families.family import REFERENCE, Config, Family
@@ -39,9 +40,21 @@ class AsUNet(nn.Module):
 
     def forward(
         self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: dict[str, Tensor] | None = None,
-        return_dict: bool = False,
+        return_dict: bool = False, residuals: Mapping[str, Any] | None = None,
     ) -> tuple[Tensor]:  # fmt: skip
-        return (self.family.predict(self.model, x, t / self.span, {"text": text, **(added_cond_kwargs or {})}),)
+        """residuals: of ControlNets, further inputs of the model by its names."""
+        model = Given(self.model, residuals) if residuals else self.model
+        return (self.family.predict(model, x, t / self.span, {"text": text, **(added_cond_kwargs or {})}),)
+
+
+class Given:
+    """A model with further inputs, called as it is itself."""
+
+    def __init__(self, model: Any, inputs: Mapping[str, Any]):
+        self.model, self.inputs, self.config = model, inputs, model.config
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self.model(*given, **named, **self.inputs)
 
 
 class Transformer:
@@ -58,6 +71,8 @@ class Transformer:
         self.offers = offers(family, model.config)
         self.adapters = Extensions(AsUNet(family, model, span), self._engines_of)
         self.engine, self.torch = self.adapters.plain
+        controls = family.controls
+        self.opener = controls.opener(model, span, images, plan.device, plan.dtype) if controls else None
 
     def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
         """Those of the family, and "pixels" (B, 2), height and width, where the model reads them. Raises ValueError."""
@@ -121,10 +136,21 @@ class Transformer:
         self.adapters.add(prefix, extension)
 
     def check_controlnet(self, where: str) -> None:
-        raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")
+        """See `backbones.latent.Network`."""
+        self._opener(where).check(where)
 
-    def open_controlnet(self, where: str) -> tuple[Any, str]:
-        raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")
+    def open_controlnets(self, wheres: Sequence[str]) -> tuple[Any, str]:
+        """See `backbones.latent.Network`."""
+        return self._opener(", ".join(wheres)).open(wheres)
+
+    def read_map(self, where: str, shown: Tensor) -> Tensor:
+        """See `backbones.latent.Network`."""
+        return self._opener(where).read(where, shown)
+
+    def _opener(self, where: str) -> Opener:
+        if self.opener is None:
+            raise CheckpointError(f"the ControlNet {where} fits no {self.family.name} network here")
+        return self.opener
 
 
 class TransformerText:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import controlnets
+from backbones import controls
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
 from backbones.engines import SMALL, EngineChoice, NetworkEngine, TorchEngine, choose
@@ -89,6 +89,7 @@ class UNet:
         self.called = WithGuidance(unet) if self.embeds_guidance else unet
         self.adapters = Extensions(self.called, self._engines_of, revision)
         self.engine, self.torch = self.adapters.plain
+        self.opener = controls.of_unet(unet, plan.device, plan.dtype)
 
     def read(self, cond: Cond, shape: Sequence[int]) -> Inputs:
         """{"text", with SDXL "text_embeds" and "time_ids", those of `extend`}, each (B, ...). Raises ValueError."""
@@ -139,12 +140,16 @@ class UNet:
         self.adapters.add(prefix, extension)
 
     def check_controlnet(self, where: str) -> None:
-        """See `backbones.controlnets.ready`."""
-        controlnets.ready(where, self.unet.config)
+        """See `backbones.latent.Network`."""
+        self.opener.check(where)
 
-    def open_controlnet(self, where: str) -> tuple[Any, str]:
-        """A ControlNetModel, frozen, and a hash of it. Raises CheckpointError where it does not fit."""
-        return controlnets.load(where, self.unet, self.plan.device, self.plan.dtype)
+    def open_controlnets(self, wheres: Sequence[str]) -> tuple[controls.Controls, str]:
+        """See `backbones.latent.Network`."""
+        return self.opener.open(wheres)
+
+    def read_map(self, where: str, shown: Tensor) -> Tensor:
+        """See `backbones.latent.Network`."""
+        return self.opener.read(where, shown)
 
     def _beside(self, given: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tensor:
         """What is laid beside the noisy latents, (B, C', h, w)."""

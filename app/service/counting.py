@@ -180,8 +180,12 @@ class StandIn:
     def check_controlnet(self, name: str) -> None:
         """All that it has fit, as far as is known here."""
 
-    def controlnet(self, name: str) -> Any:
+    def controls(self, names: Sequence[str]) -> Any:
         raise Uncountable("A ControlNet needs its weights.")
+
+    def read_map(self, name: str, shown: Tensor) -> Tensor:
+        """As it is: it changes no answer here."""
+        return shown
 
     def lora(self, name: str) -> str:
         return f"lora.{name}"

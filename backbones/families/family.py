@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from backbones import flow_times
+from backbones.families.control import FamilyControls
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
 from backbones.pipelines import Networks
@@ -48,6 +49,7 @@ class Family(ABC):
     references: bool = False  # whether it reads images as further tokens, "reference.0", "reference.1", ... of a cond
     inpaints: bool = False  # whether it reads a mask and the image around it, "c_concat" (B, 1 + C, h, w) of a cond
     guidance_keeps_length: bool = False  # see `backbones.base.Backbone`
+    controls: FamilyControls | None = None  # its ControlNets
     guidance: float | None = None  # of a network that has its guidance scale as an input: what it reads without one
 
     @abstractmethod

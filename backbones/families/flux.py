@@ -1,6 +1,6 @@
 """FLUX.1 (Black Forest Labs 2024): dev and schnell, Kontext (Batifol et al. 2025, arXiv 2506.15742), and Fill."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +8,64 @@ import torch
 from torch import Tensor
 
 from backbones import pipelines
+from backbones.controlnets import plain
+from backbones.families.control import FamilyControls, width
 from backbones.families.family import Config, Family, Reading, grid, packed, references_of, unpacked
 from backbones.latent import Inputs
 from backbones.token_attention import Attention
+
+GUIDANCE = 3.5  # the scale that dev reads where none is given
+UNION = "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro"
+MODES = ("edges", "tile", "depth", "blur", "pose", "gray", "low quality")
+
+
+class FluxControls(FamilyControls):
+    """FluxControlNetModel, also in the form of XLabs, which reads the map itself and whose residuals are added in
+    turns. A union reads its mode as a further word."""
+
+    classes = {"FluxControlNetModel": "FluxControlNetModel"}
+    blocks = {"controlnet_block_samples": "transformer_blocks",
+              "controlnet_single_block_samples": "single_transformer_blocks"}  # fmt: skip
+
+    def shape(self, config: Config) -> dict[str, Any]:
+        names = ("in_channels", "joint_attention_dim", "pooled_projection_dim", "axes_dims_rope")
+        return {"a width of": width(config), **{name: plain(config.get(name)) for name in names}}
+
+    def family(self, config: Config) -> str:
+        return "FLUX.1" if width(config) == 24 * 128 else ""
+
+    def known(self, config: Config) -> Mapping[str, str]:
+        """The second union knows by itself what it is shown; three modes are in the first alone."""
+        first = {mode: f"{UNION}?{MODES.index(mode)}" for mode in ("tile", "blur", "low quality")}
+        second = dict.fromkeys(("depth", "edges", "pose", "soft edge", "gray"), f"{UNION}-2.0")
+        return second | first if self.family(config) else {}
+
+    def modes(self, config: Config) -> tuple[str, ...]:
+        return MODES[: int(config.get("num_mode") or 0)]
+
+    def reads_pixels(self, config: Config) -> bool:
+        return config.get("conditioning_embedding_channels") is not None
+
+    def residuals(
+        self, network: Any, model: Any, x: Tensor, t: Tensor, inputs: Inputs, seen: Tensor, scale: Tensor,
+        mode: int | None,
+    ) -> dict[str, Sequence[Tensor]]:
+        words = inputs["text"]
+        guidance = inputs.get("guidance", words.new_full((len(x),), GUIDANCE))
+        double, single = network(
+            hidden_states=packed(x), controlnet_cond=seen if self.reads_pixels(network.config) else packed(seen),
+            controlnet_mode=None if mode is None else t.new_full((len(x), 1), mode, dtype=torch.long),
+            conditioning_scale=scale, timestep=t, guidance=guidance if network.config.guidance_embeds else None,
+            pooled_projections=inputs["pooled"], encoder_hidden_states=words,
+            txt_ids=words.new_zeros(words.shape[1], 3), img_ids=grid(x.shape[-2] // 2, x.shape[-1] // 2, 3, x),
+            return_dict=False,
+        )  # fmt: skip
+        return dict(zip(self.blocks, (double or (), single or ())))
+
+    def laid(self, residuals: Sequence[Tensor], blocks: int, network: Any) -> dict[int, Tensor]:
+        if self.reads_pixels(network.config):
+            return {i: residuals[i % len(residuals)] for i in range(blocks)}
+        return super().laid(residuals, blocks, network)
 
 
 class Flux(Family):
@@ -28,7 +83,8 @@ class Flux(Family):
     reads = frozenset({"text", "pooled"})
     reading = Reading("tokenizer_2", 512, 1)
     words = (("text_encoder_2", "tokenizer_2"),)
-    guidance = 3.5
+    guidance = GUIDANCE
+    controls: FamilyControls | None = FluxControls()
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
         longest = self.reading_of(pipe.transformer.config, pipe.components.__contains__).tokens
@@ -61,6 +117,7 @@ class FluxKontext(Flux):
 
     name = "FLUX.1 Kontext"
     networks = (pipelines.FLUX_KONTEXT,)
+    controls = None
     references = True
 
     def tokens(self, model: Any, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -81,6 +138,7 @@ class FluxFill(Flux):
 
     name = "FLUX.1 Fill"
     networks = (pipelines.FLUX_FILL,)
+    controls = None
     inpaints = True
     guidance = 30.0
 

@@ -1,5 +1,6 @@
 """Sana (Xie et al. 2024, arXiv 2410.10629)."""
 
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -7,10 +8,39 @@ import numpy as np
 from torch import Tensor
 
 from backbones import flow_times, pipelines
-from backbones.families.family import Family, Reading
+from backbones.families.control import FamilyControls, width
+from backbones.families.family import Config, Family, Reading
 from backbones.flow_times import Settings
 from backbones.latent import Inputs
 from backbones.token_attention import Attention
+
+
+class SanaControls(FamilyControls):
+    """SanaControlNetModel: its residuals follow the model's second block and those after it, one each."""
+
+    classes = {"SanaControlNetModel": "SanaControlNetModel"}
+    blocks = {"controlnet_block_samples": "transformer_blocks"}
+
+    def shape(self, config: Config) -> dict[str, Any]:
+        names = ("in_channels", "patch_size", "caption_channels", "cross_attention_dim")
+        return {"a width of": width(config), **{name: config.get(name) for name in names}}
+
+    def family(self, config: Config) -> str:
+        return {36 * 32: "Sana 0.6B", 70 * 32: "Sana 1.6B"}.get(width(config), "")
+
+    def residuals(
+        self, network: Any, model: Any, x: Tensor, t: Tensor, inputs: Inputs, seen: Tensor, scale: Tensor,
+        mode: int | None,
+    ) -> dict[str, Sequence[Tensor]]:
+        (found,) = network(
+            x, encoder_hidden_states=inputs["text"], encoder_attention_mask=inputs["text_mask"],
+            timestep=1000 * t * model.config.timestep_scale, controlnet_cond=seen, conditioning_scale=scale,
+            return_dict=False,
+        )  # fmt: skip
+        return {"controlnet_block_samples": found}
+
+    def laid(self, residuals: Sequence[Tensor], blocks: int, network: Any) -> dict[int, Tensor]:
+        return dict(enumerate(residuals))
 
 
 class Sana(Family):
@@ -25,6 +55,7 @@ class Sana(Family):
     patch = 1
     reads = frozenset({"text", "text_mask"})
     reading = Reading("tokenizer", 300, 1)
+    controls = SanaControls()
 
     def encode(self, pipe: Any, text: str) -> dict[str, Tensor]:
         usual = signature(type(pipe).__call__).parameters["complex_human_instruction"].default

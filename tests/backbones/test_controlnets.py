@@ -1,7 +1,6 @@
 """ControlNets in files: which are read, and what is refused."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,7 +35,7 @@ def saved(unet, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"variant": "fp16"}, {"variant": "bf16", "max_shard_size": "100KB"}])
 def test_every_variant_is_the_same_network(saved, unet, options):
     folder = saved(**options)
-    network, _ = controlnets.load(str(folder), unet, CPU, torch.float32)
+    network, _ = controlnets.load(str(folder), unet.config, CPU, torch.float32)
     kept = {name: value for file in folder.glob("*.safetensors") for name, value in load_file(file).items()}
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
 
@@ -52,7 +51,7 @@ def test_weights_that_do_not_fill_it_are_refused(saved, unet, spoil, words):
     spoil(tensors)
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=words):
-        controlnets.load(str(file.parent), unet, CPU, torch.float32)
+        controlnets.load(str(file.parent), unet.config, CPU, torch.float32)
 
 
 @pytest.mark.parametrize("kind", ["1", "2"])
@@ -66,7 +65,7 @@ def test_a_single_file_is_the_same_network_as_its_folder(tmp_path, kind, beginni
     made.save_pretrained(tmp_path / "depth")
     file = tmp_path / "pose.safetensors"
     save_file({name: one.contiguous() for name, one in original_files.of_controlnet(made, beginning).items()}, file)
-    network, _ = controlnets.load(str(file), unet, CPU, torch.float32)
+    network, _ = controlnets.load(str(file), unet.config, CPU, torch.float32)
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in made.state_dict().items())
     same = {name: made.config[name] for name in ("conditioning_embedding_out_channels", "use_linear_projection")}
     assert {name: tuple(network.config[name]) if name[0] == "c" else network.config[name] for name in same} == same
@@ -77,7 +76,7 @@ def test_a_single_file_is_the_same_network_as_its_folder(tmp_path, kind, beginni
     del tensors[f"{beginning}zero_convs.0.0.bias"]
     save_file(tensors, file)
     with pytest.raises(CheckpointError, match=r"pose.safetensors: 1 \(controlnet_down_blocks.0.bias\) of its weights"):
-        controlnets.load(str(file), unet, CPU, torch.float32)
+        controlnets.load(str(file), unet.config, CPU, torch.float32)
     with pytest.raises(CheckpointError, match=r"pose.safetensors has cross_attention_dim 64 and this network 32"):
         controlnets.ready(str(file), tiny.unet(32).config)
     save_file({"lora_unet_a.lora_down.weight": torch.ones(1)}, file)
@@ -113,13 +112,13 @@ def test_of_a_folder_for_many_models_those_that_fit_are_offered(tmp_path, monkey
         (tmp_path / "shared" / name / "config.json").write_text(json.dumps(made))
     (tmp_path / "shared" / "damaged" / "config.json").write_text("{")
     monkeypatch.setenv("NINE_WAYS_CONTROLNETS", str(tmp_path / "shared"))
-    found = controlnets.beside(tmp_path / "model", SimpleNamespace(**SD_1))
+    found = controlnets.beside(tmp_path / "model", SD_1)
     assert found["pose"] == str(tmp_path / "shared" / "pose") and not {"of xl", "damaged"} & set(found)
     assert found["depth"] == "lllyasviel/control_v11f1p_sd15_depth"
     (tmp_path / "model_controlnets" / "depth").mkdir(parents=True)
     (tmp_path / "model_controlnets" / "depth" / "config.json").write_text("{}")
     (tmp_path / "model_controlnets" / "lines.safetensors").touch()
-    found = controlnets.beside(tmp_path / "model", SimpleNamespace(**SD_1))
+    found = controlnets.beside(tmp_path / "model", SD_1)
     assert found["depth"] == str(tmp_path / "model_controlnets" / "depth")
     assert found["lines"] == str(tmp_path / "model_controlnets" / "lines.safetensors")
 
@@ -128,4 +127,4 @@ def test_half_a_download_is_said(saved, unet):
     (file,) = saved().glob("*.safetensors")
     file.rename(f"{file}.incomplete")
     with pytest.raises(CheckpointError, match="depth: the download of its weights is not finished"):
-        controlnets.load(str(file.parent), unet, CPU, torch.float32)
+        controlnets.load(str(file.parent), unet.config, CPU, torch.float32)

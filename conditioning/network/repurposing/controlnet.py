@@ -135,7 +135,8 @@ def controlnet(
         raise ValueError("controlnet has no map: give it depth, edges, or another with its ControlNet")
     for name in maps:
         backbone.check_controlnet(name.removesuffix(SECOND))
-    backbone.extend(PREFIX, partial(Controlled, open_one=backbone.controlnet))
+    seen = {name: backbone.read_map(name.removesuffix(SECOND), shown) for name, (shown, _) in maps.items()}
+    backbone.extend(PREFIX, partial(Controlled, open_all=backbone.controls))
     low, high = interval(sigmas, start, end)
     shallow = 1.0 if balance == "even" else SHALLOW
 
@@ -144,9 +145,9 @@ def controlnet(
             return {}
         spared = balance == "map" and role_of(cond) == "negative"  # it still shares the evaluation
         given = {}
-        for name, (shown, weight) in maps.items():
+        for name, (_, weight) in maps.items():
             if weight > 0:
-                given[PREFIX + name] = shown
+                given[PREFIX + name] = seen[name]
                 given[f"{PREFIX}{name}:weight"] = torch.tensor([[0.0 if spared else weight, shallow]])
         return given
 
@@ -154,62 +155,25 @@ def controlnet(
 
 
 class Controlled(nn.Module):
-    """A UNet with ControlNets beside it: called as the UNet is, with the maps and weights among `added_cond_kwargs`.
+    """A network with ControlNets beside it: called as a UNet is, with the maps and weights among `added_cond_kwargs`.
 
     keys: of cond, as in PREFIX's comment; a weight is (B, 2): of the coarsest residual, and the part of it that the
-    finest has. open_one: a condition -> (its ControlNetModel, a hash of it).
+    finest has. open_all: names of ControlNets -> all of them as one, and a hash of it.
     """
 
-    def __init__(self, unet: Any, keys: Sequence[str], open_one: Callable[[str], tuple[Any, str]]):
+    def __init__(self, unet: Any, keys: Sequence[str], open_all: Callable[[Sequence[str]], tuple[Any, str]]):
         super().__init__()
         self.unet, self.config = unet, unet.config
         self.names = [key.removeprefix(PREFIX) for key in keys if not key.endswith(":weight")]
-        opened = [open_one(name.removesuffix(SECOND)) for name in self.names]
-        self.networks = nn.ModuleList(network for network, _ in opened)
-        self.key = "-".join([*([unet.key] if hasattr(unet, "key") else []), *(digest for _, digest in opened)])
-        size = self.config.sample_size if isinstance(self.config.sample_size, int) else self.config.sample_size[0]
+        self.controls, digest = open_all([name.removesuffix(SECOND) for name in self.names])
+        self.key = "-".join([*([unet.key] if hasattr(unet, "key") else []), digest])
         self.more: dict[str, Tensor] = dict(getattr(unet, "more", {}))
-        for name, network in zip(self.names, self.networks):
-            side = size * _factor(network)
-            self.more |= {PREFIX + name: torch.zeros(2, 3, side, side), f"{PREFIX}{name}:weight": torch.ones(2, 2)}
+        for name, control in zip(self.names, self.controls.controls):
+            if control.example is not None:
+                self.more |= {PREFIX + name: control.example, f"{PREFIX}{name}:weight": torch.ones(2, 2)}
 
-    def forward(
-        self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: Any = None, return_dict: bool = False
-    ) -> Any:
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: Any = None, **more: Any) -> Any:
         added = dict(added_cond_kwargs or {})
         maps = [(added.pop(PREFIX + name), added.pop(f"{PREFIX}{name}:weight")) for name in self.names]
-        total: list[Tensor] = []
-        for network, (shown, weight) in zip(self.networks, maps):
-            noisy = _noisy(x, network)
-            down, mid = network(noisy, t, text, _fitted(shown, x, network), added_cond_kwargs=added, return_dict=False)
-            residuals = _weighed([*down, mid], weight)
-            total = [a + b for a, b in zip(total, residuals)] if total else residuals
-        return self.unet(x, t, text, added_cond_kwargs=added or None, down_block_additional_residuals=tuple(total[:-1]),
-                         mid_block_additional_residual=total[-1], return_dict=return_dict)  # fmt: skip
-
-
-def _noisy(x: Tensor, network: Any) -> Tensor:
-    """The noisy latents alone, without what an inpainting UNet reads beside them."""
-    return x[:, : network.config.in_channels]
-
-
-def _weighed(residuals: list[Tensor], weight: Tensor) -> list[Tensor]:
-    """From the finest to the coarsest, (B, C, h, w) each, by weight (B, 2), evenly in the logarithm."""
-    last = len(residuals) - 1
-    parts = [weight[:, 0] * weight[:, 1] ** (1 - i / last) for i in range(last + 1)]
-    return [residual * part[:, None, None, None] for residual, part in zip(residuals, parts)]
-
-
-def _fitted(shown: Tensor, x: Tensor, network: Any) -> Tensor:
-    """The map (B, 3, H, W) in the channels that a ControlNet takes. Raises ValueError for a map of another size."""
-    factor = _factor(network)
-    if shown.shape[-2] != x.shape[-2] * factor or shown.shape[-1] != x.shape[-1] * factor:
-        raise ValueError(f"the map has {shown.shape[-1]} x {shown.shape[-2]} pixels, and the image asked for has "
-                         f"{x.shape[-1] * factor} x {x.shape[-2] * factor}: give a map of that size")  # fmt: skip
-    channels = network.config.conditioning_channels
-    return shown if shown.shape[1] == channels else shown.mean(1, keepdim=True).expand(-1, channels, -1, -1)
-
-
-def _factor(network: Any) -> int:
-    """Pixels of the map to a latent's side."""
-    return int(2 ** (len(network.config.conditioning_embedding_out_channels) - 1))
+        residuals = self.controls(x, t, text, maps, added)
+        return self.unet(x, t, text, added_cond_kwargs=added or None, **residuals, **more)
