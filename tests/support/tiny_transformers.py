@@ -117,22 +117,22 @@ def klein() -> dict[str, Any]:
     )  # fmt: skip
 
 
-def qwen_image() -> dict[str, Any]:
+def qwen_image(**more: object) -> dict[str, Any]:
     text, words = language("Qwen2_5_VLForConditionalGeneration")
     return dict(
         transformer=diffusers.QwenImageTransformer2DModel(
-            in_channels=16, out_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4,
-            joint_attention_dim=WIDTH, axes_dims_rope=(2, 2, 4)),
+            **{**dict(in_channels=16, out_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4,
+                      joint_attention_dim=WIDTH, axes_dims_rope=(2, 2, 4)), **more}),
         vae=qwen_vae(), text_encoder=text, tokenizer=words, scheduler=flow(shift_terminal=0.02, **BY_SIZE),
     )  # fmt: skip
 
 
-def z_image() -> dict[str, Any]:
+def z_image(**more: object) -> dict[str, Any]:
     text, words = language("Qwen3Model")
     return dict(
         transformer=diffusers.ZImageTransformer2DModel(
-            in_channels=4, dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=WIDTH,
-            axes_dims=[4, 4, 8], axes_lens=[1024, 64, 64]),
+            **{**dict(in_channels=4, dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2,
+                      cap_feat_dim=WIDTH, axes_dims=[4, 4, 8], axes_lens=[1024, 64, 64]), **more}),
         vae=kl(4), text_encoder=text, tokenizer=words, scheduler=flow(shift=3.0),
     )  # fmt: skip
 
@@ -165,13 +165,13 @@ def stable_diffusion_3(with_t5: bool = True, **more: object) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def sana() -> dict[str, Any]:
+def sana(**more: object) -> dict[str, Any]:
     text, words = language("Gemma2Model")
     return dict(
         transformer=diffusers.SanaTransformer2DModel(
-            in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1,
-            num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=WIDTH,
-            sample_size=16),
+            **{**dict(in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1,
+                      num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16,
+                      caption_channels=WIDTH, sample_size=16), **more}),
         vae=dc(), text_encoder=text, tokenizer=words,
         scheduler=DPMSolverMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction"),
     )  # fmt: skip
@@ -193,7 +193,7 @@ KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {  # -> pipeline, i
     "z-image": ("ZImagePipeline", z_image),
     "flux2-klein": ("Flux2KleinPipeline", klein),
     "flux-dev": ("FluxPipeline", flux),
-    "flux-schnell": ("FluxPipeline", lambda: flux(guided=False)),
+    "flux-schnell": ("FluxPipeline", lambda **more: flux(guided=False, **more)),
     "flux-kontext": ("FluxKontextPipeline", flux),
     "flux-fill": ("FluxFillPipeline", lambda: flux(in_channels=16 + 16 + 16, out_channels=16)),
     "krea2": ("Krea2Pipeline", krea2),
@@ -205,16 +205,22 @@ KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {  # -> pipeline, i
 }
 
 
-def save(folder: Path, kind: str) -> Path:
-    """A checkpoint of one of KINDS into the folder. Every parameter is drawn anew: many start at zero, and would hide
-    the branch that they end."""
+def drawn(network: nn.Module) -> nn.Module:
+    """Every parameter drawn anew: many start at zero, and would hide the branch that they end."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(std=0.15).add_(1 if parameter.ndim == 1 and bool((parameter == 1).all()) else 0)
+    return network
+
+
+def save(folder: Path, kind: str, vae: Any = None, **more: object) -> Path:
+    """A checkpoint of one of KINDS into the folder, drawn anew. vae: in place of its own. more: of its transformer's
+    config."""
     torch.manual_seed(0)
     name, parts = KINDS[kind]
-    pipe = getattr(diffusers, name)(**parts())
+    pipe = getattr(diffusers, name)(**{**parts(**more), **({"vae": vae} if vae is not None else {})})
     for part in pipe.components.values():
         if isinstance(part, nn.Module):
-            for parameter in part.parameters():
-                with torch.no_grad():
-                    parameter.normal_(std=0.15).add_(1 if parameter.ndim == 1 and bool((parameter == 1).all()) else 0)
+            drawn(part)
     pipe.save_pretrained(folder)
     return folder
