@@ -20,7 +20,7 @@ from backbones.outline import outline
 from backbones.pipelines import Networks
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Method
 
-BESIDE = frozenset({"controlnet"})  # of `conditioning.registry.NEEDS`, what a file beside a UNet brings
+BESIDE = frozenset({"controlnet"})  # of `conditioning.registry.NEEDS`, what a file beside a model brings
 LATENTS = 4  # channels of the latents of Stable Diffusion
 WIDTH = 256  # of the features of a guidance scale, as in the latent consistency models that were published
 RUNS, WITH_FILE, NOTHING, NOT = "yes", "file", "no words", ""  # what a cell of the table says
@@ -60,7 +60,8 @@ def _unet(key: str, name: str, networks: Networks, side: int, **config: Any) -> 
 def _transformer(key: str, name: str, family: Family, config: Mapping[str, Any] | None = None) -> ModelKind:
     """A kind of diffusion transformers. config: of such a transformer, as far as its family reads it."""
     offers = transformer.offers(family, config or {})
-    return ModelKind(key, name, family.networks, offers, side=family.side, reads=f"{family.reading.tokens} tokens")
+    beside = BESIDE if family.controls else frozenset[str]()
+    return ModelKind(key, name, family.networks, offers, beside, family.side, f"{family.reading.tokens} tokens")
 
 
 def _embedded(id: str) -> ModelKind:

@@ -2,7 +2,6 @@
 and beside runs that have none."""
 
 import json
-import shutil
 
 import diffusers
 import pytest
@@ -32,14 +31,16 @@ DEEPER = {
 }  # fmt: skip
 PIPELINES = {
     "flux-dev": "FluxControlNetPipeline", "sd3": "StableDiffusion3ControlNetPipeline",
-    "qwen-image": "QwenImageControlNetPipeline", "z-image": "ZImageControlNetPipeline", "sana": "SanaControlNetPipeline",
+    "qwen-image": "QwenImageControlNetPipeline", "z-image": "ZImageControlNetPipeline",
+    "sana": "SanaControlNetPipeline",
 }  # fmt: skip
 EIGHT = dict(use_pos_embed=False, pos_embed_type=None, joint_attention_dim=None, qk_norm=None,
              force_zeros_for_pooled_projection=False)  # as Stability's for 3.5 large  # fmt: skip
 CASES = {  # kind, configs of its ControlNets, their weights, size, guidance, what else diffusers is told
     "flux": ("flux-dev", [{}], [1.0], SIZE, 1.0, {}),
     "flux, square": ("flux-dev", [{}], [0.6], (32, 32), 1.0, {}),
-    "flux, one kind of blocks": ("flux-dev", [{"num_single_layers": 0, "guidance_embeds": False}], [1.0], SIZE, 1.0, {}),
+    "flux, one kind of blocks": ("flux-dev", [{"num_single_layers": 0, "guidance_embeds": False}], [1.0], SIZE, 1.0,
+                                 {}),
     "flux, two": ("flux-dev", [{}, {}], [0.7, 0.4], SIZE, 1.0, {}),
     "flux, a union": ("flux-dev", [{"num_mode": 10}], [1.0], SIZE, 1.0, {"control_mode": 2}),
     "flux, two of a union": ("flux-dev", [{"num_mode": 10}], [0.7, 0.4], SIZE, 1.0,
@@ -162,7 +163,7 @@ def difference(b, ours, want):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_euler_is_the_pipeline(beside, checkpoints, case, record_property):
+def test_euler_is_the_pipeline(beside, checkpoints, case):
     """The same noise, maps, weights, prompts and levels."""
     kind, configs, weights, size, scale, more = CASES[case]
     nets = [of_transformer(kind, i, **config) for i, config in enumerate(configs)]
@@ -181,7 +182,205 @@ def test_euler_is_the_pipeline(beside, checkpoints, case, record_property):
     knobs |= {f"{name}_weight": weight for name, weight in zip(names, weights)}
     knobs |= {"start": 0.25, "end": 0.75} if "part" in case else {}
     x = noise * (1 + sigmas[0])
-    found = difference(b, sampled(b, x, sigmas, [("controlnet", knobs)], scale), want)
-    print(f"\n{case}: {found:.1e}")
-    assert found <= 1e-4
+    assert difference(b, sampled(b, x, sigmas, [("controlnet", knobs)], scale), want) <= 1e-4
     assert difference(b, sampled(b, x, sigmas, (), scale), want) > 1e-2  # the map did something
+
+
+@pytest.mark.parametrize("kind, model", [
+    ("flux-dev", diffusers.FluxTransformer2DModel), ("qwen-image", diffusers.QwenImageTransformer2DModel),
+])  # fmt: skip
+def test_a_controlnet_reads_the_negative_prompt_beside_it(beside, checkpoints, kind, model, monkeypatch):
+    """diffusers gives the residuals of the prompt to both; with those of each its pipeline is ours."""
+    net, asked = of_transformer(kind, 0), {}
+    b, maps = beside(kind, {"depth": net}), pictures(1)
+    read, predict = type(net).forward, model.forward
+
+    def reading(self, **given):
+        asked.update(given)
+        return read(self, **given)
+
+    def predicting(self, **given):
+        words = {name: given[name] for name in
+                 ("encoder_hidden_states", "pooled_projections", "encoder_hidden_states_mask") if name in given}
+        found = read(net, **{**asked, **words})
+        names = ("controlnet_block_samples", "controlnet_single_block_samples")
+        return predict(self, **given | dict(zip(names, found if kind == "flux-dev" else [found])))
+
+    sigmas, noise = b.schedule(STEPS, *SIZE), start(b)
+    ours = sampled(b, noise * (1 + sigmas[0]), sigmas, [("controlnet", {"depth": pixels(maps[0])})], 3.0)
+    both, _ = theirs(checkpoints(kind), kind, [net], maps, noise, [1.0], SIZE, 3.0, {})
+    assert difference(b, ours, both) > 1e-3
+    monkeypatch.setattr(type(net), "forward", reading)
+    monkeypatch.setattr(model, "forward", predicting)
+    each, _ = theirs(checkpoints(kind), kind, [net], maps, noise, [1.0], SIZE, 3.0, {})
+    assert difference(b, ours, each) <= 1e-4
+
+
+def test_one_that_reads_the_map_itself_is_the_pipeline(beside, tmp_path):
+    """XLabs' for FLUX.1: its residuals are added in turns."""
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4, norm_num_groups=4, sample_size=32,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, scaling_factor=0.3611, shift_factor=0.1159,
+    )  # fmt: skip
+    folder = tiny_transformers.save(tmp_path / "net", "flux-dev", vae, **DEEPER["flux-dev"])
+    net = of_transformer("flux-dev", 0, patch_size=2, conditioning_embedding_channels=4, num_single_layers=0)
+    b, size = beside("flux-dev", {"edges": net}, folder), (64, 96)
+    maps, noise = pictures(1, size), start(b, size)
+    want, _ = theirs(folder, "flux-dev", [net], maps, noise, [0.8], size, 1.0, {})
+    sigmas = b.schedule(STEPS, *size)
+    knobs = {"edges": pixels(maps[0]), "edges_weight": 0.8}
+    assert difference(b, sampled(b, noise * (1 + sigmas[0]), sigmas, [("controlnet", knobs)]), want) <= 1e-4
+    wrong = METHODS["controlnet"].function(b, edges=torch.rand(1, 3, 64, 64))(1.0, {})
+    with pytest.raises(ValueError, match="the map has 64 x 64 pixels, and the image asked for has 64 x 96"):
+        b.denoise(Ask(noise, torch.ones(1), {**b.encode_prompt([PROMPT]), **wrong}))
+
+
+# ---- beside runs without ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", DEEPER)
+def test_rows_of_one_call_and_what_is_off(beside, kind):
+    """Runs with a map, with another at another weight, with two, and without, beside each other: each as alone. At a
+    weight of 0 and outside of its steps an ask is that of the network, bit for bit."""
+    b = beside(kind, {"depth": of_transformer(kind, 0), "edges": of_transformer(kind, 1)})
+    sigmas, x = b.schedule(2, *SIZE), start(b) * 3
+    depth, edges, other = (pixels(one) for one in pictures(3))
+    stacks = {
+        "depth": {"depth": depth}, "at another weight": {"depth": other, "depth_weight": "0:0.5, 1:0.2"},
+        "both": {"depth": depth, "edges": edges, "edges_weight": 0.5}, "none": None,
+        "the negative prompt spared": {"depth": depth, "balance": "map"},
+    }  # fmt: skip
+    driver = Driver(b.denoise)
+    stacks = {name: [("controlnet", knobs)] if knobs else [] for name, knobs in stacks.items()}
+    for name, stack in stacks.items():
+        driver.add(name, flow(b, x, sigmas, stack, 3.0))
+    ends = finish(driver)
+    assert driver.nfe == 2 * 3 * (2 if "length" in b.network.keys else 1)  # of one map, of two, of none
+    for name, stack in stacks.items():
+        alone = run(flow(b, x, sigmas, stack, 3.0), b.denoise)
+        assert (ends[name] - alone).abs().max() <= 2e-5 * alone.abs().max(), name
+        assert name == "none" or (alone - ends["none"]).abs().max() > 1e-3, name
+    none = run(flow(b, x, sigmas, (), 3.0), b.denoise)
+    for off in ({"depth_weight": 0}, {"start": 1.0}, {"end": 0.0}):
+        assert torch.equal(none, run(flow(b, x, sigmas, [("controlnet", {"depth": depth, **off})], 3.0), b.denoise))
+
+
+@pytest.mark.parametrize("kind, config", [
+    ("flux-dev", {"num_layers": 1, "num_single_layers": 0}), ("sd3", {"num_layers": 3}),
+    ("z-image", {"control_layers_places": [0, 1, 3]}), ("sana", {"num_layers": 1}),
+])  # fmt: skip
+def test_two_of_unlike_numbers_of_layers_are_added_block_by_block(beside, kind, config):
+    """Each is spread over the model by itself: one that finds nothing takes nothing from the other."""
+    silent = of_transformer(kind, 1, **config)
+    for name, parameter in silent.named_parameters():
+        if "controlnet_" in name or "after_proj" in name:
+            parameter.data.zero_()
+    b = beside(kind, {"depth": of_transformer(kind, 0), "edges": silent})
+    sigmas, x = b.schedule(2, *SIZE), start(b) * 3
+    depth, edges = (pixels(one) for one in pictures(2))
+    one, two, plain = (sampled(b, x, sigmas, [("controlnet", knobs)] if knobs else []) for knobs in
+                       ({"depth": depth}, {"depth": depth, "edges": edges}, {}))  # fmt: skip
+    assert torch.equal(one, two) and not torch.allclose(one, plain, atol=1e-3)
+
+
+def test_a_map_is_encoded_once_a_run_and_gradients_run_through(beside, monkeypatch):
+    b = beside("qwen-image", {"depth": of_transformer("qwen-image", 0)})
+    encode, calls = b.images.encode, []
+    monkeypatch.setattr(b.images, "encode", lambda shown: calls.append(shown) or encode(shown))
+    sigmas, x, (one,) = b.schedule(STEPS, *SIZE), start(b) * 3, pictures(1)
+    sampled(b, x, sigmas, [("controlnet", {"depth": pixels(one), "depth_weight": "0:1, 1:0.2"})])
+    assert len(calls) == 1
+    keys = METHODS["controlnet"].function(b, depth=pixels(one))(1.0, {})
+    leaf = x.clone().requires_grad_()
+    b.denoise(Ask(leaf, torch.ones(1), {**b.encode_prompt([PROMPT]), **keys}, tape=object())).sum().backward()
+    assert leaf.grad.abs().max() > 0
+
+
+def test_shallow_residuals_count_less_where_the_prompt_is_to(beside):
+    """From a tenth at the first block to all at the last."""
+    net = of_transformer("sd3", 0, num_layers=3)
+    b, (one,) = beside("sd3", {"depth": net}), pictures(1)
+    keys = METHODS["controlnet"].function(b, depth=pixels(one), balance="prompt")(1.0, {})
+    even = METHODS["controlnet"].function(b, depth=pixels(one))(1.0, {})
+    x, t, cond = start(b), torch.tensor([500.0]), b.encode_prompt([PROMPT])
+    control = b.controls(["depth"])[0]
+    found, plain = (
+        control(x, t, cond["text"], [(given["controlnet:depth"], given["controlnet:depth:weight"])], cond)["residuals"]
+        for given in (keys, even)
+    )
+    (found,), (plain,) = found.values(), plain.values()
+    scales = [(a / b).mean().item() for a, b in zip(found, plain, strict=True)]
+    assert scales == pytest.approx([0.1, 0.1, 0.1**0.5, 0.1**0.5, 1.0], rel=1e-3)  # five blocks, three residuals
+
+
+# ---- what fits -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_backbone_offers_and_the_names_of_a_union(beside, checkpoints):
+    known = outline(str(checkpoints("flux-dev")))
+    assert "controlnet" not in known.offers
+    b = beside("flux-dev", {"all": of_transformer("flux-dev", 0, num_mode=10), "edges": of_transformer("flux-dev", 1),
+                            "of sd3": of_transformer("sd3", 0)})  # fmt: skip
+    names = {"edges", "all: edges", "tile", "depth", "blur", "pose", "gray", "low quality"}
+    assert {*b.controlnets} == names and "controlnet" in b.offers
+    known = outline(str(checkpoints("flux-dev")))
+    assert {*known.controlnets} == names and known.offers == b.offers
+    assert refusals([("controlnet", {})], b) == []
+
+
+@pytest.mark.parametrize("pipeline, network, made, words", [
+    ("FluxPipeline", {}, {"_class_name": "ControlNetModel"},
+     r"is a ControlNetModel by .*: what fits is a FluxControlNetModel of diffusers, as a folder$"),
+    ("FluxPipeline", {"num_attention_heads": 24, "attention_head_dim": 128}, {},
+     r"has a width of 32 and this network 3072: .* another family of checkpoints, take one .* for FLUX.1$"),
+    ("StableDiffusion3Pipeline", {"num_attention_heads": 38, "attention_head_dim": 64},
+     {"num_attention_heads": 24, "attention_head_dim": 64, "qk_norm": None},
+     "a width of 1536 and this network 2432: .* for Stable Diffusion 3 medium, .* for Stable Diffusion 3.5 large$"),
+    ("StableDiffusion3Pipeline", {"num_attention_heads": 24, "attention_head_dim": 64},
+     {"num_attention_heads": 24, "attention_head_dim": 64, "qk_norm": None},
+     "a normalization of queries none and .* for Stable Diffusion 3 medium, take .* for Stable Diffusion 3.5 medium$"),
+    ("StableDiffusion3Pipeline", {}, {"extra_conditioning_channels": 1}, "reads 1 more channels .* for inpainting"),
+    ("QwenImagePipeline", {}, {"extra_condition_channels": 4}, "reads 4 more channels .* for inpainting"),
+    ("ZImagePipeline", {}, {"control_layers_places": [0, 7]}, "changes the layer 7 of a network of 4"),
+    ("SanaPipeline", {"num_attention_heads": 70, "attention_head_dim": 32},
+     {"num_attention_heads": 36, "attention_head_dim": 32}, "for Sana 0.6B, take one that was trained for Sana 1.6B"),
+])  # fmt: skip
+def test_a_wrong_pairing_says_what_would_fit(pipeline, network, made, words, checkpoints, tmp_path):
+    kind = {"Flux": "flux-dev", "Stab": "sd3", "Qwen": "qwen-image", "ZIma": "z-image", "Sana": "sana"}[pipeline[:4]]
+    of_transformer(kind, 0).save_config(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **made}))
+    theirs = json.loads((checkpoints(kind) / "transformer" / "config.json").read_text())
+    with pytest.raises(CheckpointError, match=words):
+        controlnets.ready(str(tmp_path), {**theirs, **network}, FAMILIES[pipeline].controls)
+
+
+def test_known_ones_are_of_the_hub_and_of_the_family():
+    flux, sd3, qwen = (FAMILIES[f"{name}Pipeline"].controls for name in ("Flux", "StableDiffusion3", "QwenImage"))
+    wide = {"num_attention_heads": 24, "attention_head_dim": 128}
+    assert flux.known(wide)["tile"] == "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro?1"
+    assert qwen.known(wide)["pose"] == "InstantX/Qwen-Image-ControlNet-Union"
+    large, medium = ({"num_attention_heads": heads, "attention_head_dim": 64} for heads in (38, 24))
+    assert sd3.known(large)["edges"] == "stabilityai/stable-diffusion-3.5-large-controlnet-canny"
+    assert sd3.known(medium)["edges"] == "InstantX/SD3-Controlnet-Canny"
+    assert sd3.known({**medium, "qk_norm": "rms_norm"}) == {} == flux.known(medium)
+
+
+def test_stability_s_of_edges_reads_its_map_on_another_scale(beside):
+    b = beside("sd3", {"canny": of_transformer("sd3", 0, **EIGHT), "depth": of_transformer("sd3", 0, **EIGHT)})
+    shown = pixels(pictures(1)[0])
+    with torch.no_grad():
+        raw = b.images.vae.encode(shown * 127.5 + 0.5).latent_dist.mode()
+    config = b.images.vae.config
+    wanted = (raw - config.shift_factor) * config.scaling_factor
+    assert (b.read_map("canny", shown) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert torch.equal(b.read_map("depth", shown), b.encode_image(shown))
+
+
+def test_families_without_refuse(tmp_path, monkeypatch):
+    monkeypatch.setenv("NINE_WAYS_ENGINE", "torch")
+    monkeypatch.setenv("NINE_WAYS_DEVICE", "cpu")
+    b = backbones.load(str(tiny_transformers.save(tmp_path / "net", "krea2")))
+    assert refusals([("controlnet", {})], b)[0].startswith("ControlNet needs a ControlNet that fits it")
+    with pytest.raises(CheckpointError, match="the ControlNet owner/x fits no Krea 2 network here"):
+        b.network.check_controlnet("owner/x")

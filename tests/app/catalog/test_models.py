@@ -20,7 +20,7 @@ from tests.support.full_methods import IMAGES, full
 from tests.support.loras import ATTENTION, drawn, kohya, modules, write
 from tests.support.networks import embedded
 from tests.support.oracle import finish
-from tests.support.tiny_controlnets import controlnet
+from tests.support.tiny_controlnets import controlnet, of_transformer
 from tests.support.tiny_pixels import save_pixels
 
 ROOT = Path(__file__).parents[3]
@@ -48,7 +48,7 @@ CHANGES = {  # so that it acts in 4 steps of so small a network, and needs no pe
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """kind -> a tiny checkpoint of it, with a LoRA and a ControlNet beside it where it is a UNet."""
+    """kind -> a tiny checkpoint of it, with ControlNets beside it where some fit, and a LoRA where it is a UNet."""
     made = {}
 
     def folder(key):
@@ -56,7 +56,13 @@ def folders(tmp_path_factory):
             return made[key]
         home = tmp_path_factory.mktemp(key)
         if key in OF_TRANSFORMERS:
-            made[key] = tiny_transformers.save(home, OF_TRANSFORMERS[key])
+            kind = OF_TRANSFORMERS[key]
+            deeper = {"z-image": {"n_layers": 3}, "sana": {"num_layers": 2}}.get(kind, {})  # as their ControlNets want
+            made[key] = tiny_transformers.save(home / "net", kind, **deeper)
+            if KINDS[key].beside:
+                for seed, name in enumerate(("depth", "edges")):
+                    made_for = "flux-dev" if kind == "flux-schnell" else kind
+                    of_transformer(made_for, seed).save_pretrained(home / "net_controlnets" / name)
         elif key in OF_UNETS:
             made[key] = tiny.save(home / "net", OF_UNETS[key])
             unet = DiffusionPipeline.from_pretrained(made[key], safety_checker=None).unet
