@@ -21,6 +21,7 @@ from backbones.checkpoint import check_loaded, digest, quiet, revision
 from backbones.checkpoint_files import LIBRARIES, CheckpointError, header, weights
 from backbones.hub import NotFetched, Tell
 from backbones.names import Place, hub_place, local
+from backbones.original_layout import Shapes, Sources
 from backbones.single_file import filled, origin
 from backbones.single_file_kind import check_scales
 
@@ -53,6 +54,11 @@ class Kind(ABC):
     def check(self, config: Config, network: Config) -> str:
         """What else is wrong with a ControlNet of this config, in words; "" where nothing is."""
         return ""
+
+    def of_file(self, file: Path, shapes: Shapes) -> tuple[dict[str, Any], Sources]:
+        """The config, with its class, and which tensor becomes which weight, of a file without a config; {} where it is
+        none of these. Raises KeyError, IndexError, ValueError or StopIteration likewise. shapes: of its tensors."""
+        return {}, {}
 
     def of(self, config: Config) -> str:
         """The class of diffusers; "" where it is none of these."""
@@ -101,6 +107,11 @@ class UNets(Kind):
         key = config.get("cross_attention_dim", 0), plain(config.get("block_out_channels"))
         return FAMILIES.get(key, ("", {}))
 
+    def of_file(self, file: Path, shapes: Shapes) -> tuple[dict[str, Any], Sources]:
+        beginning = original_layout.first_of((original_layout.CONTROLNET,), shapes)
+        net = original_layout.within(shapes, beginning)
+        return original_layout.controlnet_config(net), original_layout.unet_sources(net, beginning)
+
     def of(self, config: Config) -> str:
         """A union was saved by a class of its authors, under whatever name."""
         return "ControlNetUnionModel" if "num_control_type" in config else super().of(config)
@@ -119,7 +130,7 @@ def beside(folder: Path, config: Config, kind: Kind = UNETS) -> dict[str, str]:
     own = _in_folder(folder.with_name(folder.name + "_controlnets"))
     shared = os.environ.get("NINE_WAYS_CONTROLNETS")
     more = {name: where for name, where in _in_folder(local(shared)).items()
-            if not _misfit(where, config_of(Path(where)), config, kind)} if shared else {}  # fmt: skip
+            if not _misfit(where, config_of(Path(where), kind), config, kind)} if shared else {}  # fmt: skip
     return {**kind.known(config), **_by_mode(more, kind), **_by_mode(own, kind)}
 
 
@@ -130,7 +141,7 @@ def _in_folder(home: Path) -> dict[str, str]:
 
 def _by_mode(found: Mapping[str, str], kind: Kind) -> dict[str, str]:
     """Each union as its modes: by the name of the mode where that is free, else behind that of the union."""
-    modes = {name: kind.modes(config_of(Path(where))) for name, where in found.items() if Path(where).is_dir()}
+    modes = {name: kind.modes(config_of(Path(where), kind)) for name, where in found.items() if Path(where).is_dir()}
     named = {name: where for name, where in found.items() if not modes.get(name)}
     for name, those in modes.items():
         for i, mode in enumerate(those):
@@ -144,11 +155,10 @@ def parted(where: str) -> tuple[str, int | None]:
     return (place, int(mode)) if mark and mode.isdecimal() else (where, None)
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """Of a folder, or of a file in the layout in which the first ControlNets were published; {} where it cannot be
-    read."""
+def config_of(folder: Path, kind: Kind) -> dict[str, Any]:
+    """Of a folder, or of a file without one; {} where it cannot be read."""
     if folder.is_file():
-        return _config_of_file(folder)
+        return _of_shapes(folder, kind)[0]
     try:
         found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -156,17 +166,11 @@ def config_of(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _config_of_file(file: Path) -> dict[str, Any]:
+def _of_shapes(file: Path, kind: Kind) -> tuple[dict[str, Any], Sources]:
     try:
-        return original_layout.controlnet_config(_within(header(file).shapes)[0])
+        return kind.of_file(file, header(file).shapes)
     except (CheckpointError, KeyError, IndexError, ValueError, StopIteration):
-        return {}
-
-
-def _within(shapes: original_layout.Shapes) -> tuple[dict[str, tuple[int, ...]], str]:
-    """The tensors of a ControlNet in a file, and how their names begin there."""
-    beginning = original_layout.first_of((original_layout.CONTROLNET,), shapes)
-    return original_layout.within(shapes, beginning), beginning
+        return {}, {}
 
 
 def ready(where: str, network: Config, kind: Kind = UNETS) -> Path:
@@ -181,7 +185,7 @@ def ready(where: str, network: Config, kind: Kind = UNETS) -> Path:
     if folder is not None:
         if folder.is_file():
             check_scales(folder, header(folder))
-        _check_fits(where, config_of(folder), network, kind)
+        _check_fits(where, config_of(folder, kind), network, kind)
         if folder.is_file():
             return folder
         try:
@@ -240,10 +244,10 @@ def load(
 
     folder = ready(where, network, kind)
     if folder.is_file():
-        return _of_file(folder, device, dtype)
+        return _of_file(folder, device, dtype, kind)
     try:
         with quiet():
-            opened, found = getattr(diffusers, kind.of(config_of(folder))).from_pretrained(
+            opened, found = getattr(diffusers, kind.of(config_of(folder, kind))).from_pretrained(
                 folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True, local_files_only=True,
                 variant=weights(folder.parent, folder.name, "diffusers").variant or None,
             )  # fmt: skip
@@ -254,13 +258,12 @@ def load(
     return opened.to(device).eval().requires_grad_(False), revision(folder)
 
 
-def _of_file(file: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, str]:
+def _of_file(file: Path, device: torch.device, dtype: torch.dtype, kind: Kind) -> tuple[Any, str]:
+    import diffusers
     from accelerate import init_empty_weights
-    from diffusers import ControlNetModel
 
-    net, beginning = _within(header(file).shapes)
+    config, sources = _of_shapes(file, kind)
     with init_empty_weights():
-        network = ControlNetModel.from_config(_config_of_file(file))
-    found = filled(network, file, original_layout.unet_sources(net, beginning), dtype)
-    check_loaded(f"the ControlNet {file}", network, found)
+        network = getattr(diffusers, kind.of(config)).from_config(config)
+    check_loaded(f"the ControlNet {file}", network, filled(network, file, sources, dtype))
     return network.to(device).eval().requires_grad_(False), digest(file)[:16]

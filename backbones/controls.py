@@ -116,7 +116,7 @@ class Opener:
         if key not in self._seen:
             while len(self._seen) >= KEPT:
                 self._seen.pop(next(iter(self._seen)))
-            config = controlnets.config_of(controlnets.ready(place, self.config, self.kind))
+            config = controlnets.config_of(controlnets.ready(place, self.config, self.kind), self.kind)
             with torch.no_grad():
                 self._seen[key] = self._read(place, config, shown)
         return self._seen[key]

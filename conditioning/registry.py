@@ -64,8 +64,8 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "lora": "layers that LoRA files change (Still Life and Stable Diffusion)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
-    "controlnet": "a ControlNet that fits it (Still Life has some; Stable Diffusion 1.5, XL, SD3, FLUX.1 and Qwen-Image have "
-    "usual ones)",
+    "controlnet": "a ControlNet that fits it (Still Life has some; for Stable Diffusion 1.5, XL and 3, FLUX.1 and "
+    "Qwen-Image there are usual ones)",
 }
 
 

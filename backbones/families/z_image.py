@@ -1,9 +1,11 @@
 """Z-Image (Tongyi 2025, arXiv 2511.22699)."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from backbones import pipelines
@@ -11,7 +13,16 @@ from backbones.autoencoder import Autoencoder
 from backbones.families.control import FamilyControls
 from backbones.families.family import Config, Family, Reading
 from backbones.latent import Inputs
+from backbones.original_layout import Shapes, Source, Sources
 from backbones.token_attention import Attention
+
+LAYERS = 30
+
+
+def _any(file: Path, name: str) -> bool:
+    """Whether a tensor of a file has anything but zeros."""
+    with safe_open(file, "pt") as stored:
+        return bool(stored.get_tensor(name).any())
 
 
 class ZImageControls(FamilyControls):
@@ -19,6 +30,7 @@ class ZImageControls(FamilyControls):
     residuals are for."""
 
     classes = {"ZImageControlNetModel": "ZImageControlNetModel"}
+    form = "as a folder, or as a file as it is published (control_layers....)"
     blocks = {"controlnet_block_samples": "layers"}
 
     def shape(self, config: Config) -> dict[str, Any]:
@@ -26,6 +38,28 @@ class ZImageControls(FamilyControls):
 
     def family(self, config: Config) -> str:
         return "Z-Image" if config.get("dim") == 3840 else ""
+
+    def of_file(self, file: Path, shapes: Shapes) -> tuple[dict[str, Any], Sources]:
+        """Alibaba PAI's files have no config. Their residuals are for layers that lie evenly. From the second version
+        on they change what refines the image as well: by the layers themselves (2.0), or by layers of its own (2.1),
+        which 2.0 has, too, without use: their first one is zero."""
+        dim, patches = shapes["control_all_x_embedder.2-1.weight"]
+        layers, refiners = ({name.split(".")[1] for name in shapes if name.startswith(f"{part}.")}
+                            for part in ("control_layers", "control_noise_refiner"))  # fmt: skip
+        head = shapes["control_layers.0.attention.norm_q.weight"][0]
+        second, first = patches // 4 > 16, "control_noise_refiner.0.before_proj.weight"
+        by = None
+        if second:
+            by = "control_noise_refiner" if first in shapes and _any(file, first) else "control_layers"
+        config = dict(
+            _class_name="ZImageControlNetModel", dim=dim, control_in_dim=patches // 4, n_heads=dim // head,
+            n_kv_heads=shapes["control_layers.0.attention.to_k.weight"][0] // head,
+            n_refiner_layers=len(refiners) or 2, add_control_noise_refiner=by,
+            control_layers_places=[i * (LAYERS // len(layers)) for i in range(len(layers))],
+            control_refiner_layers_places=[*range(len(refiners) or 2)] if second else None,
+        )  # fmt: skip
+        unread = "control_noise_refiner." if by == "control_layers" else "."
+        return config, {name: Source(name) for name in shapes if not name.startswith(unread)}
 
     def check(self, config: Config, network: Config) -> str:
         last = max(config.get("control_layers_places") or [0])

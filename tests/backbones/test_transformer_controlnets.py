@@ -8,12 +8,13 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from safetensors.torch import save_file
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 import backbones
 from backbones import controlnets
 from backbones.checkpoint_files import CheckpointError
-from backbones.families import FAMILIES
+from backbones.families import FAMILIES, z_image
 from backbones.outline import outline
 from conditioning.compose import compose, refusals
 from conditioning.registry import METHODS
@@ -353,6 +354,34 @@ def test_a_wrong_pairing_says_what_would_fit(pipeline, network, made, words, che
     theirs = json.loads((checkpoints(kind) / "transformer" / "config.json").read_text())
     with pytest.raises(CheckpointError, match=words):
         controlnets.ready(str(tmp_path), {**theirs, **network}, FAMILIES[pipeline].controls)
+
+
+REFINED = {"control_in_dim": 33, "control_refiner_layers_places": [0]}
+
+
+@pytest.mark.parametrize("config", [
+    {"control_in_dim": 16}, {**REFINED, "add_control_noise_refiner": "control_layers"},
+    {**REFINED, "add_control_noise_refiner": "control_noise_refiner"},
+])  # fmt: skip
+def test_a_file_of_z_image_is_the_same_network_as_its_folder(config, tmp_path, monkeypatch):
+    """Such as are published: without a config."""
+    monkeypatch.setattr(z_image, "LAYERS", 4)
+    net, kind = of_transformer("z-image", 0, **config), FAMILIES["ZImagePipeline"].controls
+    tensors = {name: one.contiguous() for name, one in net.state_dict().items()}
+    if config.get("add_control_noise_refiner") == "control_layers":  # as the file of 2.0, layers that are not used
+        other = of_transformer("z-image", 0, **REFINED, add_control_noise_refiner="control_noise_refiner")
+        other.control_noise_refiner[0].before_proj.weight.data.zero_()
+        tensors |= {name: one for name, one in other.state_dict().items() if name.startswith("control_noise_refiner")}
+    save_file(tensors, tmp_path / "all.safetensors")
+    theirs = {"dim": 32, "n_heads": 2, "n_refiner_layers": 1, "n_layers": 4}
+    opened, _ = controlnets.load(str(tmp_path / "all.safetensors"), theirs, torch.device("cpu"), torch.float32, kind)
+    found, wanted = ({name: value for name, value in one.config.items() if name[0] != "_"} for one in (opened, net))
+    assert found == wanted
+    assert all(torch.equal(one, opened.state_dict()[name]) for name, one in net.state_dict().items())
+    assert {*opened.state_dict()} == {*net.state_dict()}
+    save_file({"conv.weight": torch.ones(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"is nothing that is known .* a ZImageControlNetModel .* or as a file"):
+        controlnets.ready(str(tmp_path / "other.safetensors"), theirs, kind)
 
 
 def test_known_ones_are_of_the_hub_and_of_the_family():

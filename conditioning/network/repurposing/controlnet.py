@@ -10,7 +10,7 @@ from conditioning.registry import Choice, Help, Interval, Knob, Map, NetworkName
 from samplers.flow import Cond, role_of
 from samplers.schedules import highest, interval
 
-PREFIX = "controlnet:"  # of the keys of cond: "controlnet:depth" (B, 3, H, W), "controlnet:depth:weight" (B, 2)
+PREFIX = "controlnet:"  # of the keys of cond: "controlnet:depth" (B, C, h, w), "controlnet:depth:weight" (B, 2)
 SECOND = " 2"  # ends the name of a ControlNet that reads a second map
 SHALLOW = 0.1  # of the weight is left for the first residual where one side is to matter more; the last has all of it
 
@@ -104,8 +104,9 @@ def controlnet(
     """ControlNet.
 
     A map says where things are: a trained copy of the network's encoder reads it together with the noisy image, and
-    what it finds is added to the skips of the frozen network, through convolutions that were zero when its training
-    began (Zhang et al. 2023, Eq. 3). Several maps together are added up, each with its own weight.
+    what it finds is added to the skips of the frozen network (of a transformer, to what its blocks make), through
+    convolutions that were zero when its training began (Zhang et al. 2023, Eq. 3). Several maps together are added up,
+    each with its own weight.
 
         x0 = D(x; h_i + weight Z_i(F_i(x, map)))
 
@@ -113,8 +114,8 @@ def controlnet(
     other: a map for the ControlNet `other_network`, one of those that the backbone has, as that reads it.
     sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
 
-    balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest,
-    evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
+    balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest (of a
+    transformer, from its first block to its last), evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
     map as well (the "guess mode" of the paper's code and of diffusers: take a scale of 3 to 5).
     Outside of its steps and at weight 0 an ask goes to the network unchanged. It returns the further keys of an ask.
     Raises ValueError without a map, and where the backbone has no ControlNet for one that fits; what
