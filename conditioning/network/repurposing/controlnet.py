@@ -115,8 +115,9 @@ def controlnet(
     sigmas: the schedule of the run, of which `start` and `end` are parts 0..1.
 
     balance: with "prompt" and "map" residuals count from a tenth at the image's own size to all at the coarsest (of a
-    transformer, from its first block to its last), evenly in the logarithm; with "map" the ask for the negative prompt is left without, so that guidance drives at the
-    map as well (the "guess mode" of the paper's code and of diffusers: take a scale of 3 to 5).
+    transformer, from its first block to its last), evenly in the logarithm; with "map" the ask for the negative prompt
+    is left without, so that guidance drives at the map as well (the "guess mode" of the paper's code and of diffusers:
+    take a scale of 3 to 5).
     Outside of its steps and at weight 0 an ask goes to the network unchanged. It returns the further keys of an ask.
     Raises ValueError without a map, and where the backbone has no ControlNet for one that fits; what
     `backbone.check_controlnet` raises where one is not on this machine yet.
