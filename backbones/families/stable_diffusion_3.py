@@ -80,8 +80,8 @@ class StableDiffusion3Controls(FamilyControls):
         return {"block_controlnet_hidden_states": found}
 
     def laid(self, residuals: Sequence[Tensor], blocks: int, network: Any) -> dict[int, Tensor]:
-        """Evenly."""
-        return {i: residuals[i * len(residuals) // blocks] for i in range(blocks)}
+        """Evenly, rounded as diffusers does."""
+        return {i: residuals[int(i / (blocks / len(residuals)))] for i in range(blocks)}
 
 
 class StableDiffusion3(Family):

@@ -49,7 +49,7 @@ CASES = {  # kind, configs of its ControlNets, their weights, size, guidance, wh
                               "control_guidance_end": [1.0] * 2}),
     "flux, part of the steps": ("flux-dev", [{}], [1.0], SIZE, 1.0, {"control_guidance_start": 0.25,
                                                                     "control_guidance_end": 0.75}),
-    "sd3": ("sd3", [{}], [0.8], SIZE, 3.0, {}),
+    "sd3": ("sd3", [{"num_layers": 4}], [0.8], SIZE, 3.0, {}),
     "sd3, two": ("sd3", [{}, {}], [0.7, 0.4], SIZE, 3.0, {}),
     "sd3, without a shift": ("sd3", [{"force_zeros_for_pooled_projection": False}], [1.0], SIZE, 1.0, {}),
     "sd3, without words": ("sd3", [EIGHT], [1.0], SIZE, 3.0, {}),
