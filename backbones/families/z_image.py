@@ -1,12 +1,14 @@
 """Z-Image (Tongyi 2025, arXiv 2511.22699)."""
 
+import copy
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones import pipelines
 from backbones.autoencoder import Autoencoder
@@ -23,6 +25,16 @@ def _any(file: Path, name: str) -> bool:
     """Whether a tensor of a file has anything but zeros."""
     with safe_open(file, "pt") as stored:
         return bool(stored.get_tensor(name).any())
+
+
+def _mirrored(module: nn.Module) -> nn.Module:
+    """The same layers in modules of their own."""
+    if not module._modules:
+        return module
+    made = copy.copy(module)
+    made._forward_hooks, made._forward_pre_hooks = OrderedDict(), OrderedDict()
+    made._modules = {name: one and _mirrored(one) for name, one in module._modules.items()}
+    return made
 
 
 class ZImageControls(FamilyControls):
@@ -75,6 +87,7 @@ class ZImageControls(FamilyControls):
 
     def prepare(self, network: Any, model: Any) -> None:
         type(network).from_transformer(network, model)
+        network.noise_refiner = _mirrored(model.noise_refiner)  # edits of the model's attention are not for this one
 
     def residuals(
         self, network: Any, model: Any, x: Tensor, t: Tensor, inputs: Inputs, seen: Tensor, scale: Tensor,

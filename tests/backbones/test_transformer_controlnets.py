@@ -297,6 +297,26 @@ def test_a_map_is_encoded_once_a_run_and_gradients_run_through(beside, monkeypat
     assert leaf.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("kind", DEEPER)
+def test_edits_of_attention_see_the_model_s_and_not_its(beside, kind):
+    """An edit that only looks on changes nothing."""
+    b, (one,), seen = beside(kind, {"depth": of_transformer(kind, 0)}), pictures(1), []
+
+    class Looking:
+        def attend(self, site, q, k, v, plain):
+            seen.append(site.name)
+            return plain(q, k, v)
+
+    cond = b.encode_prompt([PROMPT])
+    b.denoise(Ask(start(b), torch.ones(1), cond, edit=Looking()))
+    without, keys = [*seen], METHODS["controlnet"].function(b, depth=pixels(one))(1.0, {})
+    seen.clear()
+    edited = b.denoise(Ask(start(b), torch.ones(1), {**cond, **keys}, edit=Looking()))
+    assert seen == without
+    plain = b.denoise(Ask(start(b), torch.ones(1), {**cond, **keys}))
+    assert (edited - plain).abs().max() <= 2e-5 * plain.abs().max()  # two rows a call there, one here
+
+
 def test_shallow_residuals_count_less_where_the_prompt_is_to(beside):
     """From a tenth at the first block to all at the last."""
     net = of_transformer("sd3", 0, num_layers=3)
