@@ -16,17 +16,21 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from backbones import lora_layers, lora_names, single_file
+from backbones import lora_family, lora_layers, lora_names, pipelines, single_file
 from backbones.checkpoint import digest
 from backbones.checkpoint_files import PICKLES, SINGLE_FILE, CheckpointError, header, shapes, weights
-from backbones.lora_family import made_for
+from backbones.lora_names import Target
 from common.text import one_line
 
 KEY = "lora."  # the begin of the keys of cond by which an ask has a file: "lora.<hash>" (B,), its weight
 OWN = Path(__file__).with_name("still_life_loras")  # those that come with the program
 Shapes = Mapping[str, tuple[int, ...]]
-NETWORKS = {"unet": ("unet", "diffusers"), "te1": ("text_encoder", "transformers"),
-            "te2": ("text_encoder_2", "transformers")}  # part -> folder of a checkpoint, library  # fmt: skip
+#: part -> (folders of a checkpoint, of which it has one; their library; classes that files have layers for, or any).
+NETWORKS = {
+    "network": (("unet", "transformer"), "diffusers", ()),
+    "te1": (("text_encoder",), "transformers", pipelines.CLIP + pipelines.CLIP_PROJECTED),
+    "te2": (("text_encoder_2",), "transformers", pipelines.CLIP + pipelines.CLIP_PROJECTED),
+}
 SCALES = re.compile(r"(scale_weight|scaled_fp8|weight_scale(_inv)?|scale_inv|input_scale)$")
 _NO_LAYER = "embedding"  # the end of modules that have a weight and no branch
 
@@ -95,7 +99,7 @@ class LoraFile:
     @property
     def made_for(self) -> str:
         """The family of networks that it was trained for, in words; "" where nothing tells it."""
-        return made_for(self.shapes, self.about)
+        return lora_family.made_for(self.shapes, self.about)
 
 
 def opened(path: Path) -> LoraFile:
@@ -127,10 +131,11 @@ def _opened(path: Path, size: int, changed: int) -> LoraFile:
 
 @dataclass(frozen=True)
 class Fit:
-    """Of a file and a network. acting: layers with the modules that they act in. idle: the others."""
+    """Of a file and a network. acting: layers with what they act in. idle: the others, but for those that a file has
+    twice: once for the network's own layers, and once for what these were together."""
 
     file: LoraFile
-    acting: tuple[tuple[Layer, str], ...]
+    acting: tuple[tuple[Layer, Target], ...]
     idle: tuple[Layer, ...]
 
     def words(self, name: str) -> str:
@@ -157,16 +162,30 @@ class Fit:
 def fit(file: LoraFile, networks: Mapping[str, Shapes]) -> Fit:
     """networks: part -> module -> the shape of its weight."""
     known = {part: lora_names.layers(part, modules) for part, modules in networks.items()}
-    acting, idle = [], []
-    for layer in file.layers:
-        module = known.get(layer.part, {}).get(layer.name)
-        shape = networks[layer.part][module] if module is not None else ()
-        fits = layer.size is not None and module is not None and layer.size == (shape[0], prod(shape[1:]))
-        if fits and module is not None and ("w_norm" in layer.keys) == (len(shape) == 1):
-            acting.append((layer, module))
+    acting: list[tuple[Layer, Target]] = []
+    idle: list[Layer] = []
+    targets = [(layer, known.get(layer.part, {}).get(layer.name)) for layer in file.layers]
+    alone = {(one.part, to.modules[0]) for one, to in targets if to is not None and len(to.modules) == 1}
+    for layer, to in targets:
+        if to is not None and len(to.modules) > 1 and all((layer.part, module) in alone for module in to.modules):
+            continue
+        if to is not None and _fits(layer, to, networks[layer.part], file.shapes):
+            acting.append((layer, to))
         else:
             idle.append(layer)
     return Fit(file, tuple(acting), tuple(idle))
+
+
+def _fits(layer: Layer, to: Target, network: Shapes, tensors: Shapes) -> bool:
+    """tensors: of the file, by key."""
+    shapes = [network[module] for module in to.modules]
+    rows, columns = sum(shape[0] for shape in shapes), {prod(shape[1:]) for shape in shapes}
+    if layer.size is None or {layer.size[1]} != columns or layer.size[0] != rows:
+        return False
+    by_column = "dora_scale" in layer.keys and prod(tensors[layer.keys["dora_scale"]]) != rows
+    if by_column and len(shapes) > 1:  # the magnitudes are of columns as long as all of these together
+        return False
+    return ("w_norm" in layer.keys) == (len(shapes[0]) == 1)
 
 
 def checked(name: str, id: str, checkpoint: Path) -> Fit:
@@ -178,14 +197,16 @@ def checked(name: str, id: str, checkpoint: Path) -> Fit:
     if any(SCALES.search(key) for key in found.file.unread):
         raise CheckpointError(f"“{name}” has weights of 8 bits with scales beside them, which are not read here: get "
                               "it in 16 bits")  # fmt: skip
-    if not found.acting:
+    other = lora_family.another(found.file.shapes, shapes_in(checkpoint).get("network", {}))
+    if other or not found.acting:
         family = found.file.made_for
         unread = found.file.unread[:1]
         why = f"it seems to be made for {family}" if family else \
             f"its tensors ({unread[0]}, ...) are of a kind that is not read here" if unread else \
             "what it was made for cannot be told from it"  # fmt: skip
-        raise CheckpointError(f"“{name}” has no layer that {id} has: {why}. Choose a model of that family, or another "
-                              "file")  # fmt: skip
+        what = "is no file for" if found.acting else "has no layer that"
+        raise CheckpointError(f"“{name}” {what} {id}{'' if found.acting else ' has'}: {why}. Choose a model of that "
+                              "family, or another file")  # fmt: skip
     return found
 
 
@@ -197,9 +218,11 @@ def _fit_in(file: LoraFile, checkpoint: Path) -> Fit:
 @lru_cache(maxsize=16)
 def shapes_in(checkpoint: Path) -> Mapping[str, Shapes]:
     """The layers of a checkpoint folder's networks, as `fit` takes them, by the headers of its files."""
+    index = json.loads((checkpoint / "model_index.json").read_text(encoding="utf-8"))
     found = {}
-    for part, (place, library) in NETWORKS.items():
-        if not (checkpoint / place).is_dir():
+    for part, (places, library, classes) in NETWORKS.items():
+        place = next((one for one in places if (checkpoint / one).is_dir()), None)
+        if place is None or (classes and index.get(place, [None, None])[1] not in classes):
             continue
         files = weights(checkpoint, place, library).files
         if files[0].name == SINGLE_FILE:
@@ -224,12 +247,15 @@ class _Peft:
 
     def alpha(self, part: str, layer: str) -> tuple[float | None, bool]:
         """(alpha, whether by the root of the rank) of a layer."""
-        prefix = {"unet": "unet", "te1": "text_encoder", "te2": "text_encoder_2"}[part]
-        pattern = self.settings.get(f"{prefix}.alpha_pattern") or {}
+        prefixes = {"network": ("unet", "transformer"), "te1": ("text_encoder",), "te2": ("text_encoder_2",),
+                    "te3": ("text_encoder_3",)}[part]  # fmt: skip
+        said = {key: self.settings[f"{prefix}.{key}"] for key in ("lora_alpha", "alpha_pattern", "use_rslora")
+                for prefix in prefixes if f"{prefix}.{key}" in self.settings}  # fmt: skip
+        pattern = said.get("alpha_pattern") or {}
         own = [value for name, value in pattern.items()
                if f"_{layer}".endswith(f"_{lora_names.flattened(name)}")]  # fmt: skip
-        alpha = own[0] if own else self.settings.get(f"{prefix}.lora_alpha")
-        return None if alpha is None else float(alpha), bool(self.settings.get(f"{prefix}.use_rslora"))
+        alpha = own[0] if own else said.get("lora_alpha")
+        return None if alpha is None else float(alpha), bool(said.get("use_rslora"))
 
 
 def _settings_of_peft(about: Mapping[str, str]) -> _Peft | None:

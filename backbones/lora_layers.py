@@ -14,7 +14,7 @@ A missing alpha counts as the rank. DoRA is between W and its own weight at stre
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -25,6 +25,8 @@ from torch import Tensor, nn
 Tensors = Mapping[str, Tensor]  # role (see `lora_names`) -> tensor
 Shapes = Mapping[str, tuple[int, ...]]
 OF_DORA = ("dora_scale", "magnitude")  # LyCORIS', of rows or columns; peft's, of rows
+#: Roles whose tensors have a row for each row of D. A Kronecker product has none: its rows are taken of what it gives.
+BY_ROW = {"up", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "w_norm", "b_norm", *OF_DORA}
 ALONG = {"alpha", *OF_DORA, "diff_b", "b_norm"}  # roles that say nothing of the size
 
 
@@ -65,9 +67,14 @@ def rank(shapes: Shapes) -> int | None:
     return None
 
 
-def branch(tensors: Tensors, alpha: float | None, root: bool = False) -> Branch:
+Rows = Sequence[tuple[int, int]]  # (first, end), in the order in which they are to stand
+
+
+def branch(tensors: Tensors, alpha: float | None, root: bool = False, rows: Rows = ()) -> Branch:
     """Of the tensors of one layer, whose `size` is known. alpha: None where the file says none. root: by the root of
-    the rank, as rank-stabilised LoRA has it (Kalajdzievski 2023)."""
+    the rank, as rank-stabilised LoRA has it (Kalajdzievski 2023). rows: those of D that are wanted, else all."""
+    if rows:
+        tensors = {role: _taken(one, rows) if role in BY_ROW else one for role, one in tensors.items()}
     shapes = {role: tuple(one.shape) for role, one in tensors.items()}
     r = rank(shapes)
     scale = 1.0 if r is None or alpha is None else alpha / (math.sqrt(r) if root else r)
@@ -78,7 +85,7 @@ def branch(tensors: Tensors, alpha: float | None, root: bool = False) -> Branch:
     if "up" in core:
         made = LowRank(core, scale)
     elif any(role.startswith("lokr_") for role in core):
-        made = Kronecker(core, scale)
+        made = RowsOf(Kronecker(core, scale), rows) if rows else Kronecker(core, scale)
     else:
         made = Whole(core, scale)
     magnitude = next((role for role in OF_DORA if role in tensors), None)
@@ -165,6 +172,20 @@ class Kronecker(Branch):
         return torch.kron(left.reshape(*left.shape, *[1] * len(kernel)), right) * self.scale
 
 
+class RowsOf(Branch):
+    """Some of the rows that another branch has."""
+
+    def __init__(self, inner: Branch, rows: Rows):
+        super().__init__({})
+        self.inner, self.rows = inner, rows
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        return _taken(self.inner(layer, x).movedim(-1, 0), self.rows).movedim(0, -1)
+
+    def delta(self, layer: Any) -> Tensor:
+        return _taken(self.inner.delta(layer), self.rows)
+
+
 class Whole(Branch):
     """D made of the file's tensors at each call: kept, it would be as large as the network."""
 
@@ -209,7 +230,14 @@ class OfNorm(Branch):
         bias = getattr(self, "b_norm", None)
         if isinstance(layer, nn.GroupNorm):
             return F.group_norm(x, layer.num_groups, self.w_norm, bias, layer.eps)
-        return F.layer_norm(x, layer.normalized_shape, self.w_norm, bias, layer.eps)
+        if isinstance(layer, nn.LayerNorm):
+            return F.layer_norm(x, layer.normalized_shape, self.w_norm, bias, layer.eps)
+        made = F.rms_norm(x, self.w_norm.shape, self.w_norm, layer.eps)
+        return made if bias is None else made + bias
+
+
+def _taken(tensor: Tensor, rows: Rows) -> Tensor:
+    return torch.cat([tensor[first:end] for first, end in rows])
 
 
 def _tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -6,8 +6,13 @@
     unet.down_blocks.0....attn1.processor.to_q_lora.down.weight        diffusers', before peft
     lycoris_down_blocks_0_..._to_q.lokr_w1                             LyCORIS'
     lora_te_..., lora_te1_..., lora_te2_..., text_encoder_2....        of the text encoders
+    transformer.transformer_blocks.0.attn.to_q.lora_A.weight           of a transformer, diffusers', by peft
+    lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight            kohya's of FLUX, with the original names
+    diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight         the same with the original names' dots
+    double_blocks.0.processor.qkv_lora1.down.weight                    xlabs' of FLUX
 
-A layer is known by its part ("unet", "te1", "te2") and its flat name: that of the module with "_" for every dot.
+A layer is known by its part ("network", "te1", "te2", "te3") and its flat name: that of the module with "_" for every
+dot. The network is a UNet or a transformer: kohya's files call both "unet".
 """
 
 from __future__ import annotations
@@ -16,27 +21,35 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from backbones import lora_transformer_names
+from backbones.lora_transformer_names import Target
+
 #: (the end of a key, the role of its tensor). The first that fits counts.
 _ROLES = tuple((re.compile(rf"{end}$"), role) for end, role in (
     (r"[._]lora[._](down|up|mid)\.weight", r"\1"),
     (r"\.lora_linear_layer\.(down|up)\.weight", r"\1"),
+    (r"(?<=_lora[12])\.(down|up)\.weight", r"\1"),
     (r"\.lora_A(?:\.\w+)?\.weight", "down"),
     (r"\.lora_B(?:\.\w+)?\.weight", "up"),
     (r"\.(alpha|dora_scale)", r"\1"),
     (r"\.lora_magnitude_vector(?:\.\w+)?", "magnitude"),
     (r"\.(hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|diff|diff_b|w_norm|b_norm)", r"\1"),
 ))  # fmt: skip
-_PARTS = (  # (the begin of a flat name, the part), the longer of two before the shorter
-    ("base_model_model_", ""), ("lycoris_", ""),
-    ("lora_te1_", "te1"), ("lora_te2_", "te2"), ("lora_te_", "te1"), ("lora_unet_", "unet"),
-    ("text_encoder_2_", "te2"), ("text_encoder_", "te1"), ("te1_", "te1"), ("te2_", "te2"), ("te_", "te1"),
-    ("model_diffusion_model_", "unet"), ("diffusion_model_", "unet"), ("unet_", "unet"),
-)  # fmt: skip
-PARTS = {"unet": "the network", "te1": "the text encoder", "te2": "the second text encoder"}
+_PARTS = tuple((re.compile(begin), part) for begin, part in (  # (the begin of a flat name, the part)
+    (r"base_model_model_", ""), (r"lycoris_", ""),
+    (r"text_encoders_clip_l_transformer_", "te1"), (r"text_encoders_clip_g_transformer_", "te2"),
+    (r"text_encoders_t5xxl_transformer_", "te3"),
+    (r"lora_te([123])_", r"te\1"), (r"lora_te_", "te1"), (r"text_encoder_([23])_", r"te\1"),
+    (r"text_encoder_", "te1"), (r"te([123])_", r"te\1"), (r"te_", "te1"),
+    (r"lora_(?:unet|transformer)_", "network"), (r"(?:model_)?diffusion_model_", "network"), (r"unet_", "network"),
+    (r"transformer_(?!blocks_)", "network"),
+))  # fmt: skip
+PARTS = {"network": "the network", "te1": "the text encoder", "te2": "the second text encoder",
+         "te3": "the third text encoder"}  # fmt: skip
 
 
 class Named(NamedTuple):
-    """part: "unet", "te1" or "te2". layer: its flat name. role: what the tensor is to the layer, as "down"."""
+    """part: of `PARTS`. layer: its flat name. role: what the tensor is to the layer, as "down"."""
 
     part: str
     layer: str
@@ -55,13 +68,13 @@ def named(key: str) -> Named | None:
 def _layer(name: str) -> tuple[str, str]:
     flat, part = flattened(name).removeprefix("_"), ""
     for begin, of in _PARTS:
-        if not part and flat.startswith(begin):
-            flat, part = flat.removeprefix(begin), of
+        if not part and (match := begin.match(flat)):
+            flat, part = flat[match.end() :], match.expand(of)
     if not part:
-        part = "te1" if flat.startswith("text_model_") else "unet"
-    if part == "unet":
-        flat = re.sub(r"_to_out$", "_to_out_0", flat.replace("_processor_to_", "_to_"))
-    return part, flat if part == "unet" else _text_layer(flat)
+        part = "te1" if flat.startswith("text_model_") else "network"
+    if part == "network":
+        return part, flat.replace("_processor_to_", "_to_")
+    return part, _text_layer(flat)
 
 
 def flattened(name: str) -> str:
@@ -75,13 +88,17 @@ def _text_layer(flat: str) -> str:
     return re.sub(r"_self_attn_to_([qkv])$", r"_self_attn_\1_proj", re.sub(r"_to_out$", "_out_proj", flat))
 
 
-def layers(part: str, modules: Iterable[str]) -> dict[str, str]:
-    """Flat name -> module, for the modules of a part; of a UNet also by the names that its blocks had originally."""
+def layers(part: str, modules: Iterable[str]) -> dict[str, Target]:
+    """Flat name -> what it changes, for the modules of a part; of a network also by the names that its layers had
+    originally."""
     modules = list(modules)
-    found = {(flattened(one) if part == "unet" else _text_layer(flattened(one))): one for one in modules}
-    if part == "unet":
-        found |= {flattened(old): one for old, one in _original(modules) if flattened(old) not in found}
-    return found
+    if part != "network":
+        return {_text_layer(flattened(one)): Target((one,)) for one in modules}
+    found = {flattened(one): Target((one,)) for one in modules}
+    shortened = [(flattened(one.removesuffix(".0")), Target((one,))) for one in modules if one.endswith(".to_out.0")]
+    of_unets = [(flattened(old), Target((one,))) for old, one in _original(modules)]
+    of_transformers = [(flattened(old), one) for old, one in lora_transformer_names.original(modules)]
+    return dict([*shortened, *of_unets, *of_transformers]) | found
 
 
 def _original(modules: list[str]) -> Iterator[tuple[str, str]]:

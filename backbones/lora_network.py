@@ -28,9 +28,9 @@ def branches(file: LoraFile, networks: Mapping[str, nn.Module]) -> list[tuple[nn
     found = lora_files.fit(file, {part: shapes_of(network) for part, network in networks.items()})
     made = []
     with safe_open(file.path, "pt") as stored:
-        for layer, name in found.acting:
-            place = modules[layer.part][name]
-            made.append((place, _branch(layer, stored, place.weight, file)))
+        for layer, to in found.acting:
+            places = [modules[layer.part][module] for module in to.modules]
+            made += [(place, one) for place, one in zip(places, _branches(layer, to.swapped, stored, places, file))]
     return made
 
 
@@ -39,14 +39,26 @@ def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return dict(lora_files.of_weights({name: tuple(one.shape) for name, one in network.named_parameters()}))
 
 
-def _branch(layer: Layer, stored: Any, like: Tensor, file: LoraFile) -> nn.Module:
+def _branches(layer: Layer, swapped: bool, stored: Any, places: Sequence[Any], file: LoraFile) -> list[nn.Module]:
+    """One for each of the places, whose rows stand one below the other in the layer. swapped: see
+    `lora_transformer_names.Target`."""
     tensors = {role: stored.get_tensor(key) for role, key in layer.keys.items()}
     for role, one in tensors.items():
         if not one.float().isfinite().all():
             raise CheckpointError(f"{file.path}: its weights are NaN or infinite ({layer.keys[role]}): get it again")
     alpha = float(tensors["alpha"].float()) if "alpha" in tensors else layer.alpha
+    like = places[0].weight
     moved = {role: one.to(like.device, like.dtype) for role, one in tensors.items() if role != "alpha"}
-    return lora_layers.branch(moved, alpha, layer.root).eval()
+    if len(places) == 1 and not swapped:
+        return [lora_layers.branch(moved, alpha, layer.root).eval()]
+    made: list[nn.Module] = []
+    start = 0
+    for place in places:
+        end = start + len(place.weight)
+        rows = [(end // 2, end), (start, end // 2)] if swapped else [(start, end)]
+        made.append(lora_layers.branch(moved, alpha, layer.root, rows).eval())
+        start = end
+    return made
 
 
 @contextmanager
@@ -64,21 +76,25 @@ def acting(weighed: Sequence[tuple[Branches, Tensor]]) -> Iterator[None]:
 
 def _beside(one: nn.Module, weight: Tensor) -> Any:
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        return out + weight.to(out).reshape(-1, *[1] * (out.ndim - 1)) * one(layer, inputs[0])
+        weights = weight.to(out)
+        if len(out) > len(weights) > 1:  # tokens of all rows in one: those of a row follow each other
+            weights = weights.repeat_interleave(len(out) // len(weights))
+        return out + weights.reshape(-1, *[1] * (out.ndim - 1)) * one(layer, inputs[0])
 
     return hook
 
 
 class WithLoras(nn.Module):
-    """A UNet with LoRA files, called as the UNet is, with their weights (B,) among `added_cond_kwargs`."""
+    """A network with LoRA files, called as a UNet is, with their weights (B,) among `added_cond_kwargs`."""
 
-    def __init__(self, unet: Any, keys: Sequence[str], files: Mapping[str, LoraFile]):
-        """unet: a UNet, or what stands in for one and calls it. keys: of cond. files: by these keys."""
+    def __init__(self, network: Any, keys: Sequence[str], files: Mapping[str, LoraFile]):
+        """network: a UNet, or what stands in for one and calls it, or calls a transformer. keys: of cond. files: by
+        these keys."""
         super().__init__()
-        self.unet, self.config, self.keys = unet, unet.config, tuple(keys)
-        self.key = "-".join([*([unet.key] if hasattr(unet, "key") else []), *self.keys])
-        self.more: dict[str, Tensor] = {**getattr(unet, "more", {}), **{key: torch.ones(2) for key in self.keys}}
-        self.branches = [branches(files[key], {"unet": _innermost(unet)}) for key in self.keys]
+        self.unet, self.config, self.keys = network, network.config, tuple(keys)
+        self.key = "-".join([*([network.key] if hasattr(network, "key") else []), *self.keys])
+        self.more: dict[str, Tensor] = {**getattr(network, "more", {}), **{key: torch.ones(2) for key in self.keys}}
+        self.branches = [branches(files[key], {"network": innermost(network)}) for key in self.keys]
 
     def forward(self, x: Tensor, t: Tensor, text: Tensor, added_cond_kwargs: Any = None, **more: Any) -> Any:
         added = dict(added_cond_kwargs)
@@ -87,9 +103,9 @@ class WithLoras(nn.Module):
             return self.unet(x, t, text, added_cond_kwargs=added or None, **more)
 
 
-def _innermost(network: nn.Module) -> nn.Module:
-    """The UNet itself, of what stands in for it."""
-    while isinstance(inner := getattr(network, "unet", None), nn.Module):
+def innermost(network: nn.Module) -> nn.Module:
+    """The UNet or transformer itself, of what stands in for it: see `Extensions` and `transformer.AsUNet`."""
+    while isinstance(inner := getattr(network, "unet", getattr(network, "model", None)), nn.Module):
         network = inner
     return network
 

@@ -17,6 +17,7 @@ from backbones.engines import EngineChoice, TorchEngine
 from backbones.extensions import Extension, Extensions
 from backbones.families.family import REFERENCE, Config, Family
 from backbones.latent import Inputs
+from backbones.pipelines import CLIP, CLIP_PROJECTED
 from backbones.token_attention import editing
 from common.weighted_text import plain
 from samplers.protocol import Cond
@@ -28,7 +29,7 @@ def offers(family: Family, config: Config) -> frozenset[str]:
            "inpainting network": family.inpaints}  # fmt: skip
     kinds = {kind for one in family.attention for kind in (("self", "cross") if one.kind == "joint" else (one.kind,))}
     attention = {f"attention.{kind}" for kind in kinds}
-    return frozenset({"prompts", "gradients", *attention, *(name for name, offered in has.items() if offered)})
+    return frozenset({"prompts", "gradients", "lora", *attention, *(name for name, offered in has.items() if offered)})
 
 
 class AsUNet(nn.Module):
@@ -166,6 +167,13 @@ class TransformerText:
         self.family, self.pipe = family, pipe
         self.reading = family.reading_of(pipe.transformer.config, lambda part: getattr(pipe, part, None) is not None)
         self.tokens = self.reading.tokens
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """Those that LoRA files have layers for, by the parts that these call them: CLIP's, as in diffusers."""
+        parts = {"te1": "text_encoder", "te2": "text_encoder_2"}
+        every = {name: getattr(self.pipe, part, None) for name, part in parts.items()}
+        return {name: one for name, one in every.items() if type(one).__name__ in CLIP + CLIP_PROJECTED}
 
     @torch.no_grad()
     def encode(self, text: str, clip_skip: int = 1) -> dict[str, Tensor]:

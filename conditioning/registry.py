@@ -61,7 +61,7 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "editing network": "a network made for editing by instruction, with an image among its inputs (InstructPix2Pix)",
     "reference images": "a network that reads images as further tokens (FLUX.1 Kontext, FLUX.2 klein)",
     "distilled guidance": "a network with its guidance scale among its inputs (FLUX.1 dev, latent consistency models)",
-    "lora": "layers that LoRA files change (Still Life and Stable Diffusion)",
+    "lora": "layers that LoRA files change (Still Life, Stable Diffusion, and diffusion transformers)",
     "adapter": "an adapter that was trained for it",
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life has some; for Stable Diffusion 1.5, XL and 3, FLUX.1 and "

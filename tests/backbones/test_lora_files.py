@@ -15,6 +15,7 @@ Q = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_out.0"
 TEXT = "encoder.layers.0.self_attn.q_proj"
 U, T = Q.replace(".", "_"), TEXT.replace(".", "_")
+O = OUT.replace(".", "_").removesuffix("_0")
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +37,23 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("key, part, layer, role", [
-    (f"lora_unet_{U}.lora_down.weight", "unet", U, "down"),
-    (f"lora_unet_{U}.alpha", "unet", U, "alpha"),
-    (f"lora_unet.{Q}.lora_up.weight", "unet", U, "up"),
-    (f"unet.{Q}.lora_A.weight", "unet", U, "down"),
-    (f"unet.{Q}.lora_B.default_0.weight", "unet", U, "up"),
-    (f"unet.{Q}.lora.down.weight", "unet", U, "down"),
-    (f"base_model.model.{Q}.lora_B.weight", "unet", U, "up"),
-    (f"unet.{Q.replace('to_q', 'processor.to_q')}_lora.up.weight", "unet", U, "up"),
-    (f"unet.{OUT.replace('to_out.0', 'processor.to_out')}_lora.down.weight", "unet", OUT.replace(".", "_"), "down"),
-    (f"{Q}.lora_A.weight", "unet", U, "down"),
-    (f"diffusion_model.{Q}.lora_A.weight", "unet", U, "down"),
-    (f"lycoris_{U}.lokr_w1", "unet", U, "lokr_w1"),
-    (f"lycoris_{U}.lokr_w2_a", "unet", U, "lokr_w2_a"),
-    (f"lora_unet_{U}.hada_w1_a", "unet", U, "hada_w1_a"),
-    (f"lora_unet_{U}.lora_mid.weight", "unet", U, "mid"),
-    (f"lora_unet_{U}.dora_scale", "unet", U, "dora_scale"),
-    (f"unet.{Q}.lora_magnitude_vector", "unet", U, "magnitude"),
+    (f"lora_unet_{U}.lora_down.weight", "network", U, "down"),
+    (f"lora_unet_{U}.alpha", "network", U, "alpha"),
+    (f"lora_unet.{Q}.lora_up.weight", "network", U, "up"),
+    (f"unet.{Q}.lora_A.weight", "network", U, "down"),
+    (f"unet.{Q}.lora_B.default_0.weight", "network", U, "up"),
+    (f"unet.{Q}.lora.down.weight", "network", U, "down"),
+    (f"base_model.model.{Q}.lora_B.weight", "network", U, "up"),
+    (f"unet.{Q.replace('to_q', 'processor.to_q')}_lora.up.weight", "network", U, "up"),
+    (f"unet.{OUT.replace('to_out.0', 'processor.to_out')}_lora.down.weight", "network", O, "down"),
+    (f"{Q}.lora_A.weight", "network", U, "down"),
+    (f"diffusion_model.{Q}.lora_A.weight", "network", U, "down"),
+    (f"lycoris_{U}.lokr_w1", "network", U, "lokr_w1"),
+    (f"lycoris_{U}.lokr_w2_a", "network", U, "lokr_w2_a"),
+    (f"lora_unet_{U}.hada_w1_a", "network", U, "hada_w1_a"),
+    (f"lora_unet_{U}.lora_mid.weight", "network", U, "mid"),
+    (f"lora_unet_{U}.dora_scale", "network", U, "dora_scale"),
+    (f"unet.{Q}.lora_magnitude_vector", "network", U, "magnitude"),
     (f"lora_te_text_model_{T}.lora_down.weight", "te1", T, "down"),
     (f"lora_te1_text_model_{T}.lora_down.weight", "te1", T, "down"),
     (f"lora_te2_text_model_{T}.lora_up.weight", "te2", T, "up"),
@@ -74,17 +75,17 @@ def test_other_tensors_are_not_taken_for_layers(key):
 def test_original_block_names_are_those_of_the_converter(net):
     """By the rule that diffusers' converter of LoRA files goes by, undone."""
     every = modules(net, r"(to_q|conv1|time_emb_proj|conv_shortcut)$|downsamplers\.0\.conv$")
-    known = lora_names.layers("unet", lora_files.of_weights({f"{n}.weight": (1,) for n, _ in net.named_modules()}))
+    known = lora_names.layers("network", lora_files.of_weights({f"{n}.weight": (1,) for n, _ in net.named_modules()}))
     for module, old in loras.original_names(every, 1).items():
-        assert known[old.replace(".", "_")] == module
-    assert known["input_blocks_0_0"] == "conv_in" and known["out_2"] == "conv_out"
-    assert known["time_embed_2"] == "time_embedding.linear_2"
-    assert known["output_blocks_1_2_conv"] == "up_blocks.0.upsamplers.0.conv", "after its attention"
+        assert known[old.replace(".", "_")] == ((module,), False)
+    ends = {"input_blocks_0_0": "conv_in", "out_2": "conv_out", "time_embed_2": "time_embedding.linear_2",
+            "output_blocks_1_2_conv": "up_blocks.0.upsamplers.0.conv"}  # the last after its attention  # fmt: skip
+    assert {old: known[old].modules[0] for old in ends} == ends
 
 
 def test_the_second_place_is_the_upsampler_s_where_a_block_has_no_attention():
     names = ["up_blocks.0.resnets.2.conv1", "up_blocks.0.upsamplers.0.conv", "down_blocks.0.resnets.1.conv1"]
-    assert lora_names.layers("unet", names)["output_blocks_2_1_conv"] == "up_blocks.0.upsamplers.0.conv"
+    assert lora_names.layers("network", names)["output_blocks_2_1_conv"].modules == ("up_blocks.0.upsamplers.0.conv",)
 
 
 def test_a_missing_alpha_is_the_rank(net):
@@ -138,7 +139,7 @@ def low(out=8, rest=8):
 
 @pytest.mark.parametrize("layer, about, family", [
     ("x_attn2_to_k", {}, "Stable Diffusion XL"),
-    ("double_blocks_0_img_attn_qkv", {}, "FLUX"), ("single_transformer_blocks_3_proj_mlp", {}, "FLUX"),
+    ("double_blocks_0_img_attn_qkv", {}, "FLUX"), ("single_transformer_blocks_3_proj_mlp", {}, "FLUX.1"),
     ("transformer_blocks_3_img_mlp_net_2", {}, "Qwen-Image"),
     ("joint_blocks_0_x_block_attn_qkv", {}, "Stable Diffusion 3"),
     ("blocks_0_self_attn_q", {}, "Wan"), ("noise_refiner_0_attention_qkv", {}, "Z-Image or Lumina"),
@@ -190,5 +191,5 @@ def test_the_layers_of_a_folder_are_those_of_its_networks(tmp_path):
     """By headers alone; embeddings have no branch. The same whether the text encoder's keys have a prefix or not."""
     folder = tiny.save(tmp_path / "net", "xl")
     shapes = lora_files.shapes_in(folder)
-    assert set(shapes) == {"unet", "te1", "te2"} and not any("token_embedding" in one for one in shapes["te1"])
+    assert set(shapes) == {"network", "te1", "te2"} and not any("token_embedding" in one for one in shapes["te1"])
     assert lora_names.layers("te1", [f"text_model.{TEXT}"]).keys() == lora_names.layers("te1", [TEXT]).keys()

@@ -81,7 +81,7 @@ def test_a_branch_gives_what_the_merged_weight_would(tmp_path, kind, layer):
     net = nn.Sequential(layer).requires_grad_(False)
     tensors, deltas = drawn({"0": layer}, kind)
     file = lora_files.opened(write(tmp_path, kind, kohya(tensors)))
-    (beside,) = [branches(file, {"unet": net})]
+    (beside,) = [branches(file, {"network": net})]
     assert len(beside) == 1, f"{file.layers}"
     x, weights = torch.randn(3, *((5, 12) if isinstance(layer, nn.Linear) else (12, 6, 6))), [1.0, -0.5, 0.0]
     plain = net(x)

@@ -184,3 +184,13 @@ def original_names(modules: Iterable[str], layers_per_block: int) -> dict[str, s
         elif match := re.match(r"down_blocks\.(\d)\.downsamplers\.0\.conv", name):
             found[name] = f"input_blocks.{(int(match[1]) + 1) * (layers_per_block + 1)}.0.op"
     return found
+
+
+def peft(tensors: Mapping[str, Mapping[str, Tensor]], prefix: str = "transformer.", named: Mapping[str, str] = {}
+         ) -> dict[str, Tensor]:  # fmt: skip
+    """In peft's keys, without alphas. named: as of `kohya`."""
+    ends = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight"}
+    return {
+        f"{prefix}{named.get(name, name)}.{ends[end]}": one
+        for name, of_layer in tensors.items() for end, one in of_layer.items() if end in ends
+    }  # fmt: skip

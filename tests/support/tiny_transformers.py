@@ -205,6 +205,11 @@ KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {  # -> pipeline, i
 }
 
 
+def pipeline_class(kind: str) -> Any:
+    """diffusers' of one of KINDS."""
+    return getattr(diffusers, KINDS[kind][0])
+
+
 def drawn(network: nn.Module) -> nn.Module:
     """Every parameter drawn anew: many start at zero, and would hide the branch that they end."""
     with torch.no_grad():
