@@ -50,8 +50,14 @@ def made_for(shapes: Shapes, about: Mapping[str, str]) -> str:
     named = [(one, shape) for key, shape in shapes.items() if (one := lora_names.named(key))]
     layers = {one.layer for one, _ in named if one.part == "network"}
     of_transformers = any(re.match(r"transformer_blocks_", layer) for layer in layers)
-    width = next((shape[1] for one, shape in named
-                  if one.role in ("down", "hada_w1_b") and one.layer.endswith("attn2_to_k") and len(shape) > 1), 0)
+    width = next(
+        (
+            shape[1]
+            for one, shape in named
+            if one.role in ("down", "hada_w1_b") and one.layer.endswith("attn2_to_k") and len(shape) > 1
+        ),
+        0,
+    )
     if width in _TEXT and not of_transformers:
         return _TEXT[width]
     if family := _by_widths(shapes) or _by_names(layers):

@@ -73,7 +73,7 @@ def _layer(name: str) -> tuple[str, str]:
     if not part:
         part = "te1" if flat.startswith("text_model_") else "network"
     if part == "network":
-        return part, flat.replace("_processor_to_", "_to_")
+        return part, re.sub(r"^sformer_", "transformer_", flat.replace("_processor_to_", "_to_"))  # cut, of FLUX.2
     return part, _text_layer(flat)
 
 

@@ -66,7 +66,6 @@ _FLUX_2: Names = {
     "double_blocks.{}.txt_mlp.0": f"{_DOUBLE}.ff_context.linear_in",
     "double_blocks.{}.txt_mlp.2": f"{_DOUBLE}.ff_context.linear_out",
     "single_blocks.{}.linear1": f"{_SINGLE}.attn.to_qkv_mlp_proj", "single_blocks.{}.linear2": f"{_SINGLE}.attn.to_out",
-    "sformer_blocks.{}.attn.to_out.0": f"{_DOUBLE}.attn.to_out.0",
     "time_in.in_layer": "time_guidance_embed.timestep_embedder.linear_1",
     "time_in.out_layer": "time_guidance_embed.timestep_embedder.linear_2",
     "guidance_in.in_layer": "time_guidance_embed.guidance_embedder.linear_1",

@@ -120,8 +120,9 @@ def test_it_needs_layers_that_files_can_change():
     class Other:
         id, offers = "exact", frozenset()
 
-    assert refusals([("lora", {})], Other()) == ["LoRA needs layers that LoRA files change (Still Life, Stable "
-                                                 "Diffusion, and diffusion transformers), and exact has none"]  # fmt: skip
+    (said,) = refusals([("lora", {})], Other())
+    assert said == ("LoRA needs layers that LoRA files change (Still Life, Stable Diffusion, and diffusion "
+                    "transformers), and exact has none")  # fmt: skip
 
 
 def test_networks_with_files_are_kept_a_few_at_a_time(b):
