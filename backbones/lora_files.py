@@ -5,13 +5,14 @@ All of it by names and headers, so that a refusal comes at once; weights are rea
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,19 @@ class LoraFile:
     def key(self) -> str:
         """Of cond."""
         return f"{KEY}{self.digest[:16]}"
+
+    @cached_property
+    def tensors_digest(self) -> str:
+        """The sha256 of what follows the header, by which A1111 and kohya's trainers know a file: the same whatever is
+        written beside the tensors."""
+        with self.path.open("rb") as stream:
+            stream.seek(8 + int.from_bytes(stream.read(8), "little"))
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """All that tools know it by: of its tensors, that which its trainer wrote down, of the whole file."""
+        return self.tensors_digest, self.about.get("sshs_model_hash", ""), self.digest
 
     @property
     def made_for(self) -> str:

@@ -23,7 +23,8 @@ LABEL = 80  # characters of one
 KIND = "nine-ways-comparison"  # what a file of one says of itself, that has its images with it
 SAMPLER = "sampler"  # in place of a method in "method.knob"
 ETA = f"{SAMPLER}.eta"
-WHOSE = ("revision", "versions", "embeddings", "loras", "unused")  # of the recipe: what made an image, not what it is
+#: Fields of the recipe that say what made an image, not what it is.
+WHOSE = ("revision", "versions", "embeddings", "loras", "lora_hashes", "unused")
 
 
 def short_label(words: Any) -> Any:

@@ -68,31 +68,37 @@ def _said(text: str, backbone: Any) -> Iterator[str]:
         yield f"{fit.words(one.name)}.{idle}"
 
 
-def named(recipe: Recipe, backbone: Any) -> dict[str, str]:
-    """Name -> hash of the content, of the files that a run of this recipe uses."""
+def named(recipe: Recipe, backbone: Any) -> dict[str, dict[str, str]]:
+    """The files that a run of this recipe uses, as fields of the recipe: name -> hash of the content, of the
+    tensors."""
     texts = [in_prompt(recipe, backbone), *(_of_card(recipe)[:1])]
     tags = [one for text in texts for one in lora_tags(text)] if reads_loras(backbone) else []
-    return {one.name: lora_files.opened(lora_files.find(one.name)).digest for one in tags}
+    files = {one.name: lora_files.opened(lora_files.find(one.name)) for one in tags}
+    return {"loras": {name: file.digest for name, file in files.items()},
+            "lora_hashes": {name: file.tensors_digest for name, file in files.items()}}  # fmt: skip
 
 
 def differences(recipe: Recipe) -> list[str]:
     """What differs between the LoRA files that an image was made with, or that its prompt names, and those here, in
-    words."""
+    words. Files with the same tensors are the same, whatever else stands in them."""
     words, here = [], lora_files.names()
-    for name in dict.fromkeys([*recipe.loras, *_names(recipe.prompt)]):
-        made_with = recipe.loras.get(name)
+    for name in dict.fromkeys([*recipe.loras, *recipe.lora_hashes, *_names(recipe.prompt)]):
+        whole, tensors = recipe.loras.get(name, ""), recipe.lora_hashes.get(name, "")
+        made_with = tensors or whole
         if name not in here:
-            which = f" (sha256 {made_with[:12]})" if made_with else ""
+            which = f" (sha256 {whole[:12]})" if whole else f" (A1111's hash {tensors[:12]})" if tensors else ""
             words.append(f"The LoRA file “{name}”{which} is not here: put it into the folder "
                          f"{lora_files.folder().name}, or take it out.")  # fmt: skip
             continue
         try:
-            now = lora_files.opened(here[name]).digest
+            now = lora_files.opened(here[name])
+            same = not made_with or any(one.startswith(made_with) for one in now.hashes)
         except OSError as error:
             words.append(f"The LoRA file “{name}”: {error}.")
             continue
-        if made_with and now != made_with:
-            words.append(f"The LoRA file “{name}” is another one here ({now[:12]}) than when the image was made "
+        if not same:
+            is_now = now.tensors_digest if tensors else now.digest
+            words.append(f"The LoRA file “{name}” is another one here ({is_now[:12]}) than when the image was made "
                          f"({made_with[:12]}): expect another image.")  # fmt: skip
     return words
 

@@ -303,7 +303,7 @@ class Worker:
         recipe = used(job.recipe, self.backbone).one(index)  # what is counted depends on what is used
         made_by = {"backbone": name_of(self.name), "revision": self.backbone.revision,
                    "embeddings": learned_in(recipe, self.backbone),
-                   "loras": loras.named(recipe, self.backbone)}  # fmt: skip
+                   **loras.named(recipe, self.backbone)}  # fmt: skip
         return recipe.model_copy(update={**made_by, "versions": made_with})
 
     def _decoded(self, latents: Tensor) -> list[Array]:

@@ -20,7 +20,8 @@ from app.schema.recipe import Recipe
 
 TABS = ("create", "history", "compare", "trajectory", "taxonomy")
 LONGEST = 100_000  # characters that are read
-NOT_LINKED = ("revision", "versions", "embeddings", "loras", "unused")  # of the machine that made an image
+#: Fields that are of the machine that made an image.
+NOT_LINKED = ("revision", "versions", "embeddings", "loras", "lora_hashes", "unused")
 USUAL = Recipe()
 NAMED = ("prompt", "backbone", "seed")  # also where they are as usual
 

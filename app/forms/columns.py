@@ -17,7 +17,7 @@ from common.image_bytes import data_uri
 from common.text import one_line
 
 #: No column has these of its own.
-SHARED = ("seed", "count", "methods", "revision", "versions", "embeddings", "loras", "unused", "schema")
+SHARED = ("seed", "count", "methods", "revision", "versions", "embeddings", "loras", "lora_hashes", "unused", "schema")
 THUMBNAIL = 64  # pixels
 How = Fit | MaskEdge | None
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs

@@ -39,6 +39,8 @@ _JSON_FIELDS = {  # of the JSON that Fooocus, SwarmUI and others write -> the ke
     "clip_skip": "Clip skip", "variationseed": "Variation seed", "variationseedstrength": "Variation seed strength",
 }  # fmt: skip
 _HARMLESS = ("Version", "Batch size", "Batch pos", "TI hashes")  # change nothing of this image, or are in the prompt
+_NO_MARKS = re.compile("[:,]")  # taken out of the names of LoRA files, as A1111 does
+_LORA_HASH = re.compile(r"\s*+([^:,]++):\s*+([0-9a-fA-F]{8,64})\s*+(?:,|$)")
 
 DAMAGED = "The exact recipe in the image is damaged; the readable settings were used."
 
@@ -70,6 +72,8 @@ def write(recipe: Recipe) -> str:
         **{knob_label(name): knob_value(value) for name, value in recipe.knobs_set.items()},
         "Clip skip": recipe.clip_skip if recipe.clip_skip > 1 else "",
         "TI hashes": ", ".join(f"{name}: {digest[:12]}" for name, digest in recipe.embeddings.items()),
+        "Lora hashes": ", ".join(f"{_NO_MARKS.sub('', name)}: {digest[:12]}" for name, digest
+                                 in recipe.lora_hashes.items()),
         "First step": "analytical" if recipe.afs else "",
         "Stop at sigma": f"{recipe.stop_sigma:g}" if recipe.stop_sigma else "",
         "Variation seed": recipe.variation_seed if recipe.variation_strength else "",
@@ -217,6 +221,9 @@ def _foreign(lines: list[str], pairs: dict[str, str], behind: list[str]) -> Pars
         fields["backbone"] = model
     elif model or model_hash:
         notes.append(f"Made with the model {one_line(model or model_hash)}; here the chosen model takes the settings.")
+    if hashes := dict(_LORA_HASH.findall(rest.get("Lora hashes", ""))):
+        fields["lora_hashes"] = {name.strip(): digest.lower() for name, digest in hashes.items()}
+        rest.pop("Lora hashes")
     for key in _HARMLESS:
         rest.pop(key, None)
     if "Denoising strength" in rest and "Hires upscale" not in rest:

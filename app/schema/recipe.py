@@ -44,6 +44,7 @@ USUAL_SEEDS = 2**32  # as many as A1111 has: a batch that begins among them stay
 #: text, and the cells of comparisons under the same key.
 WRITTEN_IF_SET: Mapping[str, Any] = {
     "variation_seed": 0, "variation_strength": 0.0, "clip_skip": 1, "embeddings": {}, "loras": {},
+    "lora_hashes": {},
 }  # fmt: skip
 
 
@@ -156,7 +157,8 @@ class Recipe(BaseModel):
     given. `afs`: the first step costs no network evaluation. `stop_sigma`: the run ends at this noise level with the
     denoised prediction there; 0 is the whole run. `clip_skip`: which layer of CLIP's text encoder is read, counted from
     the last, 1 (A1111). `revision`, `versions`, `embeddings` (words of textual inversion in its texts, with the sha256
-    of their files) and `loras` (LoRA files by their names, likewise) are empty until a machine has made the image.
+    of their files), `loras` (LoRA files by their names, likewise) and `lora_hashes` (the same files by A1111's hash,
+    the sha256 of their tensors, or the begin of it) are empty until a machine has made the image.
     `unused` names fields that the run does not use: these stand at their defaults and are not written
     (`app.engine.unused_settings`)."""
 
@@ -187,6 +189,7 @@ class Recipe(BaseModel):
     versions: dict[str, str] = {}
     embeddings: dict[str, str] = {}
     loras: dict[str, str] = {}
+    lora_hashes: dict[str, str] = {}
     unused: tuple[str, ...] = ()
 
     @model_validator(mode="before")

@@ -34,7 +34,7 @@ class Restorer:
     def fill(self, recipe: Recipe, words: str, notes: Sequence[str] = (), visit_token: str = "") -> dict[Any, Any]:
         """The recipe in the controls, and below what was restored and what differs. door: of the visit."""
         notes = [*notes, *differences(recipe, self._here(recipe)), *self._missing(recipe, visit_token)]
-        if recipe.loras or re.search(TAG, recipe.prompt):
+        if recipe.loras or recipe.lora_hashes or re.search(TAG, recipe.prompt):
             from app.engine import loras  # which imports torch
 
             notes += loras.differences(recipe)

@@ -48,7 +48,7 @@ CHANGES = {  # so that it acts in 4 steps of so small a network, and needs no pe
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """kind -> a tiny checkpoint of it, with ControlNets beside it where some fit, and a LoRA where it is a UNet."""
+    """kind -> a tiny checkpoint of it, with ControlNets beside it where some fit, and a LoRA."""
     made = {}
 
     def folder(key):
@@ -59,6 +59,8 @@ def folders(tmp_path_factory):
             kind = OF_TRANSFORMERS[key]
             deeper = {"z-image": {"n_layers": 3}, "sana": {"num_layers": 2}}.get(kind, {})  # as their ControlNets want
             made[key] = tiny_transformers.save(home / "net", kind, **deeper)
+            layers = modules(DiffusionPipeline.from_pretrained(made[key]).transformer, r"to_q$")
+            write(home / "loras", "ink", kohya(drawn(layers)[0], "lora_transformer_"))
             if KINDS[key].beside:
                 for seed, name in enumerate(("depth", "edges")):
                     made_for = "flux-dev" if kind == "flux-schnell" else kind

@@ -1,6 +1,8 @@
 """LoRA files of a run, named in its prompt and on its card: what acts, what is refused, what its image says of it."""
 
+import hashlib
 import json
+import struct
 
 import pytest
 from diffusers import DiffusionPipeline
@@ -107,11 +109,39 @@ def test_the_negative_prompt_is_read_with_the_file_too(engine, home):
 def test_the_image_says_which_files_made_it(engine, home):
     made = engine.submit(recipe(prompt="a red sphere <lora:net:1>", methods=[CARD])).result()
     digest = {name: lora_files.opened(lora_files.find(name)).digest for name in ("net", "ink")}
-    assert made.recipes[0].loras == digest and made.formula == "euler over cfg(lora(ask))"
+    hashes = {name: hashlib.sha256(after_the_header(name)).hexdigest() for name in ("net", "ink")}
+    assert made.recipes[0].loras == digest and made.recipes[0].lora_hashes == hashes
+    listed = f'Lora hashes: "net: {hashes["net"][:12]}, ink: {hashes["ink"][:12]}"'
+    assert listed in made.images[0].info["parameters"], "as A1111 has it"
+    assert made.formula == "euler over cfg(lora(ask))"
     assert read(made.images[0].info["parameters"]).recipe == made.recipes[0]
-    assert "loras" not in json.loads(recipe().to_json()), "recipes without files are the same text as before"
+    without = json.loads(recipe().to_json())
+    assert not {"loras", "lora_hashes"} & {*without}, "recipes without files are the same text as before"
     plain = engine.submit(recipe()).result()
     assert plain.recipes[0].loras == {} and plain.formula == "euler over cfg(ask)"
+
+
+def after_the_header(name):
+    """The tensors of a file, by the format's own words: 8 bytes say how long the header is that follows."""
+    content = lora_files.find(name).read_bytes()
+    return content[8 + struct.unpack("<Q", content[:8])[0] :]
+
+
+def test_an_image_of_a1111_is_held_against_the_files_here(home):
+    """By the hash of the tensors, that which stands in the header, or that of the whole file."""
+    text = "a <lora:{0}:1>\nSteps: 20, Sampler: Euler, Seed: 1, Lora hashes: \"{0}: {1}\", Version: v1.10.1"
+    tensors, net = hashlib.sha256(after_the_header("net")).hexdigest(), lora_files.opened(lora_files.find("net"))
+    write(home / "loras", "trained", load_file(net.path), {"sshs_model_hash": "5" * 64})
+    for name, hash in [("net", tensors[:12]), ("net", tensors[:8].upper()), ("net", net.digest[:10]),
+                       ("trained", "5" * 12)]:  # fmt: skip
+        made = read(text.format(name, hash))
+        assert of_runs.differences(made.recipe) == [] and not any("Lora hashes" in note for note in made.notes)
+    (said,) = of_runs.differences(read(text.format("net", "0123456789ab")).recipe)
+    assert "“net” is another one here" in said and tensors[:12] in said and "0123456789ab" in said
+    (said,) = of_runs.differences(read(text.format("gone", "0123456789ab")).recipe)
+    assert "“gone” (A1111's hash 0123456789ab) is not here" in said
+    other = write(home / "loras", "net again", load_file(net.path), {"ss_comment": "another header"})
+    assert lora_files.opened(other).digest != net.digest and lora_files.opened(other).tensors_digest == tensors
 
 
 def test_attention_maps_are_those_of_the_network_with_the_file(engine, home):
@@ -130,7 +160,8 @@ def test_attention_maps_are_those_of_the_network_with_the_file(engine, home):
 def test_what_differs_is_said_in_words(engine, home):
     made = engine.submit(recipe(prompt="a red sphere <lora:net:1>")).result().recipes[0]
     assert of_runs.differences(made) == []
-    other = made.model_copy(update={"loras": {"net": "0" * 64, "gone": "1" * 64}, "prompt": "a <lora:never:1>"})
+    made_by = {"loras": {"net": "0" * 64, "gone": "1" * 64}, "lora_hashes": {}}
+    other = made.model_copy(update={**made_by, "prompt": "a <lora:never:1>"})
     said = of_runs.differences(other)
     assert len(said) == 3 and "“net” is another one here" in said[0] and "000000000000" in said[0]
     assert "“gone” (sha256 111111111111) is not here: put it into the folder loras" in said[1]
@@ -171,7 +202,7 @@ def test_how_many_layers_act_is_said_at_the_field_that_names_the_file(home):
 def test_where_files_are_not_read_the_tag_is_said_to_do_nothing(home):
     one = Recipe.make(prompt="a cube <lora:ink:1>", backbone="exact", width=64, height=64)
     exact = known_backbone("exact")
-    assert problems(one, exact, "exact") == [] and of_runs.named(one, exact) == {}
+    assert problems(one, exact, "exact") == [] and not any(of_runs.named(one, exact).values())
     assert ["loads none" in said.message for said in syntax(one, exact)] == [True]
     assert formula(one, exact) == "euler over cfg(ask)"
     (said,) = syntax(recipe(negative="blue <lora:ink:1>"), outline(str(home / "net"), "net"))

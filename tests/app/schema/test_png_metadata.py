@@ -14,7 +14,7 @@ by a window <lora:cats:0.8>
 Negative prompt: blurry,
 low quality
 Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 965400086, Size: 512x768, \
-Model hash: 45dee52b, Model: v1-5, Lora hashes: "cats: 0a1b", ENSD: 31337, Version: v1.10.1"""
+Model hash: 45dee52b, Model: v1-5, Lora hashes: "cats: 0a1b2c3d4e5f", ENSD: 31337, Version: v1.10.1"""
 
 
 def test_eta_of_others_is_read() -> None:
@@ -61,9 +61,10 @@ def test_a1111() -> None:
         seed=965400086,
         width=512,
         height=768,
+        lora_hashes={"cats": "0a1b2c3d4e5f"},
     )
     said = " ".join(reading.notes)
-    assert "v1-5" in said and "Lora hashes, ENSD" in said and "weights" not in said.lower()
+    assert "v1-5" in said and "Not understood: ENSD." in said and "weights" not in said.lower()
 
 
 @pytest.mark.parametrize(
