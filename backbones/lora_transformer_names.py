@@ -125,7 +125,7 @@ def original(modules: Iterable[str]) -> Iterator[tuple[str, Target]]:
     or whose names are those of diffusers."""
     have = set(modules)
     names = next((of for begin, of in _BY_MODULE if any(one.startswith(begin) for one in have)), {})
-    numbered = re.compile(r"[a-z_.]+?(?:blocks|layers|refiner)\.(\d+)\.")
+    numbered = re.compile(r"[a-z_.]*?(?:blocks|layers|refiner)\.(\d+)\.")
     blocks = max((int(found[1]) for one in have if (found := numbered.match(one))), default=0) + 1
     for old, new in names.items():
         for n in range(blocks if "{}" in old else 1):

@@ -54,6 +54,16 @@ def home(tmp_path, monkeypatch):
     (f"lora_unet_{U}.lora_mid.weight", "network", U, "mid"),
     (f"lora_unet_{U}.dora_scale", "network", U, "dora_scale"),
     (f"unet.{Q}.lora_magnitude_vector", "network", U, "magnitude"),
+    ("transformer.transformer_blocks.0.attn.to_q.lora_A.weight", "network", "transformer_blocks_0_attn_to_q", "down"),
+    ("lora_transformer_transformer_blocks_0_attn_to_q.alpha", "network", "transformer_blocks_0_attn_to_q", "alpha"),
+    ("transformer_blocks.0.attn.to_q.lora_up.weight", "network", "transformer_blocks_0_attn_to_q", "up"),
+    ("diffusion_model.sformer_blocks.0.attn.to_q.lora_A.weight", "network", "transformer_blocks_0_attn_to_q", "down"),
+    ("double_blocks.0.processor.qkv_lora1.up.weight", "network", "double_blocks_0_processor_qkv_lora1", "up"),
+    ("single_blocks.0.processor.qkv_lora.up.weight", "network", "single_blocks_0_processor_qkv", "up"),
+    ("base_model.model.blocks.0.attn.wq.lora_A.weight", "network", "blocks_0_attn_wq", "down"),
+    (f"text_encoders.clip_g.transformer.text_model.{TEXT}.lora_A.weight", "te2", T, "down"),
+    ("lora_te3_encoder_block_0_layer_0_SelfAttention_q.alpha", "te3", "encoder_block_0_layer_0_SelfAttention_q",
+     "alpha"),
     (f"lora_te_text_model_{T}.lora_down.weight", "te1", T, "down"),
     (f"lora_te1_text_model_{T}.lora_down.weight", "te1", T, "down"),
     (f"lora_te2_text_model_{T}.lora_up.weight", "te2", T, "up"),
@@ -142,6 +152,11 @@ def low(out=8, rest=8):
     ("double_blocks_0_img_attn_qkv", {}, "FLUX"), ("single_transformer_blocks_3_proj_mlp", {}, "FLUX.1"),
     ("transformer_blocks_3_img_mlp_net_2", {}, "Qwen-Image"),
     ("joint_blocks_0_x_block_attn_qkv", {}, "Stable Diffusion 3"),
+    ("transformer_blocks_0_attn_add_q_proj", {}, "Stable Diffusion 3, FLUX or Qwen-Image"),
+    ("layers_0_attention_to_q", {}, "Z-Image"), ("blocks_0_attn_wq", {}, "Krea 2"),
+    ("transformer_blocks_0_attn2_to_q", {}, "PixArt or Sana"), ("transformer_blocks_0_ff_conv_point", {}, "Sana"),
+    ("single_transformer_blocks_0_attn_to_qkv_mlp_proj", {}, "FLUX.2"), ("down_blocks_0_x", {}, "a UNet such as Stable "
+                                                                                             "Diffusion's"),
     ("blocks_0_self_attn_q", {}, "Wan"), ("noise_refiner_0_attention_qkv", {}, "Z-Image or Lumina"),
     ("layers_0_what", {"modelspec.architecture": "Flux.2-dev/lora"}, "FLUX.2"),
     ("layers_0_what", {"ss_base_model_version": "sdxl_base_v1-0"}, "Stable Diffusion XL"),
@@ -150,6 +165,15 @@ def low(out=8, rest=8):
 def test_the_family_is_told_by_names_widths_and_the_header(tmp_path, layer, about, family):
     file = write(tmp_path, "x", kohya({layer: low(rest=2048 if "attn2" in layer else 8)}), about)
     assert lora_files.opened(file).made_for == family
+
+
+@pytest.mark.parametrize("layer, rows, family", [
+    ("single_blocks_0_linear1", 7, "FLUX.1"), ("single_blocks_0_linear1", 9, "FLUX.2"),
+    ("double_blocks_0_img_mlp_0", 4, "FLUX.1"), ("double_blocks_0_txt_mlp_0", 6, "FLUX.2"),
+])  # fmt: skip
+def test_which_flux_a_file_is_of_its_widths_tell(tmp_path, layer, rows, family):
+    """A feed-forward layer of FLUX.1 is 4 times as wide as the model; of FLUX.2 3 times, and has a gate as wide."""
+    assert lora_files.opened(write(tmp_path, "x", kohya({layer: low(out=8 * rows)}))).made_for == family
 
 
 def test_pickles_and_damaged_files_are_refused_and_never_read(home):

@@ -12,7 +12,10 @@ from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoi
 import backbones
 from backbones import lora_files, lora_transformer_names
 from backbones.checkpoint_files import CheckpointError
-from samplers.flow import Ask
+from conditioning.compose import compose
+from conditioning.inputs import opened_loras
+from samplers import SAMPLERS
+from samplers.flow import Ask, Noise, run
 from tests.support import tiny, tiny_transformers
 from tests.support.loras import ALPHA, RANK, TEXT, drawn, kohya, merged, modules, peft, write
 
@@ -143,6 +146,15 @@ def test_original_names_give_what_diffusers_gives(open_, folders, tmp_path, kind
     fit = lora_files.checked("style", "net", folders(kind))
     assert fit.idle == () and len(fit.acting) == len(tensors)
     close(asked(b, {b.lora("style"): [1.0]}), with_network(b, pipe.transformer))
+
+
+@pytest.mark.parametrize("kind, which", [
+    ("flux-dev", "blocks"), ("flux2-klein", "blocks"), ("sd3", "blocks"), ("krea2", "blocks"), ("z-image", "attention"),
+])  # fmt: skip
+def test_every_block_has_its_original_names(open_, kind, which):
+    network = model(open_(kind))
+    named = lora_transformer_names.original(dict(network.named_modules()))
+    assert set(linear(network, rf"{which}\.")) <= {module for _, to in named for module in to.modules}
 
 
 def in_place(network, deltas):
@@ -292,3 +304,34 @@ def test_norms_of_transformers_act_too(open_, tmp_path):
     w, more = model(b).get_submodule(name).weight, torch.randn(8)
     write(tmp_path, "norm", {f"lycoris_{name.replace('.', '_')}.w_norm": more})
     close(asked(b, {b.lora("norm"): [0.5]}), with_network(b, merged(model(b), {name: more.reshape(w.shape)}, 0.5)))
+
+
+def test_a_whole_run_is_the_pipeline_s(open_, folders, tmp_path):
+    """Of FLUX.1 dev, by the method LoRA. A curve that ends early leaves the last step to the network alone."""
+    b, pipe, steps = open_("flux-dev"), pipeline(folders("flux-dev")), 3
+    write(tmp_path, "style", kohya(drawn_by_original_names(model(b), "img_attn|_mlp")[0]))
+    pipe.load_lora_weights(tmp_path, weight_name="style.safetensors")
+    noise = torch.randn(1, *b.latent_shape(32, 32), generator=torch.Generator().manual_seed(1))
+    tokens = torch.nn.functional.pixel_unshuffle(noise, 2).flatten(2).transpose(1, 2)
+    theirs = pipe(PROMPT, height=32, width=32, num_inference_steps=steps, latents=tokens, output_type="latent").images
+    sigmas, cond = b.schedule(steps, 32, 32), b.encode_prompt([PROMPT])
+
+    def ours(weight):
+        stack = [("lora", {"files": opened_loras(f"<lora:style:{weight}>", b)})]
+        D, solver, _ = compose(stack, SAMPLERS["euler"], sigmas=sigmas, backbone=b)
+        seen = []
+        made = run(solver(D, noise * (1 + sigmas[0]), sigmas, cond, Noise([0])), watched(b, seen))
+        return torch.nn.functional.pixel_unshuffle(made, 2).flatten(2).transpose(1, 2), seen
+
+    close(ours(1.0)[0], theirs)
+    assert ours("0:1, 0.5:0")[1] == [1, 1, 0] and ours(0.0)[1] == [0, 0, 0]
+
+
+def watched(b, seen):
+    """What answers asks, and counts the files of each."""
+
+    def answer(ask):
+        seen.append(sum(key.startswith(lora_files.KEY) for key in ask.cond))
+        return b.denoise(ask)
+
+    return answer
