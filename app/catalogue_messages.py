@@ -69,6 +69,7 @@ class Input(Message):
     wanted_by: dict[str, list[str]]  # a choice of the method -> options that cannot do without this input
     ask: str
     help: str
+    of: str  # of a network: which of the model's it is one of, by what methods need; else ""
 
 
 class Method(Message):

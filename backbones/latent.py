@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from backbones import guiding_networks, lora_files
+from backbones.adapter_files import Adapters
 from backbones.base import check_size
 from backbones.checkpoint_files import CheckpointError
 from backbones.coordinates import Coordinates
@@ -90,6 +91,7 @@ class LatentBackbone:
     quick: bool = True
     folder: Path = field(default_factory=Path)  # of the checkpoint, where it was loaded from one
     controlnets: dict[str, str] = field(default_factory=dict)  # name -> folder or Hub id of what fits
+    adapters: Mapping[str, Adapters] = field(default_factory=dict)  # by what methods need: "t2i adapter"
     note: str = ""  # what was assumed of the checkpoint, in words
 
     def __post_init__(self) -> None:
@@ -98,6 +100,9 @@ class LatentBackbone:
         beside = {name for name in guiding_networks.NETWORKS if guiding_networks.has(self.folder, name)}
         self.offers = self.network.offers | self.images.offers | beside
         self.offers |= {"controlnet"} if self.controlnets else set()
+        self.offers |= {kind for kind, one in self.adapters.items() if one.names}
+        for one in self.adapters.values():
+            self.extend(one.prefix, one.extension)  # first, so that those below call it: LoRA files change its queries
         self._prompts = Prompts(self.text)
         self._loras: dict[str, lora_files.LoraFile] = {}  # by their keys of cond
         self._adapted: dict[Any, LatentBackbone] = {}  # by the LoRA files in its text encoders
@@ -177,6 +182,13 @@ class LatentBackbone:
         if name not in self.controlnets:
             raise ValueError(f"{self.id} has no ControlNet {name}: it has {', '.join(self.controlnets) or 'none'}")
         return self.controlnets[name]
+
+    def adapters_of(self, kind: str) -> Any:
+        """What it has of such adapters (`adapter_files.Adapters`). kind: of `conditioning.registry.NEEDS`. Raises
+        ValueError where its network has no place for them."""
+        if kind not in self.adapters:
+            raise ValueError(f"{self.id} has no {kind}")
+        return self.adapters[kind]
 
     def lora(self, name: str) -> str:
         """Opens a LoRA file: the key of cond, (B,), by which an ask has it at that weight. name: see `lora_files`.

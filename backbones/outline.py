@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
@@ -19,9 +20,11 @@ from backbones import (
     controlnets,
     diffusion_transformer,
     guiding_networks,
+    ip_adapters,
     pixels,
     single_file,
     stable_diffusion,
+    t2i_adapters,
     text_length,
     transformer,
     unet,
@@ -51,7 +54,7 @@ class Outline:
 
     channels, factor: of its latents, whose sides are the image's divided by `factor` (pixels: 3 and 1).
     features: of a token of its text (0: it reads no prompt). tokens: the length of a text. controlnets: the names of
-    its ControlNets.
+    its ControlNets; adapters: of its other adapters, by what methods need.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Outline:
     features: int = 0
     tokens: int = 0
     controlnets: tuple[str, ...] = ()
+    adapters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folder: Path | None = None  # of its files
     reads_chunks: bool = False  # see `backbones.base.Backbone`
     learned_words: LearnedWords | None = None  # likewise
@@ -178,7 +182,13 @@ def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     guiding = {name for name in guiding_networks.NETWORKS if guiding_networks.has(folder, name)}
     offers = unet.offers(config, channels) | guiding
     beside = tuple(controlnets.beside(folder, config))
+    settings = SimpleNamespace(**config)
+    adapters = {
+        "t2i adapter": tuple(t2i_adapters.beside(folder, settings, factor)),
+        "ip adapter": tuple(ip_adapters.beside(folder, settings)),
+    }
     offers |= {"controlnet"} if beside else set()
+    offers |= {kind for kind, names in adapters.items() if names}
     texts = [config_of(folder, part) for part in ("text_encoder", "text_encoder_2") if (folder / part).is_dir()]
     tokens = int(texts[0].get("max_position_embeddings", 77))
     in_chunks = len(texts) > 1 or int(texts[0].get("vocab_size", 49408)) >= LEARNED_ALL
@@ -187,7 +197,7 @@ def _of_unet(id: str, folder: Path, kind: str, sigmas: Tensor) -> Outline:
     multiple = unet.size_multiple(factor, stages, checkpoint.parameters(folder))
     return Outline(
         id, offers, sigmas, size * factor, multiple, channels, factor,
-        int(config["cross_attention_dim"]), tokens, beside, folder, in_chunks,
+        int(config["cross_attention_dim"]), tokens, beside, adapters, folder, in_chunks,
         learned, int(texts[0].get("num_hidden_layers", 12)) if learned and len(texts) == 1 else 1,
         weighs_words=True, note=single_file.note(folder),
     )  # fmt: skip

@@ -6,13 +6,16 @@ from typing import Any
 import torch
 
 from backbones import checkpoint, controlnets, single_file, unet_config
+from backbones.adapter_files import Adapters
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
 from backbones.clip_text import CLIPText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, DecoderGraph, EngineChoice, OpenVINOEngine, plan
+from backbones.ip_adapters import IPAdapters
 from backbones.latent import LatentBackbone
 from backbones.pipelines import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
+from backbones.t2i_adapters import T2IAdapters
 from backbones.unet import UNet, size_multiple
 
 FITS = STABLE_DIFFUSION.pipelines + STABLE_DIFFUSION_XL.pipelines
@@ -59,10 +62,14 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
         images.decoder = OpenVINOEngine(DecoderGraph(pipe.vae), revision, network.engine.precision).run
     size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
     parameters = sum(values.numel() for values in pipe.unet.parameters())
+    adapters: dict[str, Adapters] = {
+        "t2i adapter": T2IAdapters(id, folder, pipe.unet, images.factor, plan.device, plan.dtype),
+        "ip adapter": IPAdapters(id, folder, pipe.unet, plan.device, plan.dtype),
+    }
     return LatentBackbone(
         id, revision, plan.device, network, CLIPText(id, pipe, folder), images, levels,
         default_size=size * images.factor,
         size_multiple=size_multiple(images.factor, len(config.block_out_channels), parameters),
         quick=parameters <= SMALL or plan.device.type != "cpu",
-        folder=folder, controlnets=controlnets.beside(folder, config), note=single_file.note(folder),
+        folder=folder, controlnets=controlnets.beside(folder, config), adapters=adapters, note=single_file.note(folder),
     )  # fmt: skip

@@ -20,6 +20,8 @@ class Input:
     arrives: str  # what the method receives
     help: str = ""  # what a person is to give, in a few plain words
     label: str = ""  # what it is called; "": as the parameter
+    square: bool = False  # of references: as pixels, each fitted to a square of its own size and not to the result
+    of: str = ""  # of a network: which of the model's it is one of, by its key of `registry.NEEDS`
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,16 @@ Mask = Annotated[
 ]
 Prompt = Annotated[Cond, Input("prompt", "a prompt as a cond of B rows")]
 Words = Annotated[str, Input("words", "words of the prompt, str; a comma between those that stand apart in it")]
-NetworkName = Annotated[str, Input("network", "the name of a ControlNet that the model has, str")]
+NetworkName = Annotated[str, Input("network", "the name of a ControlNet that the model has, str", of="controlnet")]
+T2IAdapterName = Annotated[str, Input("network", "the name of a T2I-Adapter that it has, str", of="t2i adapter")]
 Boxes = Annotated[Sequence[Box], Input("boxes", "boxes with what is in them")]
 Points = Annotated[Sequence[Point], Input("points", "points, and where they should go")]
 Loras = Annotated[Sequence[Lora], Input("loras", "opened LoRA files with their weights")]
 References = Annotated[Sequence[Tensor], Input("references", "images as latents, each (B, C, h, w)")]
+ImagePrompts = Annotated[
+    Sequence[Tensor], Input("references", "images as pixels, (1, 3, S, S) in [0, 1] each", square=True)
+]
+IPAdapterName = Annotated[str, Input("network", "the name of an IP-Adapter that it has, str", of="ip adapter")]
 Operator = Annotated[
     Measurement,
     Input(

@@ -25,7 +25,9 @@ from conditioning.inputs import (
     Boxes,
     Help,
     Image,
+    ImagePrompts,
     Input,
+    IPAdapterName,
     Loras,
     Map,
     Mask,
@@ -35,15 +37,16 @@ from conditioning.inputs import (
     Points,
     Prompt,
     References,
+    T2IAdapterName,
     Words,
 )  # fmt: skip
 from conditioning.traits import TRAITS
 from samplers.schedules import part_of
 
 __all__ = [
-    "FAMILIES", "METHODS", "NEEDS", "RUN_ARGUMENTS", "Box", "Boxes", "Choice", "Family", "Help", "Image", "Input",
-    "Interval", "Knob", "Loras", "Map", "Mask", "Method", "Misfit", "NetworkName", "Operator", "Point", "Points",
-    "Prompt", "References", "Start", "Words", "find", "method",
+    "FAMILIES", "METHODS", "NEEDS", "RUN_ARGUMENTS", "Box", "Boxes", "Choice", "Family", "Help", "IPAdapterName",
+    "Image", "ImagePrompts", "Input", "Interval", "Knob", "Loras", "Map", "Mask", "Method", "Misfit", "NetworkName",
+    "Operator", "Point", "Points", "Prompt", "References", "Start", "T2IAdapterName", "Words", "find", "method",
 ]  # fmt: skip
 
 DIFFERS = "The authors do otherwise:"  # begins the paragraph of a docstring that says how
@@ -66,6 +69,8 @@ NEEDS = {  # what a method may need of a backbone beyond the interface; a backbo
     "classifier": "a classifier of its noisy states, trained beside it (Still Life)",
     "controlnet": "a ControlNet that fits it (Still Life has some; for Stable Diffusion 1.5, XL and 3, FLUX.1 and "
     "Qwen-Image there are usual ones)",
+    "t2i adapter": "a T2I-Adapter that fits it (Stable Diffusion 1.5 and XL have some)",
+    "ip adapter": "an IP-Adapter that fits it, with its image encoder (Stable Diffusion 1.5 and XL have some)",
 }
 
 

@@ -74,13 +74,15 @@ function mapField({ id, input, method, value, knobs, fit, change, changeKnob, ch
 }
 
 /**
- * The ControlNets of the model, by name; one that another model has stays chosen until another is.
+ * The ControlNets of the model, or its adapters of another kind, by name; one that another model has stays chosen until
+ * another is.
+ * @param {string} of
  * @param {string} label
  * @param {string} value
  * @param {(value: string) => void} change
  */
-function networkField(label, value, change) {
-  const begin = "controlnet:";
+function networkField(of, label, value, change) {
+  const begin = `${of}:`;
   const there = (page.offers ?? []).filter((one) => one.startsWith(begin)).map((one) => one.slice(begin.length));
   const names = value && !there.includes(value) ? [...there, value] : there;
   const select = element("select", { "aria-label": label, onchange: () => change(select.value) },
@@ -101,7 +103,7 @@ function control(field) {
       return box;
     }
     case "network":
-      return networkField(label, String(value ?? ""), change);
+      return networkField(input.of, label, String(value ?? ""), change);
     case "loras":
       return loraField({ id, label, value: String(value ?? ""), change });
     case "map":

@@ -176,6 +176,7 @@ export interface Input {
   wanted_by: Record<string, string[]>;
   ask: string;
   help: string;
+  of: string;
 }
 
 /** A file of the folder of LoRA files; size in words. */

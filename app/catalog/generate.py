@@ -86,7 +86,7 @@ def _method(one: Method) -> dict[str, Any]:
         "inputs": [
             {"name": name, "label": one.label(name), "kind": input.kind, "optional": name in one.optional,
              "wanted_by": _options(one, name), "ask": ASKS[input.kind],
-             "help": input.help}
+             "help": input.help, "of": input.of}
             for name, input in asked.items()
         ],
     }  # fmt: skip

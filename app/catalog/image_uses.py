@@ -32,6 +32,7 @@ IMAGE_USES = (
              {"edges_by": "as it is"}, ("controlnet:edges",)),
     ImageUse("ControlNet: a depth map", "White is near, black is far, taken as it is", "controlnet", "depth",
              {"depth_by": "as it is"}, ("controlnet:depth",)),
+    ImageUse("Image prompt", "The new image takes after this one, by an IP-Adapter", "ip_adapter", "images"),
     ImageUse("Colours and layout", "The new image looks like this one from afar", "ilvr", "reference"),
     ImageUse("Restoring", "It is degraded in a known way, and the model restores it", "ddnm", "measured"),
 )  # fmt: skip

@@ -20,7 +20,8 @@ from backbones.outline import outline
 from backbones.pipelines import Networks
 from conditioning.registry import FAMILIES, METHODS, NEEDS, Method
 
-BESIDE = frozenset({"controlnet"})  # of `conditioning.registry.NEEDS`, what a file beside a model brings
+#: Of `conditioning.registry.NEEDS`, what a file beside a UNet brings.
+BESIDE = frozenset({"controlnet", "t2i adapter", "ip adapter"})
 LATENTS = 4  # channels of the latents of Stable Diffusion
 WIDTH = 256  # of the features of a guidance scale, as in the latent consistency models that were published
 RUNS, WITH_FILE, NOTHING, NOT = "yes", "file", "no words", ""  # what a cell of the table says
@@ -60,7 +61,7 @@ def _unet(key: str, name: str, networks: Networks, side: int, **config: Any) -> 
 def _transformer(key: str, name: str, family: Family, config: Mapping[str, Any] | None = None) -> ModelKind:
     """A kind of diffusion transformers. config: of such a transformer, as far as its family reads it."""
     offers = transformer.offers(family, config or {})
-    beside = BESIDE if family.controls else frozenset[str]()
+    beside = frozenset({"controlnet"} if family.controls else ())
     return ModelKind(key, name, family.networks, offers, beside, family.side, f"{family.reading.tokens} tokens")
 
 
@@ -125,8 +126,8 @@ def markdown() -> str:
         _rows(("need", "has it", "wanted by"), [_need(need, words, known) for need, words in NEEDS.items()
                                                 if any(need in one.needs for one in METHODS.values())]),
         "## Methods and models",
-        "**yes**: it runs. **file**: it runs with a file beside the model, such as a ControlNet. **no words**: it acts "
-        "by words, and this network reads none. Empty: refused, in words.",
+        "**yes**: it runs. **file**: it runs with a file beside the model, such as a ControlNet or an adapter. "
+        "**no words**: it acts by words, and this network reads none. Empty: refused, in words.",
         _rows(("method", *map(", ".join, made["groups"])), [
             (f"`{method.name}`", *made["methods"][method.name])
             for family in FAMILIES.values() for method in METHODS.values() if method.family == family

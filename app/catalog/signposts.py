@@ -29,19 +29,21 @@ SIGNPOSTS = (
         ("lora", "ilvr", "masactrl"),
     ),
     Signpost(
-        ("IP-Adapter", "image prompt", "reference only", "face ID", "PhotoMaker", "InstantID"),
-        "No adapter reads images as if they were a prompt here. Nearest: a reference lends colours, layout or style.",
-        ("ilvr", "energy_guidance"),
+        ("face ID", "PhotoMaker", "InstantID"),
+        "Nothing here knows a person by the face. Nearest: an IP-Adapter for faces reads an image as a prompt.",
+        ("ip_adapter",),
     ),
     Signpost(
         ("OpenPose", "pose", "skeleton", "DWPose"),
-        "No network here reads poses. Nearest: edges or depth say where things are, MasaCtrl moves what a prompt made.",
-        ("controlnet", "masactrl"),
+        "No pose is found in an image here. Nearest: a ControlNet or a T2I-Adapter for poses, beside the model, reads "
+        "a map of one; MasaCtrl moves what a prompt made.",
+        ("controlnet", "t2i_adapter", "masactrl"),
     ),
     Signpost(
-        ("segmentation", "segmentation map", "semantic map", "normal map", "T2I-Adapter", "ControlNet tile"),
-        "The ControlNets of the models here read depth and edges, no other maps. Nearest: boxes with words.",
-        ("controlnet", "multidiffusion"),
+        ("segmentation", "segmentation map", "semantic map", "normal map", "ControlNet tile"),
+        "The ControlNets of Still Life read depth and edges; others have them for more maps, and T2I-Adapters. "
+        "Nearest: boxes with words.",
+        ("controlnet", "t2i_adapter", "multidiffusion"),
     ),
     Signpost(
         ("Qwen-Image-Edit",),

@@ -36,7 +36,7 @@ TASKS = (
         ("attend_and_excite", "perturbed_attention", "classifier_guidance", "cfg"), EXAMPLES[0], EXAMPLES[0],
     ),
     Task("map", "Follow a depth map", "It says what is near and what is far", "repurposing",
-         ("controlnet", "energy_guidance")),
+         ("controlnet", "t2i_adapter", "energy_guidance")),
     Task("file", "Use a LoRA file", "What a fine-tuning left, in any prompt", "specialization", ("lora",),
          "a file called “night”"),
     Task("invert", "Invert and edit", "An image of yours, in other words", "inversion",
@@ -52,7 +52,7 @@ TASKS = (
          ("ddnm", "ddrm", "pigdm", "dps", "snips")),
     Task("boxes", "Place by boxes", "Each thing where its box is", "guidance", ("layout_guidance", "multidiffusion")),
     Task("colours", "Steer by colours", "An image lends its light and its hues", "guidance",
-         ("energy_guidance", "ilvr")),
+         ("energy_guidance", "ilvr", "ip_adapter")),
     Task("mask", "Paint into a mask", "A hole is filled as the prompt says", "correction",
          ("blended_latent", "repaint", "replacement", "diffedit", "sdedit", "inpainting_network")),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from app.engine import loras
 from app.schema import method_inputs
 from app.schema.method_inputs import Use, is_hash
 from app.schema.recipe import Problem, Recipe, RecipeError
+from backbones.adapter_files import names_of
 from backbones.base import Backbone
 from common.fitting import Fit, fitted, fitted_mask, with_edge
 from common.lora_tags import WRITE
@@ -47,6 +48,7 @@ _GIVEN = {
     "image": str, "map": str, "mask": str, "prompt": str, "words": str, "network": str, "references": str, "loras": str,
     "boxes": method_inputs.BoxValue, "points": method_inputs.PointValue, "operator": method_inputs.DegradationValue,
 }  # fmt: skip
+TITLES = {"controlnet": "ControlNet", "t2i adapter": "T2I-Adapter", "ip adapter": "IP-Adapter"}  # by what methods need
 FITTED = ("image", "map", "references", "operator")  # kinds of inputs that are fitted to the result's size
 _SEVERAL = ("boxes", "points", "references")
 
@@ -123,7 +125,7 @@ def _inputs(method: Method, use: Use, recipe: Recipe, backbone: Backbone) -> Ite
     for name, value in use.inputs.items():
         if name not in asked:
             yield name, f"{method.title} has no input {name!r}: it has {', '.join(asked) or 'none'}."
-        elif value and (words := _wrong(asked[name].kind, value, recipe, backbone)):
+        elif value and (words := _wrong(asked[name], value, recipe, backbone)):
             yield name, f"{method.label(name)}: {words}"
     for name in use.mask_edges:
         if name not in use.inputs and (name not in asked or asked[name].kind != "mask"):
@@ -141,16 +143,18 @@ def _empty(value: Any) -> bool:
     return not value or (isinstance(value, method_inputs.DegradationValue) and not value.image)
 
 
-def _wrong(kind: str, value: Any, recipe: Recipe, backbone: Backbone) -> str:
-    """What is wrong with a value for an input of this kind, in words, or ""."""
+def _wrong(asked: Input, value: Any, recipe: Recipe, backbone: Backbone) -> str:
+    """What is wrong with a value for such an input, in words, or ""."""
+    kind = asked.kind
     several = value if kind in _SEVERAL and isinstance(value, tuple) else (value,)
     if not all(isinstance(one, _GIVEN[kind]) for one in several):
         return f"this is no value for {kind}: {ASKS[kind]}."
     if kind in ("image", "map", "mask", "references") and not all(map(is_hash, several)):
         return f"an image is given by its hash: {ASKS[kind]}."
     if kind == "network":
-        there = getattr(backbone, "controlnets", ())
-        return "" if value in there or not there else f"there is no ControlNet {value} here, but {', '.join(there)}."
+        there = names_of(backbone).get(asked.of, ())
+        known = f"there is no {TITLES[asked.of]} {value} here, but {', '.join(there)}."
+        return "" if value in there or not there else known
     if kind == "loras":
         return loras.wrong(value, backbone)
     if kind == "boxes":
@@ -195,14 +199,18 @@ def used(place: int, use: Use, recipe: Recipe, backbone: Backbone, images: Mappi
     for name, value in use.inputs.items():
         if _empty(value):
             continue
-        kind = wanted(method)[name].kind
+        asked = wanted(method)[name]
         try:
-            ready = _value(name, kind, value, use, recipe, backbone, images)
+            if asked.square:
+                shas: Any = value
+                values[name] = [squared(images[sha], use.fit_of(name)) for sha in shas]
+                continue
+            ready = _value(name, asked.kind, value, use, recipe, backbone, images)
         except KeyError:
             words = f"{method.label(name)}: the image of {method.title} is not here. Give it again."
             raise RecipeError([Problem(f"methods.{place}.inputs.{name}", words)]) from None
         with torch.no_grad():
-            values[name] = prepare_input(kind, ready, backbone, 1, latent)
+            values[name] = prepare_input(asked.kind, ready, backbone, 1, latent)
     return use.name, values
 
 
@@ -252,6 +260,13 @@ def _measured_shape(recipe: Recipe, backbone: Backbone) -> tuple[int, int, int]:
 def tensor(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Tensor:
     """(1, 3, H, W) in [0, 1]; size: (width, height), that the image is fitted to."""
     return _array(fitted(image, size, fit))
+
+
+def squared(image: Image.Image, fit: Fit = "crop") -> Tensor:
+    """(1, 3, S, S) in [0, 1]: of its shorter side where it is cropped, so that nothing is resized; else of the other.
+    """
+    side = min(image.size) if fit == "crop" else max(image.size)
+    return tensor(image, (side, side), fit)
 
 
 def mask_tensor(

@@ -54,6 +54,8 @@ FEW_PIXELS = {"measured": DegradationValue(name="super_resolution", parameters={
 SHOWN: dict[str, Shown] = {
     # network
     "controlnet": Shown("a blue sphere and a yellow cylinder on snow", 0, "near", {"depth": Of.NEAR}),
+    "t2i_adapter": Shown("a blue sphere and a yellow cylinder on snow", 0, "near", {"depth": Of.NEAR}),
+    "ip_adapter": Shown(CUBE, 3, "colours", {"images": (Of.EVENING,), "adapter": "ip-adapter_sd15"}),
     "distilled_guidance": Shown(
         f"{CUBE} on grass", 0, "text", settings={"sampler": "lcm", "steps": 4, "cfg_scale": 1.0}
     ),

@@ -115,6 +115,25 @@ def _guarded(ask: Ask) -> Tensor:
     return ask.x if text is None else ask.x + text.to(ask.x).mean((1, 2)).reshape(-1, 1, 1, 1)
 
 
+class Unasked:
+    """Adapters that are asked once a run, and not here: what they add changes no answer."""
+
+    def check(self, name: str) -> None:
+        """All that there are fit, as far as is known here."""
+
+    blocks = ()
+    levels = ()
+
+    def features(self, name: str, shown: Tensor) -> list[Tensor]:
+        return []
+
+    def tokens(self, name: str, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        return torch.zeros(1, 0, 0), torch.zeros(1, 0, 0)
+
+    def keys(self, *_: Any) -> dict[str, Tensor]:
+        return {}
+
+
 class StandIn:
     """An outline in the place of its backbone, for counting alone: every text is zeros, every image its small copy."""
 
@@ -128,6 +147,7 @@ class StandIn:
         self.tokens, self.reads_chunks, self.count_tokens = outline.tokens, outline.reads_chunks, outline.count_tokens
         self.latent_shape, self.levels, self.schedule = outline.latent_shape, outline.levels, outline.schedule
         self.controlnets = dict.fromkeys(outline.controlnets, "")
+        self.adapters = outline.adapters
         self._words = [""]  # the token 0 is of no word
 
     def encode_prompt(self, texts: Sequence[str], clip_skip: int = 1) -> dict[str, Tensor]:
@@ -186,6 +206,9 @@ class StandIn:
     def read_map(self, name: str, shown: Tensor) -> Tensor:
         """As it is: it changes no answer here."""
         return shown
+
+    def adapters_of(self, kind: str) -> Unasked:
+        return Unasked()
 
     def lora(self, name: str) -> str:
         return f"lora.{name}"

@@ -103,8 +103,13 @@ def lora_list(stack: Stack, model: Model) -> list[dict[str, str]] | None:
 
 
 def _offers(backbone: Any) -> set[str]:
-    """What methods need of a network, and of its ControlNets which there are."""
-    return {*getattr(backbone, "offers", ()), *(f"controlnet:{name}" for name in getattr(backbone, "controlnets", ()))}
+    """What methods need of a network, and of its ControlNets and other adapters which there are: "controlnet:depth"."""
+    if backbone is None:
+        return set()
+    from backbones.adapter_files import names_of  # which imports torch
+
+    there = (f"{kind}:{name}" for kind, names in names_of(backbone).items() for name in names)
+    return {*getattr(backbone, "offers", ()), *there}
 
 
 def far_images(stack: Stack, model: Model, find: Callable[[str], Any]) -> dict[str, str]:

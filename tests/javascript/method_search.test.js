@@ -8,7 +8,7 @@ import { searchMethods } from "../../app/assets/method_search.js";
 const catalogue = JSON.parse(readFileSync(new URL("../../app/catalog/catalogue.json", import.meta.url), "utf8"));
 /** Of Still Life: all that is asked of a network, but for what only checkpoints of one's own have. */
 const OFFERS = [...new Set(Object.values(catalogue.methods).flatMap((one) => one.need_keys))]
-  .filter((key) => !["inpainting network", "editing network", "reference images", "distilled guidance"].includes(key));
+  .filter((key) => !["inpainting network", "editing network", "reference images", "distilled guidance", "t2i adapter", "ip adapter"].includes(key));
 const names = (/** @type {string} */ typed, offers = OFFERS) => searchMethods(typed, catalogue, offers).methods.map((one) => one.name);
 const says = (/** @type {string} */ typed) => searchMethods(typed, catalogue).signpost?.says ?? "";
 
@@ -61,8 +61,14 @@ test("editing by instruction is found, first where the network does that", () =>
   assert.equal(names("kontext", [...OFFERS, "reference images"])[0], "in_context_images");
 });
 
+test("adapters are found, first where the network has them", () => {
+  assert.equal(names("t2i-adapter")[0], "t2i_adapter");
+  for (const typed of ["ip-adapter", "ipadapter", "image prompt", "style reference"]) assert.equal(names(typed, [...OFFERS, "ip adapter"])[0], "ip_adapter", typed);
+  assert.equal(names("colour palette", [...OFFERS, "t2i adapter"])[0], "t2i_adapter");
+});
+
 test("for what is not here it says so, and gives the nearest", () => {
-  for (const typed of ["dreambooth", "textual inversion", "ip-adapter", "ipadapter", "openpose", "qwen-image-edit",
+  for (const typed of ["dreambooth", "textual inversion", "openpose", "face ID", "qwen-image-edit",
     "esrgan", "gfpgan", "face restore", "hires fix", "drag", "remove background", "interpolation", "normal map"]) {
     assert.match(says(typed), /Nearest: /, typed);
     assert.ok(names(typed).length > 0, typed);

@@ -13,7 +13,7 @@ from samplers.schedules import interval
     task="reference",
     paper="2108.02938",
     search=(
-        "reference image", "image prompt", "blurred reference", "low frequencies", "variation",
+        "reference image", "blurred reference", "low frequencies", "variation",
         "colours of an image", "style",
     ),
     intervals=(Interval(end="end", at_next_level=True),),

@@ -21,7 +21,9 @@ from tests.support.loras import ATTENTION, drawn, kohya, modules, write
 from tests.support.networks import embedded
 from tests.support.oracle import finish
 from tests.support.tiny_controlnets import controlnet, of_transformer
+from tests.support.tiny_ip_adapters import image_encoder, ip_adapter
 from tests.support.tiny_pixels import save_pixels
+from tests.support.tiny_t2i_adapters import t2i_adapter
 
 ROOT = Path(__file__).parents[3]
 KINDS = {one.key: one for one in models.kinds()}
@@ -48,7 +50,7 @@ CHANGES = {  # so that it acts in 4 steps of so small a network, and needs no pe
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """kind -> a tiny checkpoint of it, with ControlNets beside it where some fit, and a LoRA."""
+    """kind -> a tiny checkpoint of it, with a LoRA, and ControlNets and adapters beside it where some fit."""
     made = {}
 
     def folder(key):
@@ -72,6 +74,9 @@ def folders(tmp_path_factory):
             plain = DiffusionPipeline.from_pretrained(plain, safety_checker=None).unet
             for seed, name in enumerate(("depth", "edges")):
                 controlnet(plain, seed).save_pretrained(home / "net_controlnets" / name)
+                t2i_adapter(seed=seed).save_pretrained(home / "net_t2i_adapters" / name)
+            ip_adapter(home / "net_ip_adapters" / "depth.safetensors", unet)  # as other adapters are called in tests
+            image_encoder(home / "net_ip_adapters" / "image_encoder")
             write(home / "loras", "ink", kohya(drawn(modules(unet, ATTENTION))[0]))
         else:
             made[key] = Path(save_pixels(home / "net"))
