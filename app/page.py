@@ -128,7 +128,7 @@ def _on_spaces() -> bool:
 
 def _header(model: Model) -> str:
     kind, words = model.state()
-    words = model.name if kind == "ready" else f"{model.name}: {words}" if kind == "loading" else words
+    words = model.name if words.lower() == "ready" else words if kind == "failed" else f"{model.name}: {words}"
     moon = (
         '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path fill="currentColor" '
         'd="M8 1.500a6.500 6.500 0 1 0 0 13 6.500 6.500 0 0 0 0-13zM8 3v10A5 5 0 0 1 8 3z"/></svg>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +11,20 @@ from backbones.embedded import EMBEDDED, PIXELS, STILL_LIFE
 
 if TYPE_CHECKING:
     from backbones.base import Backbone  # imports torch
+    from backbones.footprint import Footprint
     from backbones.hub import Tell
 
 __all__ = ["EMBEDDED", "PIXELS", "STILL_LIFE", "fetch", "load"]
 _LOADING = threading.Lock()
 
 
-def load(id: str, name: str | None = None, tell: Tell = lambda done, total: None) -> Backbone:
+def load(
+    id: str, name: str | None = None, tell: Tell = lambda done, total: None,
+    make_room: Callable[[Footprint], object] = lambda needed: None,
+) -> Backbone:  # fmt: skip
     """The backbone of that name: "still-life" and "still-life-pixels" (embedded), "exact" (the oracle), a local folder
     or file, or a Hub id. name: what it is called in place of that. tell: hears how many bytes of a Hub id are here, of
-    how many that are fetched.
+    how many that are fetched. make_room: called with what it will take before any weights are read; may raise.
 
     Raises what the loader raises, an OSError for a folder or Hub id without a model. From several threads they are
     fetched beside each other, and loaded one after the other: diffusers and transformers make weights under switches of
@@ -29,7 +34,10 @@ def load(id: str, name: str | None = None, tell: Tell = lambda done, total: None
         from backbones.exact import images
 
         return images()
+    from backbones.footprint import footprint
+
     folder, kind = _located(id, tell)
+    make_room(footprint(folder))
     with _LOADING:
         return _loaders()[kind].load(str(folder), name or id)
 

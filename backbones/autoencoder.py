@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbones.memory import out_of_memory
+from backbones.memory import give_back, out_of_memory
+from backbones.offload import running_on
 from backbones.tiled_decoding import decoded_in_tiles
 
 log = logging.getLogger(__name__)
 Decode = Callable[[Tensor], Tensor]
 WHOLE = 1536  # pixels along a side: an image of more than a square of it is decoded in tiles of that size
 SMALLEST = 256  # pixels along a side of a tile
+PATIENCE, LONGEST = 10, 640  # images after which larger tiles are tried again: at first, and doubled by failures
 
 
 class Autoencoder:
@@ -42,6 +44,7 @@ class Autoencoder:
         self._projection: Tensor | None = None
         self._gray: dict[tuple[int, ...], Tensor] = {}  # by the size of the latents
         self._side = WHOLE // self.factor  # latents along a side of a tile; halved where the memory does not suffice
+        self._patience, self._decoded_so = PATIENCE, 0  # images of that side until twice of it is tried again
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C, h, w) float32, the mode where the autoencoder gives a distribution.
@@ -51,7 +54,7 @@ class Autoencoder:
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % self.factor or pixels.shape[3] % self.factor:
             raise ValueError(f"images are (B, 3, H, W), H and W multiples of {self.factor}: got {_shape(pixels)}")
         rows = []
-        for row in (pixels.to(self.vae.device, self.vae.dtype) * 2 - 1).split(1):
+        for row in (pixels.to(running_on(self.vae), self.vae.dtype) * 2 - 1).split(1):
             rows.append(self._encoded(row).float())
         latents = torch.cat(rows)
         return (latents - self.shift.to(latents)) * self.scale.to(latents)
@@ -63,7 +66,7 @@ class Autoencoder:
         """
         if latents.ndim != 4 or latents.shape[1] != self.channels:
             raise ValueError(f"latents are (B, {self.channels}, h, w): got {_shape(latents)}")
-        latents = latents.to(self.vae.device, torch.float32)
+        latents = latents.to(running_on(self.vae), torch.float32)
         raw = self.unscaled(latents)
         rows = []
         for row in raw.split(1):
@@ -95,21 +98,24 @@ class Autoencoder:
         return self.vae.decode(row, return_dict=False)[0]
 
     def _fitting(self, row: Tensor) -> Tensor:
-        """`_decoded`, whole or in tiles; where the memory does not suffice, in smaller ones from then on."""
+        """`_decoded`, whole or in tiles; where the memory does not suffice, in smaller ones for some time."""
         h, w = row.shape[-2:]
+        if self._decoded_so >= self._patience:
+            self._side, self._decoded_so = min(2 * self._side, WHOLE // self.factor), 0
         while True:
             try:
-                if h * w <= self._side**2:
-                    return self._decoded(row)
-                return decoded_in_tiles(self._decoded, row, self.factor, self._side)
+                whole = h * w <= self._side**2
+                image = self._decoded(row) if whole else decoded_in_tiles(self._decoded, row, self.factor, self._side)
+                self._decoded_so += self._side < WHOLE // self.factor
+                return image
             except Exception as error:
                 if not out_of_memory(error) or self._side * self.factor <= SMALLEST:
                     raise
             # out here the failed tensors are gone
             self._side = min(self._side, max(h, w)) // 2
-            log.warning("out of memory: images are decoded in tiles of %d pixels from now on", self._side * self.factor)
-            if row.is_cuda:
-                torch.cuda.empty_cache()
+            self._patience, self._decoded_so = min(2 * self._patience, LONGEST), 0
+            log.warning("out of memory: images are decoded in tiles of %d pixels for now", self._side * self.factor)
+            give_back()
 
     def _decoded(self, row: Tensor) -> Tensor:
         """(1, C, h, w) raw -> (1, 3, H, W) float32 in [-1, 1].

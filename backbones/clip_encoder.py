@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from backbones import text_length
 from backbones.learned_words import LearnedWord, LearnedWords
+from backbones.offload import running_on
 from backbones.prompt_chunks import Chunk, chunks
 from common.weighted_text import WeightedText
 
@@ -47,7 +48,7 @@ class ClipEncoder:
         """(1, L) the tokens of a chunk, with its marks and filled up."""
         ids = [self.tokenizer.bos_token_id, *chunk.tokens, self.tokenizer.eos_token_id]
         filling = [self.tokenizer.pad_token_id] * (self.places - len(ids))
-        return torch.tensor([ids + filling], device=self.encoder.device)
+        return torch.tensor([ids + filling], device=running_on(self.encoder))
 
     def read(self, chunk: Chunk, clip_skip: int = 1) -> tuple[Tensor, Tensor | None]:
         """Its features (1, L, D), and those of the whole (1, P) where the encoder projects them.

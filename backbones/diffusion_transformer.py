@@ -1,13 +1,13 @@
 """Checkpoints of diffusion transformers: the families of `backbones.families`."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from backbones import checkpoint, controlnets
+from backbones import checkpoint, controlnets, offload
 from backbones.autoencoder import autoencoder
 from backbones.checkpoint import CheckpointError
 from backbones.checkpoint_files import config
@@ -16,6 +16,7 @@ from backbones.engines import SMALL, EngineChoice, plan
 from backbones.families import FAMILIES
 from backbones.families.family import Config, Family
 from backbones.flow_times import Settings
+from backbones.footprint import footprint
 from backbones.latent import LatentBackbone
 from backbones.transformer import Transformer, TransformerText
 from samplers.schedules import INFINITE, native
@@ -78,6 +79,7 @@ def load(id: str, name: str | None = None) -> TransformerBackbone:
     folder = checkpoint.locate(id, FITS)
     coordinates_in(folder, name or id)
     settings = plan(checkpoint.parameters(folder), half="torch-bf16")
+    settings = replace(settings, offload=offload.chosen(footprint(folder, settings)))
     pipe = checkpoint.open_pipeline(folder, settings.dtype)
     return assembled(pipe, settings, name or id, checkpoint.revision(folder), folder)
 
@@ -88,7 +90,7 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
     family = FAMILIES[type(pipe).__name__]
     if plan.engine.startswith("openvino") and plan.strict:
         raise CheckpointError(f"{id}: NINE_WAYS_ENGINE={plan.engine} runs UNets only: give torch or torch-bf16")
-    pipe = pipe.to(plan.device)
+    offload.place(pipe, plan.device, plan.offload)
     known = coordinates_in(folder, id)
     images = autoencoder(pipe.vae)
     span = known.span if known.prediction == "flow_prediction" else 1
@@ -97,8 +99,9 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
     return TransformerBackbone(
         id, revision, plan.device, network, TransformerText(family, pipe), images, known,
         default_size=family.side, size_multiple=images.factor * family.patch,
-        quick=parameters <= SMALL or plan.device.type != "cpu", folder=folder, family=family,
-        settings=settings_in(folder), controlnets=beside(folder, family, pipe.transformer.config),
+        quick=parameters <= SMALL or (plan.device.type != "cpu" and plan.offload != offload.SEQUENTIAL),
+        folder=folder, placed=offload.WORDS[plan.offload], family=family, settings=settings_in(folder),
+        controlnets=beside(folder, family, pipe.transformer.config),
     )  # fmt: skip
 
 

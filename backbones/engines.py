@@ -43,6 +43,7 @@ class EngineChoice:
     dtype: torch.dtype  # of the torch network, which answers the asks with a tape or an edit in any case
     rows: int = 0
     strict: bool = False  # asked for by name: fail where it is missing, rather than take torch
+    offload: str = "none"  # of `offload.OFFLOADS`: which weights are on the device
 
 
 def plan(parameters: int, half: str = "torch-fp16") -> EngineChoice:

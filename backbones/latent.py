@@ -93,6 +93,7 @@ class LatentBackbone:
     controlnets: dict[str, str] = field(default_factory=dict)  # name -> folder or Hub id of what fits
     adapters: Mapping[str, Adapters] = field(default_factory=dict)  # by what methods need: "t2i adapter"
     note: str = ""  # what was assumed of the checkpoint, in words
+    placed: str = ""  # which of its weights are on the device, in words; "": all (`offload`)
 
     def __post_init__(self) -> None:
         self.sigmas = self.coordinates.sigmas  # (T,) ascending

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from backbones import lora_files, lora_layers
 from backbones.checkpoint_files import CheckpointError
 from backbones.lora_files import Layer, LoraFile
+from backbones.offload import running_on
 
 Branches = Sequence[tuple[nn.Module, nn.Module]]  # (layer of the network, what is beside it)
 
@@ -30,7 +31,8 @@ def branches(file: LoraFile, networks: Mapping[str, nn.Module]) -> list[tuple[nn
     with safe_open(file.path, "pt") as stored:
         for layer, to in found.acting:
             places = [modules[layer.part][module] for module in to.modules]
-            made += [(place, one) for place, one in zip(places, _branches(layer, to.swapped, stored, places, file))]
+            device = running_on(networks[layer.part])
+            made += [*zip(places, _branches(layer, to.swapped, stored, places, device, file))]
     return made
 
 
@@ -39,7 +41,9 @@ def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return dict(lora_files.of_weights({name: tuple(one.shape) for name, one in network.named_parameters()}))
 
 
-def _branches(layer: Layer, swapped: bool, stored: Any, places: Sequence[Any], file: LoraFile) -> list[nn.Module]:
+def _branches(
+    layer: Layer, swapped: bool, stored: Any, places: Sequence[Any], device: torch.device, file: LoraFile
+) -> list[nn.Module]:
     """One for each of the places, whose rows stand one below the other in the layer. swapped: see
     `lora_transformer_names.Target`."""
     tensors = {role: stored.get_tensor(key) for role, key in layer.keys.items()}
@@ -47,8 +51,8 @@ def _branches(layer: Layer, swapped: bool, stored: Any, places: Sequence[Any], f
         if not one.float().isfinite().all():
             raise CheckpointError(f"{file.path}: its weights are NaN or infinite ({layer.keys[role]}): get it again")
     alpha = float(tensors["alpha"].float()) if "alpha" in tensors else layer.alpha
-    like = places[0].weight
-    moved = {role: one.to(like.device, like.dtype) for role, one in tensors.items() if role != "alpha"}
+    dtype = places[0].weight.dtype
+    moved = {role: one.to(device, dtype) for role, one in tensors.items() if role != "alpha"}
     if len(places) == 1 and not swapped:
         return [lora_layers.branch(moved, alpha, layer.root).eval()]
     made: list[nn.Module] = []

@@ -1,17 +1,19 @@
 """Checkpoints of the Stable Diffusion families: 1, 2, XL and Still Life, whatever their network predicts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from backbones import checkpoint, controlnets, single_file, unet_config
+from backbones import checkpoint, controlnets, offload, single_file, unet_config
 from backbones.adapter_files import Adapters
 from backbones.autoencoder import Autoencoder
 from backbones.checkpoint import CheckpointError
 from backbones.clip_text import CLIPText
 from backbones.coordinates import coordinates, coordinates_in
 from backbones.engines import SMALL, DecoderGraph, EngineChoice, OpenVINOEngine, plan
+from backbones.footprint import footprint
 from backbones.ip_adapters import IPAdapters
 from backbones.latent import LatentBackbone
 from backbones.pipelines import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
@@ -29,6 +31,7 @@ def load(id: str, name: str | None = None) -> LatentBackbone:
     folder = checkpoint.locate(id, FITS)
     check_configs(folder, name or id)
     settings = plan(checkpoint.parameters(folder))
+    settings = replace(settings, offload=offload.chosen(footprint(folder, settings)))
     pipe = checkpoint.open_pipeline(folder, settings.dtype)
     made = assembled(pipe, settings, name or id, checkpoint.revision(folder), folder)
     if checkpoint.parameters(folder) <= SMALL:
@@ -47,10 +50,10 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
 
     Raises CheckpointError where the UNet wants more than latents and text.
     """
-    pipe = pipe.to(plan.device)
     config = pipe.unet.config
     if pipe.vae.dtype != torch.float32 and pipe.vae.config.get("force_upcast", True):
         pipe.vae.to(torch.float32)
+    offload.place(pipe, plan.device, plan.offload)
     unet_config.check_unet(id, config, int(pipe.vae.config.latent_channels))
     try:
         levels = coordinates(type(pipe.scheduler).__name__, pipe.scheduler.config)
@@ -70,6 +73,7 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
         id, revision, plan.device, network, CLIPText(id, pipe, folder), images, levels,
         default_size=size * images.factor,
         size_multiple=size_multiple(images.factor, len(config.block_out_channels), parameters),
-        quick=parameters <= SMALL or plan.device.type != "cpu",
+        quick=parameters <= SMALL or (plan.device.type != "cpu" and plan.offload != offload.SEQUENTIAL),
         folder=folder, controlnets=controlnets.beside(folder, config), adapters=adapters, note=single_file.note(folder),
+        placed=offload.WORDS[plan.offload],
     )  # fmt: skip

@@ -27,6 +27,7 @@ from app.engine.engine import Engine
 from app.engine.events import Finished, Progress
 from app.engine.worker import ALL_THREADS
 from app.schema.recipe import Recipe
+from bench import real_size
 from bench.table import Report
 from samplers.protocol import Ask
 
@@ -37,6 +38,9 @@ PROMPT = "a large red sphere to the left of a small blue cube on grass at sunset
 
 def main(arguments: list[str] | None = None) -> None:
     with Report("bench.speed", __doc__, _options, arguments) as report:
+        if report.args.size == "sd15":
+            real_size.measure(report, None, report.args.side, 2 if report.quick else 4)
+            return
         times = 3 if report.quick else 15
         start(report, 1 if report.quick else 3)
         began = time.perf_counter()
@@ -269,6 +273,9 @@ def bare(engine: Engine, recipe: Recipe) -> Callable[[], float]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="still-life", help="a name, a folder or a Hub id (default: still-life)")
+    parser.add_argument("--size", choices=("own", "sd15"), default="own",
+                        help="sd15: random weights of Stable Diffusion 1.5's size, beside diffusers (bench/real_size.py)")
+    parser.add_argument("--side", type=int, default=256, help="pixels of its image (default: 256)")
 
 
 if __name__ == "__main__":

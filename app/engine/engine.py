@@ -19,6 +19,8 @@ from app.engine.worker import Spent, Worker
 from app.schema.recipe import Problem, Recipe
 from app.schema.this_machine import Here, versions
 from backbones.base import Backbone
+from backbones.footprint import Footprint
+from backbones.memory import give_back
 from conditioning.registry import METHODS
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,8 @@ class Engine:
         the last bit).
     name: what the backbone is called in recipes; that of `backbones.load`, or its id, where it is not given.
     max_under_way: images under way at once, the others wait; None: max_rows / 2 where they share evaluations, else 8.
+    make_room: called in the engine's thread with the engine and what the model will take, before weights are read; may
+        unload other engines, and raise.
     """
 
     def __init__(
@@ -114,18 +118,25 @@ class Engine:
         batch_across_runs: bool | None = None,
         max_under_way: int | None = None,
         name: str = "",
+        make_room: Callable[[Engine, Footprint], object] = lambda engine, needed: None,
     ):
         self.name = name or (backbone if isinstance(backbone, str) else "")
         self.status = "Loading the model"  # in words
         self.trouble: str | None = None  # why there is no model, in words; the next run tries again
         self.note: str | None = None  # about the last restart, in words
+        self.unloaded = ""  # why there is no model for now, in words; `wait` and the next run load it again
+        self.needs: Footprint | None = None  # of the model that is loaded, where its files say it
+        self.waits_for_room = False  # whether it is not loaded since others have the memory in use
+        self.used = time.monotonic()  # last
         self.max_waiting = max_waiting
         self._given, self._settings = backbone, (max_rows, batch_across_runs, max_under_way)
+        self._make_room = make_room
         self._worker: Worker | None = None
         self._settled = threading.Event()  # loaded, or failed to
         self._changed = threading.Condition()  # guards the queue
         self._waiting: list[Job] = []
         self._closing = False
+        self._unloading = ""  # why it is to be unloaded, until its thread has heard so
         self._thread: threading.Thread | None = None
         self._revive()
 
@@ -155,6 +166,7 @@ class Engine:
                     f"{len(self._waiting)} runs are waiting already, and at most {self.max_waiting} may. "
                     "Try again when some of them are done."
                 )
+            self.used = time.monotonic()
             job.position = len(self._waiting)
             job.events.put(Queued(job.position))
             self._waiting.append(job)
@@ -180,16 +192,57 @@ class Engine:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until the model is loaded and warm; False where it is not within `seconds`, or cannot be."""
+        self.load()
         self._settled.wait(seconds)
         return self._worker is not None
 
+    def load(self) -> None:
+        """Begins to load the model again where it was unloaded."""
+        self.used = time.monotonic()
+        if self._thread is None:
+            self.unloaded, self.status = "", "Loading the model"
+            self._revive()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has a model and nothing to do: no run is under way, none waits."""
+        worker = self._worker
+        return worker is not None and not (self._waiting or worker.active or self._closing)
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    def unload(self, why: str) -> bool:
+        """Gives the model's memory back and ends the thread, unless a run is under way or waits: whether it did. why:
+        in words. An engine that was given a backbone that is loaded keeps it."""
+        thread = self._thread
+        if hasattr(self._given, "denoise") or thread is None or thread is threading.current_thread():
+            return False
+        with self._changed:
+            if not self.idle:
+                return False
+            self._unloading = why
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._unloading, timeout=30)
+            self._unloading = ""
+            if self._thread is thread:  # a run came before it
+                return False
+        thread.join(timeout=30)
+        give_back()
+        log.info("%s: %s", self.name, why)
+        return True
+
     def close(self) -> None:
-        """Cancels every run and ends the thread."""
+        """Cancels every run, ends the thread and gives the model's memory back."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=30)
+            if not self._thread.is_alive():
+                self._worker = None
+                give_back()
 
     # ---- the thread ------------------------------------------------------------------------------------------------
 
@@ -228,10 +281,18 @@ class Engine:
             with self._changed:
                 if worker is not None and worker.only_fetches and not self._closing:
                     self._changed.wait(FETCHING)
-                while not (self._closing or self._waiting or worker is None or worker.active):
+                while not (self._closing or self._unloading or self._waiting or worker is None or worker.active):
                     self._changed.wait()
                 if self._closing:
                     break
+                if self._unloading:
+                    why, self._unloading = self._unloading, ""
+                    self._changed.notify_all()
+                    if self.idle:
+                        self._settled.clear()
+                        self.unloaded = self.status = why
+                        self._worker = self.needs = self._thread = None
+                        return
             if worker is None:
                 self._load()
                 continue
@@ -246,12 +307,12 @@ class Engine:
         """The model, warm; where that fails every waiting run fails with the reason, and the next one tries again."""
         try:
             self._settled.clear()
-            self.status = "Loading the model"
+            self.status, self.unloaded = "Loading the model", ""
             backbone: Any = self._given
             if isinstance(backbone, str):
                 from backbones import load
 
-                backbone = load(backbone, self.name, self._hear)
+                backbone = load(backbone, self.name, self._hear, self._fit)
             elif callable(backbone) and not hasattr(backbone, "denoise"):
                 backbone = backbone()
             self.name = self.name or backbone.id
@@ -259,6 +320,7 @@ class Engine:
             worker.warm_up()
         except Exception as error:
             log.exception("the model could not be loaded")
+            self.needs = None
             self.status = self.trouble = f"The model {self.name} could not be loaded: {error}"
             self._refuse_waiting(Failed(self.status, "backbone"))
             self._settled.set()
@@ -266,8 +328,15 @@ class Engine:
                 while not (self._closing or self._waiting):
                     self._changed.wait()
             return
-        self._worker, self.status, self.trouble = worker, "Ready", None
+        placed = getattr(backbone, "placed", "")
+        self._worker, self.status, self.trouble = worker, f"Ready, {placed}" if placed else "Ready", None
+        self.used = time.monotonic()
         self._settled.set()
+
+    def _fit(self, needed: Footprint) -> None:
+        """What the model will take is known now."""
+        self._make_room(self, needed)
+        self.needs = needed  # from now on it counts as taken
 
     def _hear(self, done: int, total: int) -> None:
         """Bytes of the model that are here, of how many that come from the Hub."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -23,6 +24,7 @@ from app.engine.downloads import Downloads
 from app.engine.events import Cancelled, Event, Failed, Finished, Made
 from app.engine.jobs import ImageTask, Job
 from app.engine.planner import Encoder, in_words, plan, problems
+from app.engine.rows_a_call import RowsACall
 from app.engine.searches import Searches
 from app.engine.text_reading import learned_in
 from app.engine.tuned_schedules import TunedSchedules
@@ -32,7 +34,7 @@ from app.schema.recipe import Recipe, RecipeError
 from app.schema.this_machine import versions
 from backbones.base import Backbone
 from backbones.hub import NotFetched
-from backbones.memory import out_of_memory
+from backbones.memory import give_back, out_of_memory
 from backbones.names import name_of
 from common.image_bytes import Array, to_pixels
 from samplers import protocol
@@ -63,7 +65,7 @@ class Worker:
     def __init__(
         self, backbone: Backbone, name: str, max_rows: int, batch_across_runs: bool | None, max_under_way: int | None
     ):
-        self.backbone, self.name, self.max_rows = backbone, name, max_rows
+        self.backbone, self.name, self.rows = backbone, name, RowsACall(max_rows)
         self.encode = Encoder(backbone)
         self.tuned = TunedSchedules.of(backbone)
         self.answers = AnswerCache(self._fitting)
@@ -79,6 +81,11 @@ class Worker:
         self.downloads = Downloads(self._fail)
         self._drivers: list[Driver] = []
         self._last_preview = 0.0
+
+    @property
+    def max_rows(self) -> int:
+        """Of one network evaluation."""
+        return self.rows.now
 
     def warm_up(self) -> None:
         """One step, decoded, so that the first run does not pay for it. Raises what the network raises.
@@ -173,6 +180,9 @@ class Worker:
         log.log(logging.INFO if isinstance(error, RecipeError) else logging.ERROR, "a run failed", exc_info=error)
         engine = str(getattr(getattr(self.backbone, "engine", None), "name", ""))
         self.end(job, Failed(*in_words(error, job.recipe, step, engine)))
+        if out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors that were too many
+            give_back()
 
     def _drop_idle_drivers(self) -> None:
         self._drivers[:] = [driver for driver in self._drivers if len(driver)]
@@ -233,18 +243,19 @@ class Worker:
             self.spent.rows += len(ask.x)
 
     def _fitting(self, ask: Ask) -> Tensor:
-        """The backbone's answer; where the memory does not suffice, in two halves, and so from then on."""
+        """The backbone's answer; where the memory does not suffice, in two halves, and so for some time."""
         rows = len(ask.x)
         try:
-            return self.backbone.denoise(ask)
+            answer = self.backbone.denoise(ask)
+            self.rows.answered()
+            return answer
         except Exception as error:
             if not out_of_memory(error) or rows == 1 or ask.tape is not None or ask.edit is not None:
                 raise
         half = (rows + 1) // 2  # out here the failed evaluation's tensors are gone
-        self.max_rows = min(self.max_rows, half)
-        log.warning("out of memory with %d rows: network evaluations have at most %d from now on", rows, self.max_rows)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self.rows.failed(rows)
+        log.warning("out of memory with %d rows: network evaluations have at most %d for now", rows, self.max_rows)
+        give_back()
         parts = (slice(0, half), slice(half, rows))
         return torch.cat([self._fitting(rows_of(ask, part)) for part in parts])
 
@@ -259,7 +270,8 @@ class Worker:
             for shape in dict.fromkeys(steps[p].x0.shape for p in wanted):
                 alike = [p for p in wanted if steps[p].x0.shape == shape]
                 for task, look in zip(alike, self._looks(torch.cat([steps[p].x0 for p in alike]))):
-                    task.job.previews[task.index] = look
+                    if look is not None:
+                        task.job.previews[task.index] = look
             self._last_preview = time.perf_counter()
             self.spent.preview += self._last_preview - now
         for job in dict.fromkeys(p.job for p in steps):
@@ -320,9 +332,17 @@ class Worker:
         self.spent.decode += time.perf_counter() - start
         return arrays
 
-    def _looks(self, x0: Tensor) -> list[Array]:
-        with torch.no_grad():
-            return list(to_pixels(self.backbone.preview(x0)))
+    def _looks(self, x0: Tensor) -> list[Array | None]:
+        """One of each row; None where the memory does not suffice for looking on."""
+        try:
+            with torch.no_grad():
+                return [*to_pixels(self.backbone.preview(x0))]
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        log.warning("out of memory: no preview of this step")  # out here the failed tensors are gone
+        give_back()
+        return [None] * len(x0)
 
 
 def _in_torch(backbone: Backbone) -> bool:

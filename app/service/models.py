@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.service.memory import ModelMemory
 from backbones.embedded import EMBEDDED, Embedded
 from backbones.names import hub_file, hub_place, name_of
 
@@ -23,8 +24,10 @@ GPU = Path("/dev/nvidia0")
 class Model:
     """One network. Cheap to make; `start` brings its engine up in the background."""
 
-    def __init__(self, place: str):
-        """place: what `backbones.load` takes; `id` is what it is called in recipes."""
+    def __init__(self, place: str, memory: ModelMemory | None = None):
+        """place: what `backbones.load` takes; `id` is what it is called in recipes. memory: that it shares with others;
+        None: it has one of its own."""
+        self.memory = memory or ModelMemory()
         self.place, self.id = place, name_of(place)
         self.declared = EMBEDDED.get(place) or Embedded(self.id, None, 128)
         self.name = self.declared.name
@@ -36,8 +39,11 @@ class Model:
         self._starting = threading.Lock()
 
     def start(self) -> Model:
-        """Load the network in a thread. Calling it again does nothing."""
+        """Load the network in a thread, or again where it was unloaded. Else calling it again does nothing."""
         with self._starting:
+            if self._engine is not None and self._engine.unloaded:
+                self._begun = time.monotonic()
+                self._engine.load()
             if not hasattr(self, "_thread"):
                 self._begun = time.monotonic()
                 self._thread = threading.Thread(target=self._load, name=f"load {self.id}", daemon=True)
@@ -46,9 +52,7 @@ class Model:
 
     def _load(self) -> None:
         try:
-            from app.engine.engine import Engine  # imports torch: seconds
-
-            self._engine = Engine(self.place, name=self.id)
+            self._engine = self.memory.engine(self.place, self.id)  # imports torch: seconds
         except Exception as error:
             self._trouble = f"The model {self.name} could not be loaded: {error}"
         finally:
@@ -56,7 +60,8 @@ class Model:
 
     def engine(self, seconds: float | None = None) -> Engine | None:
         """The engine, waited for at most so long; None where it is not there (yet): see `trouble`."""
-        self.start()
+        if self._engine is None:
+            self.start()
         self._there.wait(seconds)
         return self._engine
 
@@ -76,9 +81,11 @@ class Model:
         return self._engine.backbone if self._engine is not None else None
 
     def state(self) -> tuple[str, str]:
-        """("loading" | "ready" | "failed", words)"""
+        """("loading" | "ready" | "failed" | "unloaded", words)"""
         if self.backbone is None and self.trouble:
             return "failed", self.trouble
+        if self.backbone is None and self._engine is not None and self._engine.unloaded:
+            return "unloaded", f"{self._engine.unloaded}; it is loaded again when it is used"
         if self.backbone is None:
             return "loading", f"{self.status} · {time.monotonic() - self._begun:.0f} s"
         return "ready", self._engine.status if self._engine is not None else "ready"
@@ -87,6 +94,11 @@ class Model:
     def status(self) -> str:
         """What is done for it, in words."""
         return self._engine.status if self._engine is not None else "loading"
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether it is loaded once others have given back the memory that they have in use."""
+        return self._engine is not None and self._engine.waits_for_room
 
     @property
     def on_the_hub(self) -> bool:

@@ -24,6 +24,7 @@ from app.errors import NotLoaded
 from app.schema.recipe import Problem, Recipe, RecipeError
 from app.service.checking import Check, assumed, check, known_backbone, recipe_problems
 from app.service.counting import evaluations
+from app.service.memory import ModelMemory
 from app.service.messages import cell, finished_comparison
 from app.service.reading import Images, Request
 
@@ -33,17 +34,19 @@ TICK = 1.0  # seconds after which a comparison under way is looked at again
 
 
 class Engines:
-    """The engines of one process, each loaded when it is first asked for. For any thread."""
+    """The engines of one process, each loaded when it is first asked for, and again where it had to make room for
+    another. For any thread."""
 
     def __init__(self) -> None:
         self._engines: dict[str, Engine] = {}
+        self._memory = ModelMemory()
         self._lock = threading.Lock()
 
     def __call__(self, id: str) -> Engine:
         """The engine of a backbone, loaded. Raises NotLoaded where it cannot be."""
         with self._lock:
             if id not in self._engines:
-                self._engines[id] = Engine(id)
+                self._engines[id] = self._memory.engine(id, "")
             engine = self._engines[id]
         if not engine.wait():
             raise NotLoaded(engine.trouble or f"The model {id} could not be loaded.")

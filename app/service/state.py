@@ -21,6 +21,7 @@ from app.errors import BeingFetched, NotLoaded, error_message
 from app.schema.method_inputs import hashes
 from app.schema.recipe import LIMITS, Recipe, random_seed
 from app.service.live_runs import LiveRun, LiveRuns
+from app.service.memory import ModelMemory
 from app.service.models import Model, present
 from app.service.visits import Visits
 from app.storage.image_files import ImageError, content_hash, open_upload
@@ -52,7 +53,9 @@ class AppState:
 
     def __init__(self, backbone: str | None = None, history: History | None = None):
         chosen = [backbone] if backbone else []
-        self.models = {model.id: model for model in map(Model, dict.fromkeys([*chosen, *present()]))}
+        memory = ModelMemory()
+        made = (Model(place, memory) for place in dict.fromkeys([*chosen, *present()]))
+        self.models = {model.id: model for model in made}
         self.id = next(iter(self.models))  # of the network to begin with
         self.history = history or History()
         self.live_runs: LiveRuns[LiveRun] = LiveRuns()
@@ -95,7 +98,10 @@ class AppState:
             raise NotLoaded(f"Model {id} is not here. There is: {', '.join(self.models)}.")
         model = self.models[id]
         engine = model.engine(LOADING)
-        if engine is None or not engine.wait(LOADING):
+        there = engine is not None and engine.wait(LOADING)
+        while engine is not None and not there and engine.waits_for_room:  # its turn comes when the others are done
+            there = engine.wait(LOADING)
+        if engine is None or not there:
             raise NotLoaded(model.trouble or f"{model.name} is still being loaded. Try again in a minute.")
         return engine
 
@@ -239,6 +245,6 @@ def waiting(model: Model, patience: float = 300) -> Iterator[str]:
     is heard of it; a download goes on for as long as bytes come."""
     until, heard = time.monotonic() + patience, ""
     while not model.ready(0.25) and not model.trouble and time.monotonic() < until:
-        if model.status != heard:
+        if model.status != heard or model.waits_for_room:
             until, heard = time.monotonic() + patience, model.status
         yield model.state()[1]

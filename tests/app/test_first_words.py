@@ -38,7 +38,8 @@ def test_the_terminal_says_where_and_when_it_is_ready(tmp_path, trouble, last):
         return len(asked) == 3
 
     kind = ("failed", trouble) if trouble else ("ready", "ready")
-    model = SimpleNamespace(name="Exact", ready=ready, trouble=trouble, status="loading", state=lambda: kind)
+    known = {"trouble": trouble, "status": "loading", "waits_for_room": False}
+    model = SimpleNamespace(name="Exact", ready=ready, state=lambda: kind, **known)
     state.models[state.id] = model
     terminal.report(state, "http://127.0.0.1:7860", said.append)
     assert said[0].endswith("http://127.0.0.1:7860") and str(tmp_path) in said[1]

@@ -62,7 +62,7 @@ def images(monkeypatch):
     return autoencoder.autoencoder(tiny.vae().eval().requires_grad_(False))
 
 
-def test_out_of_memory_makes_tiles_and_they_stay(images, monkeypatch, caplog):
+def test_out_of_memory_makes_tiles_and_they_stay_for_some_time(images, monkeypatch, caplog):
     latents = torch.randn(1, 4, 30, 30)
     whole, sizes = images._raw_decoded, []
 
@@ -80,6 +80,11 @@ def test_out_of_memory_makes_tiles_and_they_stay(images, monkeypatch, caplog):
         sizes.clear()
         assert torch.equal(images.decode(latents), first) and set(sizes) == {15}
         assert images.decode(latents[..., :10, :10]).shape[-1] == 20 and sizes[-1] == 10
+        monkeypatch.setattr(images, "_raw_decoded", lambda row: (sizes.append(row.shape[-1]), whole(row))[1])
+        for _ in range(4 * autoencoder.PATIENCE):  # the memory suffices again
+            sizes.clear()
+            last = images.decode(latents)
+        assert sizes == [30] and torch.equal(last, (whole(images.unscaled(latents)) / 2 + 0.5).clamp(0, 1))
 
 
 def test_memory_that_suffices_for_no_tile_and_other_errors_are_told(images, monkeypatch):
