@@ -76,7 +76,10 @@ def place(pipe: Any, device: torch.device, how: str) -> None:
 def running_on(module: Any) -> torch.device:
     """The device on which a module computes, wherever its weights are now."""
     hook = getattr(module, "_hf_hook", None)
-    return hook.execution_device if isinstance(hook, Turn) else next(module.parameters()).device
+    if isinstance(hook, Turn):
+        return hook.execution_device
+    known: torch.device | None = getattr(module, "device", None)  # a model of diffusers or transformers says it
+    return known if known is not None else next(module.parameters()).device
 
 
 class Turns:

@@ -274,7 +274,7 @@ def bare(engine: Engine, recipe: Recipe) -> Callable[[], float]:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="still-life", help="a name, a folder or a Hub id (default: still-life)")
     parser.add_argument("--size", choices=("own", "sd15"), default="own",
-                        help="sd15: random weights of Stable Diffusion 1.5's size, beside diffusers (bench/real_size.py)")
+                        help="sd15: random weights of that size, beside diffusers (bench/real_size.py)")
     parser.add_argument("--side", type=int, default=256, help="pixels of its image (default: 256)")
 
 

@@ -137,6 +137,7 @@ def test_several_threads_load_one_after_the_other(monkeypatch):
         return folder
 
     monkeypatch.setattr(backbones, "_located", lambda id, _tell: (id, "a pipeline"))
+    monkeypatch.setattr("backbones.footprint.footprint", lambda _folder: None)
     monkeypatch.setattr(backbones, "_loaders", lambda: {"a pipeline": SimpleNamespace(load=loaded)})
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(load, "abcd")) == list("abcd")
