@@ -8,6 +8,7 @@ import importlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def _fetched(place: Place, fits: tuple[str, ...], tell: Tell, check_configs: Che
     folder = hub.fetch(repository, [*small, *large], tell)
     check(folder, fits)
     return folder
+
+
+def opened(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
+    """`open_pipeline` and `revision` of a checked folder. Hashing gigabytes takes as long as opening them, and wants
+    another core: the two go side by side. Raises CheckpointError."""
+    with ThreadPoolExecutor(1, "hash of a checkpoint") as aside:
+        hashed = aside.submit(revision, folder)
+        return open_pipeline(folder, dtype), hashed.result()
 
 
 def open_pipeline(folder: Path, dtype: torch.dtype) -> Any:

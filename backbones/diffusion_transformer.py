@@ -80,8 +80,8 @@ def load(id: str, name: str | None = None) -> TransformerBackbone:
     coordinates_in(folder, name or id)
     settings = plan(checkpoint.parameters(folder), half="torch-bf16")
     settings = replace(settings, offload=offload.chosen(footprint(folder, settings)))
-    pipe = checkpoint.open_pipeline(folder, settings.dtype)
-    return assembled(pipe, settings, name or id, checkpoint.revision(folder), folder)
+    pipe, revision = checkpoint.opened(folder, settings.dtype)
+    return assembled(pipe, settings, name or id, revision, folder)
 
 
 def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Path) -> TransformerBackbone:

@@ -46,8 +46,8 @@ def load(id: str, name: str | None = None) -> LatentBackbone:
     folder = checkpoint.locate(id, FITS)
     coordinates_in(folder, name or id)
     settings = plan(checkpoint.parameters(folder))
-    pipe = checkpoint.open_pipeline(folder, settings.dtype)
-    return assembled(pipe, settings, name or id, checkpoint.revision(folder))
+    pipe, revision = checkpoint.opened(folder, settings.dtype)
+    return assembled(pipe, settings, name or id, revision)
 
 
 def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str) -> LatentBackbone:

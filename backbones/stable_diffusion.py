@@ -32,8 +32,8 @@ def load(id: str, name: str | None = None) -> LatentBackbone:
     check_configs(folder, name or id)
     settings = plan(checkpoint.parameters(folder))
     settings = replace(settings, offload=offload.chosen(footprint(folder, settings)))
-    pipe = checkpoint.open_pipeline(folder, settings.dtype)
-    made = assembled(pipe, settings, name or id, checkpoint.revision(folder), folder)
+    pipe, revision = checkpoint.opened(folder, settings.dtype)
+    made = assembled(pipe, settings, name or id, revision, folder)
     if checkpoint.parameters(folder) <= SMALL:
         made.warm_up()
     return made
