@@ -6,7 +6,7 @@ import shutil
 import diffusers
 import pytest
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
@@ -97,9 +97,9 @@ def called(pipe, kind, noise, width, height, scale, prompt=PROMPT, negative=NEGA
     return pipe(prompt=prompt, **options).images
 
 
-def sample(b, x, sigmas, scale, prompt=PROMPT, negative=NEGATIVE, stack=()):
+def sample(b, x, sigmas, scale, prompt=PROMPT, negative=NEGATIVE, stack=(), sampler="euler"):
     cond, null = b.encode_prompt([prompt]), b.encode_prompt([negative])
-    D, solver, _ = compose([*stack, ("cfg", {"scale": scale})], SAMPLERS["euler"], sigmas=sigmas, null=null, backbone=b)
+    D, solver, _ = compose([*stack, ("cfg", {"scale": scale})], SAMPLERS[sampler], sigmas=sigmas, null=null, backbone=b)
     return run(solver(D, x, sigmas, cond, Noise([0])), b.denoise)
 
 
@@ -208,7 +208,30 @@ def test_image_to_image_and_inpainting_are_the_pipelines(loaded, theirs, kind, f
     assert_same(want[-1], got[0])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pixart", "sana", "flux-fill"))])
+@pytest.mark.parametrize("steps", [STEPS, 20])
+def test_sana_by_its_own_sampler_is_the_pipeline(loaded, theirs, folders, steps, monkeypatch):
+    """DPM-Solver++ 2M at the levels of its scheduler, which asks at whole thousandths of time; here at the levels."""
+    b, pipe = loaded["sana"], DiffusionPipeline.from_pretrained(folders["sana"])
+    pipe.set_progress_bar_config(disable=True)
+    levels = DPMSolverMultistepScheduler.set_timesteps
+
+    def unrounded(self, *given, **more):
+        levels(self, *given, **more)
+        self.timesteps = 1000 * self.sigmas[:-1]
+
+    monkeypatch.setattr(DPMSolverMultistepScheduler, "set_timesteps", unrounded)
+    noise = torch.randn(1, *b.latent_shape(64, 32), generator=torch.Generator().manual_seed(1))
+    want = decoded(pipe.vae, monkeypatch)
+    pipe(prompt=PROMPT, negative_prompt="", height=32, width=64, num_inference_steps=steps, latents=noise,
+         output_type="pt", guidance_scale=SCALE, use_resolution_binning=False)  # fmt: skip
+    sigmas, got = b.schedule(steps, 64, 32), decoded(b.images.vae, monkeypatch)
+    times = torch.tensor(sigmas, dtype=torch.float64)
+    assert torch.allclose(times / (1 + times), pipe.scheduler.sigmas.double(), atol=2e-6)
+    b.decode(sample(b, noise * (1 + sigmas[0]), sigmas, SCALE, negative="", sampler="dpmpp_2m"))
+    assert_same(want[0], got[0])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pixart", "sana"))])
 @pytest.mark.parametrize("steps", [2, 8, 28])
 def test_its_schedule_is_the_pipeline_s(loaded, theirs, kind, steps):
     """At another size than square, whatever the number of steps."""
@@ -216,13 +239,14 @@ def test_its_schedule_is_the_pipeline_s(loaded, theirs, kind, steps):
     width, height = 64, 32
     times = torch.tensor(b.schedule(steps, width, height), dtype=torch.float64)
     noise = torch.randn(1, *b.latent_shape(width, height))
+    images = (torch.zeros(1, 3, height, width), torch.ones(1, 1, height, width)) if kind == "flux-fill" else ()
     pipe.vae.decode = lambda z, **more: (torch.zeros(1, 3, 1, height, width)[:, :, : z.ndim - 3].squeeze(2),)
     model = type(pipe.transformer)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.backbones.test_transformers.STEPS", steps)
         still = lambda self, *a, **k: (_like(self, a, k),)  # noqa: E731  # the network is not asked: levels alone
         patch.setattr(model, "forward", still)
-        called(pipe, kind, noise, width, height, 1.0)
+        called(pipe, kind, noise, width, height, 1.0, images=images)
     want = pipe.scheduler.sigmas.double()
     assert torch.allclose(times / (1 + times), want, atol=2e-6)
 
@@ -230,6 +254,8 @@ def test_its_schedule_is_the_pipeline_s(loaded, theirs, kind, steps):
 def _like(model, given, more):
     """Zeros as the network would give them."""
     x = more.get("hidden_states", given[0] if given else None)
+    if type(model).__name__ == "FluxTransformer2DModel":
+        x = x[..., : model.out_channels]  # without what Fill has beside the noisy latents
     return [torch.zeros_like(one) for one in x] if isinstance(x, list) else torch.zeros_like(x)
 
 
