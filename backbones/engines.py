@@ -22,9 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from backbones.cache import cache_folder
+from backbones.memory import GIGABYTE, free
 
 log = logging.getLogger(__name__)
 SMALL = 60_000_000  # parameters: up to here one image takes seconds on a CPU, and exactness is cheap
+THREADS = torch.get_num_threads()  # of the process: whoever calls an engine may have set fewer for itself
 ENGINES = ("torch", "torch-bf16", "torch-fp16", "openvino", "openvino-bf16")
 
 
@@ -44,12 +46,14 @@ class EngineChoice:
     rows: int = 0
     strict: bool = False  # asked for by name: fail where it is missing, rather than take torch
     offload: str = "none"  # of `offload.OFFLOADS`: which weights are on the device
+    later: bool = False  # a large UNet in torch, until OpenVINO has been made of it (`openvino_later`)
 
 
 def plan(parameters: int, half: str = "torch-fp16") -> EngineChoice:
     """For a network of so many parameters on this machine; $NINE_WAYS_DEVICE and $NINE_WAYS_ENGINE override.
 
-    On the CPU float32, in OpenVINO where it is installed and the network small. On CUDA float32 for small networks,
+    On the CPU float32, in OpenVINO where it is installed: at once where the network is small, else as soon as it is
+    converted, where the memory has room for that. On CUDA float32 for small networks,
     whose time is launches, and `half` for large ones: float16, or bf16 where the family was made for it. On the CPU
     bf16 is quicker, and changes the image: by name only. Small networks in torch on the CPU run in pairs of rows, which
     makes a row's bits independent of its batch. Raises ValueError for a name that is no engine or no device of this
@@ -66,6 +70,7 @@ def plan(parameters: int, half: str = "torch-fp16") -> EngineChoice:
     if name and name not in ENGINES:
         raise ValueError(f"NINE_WAYS_ENGINE={name}: give one of {', '.join(ENGINES)}")
     strict = bool(name)
+    later = not name and not small and device.type == "cpu" and _room_for_openvino(parameters)
     if not name and device.type == "cpu":
         name = "openvino" if small and importlib.util.find_spec("openvino") else "torch"
     elif not name:
@@ -73,7 +78,13 @@ def plan(parameters: int, half: str = "torch-fp16") -> EngineChoice:
     if name.startswith("openvino") and device.type != "cpu":
         raise ValueError(f"NINE_WAYS_ENGINE={name} runs on the CPU, and NINE_WAYS_DEVICE is {device}")
     dtype = {"torch-bf16": torch.bfloat16, "torch-fp16": torch.float16}.get(name, torch.float32)
-    return EngineChoice(device, name, dtype, rows=2 if small and device.type == "cpu" else 0, strict=strict)
+    return EngineChoice(device, name, dtype, 2 if small and device.type == "cpu" else 0, strict, later=later)
+
+
+def _room_for_openvino(parameters: int) -> bool:
+    """For the weights as torch has them, and as OpenVINO packs them."""
+    room = 2 * 4 * parameters + 4 * GIGABYTE
+    return importlib.util.find_spec("openvino") is not None and free(torch.device("cpu")) >= room
 
 
 def choose(
@@ -84,7 +95,8 @@ def choose(
     if plan.engine.startswith("openvino"):
         precision = "bf16" if plan.engine.endswith("bf16") else "f32"
         try:
-            return OpenVINOEngine((graph or UNetGraph)(unet), key, precision)
+            is_large = sum(one.numel() for one in unet.parameters()) > SMALL
+            return OpenVINOEngine((graph or UNetGraph)(unet), "" if is_large else key, precision, is_large)
         except Exception as error:
             if plan.strict:
                 raise
@@ -155,6 +167,7 @@ class UNetGraph(Graph):
     def example(self) -> tuple[Tensor, ...]:
         config = self.unet.config
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
+        size = min(size, 32)
         tensors = [torch.zeros(2, config.in_channels, size, size), torch.tensor([500.0, 100.0]),
                    torch.zeros(2, 32, config.cross_attention_dim)]  # fmt: skip
         if self.xl:
@@ -180,13 +193,17 @@ class DecoderGraph(Graph):
 class OpenVINOEngine:
     """A graph in OpenVINO on the CPU, row by row on two streams that share the cores: one for each half of guidance.
 
+    A large network is compiled once, for images and texts of any size (`any_size`), since its weights are packed anew
+    each time; nothing of it is kept on the disk: converting it shares torch's weights, and is quicker than reading.
+
     Every row is a request of its own, so its bits depend on nothing but itself and the number of cores. The converted
     network is kept on disk (`cache_folder`) under `key`; compiling takes some tenths of a second for each new shape.
     OpenVINO's own compile cache is not used: it takes no notice of the precision, and a network compiled in f32 and
     read back in bf16 gave noise (2026.4.1).
     """
 
-    def __init__(self, graph: Graph, key: str, precision: str = "f32"):
+    def __init__(self, graph: Graph, key: str = "", precision: str = "f32", any_size: bool = False):
+        self.any_size = any_size
         self.name, self.precision, self.names = f"openvino {precision}", precision, graph.names
         self._ov = openvino()
         self._core = self._ov.Core()
@@ -213,10 +230,13 @@ class OpenVINOEngine:
         return torch.cat(rows)
 
     def _queue(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        if self.any_size:
+            shapes = ()
         if shapes not in self._compiled:
             model = self._model.clone()
-            model.reshape({i: [1, *shape] for i, shape in enumerate(shapes)})
-            threads = min(torch.get_num_threads(), 16)
+            known = [[*one.partial_shape][1:] for one in model.inputs] if self.any_size else shapes
+            model.reshape({i: [1, *shape] for i, shape in enumerate(known)})
+            threads = min(THREADS, 16)
             streams = min(threads, 2)
             threads -= threads % streams  # as many to each stream: the sums keep their order
             compiled = self._core.compile_model(model, "CPU", {

@@ -44,7 +44,8 @@ def footprint(folder: Path, settings: EngineChoice | None = None) -> Footprint:
         if not classes or index.get(part) in (None, [None, None]):
             continue
         wide = has_unet and part == "vae" and config(folder, part).get("force_upcast", True)
-        parts[part] = _numbers(folder, part, index[part][0]) * (4 if wide else settings.dtype.itemsize)
+        copies = 2 if part == "unet" and settings.later else 1  # torch's and OpenVINO's
+        parts[part] = _numbers(folder, part, index[part][0]) * (4 if wide else settings.dtype.itemsize) * copies
     return Footprint(settings.device, parts, ROOM_OF_SMALL if count <= SMALL else ROOM)
 
 

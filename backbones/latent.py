@@ -18,6 +18,7 @@ from backbones.coordinates import Coordinates
 from backbones.extensions import Extension
 from backbones.learned_words import LearnedWords
 from backbones.lora_network import AdaptedText, WithLoras, branches
+from backbones.openvino_later import OpenVINOLater
 from backbones.prompts import Prompts, TextEncoder
 from samplers.protocol import Ask, Cond
 from samplers.schedules import native
@@ -93,6 +94,7 @@ class LatentBackbone:
     controlnets: dict[str, str] = field(default_factory=dict)  # name -> folder or Hub id of what fits
     adapters: Mapping[str, Adapters] = field(default_factory=dict)  # by what methods need: "t2i adapter"
     note: str = ""  # what was assumed of the checkpoint, in words
+    later: OpenVINOLater | None = None  # a quicker engine, being made
     placed: str = ""  # which of its weights are on the device, in words; "": all (`offload`)
 
     def __post_init__(self) -> None:
@@ -122,6 +124,11 @@ class LatentBackbone:
     def clip_skips(self) -> int:
         """See `backbones.base.Backbone`."""
         return self.text.clip_skips
+
+    def between_runs(self) -> None:
+        """For whoever makes runs, while none is under way: takes up an engine that became ready."""
+        if self.later is not None and self.later.take():
+            self.later = None
 
     @property
     def engine(self) -> Any:

@@ -16,6 +16,7 @@ from backbones.engines import SMALL, DecoderGraph, EngineChoice, OpenVINOEngine,
 from backbones.footprint import footprint
 from backbones.ip_adapters import IPAdapters
 from backbones.latent import LatentBackbone
+from backbones.openvino_later import OpenVINOLater
 from backbones.pipelines import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from backbones.t2i_adapters import T2IAdapters
 from backbones.unet import UNet, size_multiple
@@ -69,11 +70,12 @@ def assembled(pipe: Any, plan: EngineChoice, id: str, revision: str, folder: Pat
         "t2i adapter": T2IAdapters(id, folder, pipe.unet, images.factor, plan.device, plan.dtype),
         "ip adapter": IPAdapters(id, folder, pipe.unet, plan.device, plan.dtype),
     }
+    later = OpenVINOLater(folder, network) if plan.later and plan.offload == offload.NONE else None
     return LatentBackbone(
         id, revision, plan.device, network, CLIPText(id, pipe, folder), images, levels,
         default_size=size * images.factor,
         size_multiple=size_multiple(images.factor, len(config.block_out_channels), parameters),
         quick=parameters <= SMALL or (plan.device.type != "cpu" and plan.offload != offload.SEQUENTIAL),
         folder=folder, controlnets=controlnets.beside(folder, config), adapters=adapters, note=single_file.note(folder),
-        placed=offload.WORDS[plan.offload],
+        later=later, placed=offload.WORDS[plan.offload],
     )  # fmt: skip

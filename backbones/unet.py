@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from backbones import controls
 from backbones.attention_sites import editing
 from backbones.autoencoder import Autoencoder
-from backbones.engines import SMALL, EngineChoice, NetworkEngine, TorchEngine, choose
+from backbones.engines import SMALL, EngineChoice, NetworkEngine, OpenVINOEngine, TorchEngine, choose
 from backbones.extensions import Extension, Extensions
 from backbones.latent import Inputs
 from samplers.protocol import Cond
@@ -81,6 +81,7 @@ class UNet:
         self.id, self.unet, self.plan, self.revision, self.images = id, unet, plan, revision, images
         self.more_channels = int(unet.config.in_channels) - images.channels
         self.offers = offers(unet.config, images.channels)
+        self.cell = 2 ** (len(unet.config.block_out_channels) - 1)  # latents along a side of one of the coarsest stage
         self.xl = unet.config.addition_embed_type == "text_time"
         self.embeds_guidance = int(unet.config.time_cond_proj_dim or 0)  # width of that input
         self.reads = {"text", "tokens", *(("pooled", "time_ids") if self.xl else ())}  # keys of cond
@@ -133,7 +134,14 @@ class UNet:
                 return in_torch(x, t, text, added, rows=0)
         if tape:
             return in_torch(x, t, text, added, rows=min(in_torch.rows, 1))
+        if isinstance(engine, OpenVINOEngine) and any(side % self.cell for side in x.shape[-2:]):
+            return in_torch(x, t, text, added)  # a stage has an odd side: not as it was traced
         return engine(x, t, text, added)
+
+    def take(self, engine: NetworkEngine) -> None:
+        """It answers plain asks from now on."""
+        self.engine = engine
+        self.adapters.plain = (engine, self.torch)
 
     def extend(self, prefix: str, extension: Extension) -> None:
         """See `backbones.latent.LatentBackbone.extend`."""

@@ -297,6 +297,8 @@ class Engine:
                 self._load()
                 continue
             worker.sweep()
+            if not worker.active:
+                worker.between_runs()
             self._admit(worker)
             worker.round()
         self._refuse_waiting(Cancelled())

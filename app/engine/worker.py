@@ -69,7 +69,6 @@ class Worker:
         self.encode = Encoder(backbone)
         self.tuned = TunedSchedules.of(backbone)
         self.answers = AnswerCache(self._fitting)
-        self._network_threads = ALL_THREADS if _in_torch(backbone) else 1
         torch.set_num_threads(1)  # of this thread: for what is small, more of them cost 100 times what they save
         cond = self.encode("")
         self.device = next((v.device for v in cond.values() if isinstance(v, Tensor)), torch.device("cpu"))
@@ -81,6 +80,15 @@ class Worker:
         self.downloads = Downloads(self._fail)
         self._drivers: list[Driver] = []
         self._last_preview = 0.0
+
+    @property
+    def _network_threads(self) -> int:
+        return ALL_THREADS if _in_torch(self.backbone) else 1
+
+    def between_runs(self) -> None:
+        """While no run is under way."""
+        if callable(ready := getattr(self.backbone, "between_runs", None)):
+            ready()
 
     @property
     def max_rows(self) -> int:
